@@ -1,0 +1,187 @@
+/*
+ * hal.h - the one boundary between the core and the machine below it.
+ *
+ * The machine is an x86-64 computer: RAM in runs, an MMU that walks four-level page tables kept in that RAM, a TLB,
+ * processors' threads, a clock, a console. The core above (src/rtl ... src/vf) includes nothing else from below and can
+ * be linked against exactly the symbols declared here (`make linktest`).
+ *
+ * Contract, for every implementation (src/hal/linux, src/hal/scripted; tests/hal checks both):
+ *  1. Calls down are plain functions; results are NTSTATUS or by pointer; errno never crosses. Calls up are one table.
+ *  2. Unless it says otherwise a call may be made at any IRQL, from any attached thread, does not block, does not
+ *     allocate from the host's heap, uses no vector registers, and is safe inside the trap path.
+ *  3. RAM is touched by the core only through the window (HalWindow), never through a simulated address, so the core's
+ *     own structures in frames never fault. The window covers RAM and device runs; elsewhere it is not accessible.
+ *  4. The MMU honours the page tables: present, writable, user and no-execute bits of all levels; it sets Accessed on
+ *     every entry it walks and Dirty on a leaf it lets be written, with interlocked operations. Entries are the
+ *     architecture's; bits 9-11 and 52-62 of a present entry are the core's. Bit 7 of a level-2 entry is a 2 MiB page.
+ *     A translation may be cached (TLB) until flushed: after the core makes an entry *less* permissive, or changes its
+ *     frame, it flushes. Never cached: a translation that was not present. Translations are forgotten at the HAL's will.
+ *  5. A thread's faults arrive trap-style: Upcalls.PageFault runs on the faulting thread's own stack below the
+ *     interrupted frame, outside any signal context: it may block, take locks, fault again, and either return (the
+ *     possibly edited trap frame is resumed) or never return. Vector state is saved and restored around it.
+ *  6. The page-fault error code is the architecture's: bit 0 protection (1) or not present (0), bit 1 write, bit 2 user,
+ *     bit 4 instruction fetch. Addresses are what the code used.
+ */
+#pragma once
+#include <ntdef.h>
+
+#define HAL_VERSION   1
+#define HAL_PAGE_SIZE 4096u
+#define HAL_FOREVER   (~0ull) /* deadline: never */
+
+/* ---- the machine's memory ---- */
+typedef struct _HAL_RUN {
+    PFN_NUMBER BasePage;
+    PFN_NUMBER PageCount;
+    BOOLEAN Device; /* device memory: in the window, not RAM */
+} HAL_RUN;
+
+/* What a trap found and will resume; Rip, Rsp and the registers may be edited by the upcall. */
+typedef struct _HAL_TRAP_FRAME {
+    ULONG64 Rax, Rbx, Rcx, Rdx, Rsi, Rdi, Rbp, R8, R9, R10, R11, R12, R13, R14, R15;
+    ULONG64 Vector;       /* architecture's number: 14 page fault, 13 general protection, 6 undefined, 3 breakpoint... */
+    ULONG64 ErrorCode;    /* see 6 */
+    ULONG64 FaultAddress; /* vector 14: the address used; else 0 */
+    ULONG64 Rip, Cs, EFlags, Rsp, Ss; /* in the order iretq wants them */
+} HAL_TRAP_FRAME;
+
+/* Enough of a context to walk a stack: what a trap frame or a capture yields. */
+typedef struct _HAL_CONTEXT {
+    ULONG64 Rip, Rsp, Rbp, Rbx, R12, R13, R14, R15, Rdi, Rsi;
+} HAL_CONTEXT;
+
+typedef struct _HAL_UPCALLS {
+    /* A fault that the page tables do not satisfy, or an address outside the ranges (the core decides). See 5. */
+    VOID (*PageFault)(HAL_TRAP_FRAME *Frame);
+    /* Any other fault: divide, breakpoint, undefined instruction, privileged instruction, int 0x29... See 5. */
+    VOID (*Trap)(HAL_TRAP_FRAME *Frame);
+    /* The time asked for with HalSetClock has come. Runs on the HAL's clock thread, which is attached. */
+    VOID (*Clock)(VOID);
+    /* First kernel call of a thread that is not attached: the core gives it a KTHREAD (it may start the system). */
+    VOID (*AttachThread)(VOID);
+    /* A host thread that was attached ends. */
+    VOID (*DetachThread)(PVOID Thread);
+    /* Steps a context out of code the host's unwinder cannot know (a PE image); FALSE if Rip is not such code. */
+    BOOLEAN (*UnwindForeign)(HAL_CONTEXT *Context);
+} HAL_UPCALLS;
+
+typedef struct _HAL_MACHINE {
+    ULONG Version; /* HAL_VERSION */
+    const HAL_RUN *Runs;
+    ULONG RunCount;
+    ULONG64 SystemBytes; /* size of the kernel's address range, a multiple of 1 GiB */
+    ULONG64 UserBytes;   /* size of the user address range, a multiple of 1 GiB */
+    ULONG TlbEntries;    /* 0: the HAL's own bound */
+    HAL_UPCALLS Upcalls;
+} HAL_MACHINE;
+
+/* What the machine turned out to be; filled by HalStartMachine, constant until HalStopMachine. */
+typedef struct _HAL_FACTS {
+    ULONG_PTR WindowBase; /* virtual address of physical address 0 in the window */
+    ULONG_PTR SystemBase, SystemEnd; /* the kernel's range: [SystemBase, SystemEnd), 1 GiB aligned, bit 63 may be 0 */
+    ULONG_PTR UserBase, UserEnd;     /* the user range; below the kernel's */
+    ULONG TlbEntries;
+    ULONG HostProcessors;
+    ULONG StackBytes;     /* what a thread's stack needs at least here (sanitizers need more) */
+} HAL_FACTS;
+extern HAL_FACTS HalFacts;
+
+/* Builds the machine: RAM of zeroes in the runs named, ranges chosen, MMU without tables (every access there faults).
+ * Blocks; once per process until HalStopMachine. STATUS_INVALID_PARAMETER (version, runs overlap or unsorted, sizes),
+ * STATUS_NO_MEMORY (the host has no such memory), STATUS_CONFLICTING_ADDRESSES (no free range). */
+NTSTATUS HalStartMachine(const HAL_MACHINE *Machine);
+/* Takes the machine down; every thread but the caller must have left it. Blocks. */
+VOID HalStopMachine(VOID);
+
+static inline PVOID HalWindow(PFN_NUMBER Page)
+{
+    return (PVOID)(HalFacts.WindowBase + (Page << 12));
+}
+static inline PFN_NUMBER HalWindowPage(const volatile VOID *Va)
+{
+    return ((ULONG_PTR)Va - HalFacts.WindowBase) >> 12;
+}
+static inline BOOLEAN HalIsSystemAddress(ULONG_PTR Va)
+{
+    return Va - HalFacts.SystemBase < HalFacts.SystemEnd - HalFacts.SystemBase;
+}
+static inline BOOLEAN HalIsUserAddress(ULONG_PTR Va)
+{
+    return Va - HalFacts.UserBase < HalFacts.UserEnd - HalFacts.UserBase;
+}
+
+/* ---- MMU ---- */
+/* Makes the table whose top level is frame Root the one walked; drops all user translations. Root 0: none. */
+VOID HalActivateAddressSpace(PFN_NUMBER Root);
+/* Forgets the cached translations of Pages pages from Va, on every processor, before it returns. */
+VOID HalFlushTb(PVOID Va, SIZE_T Pages);
+VOID HalFlushEntireTb(VOID);
+/* Loads the present translations of the range now, in runs as large as the frames are contiguous. A hint, except with
+ * HAL_FILL_PINNED: those stay until flushed, so that code and stacks there never fault; STATUS_NO_MEMORY if the bound on
+ * mappings is reached, STATUS_INVALID_ADDRESS if an entry is not present. */
+#define HAL_FILL_PINNED 1u
+NTSTATUS HalFillTb(PVOID Va, SIZE_T Pages, ULONG Flags);
+typedef struct _HAL_TB_STATISTICS {
+    ULONG64 Fills, FilledPages, Flushes, FlushedPages, Evictions, Mappings, PeakMappings, Faults;
+} HAL_TB_STATISTICS;
+VOID HalQueryTb(HAL_TB_STATISTICS *Statistics);
+/* Walks the tables as the MMU would, without setting bits: TRUE and the physical address if Va is present. */
+BOOLEAN HalTranslate(ULONG_PTR Va, PHYSICAL_ADDRESS *Physical);
+/* TRUE if Length bytes at Va, outside the simulated ranges, can be read (or written) without a fault. May be slow. */
+BOOLEAN HalProbeHostMemory(const VOID *Va, SIZE_T Length, BOOLEAN Write);
+/* Zeroes / gives RAM frames back to the host (they read as zero afterwards). */
+VOID HalZeroPages(PFN_NUMBER Page, SIZE_T Count);
+VOID HalDiscardPages(PFN_NUMBER Page, SIZE_T Count);
+
+/* ---- threads ---- */
+typedef struct _HAL_THREAD *PHAL_THREAD; /* opaque */
+/* The current thread's slot for the core: NULL until HalSetCurrentThread. One load from thread-local storage. */
+extern _Thread_local PVOID HalpCurrentThread __attribute__((tls_model("initial-exec")));
+static inline PVOID HalCurrentThread(VOID)
+{
+    return HalpCurrentThread;
+}
+/* Prepares the calling host thread for traps (alternate stack) and stores the slot. Value NULL detaches. */
+NTSTATUS HalSetCurrentThread(PVOID Value);
+/* The base of gs for the calling thread: what binary drivers see as their KPCR. */
+VOID HalSetPcr(PVOID Pcr);
+/* Starts a thread on the given stack (NULL: one of the host's). Blocks. The thread is not attached until it calls
+ * HalSetCurrentThread. STATUS_INSUFFICIENT_RESOURCES. */
+NTSTATUS HalCreateThread(VOID (*Start)(PVOID), PVOID Argument, PVOID StackBase, SIZE_T StackBytes, PHAL_THREAD *Thread);
+/* Waits until the thread has left its stack, and frees the handle. Blocks. */
+VOID HalJoinThread(PHAL_THREAD Thread);
+/* The calling thread's stack: [*Low, *High). */
+VOID HalQueryStack(ULONG_PTR *Low, ULONG_PTR *High);
+/* Ends the calling thread (it was made by HalCreateThread). */
+VOID HalExitThread(VOID) __attribute__((noreturn));
+/* Blocks while *Word == Expected, until woken, the deadline (HalQueryTime units) passes, or spuriously.
+ * TRUE unless the deadline passed. */
+BOOLEAN HalWait(volatile LONG *Word, LONG Expected, ULONG64 Deadline);
+/* Wakes up to Count threads that wait on Word. */
+VOID HalWake(volatile LONG *Word, ULONG Count);
+VOID HalYield(VOID);
+static inline VOID HalPause(VOID)
+{
+    __builtin_ia32_pause();
+}
+
+/* ---- time ---- */
+/* Monotonic nanoseconds; interrupt time. The scripted HAL's tests own it. */
+ULONG64 HalQueryTime(VOID);
+/* 100 ns units since 1601-01-01 UTC. */
+ULONG64 HalQuerySystemTime(VOID);
+/* Upcalls.Clock is called once when HalQueryTime reaches Deadline; replaces the earlier one; HAL_FOREVER cancels. */
+VOID HalSetClock(ULONG64 Deadline);
+ULONG64 HalQueryEntropy(VOID);
+
+/* ---- console, halt, self-knowledge ---- */
+/* Writes bytes to the console (stderr), whole. The bytes may lie in pageable memory of the kernel's range only if present. */
+VOID HalPrint(const CHAR *Text, SIZE_T Length);
+/* Ends the process as abort() does. */
+VOID HalHalt(VOID) __attribute__((noreturn));
+/* Return addresses, innermost first, from the given context or (NULL) from the caller's caller. Returns the count.
+ * HAL_STACK_FAST follows frame pointers only and takes tens of nanoseconds; else the unwinder is asked (microseconds). */
+#define HAL_STACK_FAST 1u
+ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_PTR *Frames, ULONG Max, ULONG Flags);
+
+/* The compiler's own four, which the machine supplies: memcpy memmove memset memcmp. */
