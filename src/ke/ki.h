@@ -1,0 +1,166 @@
+/*
+ * ki.h - the kernel layer's private face for the layers above it: the current thread and processor, the internal lock,
+ * calls into drivers, exceptions and bug checks. Driver-visible declarations are in include/nt/wdm/ke.h.
+ * SPDX-License-Identifier: MIT
+ */
+#pragma once
+#include <ntddk.h>
+#include "hal/hal.h"
+
+/* ---- options of the running system: the core's share, filled by the host before KeInitSystem, then constant ---- */
+typedef struct _KE_OPTIONS {
+    ULONG64 RamBytes;    /* ram= */
+    ULONG Processors;    /* cpus=, 1..64 */
+    ULONG64 Seed;        /* seed= */
+    ULONG VerifierFlags; /* verifier= as Windows' mask */
+    ULONG StackDepth;    /* stacks=: frames kept for the allocation and the free of each block, 0..16 */
+    /* bytes of address space; 0: the default for the RAM */
+    ULONG64 NonPagedPoolLimit, PagedPoolLimit, SystemPteLimit, SpecialPoolLimit, ImageLimit, KernelStackLimit;
+} KE_OPTIONS;
+extern KE_OPTIONS KeOptions;
+
+/* ---- the internal lock: a futex-backed adaptive mutex of four bytes, usable at any IRQL ----
+ * Rules: hold briefly; never fault on managed memory, wait, call a driver, raise or bug check while holding one.
+ * Zero-initialised is free. */
+typedef struct _KI_LOCK {
+    volatile LONG Word; /* 0 free, 1 held, 2 held with waiters */
+} KI_LOCK, *PKI_LOCK;
+VOID KiAcquireLock(PKI_LOCK Lock);
+BOOLEAN KiTryAcquireLock(PKI_LOCK Lock);
+VOID KiReleaseLock(PKI_LOCK Lock);
+
+/* ---- processors and threads ---- */
+#define KI_MAX_PROCESSORS 64
+
+typedef struct DECLSPEC_CACHEALIGN _KPRCB {
+    volatile LONG Owner; /* id of the thread that is at DISPATCH_LEVEL or above here, else 0 */
+    ULONG Number;
+    struct _KTHREAD *volatile CurrentThread;
+    volatile LONG DpcWake; /* futex word of the processor's DPC thread */
+    KI_LOCK DpcLock;
+    LIST_ENTRY DpcListHead;
+    volatile LONG DpcDepth;
+    BOOLEAN DpcActive;
+    ULONG64 DpcCount;
+    PVOID ExPool; /* the pools' per-processor state */
+} KPRCB, *PKPRCB;
+extern KPRCB KiProcessors[KI_MAX_PROCESSORS];
+extern ULONG KiProcessorCount;
+
+struct _NTMM_SEH_FRAME; /* a try block of source code on the thread's exception chain: wdm/seh.h */
+struct _KI_CATCH;       /* an ntmm_catch in progress: ke/bugcheck.c */
+struct _KI_PCR;
+
+typedef struct _KTHREAD {
+    DISPATCHER_HEADER Header; /* a thread is waitable: signalled when it ends */
+    volatile KIRQL Irql;      /* the thread's IRQL; at DISPATCH_LEVEL and above it owns Prcb */
+    BOOLEAN System;           /* made by PsCreateSystemThread, else a host thread that called in */
+    KPROCESSOR_MODE PreviousMode;
+    UCHAR SpinLocksHeld;
+    LONG Id;     /* never 0, unique */
+    PKPRCB Prcb; /* owned processor, or the one last used */
+    struct _KPROCESS *Process;         /* the thread's own process */
+    struct _KPROCESS *AttachedProcess; /* address space in use */
+    PVOID KernelStack;                 /* region stack, or NULL for a host thread's own */
+    ULONG_PTR StackLow, StackHigh;
+    struct _NTMM_SEH_FRAME *SehChain;
+    struct _KI_CATCH *Catch; /* innermost ntmm_catch of this thread */
+    LONG CriticalRegion;     /* KeEnterCriticalRegion depth */
+    LONG GuardedRegion;
+    KPRIORITY Priority;
+    KAFFINITY Affinity;
+    /* waits: guarded by the dispatcher lock */
+    volatile LONG WaitWord; /* HalWait word: 0 blocked, 1 go */
+    LONG_PTR WaitStatus;
+    KWAIT_BLOCK WaitBlock[THREAD_WAIT_OBJECTS + 1];
+    PKWAIT_BLOCK WaitBlockList;
+    KTIMER WaitTimer;
+    BOOLEAN Alertable, WaitMode;
+    LIST_ENTRY ThreadListEntry; /* all threads */
+    LIST_ENTRY MutantListHead;
+    PHAL_THREAD HalThread;
+    PVOID StartRoutine, StartContext;
+    PVOID ExCache; /* the pools' per-thread cache */
+    PVOID IoState, VfState, PsState;
+    struct _KI_PCR *Pcr; /* what gs shows to binary drivers */
+    NTSTATUS ExitStatus;
+    HANDLE ThreadId;
+} KTHREAD;
+
+/* What gs:0 shows to binary drivers, per thread. Offsets are the architecture's public ones. */
+typedef struct _KI_PCR {
+    UCHAR Reserved0[0x20];
+    PVOID CurrentPrcb; /* 0x20 */
+    UCHAR Reserved1[0x184 - 0x28];
+    ULONG Number;        /* 0x184 */
+    PVOID CurrentThread; /* 0x188 */
+} KI_PCR;
+C_ASSERT(offsetof(KI_PCR, Number) == 0x184 && offsetof(KI_PCR, CurrentThread) == 0x188);
+
+/* The current thread; attaches a host thread on its first call (and starts the system if need be). Never NULL. */
+KTHREAD *KiAttachCurrentThread(VOID);
+static inline KTHREAD *KiCurrentThread(VOID)
+{
+    KTHREAD *Thread = (KTHREAD *)HalCurrentThread();
+    return __builtin_expect(Thread != NULL, 1) ? Thread : KiAttachCurrentThread();
+}
+/* Set by the host: starts the system from the options on the first kernel call. */
+extern VOID (*KiStartRoutine)(VOID);
+
+NTSTATUS KeInitSystem(VOID); /* processors, the initial thread (the caller); after HalStartMachine. No memory needed. */
+NTSTATUS KeInitThreads(VOID); /* clock, DPC threads, worker threads; after MmInitSystem and ExInitSystem */
+VOID KeShutdownSystem(VOID);
+
+/* ---- calls into code that drivers supply ----
+ * A PE image's code uses the Microsoft calling convention; source drivers use the native one. Code in the kernel's
+ * address range, or in the border section of the library that PE code links to, is foreign. */
+#define KI_MSABI __attribute__((ms_abi))
+extern ULONG_PTR KiBorderStart, KiBorderEnd; /* set by ldr: the ms_abi side of our exports */
+static inline BOOLEAN KiIsForeignCode(const volatile VOID *Code)
+{
+    return HalIsSystemAddress((ULONG_PTR)Code) || (ULONG_PTR)Code - KiBorderStart < KiBorderEnd - KiBorderStart;
+}
+/* Status = KI_CALLOUT(NTSTATUS, Driver->DriverInit, (PDRIVER_OBJECT, PUNICODE_STRING), (Driver, Path)); */
+#define KI_CALLOUT(Ret, Fn, Types, Args)                                                                     \
+    (KiIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn)) ? ((Ret(KI_MSABI *) Types)(ULONG_PTR)(Fn))Args   \
+                                                             : ((Ret(*) Types)(ULONG_PTR)(Fn))Args)
+
+/* ---- exceptions and traps (ke/exception.c, ke/trap.c) ---- */
+/* mm's answer to a page fault. */
+typedef struct _KI_FAULT_ANSWER {
+    NTSTATUS Status; /* STATUS_SUCCESS: resume. Otherwise, if StopCode is 0, an exception of this status is raised. */
+    ULONG StopCode;  /* bug check to make, with its parameters */
+    ULONG_PTR Parameters[4];
+    ULONG_PTR Information; /* STATUS_IN_PAGE_ERROR: the underlying status */
+} KI_FAULT_ANSWER;
+/* Set by MmInitSystem. Called at the faulting thread's IRQL, on its stack; ErrorCode as in hal.h (6). Rip is the
+ * faulting instruction, for parameter 4 of 0xA and 0xD1. */
+extern VOID (*KiAccessFaultRoutine)(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer);
+/* Set by ldr: privileged instructions of PE code; TRUE if emulated (frame edited). */
+extern BOOLEAN (*KiEmulateRoutine)(HAL_TRAP_FRAME *Frame);
+VOID KiPageFaultUpcall(HAL_TRAP_FRAME *Frame);
+VOID KiTrapUpcall(HAL_TRAP_FRAME *Frame);
+
+/* ---- bug checks (ke/bugcheck.c) ---- */
+typedef struct _KI_BUGCHECK {
+    ULONG Code;
+    ULONG_PTR Parameters[4];
+    const CHAR *Words;          /* one sentence: what the code did wrong; NULL: the general text of the code */
+    const VOID *Block;          /* the pool block concerned, or NULL */
+    const HAL_CONTEXT *Context; /* where it happened, or NULL: here */
+    const VOID *Driver;         /* code address to blame; NULL: the first frame outside the library */
+    KIRQL Irql;                 /* filled by KiBugCheck */
+    ULONG Processor;
+    KTHREAD *Thread;
+} KI_BUGCHECK;
+/* Stops the system: callbacks, the block on the console (through the reporter), then HalHalt - or, inside
+ * ntmm_catch, hands the stop to the catcher. */
+DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop);
+DECLSPEC_NORETURN VOID KiStop(ULONG Code, const CHAR *Words, const VOID *Block, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3,
+                              ULONG_PTR P4);
+/* Set by the host layer: prints the block. NULL: ke prints the first two lines itself. */
+extern VOID (*KiReportRoutine)(const KI_BUGCHECK *Stop);
+
+/* ntmm_catch: runs Function; TRUE if it returned, FALSE if the system stopped meanwhile, the stop then in *Stop. The
+ * thread's IRQL, processor, exception chain and critical regions are put back to what they were. */
+BOOLEAN KiCatch(VOID (*Function)(PVOID), PVOID Argument, KI_BUGCHECK *Stop);
