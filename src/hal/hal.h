@@ -183,5 +183,7 @@ VOID HalHalt(VOID) __attribute__((noreturn));
  * HAL_STACK_FAST follows frame pointers only and takes tens of nanoseconds; else the unwinder is asked (microseconds). */
 #define HAL_STACK_FAST 1u
 ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_PTR *Frames, ULONG Max, ULONG Flags);
+/* Unwinds one frame of host (ELF) code, restoring callee-saved registers; FALSE at the end or where it cannot. Blocks. */
+BOOLEAN HalUnwindFrame(HAL_CONTEXT *Context);
 
 /* The compiler's own four, which the machine supplies: memcpy memmove memset memcmp. */
