@@ -1,0 +1,42 @@
+/*
+ * iop.h - drivers, devices, requests: what io offers to ldr and to the host-side API. SPDX-License-Identifier: MIT
+ */
+#pragma once
+#include "ps/psp.h"
+
+NTSTATUS IoInitSystem(VOID); /* after PsInitSystem */
+VOID IoShutdownSystem(VOID);
+
+/* ---- drivers (driver.c) ---- PASSIVE_LEVEL */
+typedef struct _IOP_DRIVER_PARAMETERS {
+    const CHAR *Name;         /* service name, without path or extension: \Driver\<Name> and its registry key */
+    PDRIVER_INITIALIZE Entry; /* native or foreign: KI_CALLOUT decides */
+    PVOID ImageBase;          /* NULL for a driver linked into the program */
+    ULONG ImageSize;
+    PVOID Section;            /* kept in DriverObject->DriverSection */
+    const CHAR *HardwareId;   /* PnP: a root-enumerated device with this id is made for the driver; NULL: none */
+} IOP_DRIVER_PARAMETERS;
+/* Makes \Driver\<Name> with every major function completing STATUS_INVALID_DEVICE_REQUEST, its registry key
+ * \Registry\Machine\System\CurrentControlSet\Services\<Name>, and calls Entry. Success: a referenced driver object.
+ * Otherwise Entry's status (*EntryCalled TRUE) after its devices and names were taken down, or ours. */
+NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT *Driver, BOOLEAN *EntryCalled);
+/* What a loaded driver goes through after its entry: reinitialisation routines, AddDevice and start for PnP drivers. */
+NTSTATUS IopStartDriver(PDRIVER_OBJECT Driver);
+/* Removes PnP devices, calls DriverUnload, and takes the object away. STATUS_INVALID_DEVICE_REQUEST: it has no DriverUnload
+ * and stays loaded. What it left behind (devices, links) is in *Left and is taken away too. */
+typedef struct _IOP_LEFTOVERS {
+    ULONG Devices, SymbolicLinks, OpenFiles, WorkItems, Timers;
+} IOP_LEFTOVERS;
+NTSTATUS IopUnloadDriver(PDRIVER_OBJECT Driver, IOP_LEFTOVERS *Left);
+
+/* ---- requests of the user-mode requester (request.c) ---- PASSIVE_LEVEL ----
+ * Buffers are host memory: their bytes are copied to user memory of the one user process, the request is made from
+ * there as a UserMode request, and results are copied back. TimeoutMs 0: wait for ever. A request that does not come back
+ * in time is cancelled; if it still does not, STATUS_IO_TIMEOUT is the answer and the request is left to the driver. */
+NTSTATUS IopOpenUser(PCUNICODE_STRING Name, ACCESS_MASK Access, PFILE_OBJECT *File);
+NTSTATUS IopCloseUser(PFILE_OBJECT File); /* cleanup, then close with the last reference */
+NTSTATUS IopDeviceControlUser(PFILE_OBJECT File, BOOLEAN Internal, ULONG Code, const VOID *In, ULONG InLength, VOID *Out,
+                              ULONG OutLength, ULONG TimeoutMs, ULONG_PTR *Information);
+NTSTATUS IopReadUser(PFILE_OBJECT File, VOID *Buffer, ULONG Length, LONGLONG Offset, ULONG TimeoutMs, ULONG_PTR *Information);
+NTSTATUS IopWriteUser(PFILE_OBJECT File, const VOID *Buffer, ULONG Length, LONGLONG Offset, ULONG TimeoutMs,
+                      ULONG_PTR *Information);
