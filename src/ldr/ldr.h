@@ -1,0 +1,138 @@
+/*
+ * ldr.h - binary drivers: what this layer offers to unwinding, symbols, the host API and the command.
+ * SPDX-License-Identifier: MIT
+ *
+ *   file bytes --pe.c--> LDR_PE (a checked description) --image.c--> LDR_IMAGE (mapped, relocated, imports bound)
+ *                                                          |             |
+ *                                     border.c: one ms_abi entry per DDI +--driver.c: DRIVER_OBJECT, DriverEntry, unload
+ *
+ * An LDR_IMAGE has two copies of the image's bytes: the pages at Base, in MmRegionDriverImages, which the driver runs
+ * on and whose protections the memory manager enforces; and View, a private copy in host memory in image layout, never
+ * relocated, never discarded. Whoever needs tables of the image (.pdata, .xdata, exports, strings) reads View, with RVAs
+ * checked against Size: that never faults, at any IRQL, and a driver cannot have overwritten it.
+ */
+#pragma once
+#include "ke/ki.h"
+#include "ldr/ntimage.h"
+
+#define LDR_MAX_SECTIONS 96
+#define LDR_ERROR_CHARS  256 /* room for one clear sentence */
+
+typedef struct _LDR_SECTION {
+    CHAR Name[9];
+    ULONG Rva;         /* page aligned, ascending */
+    ULONG VirtualSize; /* bytes used; the section's pages are Rva .. Rva + round_up(VirtualSize) */
+    ULONG FileOffset, FileSize; /* FileSize already cut to the pages of the section */
+    ULONG Characteristics;
+} LDR_SECTION;
+
+/* A PE32+ x64 native image, every field checked against the buffer. Points into Bytes: they outlive it. */
+typedef struct _LDR_PE {
+    const UCHAR *Bytes;
+    SIZE_T Size;
+    ULONGLONG ImageBase;
+    ULONG SizeOfImage, SizeOfHeaders, EntryPoint /* RVA; 0: none */, TimeDateStamp, CheckSum;
+    USHORT FileCharacteristics, Subsystem, DllCharacteristics;
+    ULONG SectionCount;
+    LDR_SECTION Sections[LDR_MAX_SECTIONS];
+    IMAGE_DATA_DIRECTORY Directory[IMAGE_NUMBEROF_DIRECTORY_ENTRIES]; /* absent: 0, 0 */
+    ULONG ImportCount, ImportModules, ExportCount, RelocationCount, FunctionCount /* .pdata */;
+    ULONG SymbolTable, SymbolCount; /* COFF symbols: file offset, 0 if absent or out of the file */
+    CHAR ExportName[64];            /* the image's own name in its export directory, or "" */
+} LDR_PE;
+
+/* Parses and checks the whole image. FALSE: Error holds one sentence without a full stop that says what is wrong. */
+BOOLEAN LdrParsePe(const VOID *Bytes, SIZE_T Size, LDR_PE *Pe, CHAR *Error, SIZE_T ErrorSize);
+/* The file's bytes behind [Rva, Rva + Length), NULL if they are not all in the headers or in one section's file data. */
+const VOID *LdrPeAt(const LDR_PE *Pe, ULONG Rva, ULONG Length);
+/* The zero-terminated string at Rva, NULL unless it ends within the section's file data. */
+const CHAR *LdrPeString(const LDR_PE *Pe, ULONG Rva);
+
+typedef struct _LDR_IMPORT {
+    const CHAR *Module;
+    const CHAR *Name;  /* NULL: by ordinal */
+    USHORT Ordinal;
+    ULONG SlotRva;     /* of the 8-byte import address table slot */
+    ULONG Descriptor;  /* index of the import descriptor */
+} LDR_IMPORT;
+typedef BOOLEAN (*LDR_IMPORT_ROUTINE)(const LDR_IMPORT *Import, PVOID Context);
+/* Each calls Routine until it returns FALSE; TRUE if it never did. Only on a description that LdrParsePe accepted. */
+BOOLEAN LdrPeEnumerateImports(const LDR_PE *Pe, LDR_IMPORT_ROUTINE Routine, PVOID Context);
+typedef BOOLEAN (*LDR_RELOCATION_ROUTINE)(ULONG Rva, PVOID Context); /* DIR64 */
+BOOLEAN LdrPeEnumerateRelocations(const LDR_PE *Pe, LDR_RELOCATION_ROUTINE Routine, PVOID Context);
+typedef struct _LDR_EXPORT {
+    const CHAR *Name;      /* NULL: by ordinal only */
+    ULONG Ordinal;         /* biased: what importers use */
+    ULONG Rva;             /* 0 when forwarded */
+    const CHAR *Forwarder; /* "MODULE.Name", or NULL */
+} LDR_EXPORT;
+typedef BOOLEAN (*LDR_EXPORT_ROUTINE)(const LDR_EXPORT *Export, PVOID Context);
+BOOLEAN LdrPeEnumerateExports(const LDR_PE *Pe, LDR_EXPORT_ROUTINE Routine, PVOID Context);
+
+/* ---- a loaded image ---- */
+struct _LDR_STUB;
+typedef struct _LDR_IMAGE {
+    PUCHAR Base; /* in MmRegionDriverImages */
+    SIZE_T Size; /* bytes, whole pages */
+    CHAR Name[64];   /* "driver.sys" */
+    CHAR *Path;      /* as given, or Name */
+    const UCHAR *View; /* see the head of this file; [View, View + Size) */
+    const LDR_RUNTIME_FUNCTION *ExceptionDirectory; /* in View, sorted; NULL: none */
+    ULONG ExceptionCount;
+    const UCHAR *File; /* the file's bytes, kept while loaded: COFF symbols, DWARF sections */
+    SIZE_T FileSize;
+    LDR_PE Pe;       /* describes File */
+    BOOLEAN InitDiscarded; /* INIT sections are gone */
+    BOOLEAN Relocated;
+    ULONG ImportsBound, ImportsMissing;
+    const CHAR **Missing; /* "module!name", ImportsMissing of them */
+    struct _LDR_STUB *Stubs; /* code of the missing imports, in the images' region; NULL: none */
+    SIZE_T StubPages;
+    ULONG ReferenceCount; /* images that import from this one */
+    struct _LDR_IMAGE *Uses[16];
+    ULONG UseCount;
+    PVOID DriverObject;   /* PDRIVER_OBJECT once started */
+} LDR_IMAGE;
+
+/* Loads an image from Path, or from Bytes (Path is then its name; the bytes are copied). Maps, relocates, binds, does not
+ * run anything. PASSIVE_LEVEL. Failure: a status, and one sentence in Error.
+ * STATUS_INVALID_IMAGE_FORMAT (malformed), STATUS_INVALID_IMAGE_WIN_32, STATUS_IMAGE_MACHINE_TYPE_MISMATCH,
+ * STATUS_NO_MEMORY, STATUS_CONFLICTING_ADDRESSES (must move, and cannot), STATUS_OBJECT_NAME_NOT_FOUND (no such file). */
+NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAGE **Image, CHAR *Error, SIZE_T ErrorSize);
+/* Unmaps and frees. Its code must not be running. STATUS_DEVICE_BUSY: another image imports from it. */
+NTSTATUS LdrUnloadImage(LDR_IMAGE *Image);
+/* The image whose pages hold the address (its import stubs count), or NULL. Any IRQL, no lock. */
+LDR_IMAGE *LdrpFindImage(ULONG_PTR Address);
+/* Calls Routine for each loaded image, oldest first, until it returns FALSE. */
+VOID LdrpEnumerateImages(BOOLEAN (*Routine)(LDR_IMAGE *Image, PVOID Context), PVOID Context);
+/* The address of an export of a loaded image, forwarders followed; NULL: none. */
+PVOID LdrFindExport(const LDR_IMAGE *Image, const CHAR *Name);
+/* The exported name at or below Rva with the smallest distance, or NULL. For symbols. */
+const CHAR *LdrFindNearestExport(const LDR_IMAGE *Image, ULONG Rva, ULONG *Offset);
+
+/* ---- a driver: an image with a DRIVER_OBJECT (driver.c) ---- */
+/* Creates the driver object, runs DriverEntry, discards INIT sections. The status is DriverEntry's; *Entered tells
+ * whether it ran. On a failure the driver object is gone and the image still loaded. PASSIVE_LEVEL. */
+NTSTATUS LdrStartDriver(LDR_IMAGE *Image, BOOLEAN *Entered, CHAR *Error, SIZE_T ErrorSize);
+/* Runs DriverUnload and deletes the driver object. STATUS_INVALID_DEVICE_REQUEST: the driver has no DriverUnload. */
+NTSTATUS LdrStopDriver(LDR_IMAGE *Image);
+
+/* ---- the border (border.c): what PE code links to ---- */
+typedef struct _LDR_ENTRY {
+    const CHAR *Name;
+    PVOID Border; /* what an import is bound to: an ms_abi entry, or the variable itself */
+    PVOID Native; /* what source code calls: MmGetSystemRoutineAddress for source drivers */
+    BOOLEAN Data;
+} LDR_ENTRY;
+extern const LDR_ENTRY LdrEntries[]; /* grouped by component */
+extern const ULONG LdrEntryCount;
+/* NULL: we have no such routine. */
+const LDR_ENTRY *LdrFindEntry(const CHAR *Name);
+/* TRUE if the module is the kernel or the HAL, whose routines are in LdrEntries ("ntoskrnl.exe", "hal.dll"). */
+BOOLEAN LdrIsKernelModule(const CHAR *Module);
+
+/* Once, at system start after ExInitSystem: border section bounds, KiEmulateRoutine. */
+NTSTATUS LdrInitSystem(VOID);
+VOID LdrShutdownSystem(VOID);
+/* Gives the current thread what gs shows to PE code; called before PE code is entered on a thread that may be new. */
+VOID LdrPrepareThread(VOID);
