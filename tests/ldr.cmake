@@ -1,0 +1,25 @@
+# Binary drivers that the loader's tests load, and the fuzzer over the parser.
+ntmm_sys(loadme SOURCES sys/loadme.c DEF sys/newer.def OPTIONS -Wno-array-bounds)
+ntmm_sys(refuses SOURCES sys/refuses.c)
+
+# The fuzzer is clang's whatever compiles the rest: the parser stands alone.
+find_program(NTMM_FUZZ_CLANG NAMES clang clang-14 clang-19)
+if(NTMM_FUZZ_CLANG)
+  set(fuzz_sources ${PROJECT_SOURCE_DIR}/src/ldr/pe.c ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/pe_fuzz.c)
+  add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/pe_fuzz
+    COMMAND ${NTMM_FUZZ_CLANG} -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -fshort-wchar
+      -fms-extensions -Wno-microsoft -I${PROJECT_SOURCE_DIR}/include/nt -I${PROJECT_SOURCE_DIR}/src ${fuzz_sources}
+      -o ${CMAKE_CURRENT_BINARY_DIR}/pe_fuzz
+    DEPENDS ${fuzz_sources} ${PROJECT_SOURCE_DIR}/src/ldr/pe.h ${PROJECT_SOURCE_DIR}/src/ldr/ntimage.h VERBATIM)
+  add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/seeds/stamp
+    COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/make-seeds ${CMAKE_CURRENT_BINARY_DIR}/seeds
+      ${CMAKE_CURRENT_BINARY_DIR}/loadme.sys ${CMAKE_CURRENT_BINARY_DIR}/refuses.sys
+    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/make-seeds sys_loadme sys_refuses VERBATIM)
+  add_custom_target(fuzz_pe ALL DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/pe_fuzz ${CMAKE_CURRENT_BINARY_DIR}/seeds/stamp)
+  # The same binary in every preset: once is enough, in the plain one.
+  if(NOT NTMM_SANITIZE AND NOT NTMM_COVERAGE AND NOT NTMM_DEEP AND CMAKE_C_COMPILER_ID STREQUAL GNU)
+    set(NTMM_FUZZ_SECONDS 60 CACHE STRING "how long the fuzz.pe test runs")
+    add_test(NAME fuzz.pe COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/run-fuzz ${CMAKE_CURRENT_BINARY_DIR} ${NTMM_FUZZ_SECONDS})
+    set_tests_properties(fuzz.pe PROPERTIES LABELS fuzz TIMEOUT 4000)
+  endif()
+endif()
