@@ -1,6 +1,9 @@
 /*
- * mm.h - the memory manager's driver-visible face.
- * SPDX-License-Identifier: MIT
+ * mm.h - the memory manager's driver-visible face: MDLs, physical addresses, I/O space, contiguous memory.
+ *
+ * Each declaration carries its contract: what it does, units, IRQL, every failure, and the name of Microsoft's page. The
+ * memory it speaks of is the simulated machine's. Host memory (a source driver's globals, stack and malloc blocks) has
+ * no frames: the routines below say what they do with it. SPDX-License-Identifier: MIT
  */
 #ifndef _NTMM_MM_
 #define _NTMM_MM_
@@ -234,5 +237,153 @@ typedef struct _MM_COPY_ADDRESS {
     };
 } MM_COPY_ADDRESS, *PMMCOPY_ADDRESS;
 C_ASSERT(sizeof(MM_COPY_ADDRESS) == 8);
+
+EXTERN_C_START
+
+/* ---- limits of the address ranges: variables, set when the system starts ---- */
+/* Highest address of user memory. Page: Mm64BitPhysicalAddress. */
+extern NTKERNELAPI PVOID MmHighestUserAddress;
+/* First address of system memory. */
+extern NTKERNELAPI PVOID MmSystemRangeStart;
+/* An end of a buffer above this is not user memory. */
+extern NTKERNELAPI ULONG_PTR MmUserProbeAddress;
+/* Points at TRUE: physical addresses above 4 GiB are supported. Page: Mm64BitPhysicalAddress. */
+extern NTKERNELAPI PBOOLEAN Mm64BitPhysicalAddress;
+#define MM_HIGHEST_USER_ADDRESS MmHighestUserAddress
+#define MM_SYSTEM_RANGE_START   MmSystemRangeStart
+#define MM_USER_PROBE_ADDRESS   MmUserProbeAddress
+#define MM_LOWEST_USER_ADDRESS  ((PVOID)0x10000)
+
+/* ---- memory descriptor lists ---- */
+
+/* Bytes of an MDL for Length bytes at Base: the header and a PFN_NUMBER for each page spanned. Any IRQL. Page: MmSizeOfMdl. */
+NTKERNELAPI SIZE_T MmSizeOfMdl(PVOID Base, SIZE_T Length);
+
+/* Formats the header of an MDL in the caller's nonpaged memory; the page array is not touched. IRQL <= DISPATCH_LEVEL.
+ * Page: MmInitializeMdl. */
+#define MmInitializeMdl(MemoryDescriptorList, BaseVa, Length)                                               \
+    do {                                                                                                   \
+        (MemoryDescriptorList)->Next = (PMDL)NULL;                                                         \
+        (MemoryDescriptorList)->Size =                                                                     \
+            (CSHORT)(sizeof(MDL) + (sizeof(PFN_NUMBER) * ADDRESS_AND_SIZE_TO_SPAN_PAGES((BaseVa), (Length)))); \
+        (MemoryDescriptorList)->MdlFlags = 0;                                                              \
+        (MemoryDescriptorList)->StartVa = (PVOID)PAGE_ALIGN((BaseVa));                                     \
+        (MemoryDescriptorList)->ByteOffset = BYTE_OFFSET((BaseVa));                                        \
+        (MemoryDescriptorList)->ByteCount = (ULONG)(Length);                                               \
+    } while (0)
+
+/* Any IRQL. Pages: MmGetMdlByteCount, MmGetMdlByteOffset, MmGetMdlVirtualAddress, MmGetMdlPfnArray. */
+#define MmGetMdlByteCount(Mdl)      ((Mdl)->ByteCount)
+#define MmGetMdlByteOffset(Mdl)     ((Mdl)->ByteOffset)
+#define MmGetMdlBaseVa(Mdl)         ((Mdl)->StartVa)
+#define MmGetMdlVirtualAddress(Mdl) ((PVOID)((PCHAR)((Mdl)->StartVa) + (Mdl)->ByteOffset))
+#define MmGetMdlPfnArray(Mdl)       ((PPFN_NUMBER)((Mdl) + 1))
+
+/* Formats an MDL, in memory of the caller's or (MemoryDescriptorList NULL) in new nonpaged pool; NULL if there is none.
+ * Obsolete: IoAllocateMdl. IRQL <= DISPATCH_LEVEL. */
+NTKERNELAPI PMDL MmCreateMdl(PMDL MemoryDescriptorList, PVOID Base, SIZE_T Length);
+
+/* Fills in the pages of an MDL over resident system memory and sets MDL_SOURCE_IS_NONPAGED_POOL and MappedSystemVa. Such
+ * an MDL is not locked, unlocked or unmapped. Memory that is not resident, or the host's, is bug check 0x1A/0x1240.
+ * IRQL <= DISPATCH_LEVEL. Page: MmBuildMdlForNonPagedPool. */
+NTKERNELAPI VOID MmBuildMdlForNonPagedPool(PMDL MemoryDescriptorList);
+
+/* Makes the pages resident, checks the access, locks them and fills in their numbers; sets MDL_PAGES_LOCKED, and
+ * MDL_WRITE_OPERATION for IoWriteAccess and IoModifyAccess. Raises STATUS_ACCESS_VIOLATION (also for host memory, which has
+ * no frames) or STATUS_INSUFFICIENT_RESOURCES, and then nothing stays locked. IRQL <= APC_LEVEL for pageable memory, else
+ * <= DISPATCH_LEVEL. Page: MmProbeAndLockPages. */
+NTKERNELAPI VOID MmProbeAndLockPages(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation);
+
+/* Unlocks; takes a system mapping down first. An MDL that is not locked is bug check 0x76/1 (process memory) or 0x4E/7.
+ * IRQL <= DISPATCH_LEVEL. Page: MmUnlockPages. */
+NTKERNELAPI VOID MmUnlockPages(PMDL MemoryDescriptorList);
+
+/* Maps the pages of a locked (or built, or partial) MDL to a second address: KernelMode into system space, UserMode into the
+ * user range (RequestedAddress, or anywhere). The result includes ByteOffset. KernelMode failure is NULL, or with
+ * BugCheckOnFailure bug check 0x3F; UserMode failure raises, and such a mapping is never executable. Priority is an
+ * MM_PAGE_PRIORITY, with MdlMappingNoWrite and MdlMappingNoExecute or'ed in. A page that is not locked is 0x1A/0x1236.
+ * IRQL <= DISPATCH_LEVEL (UserMode: APC_LEVEL). Page: MmMapLockedPagesSpecifyCache. */
+NTKERNELAPI PVOID MmMapLockedPagesSpecifyCache(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode,
+                                               MEMORY_CACHING_TYPE CacheType, PVOID RequestedAddress,
+                                               ULONG BugCheckOnFailure, ULONG Priority);
+/* The obsolete form: cached; failure bug checks (KernelMode) or raises. Page: MmMapLockedPages. */
+NTKERNELAPI PVOID MmMapLockedPages(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode);
+
+/* Takes a mapping down. An MDL that is not mapped there is bug check 0xDA. IRQL <= DISPATCH_LEVEL (user address: APC_LEVEL).
+ * Page: MmUnmapLockedPages. */
+NTKERNELAPI VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL MemoryDescriptorList);
+
+/* The system address of the MDL's buffer, mapped if it is not yet; NULL if it cannot be. IRQL <= DISPATCH_LEVEL.
+ * Page: MmGetSystemAddressForMdlSafe. */
+FORCEINLINE PVOID MmGetSystemAddressForMdlSafe(PMDL Mdl, ULONG Priority)
+{
+    if (Mdl->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL)) {
+        return Mdl->MappedSystemVa;
+    }
+    return MmMapLockedPagesSpecifyCache(Mdl, KernelMode, MmCached, NULL, FALSE, Priority);
+}
+/* Obsolete: a failure bug checks. Page: MmGetSystemAddressForMdl. */
+#define MmGetSystemAddressForMdl(Mdl)                                                                       \
+    (((Mdl)->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL))                            \
+         ? (Mdl)->MappedSystemVa                                                                            \
+         : MmMapLockedPages((Mdl), KernelMode))
+
+/* Takes down the mapping that a partial MDL made itself, so that the MDL can be built again. IRQL <= DISPATCH_LEVEL.
+ * Page: MmPrepareMdlForReuse. */
+#define MmPrepareMdlForReuse(Mdl)                                                                           \
+    do {                                                                                                   \
+        if (((Mdl)->MdlFlags & MDL_PARTIAL_HAS_BEEN_MAPPED) != 0) {                                         \
+            MmUnmapLockedPages((Mdl)->MappedSystemVa, (Mdl));                                               \
+        }                                                                                                  \
+    } while (0)
+
+/* Moves the start of the buffer NumberOfBytes forward; pages passed whole are unlocked at once, a mapping's address moves
+ * along. STATUS_INVALID_PARAMETER_2: past the end. IRQL <= DISPATCH_LEVEL. Page: MmAdvanceMdl. */
+NTKERNELAPI NTSTATUS MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes);
+
+/* Changes the protection of the MDL's own system mapping: PAGE_READONLY, PAGE_READWRITE, PAGE_EXECUTE_READ,
+ * PAGE_EXECUTE_READWRITE, PAGE_NOACCESS. STATUS_NOT_MAPPED_VIEW: not mapped. STATUS_INVALID_PAGE_PROTECTION.
+ * IRQL <= DISPATCH_LEVEL. Page: MmProtectMdlSystemAddress. */
+NTKERNELAPI NTSTATUS MmProtectMdlSystemAddress(PMDL MemoryDescriptorList, ULONG NewProtect);
+
+/* ---- I/O space ---- */
+/* Maps NumberOfBytes of physical addresses (device memory, or RAM that somebody holds) with a cache type; the page offset is
+ * kept. NULL: zero bytes, no address space, or no such memory. RAM that nobody holds is bug check 0x1A/0x1233.
+ * IRQL <= DISPATCH_LEVEL. Page: MmMapIoSpace. */
+NTKERNELAPI PVOID MmMapIoSpace(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, MEMORY_CACHING_TYPE CacheType);
+/* With a PAGE_ protection, or'ed with PAGE_NOCACHE or PAGE_WRITECOMBINE. Page: MmMapIoSpaceEx. */
+NTKERNELAPI PVOID MmMapIoSpaceEx(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, ULONG Protect);
+/* Takes it down; NumberOfBytes as mapped. Unknown: bug check 0xDA/0x400. IRQL <= DISPATCH_LEVEL. Page: MmUnmapIoSpace. */
+NTKERNELAPI VOID MmUnmapIoSpace(PVOID BaseAddress, SIZE_T NumberOfBytes);
+
+/* ---- physical and virtual addresses ---- */
+/* The physical address of a resident virtual one; 0 for anything else, host memory included. Any IRQL.
+ * Page: MmGetPhysicalAddress. */
+NTKERNELAPI PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress);
+/* The virtual address whose entry owns the frame; NULL if none does. Any IRQL. Page: MmGetVirtualForPhysical. */
+NTKERNELAPI PVOID MmGetVirtualForPhysical(PHYSICAL_ADDRESS PhysicalAddress);
+/* TRUE if an access would not fault right now. IRQL <= DISPATCH_LEVEL. Page: MmIsAddressValid. */
+NTKERNELAPI BOOLEAN MmIsAddressValid(PVOID VirtualAddress);
+/* TRUE for a valid address of resident system memory. Obsolete. */
+NTKERNELAPI BOOLEAN MmIsNonPagedSystemAddressValid(PVOID VirtualAddress);
+/* The ranges of RAM, in nonpaged pool that the caller frees with ExFreePool, ended by an entry of zeroes; NULL if there is no pool.
+ * PASSIVE_LEVEL. Pages: MmGetPhysicalMemoryRanges, MmGetPhysicalMemoryRangesEx2. */
+NTKERNELAPI PPHYSICAL_MEMORY_RANGE MmGetPhysicalMemoryRanges(VOID);
+/* PartitionObject NULL: the system's; there is no other. */
+NTKERNELAPI PPHYSICAL_MEMORY_RANGE MmGetPhysicalMemoryRangesEx(PVOID PartitionObject);
+NTKERNELAPI PPHYSICAL_MEMORY_RANGE MmGetPhysicalMemoryRangesEx2(PVOID PartitionObject, ULONG Flags);
+/* Small, medium or large, from the size of RAM. Any IRQL. Page: MmQuerySystemSize. */
+NTKERNELAPI MM_SYSTEMSIZE MmQuerySystemSize(VOID);
+/* FALSE: this is a workstation. Any IRQL. Page: MmIsThisAnNtAsSystem. */
+NTKERNELAPI BOOLEAN MmIsThisAnNtAsSystem(VOID);
+
+/* Copies from a virtual (MM_COPY_MEMORY_VIRTUAL) or physical (MM_COPY_MEMORY_PHYSICAL) source into nonpaged memory without
+ * ever faulting; *NumberOfBytesTransferred is set also on failure. STATUS_INVALID_PARAMETER: flags. STATUS_ACCESS_VIOLATION,
+ * STATUS_INVALID_ADDRESS: the source, from there on, cannot be read (I/O space is refused). IRQL <= APC_LEVEL.
+ * Page: MmCopyMemory. */
+NTKERNELAPI NTSTATUS MmCopyMemory(PVOID TargetAddress, MM_COPY_ADDRESS SourceAddress, SIZE_T NumberOfBytes, ULONG Flags,
+                                  PSIZE_T NumberOfBytesTransferred);
+
+EXTERN_C_END
 
 #endif

@@ -1,0 +1,79 @@
+/*
+ * init.c - starting and stopping the memory manager, and its counters. SPDX-License-Identifier: MIT
+ *
+ * Order: regions are laid out from the size of RAM (addresses only), so the bitmaps' size is known; the frame database
+ * carves them and itself out of RAM; the root page table takes the first frame; the machine is told to walk it; faults
+ * are asked for. Nothing here touches memory in proportion to RAM: 16 GiB start as fast as 16 MiB.
+ */
+#include "mm/mi.h"
+
+#define MI_LEAST_PAGES 32 /* managed frames below which nothing useful can run */
+
+NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
+{
+    PVOID Bitmaps = NULL;
+    ULONG64 RamPages = 0;
+    PFN_NUMBER Root;
+    BOOLEAN Dirty;
+    memset(MiState, 0, sizeof(*MiState));
+    for (ULONG Index = 0; Index < RunCount; Index++) {
+        RamPages += Runs[Index].Device ? 0 : Runs[Index].PageCount;
+    }
+    ULONG64 BitmapPages = MiLayOutRegions(RamPages);
+    NTSTATUS Status = MiInitializeFrames(Runs, RunCount, BitmapPages, &Bitmaps);
+    if (!NT_SUCCESS(Status)) {
+        return Status;
+    }
+    ULONG64 Managed = MiState->TotalPages - MiState->CorePages;
+    if (Managed < MI_LEAST_PAGES) {
+        return STATUS_NO_MEMORY;
+    }
+    MiInitializeRegions(Bitmaps);
+    /* The reserve: frames that promises never cover, so that the choice of frames is never down to the last one. */
+    MiState->CommitLimit = Managed - (Managed / 256 < 64 ? Managed / 256 : 64);
+    (VOID)MiChargeCommitment(1, HighPoolPriority);
+    (VOID)MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_TABLE, NULL, 0, &Root, &Dirty);
+    MiState->Root = Root;
+    MiState->TablePages = 1;
+    HalActivateAddressSpace(Root);
+    KiAccessFaultRoutine = MmAccessFault;
+    MmHighestUserAddress = (PVOID)(HalFacts.UserEnd - 0x10000 - 1);
+    MmSystemRangeStart = (PVOID)HalFacts.SystemBase;
+    MmUserProbeAddress = HalFacts.UserEnd - 0x10000;
+    MiState->Started = TRUE;
+    return STATUS_SUCCESS;
+}
+
+VOID MmShutdownSystem(VOID)
+{
+    if (MiState->Started) {
+        HalActivateAddressSpace(0);
+        HalFlushEntireTb();
+        KiAccessFaultRoutine = NULL;
+        MiState->Started = FALSE;
+    }
+}
+
+VOID MmQueryCounters(MM_COUNTERS *Counters)
+{
+    KiAcquireLock(&MiState->PfnLock);
+    Counters->TotalPages = MiState->TotalPages;
+    Counters->ZeroedPages = MiState->StateCount[MiPageZeroed];
+    Counters->FreePages = MiState->StateCount[MiPageFree];
+    Counters->StandbyPages = MiState->StateCount[MiPageStandby];
+    Counters->ModifiedPages = MiState->StateCount[MiPageModified] + MiState->StateCount[MiPageModifiedNoWrite];
+    Counters->BadPages = MiState->StateCount[MiPageBad];
+    Counters->ActivePages =
+        MiState->CorePages + MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition];
+    KiReleaseLock(&MiState->PfnLock);
+    Counters->Committed = __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED);
+    Counters->CommitLimit = MiState->CommitLimit;
+    Counters->PeakCommit = __atomic_load_n(&MiState->PeakCommit, __ATOMIC_RELAXED);
+    Counters->DemandZeroFaults = __atomic_load_n(&MiState->DemandZeroFaults, __ATOMIC_RELAXED);
+    Counters->SoftFaults = __atomic_load_n(&MiState->SoftFaults, __ATOMIC_RELAXED);
+    Counters->HardFaults = __atomic_load_n(&MiState->HardFaults, __ATOMIC_RELAXED);
+    Counters->CopyOnWriteFaults = __atomic_load_n(&MiState->CopyOnWriteFaults, __ATOMIC_RELAXED);
+    Counters->GuardFaults = __atomic_load_n(&MiState->GuardFaults, __ATOMIC_RELAXED);
+    Counters->AccessViolations = __atomic_load_n(&MiState->AccessViolations, __ATOMIC_RELAXED);
+    Counters->AllFaults = __atomic_load_n(&MiState->AllFaults, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,228 @@
+/*
+ * mi.h - the memory manager's own structures, and the functions its files offer each other.
+ * SPDX-License-Identifier: MIT
+ *
+ * All mutable state hangs off one MI_STATE, reached through the pointer MiState, so that a test can build a system of 64
+ * pages of its own over the scripted machine: point MiState at a zeroed structure and call MmInitSystem.
+ *
+ *   MI_STATE --- Runs[] ---> MMPFN per frame (in frames, through the window)     pfn.c
+ *            |-- Extents[]   RAM that nobody has touched yet: free, zero         pfn.c
+ *            |-- Lists[]     zeroed, free, standby, modified, bad                pfn.c
+ *            |-- Root        the page tables (in frames, through the window)     pte.c
+ *            |-- Regions[]   who uses which addresses                            region.c
+ *            `-- Commit      promises of frames                                  commit.c
+ *
+ * Locks, in acquisition order; all are KI_LOCKs, taken at any IRQL, held briefly, and never across a call up, a fault, a
+ * wait or a bug check:
+ *   1. MI_REGION.Lock   the region's bitmaps
+ *   2. TableLock        creation of page tables
+ *   3. PteLocks[n]      entries of pageable and user addresses, one lock for each 2 MiB (hashed)
+ *   4. PfnLock          every field of every MMPFN except u1.UsedEntries (interlocked), lists, extents
+ * Entries of resident addresses belong to whoever owns the run of addresses; only the fault path reads them too.
+ */
+#pragma once
+#include "mm/mm.h"
+#include "mm/pte.h"
+
+#define MI_BYTES_TO_PAGES(Bytes) (((Bytes) + PAGE_SIZE - 1) >> PAGE_SHIFT)
+#define MI_NO_PAGE               0xFFFFFFFFu
+#define MI_MAX_RUNS              32
+#define MI_MAX_EXTENTS           64
+#define MI_PTE_LOCKS             64
+#define MI_REGION_HINTS          24
+
+/* ---- frames (pfn.c) ---- */
+typedef enum _MI_PAGE_STATE { /* all-zero MMPFN: a free page of zeroes */
+    MiPageZeroed,
+    MiPageFree,
+    MiPageStandby,
+    MiPageModified,
+    MiPageModifiedNoWrite,
+    MiPageBad,
+    MiPageActive,     /* some entry owns it, or the core does */
+    MiPageTransition, /* nobody maps it, but somebody has it locked */
+    MiPageStates
+} MI_PAGE_STATE;
+
+#define MI_PFN_LISTED     0x01u /* linked on Lists[State] */
+#define MI_PFN_TABLE      0x02u /* a page table: u1 counts entries in use */
+#define MI_PFN_COMMIT     0x04u /* freed while locked: its commit charge goes back with the last lock */
+#define MI_PFN_UNMAPPED   0x08u /* belongs to an MDL or to the core: no entry owns it */
+#define MI_PFN_CONTIGUOUS 0x10u
+
+typedef struct _MMPFN {
+    union {
+        ULONG Flink;       /* (PfnLock) listed: next page */
+        ULONG UsedEntries; /* (interlocked) page table: entries that are not zero */
+    } u1;
+    union {
+        ULONG Blink;      /* (PfnLock) listed: previous page */
+        ULONG ShareCount; /* (PfnLock) active: entries that own it */
+    } u2;
+    PMMPTE PteAddress;    /* (PfnLock) active: the entry that owns it, in the window */
+    MMPTE OriginalPte;    /* (PfnLock) what the entry becomes when the page goes */
+    USHORT ReferenceCount; /* (PfnLock) 1 for a share count above zero, 1 for each lock */
+    UCHAR State;           /* (PfnLock) MI_PAGE_STATE; changed by MiSetPageState only */
+    UCHAR Flags;           /* (PfnLock) MI_PFN_ */
+    ULONG PteFrame;        /* (PfnLock) the page table PteAddress lies in */
+} MMPFN, *PMMPFN;
+C_ASSERT(sizeof(MMPFN) == 32);
+
+typedef struct _MI_RUN {
+    PFN_NUMBER BasePage, PageCount; /* as the machine has it */
+    PFN_NUMBER FirstPage, Managed;  /* RAM: what is left after the core's own tables; these have an MMPFN */
+    PMMPFN Pfn;                     /* of FirstPage */
+    BOOLEAN Device;
+} MI_RUN;
+
+typedef struct _MI_EXTENT {
+    PFN_NUMBER Base, Count;
+} MI_EXTENT;
+
+typedef struct _MI_PAGE_LIST {
+    ULONG64 Total;
+    ULONG Head, Tail;
+} MI_PAGE_LIST;
+
+/* ---- regions (region.c) ---- */
+typedef struct _MI_REGION {
+    MM_REGION Id;
+    const CHAR *Name;
+    ULONG_PTR Base, End;
+    ULONG Bits;       /* pages of address space */
+    UCHAR Guard;      /* pages left out below each run */
+    BOOLEAN Resident; /* frames behind every committed page; else demand zero */
+    BOOLEAN User;
+    KI_LOCK Lock;
+    ULONG64 *Allocated;          /* (Lock) bit per page: taken, guard included */
+    ULONG64 *Last;               /* (Lock) bit per page: last page of a run */
+    ULONG Hint[MI_REGION_HINTS]; /* (Lock) no free run of 2^n pages begins below */
+    ULONG AddressPages;          /* (Lock) bits set in Allocated */
+    volatile ULONG64 PagesInUse, PeakPages, Failures; /* (interlocked) committed or mapped pages */
+} MI_REGION;
+
+typedef struct _MI_STATE {
+    BOOLEAN Started;
+    MI_RUN Runs[MI_MAX_RUNS];
+    ULONG RunCount;
+    KI_LOCK PfnLock;
+    MI_PAGE_LIST Lists[MiPageBad + 1];
+    ULONG64 StateCount[MiPageStates]; /* (PfnLock) pages in each state, extents counted as zeroed */
+    MI_EXTENT Extents[MI_MAX_EXTENTS];
+    ULONG ExtentCount;
+    ULONG64 ScatterSeed; /* not 0: take single frames from random places (tests) */
+    ULONG64 TotalPages, CorePages;
+    PFN_NUMBER HighestPage;
+
+    PFN_NUMBER Root;
+    KI_LOCK TableLock;
+    KI_LOCK PteLocks[MI_PTE_LOCKS];
+    volatile ULONG64 TablePages;
+
+    MI_REGION Regions[MmRegionMaximum];
+
+    volatile ULONG64 Committed, PeakCommit; /* (interlocked) */
+    ULONG64 CommitLimit;
+    volatile ULONG64 LockedPages; /* (interlocked) pages of process addresses locked by MDLs */
+
+    volatile ULONG64 AllFaults, DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations;
+} MI_STATE, *PMI_STATE;
+extern PMI_STATE MiState;
+
+static inline VOID MiCount(volatile ULONG64 *Counter)
+{
+    __atomic_fetch_add(Counter, 1, __ATOMIC_RELAXED);
+}
+static inline PMMPFN MiPfn(PFN_NUMBER Page) /* NULL: not a managed frame */
+{
+    for (ULONG Index = 0; Index < MiState->RunCount; Index++) {
+        const MI_RUN *Run = &MiState->Runs[Index];
+        if (Page - Run->FirstPage < Run->Managed) {
+            return &Run->Pfn[Page - Run->FirstPage];
+        }
+    }
+    return NULL;
+}
+static inline const MI_RUN *MiRunOfPage(PFN_NUMBER Page)
+{
+    for (ULONG Index = 0; Index < MiState->RunCount; Index++) {
+        const MI_RUN *Run = &MiState->Runs[Index];
+        if (Page - Run->BasePage < Run->PageCount) {
+            return Run;
+        }
+    }
+    return NULL;
+}
+
+/* pfn.c */
+NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePages, PVOID *Carved);
+/* Takes up to Want frames that follow each other and gives them to the entries from Pte on (which the caller then
+ * writes), or to no entry (Pte NULL). Returns how many; 0: none left. Dirty: their contents are old. */
+#define MI_TAKE_ZEROED 1u /* prefer zeroed ones */
+#define MI_TAKE_TABLE  2u
+ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER PteFrame, PFN_NUMBER *Base, BOOLEAN *Dirty);
+/* Count contiguous frames in [Low, High], not crossing a multiple of Boundary (0: none). They have no entry. */
+BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, PFN_NUMBER *Base, BOOLEAN *Dirty);
+/* The owner lets go of frames: to the free list, or, while locked, later. Returns the commit charge to give back now. */
+ULONG64 MiReleaseFrames(PFN_NUMBER Base, PFN_NUMBER Count);
+/* Locks one frame (reference count), PfnLock held. FALSE: not a frame in use, or its count is full. */
+BOOLEAN MiReferenceFrameLocked(PFN_NUMBER Page);
+/* Undoes it. FALSE: the frame is not locked. *Commit grows by the charge to give back. */
+BOOLEAN MiDereferenceFrameLocked(PFN_NUMBER Page, ULONG64 *Commit);
+VOID MiSetPageState(PFN_NUMBER Page, PMMPFN Pfn, MI_PAGE_STATE State);
+const CHAR *MiValidateFrames(VOID);
+
+/* pte.c */
+PMMPTE MiPteOf(ULONG_PTR Va);                    /* the leaf entry of Va, NULL: no page table */
+PMMPTE MiPteOfTableLevel(ULONG_PTR Va, ULONG Level); /* the entry at a level (1 leaf .. 4 top), NULL: table missing */
+BOOLEAN MiMakePageTables(ULONG_PTR Va, SIZE_T Pages); /* FALSE: no commit or no frame */
+ULONG_PTR MiVaOfPte(PMMPTE Pte);                 /* address an entry of a page table maps; 0: not one of ours */
+VOID MiSetEntry(PMMPTE Pte, MMPTE Value);        /* zero -> not zero: counts the entry */
+MMPTE MiClearEntry(PMMPTE Pte);                  /* not zero -> zero */
+VOID MiCountEntries(PMMPTE Pte, LONG Change);    /* the count alone, for whoever writes many of one table */
+MI_PROT MiMakeProtection(ULONG Protect);         /* PAGE_ to code, or MI_PROT_INVALID */
+ULONG MiMakePageProtection(MI_PROT Protection);  /* and back */
+static inline PKI_LOCK MiPteLock(ULONG_PTR Va)
+{
+    return &MiState->PteLocks[(Va >> 21) % MI_PTE_LOCKS];
+}
+static inline ULONG MiEntriesToTableEnd(ULONG_PTR Va)
+{
+    return 512 - (ULONG)((Va >> 12) & 511);
+}
+const CHAR *MiValidatePageTables(VOID);
+
+/* region.c */
+ULONG64 MiLayOutRegions(ULONG64 RamPages); /* returns the frames that the bitmaps need */
+VOID MiInitializeRegions(PVOID Bitmaps);
+MI_REGION *MiRegionOfVa(ULONG_PTR Va);
+ULONG_PTR MiAllocateVa(MI_REGION *Region, SIZE_T Pages); /* 0: full */
+typedef enum _MI_VA_CHECK { MiVaExact, MiVaNotAllocated, MiVaInside, MiVaWrongSize, MiVaPartlyFree } MI_VA_CHECK;
+/* Whether [Va, Va + Pages) is exactly one run. *Actual: pages of the run that begins there. */
+MI_VA_CHECK MiCheckVa(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, SIZE_T *Actual);
+/* Whether every page of the range is taken. */
+BOOLEAN MiVaIsAllocated(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages);
+VOID MiFreeVa(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages);
+VOID MiChargeRegion(MI_REGION *Region, SIZE_T Pages);
+VOID MiReturnRegion(MI_REGION *Region, SIZE_T Pages);
+const CHAR *MiValidateRegions(VOID);
+
+/* pages.c */
+NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, ULONG Flags, EX_POOL_PRIORITY Priority);
+VOID MiDecommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages);
+
+/* commit.c */
+BOOLEAN MiChargeCommitment(ULONG64 Pages, EX_POOL_PRIORITY Priority);
+VOID MiReturnCommitment(ULONG64 Pages);
+const CHAR *MiValidateCommitment(VOID);
+
+/* sysptes.c */
+ULONG_PTR MiReserveSystemPtes(SIZE_T Pages); /* address space with page tables; 0: none */
+/* Takes a mapping down: checks that it is one, clears, flushes, releases. Stops the system with 0xDA if it is not. */
+VOID MiReleaseSystemPtes(ULONG_PTR Va, SIZE_T Pages);
+
+/* fault.c */
+VOID MmAccessFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer);
+/* Makes one page of pageable or user memory present if it may be. Locks *Frame if Frame is not NULL.
+ * STATUS_ACCESS_VIOLATION: no such access is allowed there. */
+NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame);

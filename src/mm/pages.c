@@ -1,0 +1,321 @@
+/*
+ * pages.c - runs of pages in the regions: allocate, commit, protect, decommit, free. SPDX-License-Identifier: MIT
+ *
+ * The layers above build on this: pools, images, stacks, tables. A run goes through
+ *
+ *      free --MmAllocatePages(RESERVE)--> reserved --MmCommitPages--> committed --MmDecommitPages--> reserved --MmFreePages--> free
+ *
+ * and most go straight from free to committed and back. Committing a resident page means a frame and a valid entry, with
+ * the machine's TB filled for the whole run, so that hot memory is not faulted in page by page. Committing a pageable page
+ * means a demand-zero entry and a charge; the fault path does the rest.
+ *
+ * Taking backing away has three steps, because a frame may be used again only when no TB still shows it:
+ *   1. valid entries become transition entries without access (they keep their frame; a touch now is a stray);
+ *   2. the TB is flushed for the run;
+ *   3. entries become zero, frames go to the free list, and the charge with them.
+ * MmProtectPages(PAGE_NOACCESS) is step 1 and 2 alone: the frame stays, and a later protection brings it back.
+ *
+ * Invariant: a committed page of a resident region has exactly one frame, valid or in transition; see T3 in pte.c.
+ * Locks: MI_REGION.Lock inside region.c; PteLocks for pageable regions and for every change of protection.
+ */
+#include "mm/mi.h"
+
+static VOID MiLockEntries(ULONG_PTR Va)
+{
+    KiAcquireLock(MiPteLock(Va));
+}
+static VOID MiUnlockEntries(ULONG_PTR Va)
+{
+    KiReleaseLock(MiPteLock(Va));
+}
+static inline ULONG MiPiece(ULONG_PTR Va, SIZE_T Pages)
+{
+    ULONG Some = MiEntriesToTableEnd(Va);
+    return Pages < Some ? (ULONG)Pages : Some;
+}
+
+/* Frames behind [Va, Va + Pages), charged already. Returns the pages done: all, or fewer when RAM ran out. */
+static SIZE_T MiBackPages(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, BOOLEAN User, BOOLEAN Zero)
+{
+    SIZE_T Done = 0;
+    while (Done < Pages) {
+        ULONG_PTR At = Va + (Done << PAGE_SHIFT);
+        PMMPTE Pte = MiPteOf(At);
+        PFN_NUMBER Base;
+        BOOLEAN Dirty;
+        ULONG Got = MiTakeFrames(MiPiece(At, Pages - Done), Zero ? MI_TAKE_ZEROED : 0, Pte, HalWindowPage(Pte), &Base, &Dirty);
+        if (Got == 0) {
+            break;
+        }
+        if (Zero && Dirty) {
+            HalZeroPages(Base, Got);
+        }
+        MiCountEntries(Pte, (LONG)Got);
+        for (ULONG Index = 0; Index < Got; Index++) {
+            MiWritePte(Pte + Index, MiPteValid(Base + Index, Protection, User));
+        }
+        Done += Got;
+    }
+    return Done;
+}
+
+static VOID MiMakeDemandZero(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection)
+{
+    for (SIZE_T Done = 0; Done < Pages;) {
+        ULONG_PTR At = Va + (Done << PAGE_SHIFT);
+        PMMPTE Pte = MiPteOf(At);
+        ULONG Piece = MiPiece(At, Pages - Done);
+        MiLockEntries(At);
+        MiCountEntries(Pte, (LONG)Piece);
+        for (ULONG Index = 0; Index < Piece; Index++) {
+            MiWritePte(Pte + Index, MiPteDemandZero(Protection));
+        }
+        MiUnlockEntries(At);
+        Done += Piece;
+    }
+}
+
+NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, ULONG Flags, EX_POOL_PRIORITY Priority)
+{
+    if (!MiChargeCommitment(Pages, Priority)) {
+        return STATUS_COMMITMENT_LIMIT;
+    }
+    if (!MiMakePageTables(Va, Pages)) {
+        MiReturnCommitment(Pages);
+        return STATUS_NO_MEMORY;
+    }
+    if (!Region->Resident) {
+        MiMakeDemandZero(Va, Pages, Protection);
+        MiChargeRegion(Region, Pages);
+        return STATUS_SUCCESS;
+    }
+    SIZE_T Done = MiBackPages(Va, Pages, Protection, Region->User, (Flags & MM_PAGES_ZERO) != 0);
+    MiChargeRegion(Region, Done);
+    NTSTATUS Status = STATUS_NO_MEMORY;
+    if (Done == Pages) {
+        Status = HalFillTb((PVOID)Va, Pages, Flags & MM_PAGES_PINNED ? HAL_FILL_PINNED : 0);
+        if (NT_SUCCESS(Status) || !(Flags & MM_PAGES_PINNED)) {
+            return STATUS_SUCCESS; /* without pinning the fill is a hint */
+        }
+    }
+    MiReturnCommitment(Pages - Done);
+    MiDecommit(Region, Va, Done);
+    return Status;
+}
+
+/* Step 1. Returns whether any entry was valid; *Unbacked counts the committed pages that had no frame, now gone. */
+static BOOLEAN MiDetachPages(ULONG_PTR Va, SIZE_T Pages, ULONG64 *Unbacked)
+{
+    BOOLEAN AnyValid = FALSE;
+    for (SIZE_T Done = 0; Done < Pages;) {
+        ULONG_PTR At = Va + (Done << PAGE_SHIFT);
+        PMMPTE Pte = MiPteOf(At);
+        ULONG Piece = MiPiece(At, Pages - Done);
+        Done += Piece;
+        if (Pte == NULL) {
+            continue;
+        }
+        MiLockEntries(At);
+        for (ULONG Index = 0; Index < Piece; Index++) {
+            MMPTE Entry = MiReadPte(Pte + Index);
+            if (MiPteIsValid(Entry)) {
+                MiWritePte(Pte + Index, MiPteTransition(MiPtePage(Entry), MI_PROT_NOACCESS));
+                AnyValid = TRUE;
+            } else if (MiPteIsTransition(Entry)) {
+                MiWritePte(Pte + Index, MiPteTransition(MiPtePage(Entry), MI_PROT_NOACCESS));
+            } else if (!MiPteIsZero(Entry)) {
+                MiClearEntry(Pte + Index);
+                ++*Unbacked;
+            }
+        }
+        MiUnlockEntries(At);
+    }
+    return AnyValid;
+}
+
+/* Step 3. Returns the pages that had a frame; *Freed counts those whose charge goes back now. */
+static ULONG64 MiDropPages(ULONG_PTR Va, SIZE_T Pages, ULONG64 *Freed)
+{
+    ULONG64 Backed = 0;
+    PFN_NUMBER Base = 0, Count = 0;
+    for (SIZE_T Done = 0; Done < Pages;) {
+        ULONG_PTR At = Va + (Done << PAGE_SHIFT);
+        PMMPTE Pte = MiPteOf(At);
+        ULONG Piece = MiPiece(At, Pages - Done), Cleared = 0;
+        Done += Piece;
+        for (ULONG Index = 0; Pte && Index < Piece; Index++) {
+            MMPTE Entry = MiReadPte(Pte + Index);
+            if (!MiPteIsTransition(Entry)) {
+                continue;
+            }
+            MiWritePte(Pte + Index, MI_ZERO_PTE);
+            Cleared++;
+            if (Count && Base + Count == MiPtePage(Entry)) {
+                Count++;
+                continue;
+            }
+            *Freed += Count ? MiReleaseFrames(Base, Count) : 0;
+            Base = MiPtePage(Entry);
+            Count = 1;
+        }
+        if (Cleared) {
+            MiCountEntries(Pte, -(LONG)Cleared);
+            Backed += Cleared;
+        }
+    }
+    *Freed += Count ? MiReleaseFrames(Base, Count) : 0;
+    return Backed;
+}
+
+VOID MiDecommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
+{
+    ULONG64 Unbacked = 0, Freed = 0;
+    if (Pages == 0) {
+        return;
+    }
+    if (MiDetachPages(Va, Pages, &Unbacked)) {
+        HalFlushTb((PVOID)Va, Pages);
+    }
+    ULONG64 Backed = MiDropPages(Va, Pages, &Freed);
+    MiReturnRegion(Region, Backed + Unbacked);
+    MiReturnCommitment(Freed + Unbacked);
+}
+
+static MI_PROT MiProtectionOfFlags(ULONG Flags)
+{
+    return Flags & MM_PAGES_EXECUTE ? MI_PROT_EXECUTE_READWRITE : MI_PROT_READWRITE;
+}
+
+static PVOID MiAllocateRun(MI_REGION *Region, SIZE_T Pages, MI_PROT Protection, ULONG Flags, EX_POOL_PRIORITY Priority)
+{
+    ULONG_PTR Va = MiAllocateVa(Region, Pages);
+    if (Va) {
+        if ((Flags & MM_PAGES_RESERVE) || NT_SUCCESS(MiCommit(Region, Va, Pages, Protection, Flags, Priority))) {
+            return (PVOID)Va;
+        }
+        MiFreeVa(Region, Va, Pages);
+    }
+    MiCount(&Region->Failures);
+    return NULL;
+}
+
+static VOID MiFreeRun(ULONG_PTR Va, SIZE_T Pages)
+{
+    MI_REGION *Region = MiRegionOfVa(Va);
+    SIZE_T Actual = 0;
+    if (Region == NULL || (Va & (PAGE_SIZE - 1)) || MiCheckVa(Region, Va, Pages, &Actual) != MiVaExact) {
+        KiStop(MEMORY_MANAGEMENT, "Pages were freed that are not exactly one allocated run of pages.", NULL, 0x5305, Va,
+               Actual << PAGE_SHIFT, 0);
+    }
+    MiDecommit(Region, Va, Pages);
+    MiFreeVa(Region, Va, Pages);
+}
+
+PVOID MmAllocatePages(MM_REGION Id, SIZE_T Pages, ULONG Flags, EX_POOL_PRIORITY Priority)
+{
+    if (Id <= MmRegionNone || Id >= MmRegionUser) {
+        return NULL;
+    }
+    return MiAllocateRun(&MiState->Regions[Id], Pages, MiProtectionOfFlags(Flags), Flags, Priority);
+}
+
+VOID MmFreePages(PVOID Va, SIZE_T Pages)
+{
+    MiFreeRun((ULONG_PTR)Va, Pages);
+}
+
+NTSTATUS MmCommitPages(PVOID Address, SIZE_T Pages, ULONG Flags)
+{
+    ULONG_PTR Va = (ULONG_PTR)Address;
+    MI_REGION *Region = MiRegionOfVa(Va);
+    if (Region == NULL || !MiVaIsAllocated(Region, Va, Pages)) {
+        return STATUS_CONFLICTING_ADDRESSES;
+    }
+    for (SIZE_T Done = 0; Done < Pages;) {
+        ULONG_PTR At = Va + (Done << PAGE_SHIFT);
+        PMMPTE Pte = MiPteOf(At);
+        ULONG Piece = MiPiece(At, Pages - Done);
+        for (ULONG Index = 0; Pte && Index < Piece; Index++) {
+            if (!MiPteIsZero(MiReadPte(Pte + Index))) {
+                return STATUS_ALREADY_COMMITTED;
+            }
+        }
+        Done += Piece;
+    }
+    NTSTATUS Status = MiCommit(Region, Va, Pages, MiProtectionOfFlags(Flags), Flags, HighPoolPriority);
+    if (!NT_SUCCESS(Status)) {
+        MiCount(&Region->Failures);
+    }
+    return Status;
+}
+
+VOID MmDecommitPages(PVOID Address, SIZE_T Pages)
+{
+    MI_REGION *Region = MiRegionOfVa((ULONG_PTR)Address);
+    if (Region == NULL || !MiVaIsAllocated(Region, (ULONG_PTR)Address, Pages)) {
+        KiStop(MEMORY_MANAGEMENT, "Pages were decommitted that are not allocated.", NULL, 0x5305, (ULONG_PTR)Address,
+               Pages << PAGE_SHIFT, 0);
+    }
+    MiDecommit(Region, (ULONG_PTR)Address, Pages);
+}
+
+NTSTATUS MmProtectPages(PVOID Address, SIZE_T Pages, ULONG Protect)
+{
+    ULONG_PTR Va = (ULONG_PTR)Address & ~(ULONG_PTR)(PAGE_SIZE - 1);
+    MI_REGION *Region = MiRegionOfVa(Va);
+    MI_PROT Protection = MiMakeProtection(Protect);
+    if (Protection == MI_PROT_INVALID || MiProtIsCopyOnWrite(Protection) ||
+        (MiProtIsGuard(Protection) && !(Region && Region->User))) {
+        return STATUS_INVALID_PAGE_PROTECTION;
+    }
+    if (Region == NULL || !MiVaIsAllocated(Region, Va, Pages)) {
+        return STATUS_CONFLICTING_ADDRESSES;
+    }
+    for (SIZE_T Page = 0; Page < Pages; Page++) { /* all or nothing */
+        PMMPTE Pte = MiPteOf(Va + (Page << PAGE_SHIFT));
+        if (Pte == NULL || MiPteIsZero(MiReadPte(Pte))) {
+            return STATUS_NOT_COMMITTED;
+        }
+    }
+    BOOLEAN Present = MiProtAllowsAccess(Protection) && !MiProtIsGuard(Protection), AnyValid = FALSE;
+    for (SIZE_T Done = 0; Done < Pages;) {
+        ULONG_PTR At = Va + (Done << PAGE_SHIFT);
+        PMMPTE Pte = MiPteOf(At);
+        ULONG Piece = MiPiece(At, Pages - Done);
+        MiLockEntries(At);
+        for (ULONG Index = 0; Index < Piece; Index++) {
+            MMPTE Entry = MiReadPte(Pte + Index);
+            AnyValid |= MiPteIsValid(Entry);
+            if (!MiPteIsValid(Entry) && !MiPteIsTransition(Entry)) {
+                MiWritePte(Pte + Index, MiPteDemandZero(Protection));
+            } else if (Present) {
+                MiWritePte(Pte + Index, MiPteValid(MiPtePage(Entry), Protection, Region->User));
+            } else {
+                MiWritePte(Pte + Index, MiPteTransition(MiPtePage(Entry), Protection));
+            }
+        }
+        MiUnlockEntries(At);
+        Done += Piece;
+    }
+    if (AnyValid) {
+        HalFlushTb((PVOID)Va, Pages);
+    }
+    if (Present && Region->Resident) {
+        (VOID)HalFillTb((PVOID)Va, Pages, 0);
+    }
+    return STATUS_SUCCESS;
+}
+
+PVOID MmAllocateUserPages(SIZE_T Pages, ULONG Protect)
+{
+    MI_PROT Protection = MiMakeProtection(Protect);
+    if (Protection == MI_PROT_INVALID || MiProtIsCopyOnWrite(Protection)) {
+        return NULL;
+    }
+    return MiAllocateRun(&MiState->Regions[MmRegionUser], Pages, Protection, 0, NormalPoolPriority);
+}
+
+VOID MmFreeUserPages(PVOID Va, SIZE_T Pages)
+{
+    MiFreeRun((ULONG_PTR)Va, Pages);
+}

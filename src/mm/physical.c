@@ -1,0 +1,77 @@
+/*
+ * physical.c - what is where: virtual to physical and back, the ranges of RAM. SPDX-License-Identifier: MIT
+ *
+ * Virtual to physical walks the page tables, as the MMU would. Physical to virtual asks the frame database for the entry that
+ * owns the frame and climbs from it to the root; a second mapping of the frame (an MDL's) is never the answer. Host memory has
+ * no frames: it is valid if the host can read it, and its physical address is 0.
+ *
+ * Locks: none for walks (tables stay until the system stops); PfnLock to ask for a frame's owner. Any IRQL.
+ */
+#include "mm/mi.h"
+
+static BOOLEAN MmHave64BitPhysical = TRUE;
+PVOID MmHighestUserAddress;
+PVOID MmSystemRangeStart;
+ULONG_PTR MmUserProbeAddress;
+PBOOLEAN Mm64BitPhysicalAddress = &MmHave64BitPhysical;
+
+PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress)
+{
+    PHYSICAL_ADDRESS Physical = {.QuadPart = 0};
+    ULONG_PTR Va = (ULONG_PTR)BaseAddress;
+    (VOID)KiCurrentThread();
+    if (HalIsSystemAddress(Va) || HalIsUserAddress(Va)) {
+        PMMPTE Pte = MiPteOf(Va);
+        MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
+        if (MiPteIsValid(Entry)) {
+            Physical.QuadPart = (LONGLONG)((MiPtePage(Entry) << PAGE_SHIFT) | (Va & (PAGE_SIZE - 1)));
+        }
+    }
+    return Physical;
+}
+
+PVOID MmGetVirtualForPhysical(PHYSICAL_ADDRESS PhysicalAddress)
+{
+    (VOID)KiCurrentThread();
+    PMMPFN Pfn = MiPfn((PFN_NUMBER)PhysicalAddress.QuadPart >> PAGE_SHIFT);
+    PMMPTE Pte = NULL;
+    if (Pfn == NULL) {
+        return NULL;
+    }
+    KiAcquireLock(&MiState->PfnLock);
+    if (Pfn->State == MiPageActive && !(Pfn->Flags & MI_PFN_TABLE)) {
+        Pte = Pfn->PteAddress;
+    }
+    ULONG_PTR Va = Pte ? MiVaOfPte(Pte) : 0;
+    KiReleaseLock(&MiState->PfnLock);
+    return Va ? (PVOID)(Va | ((ULONG_PTR)PhysicalAddress.QuadPart & (PAGE_SIZE - 1))) : NULL;
+}
+
+BOOLEAN MmIsAddressValid(PVOID VirtualAddress)
+{
+    ULONG_PTR Va = (ULONG_PTR)VirtualAddress;
+    (VOID)KiCurrentThread();
+    if (HalIsSystemAddress(Va) || HalIsUserAddress(Va)) {
+        PMMPTE Pte = MiPteOf(Va);
+        return Pte != NULL && MiPteIsValid(MiReadPte(Pte));
+    }
+    return HalProbeHostMemory(VirtualAddress, 1, FALSE);
+}
+
+BOOLEAN MmIsNonPagedSystemAddressValid(PVOID VirtualAddress)
+{
+    MI_REGION *Region = MiRegionOfVa((ULONG_PTR)VirtualAddress);
+    return Region != NULL && Region->Resident && MmIsAddressValid(VirtualAddress);
+}
+
+MM_SYSTEMSIZE MmQuerySystemSize(VOID)
+{
+    (VOID)KiCurrentThread();
+    ULONG64 Mebibytes = MiState->TotalPages >> (20 - PAGE_SHIFT);
+    return Mebibytes < 32 ? MmSmallSystem : Mebibytes < 512 ? MmMediumSystem : MmLargeSystem;
+}
+
+BOOLEAN MmIsThisAnNtAsSystem(VOID)
+{
+    return FALSE;
+}
