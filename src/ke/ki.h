@@ -120,10 +120,19 @@ static inline BOOLEAN KiIsForeignCode(const volatile VOID *Code)
 {
     return HalIsSystemAddress((ULONG_PTR)Code) || (ULONG_PTR)Code - KiBorderStart < KiBorderEnd - KiBorderStart;
 }
+/* Set by ldr: gives the current thread its KI_PCR, which foreign code reads through gs. */
+extern VOID (*KiPrepareForeignRoutine)(VOID);
+static inline VOID KiPrepareForeign(VOID)
+{
+    if (__builtin_expect(KiCurrentThread()->Pcr == NULL, 0)) {
+        KiPrepareForeignRoutine();
+    }
+}
 /* Status = KI_CALLOUT(NTSTATUS, Driver->DriverInit, (PDRIVER_OBJECT, PUNICODE_STRING), (Driver, Path)); */
-#define KI_CALLOUT(Ret, Fn, Types, Args)                                                                     \
-    (KiIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn)) ? ((Ret(KI_MSABI *) Types)(ULONG_PTR)(Fn))Args   \
-                                                             : ((Ret(*) Types)(ULONG_PTR)(Fn))Args)
+#define KI_CALLOUT(Ret, Fn, Types, Args)                                                                       \
+    (KiIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn))                                                   \
+         ? (KiPrepareForeign(), ((Ret(KI_MSABI *) Types)(ULONG_PTR)(Fn))Args)                                  \
+         : ((Ret(*) Types)(ULONG_PTR)(Fn))Args)
 
 /* ---- exceptions and traps (ke/exception.c, ke/trap.c) ---- */
 /* mm's answer to a page fault. */
