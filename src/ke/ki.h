@@ -38,10 +38,16 @@ typedef struct DECLSPEC_CACHEALIGN _KPRCB {
     struct _KTHREAD *volatile CurrentThread;
     volatile LONG DpcWake; /* futex word of the processor's DPC thread */
     KI_LOCK DpcLock;
-    LIST_ENTRY DpcListHead;
-    volatile LONG DpcDepth;
-    BOOLEAN DpcActive;
-    ULONG64 DpcCount;
+    struct _KTHREAD *volatile DpcLockOwner;
+    SINGLE_LIST_ENTRY DpcListHead; /* the DPCs queued here; guarded by DpcLock */
+    PSINGLE_LIST_ENTRY DpcListTail;
+    volatile LONG DpcDepth; /* length of the list */
+    BOOLEAN DpcActive;      /* a DPC routine runs: the owner's own */
+    struct _KDPC *volatile DpcRunning;
+    LONG DpcInserted;           /* queued ever; guarded by DpcLock */
+    volatile LONG DpcRetired;   /* run or removed ever; futex word of those who wait for it */
+    volatile LONG DpcFlushers;  /* how many do */
+    ULONG64 DpcCount;           /* run ever */
     PVOID ExPool; /* the pools' per-processor state */
 } KPRCB, *PKPRCB;
 extern KPRCB KiProcessors[KI_MAX_PROCESSORS];
@@ -85,7 +91,31 @@ typedef struct _KTHREAD {
     struct _KI_PCR *Pcr; /* what gs shows to binary drivers */
     NTSTATUS ExitStatus;
     HANDLE ThreadId;
+    /* more of waits: guarded by the dispatcher lock */
+    struct _KTHREAD *WakeNext; /* ready list */
+    ULONG WaitCount;           /* blocks in WaitBlockList */
+    BOOLEAN Waiting, WaitAborted, MutantOverflow;
+    SIZE_T KernelStackBytes;
+    LARGE_INTEGER CreateTime;
+    volatile LONG Terminating; /* the thread is on its way out */
+    struct _WORK_QUEUE_ITEM ReapItem; /* frees what is left of a system thread */
 } KTHREAD;
+
+/* What a dispatcher object is: Header.Type. */
+enum {
+    EventNotificationObject = 0,
+    EventSynchronizationObject = 1,
+    MutantObject = 2,
+    ProcessObject = 3,
+    QueueObject = 4,
+    SemaphoreObject = 5,
+    ThreadObject = 6,
+    GateObject = 7,
+    TimerNotificationObject = 8,
+    TimerSynchronizationObject = 9,
+    DpcObject = 0x13,
+    ThreadedDpcObject = 0x18
+};
 
 /* What gs:0 shows to binary drivers, per thread. Offsets are the architecture's public ones. */
 typedef struct _KI_PCR {
@@ -106,6 +136,53 @@ static inline KTHREAD *KiCurrentThread(VOID)
 }
 /* Set by the host: starts the system from the options on the first kernel call. */
 extern VOID (*KiStartRoutine)(VOID);
+
+/* Is the system up (between KeInitSystem and KeShutdownSystem)? */
+BOOLEAN KiSystemIsUp(VOID);
+/* What the host puts into HAL_UPCALLS. */
+VOID KiAttachThreadUpcall(VOID);
+VOID KiDetachThreadUpcall(PVOID Thread);
+VOID KiClockUpcall(VOID);
+
+/* Threads that have no record of their own are given one from a static table; in front of each lie this many bytes for the
+ * object layer's header. */
+#define KI_OBJECT_HEADER_BYTES 128
+/* Set by ps: called on every thread's own stack once it is attached, to make it an object. */
+extern VOID (*KiThreadStartRoutine)(KTHREAD *Thread);
+/* The process of every thread that is not told otherwise; gives it to the threads that have none. */
+VOID KiSetSystemProcess(struct _KPROCESS *Process);
+/* Calls Visit for each thread until it returns FALSE. Visit takes no lock. */
+VOID KiEnumerateThreads(BOOLEAN (*Visit)(KTHREAD *Thread, PVOID Context), PVOID Context);
+/* A thread's life below the object layer: the record's fields; on its own stack as it starts; on its own stack as it ends
+ * (signals it; stops the system if it holds a mutex, is in a critical region or above PASSIVE_LEVEL). */
+VOID KiInitializeThread(KTHREAD *Thread);
+NTSTATUS KiEnterThread(KTHREAD *Thread);
+VOID KiLeaveThread(KTHREAD *Thread, NTSTATUS ExitStatus);
+/* A thread of the core's own (worker): runs Start(Context) on the given stack, or (NULL) one of the host's. Joining waits
+ * for its end and frees the record. */
+NTSTATUS KiCreateCoreThread(VOID (*Start)(PVOID), PVOID Context, PVOID StackBase, SIZE_T StackBytes, KTHREAD **Thread);
+VOID KiJoinCoreThread(KTHREAD *Thread);
+
+/* Ends another thread's wait: it returns Status, after KiWaitAbortedRoutine (may be NULL) was called in it. */
+VOID KiAbortWait(KTHREAD *Thread, NTSTATUS Status);
+extern VOID (*KiWaitAbortedRoutine)(KTHREAD *Thread);
+/* For a stop inside this layer's locked parts (a fault on a driver's object): frees what this thread holds of them. */
+VOID KiAbandonLocks(VOID);
+/* Puts the calling thread back to Irql, whatever it did since: a DPC that was running counts as returned, its processor is kept
+ * or given back. For ntmm_catch. */
+VOID KiRestoreIrql(KIRQL Irql);
+/* A pending timer, a queued DPC inside [Base, Base + Bytes), or NULL: freeing it is bug check 0xC7. */
+PKTIMER KiFindTimer(const VOID *Base, SIZE_T Bytes);
+PKDPC KiFindDpc(const VOID *Base, SIZE_T Bytes);
+/* Validators: NULL, or the first broken invariant. */
+const CHAR *KiValidateWaits(VOID);
+const CHAR *KiValidateTimers(VOID);
+const CHAR *KiValidateDpcs(VOID);
+
+/* The mutant routines that the object layer needs. */
+VOID KeInitializeMutant(PRKMUTANT Mutant, BOOLEAN InitialOwner);
+LONG KeReleaseMutant(PRKMUTANT Mutant, KPRIORITY Increment, BOOLEAN Abandoned, BOOLEAN Wait);
+LONG KeReadStateMutant(PRKMUTANT Mutant);
 
 NTSTATUS KeInitSystem(VOID); /* processors, the initial thread (the caller); after HalStartMachine. No memory needed. */
 NTSTATUS KeInitThreads(VOID); /* clock, DPC threads, worker threads; after MmInitSystem and ExInitSystem */

@@ -398,4 +398,291 @@ NTKERNELAPI DECLSPEC_NORETURN VOID KeBugCheckEx(ULONG BugCheckCode, ULONG_PTR Bu
 NTKERNELAPI DECLSPEC_NORETURN VOID KeBugCheck(ULONG BugCheckCode);
 EXTERN_C_END
 
+/* ---- contracts ----
+ * Each routine says what it does, the highest IRQL it may be called at ("IRQL <= X"), how it fails, and its page in Microsoft's
+ * reference. Objects that a routine is given lie in resident memory unless it says otherwise. Breaking an IRQL rule stops
+ * the system; the codes are in src/ke/irql.c, spinlock.c and wait.c. */
+typedef struct _PROCESSOR_NUMBER {
+    USHORT Group;
+    UCHAR Number;
+    UCHAR Reserved;
+} PROCESSOR_NUMBER, *PPROCESSOR_NUMBER;
+typedef struct _GROUP_AFFINITY {
+    KAFFINITY Mask;
+    USHORT Group;
+    USHORT Reserved[3];
+} GROUP_AFFINITY, *PGROUP_AFFINITY;
+C_ASSERT(sizeof(PROCESSOR_NUMBER) == 4 && sizeof(GROUP_AFFINITY) == 0x10);
+#define ALL_PROCESSOR_GROUPS    0xffff
+#define INVALID_PROCESSOR_INDEX 0xffffffff
+#define IO_NO_INCREMENT         0
+#define EVENT_INCREMENT         1
+#define SEMAPHORE_INCREMENT     1
+#define MUTANT_INCREMENT        1
+
+EXTERN_C_START
+/* ---- IRQL ---- */
+/* The thread's IRQL. Any IRQL. Page: KeGetCurrentIrql */
+NTHALAPI KIRQL KeGetCurrentIrql(VOID);
+/* Raises to NewIrql and returns the old level. At DISPATCH_LEVEL and above the thread owns a processor. Lowering with it, or a
+ * level above HIGH_LEVEL, is bug check 0xC4/0x30. Page: KeRaiseIrql, KfRaiseIrql */
+NTHALAPI KIRQL KfRaiseIrql(KIRQL NewIrql);
+/* Lowers to NewIrql, which an earlier raise returned; going below DISPATCH_LEVEL runs the processor's DPCs. Raising with it is
+ * bug check 0xC4/0x31. Page: KeLowerIrql */
+NTHALAPI VOID KfLowerIrql(KIRQL NewIrql);
+NTHALAPI VOID KeLowerIrql(KIRQL NewIrql);
+NTHALAPI VOID KeRaiseIrql(KIRQL NewIrql, PKIRQL OldIrql);
+#define KeRaiseIrql(NewIrql, OldIrql) (*(OldIrql) = KfRaiseIrql(NewIrql))
+#define KeLowerIrql(NewIrql)          KfLowerIrql(NewIrql)
+/* IRQL <= DISPATCH_LEVEL. Page: KeRaiseIrqlToDpcLevel */
+NTHALAPI KIRQL KeRaiseIrqlToDpcLevel(VOID);
+NTHALAPI KIRQL KeRaiseIrqlToSynchLevel(VOID);
+
+/* ---- spin locks ---- one eight-byte word, zero when free; acquiring it twice is bug check 0x0F, releasing what the
+ * thread does not hold 0x10 */
+/* Any IRQL. Page: KeInitializeSpinLock */
+NTKERNELAPI VOID KeInitializeSpinLock(PKSPIN_LOCK SpinLock);
+/* Raises to DISPATCH_LEVEL, takes the lock, returns the old IRQL. IRQL <= DISPATCH_LEVEL. Page: KeAcquireSpinLock */
+NTKERNELAPI KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock);
+NTKERNELAPI VOID KeAcquireSpinLock(PKSPIN_LOCK SpinLock, PKIRQL OldIrql);
+#define KeAcquireSpinLock(SpinLock, OldIrql) (*(OldIrql) = KeAcquireSpinLockRaiseToDpc(SpinLock))
+/* Frees the lock and lowers to NewIrql. IRQL = DISPATCH_LEVEL. Page: KeReleaseSpinLock */
+NTKERNELAPI VOID KeReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql);
+/* The same for a caller at DISPATCH_LEVEL or above already. Page: KeAcquireSpinLockAtDpcLevel */
+NTKERNELAPI VOID KeAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock);
+NTKERNELAPI VOID KeReleaseSpinLockFromDpcLevel(PKSPIN_LOCK SpinLock);
+#define KefAcquireSpinLockAtDpcLevel   KeAcquireSpinLockAtDpcLevel
+#define KefReleaseSpinLockFromDpcLevel KeReleaseSpinLockFromDpcLevel
+/* FALSE if the lock is held. IRQL >= DISPATCH_LEVEL. Page: KeTryToAcquireSpinLockAtDpcLevel */
+NTKERNELAPI BOOLEAN KeTryToAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock);
+/* TRUE if the lock is free. Any IRQL. Page: KeTestSpinLock */
+NTKERNELAPI BOOLEAN KeTestSpinLock(PKSPIN_LOCK SpinLock);
+/* For DPCs that may be threaded: raise if need be. IRQL <= DISPATCH_LEVEL. Page: KeAcquireSpinLockForDpc */
+NTKERNELAPI KIRQL KeAcquireSpinLockForDpc(PKSPIN_LOCK SpinLock);
+NTKERNELAPI VOID KeReleaseSpinLockForDpc(PKSPIN_LOCK SpinLock, KIRQL OldIrql);
+/* In-stack queued forms; the handle is the caller's and lives until the release. Page: KeAcquireInStackQueuedSpinLock */
+NTKERNELAPI VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle);
+NTKERNELAPI VOID KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle);
+NTKERNELAPI VOID KeAcquireInStackQueuedSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle);
+NTKERNELAPI VOID KeReleaseInStackQueuedSpinLockFromDpcLevel(PKLOCK_QUEUE_HANDLE LockHandle);
+NTKERNELAPI VOID KeAcquireInStackQueuedSpinLockForDpc(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle);
+NTKERNELAPI VOID KeReleaseInStackQueuedSpinLockForDpc(PKLOCK_QUEUE_HANDLE LockHandle);
+
+/* ---- events ---- */
+/* Any IRQL. Page: KeInitializeEvent */
+NTKERNELAPI VOID KeInitializeEvent(PRKEVENT Event, EVENT_TYPE Type, BOOLEAN State);
+/* Signals the event: every waiter of a notification event goes on, one of a synchronization event. Returns the previous state.
+ * IRQL <= DISPATCH_LEVEL, with Wait TRUE <= APC_LEVEL; above is bug check 0xC4/0x80. Page: KeSetEvent */
+NTKERNELAPI LONG KeSetEvent(PRKEVENT Event, KPRIORITY Increment, BOOLEAN Wait);
+/* Returns the previous state. IRQL <= DISPATCH_LEVEL. Page: KeResetEvent */
+NTKERNELAPI LONG KeResetEvent(PRKEVENT Event);
+NTKERNELAPI VOID KeClearEvent(PRKEVENT Event);
+/* Lets the present waiters go and resets. IRQL <= DISPATCH_LEVEL. Page: KePulseEvent */
+NTKERNELAPI LONG KePulseEvent(PRKEVENT Event, KPRIORITY Increment, BOOLEAN Wait);
+/* Nonzero if signalled. IRQL <= DISPATCH_LEVEL. Page: KeReadStateEvent */
+NTKERNELAPI LONG KeReadStateEvent(PRKEVENT Event);
+
+/* ---- semaphores and mutexes ---- */
+/* Any IRQL. Page: KeInitializeSemaphore */
+NTKERNELAPI VOID KeInitializeSemaphore(PRKSEMAPHORE Semaphore, LONG Count, LONG Limit);
+/* Adds Adjustment to the count and returns the previous one; over the limit it raises STATUS_SEMAPHORE_LIMIT_EXCEEDED.
+ * IRQL <= DISPATCH_LEVEL. Page: KeReleaseSemaphore */
+NTKERNELAPI LONG KeReleaseSemaphore(PRKSEMAPHORE Semaphore, KPRIORITY Increment, LONG Adjustment, BOOLEAN Wait);
+NTKERNELAPI LONG KeReadStateSemaphore(PRKSEMAPHORE Semaphore);
+/* Level is reserved. Any IRQL. Page: KeInitializeMutex */
+NTKERNELAPI VOID KeInitializeMutex(PRKMUTEX Mutex, ULONG Level);
+/* Gives back one ownership and returns the previous state (0: it is free now). Not the owner: raises STATUS_MUTANT_NOT_OWNED,
+ * or STATUS_ABANDONED. IRQL <= DISPATCH_LEVEL. Page: KeReleaseMutex */
+NTKERNELAPI LONG KeReleaseMutex(PRKMUTEX Mutex, BOOLEAN Wait);
+/* 1 if free. IRQL <= DISPATCH_LEVEL. Page: KeReadStateMutex */
+NTKERNELAPI LONG KeReadStateMutex(PRKMUTEX Mutex);
+
+/* ---- waits ---- */
+/* Waits until the object is signalled and takes it. Timeout: NULL for ever, zero only looks, negative relative, positive absolute
+ * system time, in 100 ns. STATUS_SUCCESS, STATUS_TIMEOUT, STATUS_ABANDONED_WAIT_0. IRQL <= APC_LEVEL, <= DISPATCH_LEVEL with a
+ * zero timeout; else bug check 0xB8 (in a DPC) or 0xC4/0x3B. Page: KeWaitForSingleObject */
+NTKERNELAPI NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
+                                           PLARGE_INTEGER Timeout);
+#define KeWaitForMutexObject KeWaitForSingleObject
+/* Waits for any or all of Count objects; STATUS_WAIT_0 + index, STATUS_ABANDONED_WAIT_0 + index. More than THREAD_WAIT_OBJECTS
+ * need WaitBlockArray; more than there are blocks for is bug check 0x0C. Page: KeWaitForMultipleObjects */
+NTKERNELAPI NTSTATUS KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE WaitType, KWAIT_REASON WaitReason,
+                                              KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLARGE_INTEGER Timeout,
+                                              PKWAIT_BLOCK WaitBlockArray);
+/* Interval as a Timeout above. STATUS_SUCCESS. IRQL <= APC_LEVEL. Page: KeDelayExecutionThread */
+NTKERNELAPI NTSTATUS KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLARGE_INTEGER Interval);
+
+/* ---- timers ---- */
+/* Any IRQL. Page: KeInitializeTimer */
+NTKERNELAPI VOID KeInitializeTimer(PKTIMER Timer);
+NTKERNELAPI VOID KeInitializeTimerEx(PKTIMER Timer, TIMER_TYPE Type);
+/* Sets the timer off at DueTime (negative: relative, else absolute system time; 100 ns), then every Period milliseconds if that is
+ * not 0; queues Dpc each time. TRUE if it was already pending, and so was set anew. IRQL <= DISPATCH_LEVEL. Page: KeSetTimerEx */
+NTKERNELAPI BOOLEAN KeSetTimer(PKTIMER Timer, LARGE_INTEGER DueTime, PKDPC Dpc);
+NTKERNELAPI BOOLEAN KeSetTimerEx(PKTIMER Timer, LARGE_INTEGER DueTime, LONG Period, PKDPC Dpc);
+NTKERNELAPI BOOLEAN KeSetCoalescableTimer(PKTIMER Timer, LARGE_INTEGER DueTime, ULONG Period, ULONG TolerableDelay, PKDPC Dpc);
+/* TRUE if the timer was pending. Its DPC may be queued or running all the same: KeFlushQueuedDpcs. IRQL <= DISPATCH_LEVEL.
+ * Page: KeCancelTimer */
+NTKERNELAPI BOOLEAN KeCancelTimer(PKTIMER Timer);
+NTKERNELAPI BOOLEAN KeReadStateTimer(PKTIMER Timer);
+
+/* ---- DPCs ---- */
+/* Any IRQL. Page: KeInitializeDpc */
+NTKERNELAPI VOID KeInitializeDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext);
+NTKERNELAPI VOID KeInitializeThreadedDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext);
+/* Queues the DPC for its processor (the current one unless targeted); FALSE if it is queued already. Any IRQL.
+ * Page: KeInsertQueueDpc */
+NTKERNELAPI BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2);
+/* TRUE if it was queued. Any IRQL. Page: KeRemoveQueueDpc */
+NTKERNELAPI BOOLEAN KeRemoveQueueDpc(PRKDPC Dpc);
+/* The same, and waits until the routine does not run. IRQL PASSIVE_LEVEL to wait. Page: KeRemoveQueueDpcEx */
+NTKERNELAPI BOOLEAN KeRemoveQueueDpcEx(PRKDPC Dpc, BOOLEAN WaitIfActive);
+/* Returns when every DPC queued before the call has run. IRQL = PASSIVE_LEVEL. Page: KeFlushQueuedDpcs */
+NTKERNELAPI VOID KeFlushQueuedDpcs(VOID);
+NTKERNELAPI VOID KeSetImportanceDpc(PRKDPC Dpc, KDPC_IMPORTANCE Importance);
+NTKERNELAPI VOID KeSetTargetProcessorDpc(PRKDPC Dpc, CCHAR Number);
+/* STATUS_INVALID_PARAMETER: no such processor. Any IRQL. Page: KeSetTargetProcessorDpcEx */
+NTKERNELAPI NTSTATUS KeSetTargetProcessorDpcEx(PKDPC Dpc, PPROCESSOR_NUMBER ProcNumber);
+
+/* ---- threads ---- */
+/* Any IRQL. Page: KeGetCurrentThread */
+NTKERNELAPI PKTHREAD KeGetCurrentThread(VOID);
+NTKERNELAPI KPRIORITY KeQueryPriorityThread(PKTHREAD Thread);
+/* Returns the old priority. The host schedules: the value is kept and reported. IRQL = PASSIVE_LEVEL. Page: KeSetPriorityThread */
+NTKERNELAPI KPRIORITY KeSetPriorityThread(PKTHREAD Thread, KPRIORITY Priority);
+NTKERNELAPI LONG KeSetBasePriorityThread(PKTHREAD Thread, LONG Increment);
+/* Binds the thread to processors for what it does at DISPATCH_LEVEL and above. IRQL <= DISPATCH_LEVEL.
+ * Page: KeSetSystemAffinityThreadEx */
+NTKERNELAPI VOID KeSetSystemAffinityThread(KAFFINITY Affinity);
+NTKERNELAPI KAFFINITY KeSetSystemAffinityThreadEx(KAFFINITY Affinity);
+NTKERNELAPI VOID KeRevertToUserAffinityThread(VOID);
+NTKERNELAPI VOID KeRevertToUserAffinityThreadEx(KAFFINITY Affinity);
+NTKERNELAPI VOID KeSetSystemGroupAffinityThread(PGROUP_AFFINITY Affinity, PGROUP_AFFINITY PreviousAffinity);
+NTKERNELAPI VOID KeRevertToUserGroupAffinityThread(PGROUP_AFFINITY PreviousAffinity);
+/* Normal kernel APCs off and on again. IRQL <= APC_LEVEL. Leaving what was not entered is bug check 0x01.
+ * Page: KeEnterCriticalRegion */
+NTKERNELAPI VOID KeEnterCriticalRegion(VOID);
+NTKERNELAPI VOID KeLeaveCriticalRegion(VOID);
+/* All kernel APCs off and on again. Page: KeEnterGuardedRegion */
+NTKERNELAPI VOID KeEnterGuardedRegion(VOID);
+NTKERNELAPI VOID KeLeaveGuardedRegion(VOID);
+/* TRUE inside a critical or guarded region. IRQL <= DISPATCH_LEVEL. Page: KeAreApcsDisabled */
+NTKERNELAPI BOOLEAN KeAreApcsDisabled(VOID);
+/* TRUE inside a guarded region or at APC_LEVEL and above. Page: KeAreAllApcsDisabled */
+NTKERNELAPI BOOLEAN KeAreAllApcsDisabled(VOID);
+
+/* ---- processors ---- any IRQL */
+NTKERNELAPI ULONG KeGetCurrentProcessorNumber(VOID);
+/* The system-wide index; *ProcNumber (may be NULL) the group and number. Page: KeGetCurrentProcessorNumberEx */
+NTKERNELAPI ULONG KeGetCurrentProcessorNumberEx(PPROCESSOR_NUMBER ProcNumber);
+NTKERNELAPI ULONG KeGetCurrentProcessorIndex(VOID);
+NTKERNELAPI KAFFINITY KeQueryActiveProcessors(VOID);
+NTKERNELAPI ULONG KeQueryActiveProcessorCount(PKAFFINITY ActiveProcessors);
+/* 0 for a group that does not exist. Page: KeQueryActiveProcessorCountEx */
+NTKERNELAPI ULONG KeQueryActiveProcessorCountEx(USHORT GroupNumber);
+NTKERNELAPI ULONG KeQueryMaximumProcessorCount(VOID);
+NTKERNELAPI ULONG KeQueryMaximumProcessorCountEx(USHORT GroupNumber);
+NTKERNELAPI USHORT KeQueryActiveGroupCount(VOID);
+NTKERNELAPI USHORT KeQueryMaximumGroupCount(VOID);
+NTKERNELAPI KAFFINITY KeQueryGroupAffinity(USHORT GroupNumber);
+/* STATUS_INVALID_PARAMETER; INVALID_PROCESSOR_INDEX. Page: KeGetProcessorNumberFromIndex */
+NTKERNELAPI NTSTATUS KeGetProcessorNumberFromIndex(ULONG ProcIndex, PPROCESSOR_NUMBER ProcNumber);
+NTKERNELAPI ULONG KeGetProcessorIndexFromNumber(PPROCESSOR_NUMBER ProcNumber);
+NTKERNELAPI USHORT KeQueryHighestNodeNumber(VOID);
+NTKERNELAPI USHORT KeGetCurrentNodeNumber(VOID);
+NTKERNELAPI VOID KeQueryNodeActiveAffinity(USHORT NodeNumber, PGROUP_AFFINITY Affinity, PUSHORT Count);
+NTKERNELAPI USHORT KeQueryNodeMaximumProcessorCount(USHORT NodeNumber);
+
+/* ---- time ---- any IRQL */
+/* 100 ns since 1601-01-01. Page: KeQuerySystemTime */
+NTKERNELAPI VOID KeQuerySystemTime(PLARGE_INTEGER CurrentTime);
+NTKERNELAPI VOID KeQuerySystemTimePrecise(PLARGE_INTEGER CurrentTime);
+/* 100 ns since the system started. Page: KeQueryInterruptTime */
+NTKERNELAPI ULONGLONG KeQueryInterruptTime(VOID);
+NTKERNELAPI ULONG64 KeQueryInterruptTimePrecise(PULONG64 QpcTimeStamp);
+NTKERNELAPI ULONGLONG KeQueryUnbiasedInterruptTime(VOID);
+NTKERNELAPI ULONG64 KeQueryUnbiasedInterruptTimePrecise(PULONG64 QpcTimeStamp);
+/* Ticks of KeQueryTimeIncrement() x 100 ns. Page: KeQueryTickCount */
+NTKERNELAPI VOID KeQueryTickCount(PLARGE_INTEGER CurrentCount);
+NTKERNELAPI ULONG KeQueryTimeIncrement(VOID);
+/* The counter; *PerformanceFrequency (may be NULL) its rate in Hz. Page: KeQueryPerformanceCounter */
+NTKERNELAPI LARGE_INTEGER KeQueryPerformanceCounter(PLARGE_INTEGER PerformanceFrequency);
+/* Spins. Page: KeStallExecutionProcessor */
+NTHALAPI VOID KeStallExecutionProcessor(ULONG MicroSeconds);
+
+/* ---- the stack ---- */
+typedef VOID EXPAND_STACK_CALLOUT(PVOID Parameter);
+typedef EXPAND_STACK_CALLOUT *PEXPAND_STACK_CALLOUT;
+/* Calls Callout with at least Size bytes of stack; STATUS_SUCCESS, STATUS_NO_MEMORY (no such room on this stack),
+ * STATUS_INVALID_PARAMETER_3 (Size above MAXIMUM_EXPANSION_SIZE). IRQL <= DISPATCH_LEVEL. Page: KeExpandKernelStackAndCallout */
+NTKERNELAPI NTSTATUS KeExpandKernelStackAndCallout(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter, SIZE_T Size);
+NTKERNELAPI NTSTATUS KeExpandKernelStackAndCalloutEx(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter, SIZE_T Size, BOOLEAN Wait,
+                                                     PVOID Context);
+/* The current stack [*LowLimit, *HighLimit). Any IRQL. Page: IoGetStackLimits */
+NTKERNELAPI VOID IoGetStackLimits(PULONG_PTR LowLimit, PULONG_PTR HighLimit);
+/* Bytes left. Page: IoGetRemainingStackSize */
+NTKERNELAPI ULONG_PTR IoGetRemainingStackSize(VOID);
+/* TRUE if the region lies in the current thread's stack. Page: IoWithinStackLimits */
+NTKERNELAPI ULONG IoWithinStackLimits(ULONG_PTR RegionStart, SIZE_T RegionSize);
+EXTERN_C_END
+
+/* ---- debug output ---- */
+#define DPFLTR_ERROR_LEVEL   0
+#define DPFLTR_WARNING_LEVEL 1
+#define DPFLTR_TRACE_LEVEL   2
+#define DPFLTR_INFO_LEVEL    3
+#define DPFLTR_MASK          0x80000000
+#define DPFLTR_SYSTEM_ID     0
+#define DPFLTR_IHVDRIVER_ID  77
+#define DPFLTR_IHVVIDEO_ID   78
+#define DPFLTR_IHVAUDIO_ID   79
+#define DPFLTR_IHVNETWORK_ID 80
+#define DPFLTR_IHVSTREAMING_ID 81
+#define DPFLTR_IHVBUS_ID     82
+#define DPFLTR_DEFAULT_ID    101
+EXTERN_C_START
+/* Formats to the console, up to 512 bytes at a time. IRQL <= DIRQL; with %C, %S, %lc, %ls, %wZ text PASSIVE_LEVEL.
+ * STATUS_SUCCESS. Page: DbgPrint */
+NTSYSAPI ULONG __cdecl DbgPrint(PCSTR Format, ...);
+/* The same if the component's filter lets Level through: always levels 0, and what KdSetDebugFilterState enables.
+ * Page: DbgPrintEx */
+NTSYSAPI ULONG __cdecl DbgPrintEx(ULONG ComponentId, ULONG Level, PCSTR Format, ...);
+NTSYSAPI ULONG vDbgPrintEx(ULONG ComponentId, ULONG Level, PCCH Format, va_list arglist);
+NTSYSAPI ULONG vDbgPrintExWithPrefix(PCCH Prefix, ULONG ComponentId, ULONG Level, PCCH Format, va_list arglist);
+/* Breaks into the debugger; there is none: an exception of STATUS_BREAKPOINT. Page: DbgBreakPoint */
+NTSYSAPI VOID DbgBreakPoint(VOID);
+NTSYSAPI VOID DbgBreakPointWithStatus(ULONG Status);
+/* Prints the failed assertion and breaks. Page: ASSERT */
+NTSYSAPI VOID RtlAssert(PVOID VoidFailedAssertion, PVOID VoidFileName, ULONG LineNumber, PSTR MutableMessage);
+EXTERN_C_END
+
+/* A checked build (DBG) of a driver prints and asserts; a free one does not. Page: KdPrint, ASSERT, NT_ASSERT */
+#ifndef DBG
+#define DBG 0
+#endif
+#if DBG
+#define KdPrint(Arguments)   DbgPrint Arguments
+#define KdPrintEx(Arguments) DbgPrintEx Arguments
+#define KdBreakPoint()       DbgBreakPoint()
+#ifndef ASSERT
+#define ASSERT(Expression) ((!(Expression)) ? (RtlAssert((PVOID)#Expression, (PVOID)__FILE__, __LINE__, NULL), FALSE) : TRUE)
+#define ASSERTMSG(Message, Expression) \
+    ((!(Expression)) ? (RtlAssert((PVOID)#Expression, (PVOID)__FILE__, __LINE__, (PSTR)Message), FALSE) : TRUE)
+#endif
+#define NT_ASSERT(Expression) \
+    ((!(Expression)) ? (RtlAssert((PVOID)#Expression, (PVOID)__FILE__, __LINE__, NULL), FALSE) : TRUE)
+#else
+#define KdPrint(Arguments)   ((void)0)
+#define KdPrintEx(Arguments) ((void)0)
+#define KdBreakPoint()       ((void)0)
+#ifndef ASSERT
+#define ASSERT(Expression)             ((void)0)
+#define ASSERTMSG(Message, Expression) ((void)0)
+#endif
+#define NT_ASSERT(Expression) ((void)0)
+#endif
+#define NT_VERIFY(Expression) ((Expression) ? TRUE : (RtlAssert((PVOID)#Expression, (PVOID)__FILE__, __LINE__, NULL), FALSE))
+#define RTL_VERIFY            NT_VERIFY
+#define PAGED_ASSERT(Expression) NT_ASSERT(Expression)
+
 #endif

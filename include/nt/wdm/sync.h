@@ -77,4 +77,160 @@ typedef enum _WORK_QUEUE_TYPE {
     CustomPriorityWorkQueue = 32
 } WORK_QUEUE_TYPE;
 
+
+#define ResourceNeverExclusive       0x0010
+#define ResourceReleaseByOtherThread 0x0020
+#define ResourceOwnedExclusive       0x0080
+#define RESOURCE_HASH_TABLE_SIZE     64
+
+typedef struct _EX_RUNDOWN_REF {
+    union {
+        volatile ULONG_PTR Count; /* references times two, or what waits, plus one, once rundown began */
+        PVOID Ptr;
+    };
+} EX_RUNDOWN_REF, *PEX_RUNDOWN_REF;
+typedef struct _EX_RUNDOWN_REF_CACHE_AWARE *PEX_RUNDOWN_REF_CACHE_AWARE;
+C_ASSERT(sizeof(EX_RUNDOWN_REF) == 8 && sizeof(EX_PUSH_LOCK) == 8 && sizeof(EX_SPIN_LOCK) == 4);
+
+EXTERN_C_START
+/* ---- reader/writer spin locks ---- a LONG, zero when free. They raise to DISPATCH_LEVEL and return the old IRQL; the AtDpcLevel
+ * forms are for callers there already. Page: ExAcquireSpinLockExclusive, ExAcquireSpinLockShared */
+NTKERNELAPI KIRQL ExAcquireSpinLockExclusive(PEX_SPIN_LOCK SpinLock);
+NTKERNELAPI KIRQL ExAcquireSpinLockShared(PEX_SPIN_LOCK SpinLock);
+NTKERNELAPI VOID ExAcquireSpinLockExclusiveAtDpcLevel(PEX_SPIN_LOCK SpinLock);
+NTKERNELAPI VOID ExAcquireSpinLockSharedAtDpcLevel(PEX_SPIN_LOCK SpinLock);
+NTKERNELAPI BOOLEAN ExTryAcquireSpinLockExclusiveAtDpcLevel(PEX_SPIN_LOCK SpinLock);
+NTKERNELAPI BOOLEAN ExTryAcquireSpinLockSharedAtDpcLevel(PEX_SPIN_LOCK SpinLock);
+NTKERNELAPI VOID ExReleaseSpinLockExclusive(PEX_SPIN_LOCK SpinLock, KIRQL OldIrql);
+NTKERNELAPI VOID ExReleaseSpinLockShared(PEX_SPIN_LOCK SpinLock, KIRQL OldIrql);
+NTKERNELAPI VOID ExReleaseSpinLockExclusiveFromDpcLevel(PEX_SPIN_LOCK SpinLock);
+NTKERNELAPI VOID ExReleaseSpinLockSharedFromDpcLevel(PEX_SPIN_LOCK SpinLock);
+/* Nonzero if the caller was the only sharer and is the exclusive owner now; on zero it still shares.
+ * IRQL >= DISPATCH_LEVEL. Page: ExTryConvertSharedSpinLockExclusive */
+NTKERNELAPI LOGICAL ExTryConvertSharedSpinLockExclusive(PEX_SPIN_LOCK SpinLock);
+
+/* ---- fast mutexes ---- resident; not recursive. Page: ExInitializeFastMutex, ExAcquireFastMutex */
+/* IRQL <= DISPATCH_LEVEL. */
+NTKERNELAPI VOID ExInitializeFastMutex(PFAST_MUTEX FastMutex);
+/* Waits, and raises to APC_LEVEL until the release. IRQL <= APC_LEVEL, above is bug check 0xC4/0x33. */
+NTKERNELAPI VOID ExAcquireFastMutex(PFAST_MUTEX FastMutex);
+NTKERNELAPI BOOLEAN ExTryToAcquireFastMutex(PFAST_MUTEX FastMutex);
+/* By its owner, at APC_LEVEL, else bug check 0xC4/0x34. */
+NTKERNELAPI VOID ExReleaseFastMutex(PFAST_MUTEX FastMutex);
+/* The caller keeps APCs away: it is in a critical region or at APC_LEVEL. Page: ExAcquireFastMutexUnsafe */
+NTKERNELAPI VOID ExAcquireFastMutexUnsafe(PFAST_MUTEX FastMutex);
+NTKERNELAPI VOID ExReleaseFastMutexUnsafe(PFAST_MUTEX FastMutex);
+
+/* ---- guarded mutexes ---- a fast mutex that enters a guarded region in place of raising. IRQL <= APC_LEVEL.
+ * Page: KeInitializeGuardedMutex, KeAcquireGuardedMutex */
+NTKERNELAPI VOID KeInitializeGuardedMutex(PKGUARDED_MUTEX Mutex);
+NTKERNELAPI VOID KeAcquireGuardedMutex(PKGUARDED_MUTEX Mutex);
+NTKERNELAPI VOID KeReleaseGuardedMutex(PKGUARDED_MUTEX Mutex);
+NTKERNELAPI BOOLEAN KeTryToAcquireGuardedMutex(PKGUARDED_MUTEX Mutex);
+NTKERNELAPI VOID KeAcquireGuardedMutexUnsafe(PKGUARDED_MUTEX Mutex);
+NTKERNELAPI VOID KeReleaseGuardedMutexUnsafe(PKGUARDED_MUTEX Mutex);
+
+/* ---- resources ---- reader/writer locks with owners. IRQL <= APC_LEVEL, with normal APCs disabled, to acquire and convert;
+ * <= DISPATCH_LEVEL to release and to ask. The caller's storage is resident, eight-byte aligned, and deleted before it is freed. */
+/* STATUS_SUCCESS. IRQL <= DISPATCH_LEVEL. Page: ExInitializeResourceLite */
+NTKERNELAPI NTSTATUS ExInitializeResourceLite(PERESOURCE Resource);
+NTKERNELAPI NTSTATUS ExReinitializeResourceLite(PERESOURCE Resource);
+/* Page: ExDeleteResourceLite */
+NTKERNELAPI NTSTATUS ExDeleteResourceLite(PERESOURCE Resource);
+/* TRUE if acquired; FALSE only if Wait is FALSE. The exclusive owner may acquire it again. Page: ExAcquireResourceExclusiveLite */
+NTKERNELAPI BOOLEAN ExAcquireResourceExclusiveLite(PERESOURCE Resource, BOOLEAN Wait);
+/* Shared unless someone owns it exclusive, or waits to (an owner of it may share again). Page: ExAcquireResourceSharedLite */
+NTKERNELAPI BOOLEAN ExAcquireResourceSharedLite(PERESOURCE Resource, BOOLEAN Wait);
+/* Shared, past those who wait for exclusive. Page: ExAcquireSharedStarveExclusive */
+NTKERNELAPI BOOLEAN ExAcquireSharedStarveExclusive(PERESOURCE Resource, BOOLEAN Wait);
+/* Shared, behind those who wait for exclusive even if the caller shares it already. Page: ExAcquireSharedWaitForExclusive */
+NTKERNELAPI BOOLEAN ExAcquireSharedWaitForExclusive(PERESOURCE Resource, BOOLEAN Wait);
+NTKERNELAPI BOOLEAN ExTryToAcquireResourceExclusiveLite(PERESOURCE Resource);
+/* Gives back one acquisition; not an owner: bug check RESOURCE_NOT_OWNED (0xE3). Page: ExReleaseResourceLite */
+NTKERNELAPI VOID ExReleaseResourceLite(PERESOURCE Resource);
+NTKERNELAPI VOID ExReleaseResourceForThreadLite(PERESOURCE Resource, ERESOURCE_THREAD ResourceThreadId);
+/* Page: ExConvertExclusiveToSharedLite */
+NTKERNELAPI VOID ExConvertExclusiveToSharedLite(PERESOURCE Resource);
+NTKERNELAPI BOOLEAN ExIsResourceAcquiredExclusiveLite(PERESOURCE Resource);
+/* How often the caller holds it, shared or exclusive. Page: ExIsResourceAcquiredSharedLite */
+NTKERNELAPI ULONG ExIsResourceAcquiredSharedLite(PERESOURCE Resource);
+#define ExIsResourceAcquiredLite ExIsResourceAcquiredSharedLite
+NTKERNELAPI ULONG ExGetExclusiveWaiterCount(PERESOURCE Resource);
+NTKERNELAPI ULONG ExGetSharedWaiterCount(PERESOURCE Resource);
+/* Makes OwnerPointer (its two low bits set) the owner in the calling thread's place. Page: ExSetResourceOwnerPointer */
+NTKERNELAPI VOID ExSetResourceOwnerPointer(PERESOURCE Resource, PVOID OwnerPointer);
+NTKERNELAPI VOID ExSetResourceOwnerPointerEx(PERESOURCE Resource, PVOID OwnerPointer, ULONG Flags);
+#define FLAG_OWNER_POINTER_IS_THREAD 0x1
+NTKERNELAPI VOID ExDisableResourceBoostLite(PERESOURCE Resource);
+/* With the critical region around them. Page: ExEnterCriticalRegionAndAcquireResourceExclusive */
+NTKERNELAPI PVOID ExEnterCriticalRegionAndAcquireResourceExclusive(PERESOURCE Resource);
+NTKERNELAPI PVOID ExEnterCriticalRegionAndAcquireResourceShared(PERESOURCE Resource);
+NTKERNELAPI PVOID ExEnterCriticalRegionAndAcquireSharedWaitForExclusive(PERESOURCE Resource);
+NTKERNELAPI VOID ExReleaseResourceAndLeaveCriticalRegion(PERESOURCE Resource);
+#define ExGetCurrentResourceThread() ((ULONG_PTR)KeGetCurrentThread())
+#define ExInitializeResource         ExInitializeResourceLite
+#define ExAcquireResourceExclusive   ExAcquireResourceExclusiveLite
+#define ExAcquireResourceShared      ExAcquireResourceSharedLite
+#define ExDeleteResource             ExDeleteResourceLite
+#define ExReleaseResource(R)         ExReleaseResourceLite(R)
+
+/* ---- push locks ---- eight bytes, zero when free, may be pageable; IRQL <= APC_LEVEL, with normal APCs disabled. Not recursive.
+ * Page: ExInitializePushLock, ExAcquirePushLockExclusive */
+NTKERNELAPI VOID ExInitializePushLock(PEX_PUSH_LOCK PushLock);
+NTKERNELAPI VOID ExAcquirePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, ULONG Flags);
+NTKERNELAPI VOID ExAcquirePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags);
+NTKERNELAPI VOID ExReleasePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, ULONG Flags);
+NTKERNELAPI VOID ExReleasePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags);
+#define EX_DEFAULT_PUSH_LOCK_FLAGS            0
+#define ExAcquirePushLockExclusive(PushLock)  ExAcquirePushLockExclusiveEx(PushLock, EX_DEFAULT_PUSH_LOCK_FLAGS)
+#define ExAcquirePushLockShared(PushLock)     ExAcquirePushLockSharedEx(PushLock, EX_DEFAULT_PUSH_LOCK_FLAGS)
+#define ExReleasePushLockExclusive(PushLock)  ExReleasePushLockExclusiveEx(PushLock, EX_DEFAULT_PUSH_LOCK_FLAGS)
+#define ExReleasePushLockShared(PushLock)     ExReleasePushLockSharedEx(PushLock, EX_DEFAULT_PUSH_LOCK_FLAGS)
+
+/* ---- rundown protection ---- */
+/* Any IRQL. Page: ExInitializeRundownProtection */
+NTKERNELAPI VOID ExInitializeRundownProtection(PEX_RUNDOWN_REF RunRef);
+NTKERNELAPI VOID ExReInitializeRundownProtection(PEX_RUNDOWN_REF RunRef);
+/* FALSE once rundown has begun. Any IRQL. Page: ExAcquireRundownProtection */
+NTKERNELAPI BOOLEAN ExAcquireRundownProtection(PEX_RUNDOWN_REF RunRef);
+NTKERNELAPI BOOLEAN ExAcquireRundownProtectionEx(PEX_RUNDOWN_REF RunRef, ULONG Count);
+NTKERNELAPI VOID ExReleaseRundownProtection(PEX_RUNDOWN_REF RunRef);
+NTKERNELAPI VOID ExReleaseRundownProtectionEx(PEX_RUNDOWN_REF RunRef, ULONG Count);
+/* Begins rundown and waits until all references are given back. IRQL <= APC_LEVEL. Page: ExWaitForRundownProtectionRelease */
+NTKERNELAPI VOID ExWaitForRundownProtectionRelease(PEX_RUNDOWN_REF RunRef);
+NTKERNELAPI VOID ExRundownCompleted(PEX_RUNDOWN_REF RunRef);
+/* The same behind an allocated object (on Windows one counter a processor). NULL: no memory.
+ * Page: ExAllocateCacheAwareRundownProtection */
+NTKERNELAPI PEX_RUNDOWN_REF_CACHE_AWARE ExAllocateCacheAwareRundownProtection(POOL_TYPE PoolType, ULONG PoolTag);
+NTKERNELAPI SIZE_T ExSizeOfRundownProtectionCacheAware(VOID);
+NTKERNELAPI VOID ExInitializeRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware, SIZE_T RunRefSize);
+NTKERNELAPI VOID ExFreeCacheAwareRundownProtection(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
+NTKERNELAPI BOOLEAN ExAcquireRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
+NTKERNELAPI BOOLEAN ExAcquireRundownProtectionCacheAwareEx(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware, ULONG Count);
+NTKERNELAPI VOID ExReleaseRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
+NTKERNELAPI VOID ExReleaseRundownProtectionCacheAwareEx(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware, ULONG Count);
+NTKERNELAPI VOID ExWaitForRundownProtectionReleaseCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
+NTKERNELAPI VOID ExReInitializeRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
+NTKERNELAPI VOID ExRundownCompletedCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
+
+/* ---- work items ---- */
+#define ExInitializeWorkItem(Item, Routine, Context) \
+    ((Item)->WorkerRoutine = (Routine), (Item)->Parameter = (Context), (Item)->List.Flink = NULL)
+/* Runs the item's routine in a system worker thread at PASSIVE_LEVEL. The item is the caller's, resident, and his again as the routine
+ * starts. Queued twice: bug check 0x96; returning above PASSIVE_LEVEL: 0xE1. IRQL <= DISPATCH_LEVEL. Page: ExQueueWorkItem */
+NTKERNELAPI VOID ExQueueWorkItem(PWORK_QUEUE_ITEM WorkItem, WORK_QUEUE_TYPE QueueType);
+
+/* ---- interlocked lists and numbers ---- each takes the spin lock, which is then used with these routines only. Any IRQL.
+ * Page: ExInterlockedInsertHeadList and its kin. They return the former first (last) entry or NULL if the list was empty. */
+NTKERNELAPI PLIST_ENTRY ExInterlockedInsertHeadList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEntry, PKSPIN_LOCK Lock);
+NTKERNELAPI PLIST_ENTRY ExInterlockedInsertTailList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEntry, PKSPIN_LOCK Lock);
+NTKERNELAPI PLIST_ENTRY ExInterlockedRemoveHeadList(PLIST_ENTRY ListHead, PKSPIN_LOCK Lock);
+NTKERNELAPI PSINGLE_LIST_ENTRY ExInterlockedPopEntryList(PSINGLE_LIST_ENTRY ListHead, PKSPIN_LOCK Lock);
+NTKERNELAPI PSINGLE_LIST_ENTRY ExInterlockedPushEntryList(PSINGLE_LIST_ENTRY ListHead, PSINGLE_LIST_ENTRY ListEntry, PKSPIN_LOCK Lock);
+/* The value before the addition. Page: ExInterlockedAddLargeInteger */
+NTKERNELAPI LARGE_INTEGER ExInterlockedAddLargeInteger(PLARGE_INTEGER Addend, LARGE_INTEGER Increment, PKSPIN_LOCK Lock);
+NTKERNELAPI ULONG ExInterlockedAddUlong(PULONG Addend, ULONG Increment, PKSPIN_LOCK Lock);
+NTKERNELAPI VOID ExInterlockedAddLargeStatistic(PLARGE_INTEGER Addend, ULONG Increment);
+EXTERN_C_END
+
 #endif

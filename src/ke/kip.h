@@ -1,0 +1,99 @@
+/*
+ * kip.h - what the files of the kernel layer share with each other and nobody else. SPDX-License-Identifier: MIT
+ *
+ * Who locks what
+ *   the dispatcher lock   the state and wait list of every dispatcher object, the wait fields of KTHREAD, the timer tree
+ *   KPRCB.DpcLock         the processor's DPC list, and DpcData and the links of the DPCs in it
+ *   KiThreadLock          the list of threads and the free list behind it
+ *   nothing               KTHREAD.Irql, Prcb, SpinLocksHeld, CriticalRegion, GuardedRegion: their own thread only
+ * Dispatcher objects, timers and DPCs lie in drivers' memory, which must be resident; each entry point touches the object
+ * once before it takes a lock, so that a pageable or freed object stops the system with nothing held.
+ */
+#pragma once
+#include "ke/ki.h"
+
+KTHREAD *KiAllocateThread(VOID);
+VOID KiFreeThread(KTHREAD *Thread);
+
+/* exception.c */
+NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
+#ifndef THREAD_TERMINATE_HELD_MUTEX
+#define THREAD_TERMINATE_HELD_MUTEX ((ULONG)0x4000008A)
+#endif
+
+/* ---- processors ---- */
+/* Gives the thread a processor it may run on; Irql is not changed. Blocks until one is free. */
+VOID KiAcquireProcessor(KTHREAD *Thread);
+/* Takes this very processor if nobody has it. */
+BOOLEAN KiTryAcquireProcessor(KTHREAD *Thread, PKPRCB Prcb);
+/* Gives the thread's processor back and wakes a thread that waits for one. */
+VOID KiReleaseProcessor(KTHREAD *Thread);
+VOID KiInitProcessors(VOID);
+
+/* ---- DPCs ---- */
+/* Runs the DPCs of the thread's processor until there are none. At DISPATCH_LEVEL, owning the processor. */
+VOID KiRetireDpcList(KTHREAD *Thread);
+/* KeInsertQueueDpc for a timer: an untargeted DPC goes to the processor given. Dispatcher lock held. */
+VOID KiQueueTimerDpc(PKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2, ULONG Processor);
+VOID KiAbandonDpcLocks(VOID);
+/* The DPC that runs on a processor counts as returned: its routine was left by ntmm_catch. */
+VOID KiEndDpc(PKPRCB Prcb);
+NTSTATUS KiStartDpcThreads(VOID);
+VOID KiStopDpcThreads(VOID);
+
+/* ---- dispatcher ---- */
+VOID KiLockDispatcher(VOID);
+/* Releases the lock, then lets the threads go whose waits were satisfied under it. */
+VOID KiUnlockDispatcher(VOID);
+/* The object may have become signalled: satisfies what waits can be satisfied. Dispatcher lock held. */
+VOID KiTestWaiters(DISPATCHER_HEADER *Header);
+/* Ends a thread's wait with a status. Dispatcher lock held. */
+VOID KiUnwaitThread(KTHREAD *Thread, LONG_PTR Status);
+static inline LONG KiState(const DISPATCHER_HEADER *Header)
+{
+    return __atomic_load_n(&Header->SignalState, __ATOMIC_RELAXED);
+}
+static inline VOID KiSetState(DISPATCHER_HEADER *Header, LONG State)
+{
+    __atomic_store_n(&Header->SignalState, State, __ATOMIC_RELAXED);
+}
+/* Makes the thread the mutant's owner once more; TRUE if its last owner abandoned it. Dispatcher lock held. */
+BOOLEAN KiTakeMutant(PKMUTANT Mutant, KTHREAD *Thread);
+/* The mutants a thread owns as it ends: stops for a KMUTEX, abandons others. No lock held. */
+VOID KiAbandonMutants(KTHREAD *Thread);
+
+/* ---- timers ---- */
+VOID KiStartTimers(VOID);
+VOID KiStopTimers(VOID);
+/* A due time of the DDI (negative: relative, else absolute, both in 100 ns) as a deadline of HalQueryTime. */
+ULONG64 KiDeadline(LARGE_INTEGER DueTime);
+
+/* ---- spin locks ---- */
+/* Sleeping places for waiters of drivers' spin locks: a lock word may be visible at several addresses and may be
+ * unmapped when nobody expects it, so the host waits on these words, chosen by the offset in the page, instead. */
+typedef struct _KI_PARKING {
+    volatile LONG Sequence;
+    volatile LONG Waiters;
+} KI_PARKING;
+#define KI_PARKING_PLACES 512
+extern KI_PARKING KiParking[KI_PARKING_PLACES];
+static inline KI_PARKING *KiParkingOf(const volatile VOID *Word)
+{
+    return &KiParking[((ULONG_PTR)Word >> 3) % KI_PARKING_PLACES];
+}
+/* After a store (sequentially consistent) that may let waiters of Word go. */
+static inline VOID KiUnpark(const volatile VOID *Word)
+{
+    KI_PARKING *Place = KiParkingOf(Word);
+
+    if (__builtin_expect(__atomic_load_n(&Place->Waiters, __ATOMIC_SEQ_CST) != 0, 0)) {
+        __atomic_add_fetch(&Place->Sequence, 1, __ATOMIC_SEQ_CST);
+        HalWake(&Place->Sequence, MAXLONG);
+    }
+}
+
+/* One read of a driver's object, so that a bad pointer faults here, with no lock held. */
+static inline VOID KiTouch(const volatile VOID *Object)
+{
+    (VOID) * (const volatile UCHAR *)Object;
+}

@@ -1,0 +1,357 @@
+/*
+ * timer.c - timers. SPDX-License-Identifier: MIT
+ *
+ * Implements KeInitializeTimer(Ex), KeSetTimer(Ex), KeSetCoalescableTimer, KeCancelTimer, KeReadStateTimer. A timer is a
+ * dispatcher object that becomes signalled at its due time and queues its DPC; a synchronization timer is taken by the
+ * wait that it satisfies. Coalescing tolerances are accepted and not used.
+ *
+ * Pending timers form a treap, a search tree by (DueTime, address) that is also a heap by a hash of the address, so it is
+ * balanced without storage of its own: the two links are the words of KTIMER.TimerListEntry.
+ *
+ *      KiTimerRoot --> KTIMER { Flink: left child (earlier), Blink: right child (later) }
+ *
+ * DueTime is in interrupt time, units of 100 ns. The machine's clock is set to the earliest one; KiClockUpcall then
+ * expires what is due and sets it again. An absolute due time is converted when the timer is set, so a later change of
+ * the system time does not move it.
+ *
+ *      idle --- KeSetTimer ---> pending (inserted) --- KiClockUpcall: signalled, DPC queued ---> idle, or pending if periodic
+ *       ^------ KeCancelTimer -----+
+ *
+ * Invariants
+ *  N1. The inserted bit of Header.TimerMiscFlags is set exactly while the timer is in the tree.
+ *  N2. The tree is ordered by (DueTime, address) and heap-ordered by KipTimerRank.
+ *  N3. The machine's clock is set to the earliest DueTime whenever the dispatcher lock is released.
+ *
+ * All of it is guarded by the dispatcher lock. Watch: KiFindTimer, tests/unit/ke_timer_test.c.
+ */
+#include "ke/kip.h"
+
+#define KI_LEFT(Timer)  ((Timer)->TimerListEntry.Flink)
+#define KI_TIMER_INSERTED 0x40
+#define KI_RIGHT(Timer) ((Timer)->TimerListEntry.Blink)
+
+static PLIST_ENTRY KiTimerRoot; /* links are to the TimerListEntry of a timer */
+static ULONG64 KiClockSet = HAL_FOREVER;
+static BOOLEAN KiTimersStopped;
+
+static inline PKTIMER KipTimerOf(PLIST_ENTRY Link)
+{
+    return CONTAINING_RECORD(Link, KTIMER, TimerListEntry);
+}
+
+static inline BOOLEAN KipIsInserted(PKTIMER Timer)
+{
+    return (Timer->Header.TimerMiscFlags & KI_TIMER_INSERTED) != 0;
+}
+
+static inline ULONG64 KipTimerRank(PKTIMER Timer)
+{
+    return ((ULONG_PTR)Timer >> 3) * 0x9E3779B97F4A7C15ull;
+}
+
+static inline BOOLEAN KipTimerBefore(PKTIMER One, PKTIMER Other)
+{
+    return One->DueTime.QuadPart != Other->DueTime.QuadPart ? One->DueTime.QuadPart < Other->DueTime.QuadPart : One < Other;
+}
+
+/* Divides a tree into the timers before Pivot and those after it. */
+static VOID KipSplitTimers(PLIST_ENTRY Root, PKTIMER Pivot, PLIST_ENTRY *Before, PLIST_ENTRY *After)
+{
+    while (Root != NULL) {
+        if (KipTimerBefore(KipTimerOf(Root), Pivot)) {
+            *Before = Root;
+            Before = &Root->Blink;
+            Root = Root->Blink;
+        } else {
+            *After = Root;
+            After = &Root->Flink;
+            Root = Root->Flink;
+        }
+    }
+    *Before = NULL;
+    *After = NULL;
+}
+
+static PLIST_ENTRY KipMergeTimers(PLIST_ENTRY Before, PLIST_ENTRY After)
+{
+    PLIST_ENTRY Result = NULL;
+    PLIST_ENTRY *Place = &Result;
+
+    while (Before != NULL && After != NULL) {
+        if (KipTimerRank(KipTimerOf(Before)) > KipTimerRank(KipTimerOf(After))) {
+            *Place = Before;
+            Place = &Before->Blink;
+            Before = Before->Blink;
+        } else {
+            *Place = After;
+            Place = &After->Flink;
+            After = After->Flink;
+        }
+    }
+    *Place = Before != NULL ? Before : After;
+    return Result;
+}
+
+static VOID KipInsertTimer(PKTIMER Timer)
+{
+    PLIST_ENTRY *Place = &KiTimerRoot;
+    ULONG64 Rank = KipTimerRank(Timer);
+
+    while (*Place != NULL && KipTimerRank(KipTimerOf(*Place)) > Rank) {
+        Place = KipTimerBefore(Timer, KipTimerOf(*Place)) ? &(*Place)->Flink : &(*Place)->Blink;
+    }
+    KipSplitTimers(*Place, Timer, &KI_LEFT(Timer), &KI_RIGHT(Timer));
+    *Place = &Timer->TimerListEntry;
+    Timer->Header.TimerMiscFlags |= KI_TIMER_INSERTED;
+}
+
+static VOID KipRemoveTimer(PKTIMER Timer)
+{
+    PLIST_ENTRY *Place = &KiTimerRoot;
+
+    while (*Place != NULL && *Place != &Timer->TimerListEntry) {
+        Place = KipTimerBefore(Timer, KipTimerOf(*Place)) ? &(*Place)->Flink : &(*Place)->Blink;
+    }
+    if (*Place != NULL) {
+        *Place = KipMergeTimers(KI_LEFT(Timer), KI_RIGHT(Timer));
+    }
+    Timer->Header.TimerMiscFlags &= (UCHAR)~KI_TIMER_INSERTED;
+}
+
+static PKTIMER KipFirstTimer(VOID)
+{
+    PLIST_ENTRY Link = KiTimerRoot;
+
+    if (Link == NULL) {
+        return NULL;
+    }
+    while (Link->Flink != NULL) {
+        Link = Link->Flink;
+    }
+    return KipTimerOf(Link);
+}
+
+static inline ULONG64 KipInterruptTime(VOID)
+{
+    return HalQueryTime() / 100;
+}
+
+static VOID KipSetClock(VOID)
+{
+    PKTIMER First = KipFirstTimer();
+    ULONG64 Wanted = HAL_FOREVER;
+
+    if (First != NULL) {
+        Wanted = First->DueTime.QuadPart > (HAL_FOREVER - 1) / 100 ? HAL_FOREVER - 1 : First->DueTime.QuadPart * 100;
+    }
+    if (Wanted != KiClockSet) {
+        KiClockSet = Wanted;
+        HalSetClock(Wanted);
+    }
+}
+
+static VOID KipExpireTimer(PKTIMER Timer, ULONG64 Now)
+{
+    PKDPC Dpc = Timer->Dpc;
+
+    KiSetState(&Timer->Header, 1);
+    KiTestWaiters(&Timer->Header);
+    if (Timer->Period != 0) {
+        ULONG64 Period = (ULONG64)Timer->Period * 10000;
+
+        Timer->DueTime.QuadPart += Period;
+        if (Timer->DueTime.QuadPart <= Now) {
+            Timer->DueTime.QuadPart = Now + Period; /* late by more than a period: missed ones are not made up */
+        }
+        KipInsertTimer(Timer);
+    }
+    if (Dpc != NULL) {
+        ULONG64 Ticks = HalQuerySystemTime();
+
+        KiQueueTimerDpc(Dpc, (PVOID)(ULONG_PTR)(ULONG)Ticks, (PVOID)(ULONG_PTR)(ULONG)(Ticks >> 32), Timer->Processor);
+    }
+}
+
+VOID KiClockUpcall(VOID)
+{
+    PKTIMER First;
+    ULONG64 Now;
+
+    KiLockDispatcher();
+    Now = KipInterruptTime();
+    KiClockSet = HAL_FOREVER;
+    while ((First = KipFirstTimer()) != NULL && First->DueTime.QuadPart <= Now) {
+        KipRemoveTimer(First);
+        KipExpireTimer(First, Now);
+    }
+    KipSetClock();
+    KiUnlockDispatcher();
+}
+
+VOID KiStartTimers(VOID)
+{
+    KiTimerRoot = NULL;
+    KiClockSet = HAL_FOREVER;
+    KiTimersStopped = FALSE;
+}
+
+VOID KiStopTimers(VOID)
+{
+    KiLockDispatcher();
+    while (KiTimerRoot != NULL) {
+        KipRemoveTimer(KipTimerOf(KiTimerRoot));
+    }
+    KiTimersStopped = TRUE;
+    KipSetClock();
+    KiUnlockDispatcher();
+}
+
+/* ---- what drivers call ---- */
+
+VOID KeInitializeTimerEx(PKTIMER Timer, TIMER_TYPE Type)
+{
+    memset(Timer, 0, sizeof *Timer);
+    Timer->Header.Type = Type == SynchronizationTimer ? TimerSynchronizationObject : TimerNotificationObject;
+    Timer->Header.WaitListHead.Flink = Timer->Header.WaitListHead.Blink = &Timer->Header.WaitListHead;
+}
+
+VOID KeInitializeTimer(PKTIMER Timer)
+{
+    KeInitializeTimerEx(Timer, NotificationTimer);
+}
+
+BOOLEAN KeSetTimerEx(PKTIMER Timer, LARGE_INTEGER DueTime, LONG Period, PKDPC Dpc)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    BOOLEAN WasPending;
+    ULONG64 Now;
+
+    if (__builtin_expect(Thread->Irql > DISPATCH_LEVEL, 0)) {
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A timer was set above DISPATCH_LEVEL.", Timer, 0xE5, Thread->Irql, 0, 0);
+    }
+    KiTouch(Timer);
+    KiLockDispatcher();
+    WasPending = KipIsInserted(Timer);
+    if (WasPending) {
+        KipRemoveTimer(Timer);
+    }
+    KiSetState(&Timer->Header, 0);
+    Timer->Period = Period < 0 ? 0 : (ULONG)Period;
+    Timer->Dpc = Dpc;
+    Timer->Processor = (USHORT)Thread->Prcb->Number;
+    Now = KipInterruptTime();
+    Timer->DueTime.QuadPart = KiDeadline(DueTime) / 100;
+    if (!KiTimersStopped) {
+        if (Timer->DueTime.QuadPart <= Now) {
+            KipExpireTimer(Timer, Now);
+        } else {
+            KipInsertTimer(Timer);
+        }
+        KipSetClock();
+    }
+    KiUnlockDispatcher();
+    return WasPending;
+}
+
+BOOLEAN KeSetTimer(PKTIMER Timer, LARGE_INTEGER DueTime, PKDPC Dpc)
+{
+    return KeSetTimerEx(Timer, DueTime, 0, Dpc);
+}
+
+BOOLEAN KeSetCoalescableTimer(PKTIMER Timer, LARGE_INTEGER DueTime, ULONG Period, ULONG TolerableDelay, PKDPC Dpc)
+{
+    UNREFERENCED_PARAMETER(TolerableDelay);
+    return KeSetTimerEx(Timer, DueTime, (LONG)Period, Dpc);
+}
+
+BOOLEAN KeCancelTimer(PKTIMER Timer)
+{
+    BOOLEAN WasPending;
+
+    KiTouch(Timer);
+    KiLockDispatcher();
+    WasPending = KipIsInserted(Timer);
+    if (WasPending) {
+        KipRemoveTimer(Timer);
+        Timer->Period = 0;
+        KipSetClock();
+    }
+    KiUnlockDispatcher();
+    return WasPending;
+}
+
+BOOLEAN KeReadStateTimer(PKTIMER Timer)
+{
+    return KiState(&Timer->Header) != 0;
+}
+
+PKTIMER KiFindTimer(const VOID *Base, SIZE_T Bytes)
+{
+    PLIST_ENTRY Path[128];
+    PKTIMER Found = NULL;
+    ULONG Depth = 0;
+    PLIST_ENTRY Link;
+
+    if (__atomic_load_n(&KiTimerRoot, __ATOMIC_RELAXED) == NULL) {
+        return NULL;
+    }
+    KiLockDispatcher();
+    Link = KiTimerRoot;
+    while (Found == NULL && (Link != NULL || Depth != 0)) {
+        if (Link != NULL) {
+            if ((ULONG_PTR)KipTimerOf(Link) - (ULONG_PTR)Base < Bytes) {
+                Found = KipTimerOf(Link);
+            }
+            if (Depth < ARRAYSIZE(Path)) {
+                Path[Depth] = Link;
+                Depth += 1;
+            }
+            Link = Link->Flink;
+        } else {
+            Depth -= 1;
+            Link = Path[Depth]->Blink;
+        }
+    }
+    KiUnlockDispatcher();
+    return Found;
+}
+
+const CHAR *KiValidateTimers(VOID)
+{
+    PLIST_ENTRY Path[128];
+    const CHAR *Broken = NULL;
+    PKTIMER Last = NULL;
+    ULONG Depth = 0;
+    PLIST_ENTRY Link;
+
+    KiLockDispatcher();
+    Link = KiTimerRoot;
+    while (Broken == NULL && (Link != NULL || Depth != 0)) {
+        if (Link != NULL) {
+            if (Depth == ARRAYSIZE(Path)) {
+                Broken = "N2: the timer tree is degenerate";
+                break;
+            }
+            Path[Depth] = Link;
+            Depth += 1;
+            Link = Link->Flink;
+        } else {
+            PKTIMER Timer;
+
+            Depth -= 1;
+            Timer = KipTimerOf(Path[Depth]);
+            if (!KipIsInserted(Timer)) {
+                Broken = "N1: a timer in the tree is not marked as inserted";
+            } else if (Last != NULL && !KipTimerBefore(Last, Timer)) {
+                Broken = "N2: the timer tree is out of order";
+            } else if ((KI_LEFT(Timer) != NULL && KipTimerRank(KipTimerOf(KI_LEFT(Timer))) > KipTimerRank(Timer)) ||
+                       (KI_RIGHT(Timer) != NULL && KipTimerRank(KipTimerOf(KI_RIGHT(Timer))) > KipTimerRank(Timer))) {
+                Broken = "N2: the timer tree is out of heap order";
+            }
+            Last = Timer;
+            Link = Path[Depth]->Blink;
+        }
+    }
+    KiUnlockDispatcher();
+    return Broken;
+}
