@@ -1,0 +1,75 @@
+/*
+ * halp.h - what the files of the Linux HAL share. SPDX-License-Identifier: MIT
+ *
+ *   machine.c  RAM, the window, the ranges, start and stop, probing of host memory
+ *   tlb.c      the software-filled TLB: the only file that maps simulated addresses
+ *   trap.c     signals in, trap frames out; trap.S the entry that calls up and resumes
+ *   thread.c   threads, alternate stacks, waiting and waking, the processor's gs
+ *   time.c     clock, time, entropy, console, halt
+ *   stack.c    stack captures and unwinding
+ *
+ * trap.c, tlb.c and stack.c are compiled without sanitizers (flags.cmake says why).
+ */
+#pragma once
+#include <ntdef.h>
+#if __has_include(<ntstatus.h>)
+#include <ntstatus.h>
+#else
+#define STATUS_SUCCESS                ((NTSTATUS)0)
+#define STATUS_INVALID_PARAMETER      ((NTSTATUS)0xC000000D)
+#define STATUS_NO_MEMORY              ((NTSTATUS)0xC0000017)
+#define STATUS_CONFLICTING_ADDRESSES  ((NTSTATUS)0xC0000018)
+#define STATUS_INSUFFICIENT_RESOURCES ((NTSTATUS)0xC000009A)
+#define STATUS_INVALID_ADDRESS        ((NTSTATUS)0xC0000141)
+#endif
+#include "hal/hal.h"
+#include "hal/walk.h"
+#include "hal/linux/sys.h"
+
+typedef struct _HALP_MACHINE {
+    volatile LONG Started; /* the trap path works */
+    int RamFile;           /* memfd: file offset = physical address */
+    SIZE_T WindowBytes;
+    HALP_PHYSICAL Physical;
+    HAL_UPCALLS Upcalls;
+} HALP_MACHINE;
+extern HALP_MACHINE HalpMachine;
+
+/* Per thread, beside the core's slot. The alternate stack is one mapping:
+ *   [guard page][signal stack][guard page][emergency stack: traps whose own stack is used up] */
+typedef struct _HALP_THREAD_STATE {
+    ULONG_PTR StackLow, StackHigh; /* cached; 0 until known */
+    ULONG_PTR AltMapping;          /* 0: none */
+    ULONG_PTR AltLow, AltHigh, EmergencyLow, EmergencyHigh;
+    ULONG_PTR OldAltBase; /* what the thread had before it was attached */
+    SIZE_T OldAltBytes;
+    int OldAltFlags;
+    struct _HAL_THREAD *Created; /* made by HalCreateThread */
+} HALP_THREAD_STATE;
+extern _Thread_local HALP_THREAD_STATE HalpThread __attribute__((tls_model("initial-exec")));
+
+static inline BOOLEAN HalpIsOurs(ULONG_PTR Va)
+{
+    return HalIsSystemAddress(Va) || HalIsUserAddress(Va);
+}
+
+/* tlb.c */
+NTSTATUS HalpStartTb(ULONG Entries);
+VOID HalpStopTb(VOID);
+/* A fault at one of our addresses: TRUE if the tables satisfy the access (it is now mapped), else *Error. */
+BOOLEAN HalpTbFault(ULONG_PTR Va, ULONG Access, ULONG *Error);
+
+/* trap.c */
+NTSTATUS HalpStartTraps(VOID);
+VOID HalpStopTraps(VOID);
+BOOLEAN HalpUnderValgrind(VOID);
+
+/* thread.c */
+NTSTATUS HalpStartThreads(VOID);
+/* How much stack a thread needs at least. */
+ULONG HalpStackBytes(VOID);
+
+/* time.c */
+NTSTATUS HalpStartClock(VOID);
+VOID HalpStopClock(VOID);
+VOID HalpFatal(const CHAR *Words) __attribute__((noreturn));

@@ -1,0 +1,252 @@
+/*
+ * thread.c - threads, their alternate stacks, waiting and waking. SPDX-License-Identifier: MIT
+ *
+ * The machine's threads are the process's. A thread becomes the core's by HalSetCurrentThread, which gives it an
+ * alternate stack for signals (traps must be takeable when the thread's own stack is used up) and stores the slot;
+ * it stops being the core's by the value NULL, or when it ends: the key's destructor then makes the DetachThread upcall.
+ * What alternate stack it had before (a sanitizer's) is put back.
+ *
+ *     unattached --HalSetCurrentThread(value)--> attached --HalSetCurrentThread(NULL), or its end--> unattached
+ *
+ * HalCreateThread may be given a stack in simulated memory. That must be pinned (HAL_FILL_PINNED): the host keeps its
+ * thread record and areas that its kernel writes at the top of it. Such a thread ends by HalExitThread from any depth,
+ * also through frames that no unwinder knows: it jumps back to its first frame.
+ *
+ * A wait is a futex wait on the address the caller used; waker and waiter use the same one. A word in simulated memory
+ * that is not mapped just now is touched and the wait repeated.
+ *
+ * Locks: none. Tests: tests/hal/thread.c.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <asm/prctl.h>
+#include "hal/linux/halp.h"
+
+#define SIGNAL_STACK_BYTES    0x10000ull
+#define EMERGENCY_STACK_BYTES 0x40000ull
+#define GUARD_BYTES           0x1000ull
+#define ALT_BYTES             (GUARD_BYTES + SIGNAL_STACK_BYTES + GUARD_BYTES + EMERGENCY_STACK_BYTES)
+
+_Thread_local PVOID HalpCurrentThread __attribute__((tls_model("initial-exec")));
+_Thread_local HALP_THREAD_STATE HalpThread __attribute__((tls_model("initial-exec")));
+
+struct _HAL_THREAD {
+    pthread_t Id;
+    VOID (*Start)(PVOID);
+    PVOID Argument;
+    ULONG_PTR StackLow, StackHigh; /* given by the creator; else 0 */
+    jmp_buf Exit;
+};
+
+static pthread_key_t HalpThreadKey;
+static BOOLEAN HalpThreadKeyMade;
+static BOOLEAN HalpHasWrGsBase;
+
+static VOID HalpThreadEnds(PVOID Unused)
+{
+    UNREFERENCED_PARAMETER(Unused);
+    if (HalpCurrentThread != NULL && HalpMachine.Started && HalpMachine.Upcalls.DetachThread) {
+        HalpMachine.Upcalls.DetachThread(HalpCurrentThread);
+    }
+    HalSetCurrentThread(NULL);
+}
+
+NTSTATUS HalpStartThreads(VOID)
+{
+    HalpHasWrGsBase = (getauxval(AT_HWCAP2) & 2) != 0 && !HalpUnderValgrind();
+    if (!HalpThreadKeyMade) {
+        if (pthread_key_create(&HalpThreadKey, HalpThreadEnds) != 0) {
+            return STATUS_NO_MEMORY;
+        }
+        HalpThreadKeyMade = TRUE;
+    }
+    return STATUS_SUCCESS;
+}
+
+ULONG HalpStackBytes(VOID)
+{
+    /* What glibc takes of a given stack for thread-local storage: little, but with a sanitizer's runtime, megabytes. */
+    size_t (*MinimumStack)(const pthread_attr_t *) =
+        (size_t(*)(const pthread_attr_t *))(ULONG_PTR)dlsym(RTLD_DEFAULT, "__pthread_get_minstack");
+    pthread_attr_t Attributes;
+    size_t Minimum = (size_t)sysconf(_SC_THREAD_STACK_MIN);
+    if (MinimumStack && pthread_attr_init(&Attributes) == 0) {
+        Minimum = MinimumStack(&Attributes);
+        pthread_attr_destroy(&Attributes);
+    }
+    size_t Plain = 0x10000;
+#if NTMM_SANITIZED
+    Plain = 0x40000; /* instrumented frames are several times larger */
+#endif
+    size_t Bytes = Minimum + Plain - 0x4000;
+    return (ULONG)((Bytes < Plain ? Plain : Bytes) + 0xFFFF) & ~0xFFFFu;
+}
+
+static VOID HalpFindStack(ULONG_PTR *Low, ULONG_PTR *High)
+{
+    pthread_attr_t Attributes;
+    PVOID Base = NULL;
+    size_t Bytes = 0;
+    *Low = *High = 0;
+    if (HalpThread.Created && HalpThread.Created->StackHigh) {
+        *Low = HalpThread.Created->StackLow;
+        *High = HalpThread.Created->StackHigh;
+    } else if (pthread_getattr_np(pthread_self(), &Attributes) == 0) {
+        if (pthread_attr_getstack(&Attributes, &Base, &Bytes) == 0) {
+            *Low = (ULONG_PTR)Base;
+            *High = (ULONG_PTR)Base + Bytes;
+        }
+        pthread_attr_destroy(&Attributes);
+    }
+}
+
+VOID HalQueryStack(ULONG_PTR *Low, ULONG_PTR *High)
+{
+    if (HalpThread.StackHigh == 0) {
+        HalpFindStack(&HalpThread.StackLow, &HalpThread.StackHigh);
+    }
+    *Low = HalpThread.StackLow;
+    *High = HalpThread.StackHigh;
+}
+
+NTSTATUS HalSetCurrentThread(PVOID Value)
+{
+    int SavedErrno = errno;
+    NTSTATUS Status = STATUS_SUCCESS;
+    if (Value == NULL) {
+        if (HalpThread.AltMapping != 0) {
+            stack_t Old = {.ss_sp = (PVOID)HalpThread.OldAltBase, .ss_size = HalpThread.OldAltBytes, .ss_flags = HalpThread.OldAltFlags};
+            HalpSyscall(SYS_sigaltstack, (ULONG64)&Old, 0, 0, 0, 0, 0);
+            HalpMunmap(HalpThread.AltMapping, ALT_BYTES);
+            HalpThread.AltMapping = HalpThread.AltLow = HalpThread.AltHigh = HalpThread.EmergencyLow = HalpThread.EmergencyHigh = 0;
+            pthread_setspecific(HalpThreadKey, NULL);
+        }
+    } else if (HalpThread.AltMapping == 0) {
+        ULONG_PTR Low, High;
+        HalQueryStack(&Low, &High);
+        LONG64 Base = HalpMmap(0, ALT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (HalpFailed(Base)) {
+            Status = STATUS_INSUFFICIENT_RESOURCES;
+            goto Done;
+        }
+        ULONG_PTR Signal = (ULONG_PTR)Base + GUARD_BYTES;
+        stack_t New = {.ss_sp = (PVOID)Signal, .ss_size = SIGNAL_STACK_BYTES}, Old = {0};
+        HalpMprotect((ULONG64)Base, GUARD_BYTES, PROT_NONE);
+        HalpMprotect(Signal + SIGNAL_STACK_BYTES, GUARD_BYTES, PROT_NONE);
+        if (pthread_setspecific(HalpThreadKey, &HalpThread) != 0 ||
+            HalpFailed(HalpSyscall(SYS_sigaltstack, (ULONG64)&New, (ULONG64)&Old, 0, 0, 0, 0))) {
+            HalpMunmap((ULONG64)Base, ALT_BYTES);
+            Status = STATUS_INSUFFICIENT_RESOURCES;
+            goto Done;
+        }
+        HalpThread.OldAltBase = (ULONG_PTR)Old.ss_sp;
+        HalpThread.OldAltBytes = Old.ss_size;
+        HalpThread.OldAltFlags = Old.ss_flags & SS_DISABLE;
+        HalpThread.AltLow = Signal;
+        HalpThread.AltHigh = Signal + SIGNAL_STACK_BYTES;
+        HalpThread.EmergencyLow = HalpThread.AltHigh + GUARD_BYTES;
+        HalpThread.EmergencyHigh = HalpThread.EmergencyLow + EMERGENCY_STACK_BYTES;
+        HalpThread.AltMapping = (ULONG_PTR)Base;
+    }
+    HalpCurrentThread = Value;
+Done:
+    errno = SavedErrno;
+    return Status;
+}
+
+VOID HalSetPcr(PVOID Pcr)
+{
+    if (HalpHasWrGsBase) {
+        __asm__ volatile("wrgsbase %0" : : "r"(Pcr) : "memory");
+    } else {
+        HalpSyscall(SYS_arch_prctl, ARCH_SET_GS, (ULONG64)Pcr, 0, 0, 0, 0);
+    }
+}
+
+static PVOID HalpThreadStart(PVOID Argument)
+{
+    PHAL_THREAD Thread = (PHAL_THREAD)Argument;
+    HalpThread.Created = Thread;
+    if (_setjmp(Thread->Exit) == 0) {
+        Thread->Start(Thread->Argument);
+    }
+    return NULL;
+}
+
+NTSTATUS HalCreateThread(VOID (*Start)(PVOID), PVOID Argument, PVOID StackBase, SIZE_T StackBytes, PHAL_THREAD *Thread)
+{
+    int SavedErrno = errno;
+    NTSTATUS Status = STATUS_INSUFFICIENT_RESOURCES;
+    pthread_attr_t Attributes;
+    PHAL_THREAD New = (PHAL_THREAD)calloc(1, sizeof(*New));
+    *Thread = NULL;
+    if (New && pthread_attr_init(&Attributes) == 0) {
+        New->Start = Start;
+        New->Argument = Argument;
+        BOOLEAN Good = TRUE;
+        if (StackBase) {
+            New->StackLow = (ULONG_PTR)StackBase;
+            New->StackHigh = (ULONG_PTR)StackBase + StackBytes;
+            Good = pthread_attr_setstack(&Attributes, StackBase, StackBytes) == 0;
+        }
+        if (Good && pthread_create(&New->Id, &Attributes, HalpThreadStart, New) == 0) {
+            *Thread = New;
+            Status = STATUS_SUCCESS;
+        }
+        pthread_attr_destroy(&Attributes);
+    }
+    if (!NT_SUCCESS(Status)) {
+        free(New);
+    }
+    errno = SavedErrno;
+    return Status;
+}
+
+VOID HalJoinThread(PHAL_THREAD Thread)
+{
+    int SavedErrno = errno;
+    pthread_join(Thread->Id, NULL);
+    free(Thread);
+    errno = SavedErrno;
+}
+
+VOID HalExitThread(VOID)
+{
+    _longjmp(HalpThread.Created->Exit, 1);
+}
+
+BOOLEAN HalWait(volatile LONG *Word, LONG Expected, ULONG64 Deadline)
+{
+    struct timespec Until = {.tv_sec = (time_t)(Deadline / 1000000000u), .tv_nsec = (long)(Deadline % 1000000000u)};
+    for (;;) {
+        LONG64 Result = HalpFutexWait(Word, Expected, Deadline == HAL_FOREVER ? NULL : &Until);
+        if (Result == -ETIMEDOUT) {
+            return FALSE;
+        }
+        if (Result != -EFAULT) {
+            return TRUE;
+        }
+        if (__atomic_load_n(Word, __ATOMIC_ACQUIRE) != Expected) { /* loads the translation */
+            return TRUE;
+        }
+    }
+}
+
+VOID HalWake(volatile LONG *Word, ULONG Count)
+{
+    HalpFutexWake(Word, Count);
+}
+
+VOID HalYield(VOID)
+{
+    HalpSyscall(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}

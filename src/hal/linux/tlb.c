@@ -1,0 +1,649 @@
+/*
+ * tlb.c - the TLB, filled by software: the host's mappings of simulated addresses. SPDX-License-Identifier: MIT
+ *
+ * This file alone maps and unmaps in the kernel and user ranges. Both ranges are holes in the process; a mapping there
+ * is a cached translation. A fault walks the core's page tables (walk.h) and, if they permit the access, maps the frame
+ * from the RAM file; HalFlushTb unmaps. Nothing else unmaps, so a flush that the core forgot shows as stale data, as it
+ * does on hardware. Forgetting more is always legal, which is how the number of host mappings stays bounded.
+ *
+ * A run is a stretch of pages with contiguous frames and one protection: one host mapping at most.
+ *
+ *     Runs[1..]   { Page, Frame, Count, Protection, Pinned }      unpinned ones chained oldest to newest
+ *        ^
+ *     Span[i].Slot[page]    number of the run that holds the page, 0: none       4 bytes a page, sparse
+ *     Span[i].Filled[block] pages held in each block of 512, so that wide flushes skip what is empty
+ *
+ * A page that may be written but is not Dirty is mapped read-only; the first write faults and upgrades it. With a fault
+ * come those neighbours in its aligned 64 KiB that continue its frames, have Accessed set and come out with the same
+ * protection: bits that the core reads to age pages are never set by read-ahead. A 2 MiB page is mapped whole. A
+ * pinned fill counts as use: it sets Accessed, and Dirty where writing is allowed, so that no later access faults.
+ *
+ * Invariants (HalpValidateTb)
+ *  1. Slot[p] = r if and only if run r is live and Page <= p < Page + Count; Filled[b] counts the non-zero slots.
+ *  2. A walk and the mapping of its result are one critical section, so a flush that returns leaves nothing older mapped.
+ *  3. Live runs number at most Limit, except that splitting pinned runs may exceed it; host mappings <= live runs.
+ *  4. The chain holds exactly the unpinned live runs.
+ *  5. A translation that was not present is never recorded.
+ *
+ * Lock: HalpTb.Lock, innermost of all; taken in the signal handler, so its holder never touches a simulated address.
+ * Watch: HalQueryTb; tests/hal/tlb.c and tests/hal/mmu.c.
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include "hal/linux/halp.h"
+#include "hal/linux/tlb.h"
+
+#define READ_AHEAD_PAGES 16u
+#define MERGE_PAGES      64u  /* runs grow to this by merging: the grain of eviction */
+#define POPULATE_PAGES   512u /* longer runs are backed by the host as they are touched */
+#define BLOCK_PAGES      512u
+#define SPARE_RUNS       4096u
+
+typedef struct _HALP_RUN {
+    ULONG64 Page; /* first virtual page number */
+    PFN_NUMBER Frame;
+    ULONG64 Count;
+    ULONG Next, Prev; /* unpinned: by age; free: Next */
+    UCHAR Protection;
+    BOOLEAN Pinned, Live;
+} HALP_RUN;
+
+typedef struct _HALP_SPAN {
+    ULONG64 First, Pages; /* virtual page numbers */
+    ULONG *Slot;
+    USHORT *Filled;
+    ULONG64 LivePages;
+} HALP_SPAN;
+
+static struct {
+    volatile LONG Lock;
+    PFN_NUMBER Root;
+    HALP_SPAN Span[2]; /* user, kernel */
+    HALP_RUN *Runs;    /* [0] unused */
+    ULONG Capacity, Fresh, FreeHead;
+    ULONG Oldest, Newest;
+    ULONG Live, PinnedRuns, Limit;
+    HAL_TB_STATISTICS Statistics;
+} HalpTb;
+
+static PVOID HalpTable(ULONG64 Bytes)
+{
+    LONG64 Va = HalpMmap(0, Bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (HalpFailed(Va)) {
+        return NULL;
+    }
+    HalpSyscall(SYS_madvise, (ULONG64)Va, Bytes, MADV_NOHUGEPAGE, 0, 0, 0);
+    return (PVOID)Va;
+}
+
+static HALP_SPAN *HalpSpanOf(ULONG64 Page)
+{
+    for (ULONG i = 0; i < 2; i++) {
+        if (Page - HalpTb.Span[i].First < HalpTb.Span[i].Pages) {
+            return &HalpTb.Span[i];
+        }
+    }
+    return NULL;
+}
+static ULONG HalpRunAt(const HALP_SPAN *Span, ULONG64 Page)
+{
+    return Page - Span->First < Span->Pages ? Span->Slot[Page - Span->First] : 0;
+}
+static VOID HalpSetSlots(HALP_SPAN *Span, ULONG64 Page, ULONG64 Count, ULONG Run, LONG Change)
+{
+    for (ULONG64 i = Page - Span->First; i < Page - Span->First + Count; i++) {
+        Span->Slot[i] = Run;
+        Span->Filled[i / BLOCK_PAGES] = (USHORT)(Span->Filled[i / BLOCK_PAGES] + Change);
+    }
+    Span->LivePages += (ULONG64)((LONG64)Count * Change);
+}
+
+/* ---- runs ---- */
+static VOID HalpChain(ULONG Run)
+{
+    HalpTb.Runs[Run].Prev = HalpTb.Newest;
+    HalpTb.Runs[Run].Next = 0;
+    if (HalpTb.Newest) {
+        HalpTb.Runs[HalpTb.Newest].Next = Run;
+    } else {
+        HalpTb.Oldest = Run;
+    }
+    HalpTb.Newest = Run;
+}
+static VOID HalpUnchain(ULONG Run)
+{
+    HALP_RUN *R = &HalpTb.Runs[Run];
+    if (R->Prev) {
+        HalpTb.Runs[R->Prev].Next = R->Next;
+    } else {
+        HalpTb.Oldest = R->Next;
+    }
+    if (R->Next) {
+        HalpTb.Runs[R->Next].Prev = R->Prev;
+    } else {
+        HalpTb.Newest = R->Prev;
+    }
+}
+static ULONG HalpNewRun(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection, BOOLEAN Pinned)
+{
+    ULONG Run = HalpTb.FreeHead;
+    if (Run) {
+        HalpTb.FreeHead = HalpTb.Runs[Run].Next;
+    } else if (HalpTb.Fresh < HalpTb.Capacity) {
+        Run = HalpTb.Fresh++;
+    } else {
+        HalpFatal("the table of host mappings is full of pinned runs");
+    }
+    HalpTb.Runs[Run] = (HALP_RUN){.Page = Page, .Frame = Frame, .Count = Count, .Protection = Protection,
+                                  .Pinned = Pinned, .Live = TRUE};
+    if (Pinned) {
+        HalpTb.PinnedRuns++;
+    } else {
+        HalpChain(Run);
+    }
+    HalpTb.Live++;
+    HalpTb.Statistics.Mappings = HalpTb.Live;
+    if (HalpTb.Live > HalpTb.Statistics.PeakMappings) {
+        HalpTb.Statistics.PeakMappings = HalpTb.Live;
+    }
+    return Run;
+}
+static VOID HalpFreeRun(ULONG Run)
+{
+    if (HalpTb.Runs[Run].Pinned) {
+        HalpTb.PinnedRuns--;
+    } else {
+        HalpUnchain(Run);
+    }
+    HalpTb.Runs[Run].Live = FALSE;
+    HalpTb.Runs[Run].Next = HalpTb.FreeHead;
+    HalpTb.FreeHead = Run;
+    HalpTb.Live--;
+    HalpTb.Statistics.Mappings = HalpTb.Live;
+}
+/* Forgets [Page, Page + Count) of a run that holds all of it; the host's mapping is the caller's affair. */
+static VOID HalpCarve(HALP_SPAN *Span, ULONG Run, ULONG64 Page, ULONG64 Count)
+{
+    HALP_RUN *R = &HalpTb.Runs[Run];
+    ULONG64 Left = Page - R->Page, Right = R->Page + R->Count - (Page + Count);
+    HalpSetSlots(Span, Page, Count, 0, -1);
+    if (Left == 0 && Right == 0) {
+        HalpFreeRun(Run);
+    } else if (Left == 0) {
+        R->Page += Count;
+        R->Frame += Count;
+        R->Count = Right;
+    } else {
+        R->Count = Left;
+        if (Right != 0) {
+            ULONG Other = HalpNewRun(Page + Count, R->Frame + Left + Count, Right, R->Protection, R->Pinned);
+            HalpSetSlots(Span, Page + Count, Right, Other, 0);
+        }
+    }
+}
+/* Records a run just mapped over empty slots, growing a neighbour where it continues it. */
+static VOID HalpRecord(HALP_SPAN *Span, ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection, BOOLEAN Pinned)
+{
+    ULONG Left = Pinned ? 0 : HalpRunAt(Span, Page - 1), Right = Pinned ? 0 : HalpRunAt(Span, Page + Count);
+    HALP_RUN *L = &HalpTb.Runs[Left], *R = &HalpTb.Runs[Right];
+    HalpTb.Statistics.Fills++;
+    HalpTb.Statistics.FilledPages += Count;
+    if (Left && !L->Pinned && L->Protection == Protection && L->Frame + L->Count == Frame && L->Count + Count <= MERGE_PAGES) {
+        HalpSetSlots(Span, Page, Count, Left, 1);
+        L->Count += Count;
+    } else if (Right && !R->Pinned && R->Protection == Protection && Frame + Count == R->Frame &&
+               R->Count + Count <= MERGE_PAGES) {
+        HalpSetSlots(Span, Page, Count, Right, 1);
+        R->Page = Page;
+        R->Frame = Frame;
+        R->Count += Count;
+    } else {
+        HalpSetSlots(Span, Page, Count, HalpNewRun(Page, Frame, Count, Protection, Pinned), 1);
+    }
+}
+
+/* ---- the host ---- */
+/* Evicts the run filled longest ago; FALSE if all are pinned. Where the process has used up the host's mappings
+ * elsewhere, taking one from the middle of a larger mapping fails: then the next that goes without a split is taken. */
+static BOOLEAN HalpEvict(VOID)
+{
+    for (ULONG Run = HalpTb.Oldest; Run; Run = HalpTb.Runs[Run].Next) {
+        HALP_RUN *R = &HalpTb.Runs[Run];
+        if (!HalpFailed(HalpMunmap(R->Page << 12, R->Count << 12))) {
+            HalpTb.Statistics.Evictions++;
+            HalpCarve(HalpSpanOf(R->Page), Run, R->Page, R->Count);
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+/* Makes room for Count more runs. FALSE if only pinned ones are left to evict. */
+static BOOLEAN HalpReserve(ULONG Count)
+{
+    while (HalpTb.Live + Count > HalpTb.Limit) {
+        if (!HalpEvict()) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+static VOID HalpUnmap(ULONG64 Page, ULONG64 Count)
+{
+    while (HalpFailed(HalpMunmap(Page << 12, Count << 12))) {
+        if (!HalpEvict()) {
+            HalpFatal("the host refuses to unmap a page");
+        }
+    }
+}
+static VOID HalpMap(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection)
+{
+    int Flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE | (Count <= POPULATE_PAGES ? MAP_POPULATE : 0);
+    while (HalpFailed(HalpMmap(Page << 12, Count << 12, Protection, Flags, HalpMachine.RamFile, Frame << 12))) {
+        if (!HalpEvict()) {
+            HalpFatal("the host refuses to map a page");
+        }
+    }
+}
+
+/* ---- faults ---- */
+static UCHAR HalpProtection(const HALP_LEAF *Leaf, ULONG64 Entry)
+{
+    return (UCHAR)(PROT_READ | (HalpLeafWritable(Leaf, Entry) ? PROT_WRITE : 0) |
+                   (HalpLeafExecutable(Leaf, Entry) ? PROT_EXEC : 0));
+}
+/* May the page come along with a fault beside it? */
+static BOOLEAN HalpGoesAlong(const HALP_LEAF *Leaf, LONG64 Distance, UCHAR Protection)
+{
+    if (Leaf->Level == 2) {
+        return TRUE;
+    }
+    ULONG64 Entry = __atomic_load_n(&Leaf->Table[(LONG64)Leaf->Index + Distance], __ATOMIC_RELAXED);
+    return (Entry & (HALP_PTE_PRESENT | HALP_PTE_ACCESSED)) == (HALP_PTE_PRESENT | HALP_PTE_ACCESSED) &&
+           HalpPteFrame(Entry) == Leaf->Frame + (ULONG64)Distance && HalpProtection(Leaf, Entry) == Protection;
+}
+static VOID HalpFillAround(HALP_SPAN *Span, ULONG64 Page, const HALP_LEAF *Leaf, UCHAR Protection)
+{
+    ULONG64 Grain = Leaf->Level == 2 ? 512 : READ_AHEAD_PAGES;
+    ULONG64 Low = Page & ~(Grain - 1), High = Low + Grain, First = Page, End = Page + 1;
+    ULONG64 Behind = HalpFramesAt(&HalpMachine.Physical, Leaf->Frame);
+    while (First > Low && !HalpRunAt(Span, First - 1) && HalpGoesAlong(Leaf, (LONG64)(First - 1 - Page), Protection) &&
+           HalpFramesAt(&HalpMachine.Physical, Leaf->Frame - (Page - First) - 1) == Behind + (Page - First) + 1) {
+        First--;
+    }
+    while (End < High && !HalpRunAt(Span, End) && End - Page < Behind &&
+           HalpGoesAlong(Leaf, (LONG64)(End - Page), Protection)) {
+        End++;
+    }
+    HalpMap(First, Leaf->Frame - (Page - First), End - First, Protection);
+    HalpRecord(Span, First, Leaf->Frame - (Page - First), End - First, Protection, FALSE);
+}
+
+BOOLEAN HalpTbFault(ULONG_PTR Va, ULONG Access, ULONG *Error)
+{
+    HALP_LEAF Leaf;
+    ULONG64 Page = Va >> 12;
+    HALP_SPAN *Span = HalpSpanOf(Page);
+    if (!Span) {
+        return FALSE;
+    }
+    HalpAcquire(&HalpTb.Lock);
+    HalpTb.Statistics.Faults++;
+    if (!HalpWalk(&HalpMachine.Physical, HalpTb.Root, Va, Access, TRUE, &Leaf, Error)) {
+        HalpRelease(&HalpTb.Lock);
+        return FALSE;
+    }
+    UCHAR Protection = HalpProtection(&Leaf, Leaf.Entry);
+    HalpReserve(3);
+    ULONG Run = HalpRunAt(Span, Page);
+    if (!Run) {
+        HalpFillAround(Span, Page, &Leaf, Protection);
+    } else {
+        HALP_RUN *R = &HalpTb.Runs[Run];
+        UCHAR Needed = (UCHAR)(PROT_READ | ((Access & HALP_FAULT_WRITE) ? PROT_WRITE : 0) |
+                               ((Access & HALP_FAULT_FETCH) ? PROT_EXEC : 0));
+        if ((R->Protection & Needed) != Needed) {
+            BOOLEAN Pinned = R->Pinned, Same = R->Frame + (Page - R->Page) == Leaf.Frame;
+            if (!Same || HalpFailed(HalpMprotect(Page << 12, HAL_PAGE_SIZE, Protection))) {
+                HalpMap(Page, Leaf.Frame, 1, Protection);
+            }
+            Run = HalpRunAt(Span, Page);
+            if (Run) {
+                HalpCarve(Span, Run, Page, 1);
+            }
+            HalpRecord(Span, Page, Leaf.Frame, 1, Protection, Pinned);
+        } /* else another thread filled it while this one was on its way here */
+    }
+    HalpRelease(&HalpTb.Lock);
+    return TRUE;
+}
+
+/* ---- the contract's calls ---- */
+/* Forgets what is cached in a stretch of one span, keeping (if asked) pinned runs whose tables still agree. Consecutive
+ * runs go with one call to the host. */
+static VOID HalpFlushSpan(HALP_SPAN *Span, ULONG64 Page, ULONG64 Count, BOOLEAN KeepPinned)
+{
+    ULONG64 End = Page + Count, From = 0, To = 0; /* what is to be unmapped */
+    while (Page < End && Span->LivePages != 0) {
+        ULONG64 Index = Page - Span->First;
+        if (Index % BLOCK_PAGES == 0 && Span->Filled[Index / BLOCK_PAGES] == 0) {
+            Page += BLOCK_PAGES;
+            continue;
+        }
+        ULONG Run = Span->Slot[Index];
+        if (!Run) {
+            Page++;
+            continue;
+        }
+        HALP_RUN *R = &HalpTb.Runs[Run];
+        ULONG64 Stop = R->Page + R->Count < End ? R->Page + R->Count : End;
+        if (KeepPinned && R->Pinned) {
+            HALP_LEAF Leaf;
+            ULONG Error;
+            ULONG64 Good = Page;
+            while (Good < Stop && HalpWalk(&HalpMachine.Physical, HalpTb.Root, Good << 12, 0, FALSE, &Leaf, &Error) &&
+                   Leaf.Frame == R->Frame + (Good - R->Page) &&
+                   (HalpProtection(&Leaf, Leaf.Entry) & R->Protection) == R->Protection) {
+                Good++;
+            }
+            if (Good > Page) {
+                if (To != 0) {
+                    HalpUnmap(From, To - From);
+                    From = To = 0;
+                }
+                Page = Good;
+                continue;
+            }
+            Stop = Page + 1;
+        }
+        if (To == 0) {
+            From = Page;
+        }
+        To = Stop;
+        HalpTb.Statistics.FlushedPages += Stop - Page;
+        HalpCarve(Span, Run, Page, Stop - Page);
+        Page = Stop;
+    }
+    if (To != 0) {
+        HalpUnmap(From, To - From);
+    }
+}
+static VOID HalpFlushRange(ULONG_PTR Va, SIZE_T Pages, BOOLEAN KeepPinned)
+{
+    ULONG64 Page = Va >> 12, End = Page + Pages;
+    if (End < Page) {
+        End = ~0ull;
+    }
+    for (ULONG i = 0; i < 2; i++) {
+        HALP_SPAN *Span = &HalpTb.Span[i];
+        ULONG64 Low = Page > Span->First ? Page : Span->First;
+        ULONG64 High = End < Span->First + Span->Pages ? End : Span->First + Span->Pages;
+        if (Low < High) {
+            HalpFlushSpan(Span, Low, High - Low, KeepPinned);
+        }
+    }
+}
+
+VOID HalFlushTb(PVOID Va, SIZE_T Pages)
+{
+    HalpAcquire(&HalpTb.Lock);
+    HalpTb.Statistics.Flushes++;
+    HalpReserve(1); /* the middle of a run may go */
+    HalpFlushRange((ULONG_PTR)Va, Pages, FALSE);
+    HalpRelease(&HalpTb.Lock);
+}
+
+VOID HalFlushEntireTb(VOID)
+{
+    HalpAcquire(&HalpTb.Lock);
+    HalpTb.Statistics.Flushes++;
+    HalpFlushRange(0, ~0ull, TRUE);
+    HalpRelease(&HalpTb.Lock);
+}
+
+VOID HalActivateAddressSpace(PFN_NUMBER Root)
+{
+    HalpAcquire(&HalpTb.Lock);
+    HalpTb.Root = Root;
+    HalpFlushRange(HalFacts.UserBase, (HalFacts.UserEnd - HalFacts.UserBase) >> 12, FALSE);
+    HalpRelease(&HalpTb.Lock);
+}
+
+/* One run of a fill: the pages from Page on, before End, that are contiguous and protected alike. Count 0: not present. */
+static ULONG64 HalpMeasure(ULONG64 Page, ULONG64 End, BOOLEAN Pinned, BOOLEAN Mark, PFN_NUMBER *Frame, UCHAR *Protection)
+{
+    ULONG64 At = Page;
+    for (; At < End; At++) {
+        HALP_LEAF Leaf;
+        ULONG Error;
+        if (!HalpWalk(&HalpMachine.Physical, HalpTb.Root, At << 12, 0, Mark, &Leaf, &Error)) {
+            break;
+        }
+        if (Pinned && Leaf.UpperWrite && (Leaf.Entry & HALP_PTE_WRITE)) {
+            if (Mark && !HalpWalk(&HalpMachine.Physical, HalpTb.Root, At << 12, HALP_FAULT_WRITE, TRUE, &Leaf, &Error)) {
+                break;
+            }
+            Leaf.Entry |= HALP_PTE_DIRTY;
+        }
+        UCHAR This = HalpProtection(&Leaf, Leaf.Entry);
+        if (At == Page) {
+            *Frame = Leaf.Frame;
+            *Protection = This;
+        } else if (Leaf.Frame != *Frame + (At - Page) || This != *Protection || HalpFramesAt(&HalpMachine.Physical, *Frame) <= At - Page) {
+            break;
+        }
+    }
+    return At - Page;
+}
+
+NTSTATUS HalFillTb(PVOID Va, SIZE_T Pages, ULONG Flags)
+{
+    ULONG64 Page = (ULONG_PTR)Va >> 12, End = Page + Pages, Count;
+    BOOLEAN Pinned = (Flags & HAL_FILL_PINNED) != 0;
+    HALP_SPAN *Span = HalpSpanOf(Page);
+    NTSTATUS Status = STATUS_SUCCESS;
+    PFN_NUMBER Frame = 0;
+    UCHAR Protection = 0;
+    ULONG Budget = HalpTb.Limit / 4; /* a hint does not empty the cache for its own sake */
+    if (Pages == 0) {
+        return STATUS_SUCCESS;
+    }
+    if (!Span || End < Page || End > Span->First + Span->Pages) {
+        return STATUS_INVALID_ADDRESS;
+    }
+    HalpAcquire(&HalpTb.Lock);
+    if (Pinned) {
+        ULONG Needed = 0;
+        for (ULONG64 At = Page; At < End; At += Count, Needed++) {
+            Count = HalpMeasure(At, End, TRUE, FALSE, &Frame, &Protection);
+            if (Count == 0) {
+                Status = STATUS_INVALID_ADDRESS;
+                goto Done;
+            }
+        }
+        if (HalpTb.PinnedRuns + Needed > HalpTb.Limit / 4 * 3 || !HalpReserve(Needed + 2)) {
+            Status = STATUS_NO_MEMORY;
+            goto Done;
+        }
+    }
+    while (Page < End && (Pinned || Budget-- != 0)) {
+        Count = HalpMeasure(Page, End, Pinned, TRUE, &Frame, &Protection);
+        if (Count == 0) {
+            if (Pinned) {
+                Status = STATUS_INVALID_ADDRESS; /* the tables changed under us */
+                break;
+            }
+            Page++;
+            continue;
+        }
+        ULONG Run;
+        if (!Pinned) {
+            /* What is cached stays: only the gaps are filled. */
+            ULONG64 Free = 0;
+            while (Free < Count && !HalpRunAt(Span, Page + Free)) {
+                Free++;
+            }
+            if (Free == 0) {
+                Page++;
+                Budget++;
+                continue;
+            }
+            Count = Free;
+            HalpReserve(2);
+        }
+        HalpMap(Page, Frame, Count, Protection);
+        for (ULONG64 At = Page; Pinned && At < Page + Count; At++) {
+            Run = HalpRunAt(Span, At);
+            if (Run) {
+                ULONG64 Stop = HalpTb.Runs[Run].Page + HalpTb.Runs[Run].Count;
+                Stop = Stop < Page + Count ? Stop : Page + Count;
+                HalpCarve(Span, Run, At, Stop - At);
+                At = Stop - 1;
+            }
+        }
+        HalpRecord(Span, Page, Frame, Count, Protection, Pinned);
+        Page += Count;
+    }
+Done:
+    HalpRelease(&HalpTb.Lock);
+    return Status;
+}
+
+BOOLEAN HalTranslate(ULONG_PTR Va, PHYSICAL_ADDRESS *Physical)
+{
+    HALP_LEAF Leaf;
+    ULONG Error;
+    PFN_NUMBER Root = __atomic_load_n(&HalpTb.Root, __ATOMIC_RELAXED);
+    if (!HalpIsOurs(Va) || !HalpWalk(&HalpMachine.Physical, Root, Va, 0, FALSE, &Leaf, &Error)) {
+        return FALSE;
+    }
+    Physical->QuadPart = (LONGLONG)((Leaf.Frame << 12) | (Va & 0xFFF));
+    return TRUE;
+}
+
+VOID HalQueryTb(HAL_TB_STATISTICS *Statistics)
+{
+    HalpAcquire(&HalpTb.Lock);
+    *Statistics = HalpTb.Statistics;
+    HalpRelease(&HalpTb.Lock);
+}
+
+/* ---- start, stop, validation ---- */
+NTSTATUS HalpStartTb(ULONG Entries)
+{
+    const ULONG_PTR Base[2] = {HalFacts.UserBase, HalFacts.SystemBase}, End[2] = {HalFacts.UserEnd, HalFacts.SystemEnd};
+    CHAR Text[24];
+    ULONG64 Maximum = 65530;
+    LONG64 File = HalpSyscall(SYS_openat, (ULONG64)AT_FDCWD, (ULONG64) "/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    if (!HalpFailed(File)) {
+        LONG64 Length = HalpSyscall(SYS_read, (ULONG64)File, (ULONG64)Text, sizeof(Text), 0, 0, 0);
+        if (!HalpFailed(Length) && Length > 0) {
+            Maximum = 0;
+            for (LONG64 i = 0; i < Length && Text[i] >= '0' && Text[i] <= '9'; i++) {
+                Maximum = Maximum * 10 + (ULONG64)(Text[i] - '0');
+            }
+        }
+        HalpSyscall(SYS_close, (ULONG64)File, 0, 0, 0, 0, 0);
+    }
+    ULONG64 Limit = Maximum > 8192 + 2 * 64 ? (Maximum - 8192) / 2 : 64;
+    Limit = Limit < 32768 ? Limit : 32768;
+    if (Entries != 0 && Entries < Limit) {
+        Limit = Entries < 16 ? 16 : Entries;
+    }
+    __builtin_memset(&HalpTb, 0, sizeof(HalpTb));
+    HalpTb.Limit = (ULONG)Limit;
+    HalpTb.Capacity = (ULONG)Limit + SPARE_RUNS;
+    HalpTb.Fresh = 1;
+    HalpTb.Runs = HalpTable((ULONG64)HalpTb.Capacity * sizeof(HALP_RUN));
+    BOOLEAN Good = HalpTb.Runs != NULL;
+    for (ULONG i = 0; i < 2; i++) {
+        HALP_SPAN *Span = &HalpTb.Span[i];
+        Span->First = Base[i] >> 12;
+        Span->Pages = (End[i] - Base[i]) >> 12;
+        if (Span->Pages != 0) {
+            Span->Slot = HalpTable(Span->Pages * sizeof(ULONG));
+            Span->Filled = HalpTable(Span->Pages / BLOCK_PAGES * sizeof(USHORT));
+            Good = Good && Span->Slot && Span->Filled;
+        }
+    }
+    HalFacts.TlbEntries = (ULONG)Limit;
+    if (!Good) {
+        HalpStopTb();
+        return STATUS_NO_MEMORY;
+    }
+    return STATUS_SUCCESS;
+}
+
+VOID HalpStopTb(VOID)
+{
+    for (ULONG i = 0; i < 2; i++) {
+        HALP_SPAN *Span = &HalpTb.Span[i];
+        if (Span->LivePages != 0) {
+            HalpMunmap(Span->First << 12, Span->Pages << 12);
+        }
+        if (Span->Slot) {
+            HalpMunmap((ULONG64)Span->Slot, Span->Pages * sizeof(ULONG));
+        }
+        if (Span->Filled) {
+            HalpMunmap((ULONG64)Span->Filled, Span->Pages / BLOCK_PAGES * sizeof(USHORT));
+        }
+    }
+    if (HalpTb.Runs) {
+        HalpMunmap((ULONG64)HalpTb.Runs, (ULONG64)HalpTb.Capacity * sizeof(HALP_RUN));
+    }
+    __builtin_memset(&HalpTb, 0, sizeof(HalpTb));
+}
+
+const CHAR *HalpValidateTb(VOID)
+{
+    const CHAR *Broken = NULL;
+    ULONG64 Pages = 0, SlotPages = 0, Chained = 0, Live = 0, Unpinned = 0;
+    HalpAcquire(&HalpTb.Lock);
+    for (ULONG i = 1; i < HalpTb.Fresh; i++) {
+        HALP_RUN *R = &HalpTb.Runs[i];
+        if (!R->Live) {
+            continue;
+        }
+        Live++;
+        Unpinned += !R->Pinned;
+        Pages += R->Count;
+        HALP_SPAN *Span = HalpSpanOf(R->Page);
+        for (ULONG64 Page = R->Page; Page < R->Page + R->Count; Page++) {
+            if (!Span || HalpRunAt(Span, Page) != i) {
+                Broken = "tlb 1: a page of a live run is not recorded in its slot";
+            }
+        }
+    }
+    for (ULONG i = 0; i < 2; i++) {
+        HALP_SPAN *Span = &HalpTb.Span[i];
+        for (ULONG64 Block = 0; Block < Span->Pages / BLOCK_PAGES; Block++) {
+            ULONG Count = 0;
+            if (Span->Filled[Block] == 0) {
+                continue; /* slots that stand without being counted show in SlotPages */
+            }
+            for (ULONG j = 0; j < BLOCK_PAGES; j++) {
+                Count += Span->Slot[Block * BLOCK_PAGES + j] != 0;
+            }
+            SlotPages += Count;
+            if (Count != Span->Filled[Block]) {
+                Broken = "tlb 1: Filled does not count the slots of its block";
+            }
+        }
+    }
+    for (ULONG Run = HalpTb.Oldest; Run; Run = HalpTb.Runs[Run].Next) {
+        Chained++;
+        if (!HalpTb.Runs[Run].Live || HalpTb.Runs[Run].Pinned) {
+            Broken = "tlb 4: a dead or pinned run is on the chain";
+        }
+    }
+    if (Pages != SlotPages || SlotPages != HalpTb.Span[0].LivePages + HalpTb.Span[1].LivePages) {
+        Broken = "tlb 1: pages of runs, slots and counts differ";
+    } else if (Live != HalpTb.Live || Live - Unpinned != HalpTb.PinnedRuns) {
+        Broken = "tlb 3: live or pinned runs are miscounted";
+    } else if (Live > HalpTb.Limit && HalpTb.PinnedRuns == 0) {
+        Broken = "tlb 3: more runs than the bound";
+    } else if (Chained != Unpinned) {
+        Broken = "tlb 4: the chain misses a run";
+    }
+    HalpRelease(&HalpTb.Lock);
+    return Broken;
+}
