@@ -30,7 +30,8 @@
 #define OBP_MAGIC 0x4a424f21u /* alive */
 #define OBP_DEAD  0x64616564u /* deleted; the block is about to be freed */
 
-struct _OBJECT_TYPE {
+typedef struct _OBP_OPEN OBP_OPEN;
+typedef struct _OBJECT_TYPE {
     const WCHAR *Name;
     ULONG Tag;
     GENERIC_MAPPING Mapping;
@@ -42,18 +43,20 @@ struct _OBJECT_TYPE {
     VOID (*Close)(PVOID Object, LONG Remaining);
     /* A name goes on below this object (or ends at it): turns (Object, Rest) into another object, referenced.
      * Rest starts with a backslash or is empty. May be NULL: the name must end here. */
-    NTSTATUS (*Parse)(PVOID Object, PCUNICODE_STRING Rest, struct _OBP_OPEN *Open, PVOID *Result);
+    NTSTATUS (*Parse)(PVOID Object, PCUNICODE_STRING Rest, OBP_OPEN *Open, PVOID *Result);
+    /* The object's name is Base's, then Suffix (which stays valid while the object is referenced). May be NULL: its own. */
+    VOID (*QueryName)(PVOID Object, PVOID *Base, PUNICODE_STRING Suffix);
     volatile LONG Objects, Handles; /* of this type, now */
-};
+} OBJECT_TYPE;
 
 /* What travels through a name look-up. */
-typedef struct _OBP_OPEN {
+struct _OBP_OPEN {
     POBJECT_TYPE Type; /* wanted, or NULL */
     ACCESS_MASK Access;
     ULONG Attributes; /* OBJ_* */
     KPROCESSOR_MODE Mode;
     PVOID Context; /* the opener's, for Parse (io: its create parameters) */
-} OBP_OPEN;
+};
 
 typedef struct _OB_HEADER {
     ULONG Magic;
@@ -70,6 +73,7 @@ typedef struct _OB_HEADER {
 } OB_HEADER, *POB_HEADER;
 C_ASSERT(sizeof(OB_HEADER) % 16 == 0);
 #define OBP_F_PERMANENT 0x1u
+#define OBP_F_UNLINKED  0x4u /* dying, and its name was given to another */
 #define OBP_F_KERNEL    0x2u /* built into the core; not in pool, never deleted */
 
 static inline POB_HEADER ObpHeader(const volatile VOID *Object)
@@ -112,12 +116,23 @@ VOID ObpRemoveName(PVOID Object);
 NTSTATUS ObpLookup(PVOID Root, PCUNICODE_STRING Path, OBP_OPEN *Open, PVOID *Object);
 /* The same from an OBJECT_ATTRIBUTES: its root handle, name, attributes. */
 NTSTATUS ObpLookupAttributes(const OBJECT_ATTRIBUTES *Attributes, OBP_OPEN *Open, PVOID *Object);
+/* Calls Visit for each name in a directory, with the entry referenced for the time of the call. */
+VOID ObpEnumerateDirectory(PVOID Directory, VOID (*Visit)(PVOID Object, PCUNICODE_STRING Name, PVOID Context), PVOID Context);
+/* The object's full name in new nonpaged memory (empty if it has none). */
+NTSTATUS ObpQueryName(PVOID Object, PUNICODE_STRING Name);
+/* A nonpaged copy of a string, NUL-terminated behind its Length. */
+NTSTATUS ObpCopyString(PCUNICODE_STRING Source, PUNICODE_STRING Copy);
+VOID ObpFreeString(PUNICODE_STRING String);
 /* Creates or opens a named (or unnamed) object as ZwCreate* do, and a handle to it. Setup fills the new body.
  * STATUS_OBJECT_NAME_EXISTS with OBJ_OPENIF. */
 NTSTATUS ObpCreateWithHandle(POBJECT_TYPE Type, SIZE_T BodySize, const OBJECT_ATTRIBUTES *Attributes, ACCESS_MASK Access,
                              NTSTATUS (*Setup)(PVOID Object, PVOID Context), PVOID Context, PHANDLE Handle);
 NTSTATUS ObpOpenWithHandle(POBJECT_TYPE Type, const OBJECT_ATTRIBUTES *Attributes, ACCESS_MASK Access, PVOID Context,
                            PHANDLE Handle);
+
+/* A symbolic link Name -> Target; takes one away (STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_TYPE_MISMATCH). */
+NTSTATUS ObpCreateLink(PCUNICODE_STRING Name, PCUNICODE_STRING Target, ULONG Attributes);
+NTSTATUS ObpRemoveLink(PCUNICODE_STRING Name);
 
 /* ---- handles ---- IRQL PASSIVE_LEVEL */
 struct _OBP_HANDLE_TABLE;
@@ -132,5 +147,9 @@ NTSTATUS ObpCloseHandle(HANDLE Handle, KPROCESSOR_MODE Mode);
 /* Calls Visit for each handle open in the kernel's table; used by reports of what a driver left open. */
 VOID ObpEnumerateHandles(VOID (*Visit)(HANDLE Handle, PVOID Object, PVOID Context), PVOID Context);
 
-/* ---- types defined in other layers register themselves through these ---- */
+/* Set by ps: the current process's table (NULL: the kernel's), and what NtCurrentProcess() and NtCurrentThread() mean. */
+extern struct _OBP_HANDLE_TABLE *(*ObpCurrentTableRoutine)(VOID);
+extern PVOID (*ObpPseudoHandleRoutine)(HANDLE Handle);
+extern struct _OBP_HANDLE_TABLE *ObpKernelTable;
+
 extern OBJECT_TYPE ObpDirectoryType, ObpSymbolicLinkType, ObpEventType, ObpKeyType;

@@ -12,6 +12,8 @@ typedef struct _IRP *PIRP;
 typedef struct _IO_STACK_LOCATION *PIO_STACK_LOCATION;
 typedef ULONG DEVICE_TYPE;
 
+#include "pnp.h"
+
 /* ---- role types ---- */
 typedef NTSTATUS DRIVER_INITIALIZE(struct _DRIVER_OBJECT *DriverObject, PUNICODE_STRING RegistryPath);
 typedef DRIVER_INITIALIZE *PDRIVER_INITIALIZE;
@@ -191,6 +193,16 @@ typedef IO_APC_ROUTINE *PIO_APC_ROUTINE;
 #define DO_POWER_PAGABLE       0x00002000
 #define DO_POWER_INRUSH        0x00004000
 #define DO_DEVICE_HAS_NAME     0x00000040
+#define DO_LONG_TERM_REQUESTS  0x00000200
+#define DO_NEVER_LAST_DEVICE   0x00000400
+#define DO_LOW_PRIORITY_FILESYSTEM 0x00010000
+#define DO_SUPPORTS_PERSISTENT_ACLS 0x00020000
+#define DO_SUPPORTS_TRANSACTIONS 0x00040000
+#define DO_FORCE_NEITHER_IO    0x00080000
+#define DO_VOLUME_DEVICE_OBJECT 0x00100000
+#define DO_SYSTEM_HIBERFILE    0x00200000
+#define DO_DEVICE_TO_BE_RESET  0x04000000
+#define DO_DAX_VOLUME          0x10000000
 #define DRVO_UNLOAD_INVOKED          0x00000001
 #define DRVO_LEGACY_DRIVER           0x00000002
 #define DRVO_BUILTIN_DRIVER          0x00000004
@@ -204,10 +216,28 @@ typedef IO_APC_ROUTINE *PIO_APC_ROUTINE;
 #define FO_NO_INTERMEDIATE_BUFFERING 0x00000008
 #define FO_WRITE_THROUGH             0x00000010
 #define FO_SEQUENTIAL_ONLY           0x00000020
+#define FO_CACHE_SUPPORTED           0x00000040
+#define FO_NAMED_PIPE                0x00000080
+#define FO_STREAM_FILE               0x00000100
+#define FO_MAILSLOT                  0x00000200
+#define FO_FILE_MODIFIED             0x00001000
+#define FO_FILE_SIZE_CHANGED         0x00002000
+#define FO_TEMPORARY_FILE            0x00008000
+#define FO_DELETE_ON_CLOSE           0x00010000
+#define FO_RANDOM_ACCESS             0x00100000
 #define FO_CLEANUP_COMPLETE          0x00004000
 #define FO_HANDLE_CREATED            0x00040000
 
 /* IO_STACK_LOCATION.Control, IRP.Flags, IoCompleteRequest boosts */
+#define SL_KEY_SPECIFIED                0x01
+#define SL_OVERRIDE_VERIFY_VOLUME       0x02
+#define SL_WRITE_THROUGH                0x04
+#define SL_FORCE_ACCESS_CHECK           0x01
+#define SL_OPEN_PAGING_FILE             0x02
+#define SL_OPEN_TARGET_DIRECTORY        0x04
+#define SL_CASE_SENSITIVE               0x80
+#define IO_FORCE_ACCESS_CHECK           0x0001
+#define IO_NO_PARAMETER_CHECKING        0x0100
 #define SL_PENDING_RETURNED       0x01
 #define SL_ERROR_RETURNED         0x02
 #define SL_INVOKE_ON_CANCEL       0x20
@@ -499,8 +529,8 @@ C_ASSERT(sizeof(IRP) == 0xD0 && offsetof(IRP, AssociatedIrp) == 0x18 && offsetof
          offsetof(IRP, Tail.Overlay.CurrentStackLocation) == 0xB8);
 
 typedef struct _IO_SECURITY_CONTEXT {
-    PVOID SecurityQos;
-    PVOID AccessState;
+    PSECURITY_QUALITY_OF_SERVICE SecurityQos;
+    PACCESS_STATE AccessState;
     ACCESS_MASK DesiredAccess;
     ULONG FullCreateOptions;
 } IO_SECURITY_CONTEXT, *PIO_SECURITY_CONTEXT;
@@ -560,6 +590,79 @@ typedef struct _IO_STACK_LOCATION {
             PVOID Type3InputBuffer;
         } DeviceIoControl;
         struct {
+            struct _VPB *Vpb;
+            struct _DEVICE_OBJECT *DeviceObject;
+        } MountVolume;
+        struct {
+            struct _VPB *Vpb;
+            struct _DEVICE_OBJECT *DeviceObject;
+        } VerifyVolume;
+        struct {
+            struct _SCSI_REQUEST_BLOCK *Srb;
+        } Scsi;
+        struct {
+            DEVICE_RELATION_TYPE Type;
+        } QueryDeviceRelations;
+        struct {
+            const GUID *InterfaceType;
+            USHORT Size;
+            USHORT Version;
+            PINTERFACE Interface;
+            PVOID InterfaceSpecificData;
+        } QueryInterface;
+        struct {
+            PDEVICE_CAPABILITIES Capabilities;
+        } DeviceCapabilities;
+        struct {
+            PIO_RESOURCE_REQUIREMENTS_LIST IoResourceRequirementList;
+        } FilterResourceRequirements;
+        struct {
+            ULONG WhichSpace;
+            PVOID Buffer;
+            ULONG Offset;
+            ULONG POINTER_ALIGNMENT Length;
+        } ReadWriteConfig;
+        struct {
+            BOOLEAN Lock;
+        } SetLock;
+        struct {
+            BUS_QUERY_ID_TYPE IdType;
+        } QueryId;
+        struct {
+            DEVICE_TEXT_TYPE DeviceTextType;
+            LCID POINTER_ALIGNMENT LocaleId;
+        } QueryDeviceText;
+        struct {
+            BOOLEAN InPath;
+            BOOLEAN Reserved[3];
+            DEVICE_USAGE_NOTIFICATION_TYPE POINTER_ALIGNMENT Type;
+        } UsageNotification;
+        struct {
+            SYSTEM_POWER_STATE PowerState;
+        } WaitWake;
+        struct {
+            PPOWER_SEQUENCE PowerSequence;
+        } PowerSequence;
+        struct {
+            union {
+                ULONG SystemContext;
+                SYSTEM_POWER_STATE_CONTEXT SystemPowerStateContext;
+            };
+            POWER_STATE_TYPE POINTER_ALIGNMENT Type;
+            POWER_STATE POINTER_ALIGNMENT State;
+            POWER_ACTION POINTER_ALIGNMENT ShutdownType;
+        } Power;
+        struct {
+            PCM_RESOURCE_LIST AllocatedResources;
+            PCM_RESOURCE_LIST AllocatedResourcesTranslated;
+        } StartDevice;
+        struct {
+            ULONG_PTR ProviderId;
+            PVOID DataPath;
+            ULONG BufferSize;
+            PVOID Buffer;
+        } WMI;
+        struct {
             PVOID Argument1;
             PVOID Argument2;
             PVOID Argument3;
@@ -576,6 +679,10 @@ C_ASSERT(sizeof(IO_STACK_LOCATION) == 0x48 && offsetof(IO_STACK_LOCATION, Parame
          offsetof(IO_STACK_LOCATION, Parameters.DeviceIoControl.IoControlCode) == 0x18 &&
          offsetof(IO_STACK_LOCATION, Parameters.DeviceIoControl.Type3InputBuffer) == 0x20 &&
          offsetof(IO_STACK_LOCATION, Parameters.Read.ByteOffset) == 0x18 &&
+         offsetof(IO_STACK_LOCATION, Parameters.Power.State) == 0x18 &&
+         offsetof(IO_STACK_LOCATION, Parameters.QueryInterface.Interface) == 0x18 &&
          offsetof(IO_STACK_LOCATION, DeviceObject) == 0x28 && offsetof(IO_STACK_LOCATION, Context) == 0x40);
+
+#include "iofn.h"
 
 #endif

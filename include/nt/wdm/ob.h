@@ -1,38 +1,14 @@
 /*
- * ob.h - objects, names and handles.
+ * ob.h - objects, handles, names and access masks as drivers see them.
+ *
+ * Types and values of the WDK; each routine's contract is beside it. Sanctioned differences from Windows: access is checked
+ * only for callers that say UserMode, and security descriptors are carried, not interpreted.
  * SPDX-License-Identifier: MIT
  */
 #ifndef _NTMM_OB_
 #define _NTMM_OB_
 
-#define OBJ_INHERIT                       0x00000002
-#define OBJ_PERMANENT                     0x00000010
-#define OBJ_EXCLUSIVE                     0x00000020
-#define OBJ_CASE_INSENSITIVE              0x00000040
-#define OBJ_OPENIF                        0x00000080
-#define OBJ_OPENLINK                      0x00000100
-#define OBJ_KERNEL_HANDLE                 0x00000200
-#define OBJ_FORCE_ACCESS_CHECK            0x00000400
-#define OBJ_IGNORE_IMPERSONATED_DEVICEMAP 0x00000800
-#define OBJ_DONT_REPARSE                  0x00001000
-#define OBJ_VALID_ATTRIBUTES              0x00001FF2
-
-/* Page: InitializeObjectAttributes */
-#define InitializeObjectAttributes(p, n, a, r, s)   \
-    do {                                            \
-        (p)->Length = sizeof(OBJECT_ATTRIBUTES);    \
-        (p)->RootDirectory = (r);                   \
-        (p)->Attributes = (a);                      \
-        (p)->ObjectName = (n);                      \
-        (p)->SecurityDescriptor = (s);              \
-        (p)->SecurityQualityOfService = NULL;       \
-    } while (0)
-#define RTL_INIT_OBJECT_ATTRIBUTES(n, a)                           \
-    {                                                              \
-        sizeof(OBJECT_ATTRIBUTES), NULL, (n), (a), NULL, NULL      \
-    }
-#define RTL_CONSTANT_OBJECT_ATTRIBUTES(n, a) RTL_INIT_OBJECT_ATTRIBUTES((PUNICODE_STRING)(n), a)
-
+/* ---- access masks ---- */
 #define DELETE                   0x00010000
 #define READ_CONTROL             0x00020000
 #define WRITE_DAC                0x00040000
@@ -51,15 +27,200 @@
 #define GENERIC_EXECUTE          0x20000000
 #define GENERIC_ALL              0x10000000
 
+#define DIRECTORY_QUERY                0x0001
+#define DIRECTORY_TRAVERSE             0x0002
+#define DIRECTORY_CREATE_OBJECT        0x0004
+#define DIRECTORY_CREATE_SUBDIRECTORY  0x0008
+#define DIRECTORY_ALL_ACCESS           (STANDARD_RIGHTS_REQUIRED | 0xF)
+#define SYMBOLIC_LINK_QUERY            0x0001
+#define SYMBOLIC_LINK_ALL_ACCESS       (STANDARD_RIGHTS_REQUIRED | 0x1)
+#define EVENT_QUERY_STATE              0x0001
+#define EVENT_MODIFY_STATE             0x0002
+#define EVENT_ALL_ACCESS               (STANDARD_RIGHTS_REQUIRED | SYNCHRONIZE | 0x3)
+#define SEMAPHORE_QUERY_STATE          0x0001
+#define SEMAPHORE_MODIFY_STATE         0x0002
+#define SEMAPHORE_ALL_ACCESS           (STANDARD_RIGHTS_REQUIRED | SYNCHRONIZE | 0x3)
+
+typedef struct _GENERIC_MAPPING {
+    ACCESS_MASK GenericRead;
+    ACCESS_MASK GenericWrite;
+    ACCESS_MASK GenericExecute;
+    ACCESS_MASK GenericAll;
+} GENERIC_MAPPING, *PGENERIC_MAPPING;
+
+/* ---- security, as far as declarations need it ---- */
+typedef PVOID PSECURITY_DESCRIPTOR;
+typedef ULONG SECURITY_INFORMATION, *PSECURITY_INFORMATION;
+typedef PVOID PSID;
+typedef PVOID PACCESS_TOKEN;
+typedef struct _LUID {
+    ULONG LowPart;
+    LONG HighPart;
+} LUID, *PLUID;
+typedef struct _LUID_AND_ATTRIBUTES {
+    LUID Luid;
+    ULONG Attributes;
+} LUID_AND_ATTRIBUTES, *PLUID_AND_ATTRIBUTES;
+typedef struct _PRIVILEGE_SET {
+    ULONG PrivilegeCount;
+    ULONG Control;
+    LUID_AND_ATTRIBUTES Privilege[1];
+} PRIVILEGE_SET, *PPRIVILEGE_SET;
+typedef enum _SECURITY_IMPERSONATION_LEVEL {
+    SecurityAnonymous,
+    SecurityIdentification,
+    SecurityImpersonation,
+    SecurityDelegation
+} SECURITY_IMPERSONATION_LEVEL, *PSECURITY_IMPERSONATION_LEVEL;
+typedef struct _SECURITY_QUALITY_OF_SERVICE {
+    ULONG Length;
+    SECURITY_IMPERSONATION_LEVEL ImpersonationLevel;
+    BOOLEAN ContextTrackingMode;
+    BOOLEAN EffectiveOnly;
+} SECURITY_QUALITY_OF_SERVICE, *PSECURITY_QUALITY_OF_SERVICE;
+typedef struct _SECURITY_SUBJECT_CONTEXT {
+    PACCESS_TOKEN ClientToken;
+    SECURITY_IMPERSONATION_LEVEL ImpersonationLevel;
+    PACCESS_TOKEN PrimaryToken;
+    PVOID ProcessAuditId;
+} SECURITY_SUBJECT_CONTEXT, *PSECURITY_SUBJECT_CONTEXT;
+typedef struct _INITIAL_PRIVILEGE_SET {
+    ULONG PrivilegeCount;
+    ULONG Control;
+    LUID_AND_ATTRIBUTES Privilege[3];
+} INITIAL_PRIVILEGE_SET;
+typedef struct _ACCESS_STATE {
+    LUID OperationID;
+    BOOLEAN SecurityEvaluated;
+    BOOLEAN GenerateAudit;
+    BOOLEAN GenerateOnClose;
+    BOOLEAN PrivilegesAllocated;
+    ULONG Flags;
+    ACCESS_MASK RemainingDesiredAccess;
+    ACCESS_MASK PreviouslyGrantedAccess;
+    ACCESS_MASK OriginalDesiredAccess;
+    SECURITY_SUBJECT_CONTEXT SubjectSecurityContext;
+    PSECURITY_DESCRIPTOR SecurityDescriptor;
+    PVOID AuxData;
+    union {
+        INITIAL_PRIVILEGE_SET InitialPrivilegeSet;
+        PRIVILEGE_SET PrivilegeSet;
+    } Privileges;
+    BOOLEAN AuditPrivileges;
+    UNICODE_STRING ObjectName;
+    UNICODE_STRING ObjectTypeName;
+} ACCESS_STATE, *PACCESS_STATE;
+/* ---- object attributes ---- */
+#define OBJ_INHERIT            0x00000002
+#define OBJ_PERMANENT          0x00000010
+#define OBJ_EXCLUSIVE          0x00000020
+#define OBJ_CASE_INSENSITIVE   0x00000040
+#define OBJ_OPENIF             0x00000080
+#define OBJ_OPENLINK           0x00000100
+#define OBJ_KERNEL_HANDLE      0x00000200
+#define OBJ_FORCE_ACCESS_CHECK 0x00000400
+#define OBJ_IGNORE_IMPERSONATED_DEVICEMAP 0x00000800
+#define OBJ_DONT_REPARSE       0x00001000
+#define OBJ_VALID_ATTRIBUTES   0x00001FF2
+
+/* Page: InitializeObjectAttributes */
+#define InitializeObjectAttributes(p, n, a, r, s)   \
+    do {                                            \
+        (p)->Length = sizeof(OBJECT_ATTRIBUTES);    \
+        (p)->RootDirectory = (r);                   \
+        (p)->Attributes = (a);                      \
+        (p)->ObjectName = (n);                      \
+        (p)->SecurityDescriptor = (s);              \
+        (p)->SecurityQualityOfService = NULL;       \
+    } while (0)
+#define RTL_INIT_OBJECT_ATTRIBUTES(n, a)                           \
+    {                                                              \
+        sizeof(OBJECT_ATTRIBUTES), NULL, (n), (a), NULL, NULL      \
+    }
+#define RTL_CONSTANT_OBJECT_ATTRIBUTES(n, a) RTL_INIT_OBJECT_ATTRIBUTES((PUNICODE_STRING)(n), a)
+
 typedef struct _OBJECT_TYPE *POBJECT_TYPE;
 typedef struct _OBJECT_HANDLE_INFORMATION {
     ULONG HandleAttributes;
     ACCESS_MASK GrantedAccess;
 } OBJECT_HANDLE_INFORMATION, *POBJECT_HANDLE_INFORMATION;
-typedef PVOID PSECURITY_DESCRIPTOR;
-typedef ULONG SECURITY_INFORMATION, *PSECURITY_INFORMATION;
-typedef struct _GENERIC_MAPPING {
-    ACCESS_MASK GenericRead, GenericWrite, GenericExecute, GenericAll;
-} GENERIC_MAPPING, *PGENERIC_MAPPING;
+typedef struct _OBJECT_NAME_INFORMATION {
+    UNICODE_STRING Name;
+} OBJECT_NAME_INFORMATION, *POBJECT_NAME_INFORMATION;
+typedef struct _OBJECT_HANDLE_FLAG_INFORMATION {
+    BOOLEAN Inherit;
+    BOOLEAN ProtectFromClose;
+} OBJECT_HANDLE_FLAG_INFORMATION, *POBJECT_HANDLE_FLAG_INFORMATION;
+
+/* The types of objects, as one argument of the routines below: *IoFileObjectType and so on. */
+extern NTKERNELAPI POBJECT_TYPE *CmKeyObjectType;
+extern NTKERNELAPI POBJECT_TYPE *ExEventObjectType;
+extern NTKERNELAPI POBJECT_TYPE *ExSemaphoreObjectType;
+extern NTKERNELAPI POBJECT_TYPE *IoDeviceObjectType;
+extern NTKERNELAPI POBJECT_TYPE *IoDriverObjectType;
+extern NTKERNELAPI POBJECT_TYPE *IoFileObjectType;
+extern NTKERNELAPI POBJECT_TYPE *PsProcessType;
+extern NTKERNELAPI POBJECT_TYPE *PsThreadType;
+extern NTKERNELAPI POBJECT_TYPE *SeTokenObjectType;
+
+EXTERN_C_START
+
+/* Adds a reference and returns the new count, for diagnosis only. Any IRQL <= DISPATCH_LEVEL. A pointer that is no live
+ * object, or one whose count is zero, stops with REFERENCE_BY_POINTER (0x18: type or 0, object, 0, 0).
+ * Page: ObfReferenceObject, ObReferenceObject. */
+NTKERNELAPI LONG_PTR ObfReferenceObject(PVOID Object);
+NTKERNELAPI LONG_PTR ObfReferenceObjectWithTag(PVOID Object, ULONG Tag);
+#define ObReferenceObject           ObfReferenceObject
+#define ObReferenceObjectWithTag    ObfReferenceObjectWithTag
+/* Drops a reference; with the last one the object is deleted: at once at PASSIVE_LEVEL, by a system worker above it.
+ * IRQL <= DISPATCH_LEVEL. Too often: REFERENCE_BY_POINTER (0x18). Page: ObfDereferenceObject, ObDereferenceObject. */
+NTKERNELAPI LONG_PTR ObfDereferenceObject(PVOID Object);
+NTKERNELAPI LONG_PTR ObfDereferenceObjectWithTag(PVOID Object, ULONG Tag);
+#define ObDereferenceObject         ObfDereferenceObject
+#define ObDereferenceObjectWithTag  ObfDereferenceObjectWithTag
+/* The same, but deletion is always left to a worker. Page: ObDereferenceObjectDeferDelete. */
+NTKERNELAPI VOID ObDereferenceObjectDeferDelete(PVOID Object);
+NTKERNELAPI VOID ObDereferenceObjectDeferDeleteWithTag(PVOID Object, ULONG Tag);
+/* References the object a handle names. IRQL = PASSIVE_LEVEL. DesiredAccess counts if AccessMode is UserMode.
+ * STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH, STATUS_ACCESS_DENIED; *Object is then NULL.
+ * Page: ObReferenceObjectByHandle. */
+NTKERNELAPI NTSTATUS ObReferenceObjectByHandle(HANDLE Handle, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
+                                               KPROCESSOR_MODE AccessMode, PVOID *Object,
+                                               POBJECT_HANDLE_INFORMATION HandleInformation);
+NTKERNELAPI NTSTATUS ObReferenceObjectByHandleWithTag(HANDLE Handle, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
+                                                      KPROCESSOR_MODE AccessMode, ULONG Tag, PVOID *Object,
+                                                      POBJECT_HANDLE_INFORMATION HandleInformation);
+/* References an object that is known by pointer, after checking its type. IRQL <= DISPATCH_LEVEL.
+ * STATUS_OBJECT_TYPE_MISMATCH. Page: ObReferenceObjectByPointer. */
+NTKERNELAPI NTSTATUS ObReferenceObjectByPointer(PVOID Object, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
+                                                KPROCESSOR_MODE AccessMode);
+NTKERNELAPI NTSTATUS ObReferenceObjectByPointerWithTag(PVOID Object, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
+                                                       KPROCESSOR_MODE AccessMode, ULONG Tag);
+/* References the object of a name, without a handle. IRQL = PASSIVE_LEVEL. STATUS_OBJECT_NAME_NOT_FOUND and its like. */
+NTKERNELAPI NTSTATUS ObReferenceObjectByName(PUNICODE_STRING ObjectName, ULONG Attributes, PVOID AccessState,
+                                             ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
+                                             PVOID ParseContext, PVOID *Object);
+/* Opens a handle to an object known by pointer. IRQL = PASSIVE_LEVEL. STATUS_OBJECT_TYPE_MISMATCH,
+ * STATUS_INSUFFICIENT_RESOURCES. Page: ObOpenObjectByPointer. */
+NTKERNELAPI NTSTATUS ObOpenObjectByPointer(PVOID Object, ULONG HandleAttributes, PVOID PassedAccessState,
+                                           ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
+                                           PHANDLE Handle);
+NTKERNELAPI NTSTATUS ObOpenObjectByPointerWithTag(PVOID Object, ULONG HandleAttributes, PVOID PassedAccessState,
+                                                  ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
+                                                  ULONG Tag, PHANDLE Handle);
+NTKERNELAPI NTSTATUS ObOpenObjectByName(POBJECT_ATTRIBUTES ObjectAttributes, POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
+                                        PVOID AccessState, ACCESS_MASK DesiredAccess, PVOID ParseContext, PHANDLE Handle);
+/* The object's full name, its buffer behind the structure; all zero if it has none. IRQL = PASSIVE_LEVEL.
+ * STATUS_INFO_LENGTH_MISMATCH: Length is too small, *ReturnLength says what is needed. Page: ObQueryNameString. */
+NTKERNELAPI NTSTATUS ObQueryNameString(PVOID Object, POBJECT_NAME_INFORMATION ObjectNameInfo, ULONG Length, PULONG ReturnLength);
+/* STATUS_INVALID_HANDLE. IRQL = PASSIVE_LEVEL. Page: ObCloseHandle. */
+NTKERNELAPI NTSTATUS ObCloseHandle(HANDLE Handle, KPROCESSOR_MODE PreviousMode);
+NTKERNELAPI NTSTATUS ObSetHandleAttributes(HANDLE Handle, POBJECT_HANDLE_FLAG_INFORMATION HandleFlags,
+                                           KPROCESSOR_MODE PreviousMode);
+/* The name goes when no handle is open. IRQL = PASSIVE_LEVEL. */
+NTKERNELAPI VOID ObMakeTemporaryObject(PVOID Object);
+NTKERNELAPI POBJECT_TYPE ObGetObjectType(PVOID Object);
+
+EXTERN_C_END
 
 #endif

@@ -1,5 +1,7 @@
 /*
- * ps.h - processes and threads.
+ * ps.h - processes and threads as drivers see them, and the few security questions that drivers ask.
+ *
+ * Two processes exist: System (id 4), and the user process in whose name the host-side API makes requests.
  * SPDX-License-Identifier: MIT
  */
 #ifndef _NTMM_PS_
@@ -14,5 +16,139 @@ typedef struct _CLIENT_ID {
 #define ZwCurrentProcess() NtCurrentProcess()
 #define NtCurrentThread()  ((HANDLE)(LONG_PTR)-2)
 #define ZwCurrentThread()  NtCurrentThread()
+
+typedef struct _PS_CREATE_NOTIFY_INFO {
+    SIZE_T Size;
+    union {
+        ULONG Flags;
+        struct {
+            ULONG FileOpenNameAvailable : 1;
+            ULONG IsSubsystemProcess : 1;
+            ULONG Reserved : 30;
+        };
+    };
+    HANDLE ParentProcessId;
+    CLIENT_ID CreatingThreadId;
+    struct _FILE_OBJECT *FileObject;
+    PCUNICODE_STRING ImageFileName;
+    PCUNICODE_STRING CommandLine;
+    NTSTATUS CreationStatus;
+} PS_CREATE_NOTIFY_INFO, *PPS_CREATE_NOTIFY_INFO;
+
+typedef struct _IMAGE_INFO {
+    union {
+        ULONG Properties;
+        struct {
+            ULONG ImageAddressingMode : 8;
+            ULONG SystemModeImage : 1;
+            ULONG ImageMappedToAllPids : 1;
+            ULONG ExtendedInfoPresent : 1;
+            ULONG MachineTypeMismatch : 1;
+            ULONG ImageSignatureLevel : 4;
+            ULONG ImageSignatureType : 3;
+            ULONG ImagePartialMap : 1;
+            ULONG Reserved : 12;
+        };
+    };
+    PVOID ImageBase;
+    ULONG ImageSelector;
+    SIZE_T ImageSize;
+    ULONG ImageSectionNumber;
+} IMAGE_INFO, *PIMAGE_INFO;
+C_ASSERT(sizeof(IMAGE_INFO) == 0x28);
+
+typedef VOID CREATE_PROCESS_NOTIFY_ROUTINE(HANDLE ParentId, HANDLE ProcessId, BOOLEAN Create);
+typedef CREATE_PROCESS_NOTIFY_ROUTINE *PCREATE_PROCESS_NOTIFY_ROUTINE;
+typedef VOID CREATE_PROCESS_NOTIFY_ROUTINE_EX(PEPROCESS Process, HANDLE ProcessId, PPS_CREATE_NOTIFY_INFO CreateInfo);
+typedef CREATE_PROCESS_NOTIFY_ROUTINE_EX *PCREATE_PROCESS_NOTIFY_ROUTINE_EX;
+typedef VOID CREATE_THREAD_NOTIFY_ROUTINE(HANDLE ProcessId, HANDLE ThreadId, BOOLEAN Create);
+typedef CREATE_THREAD_NOTIFY_ROUTINE *PCREATE_THREAD_NOTIFY_ROUTINE;
+typedef VOID LOAD_IMAGE_NOTIFY_ROUTINE(PUNICODE_STRING FullImageName, HANDLE ProcessId, PIMAGE_INFO ImageInfo);
+typedef LOAD_IMAGE_NOTIFY_ROUTINE *PLOAD_IMAGE_NOTIFY_ROUTINE;
+
+#define PROCESS_TERMINATE         0x0001
+#define PROCESS_CREATE_THREAD     0x0002
+#define PROCESS_DUP_HANDLE        0x0040
+#define PROCESS_QUERY_INFORMATION 0x0400
+#define PROCESS_ALL_ACCESS        (STANDARD_RIGHTS_REQUIRED | SYNCHRONIZE | 0xFFFF)
+#define THREAD_TERMINATE          0x0001
+#define THREAD_SUSPEND_RESUME     0x0002
+#define THREAD_ALERT              0x0004
+#define THREAD_QUERY_INFORMATION  0x0040
+#define THREAD_ALL_ACCESS         (STANDARD_RIGHTS_REQUIRED | SYNCHRONIZE | 0xFFFF)
+
+EXTERN_C_START
+
+/* The System process. Page: PsInitialSystemProcess. */
+extern NTKERNELAPI PEPROCESS PsInitialSystemProcess;
+
+/* The process whose address space is in use: the one attached to, else the thread's own. Any IRQL <= DISPATCH_LEVEL; not
+ * referenced. Page: PsGetCurrentProcess, IoGetCurrentProcess. */
+NTKERNELAPI PEPROCESS PsGetCurrentProcess(VOID);
+NTKERNELAPI PEPROCESS IoGetCurrentProcess(VOID);
+/* The id of the thread's own process (attaching does not change it). Page: PsGetCurrentProcessId. */
+NTKERNELAPI HANDLE PsGetCurrentProcessId(VOID);
+NTKERNELAPI HANDLE PsGetProcessId(PEPROCESS Process);
+/* A referenced process by id. IRQL <= APC_LEVEL. STATUS_INVALID_CID. Page: PsLookupProcessByProcessId. */
+NTKERNELAPI NTSTATUS PsLookupProcessByProcessId(HANDLE ProcessId, PEPROCESS *Process);
+NTKERNELAPI LONGLONG PsGetProcessCreateTimeQuadPart(PEPROCESS Process);
+NTKERNELAPI NTSTATUS PsGetProcessExitStatus(PEPROCESS Process);
+NTKERNELAPI PCHAR PsGetProcessImageFileName(PEPROCESS Process);
+NTKERNELAPI PVOID PsGetProcessSectionBaseAddress(PEPROCESS Process);
+NTKERNELAPI PVOID PsGetProcessJob(PEPROCESS Process);
+NTKERNELAPI PVOID PsGetProcessWow64Process(PEPROCESS Process);
+
+/* Threads. Page: PsGetCurrentThreadId, PsGetThreadId, PsGetThreadProcessId, PsLookupThreadByThreadId, PsIsSystemThread. */
+NTKERNELAPI HANDLE PsGetCurrentThreadId(VOID);
+NTKERNELAPI HANDLE PsGetThreadId(PETHREAD Thread);
+NTKERNELAPI HANDLE PsGetThreadProcessId(PETHREAD Thread);
+NTKERNELAPI PEPROCESS PsGetThreadProcess(PETHREAD Thread);
+NTKERNELAPI PEPROCESS IoThreadToProcess(PETHREAD Thread);
+/* STATUS_INVALID_CID (STATUS_INVALID_PARAMETER for no such thread). Referenced. */
+NTKERNELAPI NTSTATUS PsLookupThreadByThreadId(HANDLE ThreadId, PETHREAD *Thread);
+NTKERNELAPI BOOLEAN PsIsSystemThread(PETHREAD Thread);
+NTKERNELAPI BOOLEAN PsIsSystemProcess(PEPROCESS Process);
+NTKERNELAPI BOOLEAN PsIsThreadTerminating(PETHREAD Thread);
+/* UserMode while a request of the user process is served on its own thread, else KernelMode.
+ * Page: ExGetPreviousMode. */
+NTKERNELAPI KPROCESSOR_MODE ExGetPreviousMode(VOID);
+
+/* Uses another process's address space until undone. IRQL <= APC_LEVEL. KeAttachProcess while attached elsewhere, and any of
+ * them in a DPC: INVALID_PROCESS_ATTACH_ATTEMPT (0x05). Page: KeStackAttachProcess, KeUnstackDetachProcess. */
+NTKERNELAPI VOID KeStackAttachProcess(PRKPROCESS Process, PRKAPC_STATE ApcState);
+NTKERNELAPI VOID KeUnstackDetachProcess(PRKAPC_STATE ApcState);
+NTKERNELAPI VOID KeAttachProcess(PRKPROCESS Process);
+NTKERNELAPI VOID KeDetachProcess(VOID);
+
+/* Notifications. Registering: STATUS_INVALID_PARAMETER (already registered, or not registered when removing),
+ * STATUS_INSUFFICIENT_RESOURCES (64 are). Removing an unknown image or thread routine: STATUS_PROCEDURE_NOT_FOUND. PASSIVE_LEVEL.
+ * Page: PsSetCreateProcessNotifyRoutine(Ex), PsSetCreateThreadNotifyRoutine, PsSetLoadImageNotifyRoutine. */
+NTKERNELAPI NTSTATUS PsSetCreateProcessNotifyRoutine(PCREATE_PROCESS_NOTIFY_ROUTINE NotifyRoutine, BOOLEAN Remove);
+NTKERNELAPI NTSTATUS PsSetCreateProcessNotifyRoutineEx(PCREATE_PROCESS_NOTIFY_ROUTINE_EX NotifyRoutine, BOOLEAN Remove);
+NTKERNELAPI NTSTATUS PsSetCreateThreadNotifyRoutine(PCREATE_THREAD_NOTIFY_ROUTINE NotifyRoutine);
+NTKERNELAPI NTSTATUS PsRemoveCreateThreadNotifyRoutine(PCREATE_THREAD_NOTIFY_ROUTINE NotifyRoutine);
+NTKERNELAPI NTSTATUS PsSetLoadImageNotifyRoutine(PLOAD_IMAGE_NOTIFY_ROUTINE NotifyRoutine);
+NTKERNELAPI NTSTATUS PsRemoveLoadImageNotifyRoutine(PLOAD_IMAGE_NOTIFY_ROUTINE NotifyRoutine);
+
+/* The version this system reports: 10.0, build 19041. TRUE: a checked build (never). Page: PsGetVersion. */
+NTKERNELAPI BOOLEAN PsGetVersion(PULONG MajorVersion, PULONG MinorVersion, PULONG BuildNumber, PUNICODE_STRING CSDVersion);
+
+/* Pool quota. The Charge routine raises STATUS_QUOTA_EXCEEDED; the ProcessXxx form returns it. IRQL <= DISPATCH_LEVEL.
+ * Page: PsChargePoolQuota, PsReturnPoolQuota. */
+NTKERNELAPI VOID PsChargePoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount);
+NTKERNELAPI NTSTATUS PsChargeProcessPoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount);
+NTKERNELAPI VOID PsReturnPoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount);
+
+/* The caller holds every privilege when KernelMode, and those of an administrator when UserMode.
+ * Page: SeSinglePrivilegeCheck, SePrivilegeCheck. */
+NTKERNELAPI BOOLEAN SeSinglePrivilegeCheck(LUID PrivilegeValue, KPROCESSOR_MODE PreviousMode);
+NTKERNELAPI BOOLEAN SePrivilegeCheck(PPRIVILEGE_SET RequiredPrivileges, PSECURITY_SUBJECT_CONTEXT SubjectSecurityContext,
+                                     KPROCESSOR_MODE AccessMode);
+NTKERNELAPI VOID SeCaptureSubjectContext(PSECURITY_SUBJECT_CONTEXT SubjectContext);
+NTKERNELAPI VOID SeReleaseSubjectContext(PSECURITY_SUBJECT_CONTEXT SubjectContext);
+NTKERNELAPI VOID SeLockSubjectContext(PSECURITY_SUBJECT_CONTEXT SubjectContext);
+NTKERNELAPI VOID SeUnlockSubjectContext(PSECURITY_SUBJECT_CONTEXT SubjectContext);
+
+EXTERN_C_END
 
 #endif
