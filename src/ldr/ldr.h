@@ -16,7 +16,6 @@
 #include "ldr/pe.h"
 
 /* ---- a loaded image ---- */
-struct _LDR_STUB;
 typedef struct _LDR_IMAGE {
     PUCHAR Base; /* in MmRegionDriverImages */
     SIZE_T Size; /* bytes, whole pages */
@@ -30,10 +29,12 @@ typedef struct _LDR_IMAGE {
     LDR_PE Pe;       /* describes File */
     BOOLEAN InitDiscarded; /* INIT sections are gone */
     BOOLEAN Relocated;
+    BOOLEAN UsesSharedData; /* KUSER_SHARED_DATA addresses in it point to the mirror page */
     ULONG ImportsBound, ImportsMissing;
     const CHAR **Missing; /* "module!name", ImportsMissing of them */
-    struct _LDR_STUB *Stubs; /* code of the missing imports, in the images' region; NULL: none */
+    PUCHAR Stubs; /* code of the missing imports, in the images' region; NULL: none */
     SIZE_T StubPages;
+    struct _LDRP_MISSING *MissingRecords;
     ULONG ReferenceCount; /* images that import from this one */
     struct _LDR_IMAGE *Uses[16];
     ULONG UseCount;
@@ -42,7 +43,7 @@ typedef struct _LDR_IMAGE {
 
 /* Loads an image from Path, or from Bytes (Path is then its name; the bytes are copied). Maps, relocates, binds, does not
  * run anything. PASSIVE_LEVEL. Failure: a status, and one sentence in Error.
- * STATUS_INVALID_IMAGE_FORMAT (malformed), STATUS_INVALID_IMAGE_WIN_32, STATUS_IMAGE_MACHINE_TYPE_MISMATCH,
+ * STATUS_INVALID_IMAGE_FORMAT (malformed, another machine's), STATUS_INVALID_IMAGE_WIN_32 (32-bit x86),
  * STATUS_NO_MEMORY, STATUS_CONFLICTING_ADDRESSES (must move, and cannot), STATUS_OBJECT_NAME_NOT_FOUND (no such file). */
 NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAGE **Image, CHAR *Error, SIZE_T ErrorSize);
 /* Unmaps and frees. Its code must not be running. STATUS_DEVICE_BUSY: another image imports from it. */
@@ -57,6 +58,8 @@ PVOID LdrFindExport(const LDR_IMAGE *Image, const CHAR *Name);
 const CHAR *LdrFindNearestExport(const LDR_IMAGE *Image, ULONG Rva, ULONG *Offset);
 
 /* ---- a driver: an image with a DRIVER_OBJECT (driver.c) ---- */
+/* Frees the discardable sections; a later touch of them is a stop. */
+VOID LdrpDiscardInit(LDR_IMAGE *Image);
 /* Creates the driver object, runs DriverEntry, discards INIT sections. The status is DriverEntry's; *Entered tells
  * whether it ran. On a failure the driver object is gone and the image still loaded. PASSIVE_LEVEL. */
 NTSTATUS LdrStartDriver(LDR_IMAGE *Image, BOOLEAN *Entered, CHAR *Error, SIZE_T ErrorSize);

@@ -1,0 +1,150 @@
+/*
+ * names.c - which images are loaded, and what they export. SPDX-License-Identifier: MIT
+ *
+ * Owns the list of loaded images: LDRP_MAX_LOADED slots of atomic pointers, in load order of the slots. Writers hold the
+ * loader's lock (image.c); readers take none, so that a trap, a stack walk or a report may ask from anywhere. A reader
+ * may hold on to an image only while the image's code cannot be unloaded: it runs there, or its driver is started.
+ *
+ * Invariants:
+ *  1. A slot's image is wholly built before it is stored (release) and stays whole until it is cleared.
+ *  2. Images do not overlap: their pages are distinct runs of the driver-images region.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include "ldr/ldrp.h"
+
+#define LDRP_MAX_LOADED 64
+static LDR_IMAGE *LdrpLoaded[LDRP_MAX_LOADED];
+
+NTSTATUS LdrpInsertImage(LDR_IMAGE *Image)
+{
+    for (ULONG Index = 0; Index < LDRP_MAX_LOADED; Index++) {
+        if (LdrpLoaded[Index] == NULL) {
+            __atomic_store_n(&LdrpLoaded[Index], Image, __ATOMIC_RELEASE);
+            return STATUS_SUCCESS;
+        }
+    }
+    return STATUS_INSUFFICIENT_RESOURCES;
+}
+
+VOID LdrpRemoveImage(LDR_IMAGE *Image)
+{
+    for (ULONG Index = 0; Index < LDRP_MAX_LOADED; Index++) {
+        if (LdrpLoaded[Index] == Image) {
+            __atomic_store_n(&LdrpLoaded[Index], NULL, __ATOMIC_RELEASE);
+        }
+    }
+}
+
+LDR_IMAGE *LdrpFindImage(ULONG_PTR Address)
+{
+    if (!HalIsSystemAddress(Address)) {
+        return NULL;
+    }
+    for (ULONG Index = 0; Index < LDRP_MAX_LOADED; Index++) {
+        LDR_IMAGE *Image = __atomic_load_n(&LdrpLoaded[Index], __ATOMIC_ACQUIRE);
+        if (Image != NULL && (Address - (ULONG_PTR)Image->Base < Image->Size ||
+                              Address - (ULONG_PTR)Image->Stubs < Image->StubPages * LDRP_PAGE_SIZE)) {
+            return Image;
+        }
+    }
+    return NULL;
+}
+
+VOID LdrpEnumerateImages(BOOLEAN (*Routine)(LDR_IMAGE *Image, PVOID Context), PVOID Context)
+{
+    for (ULONG Index = 0; Index < LDRP_MAX_LOADED; Index++) {
+        LDR_IMAGE *Image = __atomic_load_n(&LdrpLoaded[Index], __ATOMIC_ACQUIRE);
+        if (Image != NULL && !Routine(Image, Context)) {
+            return;
+        }
+    }
+}
+
+LDR_IMAGE *LdrpFindImageByName(const CHAR *Name)
+{
+    for (ULONG Index = 0; Index < LDRP_MAX_LOADED; Index++) {
+        LDR_IMAGE *Image = __atomic_load_n(&LdrpLoaded[Index], __ATOMIC_ACQUIRE);
+        if (Image != NULL && (strcasecmp(Image->Name, Name) == 0 || strcasecmp(Image->Pe.ExportName, Name) == 0)) {
+            return Image;
+        }
+    }
+    return NULL;
+}
+
+typedef struct _LDRP_EXPORT_SEARCH {
+    const CHAR *Name;
+    LDR_EXPORT Found;
+} LDRP_EXPORT_SEARCH;
+
+static BOOLEAN LdrpMatchExport(const LDR_EXPORT *Export, PVOID Context)
+{
+    LDRP_EXPORT_SEARCH *Search = Context;
+    if (Export->Name == NULL || strcmp(Export->Name, Search->Name) != 0) {
+        return TRUE;
+    }
+    Search->Found = *Export;
+    return FALSE;
+}
+
+/* "MODULE.Name": the module's extension is left out. A chain of forwarders ends after a few steps or not at all. */
+static PVOID LdrpFollowForwarder(const CHAR *Forwarder, ULONG Depth)
+{
+    CHAR Module[80];
+    const CHAR *Dot = strrchr(Forwarder, '.');
+    LDRP_EXPORT_SEARCH Search;
+    for (; Depth < 4 && Dot != NULL && (SIZE_T)(Dot - Forwarder) < sizeof(Module) - 5; Depth++) {
+        snprintf(Module, sizeof(Module), "%.*s.sys", (int)(Dot - Forwarder), Forwarder);
+        const LDR_IMAGE *Image = LdrpFindImageByName(Module);
+        if (Image == NULL) {
+            snprintf(Module, sizeof(Module), "%.*s.exe", (int)(Dot - Forwarder), Forwarder);
+            const LDR_ENTRY *Entry = LdrIsKernelModule(Module) || strncasecmp(Forwarder, "hal.", 4) == 0
+                                         ? LdrFindEntry(Dot + 1) : NULL;
+            return Entry != NULL ? Entry->Border : NULL;
+        }
+        Search.Name = Dot + 1;
+        if (LdrPeEnumerateExports(&Image->Pe, LdrpMatchExport, &Search)) {
+            return NULL;
+        }
+        if (Search.Found.Forwarder == NULL) {
+            return Image->Base + Search.Found.Rva;
+        }
+        Forwarder = Search.Found.Forwarder;
+        Dot = strrchr(Forwarder, '.');
+    }
+    return NULL;
+}
+
+PVOID LdrFindExport(const LDR_IMAGE *Image, const CHAR *Name)
+{
+    LDRP_EXPORT_SEARCH Search = {Name, {NULL, 0, 0, NULL}};
+    if (LdrPeEnumerateExports(&Image->Pe, LdrpMatchExport, &Search)) {
+        return NULL;
+    }
+    return Search.Found.Forwarder != NULL ? LdrpFollowForwarder(Search.Found.Forwarder, 0) : Image->Base + Search.Found.Rva;
+}
+
+typedef struct _LDRP_NEAREST {
+    ULONG Rva, Best;
+    const CHAR *Name;
+} LDRP_NEAREST;
+
+static BOOLEAN LdrpNearer(const LDR_EXPORT *Export, PVOID Context)
+{
+    LDRP_NEAREST *Nearest = Context;
+    if (Export->Name != NULL && Export->Forwarder == NULL && Export->Rva <= Nearest->Rva &&
+        (Nearest->Name == NULL || Export->Rva > Nearest->Best)) {
+        Nearest->Best = Export->Rva;
+        Nearest->Name = Export->Name;
+    }
+    return TRUE;
+}
+
+const CHAR *LdrFindNearestExport(const LDR_IMAGE *Image, ULONG Rva, ULONG *Offset)
+{
+    LDRP_NEAREST Nearest = {Rva, 0, NULL};
+    LdrPeEnumerateExports(&Image->Pe, LdrpNearer, &Nearest);
+    *Offset = Rva - Nearest.Best;
+    return Nearest.Name;
+}
