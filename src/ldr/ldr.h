@@ -39,6 +39,7 @@ typedef struct _LDR_IMAGE {
     struct _LDR_IMAGE *Uses[16];
     ULONG UseCount;
     PVOID DriverObject;   /* PDRIVER_OBJECT once started */
+    const CHAR *HardwareId; /* before LdrStartDriver: a root-enumerated device is made for it; NULL: none */
 } LDR_IMAGE;
 
 /* Loads an image from Path, or from Bytes (Path is then its name; the bytes are copied). Maps, relocates, binds, does not
@@ -64,7 +65,8 @@ VOID LdrpDiscardInit(LDR_IMAGE *Image);
  * whether it ran. On a failure the driver object is gone and the image still loaded. PASSIVE_LEVEL. */
 NTSTATUS LdrStartDriver(LDR_IMAGE *Image, BOOLEAN *Entered, CHAR *Error, SIZE_T ErrorSize);
 /* Runs DriverUnload and deletes the driver object. STATUS_INVALID_DEVICE_REQUEST: the driver has no DriverUnload. */
-NTSTATUS LdrStopDriver(LDR_IMAGE *Image);
+struct _IOP_LEFTOVERS;
+NTSTATUS LdrStopDriver(LDR_IMAGE *Image, struct _IOP_LEFTOVERS *Left /* what it left behind; may be NULL */);
 
 /* ---- the border (border.c): what PE code links to ---- */
 typedef struct _LDR_ENTRY {
