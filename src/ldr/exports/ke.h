@@ -1,5 +1,6 @@
 /*
- * ke.h - border.c: the kernel: IRQL, objects, spin locks, timers, DPCs (include/nt/wdm/ke.h), one line a routine, sorted. SPDX-License-Identifier: MIT
+ * ke.h - border.c: the kernel: IRQL, objects, spin locks, timers, DPCs.
+ * From include/nt/wdm/ke.h, one line a routine, sorted. SPDX-License-Identifier: MIT
  */
 F(VOID, KeAcquireInStackQueuedSpinLock, PKSPIN_LOCK, PKLOCK_QUEUE_HANDLE)
 F(VOID, KeAcquireInStackQueuedSpinLockAtDpcLevel, PKSPIN_LOCK, PKLOCK_QUEUE_HANDLE)

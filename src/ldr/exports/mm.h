@@ -1,5 +1,6 @@
 /*
- * mm.h - border.c: the memory manager (include/nt/wdm/mm.h), one line a routine, sorted. SPDX-License-Identifier: MIT
+ * mm.h - border.c: the memory manager.
+ * From include/nt/wdm/mm.h, one line a routine, sorted. SPDX-License-Identifier: MIT
  */
 D(Mm64BitPhysicalAddress)
 F(PHYSICAL_ADDRESS, MmGetPhysicalAddress, PVOID)

@@ -1,5 +1,6 @@
 /*
- * sync.h - border.c: mutexes, resources, interlocked operations (include/nt/wdm/sync.h), one line a routine, sorted. SPDX-License-Identifier: MIT
+ * sync.h - border.c: mutexes, resources, interlocked operations.
+ * From include/nt/wdm/sync.h, one line a routine, sorted. SPDX-License-Identifier: MIT
  */
 F(KIRQL, ExAcquireSpinLockExclusive, PEX_SPIN_LOCK)
 F(VOID, ExAcquireSpinLockExclusiveAtDpcLevel, PEX_SPIN_LOCK)
