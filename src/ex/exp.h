@@ -1,0 +1,359 @@
+/*
+ * exp.h - the pools' private structures. SPDX-License-Identifier: MIT
+ *
+ * Memory comes from the memory manager in runs of pages. A run is either a slab, cut into blocks of one size class, or
+ * one big block of more than a page. Everything known about a run is kept away from it, in resident memory of the region
+ * MmRegionSystemData, so that nothing a driver writes around its blocks reaches it:
+ *
+ *   address --(page map of its pool region)--> EXP_RUN --+--> EXP_SLAB   header, bitmaps, block words, stack ids
+ *                                                        +--> EXP_BIG    one block
+ *
+ * A block of a page or less never crosses a page: every page of a slab holds PerPage blocks, then perhaps a tail.
+ *
+ *   page:  | block | block | ... | block |   tail block   |      TailOffset = PAGE_SIZE where there is none
+ *           ^Offset                       ^TailOffset
+ *
+ * The tails of a slab's pages, where they are worth having, form a second slab of their own class over the same pages
+ * (Tail); the two are owned, abandoned and released together. A size between a half and a whole page would waste up to
+ * half of each page otherwise.
+ *
+ * Block word (EXP_WORD), one per block: what free must know, and whether it is live.
+ *     31      24 23        14 13         0
+ *    |  flags   |   slack    |  tag slot  |     requested bytes = BlockSize - slack; 0: never handed out
+ *
+ * Threads. Each thread has an EXP_CACHE and owns slabs through it. It allocates from, and frees into, its own slabs
+ * with plain loads and stores. A free into another thread's slab sets a bit in that slab's Remote words and announces
+ * the slab once on its owner's queue; the owner collects when it runs short. At thread end slabs are abandoned, to be
+ * adopted by the next thread that wants the class or frees into them.
+ *
+ * Records (EXP_SLAB, EXP_BIG, EXP_CACHE) are recycled only as records of the same shape, never returned: a late reader
+ * always finds a record, perhaps of another life, whose state tells.
+ *
+ * Locks (KI_LOCK), in order of acquisition: AbandonLock -> GhostLock -> MapLock -> MetaLock; TagLock, StackLock and QuotaLock
+ * are leaves. None is held across a call of the memory manager other than for metadata, or while a block is touched.
+ */
+#pragma once
+#include "ex/ex.h"
+
+#define EXP_CLASSES      45
+#define EXP_MAX_SMALL    4096u
+#define EXP_MAX_BLOCKS   1024u /* of a slab */
+#define EXP_TAG_SLOTS    16384u
+#define EXP_SLOT_OVERFLOW 1u   /* slots 1 and 2: tags beyond the table, nonpaged and paged */
+#define EXP_COUNTERS     64u   /* per chunk */
+#define EXP_TAG_CACHE    256u
+#define EXP_FOLD_BYTES   16384 /* a thread's unreported change of a tag's bytes */
+#define EXP_GHOSTS       128u
+#define EXP_SPARE_PAGES  64u   /* empty slabs a thread keeps, in all */
+#define EXP_TAG_NONE     0x656e6f4eu /* 'None' as it reads in memory: untagged */
+#define EXP_PROTECTED    0x80000000u
+
+typedef enum _EXP_KIND {
+    ExpNonPagedNx,
+    ExpNonPagedExecute,
+    ExpPaged,
+    EXP_KINDS
+} EXP_KIND;
+
+/* ---- runs ---- */
+typedef enum _EXP_RUN_TYPE { ExpRunSlab = 1, ExpRunBig } EXP_RUN_TYPE;
+
+typedef struct _EXP_RUN {
+    ULONG_PTR Base;
+    ULONG Pages;
+    UCHAR Type;
+    UCHAR Kind;
+    UCHAR Class;
+    volatile UCHAR Released; /* the pages are back with the memory manager; the record lingers for reports */
+} EXP_RUN;
+
+typedef ULONG EXP_WORD;
+#define EXP_WORD_SLOT(W)     ((W) & 0x3FFFu)
+#define EXP_WORD_SLACK(W)    (((W) >> 14) & 0x3FFu)
+#define EXP_WORD_LIVE        0x01000000u
+#define EXP_WORD_QUOTA       0x02000000u
+#define EXP_WORD_PROTECTED   0x04000000u
+#define EXP_WORD_USED        0x08000000u /* distinguishes a freed block from one never handed out */
+#define EXP_WORD_SPECIAL     (EXP_WORD_QUOTA | EXP_WORD_PROTECTED)
+static inline EXP_WORD ExpMakeWord(ULONG Slot, ULONG Slack, ULONG Flags)
+{
+    return Slot | (Slack << 14) | Flags | EXP_WORD_LIVE | EXP_WORD_USED;
+}
+
+typedef enum _EXP_SLAB_STATE {
+    ExpSlabCurrent = 1, /* its bin allocates from it */
+    ExpSlabPartial,     /* on its bin's list: may have free blocks */
+    ExpSlabFull,        /* on no list; a free moves it to the list */
+    ExpSlabSpare,       /* empty, kept by its bin */
+    ExpSlabAbandoned,   /* on the abandoned list: no owner */
+    ExpSlabReleased,
+} EXP_SLAB_STATE;
+
+typedef struct _EXP_SLAB {
+    /* what a free reads */
+    EXP_RUN Run; /* Run.Type first: shared with EXP_BIG */
+    struct _EXP_CACHE *Owner; /* atomic; NULL: abandoned or released */
+    EXP_WORD *Words;          /* [BlockCount] */
+    struct _EXP_SLAB *Tail;   /* main: its tail slab; tail: its main; NULL: none */
+    USHORT BlockSize, PerPage;
+    USHORT Offset, TailOffset;
+    ULONG Reciprocal; /* 65536 / (BlockSize / 16) + 1 */
+    USHORT Used;      /* owner: blocks not free as far as the owner knows */
+    UCHAR State;
+    BOOLEAN IsTail;
+    USHORT BlockCount, WordCount;
+    ULONG PageReciprocal; /* (1 << 20) / PerPage + 1 */
+    /* the rest */
+    struct _EXP_SLAB *Next, *Prev;       /* bin's partial list, or the abandoned list */
+    struct _EXP_SLAB *AllNext, *AllPrev; /* all slabs of the owner */
+    struct _EXP_SLAB *RemoteNext;        /* owner's remote queue; never reset */
+    volatile ULONG RemoteQueued;
+    ULONG Room;    /* bytes of this record */
+    PULONG Stacks; /* [2 * BlockCount]: allocation and free, or NULL */
+    ULONG64 *Remote; /* atomic bits: freed by others, not yet collected. On cache lines of its own. */
+    ULONG64 Free[];  /* owner: free blocks */
+} EXP_SLAB;
+C_ASSERT(offsetof(EXP_SLAB, Next) == 64);
+
+typedef struct _EXP_BIG {
+    EXP_RUN Run;
+    volatile EXP_WORD Word; /* slack unused */
+    ULONG Stacks[2];
+    SIZE_T Size;
+    struct _EXP_BIG *Next; /* free records */
+} EXP_BIG;
+
+/* ---- per thread ---- */
+typedef struct _EXP_BIN {
+    ULONG64 *Word; /* of Slab->Free; points at ExpNoWord when there is no current slab */
+    EXP_SLAB *Slab;
+    ULONG WordBase; /* number of the block of bit 0 */
+    ULONG Slabs;    /* owned, of this class */
+    EXP_SLAB *Partial;
+    EXP_SLAB *Spare;
+} EXP_BIN;
+
+typedef struct _EXP_COUNTER {
+    LONG64 Delta;    /* bytes since the last fold */
+    LONG64 MaxDelta; /* highest Delta since the last fold */
+    ULONG64 Allocs, Frees; /* since the last fold */
+    ULONG Slot;
+    ULONG InUse;
+    ULONG64 Reserved[3];
+} EXP_COUNTER;
+C_ASSERT(sizeof(EXP_COUNTER) == 64);
+
+typedef struct _EXP_CACHE {
+    struct _EXP_SLAB *volatile RemoteHead; /* MPSC stack; EXP_CLOSED when no thread owns the cache */
+    UCHAR Pad[56];
+    struct _EXP_CACHE *NextCache; /* all caches ever made */
+    struct _EXP_CACHE *NextFree;
+    KTHREAD *Thread;
+    EXP_SLAB *All;
+    ULONG SparePages;
+    ULONG SlabCount;
+    EXP_COUNTER Total[2]; /* nonpaged, paged: every tag together. Allocs and Frees unused */
+    struct {
+        ULONG64 Key;
+        EXP_COUNTER *Counter;
+    } Tags[EXP_TAG_CACHE];
+    EXP_BIN Bins[EXP_KINDS][EXP_CLASSES];
+    EXP_COUNTER *Chunks[EXP_TAG_SLOTS / EXP_COUNTERS];
+} EXP_CACHE;
+#define EXP_CLOSED ((EXP_SLAB *)1)
+
+/* ---- tags ---- */
+typedef struct _EXP_TAG {
+    ULONG Tag;
+    USHORT Next; /* slot: hash chain */
+    BOOLEAN Paged;
+    ULONG Threads; /* that have counted here */
+    volatile LONG64 Bytes;
+    volatile LONG64 Peak;
+    volatile ULONG64 Allocs, Frees;
+    ULONG64 Reserved[2];
+} EXP_TAG;
+C_ASSERT(sizeof(EXP_TAG) == 64);
+
+/* ---- page map ---- */
+typedef struct _EXP_MAP {
+    ULONG_PTR Base;
+    SIZE_T Covered;     /* bytes of the region whose entries are backed; grows */
+    EXP_RUN **Entries;  /* one per page, atomic */
+    SIZE_T Size;        /* bytes of the region */
+} EXP_MAP;
+
+/* ---- classes ---- */
+typedef struct _EXP_CLASS {
+    USHORT Size, PerPage;
+    USHORT TailOffset; /* PAGE_SIZE: no tail */
+    UCHAR TailClass;
+    UCHAR Pages; /* of a full-sized slab */
+    ULONG Reciprocal, PageReciprocal;
+} EXP_CLASS;
+
+/* ---- everything ---- */
+typedef struct _EXP_STATE {
+    EXP_MAP Maps[2]; /* nonpaged, paged */
+    EXP_CLASS Classes[EXP_CLASSES];
+    UCHAR ClassOf[EXP_MAX_SMALL / 16 + 1];        /* (size + 15) / 16 */
+    UCHAR AlignedClassOf[EXP_MAX_SMALL / 16 + 1]; /* the same for cache-aligned blocks */
+    BOOLEAN Started;
+    ULONG StackDepth;
+    ULONG CheckTags; /* 0xC2/0x9B-0x9D are made */
+    KI_LOCK MapLock, MetaLock, AbandonLock, GhostLock, TagLock, StackLock, QuotaLock, CacheLock;
+    EXP_SLAB *Abandoned[EXP_KINDS][EXP_CLASSES];
+    volatile LONG AbandonedCount[EXP_KINDS][EXP_CLASSES];
+    EXP_CACHE *Caches, *FreeCaches;
+    EXP_RUN *Ghosts[EXP_GHOSTS];
+    ULONG GhostNext;
+    EXP_BIG *FreeBigs;
+    EXP_TAG *TagChunks[EXP_TAG_SLOTS / EXP_COUNTERS];
+    USHORT TagHash[1024];
+    volatile ULONG TagCount; /* slots in use; slot 0 is none */
+    EXP_TAG Totals[2];
+    volatile ULONG64 SlabPages[2], RunPages[2];
+} EXP_STATE;
+extern EXP_STATE ExpState;
+
+/* meta.c: resident memory for records; page maps. */
+typedef enum _EXP_META { ExpMetaSlab, ExpMetaOther, EXP_METAS } EXP_META;
+/* 64-byte aligned, or NULL. Zero when fresh, else as it was freed, but for its first 8 bytes. */
+PVOID ExpMetaAllocate(EXP_META Use, SIZE_T Bytes);
+VOID ExpMetaFree(EXP_META Use, PVOID Record, SIZE_T Bytes); /* used again for the same use and size only */
+NTSTATUS ExpInitMeta(VOID);
+BOOLEAN ExpMapRun(EXP_RUN *Run); /* enters a run into its page map; FALSE: no memory for the map */
+VOID ExpReleaseRun(EXP_RUN *Run); /* gives the pages back; the record lingers as a ghost */
+static inline EXP_RUN *ExpLookupIn(const EXP_MAP *Map, ULONG_PTR Address)
+{
+    return __atomic_load_n(&Map->Entries[(Address - Map->Base) >> 12], __ATOMIC_ACQUIRE);
+}
+/* The run at an address of either pool region, or NULL. */
+static inline EXP_RUN *ExpLookupRun(ULONG_PTR Address)
+{
+    const EXP_MAP *Map = &ExpState.Maps[0];
+    if (__builtin_expect(Address - Map->Base < __atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE), 1))
+        return ExpLookupIn(Map, Address);
+    Map++;
+    if (Address - Map->Base < __atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE))
+        return ExpLookupIn(Map, Address);
+    return NULL;
+}
+
+/* slab.c */
+VOID ExpInitClasses(VOID);
+EXP_SLAB *ExpCreateSlab(EXP_CACHE *Cache, EXP_KIND Kind, ULONG Class, EX_POOL_PRIORITY Priority);
+VOID ExpFreeSlab(EXP_SLAB *Slab); /* a main slab on no list, it and its tail empty */
+VOID ExpRecycleRecord(EXP_RUN *Run); /* a ghost is forgotten: its record may be used again */
+/* Number of the block that starts at Address, or a number of BlockCount and more: none does. */
+static inline ULONG ExpBlockNumber(const EXP_SLAB *Slab, ULONG_PTR Address)
+{
+    ULONG Rest = (ULONG)(Address & (PAGE_SIZE - 1)) - Slab->Offset;
+    ULONG InPage = ((Rest >> 4) * Slab->Reciprocal) >> 16;
+    if (__builtin_expect(InPage * Slab->BlockSize != Rest || InPage >= Slab->PerPage, 0))
+        return MAXULONG;
+    return (ULONG)((Address - Slab->Run.Base) >> 12) * Slab->PerPage + InPage;
+}
+static inline ULONG_PTR ExpBlockAddress(const EXP_SLAB *Slab, ULONG Number)
+{
+    ULONG Page = (Number * Slab->PageReciprocal) >> 20;
+    return Slab->Run.Base + ((ULONG_PTR)Page << 12) + Slab->Offset + (Number - Page * Slab->PerPage) * Slab->BlockSize;
+}
+/* Of the two slabs that share the page, the one that an address belongs to. */
+static inline EXP_SLAB *ExpSlabAt(EXP_RUN *Run, ULONG_PTR Address)
+{
+    EXP_SLAB *Slab = (EXP_SLAB *)Run;
+    return (Address & (PAGE_SIZE - 1)) >= Slab->TailOffset ? Slab->Tail : Slab;
+}
+static inline EXP_WORD ExpReadWord(const volatile EXP_WORD *Word)
+{
+    return __atomic_load_n(Word, __ATOMIC_RELAXED);
+}
+static inline VOID ExpWriteWord(volatile EXP_WORD *Word, EXP_WORD Value)
+{
+    __atomic_store_n(Word, Value, __ATOMIC_RELAXED);
+}
+
+/* cache.c */
+extern ULONG64 ExpNoWord;
+EXP_CACHE *ExpGetCache(KTHREAD *Thread); /* makes one; NULL: no memory */
+/* Makes Bin->Word point at a word with a free block. FALSE: no memory. */
+BOOLEAN ExpRefill(EXP_CACHE *Cache, EXP_KIND Kind, ULONG Class, EX_POOL_PRIORITY Priority);
+VOID ExpFreeLocalSlow(EXP_CACHE *Cache, EXP_SLAB *Slab); /* after a local free: the slab was full, or is empty */
+VOID ExpFreeRemote(EXP_CACHE *Cache, EXP_SLAB *Slab, ULONG Number);
+VOID ExpTrimCache(EXP_CACHE *Cache); /* gives up what is empty */
+
+/* bigpool.c */
+PVOID ExpAllocateBig(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG Slot, ULONG WordFlags, BOOLEAN Zero,
+                     EX_POOL_PRIORITY Priority);
+VOID ExpFreeBig(EXP_BIG *Big);
+
+/* tag.c */
+EXP_COUNTER *ExpFindCounterSlow(EXP_CACHE *Cache, ULONG Tag, BOOLEAN Paged);
+EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot);
+ULONG ExpFindSlot(ULONG Tag, BOOLEAN Paged); /* never 0 */
+EXP_TAG *ExpTagOfSlot(ULONG Slot);
+VOID ExpFold(EXP_COUNTER *Counter, EXP_TAG *Tag);
+VOID ExpFoldCache(EXP_CACHE *Cache);
+VOID ExpCountShared(ULONG Slot, LONG64 Bytes, BOOLEAN Alloc); /* without a cache */
+static inline ULONG ExpTagCacheIndex(ULONG64 Key)
+{
+    return (ULONG)((Key * 0x9E3779B97F4A7C15ull) >> 56);
+}
+static inline EXP_COUNTER *ExpFindCounter(EXP_CACHE *Cache, ULONG Tag, BOOLEAN Paged)
+{
+    ULONG64 Key = Tag | (ULONG64)(Paged + 1) << 32;
+    ULONG Index = ExpTagCacheIndex(Key);
+    if (__builtin_expect(Cache->Tags[Index].Key == Key, 1))
+        return Cache->Tags[Index].Counter;
+    return ExpFindCounterSlow(Cache, Tag, Paged);
+}
+static inline EXP_COUNTER *ExpCounterOfSlot(EXP_CACHE *Cache, ULONG Slot)
+{
+    EXP_COUNTER *Chunk = Cache->Chunks[Slot / EXP_COUNTERS];
+    if (__builtin_expect(Chunk != NULL && Chunk[Slot % EXP_COUNTERS].InUse, 1))
+        return &Chunk[Slot % EXP_COUNTERS];
+    return ExpCounterOfSlotSlow(Cache, Slot);
+}
+/* Counters are written by their thread alone and read by others at any time. */
+#define EXP_COUNT_STORE(Field, Value) __atomic_store_n(&(Field), (Value), __ATOMIC_RELAXED)
+#define EXP_COUNT_LOAD(Field)         __atomic_load_n(&(Field), __ATOMIC_RELAXED)
+VOID ExpFoldSlow(EXP_COUNTER *Counter);
+static inline VOID ExpCountBytes(EXP_COUNTER *Counter, LONG64 Bytes)
+{
+    LONG64 Delta = Counter->Delta + Bytes;
+    EXP_COUNT_STORE(Counter->Delta, Delta);
+    if (Delta > Counter->MaxDelta) {
+        EXP_COUNT_STORE(Counter->MaxDelta, Delta);
+        if (__builtin_expect(Delta > EXP_FOLD_BYTES, 0))
+            ExpFoldSlow(Counter);
+    } else if (__builtin_expect(Delta < -EXP_FOLD_BYTES, 0)) {
+        ExpFoldSlow(Counter);
+    }
+}
+static inline VOID ExpCountAlloc(EXP_CACHE *Cache, EXP_COUNTER *Counter, BOOLEAN Paged, SIZE_T Size)
+{
+    EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs + 1);
+    ExpCountBytes(Counter, (LONG64)Size);
+    ExpCountBytes(&Cache->Total[Paged], (LONG64)Size);
+}
+static inline VOID ExpCountFree(EXP_CACHE *Cache, EXP_COUNTER *Counter, BOOLEAN Paged, SIZE_T Size)
+{
+    EXP_COUNT_STORE(Counter->Frees, Counter->Frees + 1);
+    ExpCountBytes(Counter, -(LONG64)Size);
+    ExpCountBytes(&Cache->Total[Paged], -(LONG64)Size);
+}
+
+/* stack.c */
+ULONG ExpCaptureStack(VOID); /* id of the caller's caller's stack; 0: none kept */
+ULONG ExpReadStack(ULONG Id, ULONG_PTR Frames[EXP_MAX_STACK]); /* number of frames */
+VOID ExpResetStacks(VOID);
+
+/* check.c */
+#define EXP_FILL_SLACK 0x5Au
+#define EXP_FILL_FREED 0xDFu
+VOID ExpFillSlackSlow(PUCHAR Behind, ULONG Slack);
+VOID ExpCheckSlack(PVOID Block, SIZE_T Size, ULONG Slack, ULONG_PTR Caller);
+VOID ExpFillFreed(PVOID Block, SIZE_T BlockSize);
+VOID ExpCheckFreed(PVOID Block, SIZE_T BlockSize);
+DECLSPEC_NORETURN VOID ExpStopBadFree(PVOID Block, ULONG_PTR Caller);

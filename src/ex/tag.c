@@ -1,0 +1,238 @@
+/*
+ * tag.c - who uses how much: counts and bytes of each tag in each pool.
+ * SPDX-License-Identifier: MIT
+ *
+ * A pair of tag and pool (nonpaged or paged) has a slot, a number below EXP_TAG_SLOTS, for ever; a block's word holds
+ * the slot. Slots are found through a chained hash table that is read without a lock and written under TagLock. Slots 1 and 2
+ * take every tag that comes when the table is full: their blocks are counted, but their own tags are not known.
+ *
+ * Counting. Each thread has a counter for each slot it has used, which it alone writes, with plain adds; a free is
+ * counted where it happens, so a thread's numbers mean little on their own, and a sum over all threads and the slot's
+ * own record is exact whenever nothing is under way:
+ *
+ *     Bytes = EXP_TAG.Bytes + sum of EXP_COUNTER.Delta       (Allocs and Frees likewise)
+ *
+ * Peaks. A thread folds its counter into the slot when its Delta has moved by more than EXP_FOLD_BYTES, and keeps the
+ * highest Delta in between, so the peak that a fold sees is EXP_TAG.Bytes + MaxDelta. With one thread that is the exact
+ * peak; with several it can miss what the others had not folded: at most EXP_FOLD_BYTES each (EXP_TAG_USE.PeakError).
+ *
+ * Invariants:
+ *   T1 a slot's Bytes summed over all threads equal the requested bytes of the live blocks whose words name it
+ *   T2 Allocs - Frees, summed, equals the number of those blocks
+ *   T3 the pool totals equal the sums over all slots of the pool
+ *
+ * TagLock is a leaf.
+ */
+#include "ex/exp.h"
+
+EXP_TAG *ExpTagOfSlot(ULONG Slot)
+{
+    EXP_TAG *Chunk;
+    if (Slot >= EXP_TAG_SLOTS)
+        return &ExpState.Totals[Slot - EXP_TAG_SLOTS];
+    Chunk = __atomic_load_n(&ExpState.TagChunks[Slot / EXP_COUNTERS], __ATOMIC_ACQUIRE);
+    return Chunk != NULL ? &Chunk[Slot % EXP_COUNTERS] : NULL;
+}
+
+static ULONG ExpHashTag(ULONG Tag, BOOLEAN Paged)
+{
+    return (ULONG)(((Tag | (ULONG64)(Paged + 1) << 32) * 0x9E3779B97F4A7C15ull) >> 54); /* 1,024 chains */
+}
+
+static ULONG ExpSearchSlot(ULONG Tag, BOOLEAN Paged)
+{
+    ULONG Slot = __atomic_load_n(&ExpState.TagHash[ExpHashTag(Tag, Paged)], __ATOMIC_ACQUIRE);
+    while (Slot != 0) {
+        EXP_TAG *Record = ExpTagOfSlot(Slot);
+        if (Record->Tag == Tag && Record->Paged == Paged)
+            return Slot;
+        Slot = Record->Next;
+    }
+    return 0;
+}
+
+ULONG ExpFindSlot(ULONG Tag, BOOLEAN Paged)
+{
+    ULONG Hash = ExpHashTag(Tag, Paged);
+    ULONG Slot = ExpSearchSlot(Tag, Paged);
+    EXP_TAG *Record;
+    if (Slot != 0)
+        return Slot;
+    KiAcquireLock(&ExpState.TagLock);
+    Slot = ExpSearchSlot(Tag, Paged);
+    if (Slot == 0) {
+        Slot = ExpState.TagCount;
+        if (Slot < EXP_TAG_SLOTS && ExpTagOfSlot(Slot) == NULL) {
+            EXP_TAG *Chunk = ExpMetaAllocate(ExpMetaOther, EXP_COUNTERS * sizeof(EXP_TAG));
+            if (Chunk != NULL)
+                memset(Chunk, 0, EXP_COUNTERS * sizeof(EXP_TAG));
+            __atomic_store_n(&ExpState.TagChunks[Slot / EXP_COUNTERS], Chunk, __ATOMIC_RELEASE);
+        }
+        if (Slot < EXP_TAG_SLOTS && (Record = ExpTagOfSlot(Slot)) != NULL) {
+            Record->Tag = Tag;
+            Record->Paged = Paged;
+            Record->Next = ExpState.TagHash[Hash];
+            __atomic_store_n(&ExpState.TagHash[Hash], (USHORT)Slot, __ATOMIC_RELEASE);
+            __atomic_store_n(&ExpState.TagCount, Slot + 1, __ATOMIC_RELEASE);
+        } else {
+            Slot = EXP_SLOT_OVERFLOW + Paged;
+        }
+    }
+    KiReleaseLock(&ExpState.TagLock);
+    return Slot;
+}
+
+/* NULL: no memory for the counter. */
+EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
+{
+    EXP_COUNTER *Chunk = Cache->Chunks[Slot / EXP_COUNTERS];
+    EXP_COUNTER *Counter;
+    if (Chunk == NULL) {
+        Chunk = ExpMetaAllocate(ExpMetaOther, EXP_COUNTERS * sizeof(EXP_COUNTER));
+        if (Chunk == NULL)
+            return NULL;
+        memset(Chunk, 0, EXP_COUNTERS * sizeof(EXP_COUNTER));
+        __atomic_store_n(&Cache->Chunks[Slot / EXP_COUNTERS], Chunk, __ATOMIC_RELEASE);
+    }
+    Counter = &Chunk[Slot % EXP_COUNTERS];
+    if (!Counter->InUse) {
+        Counter->Slot = Slot;
+        __atomic_add_fetch(&ExpTagOfSlot(Slot)->Threads, 1, __ATOMIC_RELAXED);
+        __atomic_store_n(&Counter->InUse, TRUE, __ATOMIC_RELEASE);
+    }
+    return Counter;
+}
+
+EXP_COUNTER *ExpFindCounterSlow(EXP_CACHE *Cache, ULONG Tag, BOOLEAN Paged)
+{
+    ULONG64 Key = Tag | (ULONG64)(Paged + 1) << 32;
+    ULONG Index = ExpTagCacheIndex(Key);
+    EXP_COUNTER *Counter = ExpCounterOfSlotSlow(Cache, ExpFindSlot(Tag, Paged));
+    if (Counter != NULL) {
+        Cache->Tags[Index].Key = Key;
+        Cache->Tags[Index].Counter = Counter;
+    }
+    return Counter;
+}
+
+static VOID ExpRaisePeak(EXP_TAG *Tag, LONG64 Candidate)
+{
+    LONG64 Peak = __atomic_load_n(&Tag->Peak, __ATOMIC_RELAXED);
+    while (Candidate > Peak &&
+           !__atomic_compare_exchange_n(&Tag->Peak, &Peak, Candidate, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
+}
+
+VOID ExpFold(EXP_COUNTER *Counter, EXP_TAG *Tag)
+{
+    LONG64 Before = __atomic_fetch_add(&Tag->Bytes, Counter->Delta, __ATOMIC_RELAXED);
+    ExpRaisePeak(Tag, Before + Counter->MaxDelta);
+    __atomic_add_fetch(&Tag->Allocs, Counter->Allocs, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&Tag->Frees, Counter->Frees, __ATOMIC_RELAXED);
+    EXP_COUNT_STORE(Counter->Delta, 0);
+    EXP_COUNT_STORE(Counter->MaxDelta, 0);
+    EXP_COUNT_STORE(Counter->Allocs, 0);
+    EXP_COUNT_STORE(Counter->Frees, 0);
+}
+
+VOID ExpFoldSlow(EXP_COUNTER *Counter)
+{
+    ExpFold(Counter, ExpTagOfSlot(Counter->Slot));
+}
+
+VOID ExpFoldCache(EXP_CACHE *Cache)
+{
+    ULONG Chunk, Index;
+    for (Chunk = 0; Chunk < EXP_TAG_SLOTS / EXP_COUNTERS; Chunk++)
+        for (Index = 0; Cache->Chunks[Chunk] != NULL && Index < EXP_COUNTERS; Index++)
+            if (Cache->Chunks[Chunk][Index].InUse)
+                ExpFoldSlow(&Cache->Chunks[Chunk][Index]);
+    ExpFoldSlow(&Cache->Total[0]);
+    ExpFoldSlow(&Cache->Total[1]);
+}
+
+VOID ExpCountShared(ULONG Slot, LONG64 Bytes, BOOLEAN Alloc)
+{
+    EXP_TAG *Tag = ExpTagOfSlot(Slot);
+    EXP_TAG *Total = &ExpState.Totals[Tag->Paged];
+    ExpRaisePeak(Tag, __atomic_add_fetch(&Tag->Bytes, Bytes, __ATOMIC_RELAXED));
+    ExpRaisePeak(Total, __atomic_add_fetch(&Total->Bytes, Bytes, __ATOMIC_RELAXED));
+    __atomic_add_fetch(Alloc ? &Tag->Allocs : &Tag->Frees, 1, __ATOMIC_RELAXED);
+}
+
+/* ---- reading ---- */
+static VOID ExpSumSlot(ULONG Slot, EXP_TAG_USE *Use)
+{
+    EXP_TAG *Tag = ExpTagOfSlot(Slot);
+    EXP_CACHE *Cache;
+    LONG64 Folded = __atomic_load_n(&Tag->Bytes, __ATOMIC_RELAXED);
+    ULONG Threads = __atomic_load_n(&Tag->Threads, __ATOMIC_RELAXED);
+    Use->Tag = Tag->Tag;
+    Use->Paged = Tag->Paged;
+    Use->Allocs = __atomic_load_n(&Tag->Allocs, __ATOMIC_RELAXED);
+    Use->Frees = __atomic_load_n(&Tag->Frees, __ATOMIC_RELAXED);
+    Use->Bytes = Folded;
+    Use->PeakBytes = __atomic_load_n(&Tag->Peak, __ATOMIC_RELAXED);
+    Use->PeakError = Threads > 1 ? (ULONG64)Threads * EXP_FOLD_BYTES : 0;
+    KiAcquireLock(&ExpState.CacheLock);
+    Cache = ExpState.Caches;
+    KiReleaseLock(&ExpState.CacheLock);
+    for (; Cache != NULL; Cache = Cache->NextCache) {
+        const EXP_COUNTER *Counter;
+        if (Slot >= EXP_TAG_SLOTS) {
+            Counter = &Cache->Total[Slot - EXP_TAG_SLOTS];
+        } else {
+            Counter = __atomic_load_n(&Cache->Chunks[Slot / EXP_COUNTERS], __ATOMIC_ACQUIRE);
+            if (Counter == NULL)
+                continue;
+            Counter += Slot % EXP_COUNTERS;
+        }
+        Use->Allocs += EXP_COUNT_LOAD(Counter->Allocs);
+        Use->Frees += EXP_COUNT_LOAD(Counter->Frees);
+        Use->Bytes += EXP_COUNT_LOAD(Counter->Delta);
+        if (Folded + EXP_COUNT_LOAD(Counter->MaxDelta) > Use->PeakBytes)
+            Use->PeakBytes = Folded + EXP_COUNT_LOAD(Counter->MaxDelta);
+    }
+    if (Use->Bytes > Use->PeakBytes)
+        Use->PeakBytes = Use->Bytes;
+}
+
+VOID ExpQueryTags(VOID (*Callback)(const EXP_TAG_USE *Use, PVOID Context), PVOID Context)
+{
+    ULONG Slot, Count = __atomic_load_n(&ExpState.TagCount, __ATOMIC_ACQUIRE);
+    for (Slot = 1; Slot < Count; Slot++) {
+        EXP_TAG_USE Use;
+        ExpSumSlot(Slot, &Use);
+        if (Use.Allocs != 0)
+            Callback(&Use, Context);
+    }
+}
+
+typedef struct _EXP_SUM {
+    BOOLEAN Paged;
+    ULONG64 Allocs, Frees;
+} EXP_SUM;
+
+static VOID ExpAddUse(const EXP_TAG_USE *Use, PVOID Context)
+{
+    EXP_SUM *Sum = Context;
+    if (Use->Paged == Sum->Paged) {
+        Sum->Allocs += Use->Allocs;
+        Sum->Frees += Use->Frees;
+    }
+}
+
+VOID ExpQueryPool(BOOLEAN Paged, EXP_POOL_TOTALS *Totals)
+{
+    EXP_TAG_USE Use;
+    EXP_SUM Sum = {Paged, 0, 0};
+    ExpSumSlot(EXP_TAG_SLOTS + Paged, &Use);
+    ExpQueryTags(ExpAddUse, &Sum);
+    Totals->Allocs = Sum.Allocs;
+    Totals->Frees = Sum.Frees;
+    Totals->Bytes = Use.Bytes;
+    Totals->PeakBytes = Use.PeakBytes;
+    Totals->PeakError = Use.PeakError;
+    Totals->PagesInSlabs = __atomic_load_n(&ExpState.SlabPages[Paged], __ATOMIC_RELAXED);
+    Totals->PagesInRuns = __atomic_load_n(&ExpState.RunPages[Paged], __ATOMIC_RELAXED);
+}
