@@ -46,6 +46,7 @@
 #define EXP_GHOSTS       128u
 #define EXP_SPARE_PAGES  64u   /* empty slabs a thread keeps, in all */
 #define EXP_TAG_NONE     0x656e6f4eu /* 'None' as it reads in memory: untagged */
+#define EXP_TAG_OVERFLOW 0x6c66764fu /* 'Ovfl' */
 #define EXP_PROTECTED    0x80000000u
 
 typedef enum _EXP_KIND {
@@ -353,7 +354,22 @@ VOID ExpResetStacks(VOID);
 #define EXP_FILL_SLACK 0x5Au
 #define EXP_FILL_FREED 0xDFu
 VOID ExpFillSlackSlow(PUCHAR Behind, ULONG Slack);
-VOID ExpCheckSlack(PVOID Block, SIZE_T Size, ULONG Slack, ULONG_PTR Caller);
+VOID ExpCheckSlack(PVOID Block, SIZE_T Size, ULONG Slack);
 VOID ExpFillFreed(PVOID Block, SIZE_T BlockSize);
 VOID ExpCheckFreed(PVOID Block, SIZE_T BlockSize);
-DECLSPEC_NORETURN VOID ExpStopBadFree(PVOID Block, ULONG_PTR Caller);
+
+/* quota.c */
+NTSTATUS ExpChargeQuota(struct _KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);
+VOID ExpReturnQuota(struct _KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);
+BOOLEAN ExpRecordQuota(PVOID Block, struct _KPROCESS *Process);
+VOID ExpReleaseQuota(PVOID Block, BOOLEAN Paged, SIZE_T Bytes); /* finds the record and returns the charge */
+VOID ExpResetQuota(VOID);
+
+/* pool.c */
+VOID ExpFreeBlock(PVOID Block, ULONG Tag, BOOLEAN Tagged);
+
+/* slist.c, lookaside.c */
+VOID ExpInitLookaside(VOID);
+
+/* badfree.c */
+DECLSPEC_NORETURN VOID ExpStopBadFree(PVOID Block);

@@ -1,0 +1,110 @@
+/*
+ * describe.c - what is known about an address: for bug check reports, leak reports and the debugger.
+ * SPDX-License-Identifier: MIT
+ *
+ * Reads records only, through the page maps, never the blocks. A run that has been given back is still known while its
+ * ghost lingers (meta.c).
+ */
+#include "ex/exp.h"
+
+static POOL_TYPE ExpTypeOfKind(ULONG Kind)
+{
+    return Kind == ExpPaged ? PagedPool : Kind == ExpNonPagedNx ? NonPagedPoolNx : NonPagedPoolExecute;
+}
+
+static VOID ExpDescribeWord(EXP_BLOCK_INFO *Info, EXP_WORD Word, const ULONG *Stacks)
+{
+    EXP_TAG *Tag = (Word & EXP_WORD_USED) ? ExpTagOfSlot(EXP_WORD_SLOT(Word)) : NULL;
+    Info->State = (Word & EXP_WORD_LIVE) ? ExpBlockLive : (Word & EXP_WORD_USED) ? ExpBlockFreed : ExpBlockNever;
+    Info->Tag = Tag != NULL ? Tag->Tag : 0;
+    Info->QuotaCharged = (Word & EXP_WORD_QUOTA) != 0;
+    if (Stacks != NULL) {
+        Info->AllocFrames = ExpReadStack(Stacks[0], Info->AllocStack);
+        if (Info->State == ExpBlockFreed)
+            Info->FreeFrames = ExpReadStack(Stacks[1], Info->FreeStack);
+    }
+}
+
+static VOID ExpDescribeNumber(EXP_BLOCK_INFO *Info, const EXP_SLAB *Slab, ULONG Number)
+{
+    EXP_WORD Word = ExpReadWord(&Slab->Words[Number]);
+    Info->Start = ExpBlockAddress(Slab, Number);
+    Info->Room = Slab->BlockSize;
+    Info->Size = (Word & EXP_WORD_USED) ? Slab->BlockSize - EXP_WORD_SLACK(Word) : Slab->BlockSize;
+    ExpDescribeWord(Info, Word, Slab->Stacks != NULL ? &Slab->Stacks[2 * Number] : NULL);
+    if (Slab->Run.Released && Info->State == ExpBlockLive)
+        Info->State = ExpBlockFreed;
+}
+
+BOOLEAN ExpDescribeBlock(const volatile VOID *Address, EXP_BLOCK_INFO *Info)
+{
+    ULONG_PTR Va = (ULONG_PTR)Address;
+    EXP_RUN *Run = ExpState.Started ? ExpLookupRun(Va) : NULL;
+    memset(Info, 0, sizeof(*Info));
+    if (Run == NULL)
+        return FALSE;
+    Info->PoolType = ExpTypeOfKind(Run->Kind);
+    if (Run->Type == ExpRunBig) {
+        EXP_BIG *Big = (EXP_BIG *)Run;
+        Info->Start = Run->Base;
+        Info->Size = Big->Size;
+        Info->Room = (SIZE_T)Run->Pages * PAGE_SIZE;
+        ExpDescribeWord(Info, ExpReadWord(&Big->Word), Big->Stacks);
+    } else {
+        EXP_SLAB *Slab = ExpSlabAt(Run, Va);
+        ULONG InPage = (ULONG)(Va & (PAGE_SIZE - 1)) - Slab->Offset;
+        ULONG Index = ((InPage >> 4) * Slab->Reciprocal) >> 16;
+        if (Index >= Slab->PerPage) /* the unused rest of a page: nearest is the block before it */
+            Index = Slab->PerPage - 1u;
+        ExpDescribeNumber(Info, Slab, (ULONG)((Va - Run->Base) >> 12) * Slab->PerPage + Index);
+    }
+    Info->Offset = (LONG_PTR)(Va - Info->Start);
+    return TRUE;
+}
+
+static BOOLEAN ExpEnumerateRun(EXP_RUN *Run, BOOLEAN (*Callback)(const EXP_BLOCK_INFO *, PVOID), PVOID Context)
+{
+    EXP_BLOCK_INFO Info;
+    EXP_SLAB *Main = (EXP_SLAB *)Run, *Slab;
+    ULONG Page, Index;
+    if (Run->Type == ExpRunBig) {
+        if (!(ExpReadWord(&((EXP_BIG *)Run)->Word) & EXP_WORD_LIVE))
+            return TRUE;
+        ExpDescribeBlock((PVOID)Run->Base, &Info);
+        return Callback(&Info, Context);
+    }
+    for (Page = 0; Page < Run->Pages; Page++) {
+        for (Slab = Main; Slab != NULL; Slab = Slab == Main ? Main->Tail : NULL) {
+            for (Index = 0; Index < Slab->PerPage; Index++) {
+                ULONG Number = Page * Slab->PerPage + Index;
+                if (!(ExpReadWord(&Slab->Words[Number]) & EXP_WORD_LIVE))
+                    continue;
+                memset(&Info, 0, sizeof(Info));
+                Info.PoolType = ExpTypeOfKind(Run->Kind);
+                ExpDescribeNumber(&Info, Slab, Number);
+                if (!Callback(&Info, Context))
+                    return FALSE;
+            }
+        }
+    }
+    return TRUE;
+}
+
+VOID ExpEnumerateBlocks(BOOLEAN (*Callback)(const EXP_BLOCK_INFO *Info, PVOID Context), PVOID Context)
+{
+    ULONG Paged;
+    for (Paged = 0; Paged < 2; Paged++) {
+        const EXP_MAP *Map = &ExpState.Maps[Paged];
+        ULONG_PTR Offset = 0;
+        while (ExpState.Started && Offset < __atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE)) {
+            EXP_RUN *Run = ExpLookupIn(Map, Map->Base + Offset);
+            if (Run == NULL || Run->Released || Run->Base != Map->Base + Offset) {
+                Offset += PAGE_SIZE;
+                continue;
+            }
+            if (!ExpEnumerateRun(Run, Callback, Context))
+                return;
+            Offset += (ULONG_PTR)Run->Pages * PAGE_SIZE;
+        }
+    }
+}

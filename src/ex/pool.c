@@ -1,0 +1,531 @@
+/*
+ * pool.c - the pools' entry points: what drivers call, decoded and put together from the other files.
+ * SPDX-License-Identifier: MIT
+ *
+ * Implements ExAllocatePool, ExAllocatePoolWithTag, ExAllocatePoolWithTagPriority, ExAllocatePoolWithQuota,
+ * ExAllocatePoolWithQuotaTag, ExAllocatePool2, ExAllocatePool3, the FsRtlAllocatePool family, ExFreePool,
+ * ExFreePoolWithTag, ExFreePool2 and ExQueryPoolBlockSize. Their contracts are in include/nt/wdm/ex.h.
+ *
+ * An allocation:  flags -> kind, options | IRQL, tag rules | class | bin's word -> block | tag counter | block's word |
+ *                 freed pattern checked | slack filled | stack | zeroes
+ * A free:         page map -> slab -> block number -> block's word | live? | IRQL, tag, slack | counter | freed
+ *                 pattern | owner: Free bit; else: Remote bit
+ *
+ * The three kinds: NonPagedNx (NonPagedPoolNx, POOL_FLAG_NON_PAGED), NonPagedExecute (NonPagedPool,
+ * POOL_FLAG_NON_PAGED_EXECUTE) and Paged. Session pool is the same pool: there is one session.
+ *
+ * Everything is checked before anything is changed, so that a stop that is caught (ntmm_catch) leaves the pools whole.
+ */
+#include "ex/exp.h"
+
+#undef ExAllocatePool
+#undef ExAllocatePoolWithQuota
+#undef ExFreePool
+#undef FsRtlAllocatePoolWithTag
+#undef FsRtlAllocatePoolWithQuotaTag
+
+NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
+
+EXP_STATE ExpState;
+VOID (*ExpSpecialFreeRoutine)(PVOID Block, ULONG Tag);
+const BOOLEAN ExPoolZeroingNativelySupported = TRUE;
+
+/* Options of an allocation, beside kind, size, tag and priority. */
+#define EXP_ZERO     1u
+#define EXP_ALIGNED  2u
+#define EXP_QUOTA    4u
+#define EXP_RAISE    8u
+#define EXP_WITH_TAG 16u /* legacy form with a tag of its own: the tag rules of 0xC2 apply */
+
+#define POOL_TRACKING 0x8u /* verifier flag */
+
+/* ---- start and stop ---- */
+NTSTATUS ExInitSystem(VOID)
+{
+    NTSTATUS Status;
+    memset(&ExpState, 0, sizeof(ExpState));
+    ExpResetStacks();
+    ExpResetQuota();
+    ExpInitClasses();
+    ExpState.StackDepth = KeOptions.StackDepth < EXP_MAX_STACK ? KeOptions.StackDepth : EXP_MAX_STACK;
+    ExpState.CheckTags = KeOptions.VerifierFlags & POOL_TRACKING;
+    ExpState.TagCount = 1;
+    Status = ExpInitMeta();
+    if (!NT_SUCCESS(Status))
+        return Status;
+    /* The slots of the tags that find no slot. */
+    if (ExpFindSlot(EXP_TAG_OVERFLOW, FALSE) != EXP_SLOT_OVERFLOW || ExpTagOfSlot(EXP_SLOT_OVERFLOW) == NULL ||
+        ExpFindSlot(EXP_TAG_OVERFLOW, TRUE) != EXP_SLOT_OVERFLOW + 1)
+        return STATUS_NO_MEMORY;
+    ExpState.Totals[1].Paged = TRUE;
+    ExpInitLookaside();
+    ExpState.Started = TRUE;
+    return STATUS_SUCCESS;
+}
+
+VOID ExShutdownSystem(VOID)
+{
+    EXP_CACHE *Cache;
+    for (Cache = ExpState.Caches; Cache != NULL; Cache = Cache->NextCache)
+        if (Cache->Thread != NULL)
+            Cache->Thread->ExCache = NULL;
+    ExpState.Started = FALSE;
+}
+
+/* ---- allocation ---- */
+static POOL_TYPE ExpPoolType(EXP_KIND Kind, ULONG Options)
+{
+    ULONG Type = Kind == ExpPaged ? PagedPool : Kind == ExpNonPagedNx ? NonPagedPoolNx : NonPagedPoolExecute;
+    return (POOL_TYPE)(Type | (Options & EXP_ALIGNED ? NonPagedPoolCacheAligned : 0));
+}
+
+static DECLSPEC_NOINLINE VOID ExpStopIrql(EXP_KIND Kind, ULONG Options, SIZE_T Size, KIRQL Irql)
+{
+    KiStop(0xC2, "Pool was allocated at an IRQL that is too high for the pool type.", NULL, 8, Irql,
+           (ULONG_PTR)ExpPoolType(Kind, Options), Size);
+}
+
+static DECLSPEC_NOINLINE VOID ExpCheckNewTag(ULONG Type, SIZE_T Size, ULONG Tag, ULONG_PTR Caller)
+{
+    ULONG Byte;
+    if (Tag == 0)
+        KiStop(0xC2, "Pool was allocated with a tag of zero.", NULL, 0x9B, Type, Size, Caller);
+    if ((Tag & 0xFFFFFF) == 0x474942 && ((Tag >> 24) == 0 || (Tag >> 24) == ' '))
+        KiStop(0xC2, "Pool was allocated with the reserved tag BIG.", NULL, 0x9C, Type, Size, Caller);
+    for (Byte = 0; Byte < 4; Byte++) {
+        ULONG C = (Tag >> (Byte * 8)) & 0xFF;
+        if ((C >= '0' && C <= '9') || ((C | 0x20) >= 'a' && (C | 0x20) <= 'z'))
+            return;
+    }
+    KiStop(0xC2, "Pool was allocated with a tag that has no letter or digit.", NULL, 0x9D, Tag, Type, Caller);
+}
+
+/* A block of more than a page. */
+static DECLSPEC_NOINLINE PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
+                                                ULONG Options, EX_POOL_PRIORITY Priority, ULONG Flags)
+{
+    BOOLEAN Paged = Kind == ExpPaged;
+    EXP_COUNTER *Counter = ExpFindCounter(Cache, Tag, Paged);
+    SIZE_T Slack = (0 - Size) & (PAGE_SIZE - 1);
+    PVOID Block;
+    if (Counter == NULL)
+        return NULL;
+    Block = ExpAllocateBig(Cache, Kind, Size, Counter->Slot, Flags, (Options & EXP_ZERO) != 0, Priority);
+    if (Block == NULL)
+        return NULL;
+    ExpCountAlloc(Cache, Counter, Paged, Size);
+    if (Slack != 0)
+        ExpFillSlackSlow((PUCHAR)Block + Size, (ULONG)Slack);
+    if (ExpState.StackDepth != 0)
+        ((EXP_BIG *)ExpLookupRun((ULONG_PTR)Block))->Stacks[0] = ExpCaptureStack();
+    return Block;
+}
+
+static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size,
+                                                                    ULONG Tag, ULONG Options, EX_POOL_PRIORITY Priority,
+                                                                    ULONG Flags)
+{
+    EXP_CACHE *Cache = Thread->ExCache;
+    BOOLEAN Paged = Kind == ExpPaged;
+    EXP_COUNTER *Counter;
+    EXP_BIN *Bin;
+    EXP_SLAB *Slab;
+    ULONG64 Bits;
+    ULONG Class, Number, Slack;
+    ULONG_PTR Block;
+    EXP_WORD Old;
+    if (__builtin_expect(Cache == NULL, 0)) {
+        Cache = ExpGetCache(Thread);
+        if (Cache == NULL)
+            return NULL;
+    }
+    if (__builtin_expect(Tag & EXP_PROTECTED, 0)) {
+        Tag &= ~EXP_PROTECTED;
+        Flags |= EXP_WORD_PROTECTED;
+    }
+    if (__builtin_expect(Size > EXP_MAX_SMALL, 0))
+        return ExpAllocateLarge(Cache, Kind, Size, Tag, Options, Priority, Flags);
+    Class = (Options & EXP_ALIGNED) ? ExpState.AlignedClassOf[(Size + 15) >> 4] : ExpState.ClassOf[(Size + 15) >> 4];
+    Counter = ExpFindCounter(Cache, Tag, Paged);
+    if (__builtin_expect(Counter == NULL, 0))
+        return NULL;
+    Bin = &Cache->Bins[Kind][Class];
+    Bits = *Bin->Word;
+    if (__builtin_expect(Bits == 0, 0)) {
+        if (!ExpRefill(Cache, Kind, Class, Priority))
+            return NULL;
+        Bits = *Bin->Word;
+    }
+    Slab = Bin->Slab;
+    Number = Bin->WordBase + (ULONG)__builtin_ctzll(Bits);
+    Block = ExpBlockAddress(Slab, Number);
+    Old = ExpReadWord(&Slab->Words[Number]);
+    if (Old != 0)
+        ExpCheckFreed((PVOID)Block, Slab->BlockSize);
+    *Bin->Word = Bits & (Bits - 1);
+    Slab->Used++;
+    Slack = Slab->BlockSize - (ULONG)Size;
+    ExpWriteWord(&Slab->Words[Number], ExpMakeWord(Counter->Slot, Slack, Flags));
+    ExpCountAlloc(Cache, Counter, Paged, Size);
+    if (Slack != 0)
+        ExpFillSlackSlow((PUCHAR)Block + Size, Slack);
+    if (Slab->Stacks != NULL)
+        Slab->Stacks[2 * Number] = ExpCaptureStack();
+    if (Options & EXP_ZERO)
+        memset((PVOID)Block, 0, Size);
+    return (PVOID)Block;
+}
+
+static inline VOID ExpCheckIrql(KTHREAD *Thread, EXP_KIND Kind, ULONG Options, SIZE_T Size)
+{
+    KIRQL Irql = Thread->Irql;
+    if (__builtin_expect(Irql > (Kind == ExpPaged ? APC_LEVEL : DISPATCH_LEVEL), 0))
+        ExpStopIrql(Kind, Options, Size, Irql);
+}
+
+/* With quota: the process current at the call is charged, except for a page and more. */
+static DECLSPEC_NOINLINE PVOID ExpAllocateWithQuota(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
+                                                    ULONG Options, EX_POOL_PRIORITY Priority, NTSTATUS *Status)
+{
+    struct _KPROCESS *Process = Thread->AttachedProcess != NULL ? Thread->AttachedProcess : Thread->Process;
+    BOOLEAN Charge = Size < PAGE_SIZE, Paged = Kind == ExpPaged;
+    PVOID Block;
+    *Status = STATUS_INSUFFICIENT_RESOURCES;
+    if (Charge) {
+        NTSTATUS Charged = ExpChargeQuota(Process, Paged, Size);
+        if (!NT_SUCCESS(Charged)) {
+            *Status = Charged;
+            return NULL;
+        }
+    }
+    Block = ExpAllocateBlock(Thread, Kind, Size, Tag, Options, Priority, Charge ? EXP_WORD_QUOTA : 0);
+    if (Charge && (Block == NULL || !ExpRecordQuota(Block, Process))) {
+        if (Block != NULL) /* its free finds no record and returns nothing */
+            ExpFreeBlock(Block, Tag, TRUE);
+        ExpReturnQuota(Process, Paged, Size);
+        return NULL;
+    }
+    return Block;
+}
+
+static inline __attribute__((always_inline)) PVOID ExpAllocate(EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options,
+                                                               EX_POOL_PRIORITY Priority)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    NTSTATUS Status = STATUS_INSUFFICIENT_RESOURCES;
+    PVOID Block;
+    ExpCheckIrql(Thread, Kind, Options, Size);
+    if (__builtin_expect(Options & EXP_QUOTA, 0))
+        Block = ExpAllocateWithQuota(Thread, Kind, Size, Tag, Options, Priority, &Status);
+    else
+        Block = ExpAllocateBlock(Thread, Kind, Size, Tag, Options, Priority, 0);
+    if (__builtin_expect(Block == NULL && (Options & EXP_RAISE), 0))
+        ExRaiseStatus(Status);
+    return Block;
+}
+
+/* The forms that take a POOL_TYPE. */
+static inline __attribute__((always_inline)) PVOID ExpAllocateLegacy(ULONG Type, SIZE_T Size, ULONG Tag, ULONG Options,
+                                                                     EX_POOL_PRIORITY Priority, ULONG_PTR Caller)
+{
+    EXP_KIND Kind = (Type & PagedPool) ? ExpPaged : (Type & POOL_NX_ALLOCATION) ? ExpNonPagedNx : ExpNonPagedExecute;
+    if (Type & (NonPagedPoolMustSucceed | NonPagedPoolCacheAligned | POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_ZERO_ALLOCATION)) {
+        if (Type & NonPagedPoolMustSucceed)
+            KiStop(0xC2, "Must-succeed pool was asked for; no such pool exists any more.", NULL, 0x9A, Type, Size, Tag);
+        if (Type & NonPagedPoolCacheAligned)
+            Options |= EXP_ALIGNED;
+        if (Type & POOL_RAISE_IF_ALLOCATION_FAILURE)
+            Options |= EXP_RAISE;
+        if (Type & POOL_ZERO_ALLOCATION)
+            Options |= EXP_ZERO;
+    }
+    if (Options & EXP_WITH_TAG) {
+        if (ExpState.CheckTags)
+            ExpCheckNewTag(Type, Size, Tag, Caller);
+        if (Tag == 0)
+            Tag = EXP_TAG_NONE;
+    }
+    return ExpAllocate(Kind, Size, Tag, Options, Priority);
+}
+
+PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
+{
+    return ExpAllocateLegacy(PoolType, NumberOfBytes, Tag, EXP_WITH_TAG, HighPoolPriority,
+                             (ULONG_PTR)__builtin_return_address(0));
+}
+
+PVOID ExAllocatePool(POOL_TYPE PoolType, SIZE_T NumberOfBytes)
+{
+    return ExpAllocateLegacy(PoolType, NumberOfBytes, EXP_TAG_NONE, 0, HighPoolPriority, 0);
+}
+
+PVOID ExAllocatePoolWithTagPriority(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, EX_POOL_PRIORITY Priority)
+{
+    return ExpAllocateLegacy(PoolType, NumberOfBytes, Tag, EXP_WITH_TAG, (EX_POOL_PRIORITY)(Priority & 0x30),
+                             (ULONG_PTR)__builtin_return_address(0));
+}
+
+static PVOID ExpAllocateLegacyQuota(ULONG Type, SIZE_T Size, ULONG Tag, ULONG Options, ULONG_PTR Caller)
+{
+    Options |= EXP_QUOTA;
+    if (!(Type & POOL_QUOTA_FAIL_INSTEAD_OF_RAISE))
+        Options |= EXP_RAISE;
+    return ExpAllocateLegacy(Type, Size, Tag, Options, HighPoolPriority, Caller);
+}
+
+PVOID ExAllocatePoolWithQuotaTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
+{
+    return ExpAllocateLegacyQuota(PoolType, NumberOfBytes, Tag, EXP_WITH_TAG, (ULONG_PTR)__builtin_return_address(0));
+}
+
+PVOID ExAllocatePoolWithQuota(POOL_TYPE PoolType, SIZE_T NumberOfBytes)
+{
+    return ExpAllocateLegacyQuota(PoolType, NumberOfBytes, EXP_TAG_NONE, 0, 0);
+}
+
+#define POOL2_KINDS (POOL_FLAG_NON_PAGED | POOL_FLAG_NON_PAGED_EXECUTE | POOL_FLAG_PAGED)
+#define POOL2_KNOWN                                                                                                    \
+    (POOL2_KINDS | POOL_FLAG_USE_QUOTA | POOL_FLAG_UNINITIALIZED | POOL_FLAG_SESSION | POOL_FLAG_CACHE_ALIGNED |      \
+     POOL_FLAG_RAISE_ON_FAILURE)
+
+static DECLSPEC_NOINLINE PVOID ExpFailFlags(POOL_FLAGS Flags)
+{
+    if (Flags & POOL_FLAG_RAISE_ON_FAILURE)
+        ExRaiseStatus(STATUS_INVALID_PARAMETER);
+    return NULL;
+}
+
+static inline __attribute__((always_inline)) PVOID ExpAllocateFlags(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag,
+                                                                    EX_POOL_PRIORITY Priority)
+{
+    POOL_FLAGS KindFlag = Flags & POOL2_KINDS;
+    ULONG Options = 0;
+    EXP_KIND Kind;
+    /* The lower half is required: what is not known fails. The upper half is optional. */
+    if (__builtin_expect((Flags & 0xFFFFFFFFull & ~POOL2_KNOWN) != 0 || KindFlag == 0 || (KindFlag & (KindFlag - 1)) != 0 ||
+                             Size == 0 || Tag == 0,
+                         0))
+        return ExpFailFlags(Flags);
+    Kind = KindFlag == POOL_FLAG_NON_PAGED ? ExpNonPagedNx : KindFlag == POOL_FLAG_PAGED ? ExpPaged : ExpNonPagedExecute;
+    if (!(Flags & POOL_FLAG_UNINITIALIZED))
+        Options |= EXP_ZERO;
+    if (__builtin_expect(Flags & (POOL_FLAG_CACHE_ALIGNED | POOL_FLAG_USE_QUOTA | POOL_FLAG_RAISE_ON_FAILURE), 0)) {
+        if (Flags & POOL_FLAG_CACHE_ALIGNED)
+            Options |= EXP_ALIGNED;
+        if (Flags & POOL_FLAG_USE_QUOTA)
+            Options |= EXP_QUOTA;
+        if (Flags & POOL_FLAG_RAISE_ON_FAILURE)
+            Options |= EXP_RAISE;
+    }
+    return ExpAllocate(Kind, Size, Tag, Options, Priority);
+}
+
+PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag)
+{
+    return ExpAllocateFlags(Flags, NumberOfBytes, Tag, HighPoolPriority);
+}
+
+PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters,
+                      ULONG ExtendedParametersCount)
+{
+    EX_POOL_PRIORITY Priority = HighPoolPriority;
+    ULONG Index;
+    if ((ExtendedParameters == NULL) != (ExtendedParametersCount == 0))
+        return ExpFailFlags(Flags);
+    for (Index = 0; Index < ExtendedParametersCount; Index++) {
+        PCPOOL_EXTENDED_PARAMETER Parameter = &ExtendedParameters[Index];
+        BOOLEAN Good = FALSE;
+        if (Parameter->Reserved == 0) {
+            switch (Parameter->Type) {
+            case PoolExtendedParameterPriority: {
+                ULONG Value = (ULONG)Parameter->Priority;
+                Good = (Value & ~0x39u) == 0 && (Value & 0x30) != 0x30 && (Value & 9) != 1;
+                if (Good)
+                    Priority = (EX_POOL_PRIORITY)(Value & 0x30);
+                break;
+            }
+            case PoolExtendedParameterNumaNode:
+                /* One node, number 0. */
+                Good = (Flags & POOL_FLAG_NON_PAGED) != 0 &&
+                       (Parameter->PreferredNode == 0 || (Parameter->PreferredNode & MM_ANY_NODE_OK) != 0);
+                break;
+            default: /* secure pools are not there */
+                break;
+            }
+        }
+        if (!Good && !Parameter->Optional)
+            return ExpFailFlags(Flags);
+    }
+    return ExpAllocateFlags(Flags, NumberOfBytes, Tag, Priority);
+}
+
+/* ---- the file systems' forms: they raise ---- */
+PVOID FsRtlAllocatePool(POOL_TYPE PoolType, ULONG NumberOfBytes)
+{
+    return ExpAllocateLegacy(PoolType, NumberOfBytes, EXP_TAG_NONE, EXP_RAISE, HighPoolPriority, 0);
+}
+
+PVOID FsRtlAllocatePoolWithTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULONG Tag)
+{
+    return ExpAllocateLegacy(PoolType, NumberOfBytes, Tag, EXP_RAISE | EXP_WITH_TAG, HighPoolPriority,
+                             (ULONG_PTR)__builtin_return_address(0));
+}
+
+PVOID FsRtlAllocatePoolWithQuota(POOL_TYPE PoolType, ULONG NumberOfBytes)
+{
+    return ExpAllocateLegacyQuota(PoolType, NumberOfBytes, EXP_TAG_NONE, EXP_RAISE, 0);
+}
+
+PVOID FsRtlAllocatePoolWithQuotaTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULONG Tag)
+{
+    return ExpAllocateLegacyQuota(PoolType, NumberOfBytes, Tag, EXP_RAISE | EXP_WITH_TAG,
+                                  (ULONG_PTR)__builtin_return_address(0));
+}
+
+/* ---- free ---- */
+static DECLSPEC_NOINLINE VOID ExpStopFreeIrql(PVOID Block, EXP_KIND Kind, KIRQL Irql)
+{
+    KiStop(0xC2, "Pool was freed at an IRQL that is too high for the pool type.", Block, 9, Irql,
+           (ULONG_PTR)ExpPoolType(Kind, 0), (ULONG_PTR)Block);
+}
+
+/* Tagged: a tag that is not zero must match. A protected tag must be given, and match. */
+static inline VOID ExpCheckTag(PVOID Block, EXP_WORD Word, ULONG Slot, ULONG Tag, BOOLEAN Tagged)
+{
+    ULONG Own;
+    if (__builtin_expect(!Tagged && !(Word & EXP_WORD_PROTECTED), 1))
+        return;
+    if (Slot <= EXP_SLOT_OVERFLOW + 1)
+        return; /* its own tag is not known */
+    Own = ExpTagOfSlot(Slot)->Tag;
+    if (__builtin_expect((Tag & ~EXP_PROTECTED) != Own, 0))
+        KiStop(0xC2, "A pool block was freed with another tag than it was allocated with.", Block, 0xA,
+               (ULONG_PTR)Block, (Word & EXP_WORD_PROTECTED) ? Own | EXP_PROTECTED : Own, Tag);
+}
+
+static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, BOOLEAN Tagged)
+{
+    EXP_WORD Word = ExpReadWord(&Big->Word);
+    ULONG Slot = EXP_WORD_SLOT(Word);
+    EXP_KIND Kind = (EXP_KIND)Big->Run.Kind;
+    EXP_CACHE *Cache;
+    EXP_COUNTER *Counter;
+    SIZE_T Slack = (0 - Big->Size) & (PAGE_SIZE - 1);
+    if (Big->Run.Base != (ULONG_PTR)Block || !(Word & EXP_WORD_LIVE))
+        ExpStopBadFree(Block);
+    if (Thread->Irql > (Kind == ExpPaged ? APC_LEVEL : DISPATCH_LEVEL))
+        ExpStopFreeIrql(Block, Kind, Thread->Irql);
+    ExpCheckTag(Block, Word, Slot, Tag, Tagged);
+    if (Slack != 0)
+        ExpCheckSlack(Block, Big->Size, (ULONG)Slack);
+    if (!(__atomic_fetch_and(&Big->Word, ~EXP_WORD_LIVE, __ATOMIC_ACQ_REL) & EXP_WORD_LIVE))
+        ExpStopBadFree(Block); /* another thread was quicker */
+    Cache = ExpGetCache(Thread);
+    Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
+    if (Counter != NULL)
+        ExpCountFree(Cache, Counter, Kind == ExpPaged, Big->Size);
+    else
+        ExpCountShared(Slot, -(LONG64)Big->Size, FALSE);
+    if (ExpState.StackDepth != 0)
+        Big->Stacks[1] = ExpCaptureStack();
+    ExpFreeBig(Big);
+}
+
+static DECLSPEC_NOINLINE VOID ExpFreeStrange(PVOID Block, ULONG Tag)
+{
+    if (ExpSpecialFreeRoutine != NULL && MmRegionOf(Block) == MmRegionSpecialPool)
+        ExpSpecialFreeRoutine(Block, Tag);
+    else
+        ExpStopBadFree(Block);
+}
+
+static inline __attribute__((always_inline)) VOID ExpFreeInline(PVOID Block, ULONG Tag, BOOLEAN Tagged)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    EXP_RUN *Run = ExpLookupRun((ULONG_PTR)Block);
+    EXP_CACHE *Cache;
+    EXP_COUNTER *Counter;
+    EXP_SLAB *Slab;
+    EXP_WORD Word;
+    EXP_KIND Kind;
+    ULONG Number, Slot, Slack;
+    SIZE_T Size;
+    if (__builtin_expect(Run == NULL || Run->Released, 0)) {
+        ExpFreeStrange(Block, Tag);
+        return;
+    }
+    if (__builtin_expect(Run->Type != ExpRunSlab, 0)) {
+        ExpFreeLarge(Thread, (EXP_BIG *)Run, Block, Tag, Tagged);
+        return;
+    }
+    Slab = ExpSlabAt(Run, (ULONG_PTR)Block);
+    Number = ExpBlockNumber(Slab, (ULONG_PTR)Block);
+    if (__builtin_expect(Number == MAXULONG, 0))
+        ExpStopBadFree(Block);
+    Word = ExpReadWord(&Slab->Words[Number]);
+    if (__builtin_expect(!(Word & EXP_WORD_LIVE), 0))
+        ExpStopBadFree(Block);
+    Kind = (EXP_KIND)Slab->Run.Kind;
+    if (__builtin_expect(Thread->Irql > (Kind == ExpPaged ? APC_LEVEL : DISPATCH_LEVEL), 0))
+        ExpStopFreeIrql(Block, Kind, Thread->Irql);
+    Slot = EXP_WORD_SLOT(Word);
+    Slack = EXP_WORD_SLACK(Word);
+    Size = Slab->BlockSize - Slack;
+    ExpCheckTag(Block, Word, Slot, Tag, Tagged);
+    if (Slack != 0)
+        ExpCheckSlack(Block, Size, Slack);
+    if (__builtin_expect(Word & EXP_WORD_QUOTA, 0))
+        ExpReleaseQuota(Block, Kind == ExpPaged, Size);
+    Cache = Thread->ExCache;
+    if (__builtin_expect(Cache == NULL, 0))
+        Cache = ExpGetCache(Thread);
+    Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
+    if (__builtin_expect(Counter != NULL, 1))
+        ExpCountFree(Cache, Counter, Kind == ExpPaged, Size);
+    else
+        ExpCountShared(Slot, -(LONG64)Size, FALSE);
+    if (Slab->Stacks != NULL)
+        Slab->Stacks[2 * Number + 1] = ExpCaptureStack();
+    ExpFillFreed(Block, Slab->BlockSize);
+    ExpWriteWord(&Slab->Words[Number], Word & ~EXP_WORD_LIVE);
+    if (__builtin_expect(__atomic_load_n(&Slab->Owner, __ATOMIC_RELAXED) == Cache && Cache != NULL, 1)) {
+        Slab->Free[Number / 64] |= 1ull << (Number % 64);
+        Slab->Used--;
+        if (__builtin_expect(Slab->Used == 0 || Slab->State == ExpSlabFull, 0))
+            ExpFreeLocalSlow(Cache, Slab);
+    } else {
+        ExpFreeRemote(Cache, Slab, Number);
+    }
+}
+
+VOID ExpFreeBlock(PVOID Block, ULONG Tag, BOOLEAN Tagged)
+{
+    ExpFreeInline(Block, Tag, Tagged);
+}
+
+VOID ExFreePoolWithTag(PVOID P, ULONG Tag)
+{
+    ExpFreeInline(P, Tag, Tag != 0);
+}
+
+VOID ExFreePool(PVOID P)
+{
+    ExpFreeInline(P, 0, FALSE);
+}
+
+VOID ExFreePool2(PVOID P, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParametersCount)
+{
+    /* Secure pools are not there, so a parameter names a pool that does not exist. */
+    if (ExtendedParameters != NULL || ExtendedParametersCount != 0)
+        KiStop(0xC2, "ExFreePool2 was given an extended parameter that does not fit the block.", P, 0x99, (ULONG_PTR)P, 0, 0);
+    ExpFreeInline(P, Tag, Tag != 0);
+}
+
+SIZE_T ExQueryPoolBlockSize(PVOID PoolBlock, PBOOLEAN QuotaCharged)
+{
+    EXP_BLOCK_INFO Info;
+    if (!ExpDescribeBlock(PoolBlock, &Info) || Info.State != ExpBlockLive || Info.Offset != 0)
+        ExpStopBadFree(PoolBlock);
+    *QuotaCharged = Info.QuotaCharged;
+    return Info.Size;
+}

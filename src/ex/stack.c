@@ -1,0 +1,113 @@
+/*
+ * stack.c - the stack depot: each distinct call stack is kept once and named by a number of 32 bits.
+ * SPDX-License-Identifier: MIT
+ *
+ * With KeOptions.StackDepth of n > 0 each block keeps two such numbers: of the stack that allocated it and of the one that
+ * freed it. The n innermost return addresses are taken by following frame pointers. Equal stacks share a record, so a
+ * driver's blocks cost the depot one record per place that allocates.
+ *
+ *   id = chunk * 4096 + offset in the chunk, in units of 16 bytes;  0: no stack
+ *   record: | Hash | Next (id) | Count | frames ... |
+ *
+ * Records are never given back and never change, so chains are walked without a lock; StackLock guards adding. When
+ * DEPOT_CHUNKS are used up, new stacks are not kept (id 0) and known ones still are found.
+ */
+#include "ex/exp.h"
+
+#define DEPOT_CHUNK_BYTES 65536u
+#define DEPOT_CHUNKS      1024u
+#define DEPOT_BUCKETS     4096u
+
+typedef struct _DEPOT_STACK {
+    ULONG Hash, Next, Count, Reserved;
+    ULONG_PTR Frames[];
+} DEPOT_STACK;
+
+static struct {
+    ULONG Buckets[DEPOT_BUCKETS];
+    PUCHAR Chunks[DEPOT_CHUNKS];
+    ULONG Chunk;  /* being filled */
+    ULONG Offset; /* in it; 0: none yet */
+} ExpDepot;
+
+static DEPOT_STACK *ExpStackOfId(ULONG Id)
+{
+    return (DEPOT_STACK *)(__atomic_load_n(&ExpDepot.Chunks[Id >> 12], __ATOMIC_ACQUIRE) + (Id & 0xFFF) * 16);
+}
+
+static ULONG ExpSearchStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
+{
+    ULONG Id = __atomic_load_n(&ExpDepot.Buckets[Hash % DEPOT_BUCKETS], __ATOMIC_ACQUIRE);
+    while (Id != 0) {
+        DEPOT_STACK *Stack = ExpStackOfId(Id);
+        if (Stack->Hash == Hash && Stack->Count == Count && memcmp(Stack->Frames, Frames, Count * sizeof(*Frames)) == 0)
+            break;
+        Id = Stack->Next;
+    }
+    return Id;
+}
+
+static ULONG ExpAddStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
+{
+    ULONG Bytes = (ULONG)((sizeof(DEPOT_STACK) + Count * sizeof(*Frames) + 15) & ~15ull);
+    DEPOT_STACK *Stack;
+    ULONG Id;
+    if (ExpDepot.Chunks[ExpDepot.Chunk] == NULL || ExpDepot.Offset + Bytes > DEPOT_CHUNK_BYTES) {
+        ULONG Chunk = ExpDepot.Chunks[ExpDepot.Chunk] == NULL ? ExpDepot.Chunk : ExpDepot.Chunk + 1;
+        PUCHAR Memory;
+        if (Chunk == DEPOT_CHUNKS)
+            return 0;
+        Memory = MmAllocatePages(MmRegionSystemData, DEPOT_CHUNK_BYTES / PAGE_SIZE, MM_PAGES_ZERO, LowPoolPriority);
+        if (Memory == NULL)
+            return 0;
+        __atomic_store_n(&ExpDepot.Chunks[Chunk], Memory, __ATOMIC_RELEASE);
+        ExpDepot.Chunk = Chunk;
+        ExpDepot.Offset = 16; /* id 0 means none */
+    }
+    Id = (ExpDepot.Chunk << 12) + ExpDepot.Offset / 16;
+    ExpDepot.Offset += Bytes;
+    Stack = ExpStackOfId(Id);
+    Stack->Hash = Hash;
+    Stack->Count = Count;
+    Stack->Next = ExpDepot.Buckets[Hash % DEPOT_BUCKETS];
+    memcpy(Stack->Frames, Frames, Count * sizeof(*Frames));
+    __atomic_store_n(&ExpDepot.Buckets[Hash % DEPOT_BUCKETS], Id, __ATOMIC_RELEASE);
+    return Id;
+}
+
+DECLSPEC_NOINLINE ULONG ExpCaptureStack(VOID)
+{
+    ULONG_PTR Frames[EXP_MAX_STACK];
+    ULONG Count = HalCaptureStack(NULL, Frames, ExpState.StackDepth, HAL_STACK_FAST);
+    ULONG64 Mix = Count;
+    ULONG Index, Hash, Id;
+    if (Count == 0)
+        return 0;
+    for (Index = 0; Index < Count; Index++)
+        Mix = (Mix ^ Frames[Index]) * 0x9E3779B97F4A7C15ull;
+    Hash = (ULONG)(Mix >> 32);
+    Id = ExpSearchStack(Hash, Frames, Count);
+    if (Id == 0) {
+        KiAcquireLock(&ExpState.StackLock);
+        Id = ExpSearchStack(Hash, Frames, Count);
+        if (Id == 0)
+            Id = ExpAddStack(Hash, Frames, Count);
+        KiReleaseLock(&ExpState.StackLock);
+    }
+    return Id;
+}
+
+ULONG ExpReadStack(ULONG Id, ULONG_PTR Frames[EXP_MAX_STACK])
+{
+    DEPOT_STACK *Stack;
+    if (Id == 0 || (Id >> 12) >= DEPOT_CHUNKS || ExpDepot.Chunks[Id >> 12] == NULL)
+        return 0;
+    Stack = ExpStackOfId(Id);
+    memcpy(Frames, Stack->Frames, Stack->Count * sizeof(*Frames));
+    return Stack->Count;
+}
+
+VOID ExpResetStacks(VOID)
+{
+    memset(&ExpDepot, 0, sizeof(ExpDepot));
+}
