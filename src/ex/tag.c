@@ -165,8 +165,13 @@ static VOID ExpSumSlot(ULONG Slot, EXP_TAG_USE *Use)
 {
     EXP_TAG *Tag = ExpTagOfSlot(Slot);
     EXP_CACHE *Cache;
-    LONG64 Folded = __atomic_load_n(&Tag->Bytes, __ATOMIC_RELAXED);
-    ULONG Threads = __atomic_load_n(&Tag->Threads, __ATOMIC_RELAXED);
+    LONG64 Folded;
+    ULONG Threads;
+    memset(Use, 0, sizeof(*Use));
+    if (Tag == NULL)
+        return;
+    Folded = __atomic_load_n(&Tag->Bytes, __ATOMIC_RELAXED);
+    Threads = __atomic_load_n(&Tag->Threads, __ATOMIC_RELAXED);
     Use->Tag = Tag->Tag;
     Use->Paged = Tag->Paged;
     Use->Allocs = __atomic_load_n(&Tag->Allocs, __ATOMIC_RELAXED);

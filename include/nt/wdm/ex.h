@@ -1,6 +1,11 @@
 /*
  * ex.h - the executive's pools, lookaside lists and S-lists.
  * SPDX-License-Identifier: MIT
+ *
+ * Pool. A block of PAGE_SIZE or more starts on a page; a smaller one is 16-byte aligned and never crosses a page. Only
+ * the bytes asked for are the caller's: a write behind them is found when the block is freed (0x19/0x21). A block that is
+ * written to after its free is found when it is handed out again (0xC6). NonPagedPool (= NonPagedPoolExecute) and
+ * POOL_FLAG_NON_PAGED_EXECUTE are executable, every other pool is not.
  */
 #ifndef _NTMM_EX_
 #define _NTMM_EX_
@@ -111,6 +116,132 @@ typedef struct _POOL_EXTENDED_PARAMETER {
 typedef const POOL_EXTENDED_PARAMETER *PCPOOL_EXTENDED_PARAMETER;
 C_ASSERT(sizeof(POOL_EXTENDED_PARAMETER) == 0x10 && sizeof(POOL_EXTENDED_PARAMS_SECURE_POOL) == 0x20);
 
+typedef ULONG POOL_NODE_REQUIREMENT;
+#define POOL_TAGGING 1
+#ifndef PROTECTED_POOL
+#define PROTECTED_POOL 0x80000000 /* OR-ed into a tag: the block can be freed only with the tag */
+#endif
+
+EXTERN_C_START
+
+/* ---- pool: allocation ----
+ * Every routine: IRQL <= DISPATCH_LEVEL, paged pool <= APC_LEVEL; above is bug check 0xC2/0x08 (IRQL, pool type, bytes).
+ * Sizes are bytes. NULL when memory, the region's address space or its limit is used up, unless the form raises. */
+
+/* Zeroed memory (POOL_FLAG_UNINITIALIZED: not zeroed) with a tag. Exactly one of POOL_FLAG_NON_PAGED,
+ * POOL_FLAG_NON_PAGED_EXECUTE and POOL_FLAG_PAGED. NULL for 0 bytes, tag 0, no or several pools, and an unknown flag of the
+ * lower 32 (required) bits; unknown flags of the upper 32 (optional) bits are ignored. POOL_FLAG_RAISE_ON_FAILURE raises
+ * instead: STATUS_INVALID_PARAMETER for bad arguments, STATUS_INSUFFICIENT_RESOURCES, or the quota's status.
+ * POOL_FLAG_USE_QUOTA charges the current process for blocks below PAGE_SIZE. Freed with ExFreePool,
+ * ExFreePoolWithTag or ExFreePool2. Page: ExAllocatePool2 */
+_Must_inspect_result_
+NTKERNELAPI PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag);
+/* ExAllocatePool2 with extended parameters: a priority (PoolExtendedParameterPriority) and a NUMA node
+ * (PoolExtendedParameterNumaNode; with POOL_FLAG_NON_PAGED only; there is one node, 0; MM_ANY_NODE_OK accepts any). An
+ * unknown, unsuitable or unsupported parameter fails the call unless its Optional bit is set. Page: ExAllocatePool3 */
+_Must_inspect_result_
+NTKERNELAPI PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag,
+                                  PCPOOL_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParametersCount);
+/* Memory with a tag, contents undefined (zero with POOL_ZERO_ALLOCATION). POOL_RAISE_IF_ALLOCATION_FAILURE raises
+ * STATUS_INSUFFICIENT_RESOURCES. 0 bytes yield a block. Must-succeed types are bug check 0xC2/0x9A (type, bytes, tag).
+ * With pool tracking (verifier), tag 0 is 0xC2/0x9B, "BIG" 0xC2/0x9C, a tag without letter or digit 0xC2/0x9D.
+ * Page: ExAllocatePoolWithTag */
+_Must_inspect_result_
+NTKERNELAPI PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
+/* ExAllocatePoolWithTag with a priority: Low fails when memory is fairly low, Normal when it is very low, High only
+ * when it is exhausted. The special pool variants only choose where a special pool block lies.
+ * Page: ExAllocatePoolWithTagPriority */
+_Must_inspect_result_
+NTKERNELAPI PVOID ExAllocatePoolWithTagPriority(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
+                                                EX_POOL_PRIORITY Priority);
+/* ExAllocatePoolWithTag that charges the quota of the current process for blocks below PAGE_SIZE, and raises
+ * STATUS_INSUFFICIENT_RESOURCES or STATUS_QUOTA_EXCEEDED when it fails; POOL_QUOTA_FAIL_INSTEAD_OF_RAISE in the type gives
+ * NULL. Page: ExAllocatePoolWithQuotaTag */
+_Must_inspect_result_
+NTKERNELAPI PVOID ExAllocatePoolWithQuotaTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
+/* The untagged forms: the tag is "None" in binary drivers, "Wdm " in source ones (see the macros below).
+ * Pages: ExAllocatePool, ExAllocatePoolWithQuota */
+NTKERNELAPI PVOID ExAllocatePool(POOL_TYPE PoolType, SIZE_T NumberOfBytes);
+NTKERNELAPI PVOID ExAllocatePoolWithQuota(POOL_TYPE PoolType, SIZE_T NumberOfBytes);
+
+/* ---- pool: free ----
+ * P is the exact start of a live block of any of the routines above. Anything else is a bug check, always: 0xC2/0x07 a
+ * block that is free already; 0x46, 0x41286 inside a block; 0x44, 0x50 never allocated; 0x40 a user address; 0x42 no pool
+ * at all. IRQL <= DISPATCH_LEVEL, for paged pool <= APC_LEVEL: above is 0xC2/0x09 (IRQL, pool type, address). */
+
+/* Page: ExFreePool */
+NTKERNELAPI VOID ExFreePool(PVOID P);
+/* Tag: what the block was allocated with, else bug check 0xC2/0x0A (address, its tag, the one given); 0 is not checked,
+ * unless the block's tag is protected. Page: ExFreePoolWithTag */
+NTKERNELAPI VOID ExFreePoolWithTag(PVOID P, ULONG Tag);
+/* ExtendedParameters NULL and count 0 (there are no secure pools): else bug check 0xC2/0x99. Page: ExFreePool2 */
+NTKERNELAPI VOID ExFreePool2(PVOID P, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters,
+                             ULONG ExtendedParametersCount);
+/* The bytes of a live block that are the caller's, and whether quota was charged for it. A bad address is the bug check
+ * that its free would be. Page: ExQueryPoolBlockSize */
+NTKERNELAPI SIZE_T ExQueryPoolBlockSize(PVOID PoolBlock, PBOOLEAN QuotaCharged);
+
+/* ---- pool: the raising forms of file systems: never NULL. Page: FsRtlAllocatePoolWithTag and its kin ---- */
+NTKERNELAPI PVOID FsRtlAllocatePool(POOL_TYPE PoolType, ULONG NumberOfBytes);
+NTKERNELAPI PVOID FsRtlAllocatePoolWithQuota(POOL_TYPE PoolType, ULONG NumberOfBytes);
+NTKERNELAPI PVOID FsRtlAllocatePoolWithTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULONG Tag);
+NTKERNELAPI PVOID FsRtlAllocatePoolWithQuotaTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULONG Tag);
+
+/* ---- pool: inline forms ---- */
+/* This kernel zeroes by itself (POOL_ZERO_ALLOCATION). */
+NTKERNELAPI extern const BOOLEAN ExPoolZeroingNativelySupported;
+#define DrvRtPoolNxOptIn 0x00000001
+/* Called once by DriverEntry. NonPagedPool becomes NonPagedPoolNx by POOL_NX_OPTIN when the driver is compiled, and zeroing
+ * is native, so nothing is left to do. Page: ExInitializeDriverRuntime */
+FORCEINLINE VOID ExInitializeDriverRuntime(ULONG RuntimeFlags)
+{
+    UNREFERENCED_PARAMETER(RuntimeFlags);
+}
+/* Page: ExAllocatePoolZero */
+_Must_inspect_result_
+FORCEINLINE PVOID ExAllocatePoolZero(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
+{
+    return ExAllocatePoolWithTag((POOL_TYPE)(PoolType | POOL_ZERO_ALLOCATION), NumberOfBytes, Tag);
+}
+/* Page: ExAllocatePoolUninitialized */
+_Must_inspect_result_
+FORCEINLINE PVOID ExAllocatePoolUninitialized(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
+{
+    return ExAllocatePoolWithTag(PoolType, NumberOfBytes, Tag);
+}
+/* Page: ExAllocatePoolQuotaZero */
+_Must_inspect_result_
+FORCEINLINE PVOID ExAllocatePoolQuotaZero(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
+{
+    return ExAllocatePoolWithQuotaTag((POOL_TYPE)(PoolType | POOL_ZERO_ALLOCATION), NumberOfBytes, Tag);
+}
+/* Page: ExAllocatePoolQuotaUninitialized */
+_Must_inspect_result_
+FORCEINLINE PVOID ExAllocatePoolQuotaUninitialized(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
+{
+    return ExAllocatePoolWithQuotaTag(PoolType, NumberOfBytes, Tag);
+}
+/* Page: ExAllocatePoolPriorityZero */
+_Must_inspect_result_
+FORCEINLINE PVOID ExAllocatePoolPriorityZero(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
+                                             EX_POOL_PRIORITY Priority)
+{
+    return ExAllocatePoolWithTagPriority((POOL_TYPE)(PoolType | POOL_ZERO_ALLOCATION), NumberOfBytes, Tag, Priority);
+}
+/* Page: ExAllocatePoolPriorityUninitialized */
+_Must_inspect_result_
+FORCEINLINE PVOID ExAllocatePoolPriorityUninitialized(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
+                                                      EX_POOL_PRIORITY Priority)
+{
+    return ExAllocatePoolWithTagPriority(PoolType, NumberOfBytes, Tag, Priority);
+}
+/* With pool tagging, which every current kit turns on, source drivers get the tagged forms. */
+#define ExAllocatePool(PoolType, Size)          ExAllocatePoolWithTag(PoolType, Size, 0x206d6457)
+#define ExAllocatePoolWithQuota(PoolType, Size) ExAllocatePoolWithQuotaTag(PoolType, Size, 0x206d6457)
+#define ExFreePool(P)                           ExFreePoolWithTag(P, 0)
+
+EXTERN_C_END
+
 /* ---- S-lists ---- */
 typedef struct DECLSPEC_ALIGN(16) _SLIST_ENTRY {
     struct _SLIST_ENTRY *Next;
@@ -200,5 +331,84 @@ typedef struct _PAGED_LOOKASIDE_LIST {
 C_ASSERT(sizeof(GENERAL_LOOKASIDE) == 0x80 && sizeof(LOOKASIDE_LIST_EX) == 0x60);
 C_ASSERT(offsetof(GENERAL_LOOKASIDE, Depth) == 0x10 && offsetof(GENERAL_LOOKASIDE, Type) == 0x24 &&
          offsetof(GENERAL_LOOKASIDE, Allocate) == 0x30 && offsetof(GENERAL_LOOKASIDE, ListEntry) == 0x40);
+
+EXTERN_C_START
+/* ---- S-lists: interlocked singly linked lists ----
+ * The header and every entry are aligned to 16 bytes (a misaligned header raises STATUS_DATATYPE_MISALIGNMENT).
+ * Any IRQL; header and entries are nonpaged where used at DISPATCH_LEVEL and above. The depth counter has 16 bits and
+ * wraps. A pop may read the Next field of an entry that another thread has just popped, so the memory of entries must stay
+ * readable, whatever it is used for, as long as the list is in use. */
+
+/* Empties the header. Pages: InitializeSListHead, ExInitializeSListHead */
+NTKERNELAPI VOID InitializeSListHead(PSLIST_HEADER SListHead);
+/* Adds, or removes and returns, the first entry; returns the previous first one, or NULL. Pages:
+ * ExInterlockedPushEntrySList, ExInterlockedPopEntrySList */
+NTKERNELAPI PSLIST_ENTRY ExpInterlockedPushEntrySList(PSLIST_HEADER ListHead, PSLIST_ENTRY ListEntry);
+NTKERNELAPI PSLIST_ENTRY ExpInterlockedPopEntrySList(PSLIST_HEADER ListHead);
+/* Detaches all entries and returns the first. Page: ExInterlockedFlushSList */
+NTKERNELAPI PSLIST_ENTRY ExpInterlockedFlushSList(PSLIST_HEADER ListHead);
+/* The depth counter, a snapshot. Page: ExQueryDepthSList */
+NTKERNELAPI USHORT ExQueryDepthSList(PSLIST_HEADER SListHead);
+/* The first entry, left where it is. Page: FirstEntrySList */
+NTKERNELAPI PSLIST_ENTRY FirstEntrySList(const SLIST_HEADER *SListHead);
+/* The same lists by the names that user mode has. */
+NTSYSAPI VOID RtlInitializeSListHead(PSLIST_HEADER ListHead);
+NTSYSAPI PSLIST_ENTRY RtlFirstEntrySList(const SLIST_HEADER *ListHead);
+NTSYSAPI PSLIST_ENTRY RtlInterlockedPopEntrySList(PSLIST_HEADER ListHead);
+NTSYSAPI PSLIST_ENTRY RtlInterlockedPushEntrySList(PSLIST_HEADER ListHead, PSLIST_ENTRY ListEntry);
+NTSYSAPI PSLIST_ENTRY RtlInterlockedPushListSListEx(PSLIST_HEADER ListHead, PSLIST_ENTRY List, PSLIST_ENTRY ListEnd,
+                                                    ULONG Count);
+NTSYSAPI PSLIST_ENTRY RtlInterlockedFlushSList(PSLIST_HEADER ListHead);
+NTSYSAPI USHORT RtlQueryDepthSList(PSLIST_HEADER ListHead);
+#define ExInitializeSListHead                         InitializeSListHead
+#define ExInterlockedPushEntrySList(Head, Entry, Lock) ExpInterlockedPushEntrySList(Head, Entry)
+#define ExInterlockedPopEntrySList(Head, Lock)         ExpInterlockedPopEntrySList(Head)
+#define ExInterlockedFlushSList(Head)                  ExpInterlockedFlushSList(Head)
+
+/* ---- lookaside lists ----
+ * A cache of free entries of one size: last in, first out; entries keep what their last user left in them. The head is the
+ * caller's, nonpaged and 16-byte aligned. The number of entries a list keeps (Depth) is adjusted to its use by the
+ * system. Allocate is called when the list is empty, Free when it is full; neither is serialised. */
+
+/* Prepares a list of nonpaged entries of Size bytes (at least LOOKASIDE_MINIMUM_BLOCK_SIZE). Allocate and Free NULL:
+ * ExAllocatePoolWithTag and ExFreePool. Flags: 0, POOL_RAISE_IF_ALLOCATION_FAILURE, POOL_NX_ALLOCATION. Depth is 0.
+ * Allocates nothing. IRQL <= DISPATCH_LEVEL. Page: ExInitializeNPagedLookasideList */
+NTKERNELAPI VOID ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
+                                                 PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
+/* The same for paged entries; the head is nonpaged all the same. IRQL <= APC_LEVEL. Page: ExInitializePagedLookasideList */
+NTKERNELAPI VOID ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
+                                                PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
+/* Frees the entries the list holds; those that callers hold stay theirs. IRQL <= DISPATCH_LEVEL / APC_LEVEL. Pages:
+ * ExDeleteNPagedLookasideList, ExDeletePagedLookasideList */
+NTKERNELAPI VOID ExDeleteNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside);
+NTKERNELAPI VOID ExDeletePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside);
+/* The first entry, or a new one; NULL when there is no memory. Pages: ExAllocateFromNPagedLookasideList,
+ * ExAllocateFromPagedLookasideList */
+NTKERNELAPI PVOID ExAllocateFromNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside);
+NTKERNELAPI PVOID ExAllocateFromPagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside);
+/* Gives an entry of this list back. Pages: ExFreeToNPagedLookasideList, ExFreeToPagedLookasideList */
+NTKERNELAPI VOID ExFreeToNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PVOID Entry);
+NTKERNELAPI VOID ExFreeToPagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PVOID Entry);
+
+/* A list of either pool whose Allocate and Free routines are told the list. Flags: 0,
+ * EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL (Allocate gets POOL_RAISE_IF_ALLOCATION_FAILURE) or
+ * EX_LOOKASIDE_LIST_EX_FLAGS_FAIL_NO_RAISE (POOL_QUOTA_FAIL_INSTEAD_OF_RAISE; with an Allocate routine of the caller's
+ * only), not both. STATUS_INVALID_PARAMETER_4 for a bad pool type, STATUS_INVALID_PARAMETER_5 for bad flags.
+ * IRQL <= DISPATCH_LEVEL. Page: ExInitializeLookasideListEx */
+_Must_inspect_result_
+NTKERNELAPI NTSTATUS ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate,
+                                                 PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
+                                                 ULONG Tag, USHORT Depth);
+/* Page: ExDeleteLookasideListEx */
+NTKERNELAPI VOID ExDeleteLookasideListEx(PLOOKASIDE_LIST_EX Lookaside);
+/* Frees every entry the list holds; it stays in use. Page: ExFlushLookasideListEx */
+NTKERNELAPI VOID ExFlushLookasideListEx(PLOOKASIDE_LIST_EX Lookaside);
+/* Page: ExAllocateFromLookasideListEx */
+NTKERNELAPI PVOID ExAllocateFromLookasideListEx(PLOOKASIDE_LIST_EX Lookaside);
+/* Page: ExFreeToLookasideListEx */
+NTKERNELAPI VOID ExFreeToLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PVOID Entry);
+/* Adjusts every list's depth to its use since the last call; the system does so every second. */
+NTKERNELAPI VOID ExAdjustLookasideDepth(VOID);
+EXTERN_C_END
 
 #endif

@@ -1,0 +1,5 @@
+#include "ex/exp.h"
+PVOID ExpForeignAllocate, ExpForeignFree, ExpForeignAllocateEx, ExpForeignFreeEx;
+VOID ExpInitLookaside(VOID)
+{
+}
