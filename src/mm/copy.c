@@ -75,3 +75,36 @@ NTSTATUS MmCopyFromManaged(VOID *Target, const VOID *Va, SIZE_T Length)
     SIZE_T Done;
     return MiCopyManaged((ULONG_PTR)Va, Target, Length, FALSE, TRUE, &Done);
 }
+
+static NTSTATUS MiCopyPhysical(UCHAR *Target, ULONG64 Physical, SIZE_T Length, SIZE_T *Done)
+{
+    *Done = 0;
+    while (*Done < Length) {
+        ULONG64 At = Physical + *Done;
+        SIZE_T Some = PAGE_SIZE - (At & (PAGE_SIZE - 1));
+        Some = Some < Length - *Done ? Some : Length - *Done;
+        const MI_RUN *Run = MiRunOfPage(At >> PAGE_SHIFT);
+        if (Run == NULL || Run->Device) {
+            return STATUS_INVALID_ADDRESS;
+        }
+        memcpy(Target + *Done, (const UCHAR *)HalWindow(At >> PAGE_SHIFT) + (At & (PAGE_SIZE - 1)), Some);
+        *Done += Some;
+    }
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS MmCopyMemory(PVOID TargetAddress, MM_COPY_ADDRESS SourceAddress, SIZE_T NumberOfBytes, ULONG Flags,
+                      PSIZE_T NumberOfBytesTransferred)
+{
+    (VOID)KiCurrentThread();
+    *NumberOfBytesTransferred = 0;
+    if (Flags == MM_COPY_MEMORY_VIRTUAL) {
+        return MiCopyManaged((ULONG_PTR)SourceAddress.VirtualAddress, TargetAddress, NumberOfBytes, FALSE, FALSE,
+                             NumberOfBytesTransferred);
+    }
+    if (Flags == MM_COPY_MEMORY_PHYSICAL) {
+        return MiCopyPhysical(TargetAddress, (ULONG64)SourceAddress.PhysicalAddress.QuadPart, NumberOfBytes,
+                              NumberOfBytesTransferred);
+    }
+    return STATUS_INVALID_PARAMETER;
+}

@@ -159,8 +159,7 @@ static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_
     MiAnswerNonPaged(Answer, Address, ErrorCode, Rip, 0);
 }
 
-/* The first touch of a guard page takes the guard away. TRUE if this was it. */
-static BOOLEAN MiTakeGuard(ULONG_PTR Address)
+BOOLEAN MiTakeGuard(ULONG_PTR Address)
 {
     PMMPTE Pte = MiPteOf(Address);
     BOOLEAN Guard = FALSE;

@@ -24,6 +24,8 @@
 #include "mm/mm.h"
 #include "mm/pte.h"
 
+NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
+
 #define MI_BYTES_TO_PAGES(Bytes) (((Bytes) + PAGE_SIZE - 1) >> PAGE_SHIFT)
 #define MI_NO_PAGE               0xFFFFFFFFu
 #define MI_MAX_RUNS              32
@@ -197,6 +199,7 @@ ULONG64 MiLayOutRegions(ULONG64 RamPages); /* returns the frames that the bitmap
 VOID MiInitializeRegions(PVOID Bitmaps);
 MI_REGION *MiRegionOfVa(ULONG_PTR Va);
 ULONG_PTR MiAllocateVa(MI_REGION *Region, SIZE_T Pages); /* 0: full */
+BOOLEAN MiAllocateVaAt(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages); /* FALSE: taken, or outside */
 typedef enum _MI_VA_CHECK { MiVaExact, MiVaNotAllocated, MiVaInside, MiVaWrongSize, MiVaPartlyFree } MI_VA_CHECK;
 /* Whether [Va, Va + Pages) is exactly one run. *Actual: pages of the run that begins there. */
 MI_VA_CHECK MiCheckVa(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, SIZE_T *Actual);
@@ -217,12 +220,19 @@ VOID MiReturnCommitment(ULONG64 Pages);
 const CHAR *MiValidateCommitment(VOID);
 
 /* sysptes.c */
-ULONG_PTR MiReserveSystemPtes(SIZE_T Pages); /* address space with page tables; 0: none */
-/* Takes a mapping down: checks that it is one, clears, flushes, releases. Stops the system with 0xDA if it is not. */
-VOID MiReleaseSystemPtes(ULONG_PTR Va, SIZE_T Pages);
+/* Address space with page tables, in the system-PTE region, Guard pages of it never mapped at its end; 0: none. */
+ULONG_PTR MiReserveSystemPtes(SIZE_T Pages, ULONG Guard);
+VOID MiReleaseSystemPtes(ULONG_PTR Va, SIZE_T Pages); /* of a reservation, guard included: clears, flushes, gives back */
+/* Maps frames: Pages entries from Va on, from the array or (Array NULL) one after the other from First. Loads the TB. */
+VOID MiMapFrames(ULONG_PTR Va, SIZE_T Pages, const PFN_NUMBER *Array, PFN_NUMBER First, MMPTE Template);
+VOID MiUnmapFrames(ULONG_PTR Va, SIZE_T Pages); /* clears whatever is there, and flushes */
+
+/* iospace.c */
+MI_PROT MiCacheProtection(MI_PROT Base, MEMORY_CACHING_TYPE CacheType); /* MI_PROT_INVALID: no such type */
 
 /* fault.c */
 VOID MmAccessFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer);
 /* Makes one page of pageable or user memory present if it may be. Locks *Frame if Frame is not NULL.
  * STATUS_ACCESS_VIOLATION: no such access is allowed there. */
 NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame);
+BOOLEAN MiTakeGuard(ULONG_PTR Address); /* the first touch of a guard page takes the guard away; TRUE if this was it */

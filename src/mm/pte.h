@@ -251,3 +251,8 @@ static inline MMPTE MiPteTransitionToValid(MMPTE Pte, MI_PROT Protection, BOOLEA
 {
     return MiPteValid(MiPtePage(Pte), Protection, User);
 }
+/* A valid entry like Template for another frame. */
+static inline MMPTE MiPteWithPage(MMPTE Template, PFN_NUMBER Page)
+{
+    return (MMPTE){(Template.Long & ~MI_PTE_FRAME) | (Page << 12)};
+}

@@ -225,6 +225,25 @@ ULONG_PTR MiAllocateVa(MI_REGION *Region, SIZE_T Pages)
     return Region->Base + ((ULONG_PTR)(Position + Region->Guard) << PAGE_SHIFT);
 }
 
+BOOLEAN MiAllocateVaAt(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
+{
+    ULONG_PTR Position = (Va - Region->Base) >> PAGE_SHIFT;
+    if (Pages == 0 || Va < Region->Base || (Va & (PAGE_SIZE - 1)) || Position < Region->Guard ||
+        Position >= Region->Bits || Pages > Region->Bits - Position) {
+        return FALSE;
+    }
+    ULONG Start = (ULONG)Position - Region->Guard, Count = (ULONG)Pages + Region->Guard;
+    KiAcquireLock(&Region->Lock);
+    BOOLEAN Free = MiNextBit(Region->Allocated, Start, Start + Count, TRUE) == Start + Count;
+    if (Free) {
+        MiFillBits(Region->Allocated, Start, Count, TRUE);
+        MiSetBit(Region->Last, Start + Count - 1);
+        Region->AddressPages += Count;
+    }
+    KiReleaseLock(&Region->Lock);
+    return Free;
+}
+
 static MI_VA_CHECK MiCheckVaLocked(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, SIZE_T *Actual)
 {
     ULONG Start = (ULONG)((Va - Region->Base) >> PAGE_SHIFT);

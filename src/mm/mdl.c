@@ -1,0 +1,239 @@
+/*
+ * mdl.c - memory descriptor lists: describe a buffer, lock its pages, unlock them. SPDX-License-Identifier: MIT
+ *
+ * The structure is the WDK's: a header that speaks of virtual addresses, and behind it the frames.
+ *
+ *      MDL { StartVa, ByteOffset, ByteCount, MappedSystemVa, MdlFlags ... } | frame 0 | frame 1 | ... (span of pages)
+ *
+ * Flags, and who moves them (nothing else here does):
+ *      MmInitializeMdl              0
+ *      MmBuildMdlForNonPagedPool    + SOURCE_IS_NONPAGED_POOL (+ IO_SPACE)
+ *      MmProbeAndLockPages          + PAGES_LOCKED (+ WRITE_OPERATION, + IO_SPACE)
+ *      MmUnlockPages                - PAGES_LOCKED - IO_SPACE
+ *      MmMapLockedPages...          + MAPPED_TO_SYSTEM_VA, and + PARTIAL_HAS_BEEN_MAPPED on a PARTIAL one   mdlmap.c
+ *      MmUnmapLockedPages           - MAPPED_TO_SYSTEM_VA - PARTIAL_HAS_BEEN_MAPPED                       mdlmap.c
+ *
+ * Locking pins the frame (a reference): the owner may free its memory, the frame is not used again before the unlock.
+ * Locking makes a pageable page present first and checks the access against the entry's protection, user buffers against
+ * the user range. It is all or nothing: what raises leaves nothing locked.
+ *
+ * Host memory (a source driver's globals and stack) has no frames. MmProbeAndLockPages raises STATUS_ACCESS_VIOLATION for it and
+ * MmBuildMdlForNonPagedPool stops with 0x1A/0x1240 and says so: use pool. Memory of a pageable region is refused by
+ * MmBuildMdlForNonPagedPool even while it happens to be resident.
+ *
+ * Invariant M1: the references of a frame beyond its share are those of locked MDLs (and copies in progress).
+ * Locks: PteLocks, PfnLock, in batches of a page table's worth. IRQL <= DISPATCH_LEVEL, <= APC_LEVEL for pageable memory.
+ */
+#include "mm/mi.h"
+
+SIZE_T MmSizeOfMdl(PVOID Base, SIZE_T Length)
+{
+    return sizeof(MDL) + ADDRESS_AND_SIZE_TO_SPAN_PAGES(Base, Length) * sizeof(PFN_NUMBER);
+}
+
+VOID MmBuildMdlForNonPagedPool(PMDL Mdl)
+{
+    ULONG_PTR Va = (ULONG_PTR)Mdl->StartVa;
+    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
+    PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
+    CSHORT Flags = MDL_SOURCE_IS_NONPAGED_POOL;
+    (VOID)KiCurrentThread();
+    for (SIZE_T Index = 0; Index < Pages; Index++, Va += PAGE_SIZE) {
+        MI_REGION *Region = MiRegionOfVa(Va);
+        PMMPTE Pte = Region ? MiPteOf(Va) : NULL;
+        MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
+        if (Region == NULL || !Region->Resident || !MiPteIsValid(Entry)) {
+            KiStop(MEMORY_MANAGEMENT,
+                   Region == NULL ? "MmBuildMdlForNonPagedPool was given memory that is not the system's: a global, a "
+                                    "stack or the host's heap has no pages here; allocate the buffer from nonpaged pool."
+                                  : "MmBuildMdlForNonPagedPool was given memory that is pageable or not allocated.",
+                   NULL, 0x1240, (ULONG_PTR)Mdl, (ULONG_PTR)Pte, 0);
+        }
+        Frames[Index] = MiPtePage(Entry);
+        if (MiPfn(Frames[Index]) == NULL) {
+            Flags |= MDL_IO_SPACE;
+        }
+    }
+    Mdl->Process = NULL;
+    Mdl->MappedSystemVa = MmGetMdlVirtualAddress(Mdl);
+    Mdl->MdlFlags |= Flags;
+}
+
+/* Locks pages that are present and allow the access, without making any present. Returns how many, from the start. */
+static SIZE_T MiLockPresentPages(ULONG_PTR Va, SIZE_T Pages, BOOLEAN Write, PPFN_NUMBER Frames)
+{
+    SIZE_T Locked = 0;
+    while (Locked < Pages) {
+        ULONG_PTR At = Va + (Locked << PAGE_SHIFT);
+        PMMPTE Pte = MiPteOf(At);
+        ULONG Piece = MiEntriesToTableEnd(At), Index = 0;
+        Piece = Pages - Locked < Piece ? (ULONG)(Pages - Locked) : Piece;
+        if (Pte == NULL) {
+            break;
+        }
+        KiAcquireLock(MiPteLock(At));
+        KiAcquireLock(&MiState->PfnLock);
+        for (; Index < Piece; Index++) {
+            MMPTE Entry = MiReadPte(Pte + Index);
+            if (!MiPteIsValid(Entry) || (Write && !MiPteIsWritable(Entry)) ||
+                (MiPfn(MiPtePage(Entry)) && !MiReferenceFrameLocked(MiPtePage(Entry)))) {
+                break;
+            }
+            Frames[Locked + Index] = MiPtePage(Entry);
+        }
+        KiReleaseLock(&MiState->PfnLock);
+        KiReleaseLock(MiPteLock(At));
+        Locked += Index;
+        if (Index < Piece) {
+            break;
+        }
+    }
+    return Locked;
+}
+
+/* Unlocks frames. Returns the index of the first that was not locked, or Count. */
+static SIZE_T MiUnlockFrames(const PFN_NUMBER *Frames, SIZE_T Count)
+{
+    ULONG64 Commit = 0;
+    SIZE_T Bad = Count;
+    for (SIZE_T Done = 0; Done < Count && Bad == Count;) {
+        SIZE_T Batch = Done + 512 < Count ? Done + 512 : Count;
+        KiAcquireLock(&MiState->PfnLock);
+        for (; Done < Batch; Done++) {
+            if (MiPfn(Frames[Done]) && !MiDereferenceFrameLocked(Frames[Done], &Commit)) {
+                Bad = Done;
+                break;
+            }
+        }
+        KiReleaseLock(&MiState->PfnLock);
+    }
+    if (Commit) {
+        MiReturnCommitment(Commit);
+    }
+    return Bad;
+}
+
+VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    ULONG_PTR Start = (ULONG_PTR)MmGetMdlVirtualAddress(Mdl), Va = (ULONG_PTR)Mdl->StartVa;
+    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(Start, Mdl->ByteCount), Locked = 0;
+    PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
+    BOOLEAN Write = Operation != IoReadAccess, User = HalIsUserAddress(Start);
+    NTSTATUS Status = STATUS_SUCCESS;
+    if (AccessMode != KernelMode &&
+        (!User || (Mdl->ByteCount && !HalIsUserAddress(Start + Mdl->ByteCount - 1)))) {
+        Status = STATUS_ACCESS_VIOLATION;
+    }
+    while (NT_SUCCESS(Status)) {
+        Locked += MiLockPresentPages(Va + (Locked << PAGE_SHIFT), Pages - Locked, Write, Frames + Locked);
+        if (Locked == Pages) {
+            break;
+        }
+        ULONG_PTR At = Va + (Locked << PAGE_SHIFT);
+        MI_REGION *Region = MiRegionOfVa(At);
+        PMMPTE Pte = Region ? MiPteOf(At) : NULL;
+        if (Thread->Irql >= DISPATCH_LEVEL && Pte && !MiPteIsValid(MiReadPte(Pte)) && !Region->Resident &&
+            !MiPteIsZero(MiReadPte(Pte))) {
+            MiUnlockFrames(Frames, Locked);
+            KiStop(IRQL_NOT_LESS_OR_EQUAL, "MmProbeAndLockPages met a page that is not resident, at DISPATCH_LEVEL or above.",
+                   NULL, At, Thread->Irql, Write, (ULONG_PTR)__builtin_return_address(0));
+        }
+        Status = MiMakePresent(At, Write, FALSE, &Frames[Locked]);
+        if (NT_SUCCESS(Status)) {
+            Locked++;
+        } else if (Status == STATUS_GUARD_PAGE_VIOLATION) {
+            Status = MiTakeGuard(At) ? STATUS_GUARD_PAGE_VIOLATION : STATUS_SUCCESS;
+        }
+    }
+    if (!NT_SUCCESS(Status)) {
+        MiUnlockFrames(Frames, Locked);
+        ExRaiseStatus(Status);
+    }
+    CSHORT Flags = MDL_PAGES_LOCKED | (Write ? MDL_WRITE_OPERATION : 0);
+    for (SIZE_T Index = 0; Index < Pages; Index++) {
+        if (MiPfn(Frames[Index]) == NULL) {
+            Flags |= MDL_IO_SPACE;
+            break;
+        }
+    }
+    Mdl->Process = NULL;
+    if (User) {
+        Mdl->Process = Thread->AttachedProcess ? Thread->AttachedProcess : Thread->Process;
+        __atomic_fetch_add(&MiState->LockedPages, Pages, __ATOMIC_RELAXED);
+    }
+    Mdl->MdlFlags = (CSHORT)((Mdl->MdlFlags & ~MDL_WRITE_OPERATION) | Flags);
+}
+
+static DECLSPEC_NORETURN VOID MiStopUnlock(PMDL Mdl, PFN_NUMBER Frame)
+{
+    PMMPFN Pfn = MiPfn(Frame);
+    if (HalIsUserAddress((ULONG_PTR)Mdl->StartVa)) {
+        KiStop(PROCESS_HAS_LOCKED_PAGES, "MmUnlockPages was called for process pages that are not locked: twice, or never locked.",
+               NULL, 1, (ULONG_PTR)Mdl, MiState->LockedPages, 0);
+    }
+    KiStop(PFN_LIST_CORRUPT, "MmUnlockPages was called for pages that are not locked: twice, or never locked.", NULL, 7, Frame,
+           Pfn && Pfn->State == MiPageActive ? Pfn->u2.ShareCount : 0, 0);
+}
+
+VOID MmUnlockPages(PMDL Mdl)
+{
+    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
+    PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
+    (VOID)KiCurrentThread();
+    if (!(Mdl->MdlFlags & MDL_PAGES_LOCKED)) {
+        MiStopUnlock(Mdl, Pages ? Frames[0] : 0);
+    }
+    if (Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) {
+        MmUnmapLockedPages(Mdl->MappedSystemVa, Mdl);
+    }
+    SIZE_T Bad = MiUnlockFrames(Frames, Pages);
+    if (Bad != Pages) {
+        MiStopUnlock(Mdl, Frames[Bad]);
+    }
+    if (HalIsUserAddress((ULONG_PTR)Mdl->StartVa)) {
+        __atomic_fetch_sub(&MiState->LockedPages, Pages, __ATOMIC_RELAXED);
+    }
+    Mdl->MdlFlags &= (CSHORT)~(MDL_PAGES_LOCKED | MDL_IO_SPACE);
+}
+
+NTSTATUS MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes)
+{
+    PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
+    (VOID)KiCurrentThread();
+    if (NumberOfBytes > Mdl->ByteCount) {
+        return STATUS_INVALID_PARAMETER_2;
+    }
+    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
+    SIZE_T Passed = ((SIZE_T)Mdl->ByteOffset + NumberOfBytes) >> PAGE_SHIFT;
+    Passed = Passed < Pages ? Passed : Pages;
+    BOOLEAN OwnMapping = (Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) && !(Mdl->MdlFlags & MDL_SOURCE_IS_NONPAGED_POOL);
+    if (Passed) {
+        ULONG64 Extra = Passed;
+        if (OwnMapping) { /* the addresses passed stay taken until the unmap, but show nothing any more */
+            MiUnmapFrames((ULONG_PTR)PAGE_ALIGN(Mdl->MappedSystemVa), Passed);
+            Extra += Mdl->MdlFlags & MDL_FREE_EXTRA_PTES ? Frames[Pages] : 0;
+        }
+        if (Mdl->MdlFlags & MDL_PAGES_LOCKED) {
+            SIZE_T Bad = MiUnlockFrames(Frames, Passed);
+            if (Bad != Passed) {
+                MiStopUnlock(Mdl, Frames[Bad]);
+            }
+            if (HalIsUserAddress((ULONG_PTR)Mdl->StartVa)) {
+                __atomic_fetch_sub(&MiState->LockedPages, Passed, __ATOMIC_RELAXED);
+            }
+        }
+        memmove(Frames, Frames + Passed, (Pages - Passed) * sizeof(*Frames));
+        if (OwnMapping) {
+            Frames[Pages - Passed] = Extra; /* behind the array, as many as MmUnmapLockedPages must add below */
+            Mdl->MdlFlags |= MDL_FREE_EXTRA_PTES;
+        }
+        Mdl->StartVa = (PVOID)((ULONG_PTR)Mdl->StartVa + (Passed << PAGE_SHIFT));
+    }
+    Mdl->ByteOffset = (ULONG)(Mdl->ByteOffset + NumberOfBytes - (Passed << PAGE_SHIFT));
+    Mdl->ByteCount -= NumberOfBytes;
+    if (Mdl->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL)) {
+        Mdl->MappedSystemVa = (PVOID)((ULONG_PTR)Mdl->MappedSystemVa + NumberOfBytes);
+    }
+    return STATUS_SUCCESS;
+}

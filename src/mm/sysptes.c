@@ -1,0 +1,69 @@
+/*
+ * sysptes.c - system PTEs: second addresses for frames that somebody else owns. SPDX-License-Identifier: MIT
+ *
+ * MDL mappings and I/O space live in their own region. A mapping is a run of addresses (region.c knows its exact start
+ * and length) whose entries are valid and own nothing: the frames are kept by whoever locked them. Taking a mapping down
+ * clears the entries, flushes the TB, and only then gives the addresses back, so that the next mapping there can
+ * never show the old frames.
+ *
+ * Running out is an answer (0 here, NULL to drivers), counted in the region's Failures.
+ * Locks: MI_REGION.Lock, TableLock, each by itself; entries belong to the owner of the run. Any IRQL.
+ */
+#include "mm/mi.h"
+
+ULONG_PTR MiReserveSystemPtes(SIZE_T Pages, ULONG Guard)
+{
+    MI_REGION *Region = &MiState->Regions[MmRegionSystemPtes];
+    ULONG_PTR Va = MiAllocateVa(Region, Pages + Guard);
+    if (Va && !MiMakePageTables(Va, Pages)) {
+        MiFreeVa(Region, Va, Pages + Guard);
+        Va = 0;
+    }
+    if (Va == 0) {
+        MiCount(&Region->Failures);
+        return 0;
+    }
+    MiChargeRegion(Region, Pages + Guard);
+    return Va;
+}
+
+VOID MiMapFrames(ULONG_PTR Va, SIZE_T Pages, const PFN_NUMBER *Array, PFN_NUMBER First, MMPTE Template)
+{
+    for (SIZE_T Done = 0; Done < Pages;) {
+        ULONG_PTR At = Va + (Done << PAGE_SHIFT);
+        PMMPTE Pte = MiPteOf(At);
+        ULONG Piece = MiEntriesToTableEnd(At);
+        Piece = Pages - Done < Piece ? (ULONG)(Pages - Done) : Piece;
+        MiCountEntries(Pte, (LONG)Piece);
+        for (ULONG Index = 0; Index < Piece; Index++, Done++) {
+            MiWritePte(Pte + Index, MiPteWithPage(Template, Array ? Array[Done] : First + Done));
+        }
+    }
+    (VOID)HalFillTb((PVOID)Va, Pages, 0);
+}
+
+VOID MiUnmapFrames(ULONG_PTR Va, SIZE_T Pages)
+{
+    for (SIZE_T Done = 0; Done < Pages;) {
+        ULONG_PTR At = Va + (Done << PAGE_SHIFT);
+        PMMPTE Pte = MiPteOf(At);
+        ULONG Piece = MiEntriesToTableEnd(At), Cleared = 0;
+        Piece = Pages - Done < Piece ? (ULONG)(Pages - Done) : Piece;
+        Done += Piece;
+        for (ULONG Index = 0; Pte && Index < Piece; Index++) {
+            Cleared += MiPteIsZero(MiExchangePte(Pte + Index, MI_ZERO_PTE)) ? 0 : 1;
+        }
+        if (Cleared) {
+            MiCountEntries(Pte, -(LONG)Cleared);
+        }
+    }
+    HalFlushTb((PVOID)Va, Pages);
+}
+
+VOID MiReleaseSystemPtes(ULONG_PTR Va, SIZE_T Pages)
+{
+    MI_REGION *Region = &MiState->Regions[MmRegionSystemPtes];
+    MiUnmapFrames(Va, Pages);
+    MiReturnRegion(Region, Pages);
+    MiFreeVa(Region, Va, Pages);
+}
