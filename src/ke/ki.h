@@ -222,6 +222,9 @@ typedef struct _KI_FAULT_ANSWER {
 /* Set by MmInitSystem. Called at the faulting thread's IRQL, on its stack; ErrorCode as in hal.h (6). Rip is the
  * faulting instruction, for parameter 4 of 0xA and 0xD1. */
 extern VOID (*KiAccessFaultRoutine)(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer);
+/* Set by the host layer: whether Rip is a driver's code (a program's own, or an image's), not this library's: mm tells 0xD1 from
+ * 0x0A by it. Until it is set all code outside is taken for a driver's. Defined in mm/fault.c. */
+extern BOOLEAN (*KiIsDriverCodeRoutine)(ULONG_PTR Rip);
 /* Set by ldr: privileged instructions of PE code; TRUE if emulated (frame edited). */
 extern BOOLEAN (*KiEmulateRoutine)(HAL_TRAP_FRAME *Frame);
 VOID KiPageFaultUpcall(HAL_TRAP_FRAME *Frame);

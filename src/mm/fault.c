@@ -35,8 +35,7 @@
  */
 #include "mm/mi.h"
 
-/* Set by the layer that knows code addresses: whether Rip is a driver's code. Without it everything is taken for a driver's. */
-__attribute__((weak)) BOOLEAN (*KiIsDriverCodeRoutine)(ULONG_PTR Rip);
+BOOLEAN (*KiIsDriverCodeRoutine)(ULONG_PTR Rip);
 
 #define MI_FAULT_PRESENT 0x1u
 #define MI_FAULT_WRITE   0x2u

@@ -31,6 +31,18 @@ SIZE_T MmSizeOfMdl(PVOID Base, SIZE_T Length)
     return sizeof(MDL) + ADDRESS_AND_SIZE_TO_SPAN_PAGES(Base, Length) * sizeof(PFN_NUMBER);
 }
 
+PMDL MmCreateMdl(PMDL MemoryDescriptorList, PVOID Base, SIZE_T Length)
+{
+    PMDL Mdl = MemoryDescriptorList;
+    if (Mdl == NULL) {
+        Mdl = ExAllocatePool2(POOL_FLAG_NON_PAGED, MmSizeOfMdl(Base, Length), ' ldM');
+    }
+    if (Mdl != NULL) {
+        MmInitializeMdl(Mdl, Base, Length);
+    }
+    return Mdl;
+}
+
 VOID MmBuildMdlForNonPagedPool(PMDL Mdl)
 {
     ULONG_PTR Va = (ULONG_PTR)Mdl->StartVa;
