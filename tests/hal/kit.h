@@ -19,16 +19,7 @@
 #if KIT_SCRIPTED
 #include "hal/scripted/script.h"
 #endif
-#if __has_include(<ntstatus.h>)
 #include <ntstatus.h>
-#else
-#define STATUS_SUCCESS                ((NTSTATUS)0)
-#define STATUS_INVALID_PARAMETER      ((NTSTATUS)0xC000000D)
-#define STATUS_NO_MEMORY              ((NTSTATUS)0xC0000017)
-#define STATUS_CONFLICTING_ADDRESSES  ((NTSTATUS)0xC0000018)
-#define STATUS_INSUFFICIENT_RESOURCES ((NTSTATUS)0xC000009A)
-#define STATUS_INVALID_ADDRESS        ((NTSTATUS)0xC0000141)
-#endif
 
 #define KIT_P  HALP_PTE_PRESENT
 #define KIT_W  HALP_PTE_WRITE
