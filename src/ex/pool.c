@@ -60,6 +60,7 @@ NTSTATUS ExInitSystem(VOID)
     ExpState.Totals[1].Paged = TRUE;
     ExpInitLookaside();
     ExpState.Started = TRUE;
+    KiThreadRundownRoutine = ExThreadRundown;
     return STATUS_SUCCESS;
 }
 
@@ -70,6 +71,7 @@ VOID ExShutdownSystem(VOID)
         if (Cache->Thread != NULL)
             Cache->Thread->ExCache = NULL;
     ExpState.Started = FALSE;
+    KiThreadRundownRoutine = NULL;
 }
 
 /* ---- allocation ---- */

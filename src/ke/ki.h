@@ -149,6 +149,8 @@ VOID KiClockUpcall(VOID);
 #define KI_OBJECT_HEADER_BYTES 128
 /* Set by ps: called on every thread's own stack once it is attached, to make it an object. */
 extern VOID (*KiThreadStartRoutine)(KTHREAD *Thread);
+/* Set by ex: called on every thread's own stack as the last thing before its record may go: gives its pool cache up. */
+extern VOID (*KiThreadRundownRoutine)(KTHREAD *Thread);
 /* The process of every thread that is not told otherwise; gives it to the threads that have none. */
 VOID KiSetSystemProcess(struct _KPROCESS *Process);
 /* Calls Visit for each thread until it returns FALSE. Visit takes no lock. */

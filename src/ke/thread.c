@@ -126,6 +126,8 @@ NTSTATUS KiEnterThread(KTHREAD *Thread)
     return STATUS_SUCCESS;
 }
 
+VOID (*KiThreadRundownRoutine)(KTHREAD *Thread);
+
 VOID KiLeaveThread(KTHREAD *Thread, NTSTATUS ExitStatus)
 {
     LONG ApcDisable;
@@ -137,6 +139,9 @@ VOID KiLeaveThread(KTHREAD *Thread, NTSTATUS ExitStatus)
                Thread->Irql != PASSIVE_LEVEL ? "A thread ended at a raised IRQL."
                                              : "A thread ended inside a critical or guarded region.",
                NULL, 0, (ULONG_PTR)(LONG_PTR)ApcDisable, Thread->Irql, 0);
+    }
+    if (KiThreadRundownRoutine != NULL) {
+        KiThreadRundownRoutine(Thread);
     }
     KiLockDispatcher();
     Thread->ExitStatus = ExitStatus;
