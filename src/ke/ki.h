@@ -232,7 +232,20 @@ extern BOOLEAN (*KiEmulateRoutine)(HAL_TRAP_FRAME *Frame);
 VOID KiPageFaultUpcall(HAL_TRAP_FRAME *Frame);
 VOID KiTrapUpcall(HAL_TRAP_FRAME *Frame);
 
+/* An exception of Code at the caller, as ExRaiseStatus: returns only if a filter continues the execution. */
+VOID KiRaiseStatus(NTSTATUS Code, ULONG ParameterCount, const ULONG_PTR *Parameters);
+/* Finds the handler of an exception at Context and goes there; returns if a filter continues the execution (Context may
+ * then be edited); bug checks if there is none. */
+VOID KiDispatchException(EXCEPTION_RECORD *Record, CONTEXT *Context);
+/* A point of execution to come back to (ke/context.S). */
+typedef struct _KI_JUMP {
+    ULONG_PTR Rbx, Rbp, R12, R13, R14, R15, Rsp, Rip;
+} KI_JUMP;
+LONG KiSaveJump(KI_JUMP *Jump) __attribute__((returns_twice));
+DECLSPEC_NORETURN VOID KiRestoreJump(const KI_JUMP *Jump, LONG Value);
+
 /* ---- bug checks (ke/bugcheck.c) ---- */
+#define KI_STOP_FRAMES 48
 typedef struct _KI_BUGCHECK {
     ULONG Code;
     ULONG_PTR Parameters[4];
@@ -240,15 +253,19 @@ typedef struct _KI_BUGCHECK {
     const VOID *Block;          /* the pool block concerned, or NULL */
     const HAL_CONTEXT *Context; /* where it happened, or NULL: here */
     const VOID *Driver;         /* code address to blame; NULL: the first frame outside the library */
-    KIRQL Irql;                 /* filled by KiBugCheck */
+    KIRQL Irql;                 /* filled by KiBugCheck, like all that follows */
     ULONG Processor;
     KTHREAD *Thread;
+    ULONG FrameCount; /* the call stack, innermost first */
+    ULONG_PTR Frames[KI_STOP_FRAMES];
 } KI_BUGCHECK;
 /* Stops the system: callbacks, the block on the console (through the reporter), then HalHalt - or, inside
  * ntmm_catch, hands the stop to the catcher. */
 DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop);
 DECLSPEC_NORETURN VOID KiStop(ULONG Code, const CHAR *Words, const VOID *Block, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3,
                               ULONG_PTR P4);
+/* "BAD_POOL_CALLER" for 0xC2; NULL for a code without a name (ke/bugname.c). */
+const CHAR *KiBugCheckName(ULONG Code);
 /* Set by the host layer: prints the block. NULL: ke prints the first two lines itself. */
 extern VOID (*KiReportRoutine)(const KI_BUGCHECK *Stop);
 

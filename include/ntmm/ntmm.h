@@ -1,0 +1,110 @@
+/*
+ * ntmm.h - the host-side API: start and stop the system, options, catch a bug check, report.
+ *
+ * A program needs none of it to use the kernel's functions: the first kernel call starts the system from the
+ * environment variable NTMM_OPTIONS. This header is for programs that want to choose options themselves, to expect a
+ * bug check (unit tests), or to run drivers. It includes nothing of the kernel's headers and its names are snake_case.
+ *
+ * Every function may be called from any thread of the process. Failures are return values; ntmm_error() then has the
+ * reason as one sentence for a person. SPDX-License-Identifier: MIT
+ */
+#ifndef NTMM_H
+#define NTMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#define NTMM_API __attribute__((visibility("default")))
+
+#define NTMM_PATH_BYTES 1024
+
+/* What a system is started with. Fill with ntmm_default_options() first, then change what matters.
+ * A limit of 0 means the default for the RAM. */
+typedef struct ntmm_options {
+    size_t struct_size;            /* sizeof(ntmm_options), set by ntmm_default_options */
+    uint64_t ram;                  /* ram=       bytes of RAM, 4 MiB to 1 TiB; default 1 GiB */
+    char pagefile[NTMM_PATH_BYTES];/* pagefile=  path of the page file to create; empty: none */
+    uint64_t pagefile_size;        /* pagefile_size=  bytes; default 256 MiB if there is a page file */
+    uint32_t cpus;                 /* cpus=      processors, 1 to 64; default: those of the host, at least 2 */
+    uint32_t verifier;             /* verifier=  Driver Verifier's mask; default 0 */
+    uint64_t seed;                 /* seed=      of everything random; 0: a new one each time; default 1 */
+    uint32_t stacks;               /* stacks=    frames kept of the stacks that allocate and free a block, 0 to 16 */
+    uint32_t tlb;                  /* tlb=       entries of the translation buffer; 0: the machine's own bound */
+    uint64_t nonpagedpool;         /* nonpagedpool=  limit in bytes of nonpaged pool ... */
+    uint64_t pagedpool;            /* pagedpool= */
+    uint64_t systemptes;           /* systemptes=    (bytes of address space) */
+    uint64_t specialpool;          /* specialpool= */
+    uint64_t images;               /* images=        driver images */
+    uint64_t kernelstacks;         /* kernelstacks= */
+    bool json;                     /* json=      print a bug check as one line of JSON instead of the block */
+} ntmm_options;
+
+/* The defaults. Never fails. */
+NTMM_API void ntmm_default_options(ntmm_options *options);
+
+/* Reads "key=value,key=value" over what *options already holds. Sizes take K, M, G or T (powers of 1,024); numbers may
+ * be hexadecimal (0x...). verifier= takes a mask, or the names that ntmm_option_help() lists joined by '+'.
+ * 0, or -1 for an unknown key or a bad value: ntmm_error() names it and the valid ones, and *options is unchanged. */
+NTMM_API int ntmm_parse_options(const char *text, ntmm_options *options);
+/* One key and its value; as ntmm_parse_options. */
+NTMM_API int ntmm_set_option(ntmm_options *options, const char *key, const char *value);
+/* The Nth option's key, the form of its value and what it means; NULL after the last. */
+NTMM_API const char *ntmm_option_help(unsigned index, const char **value, const char **meaning);
+
+/* Starts the system; the caller becomes a thread of the System process at PASSIVE_LEVEL. options NULL: NTMM_OPTIONS
+ * over the defaults. 0; or -1 if it runs already, an option does not do (RAM smaller than the system needs, a page file
+ * that cannot be created), or the host has no room: ntmm_error() says which, and nothing is left behind.
+ * The first kernel call does ntmm_start(NULL) if nobody did; when that fails it prints the sentence and exits with 2. */
+NTMM_API int ntmm_start(const ntmm_options *options);
+/* Takes the system down and gives everything back. The caller must be the only thread that still uses it: threads that
+ * the driver made have ended, others have left. 0; -1 if it does not run. It can be started again. */
+NTMM_API int ntmm_stop(void);
+/* True between start and stop. */
+NTMM_API bool ntmm_running(void);
+/* The options the system runs with, defaults filled in. Only while it runs. */
+NTMM_API const ntmm_options *ntmm_running_options(void);
+
+/* Why the calling thread's last failed call failed; one sentence, without a newline. Valid until its next failure. */
+NTMM_API const char *ntmm_error(void);
+NTMM_API const char *ntmm_version(void);
+
+/* A bug check as data. */
+typedef struct ntmm_bugcheck {
+    uint32_t code;           /* 0xC2 */
+    uint64_t parameters[4];
+    char name[64];           /* "BAD_POOL_CALLER" */
+    char words[512];         /* what the code did wrong */
+    uint8_t irql;
+    uint32_t processor;
+    uint32_t thread;         /* id */
+    uint64_t address;        /* the instruction to blame */
+    char driver[128];        /* whose code it is: driver or program */
+    char where[384];         /* "Function (file.c:12)", or as much of it as is known */
+    unsigned frame_count;
+    uint64_t frames[32];     /* the call stack, innermost first, without the library's own frames */
+    const void *block;       /* the pool block concerned, or NULL */
+} ntmm_bugcheck;
+
+/* Runs function(argument) on the calling thread. False if it returned. True if the system stopped meanwhile on this
+ * thread: the bug check is in *stop (may be NULL), nothing is printed, and the thread's IRQL, exception chain and critical regions
+ * are what they were. Locks and memory that the function held are not given back; the system goes on. Nests. A stop
+ * on another thread is not caught. */
+NTMM_API bool ntmm_catch(void (*function)(void *argument), void *argument, ntmm_bugcheck *stop);
+/* Writes the block that a bug check prints (or its JSON form) as text; returns the length it needs without the
+ * terminating zero. Names of functions are looked up, so this is slow. */
+NTMM_API size_t ntmm_report(const ntmm_bugcheck *stop, bool json, char *text, size_t size);
+
+/* What a bug check code and its parameters mean: several lines of text, as `ntmm explain` prints them. Parameters beyond count
+ * are unknown. Returns the length needed; 0 if the code is not one we know. */
+NTMM_API size_t ntmm_explain(uint32_t code, const uint64_t *parameters, unsigned count, char *text, size_t size);
+/* "BAD_POOL_CALLER" for 0xC2; NULL if the code is unknown. */
+NTMM_API const char *ntmm_bugcheck_name(uint32_t code);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

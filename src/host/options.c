@@ -1,0 +1,203 @@
+/*
+ * options.c - the options of a system: their keys, their defaults, and reading them from text. SPDX-License-Identifier: MIT
+ *
+ * One table (Keys) names every option once: its key, the form of its value, where it lives in ntmm_options and its
+ * bounds. The environment variable, the command's long flags and ntmm_set_option all read it, so a key exists in all
+ * three or in none. Nothing is ignored: an unknown key, a value out of bounds or trailing text is an error whose
+ * sentence names the offender and the valid forms.
+ *
+ * Invariants:
+ *  1. A failed call leaves the options as they were.
+ *  2. Every field of ntmm_options but struct_size has exactly one row in Keys.
+ *
+ * Watch it: `ntmm run --help` prints the table; tests/unit/options_test.c.
+ */
+#include "host.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MIB (1ull << 20)
+
+typedef enum _KEY_KIND { KeySize, KeyNumber32, KeyNumber64, KeyPath, KeyVerifier, KeyFlag } KEY_KIND;
+static const struct {
+    const char *Key;
+    KEY_KIND Kind;
+    size_t Offset;
+    uint64_t Low, High;
+    const char *Value, *Meaning;
+} Keys[] = {
+#define AT(field) offsetof(ntmm_options, field)
+    {"ram", KeySize, AT(ram), 4 * MIB, 1ull << 40, "SIZE", "bytes of RAM, 4M to 1T (default 1G)"},
+    {"pagefile", KeyPath, AT(pagefile), 0, 0, "PATH", "page file to create; the path must be free (default none)"},
+    {"pagefile_size", KeySize, AT(pagefile_size), 1 * MIB, 1ull << 44, "SIZE", "its size, 1M to 16T (default 256M)"},
+    {"cpus", KeyNumber32, AT(cpus), 1, 64, "N", "processors, 1 to 64 (default: the host's, at least 2)"},
+    {"verifier", KeyVerifier, AT(verifier), 0, 0xffffffff, "NAMES|MASK",
+     "Driver Verifier: a mask such as 0x209BB, or names joined by '+' (default none)"},
+    {"seed", KeyNumber64, AT(seed), 0, ~0ull, "N", "of everything random; 0: a new one each time (default 1)"},
+    {"stacks", KeyNumber32, AT(stacks), 0, 16, "N", "frames kept of each allocation and free, 0 to 16 (default 6)"},
+    {"tlb", KeyNumber32, AT(tlb), 0, 32768, "N", "entries of the translation buffer, 16 to 32768; 0: as many as the host allows"},
+    {"nonpagedpool", KeySize, AT(nonpagedpool), 0, 1ull << 40, "SIZE", "limit of nonpaged pool; 0: by the RAM"},
+    {"pagedpool", KeySize, AT(pagedpool), 0, 1ull << 40, "SIZE", "limit of paged pool; 0: by the RAM"},
+    {"systemptes", KeySize, AT(systemptes), 0, 1ull << 40, "SIZE", "address space for mappings of MDLs and devices; 0: by the RAM"},
+    {"specialpool", KeySize, AT(specialpool), 0, 1ull << 40, "SIZE", "limit of special pool; 0: by the RAM"},
+    {"images", KeySize, AT(images), 0, 1ull << 40, "SIZE", "address space for driver images; 0: by the RAM"},
+    {"kernelstacks", KeySize, AT(kernelstacks), 0, 1ull << 40, "SIZE", "address space for kernel stacks; 0: by the RAM"},
+    {"json", KeyFlag, AT(json), 0, 1, "0|1", "print a bug check as one line of JSON"},
+#undef AT
+};
+
+/* Windows' option bits by our names, for verifier=. */
+static const struct {
+    const char *Name;
+    uint32_t Bits;
+} VerifierNames[] = {
+    {"none", 0},
+    {"standard", 0x209bb},
+    {"special_pool", 0x1},
+    {"force_irql", 0x2},
+    {"low_resources", 0x4},
+    {"pool_tracking", 0x8},
+    {"io", 0x10},
+    {"deadlock", 0x20},
+    {"dma", 0x80},
+    {"security", 0x100},
+    {"force_pending", 0x200},
+    {"irp_logging", 0x400},
+    {"misc", 0x800},
+    {"mdl_stack", 0x2000},
+    {"mdl_driver", 0x4000},
+    {"ddi", 0x20000},
+    {"systematic_low_resources", 0x40000},
+    {"code_integrity", 0x2000000},
+};
+
+void ntmm_default_options(ntmm_options *options)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    memset(options, 0, sizeof *options);
+    options->struct_size = sizeof *options;
+    options->ram = 1024 * MIB;
+    options->cpus = processors < 2 ? 2 : processors > 64 ? 64 : (uint32_t)processors;
+    options->seed = 1;
+    options->stacks = 6;
+}
+
+const char *ntmm_option_help(unsigned index, const char **value, const char **meaning)
+{
+    if (index >= ARRAYSIZE(Keys)) return NULL;
+    if (value) *value = Keys[index].Value;
+    if (meaning) *meaning = Keys[index].Meaning;
+    return Keys[index].Key;
+}
+
+static void Append(char *List, size_t Size, const char *Text)
+{
+    size_t Used = strlen(List);
+    snprintf(List + Used, Size - Used, "%s%s", Used ? ", " : "", Text);
+}
+
+/* A whole number with an optional size suffix; FALSE for anything else, or if it does not fit 64 bits. */
+static BOOLEAN ParseNumber(const char *Text, BOOLEAN Suffix, uint64_t *Number)
+{
+    char *End;
+    unsigned Shift = 0;
+    if (Text[0] < '0' || Text[0] > '9') return FALSE;
+    errno = 0;
+    *Number = strtoull(Text, &End, Text[0] == '0' && (Text[1] | 32) == 'x' ? 16 : 10);
+    if (errno || End == Text) return FALSE;
+    if (Suffix && *End) {
+        switch (*End | 32) {
+        case 'k': Shift = 10; break;
+        case 'm': Shift = 20; break;
+        case 'g': Shift = 30; break;
+        case 't': Shift = 40; break;
+        default: return FALSE;
+        }
+        End++;
+        if ((*End | 32) == 'b') End++;
+    }
+    if (*End || (Shift && *Number >> (64 - Shift))) return FALSE;
+    *Number <<= Shift;
+    return TRUE;
+}
+
+static BOOLEAN ParseVerifier(const char *Text, uint64_t *Mask)
+{
+    if (ParseNumber(Text, FALSE, Mask)) return *Mask <= 0xffffffff;
+    *Mask = 0;
+    for (;;) {
+        size_t Length = strcspn(Text, "+"), I;
+        for (I = 0; I < ARRAYSIZE(VerifierNames); I++)
+            if (strlen(VerifierNames[I].Name) == Length && !memcmp(VerifierNames[I].Name, Text, Length)) break;
+        if (I == ARRAYSIZE(VerifierNames)) return FALSE;
+        *Mask |= VerifierNames[I].Bits;
+        if (!Text[Length]) return TRUE;
+        Text += Length + 1;
+    }
+}
+
+int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
+{
+    char List[512] = "";
+    for (size_t I = 0; I < ARRAYSIZE(Keys); I++) {
+        uint64_t Number = 0;
+        BOOLEAN Good;
+        char *Field = (char *)options + Keys[I].Offset;
+        if (strcmp(key, Keys[I].Key)) {
+            Append(List, sizeof List, Keys[I].Key);
+            continue;
+        }
+        if (Keys[I].Kind == KeyPath) {
+            if (!*value) return HostFail("option %s: a path is missing (%s=PATH)", key, key);
+            if (strlen(value) >= NTMM_PATH_BYTES) return HostFail("option %s: the path is longer than %d bytes", key, NTMM_PATH_BYTES - 1);
+            strcpy(Field, value);
+            return 0;
+        }
+        Good = Keys[I].Kind == KeyVerifier ? ParseVerifier(value, &Number) : ParseNumber(value, Keys[I].Kind == KeySize, &Number);
+        if (Good && !strcmp(key, "tlb") && Number && Number < 16) Good = FALSE;
+        if (!Good || Number < Keys[I].Low || Number > Keys[I].High) {
+            if (Keys[I].Kind == KeyVerifier) {
+                List[0] = 0;
+                for (size_t J = 0; J < ARRAYSIZE(VerifierNames); J++) Append(List, sizeof List, VerifierNames[J].Name);
+                return HostFail("option verifier: '%s' is neither a mask nor names joined by '+'; the names are %s", value, List);
+            }
+            return HostFail("option %s: '%s' will not do; %s=%s, %s", key, value, key, Keys[I].Value, Keys[I].Meaning);
+        }
+        switch (Keys[I].Kind) {
+        case KeyFlag: *(bool *)Field = Number != 0; break;
+        case KeyNumber32:
+        case KeyVerifier: *(uint32_t *)Field = (uint32_t)Number; break;
+        default: *(uint64_t *)Field = Number; break;
+        }
+        return 0;
+    }
+    return HostFail("unknown option '%s'; the options are %s", key, List);
+}
+
+int ntmm_parse_options(const char *text, ntmm_options *options)
+{
+    ntmm_options New = *options;
+    char Pair[NTMM_PATH_BYTES + 64], *Equals;
+    while (*text) {
+        size_t Length = strcspn(text, ",");
+        if (Length >= sizeof Pair) return HostFail("option '%.40s...' is too long", text);
+        memcpy(Pair, text, Length);
+        Pair[Length] = 0;
+        text += Length + (text[Length] == ',');
+        if (!Length) continue;
+        Equals = strchr(Pair, '=');
+        if (!Equals) {
+            /* The sentence for an unknown key is the better one if there is no such key. */
+            if (ntmm_set_option(&New, Pair, "") < 0 && strncmp(ntmm_error(), "unknown", 7) == 0) return -1;
+            return HostFail("option '%s' has no value; write %s=VALUE", Pair, Pair);
+        }
+        *Equals = 0;
+        if (ntmm_set_option(&New, Pair, Equals + 1) < 0) return -1;
+    }
+    *options = New;
+    return 0;
+}

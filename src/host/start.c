@@ -1,0 +1,305 @@
+/*
+ * start.c - starts and stops the system: the machine's memory map, the layers in order, the page file. SPDX-License-Identifier: MIT
+ *
+ * One job: turn an ntmm_options into a running system, or into one sentence that says why not with nothing left behind.
+ *
+ * The machine of ram= bytes has four runs, as a PC has them (frames are 4 KiB):
+ *
+ *   0x1           low run, up to 640 KiB
+ *   0x100         main run: three quarters of what is left, its end on a 2 MiB boundary
+ *                 hole of 1 MiB
+ *   main + 0x100  device run: 1 MiB of device memory
+ *                 hole of 1 MiB
+ *   main + 0x300  high run: the rest
+ *
+ * Order of start; stop is the reverse, and a failure at one step undoes the steps before it:
+ *   page file, machine, KeInitSystem, MmInitSystem, ExInitSystem, KeInitThreads, ObInitSystem, PsInitSystem, IoInitSystem
+ *
+ * States of the system: down -> starting -> up -> stopping -> down, under StartLock; only the thread that holds it moves
+ * the state. A first kernel call while another thread starts the system waits on the lock, and then finds it up.
+ *
+ * The page file is created new, given its size on disk at once, and unlinked while open: it takes its space where the
+ * path says, and goes with the process however that ends.
+ *
+ * Watch it: tests/unit/start_test.c; `ntmm map` prints the runs.
+ */
+#include "host.h"
+#include "mm/mm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The layers' inits and shutdowns; a layer that is not linked is skipped. */
+#define WEAK __attribute__((weak))
+NTSTATUS ExInitSystem(VOID) WEAK;
+NTSTATUS ObInitSystem(VOID) WEAK;
+NTSTATUS PsInitSystem(VOID) WEAK;
+NTSTATUS IoInitSystem(VOID) WEAK;
+NTSTATUS LdrInitSystem(VOID) WEAK;
+VOID ExShutdownSystem(VOID) WEAK;
+VOID ObShutdownSystem(VOID) WEAK;
+VOID PsShutdownSystem(VOID) WEAK;
+VOID IoShutdownSystem(VOID) WEAK;
+VOID LdrShutdownSystem(VOID) WEAK;
+VOID KiClockUpcall(VOID) WEAK;
+VOID KiDetachThread(PVOID Thread) WEAK;
+BOOLEAN LdrpUnwindForeign(HAL_CONTEXT *Context) WEAK;
+
+#define FRAMES(bytes) ((bytes) >> 12)
+#define GIB           (1ull << 30)
+
+static pthread_mutex_t StartLock = PTHREAD_MUTEX_INITIALIZER;
+static volatile int Running; /* the system is up; written under StartLock */
+static ntmm_options Options; /* of the running system */
+static HAL_RUN Runs[4];
+static int PageFile = -1;
+static _Thread_local char ErrorText[1024];
+
+int HostFail(const char *Format, ...)
+{
+    char Text[sizeof ErrorText];
+    va_list List;
+    va_start(List, Format);
+    vsnprintf(Text, sizeof Text, Format, List);
+    va_end(List);
+    memcpy(ErrorText, Text, sizeof Text);
+    return -1;
+}
+
+const char *ntmm_error(void)
+{
+    return ErrorText;
+}
+
+const char *ntmm_version(void)
+{
+    return "0.1.0";
+}
+
+const HAL_RUN *HostRuns(ULONG *Count)
+{
+    *Count = Running ? ARRAYSIZE(Runs) : 0;
+    return Running ? Runs : NULL;
+}
+
+int HostPageFile(VOID)
+{
+    return PageFile;
+}
+
+static VOID LayOutMemory(uint64_t Ram)
+{
+    PFN_NUMBER Total = FRAMES(Ram), Low = 0x9f, Main, Base = 0x100;
+    Main = (Base + (Total - Low) / 4 * 3) / 512 * 512 - Base;
+    Runs[0] = (HAL_RUN){1, Low, FALSE};
+    Runs[1] = (HAL_RUN){Base, Main, FALSE};
+    Runs[2] = (HAL_RUN){Base + Main + 0x100, 0x100, TRUE};
+    Runs[3] = (HAL_RUN){Base + Main + 0x300, Total - Low - Main, FALSE};
+}
+
+static int OpenPageFile(const ntmm_options *Wanted)
+{
+    int Error;
+    if (!Wanted->pagefile[0]) return 0;
+    PageFile = open(Wanted->pagefile, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (PageFile < 0) {
+        if (errno == EEXIST) return HostFail("pagefile=%s: the path is taken; the page file is always created new", Wanted->pagefile);
+        return HostFail("pagefile=%s: cannot create the page file: %s", Wanted->pagefile, strerror(errno));
+    }
+    unlink(Wanted->pagefile);
+    Error = posix_fallocate(PageFile, 0, (off_t)Wanted->pagefile_size);
+    if (Error) {
+        close(PageFile);
+        PageFile = -1;
+        return HostFail("pagefile=%s: cannot give it %llu bytes: %s", Wanted->pagefile, (unsigned long long)Wanted->pagefile_size,
+                        strerror(Error));
+    }
+    return 0;
+}
+
+static VOID ClosePageFile(VOID)
+{
+    if (PageFile >= 0) close(PageFile);
+    PageFile = -1;
+}
+
+/* ---- upcalls of the machine that only pass on ---- */
+static VOID AttachUpcall(VOID)
+{
+    KiAttachCurrentThread();
+}
+static VOID ClockUpcall(VOID)
+{
+    if (KiClockUpcall) KiClockUpcall();
+}
+static VOID DetachUpcall(PVOID Thread)
+{
+    if (KiDetachThread) KiDetachThread(Thread);
+}
+static BOOLEAN UnwindUpcall(HAL_CONTEXT *Context)
+{
+    return LdrpUnwindForeign ? LdrpUnwindForeign(Context) : FALSE;
+}
+
+static NTSTATUS StartMachine(VOID)
+{
+    static const uint64_t Least = 64 * GIB;
+    uint64_t Space = Least + 4 * Options.ram + Options.nonpagedpool + Options.pagedpool + Options.systemptes + Options.specialpool +
+                     Options.images + Options.kernelstacks;
+    HAL_MACHINE Machine = {
+        .Version = HAL_VERSION,
+        .Runs = Runs,
+        .RunCount = ARRAYSIZE(Runs),
+        .SystemBytes = (Space + GIB - 1) / GIB * GIB,
+        .UserBytes = 8 * GIB,
+        .TlbEntries = Options.tlb,
+        .Upcalls = {KiPageFaultUpcall, KiTrapUpcall, ClockUpcall, AttachUpcall, DetachUpcall, UnwindUpcall},
+    };
+    return HalStartMachine(&Machine);
+}
+
+static NTSTATUS StartMemory(VOID)
+{
+    return MmInitSystem(Runs, ARRAYSIZE(Runs));
+}
+
+/* The steps of a start, in order. Down undoes Up; either may be missing from this build. */
+static const struct {
+    const char *Name;
+    NTSTATUS (*Up)(VOID);
+    VOID (*Down)(VOID);
+} Steps[] = {
+    {"the machine", StartMachine, HalStopMachine},
+    {"processors", KeInitSystem, NULL},
+    {"the memory manager", StartMemory, MmShutdownSystem},
+    {"the pools", ExInitSystem, ExShutdownSystem},
+    {"system threads", KeInitThreads, KeShutdownSystem},
+    {"objects", ObInitSystem, ObShutdownSystem},
+    {"processes", PsInitSystem, PsShutdownSystem},
+    {"input and output", IoInitSystem, IoShutdownSystem},
+    {"driver images", LdrInitSystem, LdrShutdownSystem},
+};
+
+static VOID StopSteps(size_t Count)
+{
+    while (Count > 0) {
+        Count--;
+        if (Steps[Count].Down) Steps[Count].Down();
+        /* KeInitSystem's counterpart: the caller stops being a thread of the system. */
+        if (Steps[Count].Up == KeInitSystem) HalSetCurrentThread(NULL);
+    }
+    ClosePageFile();
+}
+
+static int StartLocked(const ntmm_options *Wanted)
+{
+    NTSTATUS Status;
+    size_t I;
+
+    if (Running) return HostFail("the system runs already");
+    if (Wanted) {
+        if (Wanted->struct_size != sizeof *Wanted)
+            return HostFail("these options were not filled by ntmm_default_options of this version");
+        Options = *Wanted;
+    } else {
+        const char *Text = getenv("NTMM_OPTIONS");
+        ntmm_default_options(&Options);
+        if (Text && ntmm_parse_options(Text, &Options) < 0) return -1;
+    }
+    if (Options.ram < 4ull << 20) return HostFail("ram=%llu: the system needs at least 4M of RAM", (unsigned long long)Options.ram);
+    if (Options.cpus < 1 || Options.cpus > KI_MAX_PROCESSORS) return HostFail("cpus=%u: 1 to %d processors", Options.cpus, KI_MAX_PROCESSORS);
+    if (Options.stacks > 16) return HostFail("stacks=%u: at most 16 frames", Options.stacks);
+    if (Options.pagefile_size && !Options.pagefile[0]) return HostFail("option pagefile_size needs pagefile=PATH");
+    if (Options.pagefile[0] && !Options.pagefile_size) Options.pagefile_size = 256ull << 20;
+    Options.ram &= ~4095ull;
+
+    KeOptions = (KE_OPTIONS){
+        .RamBytes = Options.ram,
+        .Processors = Options.cpus,
+        .Seed = Options.seed,
+        .VerifierFlags = Options.verifier,
+        .StackDepth = Options.stacks,
+        .NonPagedPoolLimit = Options.nonpagedpool,
+        .PagedPoolLimit = Options.pagedpool,
+        .SystemPteLimit = Options.systemptes,
+        .SpecialPoolLimit = Options.specialpool,
+        .ImageLimit = Options.images,
+        .KernelStackLimit = Options.kernelstacks,
+    };
+    LayOutMemory(Options.ram);
+    if (OpenPageFile(&Options) < 0) return -1;
+    KiReportRoutine = HostReport;
+    for (I = 0; I < ARRAYSIZE(Steps); I++) {
+        if (!Steps[I].Up) continue;
+        if (Steps[I].Up == KeInitSystem && !KeOptions.Seed) KeOptions.Seed = HalQueryEntropy();
+        Status = Steps[I].Up();
+        if (!NT_SUCCESS(Status)) {
+            StopSteps(I);
+            if (Steps[I].Up == StartMachine && Status == STATUS_NO_MEMORY)
+                return HostFail("ram=%lluM: the host has no such memory", (unsigned long long)(Options.ram >> 20));
+            if (Status == STATUS_NO_MEMORY || Status == STATUS_INSUFFICIENT_RESOURCES)
+                return HostFail("ram=%lluK is less than the system needs (it ended while starting %s)",
+                                (unsigned long long)(Options.ram >> 10), Steps[I].Name);
+            return HostFail("cannot start %s: status 0x%08X", Steps[I].Name, (unsigned)Status);
+        }
+    }
+    __atomic_store_n(&Running, 1, __ATOMIC_RELEASE);
+    return 0;
+}
+
+int ntmm_start(const ntmm_options *options)
+{
+    int Result;
+    pthread_mutex_lock(&StartLock);
+    Result = StartLocked(options);
+    pthread_mutex_unlock(&StartLock);
+    return Result;
+}
+
+int ntmm_stop(void)
+{
+    pthread_mutex_lock(&StartLock);
+    if (!Running) {
+        pthread_mutex_unlock(&StartLock);
+        return HostFail("the system does not run");
+    }
+    __atomic_store_n(&Running, 0, __ATOMIC_RELEASE);
+    KiCurrentThread();
+    StopSteps(ARRAYSIZE(Steps));
+    pthread_mutex_unlock(&StartLock);
+    return 0;
+}
+
+bool ntmm_running(void)
+{
+    return __atomic_load_n(&Running, __ATOMIC_ACQUIRE) != 0;
+}
+
+const ntmm_options *ntmm_running_options(void)
+{
+    return ntmm_running() ? &Options : NULL;
+}
+
+/* The first kernel call of a process that did not start the system itself. */
+static VOID AutoStart(VOID)
+{
+    if (ntmm_running()) return;
+    pthread_mutex_lock(&StartLock);
+    if (!Running && StartLocked(NULL) < 0) {
+        fprintf(stderr, "ntmm: %s\n", ErrorText);
+        /* Not exit(): the program is in the middle of a kernel call, and its exit handlers may make more of them. */
+        fflush(NULL);
+        _exit(2);
+    }
+    pthread_mutex_unlock(&StartLock);
+}
+
+__attribute__((constructor)) static void Hook(void)
+{
+    KiStartRoutine = AutoStart;
+}
