@@ -269,12 +269,19 @@ NTKERNELAPI DECLSPEC_NORETURN VOID KeBugCheck(ULONG BugCheckCode)
 
 /* ---- catching one ---- */
 
+VOID KiUnwindCatches(ULONG_PTR Stack)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    while (Thread->Catch && (ULONG_PTR)Thread->Catch < Stack) Thread->Catch = Thread->Catch->Outer;
+}
+
 BOOLEAN KiCatch(VOID (*Function)(PVOID), PVOID Argument, KI_BUGCHECK *Stop)
 {
     KTHREAD *Thread = KiCurrentThread();
     KI_CATCH Catch = {.Outer = Thread->Catch, .Stop = Stop};
     /* What a stop may leave changed; volatile because the second return of KiSaveJump must see them. */
     struct _NTMM_SEH_FRAME *volatile SehChain = Thread->SehChain;
+    KI_SEH_STATE Seh = Thread->Seh; /* not changed after, so the second return sees it */
     volatile KIRQL Irql = Thread->Irql;
     volatile LONG Critical = Thread->CriticalRegion, Guarded = Thread->GuardedRegion;
     volatile UCHAR SpinLocks = Thread->SpinLocksHeld;
@@ -289,6 +296,7 @@ BOOLEAN KiCatch(VOID (*Function)(PVOID), PVOID Argument, KI_BUGCHECK *Stop)
     Thread = KiCurrentThread();
     Thread->Catch = Catch.Outer;
     Thread->SehChain = SehChain;
+    Thread->Seh = Seh;
     Thread->CriticalRegion = Critical;
     Thread->GuardedRegion = Guarded;
     Thread->SpinLocksHeld = SpinLocks;

@@ -53,6 +53,18 @@ typedef struct DECLSPEC_CACHEALIGN _KPRCB {
 extern KPRCB KiProcessors[KI_MAX_PROCESSORS];
 extern ULONG KiProcessorCount;
 
+/* What a thread remembers of exceptions (ke/exception.c): dispatches in progress, innermost first; who waits for the
+ * __finally block about to run; the codes of the handlers entered, by their functions' frame pointers. */
+#define KI_SEH_CODES 8
+typedef struct _KI_SEH_STATE {
+    struct _KI_DISPATCH *Dispatch;
+    PVOID Pending;
+    ULONG CodeCount;
+    struct {
+        ULONG_PTR Function;
+        ULONG Code;
+    } Codes[KI_SEH_CODES];
+} KI_SEH_STATE;
 struct _NTMM_SEH_FRAME; /* a try block of source code on the thread's exception chain: wdm/seh.h */
 struct _KI_CATCH;       /* an ntmm_catch in progress: ke/bugcheck.c */
 struct _KI_PCR;
@@ -70,6 +82,7 @@ typedef struct _KTHREAD {
     PVOID KernelStack;                 /* region stack, or NULL for a host thread's own */
     ULONG_PTR StackLow, StackHigh;
     struct _NTMM_SEH_FRAME *SehChain;
+    KI_SEH_STATE Seh;
     struct _KI_CATCH *Catch; /* innermost ntmm_catch of this thread */
     LONG CriticalRegion;     /* KeEnterCriticalRegion depth */
     LONG GuardedRegion;
@@ -232,11 +245,36 @@ extern BOOLEAN (*KiEmulateRoutine)(HAL_TRAP_FRAME *Frame);
 VOID KiPageFaultUpcall(HAL_TRAP_FRAME *Frame);
 VOID KiTrapUpcall(HAL_TRAP_FRAME *Frame);
 
-/* An exception of Code at the caller, as ExRaiseStatus: returns only if a filter continues the execution. */
-VOID KiRaiseStatus(NTSTATUS Code, ULONG ParameterCount, const ULONG_PTR *Parameters);
+/* Raises Status with parameters, at the caller. */
+DECLSPEC_NORETURN VOID KiRaiseStatus(NTSTATUS Status, ULONG ParameterCount, const ULONG_PTR *Parameters);
 /* Finds the handler of an exception at Context and goes there; returns if a filter continues the execution (Context may
  * then be edited); bug checks if there is none. */
 VOID KiDispatchException(EXCEPTION_RECORD *Record, CONTEXT *Context);
+/* Set by the host: the compiler's landing pad for an instruction of ELF code, or 0. */
+extern ULONG_PTR (*KiLandingPadRoutine)(ULONG_PTR Rip);
+/* Set by ldr once an image with exception handlers is loaded: handlers of PE frames take part in the dispatch. */
+typedef struct _KI_FOREIGN_FRAME {
+    ULONG_PTR Establisher; /* stack address by which PE and source frames are ordered */
+    CONTEXT Before;        /* registers in the function, as its unwind information wants them */
+    PVOID Private[8];
+} KI_FOREIGN_FRAME;
+typedef struct _KI_FOREIGN_DISPATCH {
+    /* Steps Walk outward to the next PE function with a handler of the kind wanted (Unwind: termination); FALSE: none. */
+    BOOLEAN (*Next)(CONTEXT *Walk, BOOLEAN Unwind, KI_FOREIGN_FRAME *Frame);
+    /* Asks the frame's handler. >0: handle it here (never for Unwind), 0 search on, <0 continue the execution. */
+    LONG (*Call)(KI_FOREIGN_FRAME *Frame, EXCEPTION_RECORD *Record, CONTEXT *Context, BOOLEAN Unwind, BOOLEAN Target);
+    /* Enters the handler that Call chose. */
+    VOID (*Enter)(KI_FOREIGN_FRAME *Frame, EXCEPTION_RECORD *Record) __attribute__((noreturn));
+} KI_FOREIGN_DISPATCH;
+extern const KI_FOREIGN_DISPATCH *KiForeignDispatch;
+/* Forgets the catches whose frames are below a stack address that is being unwound to. */
+VOID KiUnwindCatches(ULONG_PTR Stack);
+VOID KiHalContextOf(const CONTEXT *From, HAL_CONTEXT *To);
+LONG KiSehCall(struct _KI_JUMP *Save, PVOID Rbp, PVOID Rip, PVOID Rsp);
+LONG KiSehLand(struct _KI_JUMP *Save, const CONTEXT *Context, ULONG_PTR Rip);
+DECLSPEC_NORETURN VOID KiSehGo(PVOID Rbp, PVOID Rip, PVOID Rsp);
+DECLSPEC_NORETURN VOID KiSehGoLow(PVOID Rbp, PVOID Rip, PVOID Rsp);
+DECLSPEC_NORETURN VOID KiRestoreContext(const CONTEXT *Context);
 /* A point of execution to come back to (ke/context.S). */
 typedef struct _KI_JUMP {
     ULONG_PTR Rbx, Rbp, R12, R13, R14, R15, Rsp, Rip;
