@@ -4,6 +4,9 @@ option(NTMM_COVERAGE "build with gcov counters" OFF)
 option(NTMM_DEEP "deep validation: MI_ASSERT_DEEP walks structures" OFF)
 
 set(NTMM_DRIVER_FLAGS -fshort-wchar -fms-extensions -Wno-multichar -fno-omit-frame-pointer -fno-strict-aliasing)
+# What source drivers get on top (ntmm.pc carries both): __try needs the edges of faulting instructions, and a NULL
+# dereference is a fault, not undefined.
+set(NTMM_SEH_FLAGS -fexceptions -fnon-call-exceptions -fno-delete-null-pointer-checks)
 set(NTMM_WARNINGS -Wall -Wextra -Wundef -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
     -Wvla -Wpointer-arith -Wwrite-strings -Wno-unknown-pragmas)
 if(CMAKE_C_COMPILER_ID MATCHES Clang)

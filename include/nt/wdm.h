@@ -50,9 +50,9 @@
 #include "bugcodes.h"
 #include "wdm/msvc.h"
 #include "wdm/intrin.h"
-#include "wdm/seh.h"
 #include "wdm/rtl.h"
 #include "wdm/ke.h"
+#include "wdm/seh.h"
 #include "wdm/ex.h"
 #include "wdm/sync.h"
 #include "wdm/mm.h"
@@ -60,5 +60,14 @@
 #include "wdm/ps.h"
 #include "wdm/io.h"
 #include "wdm/zw.h"
+
+/* What seh.h says about the values of locals. */
+#if !defined(NTMM_BUILD) && !defined(NTMM_SEH_VOLATILE) && defined(__OPTIMIZE__)
+#if defined(__clang__)
+#pragma clang optimize off
+#elif !defined(__EXCEPTIONS)
+#pragma GCC optimize("O0")
+#endif
+#endif
 
 #endif

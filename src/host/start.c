@@ -46,8 +46,6 @@ VOID ObShutdownSystem(VOID) WEAK;
 VOID PsShutdownSystem(VOID) WEAK;
 VOID IoShutdownSystem(VOID) WEAK;
 VOID LdrShutdownSystem(VOID) WEAK;
-VOID KiClockUpcall(VOID) WEAK;
-VOID KiDetachThread(PVOID Thread) WEAK;
 BOOLEAN LdrpUnwindForeign(HAL_CONTEXT *Context) WEAK;
 
 #define FRAMES(bytes) ((bytes) >> 12)
@@ -133,14 +131,6 @@ static VOID AttachUpcall(VOID)
 {
     KiAttachCurrentThread();
 }
-static VOID ClockUpcall(VOID)
-{
-    if (KiClockUpcall) KiClockUpcall();
-}
-static VOID DetachUpcall(PVOID Thread)
-{
-    if (KiDetachThread) KiDetachThread(Thread);
-}
 static BOOLEAN UnwindUpcall(HAL_CONTEXT *Context)
 {
     return LdrpUnwindForeign ? LdrpUnwindForeign(Context) : FALSE;
@@ -158,7 +148,7 @@ static NTSTATUS StartMachine(VOID)
         .SystemBytes = (Space + GIB - 1) / GIB * GIB,
         .UserBytes = 8 * GIB,
         .TlbEntries = Options.tlb,
-        .Upcalls = {KiPageFaultUpcall, KiTrapUpcall, ClockUpcall, AttachUpcall, DetachUpcall, UnwindUpcall},
+        .Upcalls = {KiPageFaultUpcall, KiTrapUpcall, KiClockUpcall, AttachUpcall, KiDetachThreadUpcall, UnwindUpcall},
     };
     return HalStartMachine(&Machine);
 }

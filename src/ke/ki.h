@@ -250,6 +250,10 @@ DECLSPEC_NORETURN VOID KiRaiseStatus(NTSTATUS Status, ULONG ParameterCount, cons
 /* Finds the handler of an exception at Context and goes there; returns if a filter continues the execution (Context may
  * then be edited); bug checks if there is none. */
 VOID KiDispatchException(EXCEPTION_RECORD *Record, CONTEXT *Context);
+/* A point of execution to come back to (ke/context.S). */
+typedef struct _KI_JUMP {
+    ULONG_PTR Rbx, Rbp, R12, R13, R14, R15, Rsp, Rip;
+} KI_JUMP;
 /* Set by the host: the compiler's landing pad for an instruction of ELF code, or 0. */
 extern ULONG_PTR (*KiLandingPadRoutine)(ULONG_PTR Rip);
 /* Set by ldr once an image with exception handlers is loaded: handlers of PE frames take part in the dispatch. */
@@ -270,15 +274,11 @@ extern const KI_FOREIGN_DISPATCH *KiForeignDispatch;
 /* Forgets the catches whose frames are below a stack address that is being unwound to. */
 VOID KiUnwindCatches(ULONG_PTR Stack);
 VOID KiHalContextOf(const CONTEXT *From, HAL_CONTEXT *To);
-LONG KiSehCall(struct _KI_JUMP *Save, PVOID Rbp, PVOID Rip, PVOID Rsp);
-LONG KiSehLand(struct _KI_JUMP *Save, const CONTEXT *Context, ULONG_PTR Rip);
+LONG KiSehCall(KI_JUMP *Save, PVOID Rbp, PVOID Rip, PVOID Rsp);
+LONG KiSehLand(KI_JUMP *Save, const CONTEXT *Context, ULONG_PTR Rip);
 DECLSPEC_NORETURN VOID KiSehGo(PVOID Rbp, PVOID Rip, PVOID Rsp);
 DECLSPEC_NORETURN VOID KiSehGoLow(PVOID Rbp, PVOID Rip, PVOID Rsp);
 DECLSPEC_NORETURN VOID KiRestoreContext(const CONTEXT *Context);
-/* A point of execution to come back to (ke/context.S). */
-typedef struct _KI_JUMP {
-    ULONG_PTR Rbx, Rbp, R12, R13, R14, R15, Rsp, Rip;
-} KI_JUMP;
 LONG KiSaveJump(KI_JUMP *Jump) __attribute__((returns_twice));
 DECLSPEC_NORETURN VOID KiRestoreJump(const KI_JUMP *Jump, LONG Value);
 

@@ -29,7 +29,7 @@
 VOID (*KiAccessFaultRoutine)(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer);
 BOOLEAN (*KiEmulateRoutine)(HAL_TRAP_FRAME *Frame);
 
-VOID KiHalContextOfTrap(const HAL_TRAP_FRAME *Frame, HAL_CONTEXT *Context)
+static VOID HalContextOfTrap(const HAL_TRAP_FRAME *Frame, HAL_CONTEXT *Context)
 {
     *Context = (HAL_CONTEXT){.Rip = Frame->Rip, .Rsp = Frame->Rsp, .Rbp = Frame->Rbp, .Rbx = Frame->Rbx, .R12 = Frame->R12,
                              .R13 = Frame->R13, .R14 = Frame->R14, .R15 = Frame->R15, .Rdi = Frame->Rdi, .Rsi = Frame->Rsi};
@@ -106,7 +106,7 @@ VOID KiPageFaultUpcall(HAL_TRAP_FRAME *Frame)
     }
     if (Answer.StopCode) {
         KI_BUGCHECK Stop = {.Code = Answer.StopCode, .Context = &Context};
-        KiHalContextOfTrap(Frame, &Context);
+        HalContextOfTrap(Frame, &Context);
         memcpy(Stop.Parameters, Answer.Parameters, sizeof Stop.Parameters);
         KiBugCheck(&Stop);
     }
@@ -233,7 +233,7 @@ static DECLSPEC_NORETURN VOID FastFail(HAL_TRAP_FRAME *Frame)
     KI_BUGCHECK Stop = {.Code = KERNEL_SECURITY_CHECK_FAILURE,
                         .Parameters = {(ULONG)Frame->Rcx, (ULONG_PTR)Frame, (ULONG_PTR)&Record, 0},
                         .Context = &Context};
-    KiHalContextOfTrap(Frame, &Context);
+    HalContextOfTrap(Frame, &Context);
     KiBugCheck(&Stop);
 }
 
@@ -286,7 +286,7 @@ VOID KiTrapUpcall(HAL_TRAP_FRAME *Frame)
         KI_BUGCHECK Stop = {.Code = UNEXPECTED_KERNEL_MODE_TRAP,
                             .Parameters = {Frame->Vector, (ULONG_PTR)Frame, Frame->Rip, Frame->Rsp},
                             .Context = &Context};
-        KiHalContextOfTrap(Frame, &Context);
+        HalContextOfTrap(Frame, &Context);
         KiBugCheck(&Stop);
     }
     }
