@@ -585,7 +585,7 @@ FORCEINLINE VOID NtmmMovsq(ULONG64 *Destination, const ULONG64 *Source, size_t C
 #define __stosd NtmmStosd
 #define __stosq NtmmStosq
 
-/* Fast fail: raises the trap that Windows raises (int 29h), code in ecx. */
+/* the codes of RtlFailFast (rtl.h), alias __fastfail */
 #define FAST_FAIL_LEGACY_GS_VIOLATION            0
 #define FAST_FAIL_VTGUARD_CHECK_FAILURE          1
 #define FAST_FAIL_STACK_COOKIE_CHECK_FAILURE     2
@@ -620,11 +620,4 @@ FORCEINLINE VOID NtmmMovsq(ULONG64 *Destination, const ULONG64 *Source, size_t C
 #define FAST_FAIL_INVALID_EXCEPTION_HANDLER      40
 #define FAST_FAIL_INVALID_LOCK_STATE             42
 #define FAST_FAIL_INVALID_FAST_FAIL_CODE         0xFFFFFFFF
-DECLSPEC_NORETURN FORCEINLINE VOID NtmmFastFail(ULONG Code)
-{
-    __asm__ volatile("int $0x29" : : "c"(Code));
-    __builtin_unreachable();
-}
-#define __fastfail NtmmFastFail
-
 #endif
