@@ -55,7 +55,7 @@ extern const WCHAR RtlpAnsiTable[256], RtlpOemTable[256];
 static inline WCHAR RtlpUpcase(WCHAR Character)
 {
     if (Character < 0x80)
-        return (WCHAR)(Character - 'a' < 26u ? Character - 32 : Character);
+        return (WCHAR)((ULONG)(Character - 'a') < 26u ? Character - 32 : Character);
     return RtlUpcaseUnicodeChar(Character);
 }
 /* Decodes one code point of a UTF-16 or UTF-8 run and advances; an ill-formed unit gives 0xFFFD and sets *Bad. */

@@ -29,14 +29,14 @@ static WCHAR RtlpMapCase(WCHAR Character, const RTLP_CASE_RANGE *Runs, ULONG Cou
 WCHAR RtlUpcaseUnicodeChar(WCHAR SourceCharacter)
 {
     if (SourceCharacter < 0x80)
-        return (WCHAR)(SourceCharacter - 'a' < 26u ? SourceCharacter - 32 : SourceCharacter);
+        return (WCHAR)((ULONG)(SourceCharacter - 'a') < 26u ? SourceCharacter - 32 : SourceCharacter);
     return RtlpMapCase(SourceCharacter, RtlpUpcaseRuns, RtlpUpcaseRunCount);
 }
 
 WCHAR RtlDowncaseUnicodeChar(WCHAR SourceCharacter)
 {
     if (SourceCharacter < 0x80)
-        return (WCHAR)(SourceCharacter - 'A' < 26u ? SourceCharacter + 32 : SourceCharacter);
+        return (WCHAR)((ULONG)(SourceCharacter - 'A') < 26u ? SourceCharacter + 32 : SourceCharacter);
     return RtlpMapCase(SourceCharacter, RtlpDowncaseRuns, RtlpDowncaseRunCount);
 }
 
