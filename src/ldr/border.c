@@ -23,6 +23,7 @@
  *  1. Names are unique; every name that include/nt marks as exported and that is defined has an entry.
  *  2. Every function entry lies between KiBorderStart and KiBorderEnd, and nothing else does.
  */
+#include <ctype.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * imports.c - fills an image's import address table. SPDX-License-Identifier: MIT
  *
  * Where an import is looked for: the kernel's and the HAL's in the border's table (border.c); any other module's in the
- * loaded image of that name. What nobody has becomes a stub, so that a driver loads with what it can use and stops, by
+ * loaded image of that name, or among the routines that the host has supplied for it. What nobody has becomes a stub, so that a driver loads with what it can use and stops, by
  * name, only when it calls what is missing:
  *
  *   Stubs:  +0   48 b9 imm64   mov rcx, &MissingRecords[i]      (the call never returns: its arguments may go)
@@ -69,6 +69,42 @@ static BOOLEAN LdrpMatchOrdinal(const LDR_EXPORT *Export, PVOID Context)
     return FALSE;
 }
 
+/* Modules whose routines the host supplies, for images loaded from then on. Guarded by the loader's lock on reading;
+ * set while nothing is being loaded. */
+static struct {
+    const CHAR *Module;
+    const LDR_ENTRY *Entries;
+    ULONG Count;
+} LdrpSupplied[8];
+
+BOOLEAN LdrSupplyModule(const CHAR *Module, const LDR_ENTRY *Entries, ULONG Count)
+{
+    for (ULONG Index = 0; Index < ARRAYSIZE(LdrpSupplied); Index++) {
+        if (LdrpSupplied[Index].Module == NULL || strcasecmp(LdrpSupplied[Index].Module, Module) == 0) {
+            LdrpSupplied[Index].Module = Module;
+            LdrpSupplied[Index].Entries = Entries;
+            LdrpSupplied[Index].Count = Count;
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+static PVOID LdrpFindSupplied(const LDR_IMPORT *Import)
+{
+    for (ULONG Index = 0; Index < ARRAYSIZE(LdrpSupplied) && LdrpSupplied[Index].Module != NULL; Index++) {
+        if (Import->Name == NULL || strcasecmp(LdrpSupplied[Index].Module, Import->Module) != 0) {
+            continue;
+        }
+        for (ULONG Entry = 0; Entry < LdrpSupplied[Index].Count; Entry++) {
+            if (strcmp(LdrpSupplied[Index].Entries[Entry].Name, Import->Name) == 0) {
+                return LdrpSupplied[Index].Entries[Entry].Border;
+            }
+        }
+    }
+    return NULL;
+}
+
 static PVOID LdrpResolve(LDR_IMAGE *Image, const LDR_IMPORT *Import)
 {
     if (LdrIsKernelModule(Import->Module)) {
@@ -78,7 +114,7 @@ static PVOID LdrpResolve(LDR_IMAGE *Image, const LDR_IMPORT *Import)
     LDR_IMAGE *Other = LdrpFindImageByName(Import->Module);
     PVOID Address = NULL;
     if (Other == NULL) {
-        return NULL;
+        return LdrpFindSupplied(Import);
     }
     if (Import->Name != NULL) {
         Address = LdrFindExport(Other, Import->Name);

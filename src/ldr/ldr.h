@@ -82,6 +82,10 @@ const LDR_ENTRY *LdrFindEntry(const CHAR *Name);
 /* TRUE if the module is the kernel or the HAL, whose routines are in LdrEntries ("ntoskrnl.exe", "hal.dll"). */
 BOOLEAN LdrIsKernelModule(const CHAR *Module);
 
+/* The host has routines for a module that no image supplies (user-mode leftovers of a kernel library, a filter manager
+ * made of mocks): images loaded from now on are bound to their Border addresses, which are ms_abi functions. Module and
+ * Entries stay in use; Count 0 withdraws them. FALSE: too many modules. Not while an image is being loaded. */
+BOOLEAN LdrSupplyModule(const CHAR *Module, const LDR_ENTRY *Entries, ULONG Count);
 /* Once, at system start after ExInitSystem: border section bounds, KiEmulateRoutine. */
 NTSTATUS LdrInitSystem(VOID);
 VOID LdrShutdownSystem(VOID);

@@ -1,6 +1,7 @@
 /*
  * all.h - every list, read twice by border.c. No include guard on purpose. SPDX-License-Identifier: MIT
  */
+#include "ldr/exports/ex.h"
 #include "ldr/exports/ke.h"
 #include "ldr/exports/mm.h"
 #include "ldr/exports/sync.h"
