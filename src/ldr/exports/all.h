@@ -4,4 +4,7 @@
 #include "ldr/exports/ex.h"
 #include "ldr/exports/ke.h"
 #include "ldr/exports/mm.h"
+#include "ldr/exports/rtl.h"
+#include "ldr/exports/seh.h"
 #include "ldr/exports/sync.h"
+#include "ldr/exports/crt.h"

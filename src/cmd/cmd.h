@@ -1,0 +1,52 @@
+/*
+ * cmd.h - what the files of the ntmm command share. SPDX-License-Identifier: MIT
+ *
+ * Exit codes: CMD_CLEAN, CMD_FINDING (bug check, leak, failed DriverEntry, missing import), CMD_USAGE (wrong arguments, or
+ * a file that cannot be loaded). Complaints are one sentence on stderr, beginning "ntmm:".
+ */
+#pragma once
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "host/host.h"
+#include "ldr/ldr.h"
+
+#define CMD_CLEAN   0
+#define CMD_FINDING 1
+#define CMD_USAGE   2
+
+/* Prints "ntmm: <sentence>" and returns CMD_USAGE. */
+int CmdComplain(const char *Format, ...) __attribute__((format(printf, 1, 2)));
+/* A number, decimal or 0x-hexadecimal, nothing behind it. */
+bool CmdNumber(const char *Text, uint64_t *Value);
+/* Takes "--name VALUE" or "--name=VALUE" at Argv[*Index]; advances *Index. 1 taken, 0 another option, -1 no value
+ * (complained). */
+int CmdTakeValue(int Argc, char **Argv, int *Index, const char *Name, const char **Value);
+/* Takes a system option ("--ram=64M"); 1 taken, 0 not one, -1 bad value (complained). */
+int CmdTakeSystemOption(int Argc, char **Argv, int *Index, ntmm_options *Options);
+/* The options of a system as a help text. */
+void CmdPrintSystemOptions(FILE *Out);
+/* "unknown option" with the ones that exist. */
+int CmdUnknown(const char *Command, const char *Option);
+/* Starts from NTMM_OPTIONS (false: complained). */
+bool CmdDefaultOptions(ntmm_options *Options);
+
+/* "1.5 MiB", "100 bytes" */
+const char *CmdBytes(uint64_t Bytes, char Text[32]);
+/* 1,234,567 */
+const char *CmdCount(uint64_t Count, char Text[32]);
+/* Four characters, dots for what does not print. */
+const char *CmdTag(uint32_t Tag, char Text[5]);
+/* Prints the object and frees it. */
+void CmdPrintJson(json_t *Root);
+json_t *CmdHex(uint64_t Value);
+
+int CmdRun(int Argc, char **Argv);
+int CmdImports(int Argc, char **Argv);
+int CmdExplain(int Argc, char **Argv);
+int CmdMap(int Argc, char **Argv);
