@@ -1,0 +1,177 @@
+/*
+ * slist.c - S-lists: interlocked singly linked lists, last in, first out.
+ * SPDX-License-Identifier: MIT
+ *
+ * Implements InitializeSListHead, ExpInterlockedPush/Pop/FlushEntrySList (behind the ExInterlocked macros),
+ * ExQueryDepthSList, FirstEntrySList and the Rtl names of the same.
+ *
+ * The header is 16 bytes, changed as a whole by cmpxchg16b:
+ *
+ *    Alignment  | Sequence : 48 | Depth : 16 |        Region  | NextEntry : 60 | 0 : 4 |   = the entry's address
+ *
+ * A push counts Depth and Sequence up, a pop counts Depth down. So a header that a pop has read cannot come back with
+ * another chain behind the same first entry: that takes a push, and the sequence has moved (the ABA problem).
+ *
+ * A pop reads Next of the first entry before it knows that the entry is still there: another thread may have popped it,
+ * and may be using the memory for something else. What it reads is then thrown away, since the exchange fails, but the
+ * memory must be readable. Pool blocks that are freed while a list is in use must not be unmapped under it; lookaside
+ * lists free only entries that no thread can have seen first, or that are popped already.
+ *
+ * The two halves are read one after the other; a torn pair fails the exchange, unless Sequence and Depth are unchanged,
+ * and then the pair was not torn in a way that matters: only pushes and pops move Region, and both move Alignment.
+ *
+ * Any IRQL. No locks. Misaligned headers and entries raise STATUS_DATATYPE_MISALIGNMENT.
+ */
+#include "ex/exp.h"
+
+NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
+
+#define SLIST_DEPTH    0x1ull
+#define SLIST_SEQUENCE 0x10000ull
+
+/* The thread sanitizer does not see through the assembly. */
+#if defined(__SANITIZE_THREAD__)
+#define EXP_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define EXP_TSAN 1
+#endif
+#endif
+#ifdef EXP_TSAN
+VOID __tsan_acquire(VOID *Address);
+VOID __tsan_release(VOID *Address);
+#define EXP_ACQUIRE(Address) __tsan_acquire(Address)
+#define EXP_RELEASE(Address) __tsan_release(Address)
+#else
+#define EXP_ACQUIRE(Address) ((void)0)
+#define EXP_RELEASE(Address) ((void)0)
+#endif
+
+static inline BOOLEAN ExpExchangeHeader(PSLIST_HEADER Head, ULONG64 Old[2], ULONG64 NewLow, ULONG64 NewHigh)
+{
+    BOOLEAN Done;
+    __asm__ volatile("lock cmpxchg16b %1"
+                     : "=@ccz"(Done), "+m"(*Head), "+a"(Old[0]), "+d"(Old[1])
+                     : "b"(NewLow), "c"(NewHigh)
+                     : "memory");
+    return Done;
+}
+
+static inline VOID ExpReadHeader(PSLIST_HEADER Head, ULONG64 Old[2])
+{
+    Old[0] = __atomic_load_n(&Head->Alignment, __ATOMIC_ACQUIRE);
+    Old[1] = __atomic_load_n(&Head->Region, __ATOMIC_ACQUIRE);
+}
+
+static inline VOID ExpCheckAligned(const volatile VOID *Address)
+{
+    if (__builtin_expect(((ULONG_PTR)Address & 15) != 0, 0))
+        ExRaiseStatus(STATUS_DATATYPE_MISALIGNMENT);
+}
+
+/* May read an entry that is no longer in the list. */
+__attribute__((no_sanitize_address, no_sanitize_thread, noinline)) static PSLIST_ENTRY ExpNextOf(PSLIST_ENTRY Entry)
+{
+    return *(PSLIST_ENTRY volatile *)&Entry->Next;
+}
+
+VOID InitializeSListHead(PSLIST_HEADER SListHead)
+{
+    ExpCheckAligned(SListHead);
+    SListHead->Alignment = 0;
+    SListHead->Region = 0;
+}
+
+static PSLIST_ENTRY ExpPushChain(PSLIST_HEADER Head, PSLIST_ENTRY First, PSLIST_ENTRY Last, ULONG Count)
+{
+    ULONG64 Old[2];
+    ExpCheckAligned(Head);
+    ExpCheckAligned(First);
+    ExpReadHeader(Head, Old);
+    EXP_RELEASE(Head);
+    do {
+        __atomic_store_n(&Last->Next, (PSLIST_ENTRY)(Old[1] & ~15ull), __ATOMIC_RELAXED);
+    } while (!ExpExchangeHeader(Head, Old,
+                                ((Old[0] + SLIST_SEQUENCE) & ~0xFFFFull) | ((Old[0] + Count * SLIST_DEPTH) & 0xFFFF),
+                                (ULONG64)First));
+    return (PSLIST_ENTRY)(Old[1] & ~15ull);
+}
+
+PSLIST_ENTRY ExpInterlockedPushEntrySList(PSLIST_HEADER ListHead, PSLIST_ENTRY ListEntry)
+{
+    return ExpPushChain(ListHead, ListEntry, ListEntry, 1);
+}
+
+PSLIST_ENTRY ExpInterlockedPopEntrySList(PSLIST_HEADER ListHead)
+{
+    ULONG64 Old[2];
+    PSLIST_ENTRY First;
+    ExpCheckAligned(ListHead);
+    ExpReadHeader(ListHead, Old);
+    do {
+        First = (PSLIST_ENTRY)(Old[1] & ~15ull);
+        if (First == NULL)
+            return NULL;
+    } while (!ExpExchangeHeader(ListHead, Old, (Old[0] & ~0xFFFFull) | ((Old[0] - SLIST_DEPTH) & 0xFFFF),
+                                (ULONG64)ExpNextOf(First)));
+    EXP_ACQUIRE(ListHead);
+    return First;
+}
+
+PSLIST_ENTRY ExpInterlockedFlushSList(PSLIST_HEADER ListHead)
+{
+    ULONG64 Old[2];
+    ExpCheckAligned(ListHead);
+    ExpReadHeader(ListHead, Old);
+    do {
+        if ((Old[1] & ~15ull) == 0)
+            return NULL;
+    } while (!ExpExchangeHeader(ListHead, Old, Old[0] & ~0xFFFFull, 0));
+    EXP_ACQUIRE(ListHead);
+    return (PSLIST_ENTRY)(Old[1] & ~15ull);
+}
+
+USHORT ExQueryDepthSList(PSLIST_HEADER SListHead)
+{
+    return (USHORT)__atomic_load_n(&SListHead->Alignment, __ATOMIC_RELAXED);
+}
+
+PSLIST_ENTRY FirstEntrySList(const SLIST_HEADER *SListHead)
+{
+    return (PSLIST_ENTRY)(__atomic_load_n(&SListHead->Region, __ATOMIC_RELAXED) & ~15ull);
+}
+
+VOID RtlInitializeSListHead(PSLIST_HEADER ListHead)
+{
+    InitializeSListHead(ListHead);
+}
+
+PSLIST_ENTRY RtlFirstEntrySList(const SLIST_HEADER *ListHead)
+{
+    return FirstEntrySList(ListHead);
+}
+
+PSLIST_ENTRY RtlInterlockedPopEntrySList(PSLIST_HEADER ListHead)
+{
+    return ExpInterlockedPopEntrySList(ListHead);
+}
+
+PSLIST_ENTRY RtlInterlockedPushEntrySList(PSLIST_HEADER ListHead, PSLIST_ENTRY ListEntry)
+{
+    return ExpPushChain(ListHead, ListEntry, ListEntry, 1);
+}
+
+PSLIST_ENTRY RtlInterlockedPushListSListEx(PSLIST_HEADER ListHead, PSLIST_ENTRY List, PSLIST_ENTRY ListEnd, ULONG Count)
+{
+    return ExpPushChain(ListHead, List, ListEnd, Count);
+}
+
+PSLIST_ENTRY RtlInterlockedFlushSList(PSLIST_HEADER ListHead)
+{
+    return ExpInterlockedFlushSList(ListHead);
+}
+
+USHORT RtlQueryDepthSList(PSLIST_HEADER ListHead)
+{
+    return ExQueryDepthSList(ListHead);
+}
