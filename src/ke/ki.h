@@ -29,6 +29,30 @@ VOID KiAcquireLock(PKI_LOCK Lock);
 BOOLEAN KiTryAcquireLock(PKI_LOCK Lock);
 VOID KiReleaseLock(PKI_LOCK Lock);
 
+/* ---- waiting for a word in driver memory ---- */
+/* Sleeping places for waiters of drivers' spin locks: a lock word may be visible at several addresses and may be
+ * unmapped when nobody expects it, so the host waits on these words, chosen by the offset in the page, instead. */
+typedef struct _KI_PARKING {
+    volatile LONG Sequence;
+    volatile LONG Waiters;
+} KI_PARKING;
+#define KI_PARKING_PLACES 512
+extern KI_PARKING KiParking[KI_PARKING_PLACES];
+static inline KI_PARKING *KiParkingOf(const volatile VOID *Word)
+{
+    return &KiParking[((ULONG_PTR)Word >> 3) % KI_PARKING_PLACES];
+}
+/* After a store (sequentially consistent) that may let waiters of Word go. */
+static inline VOID KiUnpark(const volatile VOID *Word)
+{
+    KI_PARKING *Place = KiParkingOf(Word);
+
+    if (__builtin_expect(__atomic_load_n(&Place->Waiters, __ATOMIC_SEQ_CST) != 0, 0)) {
+        __atomic_add_fetch(&Place->Sequence, 1, __ATOMIC_SEQ_CST);
+        HalWake(&Place->Sequence, MAXLONG);
+    }
+}
+
 /* ---- processors and threads ---- */
 #define KI_MAX_PROCESSORS 64
 
@@ -200,6 +224,9 @@ LONG KeReleaseMutant(PRKMUTANT Mutant, KPRIORITY Increment, BOOLEAN Abandoned, B
 LONG KeReadStateMutant(PRKMUTANT Mutant);
 
 NTSTATUS KeInitSystem(VOID); /* processors, the initial thread (the caller); after HalStartMachine. No memory needed. */
+/* Defined by ex/work.c: KeInitThreads and KeShutdownSystem start and stop the worker threads through them. */
+extern NTSTATUS (*const KiStartWorkersRoutine)(VOID);
+extern VOID (*const KiStopWorkersRoutine)(VOID);
 NTSTATUS KeInitThreads(VOID); /* clock, DPC threads, worker threads; after MmInitSystem and ExInitSystem */
 VOID KeShutdownSystem(VOID);
 

@@ -69,28 +69,9 @@ VOID KiStopTimers(VOID);
 ULONG64 KiDeadline(LARGE_INTEGER DueTime);
 
 /* ---- spin locks ---- */
-/* Sleeping places for waiters of drivers' spin locks: a lock word may be visible at several addresses and may be
- * unmapped when nobody expects it, so the host waits on these words, chosen by the offset in the page, instead. */
-typedef struct _KI_PARKING {
-    volatile LONG Sequence;
-    volatile LONG Waiters;
-} KI_PARKING;
-#define KI_PARKING_PLACES 512
-extern KI_PARKING KiParking[KI_PARKING_PLACES];
-static inline KI_PARKING *KiParkingOf(const volatile VOID *Word)
-{
-    return &KiParking[((ULONG_PTR)Word >> 3) % KI_PARKING_PLACES];
-}
-/* After a store (sequentially consistent) that may let waiters of Word go. */
-static inline VOID KiUnpark(const volatile VOID *Word)
-{
-    KI_PARKING *Place = KiParkingOf(Word);
-
-    if (__builtin_expect(__atomic_load_n(&Place->Waiters, __ATOMIC_SEQ_CST) != 0, 0)) {
-        __atomic_add_fetch(&Place->Sequence, 1, __ATOMIC_SEQ_CST);
-        HalWake(&Place->Sequence, MAXLONG);
-    }
-}
+/* Takes a driver's spin lock at any IRQL, as the ExInterlocked routines do: at HIGH_LEVEL. Returns the old IRQL. */
+KIRQL KiAcquireListLock(PKSPIN_LOCK SpinLock);
+VOID KiReleaseListLock(PKSPIN_LOCK SpinLock, KIRQL OldIrql);
 
 /* One read of a driver's object, so that a bad pointer faults here, with no lock held. */
 static inline VOID KiTouch(const volatile VOID *Object)

@@ -3,8 +3,8 @@
  *
  * Implements KeEnterCriticalRegion, KeLeaveCriticalRegion, KeEnterGuardedRegion, KeLeaveGuardedRegion, KeAreApcsDisabled,
  * KeAreAllApcsDisabled. No APC is ever delivered by this system, so the two counts of a thread are there to be asked for
- * and to catch an unbalanced driver: leaving a region that was not entered is APC_INDEX_MISMATCH (0x01), ending a thread
- * inside one KERNEL_APC_PENDING_DURING_EXIT (0x20, thread.c).
+ * and to catch an unbalanced driver: leaving a region that was not entered is the Verifier's 0xC4/0x3E, ending a thread inside
+ * one KERNEL_APC_PENDING_DURING_EXIT (0x20, thread.c).
  *
  * Invariants
  *  R1. CriticalRegion and GuardedRegion are never negative and belong to their own thread.
@@ -12,12 +12,9 @@
  */
 #include "ke/kip.h"
 
-static DECLSPEC_NORETURN DECLSPEC_NOINLINE VOID KipRegionMismatch(KTHREAD *Thread, const CHAR *Words, ULONG_PTR Caller)
+static DECLSPEC_NORETURN DECLSPEC_NOINLINE VOID KipRegionMismatch(const CHAR *Words)
 {
-    /* Windows' third parameter: SpecialApcDisable in the high word, KernelApcDisable in the low one, both counting down. */
-    ULONG Combined = ((ULONG)(USHORT)-Thread->GuardedRegion << 16) | (USHORT)-Thread->CriticalRegion;
-
-    KiStop(APC_INDEX_MISMATCH, Words, NULL, Caller, 0, Combined, 1);
+    KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, Words, NULL, 0x3E, 0, 0, 0);
 }
 
 VOID KeEnterCriticalRegion(VOID)
@@ -30,8 +27,7 @@ VOID KeLeaveCriticalRegion(VOID)
     KTHREAD *Thread = KiCurrentThread();
 
     if (__builtin_expect(Thread->CriticalRegion <= 0, 0)) {
-        KipRegionMismatch(Thread, "KeLeaveCriticalRegion was called outside a critical region.",
-                          (ULONG_PTR)__builtin_return_address(0));
+        KipRegionMismatch("KeLeaveCriticalRegion was called outside a critical region.");
     }
     Thread->CriticalRegion -= 1;
 }
@@ -46,8 +42,7 @@ VOID KeLeaveGuardedRegion(VOID)
     KTHREAD *Thread = KiCurrentThread();
 
     if (__builtin_expect(Thread->GuardedRegion <= 0, 0)) {
-        KipRegionMismatch(Thread, "KeLeaveGuardedRegion was called outside a guarded region.",
-                          (ULONG_PTR)__builtin_return_address(0));
+        KipRegionMismatch("KeLeaveGuardedRegion was called outside a guarded region.");
     }
     Thread->GuardedRegion -= 1;
 }

@@ -201,6 +201,21 @@ VOID KeReleaseSpinLockForDpc(PKSPIN_LOCK SpinLock, KIRQL OldIrql)
     KeReleaseSpinLock(SpinLock, OldIrql);
 }
 
+KIRQL KiAcquireListLock(PKSPIN_LOCK SpinLock)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    KIRQL OldIrql = KfRaiseIrql(HIGH_LEVEL);
+
+    KipTakeSpinLock(Thread, SpinLock);
+    return OldIrql;
+}
+
+VOID KiReleaseListLock(PKSPIN_LOCK SpinLock, KIRQL OldIrql)
+{
+    KipDropSpinLock(KiCurrentThread(), SpinLock);
+    KfLowerIrql(OldIrql);
+}
+
 /* ---- in-stack queued ---- */
 
 VOID KeAcquireInStackQueuedSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle)

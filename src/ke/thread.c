@@ -241,6 +241,17 @@ VOID KiDetachThreadUpcall(PVOID Value)
 
 /* ---- start and stop ---- */
 
+static BOOLEAN KipIsOnThisStack(KTHREAD *Thread, PVOID Context)
+{
+    KTHREAD **Found = (KTHREAD **)Context;
+    ULONG_PTR Here = (ULONG_PTR)__builtin_frame_address(0);
+
+    if (!Thread->System && Here >= Thread->StackLow && Here < Thread->StackHigh) {
+        *Found = Thread;
+    }
+    return *Found == NULL;
+}
+
 NTSTATUS KeInitSystem(VOID)
 {
     KTHREAD *Thread = (KTHREAD *)HalCurrentThread();
@@ -248,6 +259,16 @@ NTSTATUS KeInitSystem(VOID)
 
     KiInitProcessors();
     KiSystemProcess = NULL;
+    if (Thread == NULL) {
+        /* A thread that ran an earlier system has a record still. */
+        KiEnumerateThreads(KipIsOnThisStack, &Thread);
+        if (Thread != NULL) {
+            Status = HalSetCurrentThread(Thread);
+            if (!NT_SUCCESS(Status)) {
+                return Status;
+            }
+        }
+    }
     if (Thread == NULL) {
         Thread = KiAllocateThread();
         Status = Thread == NULL ? STATUS_INSUFFICIENT_RESOURCES : KiEnterThread(Thread);
@@ -264,7 +285,15 @@ NTSTATUS KeInitSystem(VOID)
 
 NTSTATUS KeInitThreads(VOID)
 {
-    return KiStartDpcThreads();
+    NTSTATUS Status = KiStartDpcThreads();
+
+    if (NT_SUCCESS(Status)) {
+        Status = KiStartWorkersRoutine();
+        if (!NT_SUCCESS(Status)) {
+            KiStopDpcThreads();
+        }
+    }
+    return Status;
 }
 
 static BOOLEAN KipForgetSystem(KTHREAD *Thread, PVOID Context)
@@ -280,6 +309,7 @@ static BOOLEAN KipForgetSystem(KTHREAD *Thread, PVOID Context)
 VOID KeShutdownSystem(VOID)
 {
     KiStopTimers();
+    KiStopWorkersRoutine();
     KiStopDpcThreads();
     __atomic_store_n(&KiSystemUp, 0, __ATOMIC_RELEASE);
     /* Threads of the host that stay attached meet the next system with their records as new. */

@@ -1,0 +1,339 @@
+/*
+ * work.c - system worker threads. SPDX-License-Identifier: MIT
+ *
+ * Implements ExQueueWorkItem, and ExpQueueWork under it for IoQueueWorkItem and the core. Items wait in three lists by
+ * urgency; worker threads take them in that order and run them at PASSIVE_LEVEL:
+ *
+ *      ExpWork.Heads[hyper critical | critical | delayed and the rest] --> WORK_QUEUE_ITEM.List --> ...
+ *
+ *      manager thread: makes a worker whenever more items wait than workers are idle, up to EXP_WORKERS
+ *      worker: sleeps on ExpWork.Wake --- item ---> runs it --- next ---> ...
+ *
+ * A thread is made by the manager, never by who queues (he may be at DISPATCH_LEVEL), so items that block each other do not
+ * block the system until EXP_WORKERS of them do. Workers run on kernel stacks and stay until the system stops.
+ *
+ * Misuse: an item that is queued twice, or whose links were overwritten while it waits, is INVALID_WORK_QUEUE_ITEM (0x96:
+ * item, list, lists, routine); a routine that returns above PASSIVE_LEVEL is WORKER_THREAD_RETURNED_AT_BAD_IRQL (0xE1:
+ * routine, IRQL, parameter, item), one that returns with APCs disabled APC_INDEX_MISMATCH (0x01: routine, 0, disable counts, 1).
+ *
+ * Invariants
+ *  K1. An item is in at most one list, and its List.Flink is NULL when it is not queued and has been.
+ *  K2. Queued is the number of items in the lists.
+ *  K3. While Queued > Idle the manager has been told, or EXP_WORKERS workers run; every item has woken a worker if one slept.
+ *
+ * The lock is a KI_LOCK; items lie in resident memory. Watch: ExpValidateWork, tests/unit/ex_work_test.c.
+ */
+#include "ex/work.h"
+
+#define EXP_WORKERS     64
+#define EXP_WORK_LISTS  3
+#define EXP_STACK_BYTES 0x18000
+
+static struct {
+    KI_LOCK Lock;
+    LIST_ENTRY Heads[EXP_WORK_LISTS];
+    ULONG Queued;
+    ULONG Idle;    /* workers asleep, or woken and not yet at the lists */
+    ULONG Running; /* workers inside a routine */
+    ULONG Workers;
+    BOOLEAN Stop;
+    volatile LONG Wake;    /* futex word of the workers */
+    volatile LONG Manage;  /* futex word of the manager */
+    volatile LONG Drained; /* advances whenever the last routine returns and nothing is queued */
+    KTHREAD *Manager;
+    KTHREAD *Threads[EXP_WORKERS];
+    PVOID Stacks[EXP_WORKERS];
+    SIZE_T StackBytes[EXP_WORKERS];
+} ExpWork;
+
+/* ---- stacks ---- */
+
+PVOID ExpAllocateKernelStack(SIZE_T *Bytes)
+{
+    SIZE_T Size = HalFacts.StackBytes > EXP_STACK_BYTES ? ROUND_TO_PAGES(HalFacts.StackBytes) : EXP_STACK_BYTES;
+    PVOID Stack = MmAllocatePages(MmRegionKernelStacks, BYTES_TO_PAGES(Size), MM_PAGES_PINNED | MM_PAGES_ZERO, HighPoolPriority);
+
+    *Bytes = Stack != NULL ? Size : 0;
+    return Stack;
+}
+
+VOID ExpFreeKernelStack(PVOID Stack, SIZE_T Bytes)
+{
+    if (Stack != NULL) {
+        MmFreePages(Stack, BYTES_TO_PAGES(Bytes));
+    }
+}
+
+/* ---- the lists ---- */
+
+static ULONG ExpListOf(WORK_QUEUE_TYPE Type)
+{
+    switch (Type) {
+    case HyperCriticalWorkQueue:
+    case SuperCriticalWorkQueue:
+    case RealTimeWorkQueue:
+        return 0;
+    case CriticalWorkQueue:
+        return 1;
+    default:
+        return Type >= CustomPriorityWorkQueue && Type - CustomPriorityWorkQueue >= LOW_REALTIME_PRIORITY ? 0 : 2;
+    }
+}
+
+static BOOLEAN ExpIsQueued(PWORK_QUEUE_ITEM Item)
+{
+    for (ULONG List = 0; List < EXP_WORK_LISTS; List += 1) {
+        for (PLIST_ENTRY Link = ExpWork.Heads[List].Flink; Link != &ExpWork.Heads[List]; Link = Link->Flink) {
+            if (Link == &Item->List) {
+                return TRUE;
+            }
+        }
+    }
+    return FALSE;
+}
+
+static DECLSPEC_NORETURN VOID ExpBadItem(PWORK_QUEUE_ITEM Item, ULONG List, const CHAR *Words)
+{
+    KiStop(INVALID_WORK_QUEUE_ITEM, Words, Item, (ULONG_PTR)Item, (ULONG_PTR)&ExpWork.Heads[List], (ULONG_PTR)ExpWork.Heads,
+           (ULONG_PTR)Item->WorkerRoutine);
+}
+
+VOID ExpQueueWork(PWORK_QUEUE_ITEM Item, WORK_QUEUE_TYPE Type)
+{
+    ULONG List = ExpListOf(Type);
+    BOOLEAN Twice;
+    BOOLEAN More = FALSE;
+    PLIST_ENTRY Head = &ExpWork.Heads[List];
+
+    (VOID) * (volatile UCHAR *)Item;
+    KiAcquireLock(&ExpWork.Lock);
+    Twice = Item->List.Flink != NULL && ExpIsQueued(Item);
+    if (!Twice) {
+        Item->List.Flink = Head;
+        Item->List.Blink = Head->Blink;
+        Head->Blink->Flink = &Item->List;
+        Head->Blink = &Item->List;
+        ExpWork.Queued += 1;
+        More = ExpWork.Queued > ExpWork.Idle;
+        __atomic_add_fetch(&ExpWork.Wake, 1, __ATOMIC_RELEASE);
+        if (More) {
+            __atomic_add_fetch(&ExpWork.Manage, 1, __ATOMIC_RELEASE);
+        }
+    }
+    KiReleaseLock(&ExpWork.Lock);
+    if (Twice) {
+        ExpBadItem(Item, List, "A work item was queued that is queued already.");
+    }
+    HalWake(&ExpWork.Wake, 1);
+    if (More) {
+        HalWake(&ExpWork.Manage, 1);
+    }
+}
+
+VOID ExQueueWorkItem(PWORK_QUEUE_ITEM WorkItem, WORK_QUEUE_TYPE QueueType)
+{
+    KTHREAD *Thread = KiCurrentThread();
+
+    if (__builtin_expect(Thread->Irql > DISPATCH_LEVEL, 0)) {
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A work item was queued above DISPATCH_LEVEL.", WorkItem, 0xE5, Thread->Irql, 0,
+               0);
+    }
+    ExpQueueWork(WorkItem, QueueType);
+}
+
+/* ---- workers ---- */
+
+static VOID ExpRunItem(KTHREAD *Thread, PWORK_QUEUE_ITEM Item)
+{
+    PWORKER_THREAD_ROUTINE Routine = Item->WorkerRoutine;
+    PVOID Parameter = Item->Parameter;
+
+    /* The item is its owner's again: it may be freed or queued anew by the routine. */
+    KI_CALLOUT(VOID, Routine, (PVOID), (Parameter));
+    if (__builtin_expect(Thread->Irql != PASSIVE_LEVEL, 0)) {
+        KI_BUGCHECK Stop = {.Code = WORKER_THREAD_RETURNED_AT_BAD_IRQL,
+                            .Parameters = {(ULONG_PTR)Routine, Thread->Irql, (ULONG_PTR)Parameter, (ULONG_PTR)Item},
+                            .Words = "A work item's routine returned above PASSIVE_LEVEL.",
+                            .Driver = (const VOID *)(ULONG_PTR)Routine};
+
+        KiBugCheck(&Stop);
+    }
+    if (__builtin_expect(Thread->CriticalRegion + Thread->GuardedRegion != 0, 0)) {
+        ULONG Combined = ((ULONG)(USHORT)-Thread->GuardedRegion << 16) | (USHORT)-Thread->CriticalRegion;
+        KI_BUGCHECK Stop = {.Code = APC_INDEX_MISMATCH,
+                            .Parameters = {(ULONG_PTR)Routine, 0, Combined, 1},
+                            .Words = "A work item's routine returned inside a critical or guarded region.",
+                            .Driver = (const VOID *)(ULONG_PTR)Routine};
+
+        KiBugCheck(&Stop);
+    }
+}
+
+static PWORK_QUEUE_ITEM ExpTakeItem(ULONG *List)
+{
+    for (*List = 0; *List < EXP_WORK_LISTS; *List += 1) {
+        PLIST_ENTRY Head = &ExpWork.Heads[*List];
+        PLIST_ENTRY Link = Head->Flink;
+
+        if (Link == Head) {
+            continue;
+        }
+        if (Link->Flink == NULL || Link->Flink->Blink != Link) {
+            return CONTAINING_RECORD(Link, WORK_QUEUE_ITEM, List); /* damaged: left where it is */
+        }
+        Head->Flink = Link->Flink;
+        Link->Flink->Blink = Head;
+        Link->Flink = NULL;
+        ExpWork.Queued -= 1;
+        return CONTAINING_RECORD(Link, WORK_QUEUE_ITEM, List);
+    }
+    return NULL;
+}
+
+static VOID ExpWorkerThread(PVOID Context)
+{
+    KTHREAD *Thread = KiCurrentThread();
+
+    UNREFERENCED_PARAMETER(Context);
+    for (;;) {
+        PWORK_QUEUE_ITEM Item;
+        ULONG List;
+
+        KiAcquireLock(&ExpWork.Lock);
+        while ((Item = ExpTakeItem(&List)) == NULL && !ExpWork.Stop) {
+            LONG Seen = __atomic_load_n(&ExpWork.Wake, __ATOMIC_RELAXED);
+
+            ExpWork.Idle += 1;
+            if (ExpWork.Running == 0) {
+                __atomic_add_fetch(&ExpWork.Drained, 1, __ATOMIC_RELEASE);
+            }
+            KiReleaseLock(&ExpWork.Lock);
+            HalWake(&ExpWork.Drained, MAXLONG);
+            while (__atomic_load_n(&ExpWork.Wake, __ATOMIC_ACQUIRE) == Seen) {
+                HalWait(&ExpWork.Wake, Seen, HAL_FOREVER);
+            }
+            KiAcquireLock(&ExpWork.Lock);
+            ExpWork.Idle -= 1;
+        }
+        if (Item == NULL) {
+            KiReleaseLock(&ExpWork.Lock);
+            return;
+        }
+        if (Item->List.Flink != NULL) {
+            KiReleaseLock(&ExpWork.Lock);
+            ExpBadItem(Item, List, "A work item's links were overwritten while it was queued.");
+        }
+        ExpWork.Running += 1;
+        KiReleaseLock(&ExpWork.Lock);
+        ExpRunItem(Thread, Item);
+        KiAcquireLock(&ExpWork.Lock);
+        ExpWork.Running -= 1;
+        KiReleaseLock(&ExpWork.Lock);
+    }
+}
+
+static VOID ExpManagerThread(PVOID Context)
+{
+    UNREFERENCED_PARAMETER(Context);
+    for (;;) {
+        LONG Seen = __atomic_load_n(&ExpWork.Manage, __ATOMIC_ACQUIRE);
+        BOOLEAN Needed;
+        BOOLEAN Stop;
+        ULONG Number;
+
+        KiAcquireLock(&ExpWork.Lock);
+        Stop = ExpWork.Stop;
+        Number = ExpWork.Workers;
+        /* A worker between two items counts as busy, so this may make one too many: harmless. */
+        Needed = ExpWork.Queued > ExpWork.Idle && Number < EXP_WORKERS;
+        KiReleaseLock(&ExpWork.Lock);
+        if (Stop) {
+            return;
+        }
+        if (Needed) {
+            ExpWork.Stacks[Number] = ExpAllocateKernelStack(&ExpWork.StackBytes[Number]);
+            if (NT_SUCCESS(KiCreateCoreThread(ExpWorkerThread, NULL, ExpWork.Stacks[Number], ExpWork.StackBytes[Number],
+                                              &ExpWork.Threads[Number]))) {
+                KiAcquireLock(&ExpWork.Lock);
+                ExpWork.Workers += 1;
+                KiReleaseLock(&ExpWork.Lock);
+                continue;
+            }
+            ExpFreeKernelStack(ExpWork.Stacks[Number], ExpWork.StackBytes[Number]);
+            /* The host has no thread for us: the workers there are go on. */
+        }
+        HalWait(&ExpWork.Manage, Seen, HAL_FOREVER);
+    }
+}
+
+VOID ExpDrainWork(VOID)
+{
+    for (;;) {
+        LONG Seen = __atomic_load_n(&ExpWork.Drained, __ATOMIC_ACQUIRE);
+        BOOLEAN Busy;
+
+        KiAcquireLock(&ExpWork.Lock);
+        Busy = ExpWork.Queued != 0 || ExpWork.Running != 0;
+        KiReleaseLock(&ExpWork.Lock);
+        if (!Busy) {
+            return;
+        }
+        HalWait(&ExpWork.Drained, Seen, HAL_FOREVER);
+    }
+}
+
+/* ---- start and stop, called by ke ---- */
+
+static NTSTATUS ExpStartWorkers(VOID)
+{
+    memset(&ExpWork, 0, sizeof ExpWork);
+    for (ULONG List = 0; List < EXP_WORK_LISTS; List += 1) {
+        ExpWork.Heads[List].Flink = ExpWork.Heads[List].Blink = &ExpWork.Heads[List];
+    }
+    return KiCreateCoreThread(ExpManagerThread, NULL, NULL, 0, &ExpWork.Manager);
+}
+
+static VOID ExpStopWorkers(VOID)
+{
+    if (ExpWork.Manager == NULL) {
+        return;
+    }
+    KiAcquireLock(&ExpWork.Lock);
+    ExpWork.Stop = TRUE;
+    __atomic_add_fetch(&ExpWork.Wake, 1, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&ExpWork.Manage, 1, __ATOMIC_RELEASE);
+    KiReleaseLock(&ExpWork.Lock);
+    HalWake(&ExpWork.Wake, MAXLONG);
+    HalWake(&ExpWork.Manage, MAXLONG);
+    KiJoinCoreThread(ExpWork.Manager);
+    ExpWork.Manager = NULL;
+    for (ULONG Number = 0; Number < ExpWork.Workers; Number += 1) {
+        KiJoinCoreThread(ExpWork.Threads[Number]);
+        ExpFreeKernelStack(ExpWork.Stacks[Number], ExpWork.StackBytes[Number]);
+    }
+    ExpWork.Workers = 0;
+}
+
+NTSTATUS (*const KiStartWorkersRoutine)(VOID) = ExpStartWorkers;
+VOID (*const KiStopWorkersRoutine)(VOID) = ExpStopWorkers;
+
+const CHAR *ExpValidateWork(VOID)
+{
+    const CHAR *Broken = NULL;
+    ULONG Count = 0;
+
+    KiAcquireLock(&ExpWork.Lock);
+    for (ULONG List = 0; List < EXP_WORK_LISTS; List += 1) {
+        for (PLIST_ENTRY Link = ExpWork.Heads[List].Flink; Link != &ExpWork.Heads[List]; Link = Link->Flink) {
+            if (Link->Flink->Blink != Link) {
+                Broken = "K1: a queued item's links do not fit";
+            }
+            Count += 1;
+        }
+    }
+    if (Count != ExpWork.Queued) {
+        Broken = "K2: Queued is not the number of items in the lists";
+    }
+    KiReleaseLock(&ExpWork.Lock);
+    return Broken;
+}
