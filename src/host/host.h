@@ -13,6 +13,9 @@ const HAL_RUN *HostRuns(ULONG *Count);
 /* The page file's descriptor, or -1. */
 int HostPageFile(VOID);
 
+/* landing.c */
+ULONG_PTR HostLandingPad(ULONG_PTR Rip); /* KiLandingPadRoutine */
+
 /* report.c */
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
 /* Fills the data form: name, words, blame and stack; looks nothing up by symbol but driver and where. */

@@ -224,6 +224,7 @@ static int StartLocked(const ntmm_options *Wanted)
     LayOutMemory(Options.ram);
     if (OpenPageFile(&Options) < 0) return -1;
     KiReportRoutine = HostReport;
+    KiLandingPadRoutine = HostLandingPad;
     for (I = 0; I < ARRAYSIZE(Steps); I++) {
         if (!Steps[I].Up) continue;
         if (Steps[I].Up == KeInitSystem && !KeOptions.Seed) KeOptions.Seed = HalQueryEntropy();

@@ -84,9 +84,10 @@ static VOID RunBlock(KTHREAD *Thread, NTMM_SEH_FRAME *Frame)
     Thread->Seh.Pending = NULL;
 }
 
-/* The scope of a __try is left: by its end, or for another reason. */
-VOID NtmmSehLeave(NTMM_SEH_FRAME *Frame)
+/* The body of a __try is left: by its end, or for another reason. */
+VOID NtmmSehLeave(NTMM_SEH_FRAME **Guard)
 {
+    NTMM_SEH_FRAME *Frame = *Guard;
     switch (Frame->Phase) {
     case NtmmSehBody: /* return, goto, break or continue */
         RunBlock(KiCurrentThread(), Frame);
@@ -223,7 +224,7 @@ static VOID Unwind(KTHREAD *Thread, NTMM_SEH_FRAME *Target, ULONG_PTR Stack, EXC
     }
     for (;;) {
         NTMM_SEH_FRAME *Frame = Thread->SehChain;
-        BOOLEAN Source = Frame && Frame != Target && (ULONG_PTR)Frame->Jump[2] < Stack;
+        BOOLEAN Source = Frame && Frame != Target && (Target || (ULONG_PTR)Frame->Jump[2] < Stack);
         if (More && Foreign.Establisher >= Stack) More = FALSE;
         if (Source && (!More || (ULONG_PTR)Frame->Jump[2] < Foreign.Establisher)) {
             RunBlock(Thread, Frame);

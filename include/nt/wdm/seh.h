@@ -11,8 +11,9 @@
  * How. The expansion puts a frame on the thread's exception chain, and marks a point in the function (__builtin_setjmp)
  * that the dispatcher jumps to with frame.Phase telling what it wants: evaluate the filter, enter the handler, run the
  * __finally block. For filter and __finally block the stack pointer stays below the raiser's, which needs a function that
- * addresses its locals by a frame pointer: the never-executed alloca makes it one. Leaving the scope in any other way than
- * by its end runs NtmmSehLeave through the cleanup attribute.
+ * addresses its locals by a frame pointer: the never-executed alloca makes it one. Leaving the body in any other way than
+ * by its end runs NtmmSehLeave through the cleanup attribute of a guard whose scope is the body alone: the marked point lies
+ * outside of it, so that a jump there and on to the block does not run the guard again.
  *
  * The values of locals. gcc knows the edges from every call to the marked point, and with -fnon-call-exceptions (which
  * `pkg-config --cflags ntmm` carries) those from every faulting instruction, so optimised code has the right values in
@@ -54,7 +55,7 @@ typedef struct _NTMM_SEH_BLOCK { /* a __finally block in progress */
 extern NTMM_EXPORT volatile ULONG_PTR NtmmSehNever; /* 0 */
 NTMM_EXPORT VOID NtmmSehEnter(NTMM_SEH_FRAME *Frame, PVOID Unused);
 NTMM_EXPORT VOID NtmmSehEnd(NTMM_SEH_FRAME *Frame);
-NTMM_EXPORT VOID NtmmSehLeave(NTMM_SEH_FRAME *Frame);
+NTMM_EXPORT VOID NtmmSehLeave(NTMM_SEH_FRAME **Guard);
 NTMM_EXPORT DECLSPEC_NORETURN VOID NtmmSehFilterResult(NTMM_SEH_FRAME *Frame, LONG Result);
 NTMM_EXPORT DECLSPEC_NORETURN VOID NtmmSehNoBlock(NTMM_SEH_FRAME *Frame);
 NTMM_EXPORT NTMM_SEH_BLOCK NtmmSehBeginBlock(VOID);
@@ -72,28 +73,29 @@ EXTERN_C_END
 #undef __leave
 #define __try                                                                                                          \
     if (1) {                                                                                                           \
-        __label__ ntmm_leave;                                                                                          \
-        NTMM_SEH_FRAME ntmm_seh __attribute__((cleanup(NtmmSehLeave)));                                                \
+        NTMM_SEH_FRAME ntmm_seh;                                                                                       \
         NtmmSehEnter(&ntmm_seh, __builtin_expect(NtmmSehNever != 0, 0) ? __builtin_alloca(NtmmSehNever) : NULL);       \
-        if (__builtin_setjmp(ntmm_seh.Jump) == 0)
-#define __except(filter) NTMM_SEH_EXCEPT(__COUNTER__, filter)
-#define NTMM_SEH_EXCEPT(n, filter)                                                                                     \
-        else if (ntmm_seh.Phase == NtmmSehFilter) NtmmSehFilterResult(&ntmm_seh, (LONG)(filter));                      \
-        else if (ntmm_seh.Phase == NtmmSehHandler) goto NTMM_SEH_JOIN(ntmm_handler_, n);                               \
-        else NtmmSehNoBlock(&ntmm_seh);                                                                                \
+        if (__builtin_setjmp(ntmm_seh.Jump) == 0) {                                                                    \
+            __label__ ntmm_leave;                                                                                      \
+            NTMM_SEH_FRAME *ntmm_guard __attribute__((cleanup(NtmmSehLeave))) = &ntmm_seh;
+#define NTMM_SEH_END_OF_BODY                                                                                           \
     ntmm_leave:                                                                                                        \
         __attribute__((unused));                                                                                       \
-        NtmmSehEnd(&ntmm_seh);                                                                                         \
+        NtmmSehEnd(ntmm_guard);                                                                                        \
+    }
+#define __except(filter) NTMM_SEH_EXCEPT(__COUNTER__, filter)
+#define NTMM_SEH_EXCEPT(n, filter)                                                                                     \
+    NTMM_SEH_END_OF_BODY                                                                                               \
+    else if (ntmm_seh.Phase == NtmmSehFilter) NtmmSehFilterResult(&ntmm_seh, (LONG)(filter));                          \
+    else if (ntmm_seh.Phase == NtmmSehHandler) goto NTMM_SEH_JOIN(ntmm_handler_, n);                                   \
+    else NtmmSehNoBlock(&ntmm_seh);                                                                                    \
     }                                                                                                                  \
     else NTMM_SEH_JOIN(ntmm_handler_, n) :
 #define __finally NTMM_SEH_FINALLY(__COUNTER__)
 #define NTMM_SEH_FINALLY(n)                                                                                            \
-        else if (ntmm_seh.Phase == NtmmSehFilter) NtmmSehFilterResult(&ntmm_seh, EXCEPTION_CONTINUE_SEARCH);           \
-        else goto NTMM_SEH_JOIN(ntmm_block_, n);                                                                       \
-    ntmm_leave:                                                                                                        \
-        __attribute__((unused));                                                                                       \
-        NtmmSehEnd(&ntmm_seh);                                                                                         \
-        goto NTMM_SEH_JOIN(ntmm_block_, n);                                                                            \
+    NTMM_SEH_END_OF_BODY                                                                                               \
+    else if (ntmm_seh.Phase == NtmmSehFilter) NtmmSehFilterResult(&ntmm_seh, EXCEPTION_CONTINUE_SEARCH);               \
+    goto NTMM_SEH_JOIN(ntmm_block_, n);                                                                                \
     }                                                                                                                  \
     else NTMM_SEH_JOIN(ntmm_block_, n)                                                                                 \
         : for (NTMM_SEH_BLOCK ntmm_block = NtmmSehBeginBlock(); ntmm_block.Run; NtmmSehEndBlock(&ntmm_block))

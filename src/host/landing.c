@@ -1,0 +1,71 @@
+/*
+ * landing.c - the compiler's landing pads: where code goes when an instruction of it raises an exception.
+ * SPDX-License-Identifier: MIT
+ *
+ * Functions built with -fexceptions describe, in their language-specific data area, for each range of instructions the
+ * landing pad of its cleanups. The dispatcher (ke/exception.c) enters a __try through the pad of the faulting
+ * instruction, because only there the compiler has put the function's locals where they are expected.
+ *
+ * The area: a byte for the encoding of the pads' base (0xFF: the function's start), a byte for the type table's encoding
+ * and its offset if it has one, a byte for the call sites' encoding, the length of their table, and the call sites, sorted:
+ *
+ *     { start, length, landing pad (0: none), action }  relative to the function's start, or its base
+ */
+#include "host.h"
+
+#define UNW_LOCAL_ONLY
+#include <libunwind.h>
+#include <string.h>
+
+static uint64_t Uleb(const UCHAR **At)
+{
+    uint64_t Value = 0;
+    for (unsigned Shift = 0;; Shift += 7) {
+        UCHAR Byte = *(*At)++;
+        if (Shift < 64) Value |= (uint64_t)(Byte & 0x7f) << Shift;
+        if (!(Byte & 0x80)) return Value;
+    }
+}
+
+/* The low four bits of a DW_EH_PE encoding that gcc and clang use for call sites; FALSE for any other. */
+static BOOLEAN Value(UCHAR Encoding, const UCHAR **At, uint64_t *Out)
+{
+    switch (Encoding & 0x0f) {
+    case 0x01: *Out = Uleb(At); return TRUE;
+    case 0x03: {
+        uint32_t Word;
+        memcpy(&Word, *At, 4);
+        *At += 4;
+        *Out = Word;
+        return TRUE;
+    }
+    case 0x04: memcpy(Out, *At, 8); *At += 8; return TRUE;
+    default: return FALSE;
+    }
+}
+
+ULONG_PTR HostLandingPad(ULONG_PTR Rip)
+{
+    unw_proc_info_t Info;
+    const UCHAR *At, *End;
+    UCHAR Encoding;
+    uint64_t Start, Length, Pad;
+
+    if (unw_get_proc_info_by_ip(unw_local_addr_space, Rip, &Info, NULL) < 0 || !Info.lsda) return 0;
+    At = (const UCHAR *)Info.lsda;
+    if (*At++ != 0xff) return 0; /* pads based elsewhere: not what C compilers emit */
+    Encoding = *At++;
+    if (Encoding != 0xff) Uleb(&At);
+    Encoding = *At++;
+    End = At;
+    Length = Uleb(&End);
+    At = End;
+    End += Length;
+    while (At < End) {
+        if (!Value(Encoding, &At, &Start) || !Value(Encoding, &At, &Length) || !Value(Encoding, &At, &Pad)) return 0;
+        Uleb(&At);
+        if (Rip < Info.start_ip + Start) return 0;
+        if (Rip < Info.start_ip + Start + Length) return Pad ? Info.start_ip + Pad : 0;
+    }
+    return 0;
+}
