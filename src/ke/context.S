@@ -11,7 +11,8 @@
  *   KiSehCall(Jump, Rbp, Rip, Rsp)   saves the caller's point in Jump, then goes to Rip with the function's frame pointer but
  *                                    a stack pointer below its own (aligned as Rsp is). KiRestoreJump(Jump, V) makes it
  *                                    return V.
- *   KiSehLand(Jump, Context, Rip)    the same, with all of Context's preserved registers: to a compiler's landing pad.
+ *   KiSehLand(Jump, Context, Rip)    the same, with Context's registers but rax and rdx, which a compiler's landing pad expects
+ *                                    the exception in.
  *   KiSehGo(Rbp, Rip, Rsp)           goes there with that stack pointer.
  *   KiSehGoLow(Rbp, Rip, Rsp)        goes there with a stack pointer below the caller's.
  *
@@ -107,16 +108,24 @@ KiSehLand:
     andl $63, %ecx
     addq %rcx, %rax
     movq %rax, %rsp
-    movq %rdx, %rcx
+    pushq %rdx
+    .cfi_adjust_cfa_offset 8
+    movq 0x80(%rsi), %rcx
     movq 0x90(%rsi), %rbx
     movq 0xA0(%rsi), %rbp
+    movq 0xB0(%rsi), %rdi
+    movq 0xB8(%rsi), %r8
+    movq 0xC0(%rsi), %r9
+    movq 0xC8(%rsi), %r10
+    movq 0xD0(%rsi), %r11
     movq 0xD8(%rsi), %r12
     movq 0xE0(%rsi), %r13
     movq 0xE8(%rsi), %r14
     movq 0xF0(%rsi), %r15
+    movq 0xA8(%rsi), %rsi
     xorl %eax, %eax
     xorl %edx, %edx
-    jmpq *%rcx
+    ret
     .cfi_endproc
     .size KiSehLand, . - KiSehLand
 

@@ -71,9 +71,26 @@ EXTERN_C_END
 #undef __except
 #undef __finally
 #undef __leave
+/* clang keeps in one slot per function where to go on after the cleanups of a scope. A __finally block that runs while the
+ * body is left must not change it: so the block is outlined into a function of its own, and the frame has no end of lifetime
+ * (which would be a cleanup on the way to the block) because a jump bypasses its declaration. */
+#if defined(__clang__)
+#define NTMM_SEH_BYPASS_FROM                                                                                           \
+    __label__ ntmm_bypass;                                                                                             \
+    if (__builtin_expect(NtmmSehNever != 0, 0)) goto ntmm_bypass;
+#define NTMM_SEH_BYPASS_TO                                                                                             \
+    ntmm_bypass:
+#define NTMM_SEH_OUTLINE _Pragma("clang __debug captured")
+#else
+#define NTMM_SEH_BYPASS_FROM
+#define NTMM_SEH_BYPASS_TO
+#define NTMM_SEH_OUTLINE
+#endif
 #define __try                                                                                                          \
     if (1) {                                                                                                           \
+        NTMM_SEH_BYPASS_FROM                                                                                           \
         NTMM_SEH_FRAME ntmm_seh;                                                                                       \
+        NTMM_SEH_BYPASS_TO                                                                                             \
         NtmmSehEnter(&ntmm_seh, __builtin_expect(NtmmSehNever != 0, 0) ? __builtin_alloca(NtmmSehNever) : NULL);       \
         if (__builtin_setjmp(ntmm_seh.Jump) == 0) {                                                                    \
             __label__ ntmm_leave;                                                                                      \
@@ -98,7 +115,8 @@ EXTERN_C_END
     goto NTMM_SEH_JOIN(ntmm_block_, n);                                                                                \
     }                                                                                                                  \
     else NTMM_SEH_JOIN(ntmm_block_, n)                                                                                 \
-        : for (NTMM_SEH_BLOCK ntmm_block = NtmmSehBeginBlock(); ntmm_block.Run; NtmmSehEndBlock(&ntmm_block))
+        : for (NTMM_SEH_BLOCK ntmm_block = NtmmSehBeginBlock(); ntmm_block.Run; NtmmSehEndBlock(&ntmm_block))          \
+            NTMM_SEH_OUTLINE
 /* Ends the body of the innermost __try, normally. */
 #define __leave goto ntmm_leave
 
