@@ -2,6 +2,7 @@
 #include "hal/kit.h"
 
 KIT_FAULTS Kit;
+volatile BOOLEAN KitCountOnly;
 VOID (*KitOnFault)(HAL_TRAP_FRAME *Frame);
 VOID (*KitOnTrap)(HAL_TRAP_FRAME *Frame);
 VOID (*KitOnClock)(VOID);
@@ -107,7 +108,9 @@ VOID KitWrite(ULONG_PTR Va, ULONG64 Value)
 static VOID KitPageFault(HAL_TRAP_FRAME *Frame)
 {
     __atomic_add_fetch(&Kit.Count, 1, __ATOMIC_RELAXED);
-    Kit.Last = *Frame;
+    if (!KitCountOnly) {
+        Kit.Last = *Frame;
+    }
     if (KitOnFault) {
         KitOnFault(Frame);
     } else {
@@ -167,6 +170,7 @@ VOID KitStart(ULONG64 DataPages, ULONG TlbEntries)
     HAL_MACHINE Machine = KitMachine(DataPages);
     Machine.TlbEntries = TlbEntries;
     memset(&Kit, 0, sizeof(Kit));
+    KitCountOnly = FALSE;
     KitOnFault = KitOnTrap = NULL;
     KitOnClock = KitOnAttach = NULL;
     KitOnDetach = NULL;
@@ -228,4 +232,18 @@ VOID KitUnmap(ULONG_PTR Va)
 ULONG_PTR KitVa(ULONG64 Page)
 {
     return HalFacts.SystemBase + (Page << 12);
+}
+int KitSetup(void **State)
+{
+    (void)State;
+    KitStart(2048, 0);
+    return 0;
+}
+int KitTeardown(void **State)
+{
+    (void)State;
+    if (HalFacts.WindowBase) {
+        KitStop();
+    }
+    return 0;
 }

@@ -40,6 +40,7 @@ typedef struct _KIT_FAULTS {
     HAL_TRAP_FRAME Last;
 } KIT_FAULTS;
 extern KIT_FAULTS Kit;
+extern volatile BOOLEAN KitCountOnly; /* several threads fault: Last is not kept */
 /* What a test does about a fault; NULL: any fault fails the test. */
 extern VOID (*KitOnFault)(HAL_TRAP_FRAME *Frame);
 extern VOID (*KitOnTrap)(HAL_TRAP_FRAME *Frame);
@@ -73,6 +74,11 @@ BOOLEAN KitTryWrite(ULONG_PTR Va, ULONG64 Value);
 BOOLEAN KitTryFetch(ULONG_PTR Va);
 /* For KitOnFault: give up the access that faulted. */
 VOID KitRefuse(HAL_TRAP_FRAME *Frame);
+
+/* A test program's main: every test with a machine of its own. */
+#define KIT_TEST(Name) cmocka_unit_test_setup_teardown(Name, KitSetup, KitTeardown)
+int KitSetup(void **State);    /* KitStart(2048, 0) */
+int KitTeardown(void **State); /* KitStop, if a machine runs */
 
 static inline ULONG64 *KitFrame(PFN_NUMBER Frame)
 {

@@ -244,7 +244,7 @@ static BOOLEAN HalpProbePage(ULONG_PTR Va, BOOLEAN Write)
 {
     if (!Write) {
         /* An invalid request whose argument the kernel copies in before it looks at the request. */
-        return HalpSyscall(SYS_rt_sigprocmask, ~0ull, Va & ~7ull, 0, 8, 0, 0) != -EFAULT;
+        return HalpSyscall(SYS_rt_sigprocmask, ~0ull, (Va & ~0xFFFull) + 8, 0, 8, 0, 0) != -EFAULT;
     }
     /* An atomic addition of 0 to the word, which wakes nobody. */
     static volatile LONG Nobody;

@@ -179,6 +179,9 @@ static VOID HalpSignal(int Signal, siginfo_t *Info, PVOID Context)
     }
     if (Signal == SIGSEGV && Vector == 14) {
         Va = (ULONG_PTR)G[REG_CR2];
+        if (Va == Rip && !(Error & HALP_FAULT_WRITE)) {
+            Error |= HALP_FAULT_FETCH; /* an emulator may not say so */
+        }
         ULONG Access = (Error & (HALP_FAULT_WRITE | HALP_FAULT_FETCH)) | (HalIsUserAddress(Rip) ? HALP_FAULT_USER : 0);
         Error = Access | (Error & HALP_FAULT_PROTECTION);
         if (HalpIsOurs(Va)) {

@@ -171,7 +171,7 @@ BOOLEAN HalProbeHostMemory(const VOID *Va, SIZE_T Length, BOOLEAN Write)
         /* the host's kernel checks the address: an invalid request, or an atomic addition of 0 */
         static volatile LONG Nobody;
         long Result = Write ? syscall(SYS_futex, &Nobody, 5 | 128, 0, NULL, At & ~3ull, 1 << 28)
-                            : syscall(SYS_rt_sigprocmask, ~0ul, At & ~7ull, NULL, 8);
+                            : syscall(SYS_rt_sigprocmask, ~0ul, (At & ~0xFFFull) + 8, NULL, 8);
         if (HalpIsOurs(At) || (Result == -1 && errno == EFAULT)) {
             return FALSE;
         }
