@@ -115,10 +115,13 @@ static inline BOOLEAN HalIsUserAddress(ULONG_PTR Va)
 VOID HalActivateAddressSpace(PFN_NUMBER Root);
 /* Forgets the cached translations of Pages pages from Va, on every processor, before it returns. */
 VOID HalFlushTb(PVOID Va, SIZE_T Pages);
+/* All of them, but pinned ones that the tables still bear out. */
 VOID HalFlushEntireTb(VOID);
 /* Loads the present translations of the range now, in runs as large as the frames are contiguous. A hint, except with
  * HAL_FILL_PINNED: those stay until flushed, so that code and stacks there never fault; STATUS_NO_MEMORY if the bound on
- * mappings is reached, STATUS_INVALID_ADDRESS if an entry is not present. */
+ * mappings is reached, STATUS_INVALID_ADDRESS if an entry is not present. A fill counts as an access: Accessed is set,
+ * and by a pinned one Dirty too where writing is allowed. A fault brings neighbours along only if their Accessed (and
+ * Dirty) bits are set already: the entries of memory that is always resident are best made with both. */
 #define HAL_FILL_PINNED 1u
 NTSTATUS HalFillTb(PVOID Va, SIZE_T Pages, ULONG Flags);
 typedef struct _HAL_TB_STATISTICS {
