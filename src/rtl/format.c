@@ -157,6 +157,8 @@ static VOID RtlpPutInteger(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, U
 
 SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *Format, PRTLP_ARGUMENTS Arguments)
 {
+    BOOLEAN Terminate = (BOOLEAN)((Size & RTLP_UNTERMINATED) == 0);
+    Size &= ~RTLP_UNTERMINATED;
     RTLP_SINK Sink = {.Kind = Kind, .Narrow = Buffer, .Wide = Buffer, .Size = Size, .Length = 0};
     const UCHAR *Narrow = Format;
     PCWCH Units = Format;
@@ -334,7 +336,7 @@ SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *For
         }
     }
 #undef RTLP_AT
-    if (Size != 0) {
+    if (Terminate ? Size != 0 : Sink.Length < Size) {
         SIZE_T End = min(Sink.Length, Size - 1);
         if (Kind == RtlpTextWide)
             Sink.Wide[End] = 0;

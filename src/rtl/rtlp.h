@@ -43,6 +43,7 @@ typedef enum _RTLP_TEXT {
 } RTLP_TEXT;
 /* Formats into Buffer, of Size characters, and terminates it if Size is not 0 (what does not fit is cut). Returns the length of the whole text
  * without terminator. Format is of WCHAR if Kind is RtlpTextWide, else of CHAR. Any IRQL for resident memory. */
+#define RTLP_UNTERMINATED ((SIZE_T)1 << 63) /* or-ed to Size: the text may fill the buffer; a terminator only if there is room */
 SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *Format, PRTLP_ARGUMENTS Arguments);
 /* The same for CHAR text that goes to the console. */
 SIZE_T RtlpFormat(CHAR *Buffer, SIZE_T Size, const CHAR *Format, va_list Arguments);
