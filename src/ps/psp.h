@@ -24,7 +24,16 @@ typedef struct _KPROCESS {
 } KPROCESS;
 
 extern OBJECT_TYPE PspProcessType, PspThreadType;
-extern KPROCESS *PspUserProcess; /* the requester of the host-side API */
+extern KPROCESS *PspUserProcess; /* the requester of the host-side API, once there was a request */
+/* Makes the user process on the first request; process notifications are told. STATUS_INSUFFICIENT_RESOURCES. */
+NTSTATUS PspCreateUserProcess(VOID);
+/* The calling thread becomes one of Process's, in Mode, until it is given back what *Saved holds. */
+typedef struct _PSP_IDENTITY {
+    KPROCESS *Process, *AttachedProcess;
+    KPROCESSOR_MODE PreviousMode;
+} PSP_IDENTITY;
+VOID PspBecome(KPROCESS *Process, KPROCESSOR_MODE Mode, PSP_IDENTITY *Saved);
+VOID PspRevert(const PSP_IDENTITY *Saved);
 
 NTSTATUS PsInitSystem(VOID); /* after ObInitSystem: the processes; gives the running threads theirs */
 VOID PsShutdownSystem(VOID);
@@ -33,6 +42,8 @@ VOID PsShutdownSystem(VOID);
 NTSTATUS PspChargeQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);
 VOID PspReturnQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);
 
+VOID PspNotifyProcess(KPROCESS *Process, BOOLEAN Create);
+VOID PspShutdownNotify(VOID);
 /* Notifications: called by whoever makes the event. PASSIVE_LEVEL. */
 VOID PspNotifyThread(HANDLE ProcessId, HANDLE ThreadId, BOOLEAN Create);
 /* An image was mapped: Properties as in IMAGE_INFO (system mode image or not). */

@@ -1,0 +1,107 @@
+/*
+ * event.c - event objects by handle and by name. SPDX-License-Identifier: MIT
+ *
+ * Implements ZwCreateEvent, ZwOpenEvent, ZwSetEvent, ZwResetEvent, ZwClearEvent, ZwWaitForSingleObject,
+ * IoCreateNotificationEvent, IoCreateSynchronizationEvent. The body is a KEVENT; waiting and signalling are ke's.
+ */
+#include "ob/obp.h"
+
+OBJECT_TYPE ObpEventType = {.Name = L"Event", .Tag = 'nevE', .WaitOffset = 0, .ValidAccess = EVENT_ALL_ACCESS};
+static POBJECT_TYPE ObpEventTypePointer = &ObpEventType;
+POBJECT_TYPE *ExEventObjectType = &ObpEventTypePointer;
+
+typedef struct _OBP_NEW_EVENT {
+    EVENT_TYPE Type;
+    BOOLEAN State;
+} OBP_NEW_EVENT;
+
+static NTSTATUS ObpSetupEvent(PVOID Object, PVOID Context)
+{
+    OBP_NEW_EVENT *New = Context;
+    KeInitializeEvent(Object, New->Type, New->State);
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS ZwCreateEvent(PHANDLE EventHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes, EVENT_TYPE EventType,
+                       BOOLEAN InitialState)
+{
+    OBP_NEW_EVENT New = {EventType, InitialState};
+    if (EventType != NotificationEvent && EventType != SynchronizationEvent) return STATUS_INVALID_PARAMETER;
+    return ObpCreateWithHandle(&ObpEventType, sizeof(KEVENT), ObjectAttributes, DesiredAccess, ObpSetupEvent, &New, EventHandle);
+}
+
+NTSTATUS ZwOpenEvent(PHANDLE EventHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
+{
+    return ObpOpenWithHandle(&ObpEventType, ObjectAttributes, DesiredAccess, NULL, EventHandle);
+}
+
+static NTSTATUS ObpEventByHandle(HANDLE Handle, PRKEVENT *Event)
+{
+    return ObReferenceObjectByHandle(Handle, EVENT_MODIFY_STATE, &ObpEventType, KernelMode, (PVOID *)Event, NULL);
+}
+
+NTSTATUS ZwSetEvent(HANDLE EventHandle, PLONG PreviousState)
+{
+    PRKEVENT Event;
+    NTSTATUS Status = ObpEventByHandle(EventHandle, &Event);
+    if (!NT_SUCCESS(Status)) return Status;
+    LONG Previous = KeSetEvent(Event, 0, FALSE);
+    if (PreviousState) *PreviousState = Previous;
+    ObfDereferenceObject(Event);
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS ZwResetEvent(HANDLE EventHandle, PLONG PreviousState)
+{
+    PRKEVENT Event;
+    NTSTATUS Status = ObpEventByHandle(EventHandle, &Event);
+    if (!NT_SUCCESS(Status)) return Status;
+    LONG Previous = KeResetEvent(Event);
+    if (PreviousState) *PreviousState = Previous;
+    ObfDereferenceObject(Event);
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS ZwClearEvent(HANDLE EventHandle)
+{
+    return ZwResetEvent(EventHandle, NULL);
+}
+
+NTSTATUS ZwWaitForSingleObject(HANDLE Handle, BOOLEAN Alertable, PLARGE_INTEGER Timeout)
+{
+    PVOID Object;
+    NTSTATUS Status = ObReferenceObjectByHandle(Handle, SYNCHRONIZE, NULL, KernelMode, &Object, NULL);
+    if (!NT_SUCCESS(Status)) return Status;
+    LONG Offset = ObpHeader(Object)->Type->WaitOffset;
+    if (Offset < 0)
+        Status = STATUS_OBJECT_TYPE_MISMATCH;
+    else
+        Status = KeWaitForSingleObject((PUCHAR)Object + Offset, UserRequest, KernelMode, Alertable, Timeout);
+    ObfDereferenceObject(Object);
+    return Status;
+}
+
+static PKEVENT ObpNamedEvent(PUNICODE_STRING Name, PHANDLE Handle, EVENT_TYPE Type)
+{
+    OBJECT_ATTRIBUTES Attributes;
+    PKEVENT Event = NULL;
+    /* The handle is the kernel's: drivers use it in whatever process they are called in. A new event starts signalled. */
+    InitializeObjectAttributes(&Attributes, Name, OBJ_CASE_INSENSITIVE | OBJ_OPENIF | OBJ_KERNEL_HANDLE, NULL, NULL);
+    NTSTATUS Status = ZwCreateEvent(Handle, EVENT_ALL_ACCESS, &Attributes, Type, TRUE);
+    if (!NT_SUCCESS(Status)) return NULL;
+    Status = ObReferenceObjectByHandle(*Handle, 0, &ObpEventType, KernelMode, (PVOID *)&Event, NULL);
+    if (!NT_SUCCESS(Status)) return NULL;
+    /* The caller owns the handle only; the pointer lives as long as it. */
+    ObfDereferenceObject(Event);
+    return Event;
+}
+
+PKEVENT IoCreateNotificationEvent(PUNICODE_STRING EventName, PHANDLE EventHandle)
+{
+    return ObpNamedEvent(EventName, EventHandle, NotificationEvent);
+}
+
+PKEVENT IoCreateSynchronizationEvent(PUNICODE_STRING EventName, PHANDLE EventHandle)
+{
+    return ObpNamedEvent(EventName, EventHandle, SynchronizationEvent);
+}

@@ -1,0 +1,347 @@
+/*
+ * process.c - the System process, the user process, and being attached to one. SPDX-License-Identifier: MIT
+ *
+ * Implements PsInitialSystemProcess, PsGetCurrentProcess, IoGetCurrentProcess, PsGetCurrentProcessId, PsGetProcessId,
+ * PsLookupProcessByProcessId, PsGetProcess*, PsIsSystemProcess, KeStackAttachProcess, KeUnstackDetachProcess,
+ * KeAttachProcess, KeDetachProcess, ExGetPreviousMode, PsGetVersion, the charge routines of pool quota.
+ *
+ *     PspProcessList -- System (id 4)          every host thread and system thread
+ *                    -- requester (id 0x10000)  made with the first request of the host-side API; its threads are the
+ *                                              host threads that make requests, for as long as a request takes
+ *
+ * One user address space exists, so attaching changes whose process it is said to be, and nothing else:
+ * KTHREAD.AttachedProcess, saved in KAPC_STATE.Process (the value 1 stands for "was attached to it already").
+ *
+ * Invariants: 1. Thread->AttachedProcess is Thread->Process unless the thread is attached; 2. a process in the list has a
+ * positive count; 3. QuotaUsage never exceeds QuotaLimit if that is not 0, and never is negative.
+ * Locks: PspProcessLock (leaf) guards the list. Fields of a thread are its own.
+ * Watch: tests/unit/ps_process_test.c; tests/misuse/ps_attach.c.
+ */
+#include "ps/psp.h"
+
+static LIST_ENTRY PspProcessList = {&PspProcessList, &PspProcessList};
+static KI_LOCK PspProcessLock;
+KPROCESS *PspUserProcess;
+PEPROCESS PsInitialSystemProcess;
+
+static VOID PspDeleteProcess(PVOID Object)
+{
+    KPROCESS *Process = Object;
+    if (!Process->System) ObpDestroyHandleTable(Process->HandleTable);
+    ObpFreeString(&Process->ImageName);
+}
+
+OBJECT_TYPE PspProcessType = {
+    .Name = L"Process", .Tag = 'corP', .WaitOffset = 0, .ValidAccess = PROCESS_ALL_ACCESS, .Delete = PspDeleteProcess};
+OBJECT_TYPE PspThreadType = {.Name = L"Thread", .Tag = 'erhT', .WaitOffset = 0, .ValidAccess = THREAD_ALL_ACCESS};
+static POBJECT_TYPE PspProcessTypePointer = &PspProcessType, PspThreadTypePointer = &PspThreadType;
+POBJECT_TYPE *PsProcessType = &PspProcessTypePointer;
+POBJECT_TYPE *PsThreadType = &PspThreadTypePointer;
+
+static NTSTATUS PspCreateProcess(HANDLE Id, const CHAR *ShortName, const WCHAR *Name, BOOLEAN System, KPROCESS **Result)
+{
+    KPROCESS *Process;
+    UNICODE_STRING Image;
+    NTSTATUS Status = ObpCreateObject(&PspProcessType, sizeof *Process, (PVOID *)&Process);
+    if (!NT_SUCCESS(Status)) return Status;
+    Process->System = System;
+    Process->ProcessId = Id;
+    Process->Header.Type = ProcessObject;
+    Process->Header.Size = sizeof(DISPATCHER_HEADER) / sizeof(LONG);
+    InitializeListHead(&Process->Header.WaitListHead);
+    for (ULONG i = 0; ShortName[i] && i < sizeof Process->ImageFileName - 1; i++) Process->ImageFileName[i] = ShortName[i];
+    KeQuerySystemTime(&Process->CreateTime);
+    RtlInitUnicodeString(&Image, Name);
+    Status = ObpCopyString(&Image, &Process->ImageName);
+    if (NT_SUCCESS(Status)) {
+        if (System) Process->HandleTable = ObpKernelTable;
+        else Status = ObpCreateHandleTable(&Process->HandleTable);
+    }
+    if (!NT_SUCCESS(Status)) {
+        ObfDereferenceObject(Process);
+        return Status;
+    }
+    KiAcquireLock(&PspProcessLock);
+    InsertTailList(&PspProcessList, &Process->ProcessListEntry);
+    KiReleaseLock(&PspProcessLock);
+    *Result = Process;
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS PspCreateUserProcess(VOID)
+{
+    KPROCESS *Process;
+    if (__atomic_load_n(&PspUserProcess, __ATOMIC_ACQUIRE)) return STATUS_SUCCESS;
+    NTSTATUS Status = PspCreateProcess((HANDLE)(ULONG_PTR)0x10000, "ntmm", L"\\??\\ntmm", FALSE, &Process);
+    KPROCESS *None = NULL;
+    if (!NT_SUCCESS(Status)) return Status;
+    if (__atomic_compare_exchange_n(&PspUserProcess, &None, Process, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        PspNotifyProcess(Process, TRUE);
+        return STATUS_SUCCESS;
+    }
+    KiAcquireLock(&PspProcessLock);
+    RemoveEntryList(&Process->ProcessListEntry);
+    KiReleaseLock(&PspProcessLock);
+    ObfDereferenceObject(Process);
+    return STATUS_SUCCESS;
+}
+
+VOID PspBecome(KPROCESS *Process, KPROCESSOR_MODE Mode, PSP_IDENTITY *Saved)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    *Saved = (PSP_IDENTITY){Thread->Process, Thread->AttachedProcess, Thread->PreviousMode};
+    Thread->Process = Thread->AttachedProcess = Process;
+    Thread->PreviousMode = Mode;
+}
+
+VOID PspRevert(const PSP_IDENTITY *Saved)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    Thread->Process = Saved->Process;
+    Thread->AttachedProcess = Saved->AttachedProcess;
+    Thread->PreviousMode = Saved->PreviousMode;
+}
+
+/* ---- who am I ---- */
+PEPROCESS PsGetCurrentProcess(VOID)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    if (Thread->AttachedProcess) return Thread->AttachedProcess;
+    return Thread->Process ? Thread->Process : PsInitialSystemProcess;
+}
+
+PEPROCESS IoGetCurrentProcess(VOID)
+{
+    return PsGetCurrentProcess();
+}
+
+HANDLE PsGetCurrentProcessId(VOID)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    return Thread->Process ? Thread->Process->ProcessId : PsInitialSystemProcess->ProcessId;
+}
+
+KPROCESSOR_MODE ExGetPreviousMode(VOID)
+{
+    return KiCurrentThread()->PreviousMode;
+}
+
+HANDLE PsGetProcessId(PEPROCESS Process)
+{
+    return Process->ProcessId;
+}
+
+PCHAR PsGetProcessImageFileName(PEPROCESS Process)
+{
+    return Process->ImageFileName;
+}
+
+LONGLONG PsGetProcessCreateTimeQuadPart(PEPROCESS Process)
+{
+    return Process->CreateTime.QuadPart;
+}
+
+NTSTATUS PsGetProcessExitStatus(PEPROCESS Process)
+{
+    UNREFERENCED_PARAMETER(Process);
+    return STATUS_PENDING; /* it has not ended */
+}
+
+PVOID PsGetProcessSectionBaseAddress(PEPROCESS Process)
+{
+    UNREFERENCED_PARAMETER(Process);
+    return NULL; /* no image is mapped in either */
+}
+
+PVOID PsGetProcessJob(PEPROCESS Process)
+{
+    UNREFERENCED_PARAMETER(Process);
+    return NULL;
+}
+
+PVOID PsGetProcessWow64Process(PEPROCESS Process)
+{
+    UNREFERENCED_PARAMETER(Process);
+    return NULL;
+}
+
+BOOLEAN PsIsSystemProcess(PEPROCESS Process)
+{
+    return Process->System;
+}
+
+NTSTATUS PsLookupProcessByProcessId(HANDLE ProcessId, PEPROCESS *Process)
+{
+    NTSTATUS Status = STATUS_INVALID_CID;
+    *Process = NULL;
+    KiAcquireLock(&PspProcessLock);
+    for (PLIST_ENTRY Entry = PspProcessList.Flink; Entry != &PspProcessList; Entry = Entry->Flink) {
+        KPROCESS *Candidate = CONTAINING_RECORD(Entry, KPROCESS, ProcessListEntry);
+        if (Candidate->ProcessId == ProcessId && ObpTryReference(Candidate)) {
+            *Process = Candidate;
+            Status = STATUS_SUCCESS;
+            break;
+        }
+    }
+    KiReleaseLock(&PspProcessLock);
+    return Status;
+}
+
+BOOLEAN PsGetVersion(PULONG MajorVersion, PULONG MinorVersion, PULONG BuildNumber, PUNICODE_STRING CSDVersion)
+{
+    if (MajorVersion) *MajorVersion = 10;
+    if (MinorVersion) *MinorVersion = 0;
+    if (BuildNumber) *BuildNumber = 19041;
+    if (CSDVersion) *CSDVersion = (UNICODE_STRING){0, sizeof(WCHAR), (PWCH)L""};
+    return FALSE;
+}
+
+/* ---- attaching ---- */
+static BOOLEAN PspInDpc(KTHREAD *Thread)
+{
+    return Thread->Irql >= DISPATCH_LEVEL && Thread->Prcb && Thread->Prcb->DpcActive;
+}
+
+static VOID PspAttach(KTHREAD *Thread, PRKPROCESS Process, BOOLEAN MayNest)
+{
+    BOOLEAN Attached = Thread->AttachedProcess != Thread->Process;
+    if (PspInDpc(Thread) || (Attached && !MayNest && Thread->AttachedProcess != Process))
+        KiStop(INVALID_PROCESS_ATTACH_ATTEMPT,
+               PspInDpc(Thread) ? "A thread attached to a process inside a DPC."
+                                : "A thread that is attached to one process attached to another without stacking.",
+               NULL, (ULONG_PTR)Process, (ULONG_PTR)Thread->AttachedProcess, Attached, PspInDpc(Thread));
+    Thread->AttachedProcess = Process;
+}
+
+VOID KeStackAttachProcess(PRKPROCESS Process, PRKAPC_STATE ApcState)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    PRKPROCESS Old = PsGetCurrentProcess();
+    if (Old == Process && !PspInDpc(Thread)) {
+        ApcState->Process = (PRKPROCESS)1;
+        return;
+    }
+    PspAttach(Thread, Process, TRUE);
+    InitializeListHead(&ApcState->ApcListHead[0]);
+    InitializeListHead(&ApcState->ApcListHead[1]);
+    ApcState->InProgressFlags = 0;
+    ApcState->KernelApcPending = ApcState->UserApcPending = FALSE;
+    ApcState->Process = Old;
+}
+
+VOID KeUnstackDetachProcess(PRKAPC_STATE ApcState)
+{
+    if (ApcState->Process == (PRKPROCESS)1) return;
+    KiCurrentThread()->AttachedProcess = ApcState->Process;
+}
+
+VOID KeAttachProcess(PRKPROCESS Process)
+{
+    PspAttach(KiCurrentThread(), Process, FALSE);
+}
+
+VOID KeDetachProcess(VOID)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    Thread->AttachedProcess = Thread->Process;
+}
+
+/* ---- quota ---- */
+NTSTATUS PspChargeQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes)
+{
+    volatile LONG64 *Usage = &Process->QuotaUsage[Paged != 0], *Peak = &Process->QuotaPeak[Paged != 0];
+    LONG64 Limit = Process->QuotaLimit[Paged != 0], Now = __atomic_add_fetch(Usage, (LONG64)Bytes, __ATOMIC_RELAXED);
+    if (Limit && Now > Limit) {
+        __atomic_sub_fetch(Usage, (LONG64)Bytes, __ATOMIC_RELAXED);
+        return STATUS_QUOTA_EXCEEDED;
+    }
+    LONG64 Old = __atomic_load_n(Peak, __ATOMIC_RELAXED);
+    while (Now > Old && !__atomic_compare_exchange_n(Peak, &Old, Now, TRUE, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+    return STATUS_SUCCESS;
+}
+
+VOID PspReturnQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes)
+{
+    __atomic_sub_fetch(&Process->QuotaUsage[Paged != 0], (LONG64)Bytes, __ATOMIC_RELAXED);
+}
+
+NTSTATUS PsChargeProcessPoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount)
+{
+    if (Process == PsInitialSystemProcess) return STATUS_SUCCESS; /* the System process has no quota */
+    return PspChargeQuota(Process, (PoolType & 1) != 0, Amount);
+}
+
+VOID PsChargePoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount)
+{
+    NTSTATUS Status = PsChargeProcessPoolQuota(Process, PoolType, Amount);
+    if (!NT_SUCCESS(Status)) ExRaiseStatus(Status);
+}
+
+VOID PsReturnPoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount)
+{
+    if (Process != PsInitialSystemProcess) PspReturnQuota(Process, (PoolType & 1) != 0, Amount);
+}
+
+/* ---- start and stop ---- */
+static struct _OBP_HANDLE_TABLE *PspCurrentTable(VOID)
+{
+    KPROCESS *Process = PsGetCurrentProcess();
+    return Process ? Process->HandleTable : NULL;
+}
+
+static PVOID PspPseudoHandle(HANDLE Handle)
+{
+    if (Handle == ZwCurrentProcess()) return PsGetCurrentProcess();
+    return KiCurrentThread();
+}
+
+/* A thread's record becomes an object; one that ps made itself has its header already. */
+static VOID PspThreadStarts(KTHREAD *Thread)
+{
+    if (ObpHeader(Thread)->Magic != OBP_MAGIC) ObpInitializeStatic(&PspThreadType, Thread);
+}
+
+static BOOLEAN PspAdopt(KTHREAD *Thread, PVOID Context)
+{
+    UNREFERENCED_PARAMETER(Context);
+    ObpInitializeStatic(&PspThreadType, Thread);
+    return TRUE;
+}
+
+NTSTATUS PsInitSystem(VOID)
+{
+    NTSTATUS Status = PspCreateProcess((HANDLE)(ULONG_PTR)4, "System", L"System", TRUE, &PsInitialSystemProcess);
+    if (!NT_SUCCESS(Status)) return Status;
+    C_ASSERT(sizeof(OB_HEADER) <= KI_OBJECT_HEADER_BYTES);
+    KiEnumerateThreads(PspAdopt, NULL);
+    KiThreadStartRoutine = PspThreadStarts;
+    KiSetSystemProcess(PsInitialSystemProcess);
+    ObpCurrentTableRoutine = PspCurrentTable;
+    ObpPseudoHandleRoutine = PspPseudoHandle;
+    return STATUS_SUCCESS;
+}
+
+VOID PsShutdownSystem(VOID)
+{
+    KPROCESS *Process = PspUserProcess;
+    if (Process) {
+        PspNotifyProcess(Process, FALSE);
+        PspUserProcess = NULL;
+        KiAcquireLock(&PspProcessLock);
+        RemoveEntryList(&Process->ProcessListEntry);
+        KiReleaseLock(&PspProcessLock);
+        ObfDereferenceObject(Process);
+    }
+    PspShutdownNotify();
+    ObpCurrentTableRoutine = NULL;
+    ObpPseudoHandleRoutine = NULL;
+    KiThreadStartRoutine = NULL;
+    if (PsInitialSystemProcess) {
+        KiAcquireLock(&PspProcessLock);
+        InitializeListHead(&PspProcessList);
+        KiReleaseLock(&PspProcessLock);
+        ObfDereferenceObject(PsInitialSystemProcess);
+        PsInitialSystemProcess = NULL;
+    }
+}
