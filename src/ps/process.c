@@ -18,6 +18,7 @@
  * Watch: tests/unit/ps_process_test.c; tests/misuse/ps_attach.c.
  */
 #include "ps/psp.h"
+#include "ex/ex.h"
 
 static LIST_ENTRY PspProcessList = {&PspProcessList, &PspProcessList};
 static KI_LOCK PspProcessLock;
@@ -319,6 +320,8 @@ NTSTATUS PsInitSystem(VOID)
     KiSetSystemProcess(PsInitialSystemProcess);
     ObpCurrentTableRoutine = PspCurrentTable;
     ObpPseudoHandleRoutine = PspPseudoHandle;
+    ExpChargeQuotaRoutine = PspChargeQuota;
+    ExpReturnQuotaRoutine = PspReturnQuota;
     return STATUS_SUCCESS;
 }
 
@@ -337,6 +340,8 @@ VOID PsShutdownSystem(VOID)
     ObpCurrentTableRoutine = NULL;
     ObpPseudoHandleRoutine = NULL;
     KiThreadStartRoutine = NULL;
+    ExpChargeQuotaRoutine = NULL;
+    ExpReturnQuotaRoutine = NULL;
     if (PsInitialSystemProcess) {
         KiAcquireLock(&PspProcessLock);
         InitializeListHead(&PspProcessList);
