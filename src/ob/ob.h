@@ -123,6 +123,7 @@ NTSTATUS ObpQueryName(PVOID Object, PUNICODE_STRING Name);
 /* A nonpaged copy of a string, NUL-terminated behind its Length. */
 NTSTATUS ObpCopyString(PCUNICODE_STRING Source, PUNICODE_STRING Copy);
 VOID ObpFreeString(PUNICODE_STRING String);
+#define OBP_TAG_NAME 0x6d4e624fu /* 'ObNm': the tag of strings ObpFreeString frees */
 /* Creates or opens a named (or unnamed) object as ZwCreate* do, and a handle to it. Setup fills the new body.
  * STATUS_OBJECT_NAME_EXISTS with OBJ_OPENIF. */
 NTSTATUS ObpCreateWithHandle(POBJECT_TYPE Type, SIZE_T BodySize, const OBJECT_ATTRIBUTES *Attributes, ACCESS_MASK Access,
@@ -133,6 +134,7 @@ NTSTATUS ObpOpenWithHandle(POBJECT_TYPE Type, const OBJECT_ATTRIBUTES *Attribute
 /* A symbolic link Name -> Target; takes one away (STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_TYPE_MISMATCH). */
 NTSTATUS ObpCreateLink(PCUNICODE_STRING Name, PCUNICODE_STRING Target, ULONG Attributes);
 NTSTATUS ObpRemoveLink(PCUNICODE_STRING Name);
+PCUNICODE_STRING ObpLinkTarget(PVOID Link);
 
 /* ---- handles ---- IRQL PASSIVE_LEVEL */
 struct _OBP_HANDLE_TABLE;

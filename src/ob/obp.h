@@ -10,9 +10,6 @@ NTSTATUS ObpInitNames(VOID);
 VOID ObpShutdownNames(VOID);
 const CHAR *ObpValidateNames(VOID);
 
-/* symlink.c */
-PCUNICODE_STRING ObpLinkTarget(PVOID Link);
-
 /* handle.c */
 NTSTATUS ObpInitHandles(VOID);
 VOID ObpShutdownHandles(VOID);
@@ -22,4 +19,3 @@ const CHAR *ObpValidateHandles(VOID);
 NTSTATUS CmpInitRegistry(VOID);
 VOID CmpShutdownRegistry(VOID);
 
-#define OBP_TAG_NAME 0x6d4e624fu /* 'ObNm' */

@@ -171,8 +171,9 @@ NTKERNELAPI PIRP IoMakeAssociatedIrp(PIRP Irp, CCHAR StackSize);
 NTKERNELAPI VOID IoFreeIrp(PIRP Irp);
 NTKERNELAPI VOID IoInitializeIrp(PIRP Irp, USHORT PacketSize, CCHAR StackSize);
 NTKERNELAPI VOID IoReuseIrp(PIRP Irp, NTSTATUS Iostatus);
-/* Calls the dispatch routine of the next stack location. None left: NO_MORE_IRP_STACK_LOCATIONS (0x35: IRP, 0, 0, 0).
- * Page: IoCallDriver. */
+/* Calls the dispatch routine of the next stack location. None left: NO_MORE_IRP_STACK_LOCATIONS (0x35: IRP, 0, 0, 0); not an
+ * IRP, or not a device: DRIVER_VERIFIER_IOMANAGER_VIOLATION (0xC9: 3, IRP, 0, 0; 4, device, 0, 0). With I/O verification: another
+ * IRQL afterwards (0xC9: 5, device, before, after). Page: IoCallDriver. */
 NTKERNELAPI NTSTATUS IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp);
 #define IoCallDriver(DeviceObject, Irp) IofCallDriver(DeviceObject, Irp)
 /* Walks the completion routines up, then finishes the request. Completed twice: MULTIPLE_IRP_COMPLETE_REQUESTS (0x44: IRP, 0,
@@ -209,8 +210,6 @@ NTKERNELAPI ULONG IoGetRequestorProcessId(PIRP Irp);
 NTKERNELAPI PIRP IoGetTopLevelIrp(VOID);
 NTKERNELAPI VOID IoSetTopLevelIrp(PIRP Irp);
 NTKERNELAPI PVOID IoGetInitialStack(VOID);
-NTKERNELAPI VOID IoGetStackLimits(PULONG_PTR LowLimit, PULONG_PTR HighLimit);
-NTKERNELAPI ULONG_PTR IoGetRemainingStackSize(VOID);
 NTKERNELAPI VOID IoRaiseHardError(PIRP Irp, PVPB Vpb, PDEVICE_OBJECT RealDeviceObject);
 NTKERNELAPI VOID IoSetHardErrorOrVerifyDevice(PIRP Irp, PDEVICE_OBJECT DeviceObject);
 NTKERNELAPI NTSTATUS IoCheckShareAccess(ACCESS_MASK DesiredAccess, ULONG DesiredShareAccess, PFILE_OBJECT FileObject,
