@@ -178,7 +178,7 @@ static NTSTATUS SetLabel(PRAMDISK Disk, const VOID *Buffer, ULONG Length)
 
         KeAcquireSpinLock(&Disk->Lock, &OldIrql);
         ExFreePoolWithTag(Disk->Label, TAG_LABEL);
-        Disk->Label = ExAllocatePoolWithTag(PagedPool, RAMDISK_LABEL_BYTES, TAG_LABEL);
+        Disk->Label = ExAllocatePoolWithTag(PagedPool, RAMDISK_LABEL_BYTES, TAG_LABEL); /* 1 */
         KeReleaseSpinLock(&Disk->Lock, OldIrql);
     }
 #endif
