@@ -60,6 +60,7 @@
 #include "wdm/ps.h"
 #include "wdm/io.h"
 #include "wdm/zw.h"
+#include "wdm/section.h"
 
 /* What seh.h says about the values of locals. */
 #if !defined(NTMM_BUILD) && !defined(NTMM_SEH_VOLATILE) && defined(__OPTIMIZE__)

@@ -5,19 +5,6 @@
 #ifndef _NTMM_SECTION_
 #define _NTMM_SECTION_
 
-typedef enum _SECTION_INHERIT {
-    ViewShare = 1,
-    ViewUnmap = 2
-} SECTION_INHERIT;
-
-#define SECTION_QUERY                0x0001
-#define SECTION_MAP_WRITE            0x0002
-#define SECTION_MAP_READ             0x0004
-#define SECTION_MAP_EXECUTE          0x0008
-#define SECTION_EXTEND_SIZE          0x0010
-#define SECTION_MAP_EXECUTE_EXPLICIT 0x0020
-#define SECTION_ALL_ACCESS           (STANDARD_RIGHTS_REQUIRED | 0x1f)
-
 EXTERN_C_START
 
 /* Creates a section of MaximumSize bytes (rounded up to pages), zeroed, and a handle to it. Its memory lives until the
