@@ -4,6 +4,9 @@
 if(NOT TARGET ntmm_host OR NOT TARGET ntmm_hal_linux)
   return()
 endif()
+if(NTMM_SANITIZE OR NTMM_COVERAGE)
+  return() # the instrumented tree is for its own tests
+endif()
 get_target_property(kind ntmm_host TYPE)
 if(NOT kind STREQUAL OBJECT_LIBRARY)
   return()
@@ -14,16 +17,14 @@ set_target_properties(ntmm_shared PROPERTIES OUTPUT_NAME ntmm VERSION ${PROJECT_
 target_link_libraries(ntmm_shared PRIVATE -Wl,--whole-archive ntmm_static -Wl,--no-whole-archive ntmm_flags)
 target_link_options(ntmm_shared PRIVATE -Wl,-Bsymbolic -Wl,-z,defs)
 
-if(NOT NTMM_SANITIZE AND NOT NTMM_COVERAGE)
-  add_custom_command(OUTPUT ${PROJECT_BINARY_DIR}/libntmm.a
-    COMMAND ${CMAKE_LINKER} -r --whole-archive $<TARGET_FILE:ntmm_static> -o ntmm_whole.o
-    COMMAND ${CMAKE_OBJCOPY} --localize-hidden ntmm_whole.o
-    COMMAND ${CMAKE_COMMAND} -E rm -f libntmm.a
-    COMMAND ${CMAKE_AR} qcs libntmm.a ntmm_whole.o
-    WORKING_DIRECTORY ${PROJECT_BINARY_DIR} DEPENDS ntmm_static VERBATIM)
-  add_custom_target(ntmm_archive ALL DEPENDS ${PROJECT_BINARY_DIR}/libntmm.a)
-  install(FILES ${PROJECT_BINARY_DIR}/libntmm.a DESTINATION ${CMAKE_INSTALL_LIBDIR})
-endif()
+add_custom_command(OUTPUT ${PROJECT_BINARY_DIR}/libntmm.a
+  COMMAND ${CMAKE_LINKER} -r --whole-archive $<TARGET_FILE:ntmm_static> -o ntmm_whole.o
+  COMMAND ${CMAKE_OBJCOPY} --localize-hidden ntmm_whole.o
+  COMMAND ${CMAKE_COMMAND} -E rm -f libntmm.a
+  COMMAND ${CMAKE_AR} qcs libntmm.a ntmm_whole.o
+  WORKING_DIRECTORY ${PROJECT_BINARY_DIR} DEPENDS ntmm_static VERBATIM)
+add_custom_target(ntmm_archive ALL DEPENDS ${PROJECT_BINARY_DIR}/libntmm.a)
+install(FILES ${PROJECT_BINARY_DIR}/libntmm.a DESTINATION ${CMAKE_INSTALL_LIBDIR})
 
 install(TARGETS ntmm_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(TARGET ntmm)
