@@ -301,7 +301,7 @@ BOOLEAN KiCatch(VOID (*Function)(PVOID), PVOID Argument, KI_BUGCHECK *Stop)
     Thread->GuardedRegion = Guarded;
     Thread->SpinLocksHeld = SpinLocks;
     Thread->PreviousMode = Mode;
-    if (Thread->Irql > Irql) KeLowerIrql(Irql);
-    else if (Thread->Irql < Irql) KfRaiseIrql(Irql);
+    KiAbandonLocks();
+    KiRestoreIrql(Irql);
     return FALSE;
 }

@@ -218,6 +218,9 @@ const CHAR *KiValidateWaits(VOID);
 const CHAR *KiValidateTimers(VOID);
 const CHAR *KiValidateDpcs(VOID);
 
+/* Whether what DbgPrintEx says for a component and level is shown (ke/debug.c). */
+BOOLEAN KdpPasses(ULONG ComponentId, ULONG Level);
+
 /* The mutant routines that the object layer needs. */
 VOID KeInitializeMutant(PRKMUTANT Mutant, BOOLEAN InitialOwner);
 LONG KeReleaseMutant(PRKMUTANT Mutant, KPRIORITY Increment, BOOLEAN Abandoned, BOOLEAN Wait);

@@ -644,11 +644,19 @@ EXTERN_C_START
 /* Formats to the console, up to 512 bytes at a time. IRQL <= DIRQL; with %C, %S, %lc, %ls, %wZ text PASSIVE_LEVEL.
  * STATUS_SUCCESS. Page: DbgPrint */
 NTSYSAPI ULONG __cdecl DbgPrint(PCSTR Format, ...);
-/* The same if the component's filter lets Level through: always levels 0, and what KdSetDebugFilterState enables.
+/* The same if the component's filter lets Level through: always levels 0, and what DbgSetDebugFilterState enables.
  * Page: DbgPrintEx */
 NTSYSAPI ULONG __cdecl DbgPrintEx(ULONG ComponentId, ULONG Level, PCSTR Format, ...);
 NTSYSAPI ULONG vDbgPrintEx(ULONG ComponentId, ULONG Level, PCCH Format, va_list arglist);
 NTSYSAPI ULONG vDbgPrintExWithPrefix(PCCH Prefix, ULONG ComponentId, ULONG Level, PCCH Format, va_list arglist);
+/* Lets a component's level through, or not; asks. STATUS_INVALID_PARAMETER_1: no such component. */
+NTSYSAPI NTSTATUS DbgSetDebugFilterState(ULONG ComponentId, ULONG Level, BOOLEAN State);
+NTSYSAPI NTSTATUS DbgQueryDebugFilterState(ULONG ComponentId, ULONG Level);
+/* There is no debugger. Page: KD_DEBUGGER_NOT_PRESENT */
+extern NTKERNELAPI PBOOLEAN KdDebuggerEnabled;
+extern NTKERNELAPI PBOOLEAN KdDebuggerNotPresent;
+#define KD_DEBUGGER_ENABLED     (*KdDebuggerEnabled)
+#define KD_DEBUGGER_NOT_PRESENT (*KdDebuggerNotPresent)
 /* Breaks into the debugger; there is none: an exception of STATUS_BREAKPOINT. Page: DbgBreakPoint */
 NTSYSAPI VOID DbgBreakPoint(VOID);
 NTSYSAPI VOID DbgBreakPointWithStatus(ULONG Status);
