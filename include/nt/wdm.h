@@ -44,6 +44,11 @@
 #define WINVER _WIN32_WINNT
 #endif
 
+/* What seh.h says about temporaries and the values of locals; the rest of it is at the end. */
+#if defined(__GNUC__) && !defined(__clang__) && !defined(NTMM_BUILD)
+#pragma GCC optimize("no-ira-share-spill-slots", "stack-reuse=none")
+#endif
+
 #include "wdm/sal.h"
 #include "ntdef.h"
 #include "ntstatus.h"

@@ -16,6 +16,8 @@ int HostPageFile(VOID);
 /* landing.c */
 ULONG_PTR HostLandingPad(ULONG_PTR Rip); /* KiLandingPadRoutine */
 
+VOID HostAbandonStack(ULONG_PTR Stack); /* KiAbandonStackRoutine */
+
 /* report.c */
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
 /* Fills the data form: name, words, blame and stack; looks nothing up by symbol but driver and where. */

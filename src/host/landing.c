@@ -69,3 +69,14 @@ ULONG_PTR HostLandingPad(ULONG_PTR Rip)
     }
     return 0;
 }
+
+/* An address sanitizer in the program, whether this library is built with it or not: the frames that are skipped never
+ * return, so nobody takes their red zones off the stack. */
+extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
+
+__attribute__((no_sanitize("address"))) VOID HostAbandonStack(ULONG_PTR Stack)
+{
+    ULONG_PTR Here = (ULONG_PTR)__builtin_frame_address(0);
+    if (__asan_unpoison_memory_region && Here < Stack && Stack - Here < (64ul << 20))
+        __asan_unpoison_memory_region((const volatile void *)Here, Stack - Here);
+}

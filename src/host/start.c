@@ -225,6 +225,7 @@ static int StartLocked(const ntmm_options *Wanted)
     if (OpenPageFile(&Options) < 0) return -1;
     KiReportRoutine = HostReport;
     KiLandingPadRoutine = HostLandingPad;
+    KiAbandonStackRoutine = HostAbandonStack;
     for (I = 0; I < ARRAYSIZE(Steps); I++) {
         if (!Steps[I].Up) continue;
         if (Steps[I].Up == KeInitSystem && !KeOptions.Seed) KeOptions.Seed = HalQueryEntropy();

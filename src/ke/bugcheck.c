@@ -240,6 +240,7 @@ DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
     if (Catch) {
         *Catch->Stop = *Stop;
         Catch->Stop->Context = NULL;
+        if (KiAbandonStackRoutine) KiAbandonStackRoutine(Catch->Jump.Rsp);
         KiRestoreJump(&Catch->Jump, 1);
     }
     if (KiReportRoutine) KiReportRoutine(Stop);

@@ -45,6 +45,7 @@ typedef struct _KI_DISPATCH {
 
 volatile ULONG_PTR NtmmSehNever;
 ULONG_PTR (*KiLandingPadRoutine)(ULONG_PTR Rip);
+VOID (*KiAbandonStackRoutine)(ULONG_PTR Stack);
 const KI_FOREIGN_DISPATCH *KiForeignDispatch;
 
 VOID KiHalContextOf(const CONTEXT *From, HAL_CONTEXT *To)
@@ -84,10 +85,9 @@ static VOID RunBlock(KTHREAD *Thread, NTMM_SEH_FRAME *Frame)
     Thread->Seh.Pending = NULL;
 }
 
-/* The body of a __try is left: by its end, or for another reason. */
-VOID NtmmSehLeave(NTMM_SEH_FRAME **Guard)
+/* The body of a __try is left otherwise than by its end. */
+VOID NtmmSehLeave(NTMM_SEH_FRAME *Frame)
 {
-    NTMM_SEH_FRAME *Frame = *Guard;
     switch (Frame->Phase) {
     case NtmmSehBody: /* return, goto, break or continue */
         RunBlock(KiCurrentThread(), Frame);
@@ -111,12 +111,12 @@ DECLSPEC_NORETURN VOID NtmmSehNoBlock(NTMM_SEH_FRAME *Frame)
     KiRestoreJump((KI_JUMP *)Frame->Return, 0);
 }
 
-NTMM_SEH_BLOCK NtmmSehBeginBlock(VOID)
+VOID NtmmSehBeginBlock(NTMM_SEH_BLOCK *Block)
 {
     KTHREAD *Thread = KiCurrentThread();
-    NTMM_SEH_BLOCK Block = {Thread->Seh.Pending, 1};
+    Block->Return = Thread->Seh.Pending;
+    Block->Run = 1;
     Thread->Seh.Pending = NULL;
-    return Block;
 }
 
 VOID NtmmSehEndBlock(NTMM_SEH_BLOCK *Block)
@@ -243,6 +243,7 @@ static VOID Forget(KTHREAD *Thread, ULONG_PTR Stack)
     while (Thread->Seh.Dispatch && (ULONG_PTR)Thread->Seh.Dispatch < Stack) Thread->Seh.Dispatch = Thread->Seh.Dispatch->Outer;
     KiUnwindCatches(Stack);
     Thread->Seh.Pending = NULL;
+    if (KiAbandonStackRoutine) KiAbandonStackRoutine(Stack);
 }
 
 static DECLSPEC_NORETURN VOID EnterHandler(KTHREAD *Thread, NTMM_SEH_FRAME *Frame, EXCEPTION_RECORD *Record, CONTEXT *Context)

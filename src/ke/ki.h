@@ -284,6 +284,8 @@ VOID KiDispatchException(EXCEPTION_RECORD *Record, CONTEXT *Context);
 typedef struct _KI_JUMP {
     ULONG_PTR Rbx, Rbp, R12, R13, R14, R15, Rsp, Rip;
 } KI_JUMP;
+/* Set by the host if a sanitizer watches the stack: the calling thread's stack from here up to Stack is given up. */
+extern VOID (*KiAbandonStackRoutine)(ULONG_PTR Stack);
 /* Set by the host: the compiler's landing pad for an instruction of ELF code, or 0. */
 extern ULONG_PTR (*KiLandingPadRoutine)(ULONG_PTR Rip);
 /* Set by ldr once an image with exception handlers is loaded: handlers of PE frames take part in the dispatch. */

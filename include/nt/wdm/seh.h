@@ -12,8 +12,7 @@
  * that the dispatcher jumps to with frame.Phase telling what it wants: evaluate the filter, enter the handler, run the
  * __finally block. For filter and __finally block the stack pointer stays below the raiser's, which needs a function that
  * addresses its locals by a frame pointer: the never-executed alloca makes it one. Leaving the body in any other way than
- * by its end runs NtmmSehLeave through the cleanup attribute of a guard whose scope is the body alone: the marked point lies
- * outside of it, so that a jump there and on to the block does not run the guard again.
+ * by its end runs NtmmSehLeave through the cleanup attribute of a guard whose scope is the body alone.
  *
  * The values of locals. gcc knows the edges from every call to the marked point, and with -fnon-call-exceptions (which
  * `pkg-config --cflags ntmm` carries) those from every faulting instruction, so optimised code has the right values in
@@ -55,15 +54,16 @@ typedef struct _NTMM_SEH_BLOCK { /* a __finally block in progress */
 extern NTMM_EXPORT volatile ULONG_PTR NtmmSehNever; /* 0 */
 NTMM_EXPORT VOID NtmmSehEnter(NTMM_SEH_FRAME *Frame, PVOID Unused);
 NTMM_EXPORT VOID NtmmSehEnd(NTMM_SEH_FRAME *Frame);
-NTMM_EXPORT VOID NtmmSehLeave(NTMM_SEH_FRAME **Guard);
+NTMM_EXPORT VOID NtmmSehLeave(NTMM_SEH_FRAME *Frame);
 NTMM_EXPORT DECLSPEC_NORETURN VOID NtmmSehFilterResult(NTMM_SEH_FRAME *Frame, LONG Result);
 NTMM_EXPORT DECLSPEC_NORETURN VOID NtmmSehNoBlock(NTMM_SEH_FRAME *Frame);
-NTMM_EXPORT NTMM_SEH_BLOCK NtmmSehBeginBlock(VOID);
+NTMM_EXPORT VOID NtmmSehBeginBlock(NTMM_SEH_BLOCK *Block);
 NTMM_EXPORT VOID NtmmSehEndBlock(NTMM_SEH_BLOCK *Block);
 NTMM_EXPORT ULONG NtmmSehCode(PVOID FunctionFrame);
 NTMM_EXPORT PEXCEPTION_POINTERS NtmmSehPointers(VOID);
 EXTERN_C_END
 
+#define NTMM_SEH_STEP_BLOCK(b)   ((b).Run == 2 ? (NtmmSehBeginBlock(&(b)), 1) : (b).Run)
 #define NTMM_SEH_JOIN_(a, b) a##b
 #define NTMM_SEH_JOIN(a, b)  NTMM_SEH_JOIN_(a, b)
 
@@ -71,9 +71,11 @@ EXTERN_C_END
 #undef __except
 #undef __finally
 #undef __leave
-/* clang keeps in one slot per function where to go on after the cleanups of a scope. A __finally block that runs while the
- * body is left must not change it: so the block is outlined into a function of its own, and the frame has no end of lifetime
- * (which would be a cleanup on the way to the block) because a jump bypasses its declaration. */
+/* A __finally block that runs because the body is left by return, goto, break or continue runs in the middle of that
+ * leaving, on top of NtmmSehLeave, in the same function. The leaving's temporaries must survive it: gcc is told not to share
+ * slots of the stack (the pragma at the head of wdm.h). clang keeps in one slot per function where to go on after the
+ * cleanups of a scope, which the block must not change: the block is outlined into a function of its own, and the frame has
+ * no end of lifetime (which would be a cleanup on the way to the block) because a jump bypasses its declaration. */
 #if defined(__clang__)
 #define NTMM_SEH_BYPASS_FROM                                                                                           \
     __label__ ntmm_bypass;                                                                                             \
@@ -86,6 +88,10 @@ EXTERN_C_END
 #define NTMM_SEH_BYPASS_TO
 #define NTMM_SEH_OUTLINE
 #endif
+FORCEINLINE VOID NtmmSehGuard(NTMM_SEH_FRAME **Guard)
+{
+    if (__builtin_expect((*Guard)->Phase != NtmmSehDone, 0)) NtmmSehLeave(*Guard);
+}
 #define __try                                                                                                          \
     if (1) {                                                                                                           \
         NTMM_SEH_BYPASS_FROM                                                                                           \
@@ -94,7 +100,7 @@ EXTERN_C_END
         NtmmSehEnter(&ntmm_seh, __builtin_expect(NtmmSehNever != 0, 0) ? __builtin_alloca(NtmmSehNever) : NULL);       \
         if (__builtin_setjmp(ntmm_seh.Jump) == 0) {                                                                    \
             __label__ ntmm_leave;                                                                                      \
-            NTMM_SEH_FRAME *ntmm_guard __attribute__((cleanup(NtmmSehLeave))) = &ntmm_seh;
+            NTMM_SEH_FRAME *ntmm_guard __attribute__((cleanup(NtmmSehGuard))) = &ntmm_seh;
 #define NTMM_SEH_END_OF_BODY                                                                                           \
     ntmm_leave:                                                                                                        \
         __attribute__((unused));                                                                                       \
@@ -115,7 +121,8 @@ EXTERN_C_END
     goto NTMM_SEH_JOIN(ntmm_block_, n);                                                                                \
     }                                                                                                                  \
     else NTMM_SEH_JOIN(ntmm_block_, n)                                                                                 \
-        : for (NTMM_SEH_BLOCK ntmm_block = NtmmSehBeginBlock(); ntmm_block.Run; NtmmSehEndBlock(&ntmm_block))          \
+        : for (NTMM_SEH_BLOCK ntmm_block = {NULL, 2}; NTMM_SEH_STEP_BLOCK(ntmm_block);                                 \
+               NtmmSehEndBlock(&ntmm_block))                                                                           \
             NTMM_SEH_OUTLINE
 /* Ends the body of the innermost __try, normally. */
 #define __leave goto ntmm_leave
