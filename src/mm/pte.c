@@ -111,6 +111,12 @@ BOOLEAN MiMakePageTables(ULONG_PTR Va, SIZE_T Pages)
     return TRUE;
 }
 
+/* Bit 47 is every bit above it. */
+static inline ULONG_PTR MiCanonical(ULONG_PTR Va)
+{
+    return (ULONG_PTR)((LONG64)(Va << 16) >> 16);
+}
+
 ULONG_PTR MiVaOfPte(PMMPTE Pte)
 {
     ULONG_PTR Va = 0;
@@ -122,8 +128,7 @@ ULONG_PTR MiVaOfPte(PMMPTE Pte)
         }
         Va |= (((ULONG_PTR)Pte & (PAGE_SIZE - 1)) / sizeof(MMPTE)) << (12 + 9 * (Level - 1));
         if (Table == MiState->Root) {
-            /* The top half is sign-extended where the machine's addresses are. */
-            return Level == 4 ? Va | (HalFacts.SystemBase & 0xFFFF000000000000ull) : 0;
+            return Level == 4 ? MiCanonical(Va) : 0;
         }
         Pte = Pfn->PteAddress;
     }
@@ -188,7 +193,7 @@ static const CHAR *MiValidateTable(PFN_NUMBER Table, ULONG Level, ULONG_PTR Va, 
         }
         Used++;
         if (Level == 1) {
-            Broken = MiValidateLeaf(Entries + Index, Entry, At);
+            Broken = MiValidateLeaf(Entries + Index, Entry, MiCanonical(At));
         } else {
             PMMPFN Below = MiPteIsValid(Entry) ? MiPfn(MiPtePage(Entry)) : NULL;
             if (Below == NULL || !(Below->Flags & MI_PFN_TABLE) || Below->PteAddress != Entries + Index) {
@@ -206,6 +211,6 @@ static const CHAR *MiValidateTable(PFN_NUMBER Table, ULONG Level, ULONG_PTR Va, 
 const CHAR *MiValidatePageTables(VOID)
 {
     ULONG64 Tables = 0;
-    const CHAR *Broken = MiValidateTable(MiState->Root, 4, HalFacts.SystemBase & 0xFFFF000000000000ull, &Tables);
+    const CHAR *Broken = MiValidateTable(MiState->Root, 4, 0, &Tables);
     return Broken ? Broken : Tables == MiState->TablePages ? NULL : "T4: TablePages is not the number of tables";
 }

@@ -102,7 +102,7 @@ static void Take_ZeroedWanted_PrefersFramesThatAreZero(void **State)
 
 static void Take_Everything_ThenNothing(void **State)
 {
-    PFN_NUMBER Base[890];
+    PFN_NUMBER Base[891];
     BOOLEAN Dirty;
     ULONG Count = 0;
     (void)State;
@@ -151,7 +151,7 @@ static void Contiguous_BoundsAndBoundary_AreKept(void **State)
 
 static void Contiguous_FromLists_FindsNeighbours(void **State)
 {
-    PFN_NUMBER Base[890], Found;
+    PFN_NUMBER Base[891], Found;
     BOOLEAN Dirty;
     ULONG Count = 0;
     (void)State;
