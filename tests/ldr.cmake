@@ -23,3 +23,9 @@ if(NTMM_FUZZ_CLANG)
     set_tests_properties(fuzz.pe PROPERTIES LABELS fuzz TIMEOUT 4000)
   endif()
 endif()
+
+# Real drivers.
+file(GLOB real_tests CONFIGURE_DEPENDS real/*.c)
+foreach(file ${real_tests})
+  ntmm_test(real ${file} ntmm_static)
+endforeach()
