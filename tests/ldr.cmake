@@ -29,3 +29,9 @@ file(GLOB real_tests CONFIGURE_DEPENDS real/*.c)
 foreach(file ${real_tests})
   ntmm_test(real ${file} ntmm_static)
 endforeach()
+
+# The border's table against what the library exports.
+if(TARGET test_unit.border_test)
+  target_compile_definitions(test_unit.border_test PRIVATE NTMM_SHARED="${PROJECT_BINARY_DIR}/libntmm.so")
+  add_dependencies(test_unit.border_test ntmm_shared)
+endif()

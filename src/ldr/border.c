@@ -21,14 +21,15 @@
  *
  * Invariants (unit.border_test):
  *  1. Names are unique; every name that include/nt marks as exported and that is defined has an entry.
- *  2. Every function entry lies between KiBorderStart and KiBorderEnd, and nothing else does.
+ *  2. Every function entry lies between KiBorderStart and KiBorderEnd, and nothing else does: the linker keeps the
+ *     section together.
  */
 #include <ctype.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ntifs.h>
-#include "ldr/border.h"
+#include "ldr/border_special.h"
 
 #define LDR_CAT_(A, B) A##B
 #define LDR_CAT(A, B)  LDR_CAT_(A, B)

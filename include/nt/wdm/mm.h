@@ -384,6 +384,10 @@ NTKERNELAPI BOOLEAN MmIsThisAnNtAsSystem(VOID);
 NTKERNELAPI NTSTATUS MmCopyMemory(PVOID TargetAddress, MM_COPY_ADDRESS SourceAddress, SIZE_T NumberOfBytes, ULONG Flags,
                                   PSIZE_T NumberOfBytesTransferred);
 
+/* The address of a routine of the kernel or the HAL by its name, as drivers ask for newer routines; NULL: there is none
+ * of that name. IRQL PASSIVE_LEVEL. Page: MmGetSystemRoutineAddress */
+NTKERNELAPI PVOID MmGetSystemRoutineAddress(PUNICODE_STRING SystemRoutineName);
+
 EXTERN_C_END
 
 #endif

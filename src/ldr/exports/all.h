@@ -8,3 +8,4 @@
 #include "ldr/exports/seh.h"
 #include "ldr/exports/sync.h"
 #include "ldr/exports/crt.h"
+#include "ldr/exports/special.h"

@@ -1,5 +1,6 @@
 /*
- * init.c - the loader's part of system start, and the KPCR of threads that run foreign code. SPDX-License-Identifier: MIT
+ * system.c - the loader's part of system start, the KPCR of threads that run foreign code, and routines by name.
+ * SPDX-License-Identifier: MIT
  *
  * Tells the core where the border is, who emulates, and who makes a thread ready. KI_CALLOUT asks for the KPCR on a
  * thread's first call into foreign code:
@@ -9,10 +10,7 @@
  *
  * The KPCR is thread-local storage: a thread's code sees it as long as the thread lives, and nothing has to free it.
  */
-#include "ldr/ldrp.h"
-
-extern const CHAR LdrpBorderStart[] __asm__("__start_ntmm_border") __attribute__((visibility("hidden")));
-extern const CHAR LdrpBorderStop[] __asm__("__stop_ntmm_border") __attribute__((visibility("hidden")));
+#include "ldr/border_special.h"
 
 static _Thread_local KI_PCR LdrpPcr;
 
@@ -32,8 +30,7 @@ NTSTATUS LdrInitSystem(VOID)
 {
     KiPrepareForeignRoutine = LdrPrepareThread;
     KiEmulateRoutine = LdrpEmulate;
-    KiBorderStart = (ULONG_PTR)LdrpBorderStart;
-    KiBorderEnd = (ULONG_PTR)LdrpBorderStop;
+    LdrpInitBorder();
     return STATUS_SUCCESS;
 }
 
@@ -53,4 +50,10 @@ VOID LdrShutdownSystem(VOID)
         }
     }
     KiEmulateRoutine = NULL;
+}
+
+PVOID MmGetSystemRoutineAddress(PUNICODE_STRING SystemRoutineName)
+{
+    const LDR_ENTRY *Entry = LdrpFindWide(SystemRoutineName);
+    return Entry != NULL ? Entry->Native : NULL;
 }

@@ -1,0 +1,98 @@
+/*
+ * border_special.c - border entries that a prototype does not describe: variadic ones, and those that give the driver
+ * pointers to our code, which must be border entries. SPDX-License-Identifier: MIT
+ *
+ * MmGetSystemRoutineAddress gives source drivers the native routine (system.c) and binary ones the entry, both from one
+ * table, so that what drivers may import and what they may look up are the same.
+ */
+#include <ntifs.h>
+#include "ex/ex.h"
+#include "ldr/border_special.h"
+
+/* A routine's name is ASCII; anything longer or stranger is not one of ours. */
+const LDR_ENTRY *LdrpFindWide(PUNICODE_STRING Name)
+{
+    CHAR Narrow[128];
+    ULONG Length = Name != NULL ? Name->Length / sizeof(WCHAR) : 0;
+    if (Length == 0 || Length >= sizeof(Narrow)) {
+        return NULL;
+    }
+    for (ULONG Index = 0; Index < Length; Index++) {
+        if (Name->Buffer[Index] == 0 || Name->Buffer[Index] > '~') {
+            return NULL;
+        }
+        Narrow[Index] = (CHAR)Name->Buffer[Index];
+    }
+    Narrow[Length] = 0;
+    return LdrFindEntry(Narrow);
+}
+
+PVOID LDR_BORDER Border_MmGetSystemRoutineAddress(PUNICODE_STRING Name)
+{
+    const LDR_ENTRY *Entry = LdrpFindWide(Name);
+    return Entry != NULL ? Entry->Border : NULL;
+}
+
+/* ---- lookaside lists: the driver's own inlined code calls Allocate and Free ---- */
+static PVOID LDR_BORDER LdrpAllocateEx(POOL_TYPE Type, SIZE_T Bytes, ULONG Tag, PLOOKASIDE_LIST_EX Lookaside)
+{
+    (VOID)Lookaside;
+    return ExAllocatePoolWithTag(Type, Bytes, Tag);
+}
+
+static VOID LDR_BORDER LdrpFreeEx(PVOID Block, PLOOKASIDE_LIST_EX Lookaside)
+{
+    (VOID)Lookaside;
+    (ExFreePool)(Block);
+}
+
+/* One more routine that is called across the border. */
+static VOID LdrpStretchBorder(PVOID Border)
+{
+    if (KiBorderEnd == 0 || (ULONG_PTR)Border < KiBorderStart) {
+        KiBorderStart = (ULONG_PTR)Border;
+    }
+    if ((ULONG_PTR)Border >= KiBorderEnd) {
+        KiBorderEnd = (ULONG_PTR)Border + 1;
+    }
+}
+
+VOID LdrpInitBorder(VOID)
+{
+    for (ULONG Index = 0; Index < LdrEntryCount; Index++) {
+        if (!LdrEntries[Index].Data) {
+            LdrpStretchBorder(LdrEntries[Index].Border);
+        }
+    }
+    LdrpStretchBorder((PVOID)LdrpAllocateEx);
+    LdrpStretchBorder((PVOID)LdrpFreeEx);
+    ExpForeignAllocate = LdrFindEntry("ExAllocatePoolWithTag")->Border;
+    ExpForeignFree = LdrFindEntry("ExFreePool")->Border;
+    ExpForeignAllocateEx = (PVOID)LdrpAllocateEx;
+    ExpForeignFreeEx = (PVOID)LdrpFreeEx;
+}
+
+VOID LDR_BORDER Border_ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
+                                                       PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
+{
+    ExInitializeNPagedLookasideList(Lookaside, Allocate, Free, Flags, Size, Tag, Depth);
+    ExpMakeLookasideForeign(Lookaside);
+}
+
+VOID LDR_BORDER Border_ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
+                                                      PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
+{
+    ExInitializePagedLookasideList(Lookaside, Allocate, Free, Flags, Size, Tag, Depth);
+    ExpMakeLookasideForeign(Lookaside);
+}
+
+NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate,
+                                                       PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
+                                                       ULONG Tag, USHORT Depth)
+{
+    NTSTATUS Status = ExInitializeLookasideListEx(Lookaside, Allocate, Free, PoolType, Flags, Size, Tag, Depth);
+    if (NT_SUCCESS(Status)) {
+        ExpMakeLookasideForeign(Lookaside);
+    }
+    return Status;
+}
