@@ -2,6 +2,9 @@
  * ke.h - border.c: the kernel: IRQL, objects, spin locks, timers, DPCs.
  * From include/nt/wdm/ke.h, one line a routine, sorted. SPDX-License-Identifier: MIT
  */
+F0(ULONG_PTR, IoGetRemainingStackSize)
+F(VOID, IoGetStackLimits, PULONG_PTR, PULONG_PTR)
+F(ULONG, IoWithinStackLimits, ULONG_PTR, SIZE_T)
 F(VOID, KeAcquireInStackQueuedSpinLock, PKSPIN_LOCK, PKLOCK_QUEUE_HANDLE)
 F(VOID, KeAcquireInStackQueuedSpinLockAtDpcLevel, PKSPIN_LOCK, PKLOCK_QUEUE_HANDLE)
 F(VOID, KeAcquireInStackQueuedSpinLockForDpc, PKSPIN_LOCK, PKLOCK_QUEUE_HANDLE)
@@ -18,6 +21,8 @@ F(VOID, KeClearEvent, PRKEVENT)
 F(NTSTATUS, KeDelayExecutionThread, KPROCESSOR_MODE, BOOLEAN, PLARGE_INTEGER)
 F0(VOID, KeEnterCriticalRegion)
 F0(VOID, KeEnterGuardedRegion)
+F(NTSTATUS, KeExpandKernelStackAndCallout, PEXPAND_STACK_CALLOUT, PVOID, SIZE_T)
+F(NTSTATUS, KeExpandKernelStackAndCalloutEx, PEXPAND_STACK_CALLOUT, PVOID, SIZE_T, BOOLEAN, PVOID)
 F0(VOID, KeFlushQueuedDpcs)
 F0(KIRQL, KeGetCurrentIrql)
 F0(USHORT, KeGetCurrentNodeNumber)
