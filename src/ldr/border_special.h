@@ -4,6 +4,12 @@
 #pragma once
 #include <ntifs.h>
 #include "ldr/border.h"
+#include "rtl/rtlp.h"
+
+/* The host's forms take its own, wider type. */
+#define towupper RtlpCrt_towupper
+#define towlower RtlpCrt_towlower
+typedef int (*LDRP_COMPARE)(const void *, const void *);
 
 /* At system start: the bounds of the border's code, and which entries a foreign lookaside list carries. */
 VOID LdrpInitBorder(VOID);
@@ -17,3 +23,27 @@ VOID LDR_BORDER Border_ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Look
 NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate,
                                                        PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
                                                        ULONG Tag, USHORT Depth);
+ULONG LDR_BORDER Border_DbgPrint(PCSTR Format, ...);
+ULONG LDR_BORDER Border_DbgPrintEx(ULONG ComponentId, ULONG Level, PCSTR Format, ...);
+ULONG LDR_BORDER Border_vDbgPrintEx(ULONG ComponentId, ULONG Level, PCCH Format, PVOID List);
+ULONG LDR_BORDER Border_vDbgPrintExWithPrefix(PCCH Prefix, ULONG ComponentId, ULONG Level, PCCH Format, PVOID List);
+int LDR_BORDER Border__snprintf(char *Buffer, size_t Count, const char *Format, ...);
+int LDR_BORDER Border__vsnprintf(char *Buffer, size_t Count, const char *Format, PVOID List);
+int LDR_BORDER Border__snwprintf(WCHAR *Buffer, size_t Count, const WCHAR *Format, ...);
+int LDR_BORDER Border__vsnwprintf(WCHAR *Buffer, size_t Count, const WCHAR *Format, PVOID List);
+int LDR_BORDER Border__snprintf_s(char *Buffer, size_t Size, size_t Count, const char *Format, ...);
+int LDR_BORDER Border__vsnprintf_s(char *Buffer, size_t Size, size_t Count, const char *Format, PVOID List);
+int LDR_BORDER Border__snwprintf_s(WCHAR *Buffer, size_t Size, size_t Count, const WCHAR *Format, ...);
+int LDR_BORDER Border__vsnwprintf_s(WCHAR *Buffer, size_t Size, size_t Count, const WCHAR *Format, PVOID List);
+int LDR_BORDER Border_sprintf(char *Buffer, const char *Format, ...);
+int LDR_BORDER Border_vsprintf(char *Buffer, const char *Format, PVOID List);
+int LDR_BORDER Border_swprintf(WCHAR *Buffer, const WCHAR *Format, ...);
+int LDR_BORDER Border_vswprintf(WCHAR *Buffer, const WCHAR *Format, PVOID List);
+int LDR_BORDER Border_sprintf_s(char *Buffer, size_t Size, const char *Format, ...);
+int LDR_BORDER Border_vsprintf_s(char *Buffer, size_t Size, const char *Format, PVOID List);
+int LDR_BORDER Border_swprintf_s(WCHAR *Buffer, size_t Size, const WCHAR *Format, ...);
+int LDR_BORDER Border_vswprintf_s(WCHAR *Buffer, size_t Size, const WCHAR *Format, PVOID List);
+WCHAR LDR_BORDER Border_towupper(WCHAR Character);
+WCHAR LDR_BORDER Border_towlower(WCHAR Character);
+void LDR_BORDER Border_qsort(void *Base, size_t Count, size_t Size, LDRP_COMPARE Compare);
+void *LDR_BORDER Border_bsearch(const void *Key, const void *Base, size_t Count, size_t Size, LDRP_COMPARE Compare);

@@ -2,9 +2,15 @@
  * ke.h - border.c: the kernel: IRQL, objects, spin locks, timers, DPCs.
  * From include/nt/wdm/ke.h, one line a routine, sorted. SPDX-License-Identifier: MIT
  */
+F0(VOID, DbgBreakPoint)
+F(VOID, DbgBreakPointWithStatus, ULONG)
+F(NTSTATUS, DbgQueryDebugFilterState, ULONG, ULONG)
+F(NTSTATUS, DbgSetDebugFilterState, ULONG, ULONG, BOOLEAN)
 F0(ULONG_PTR, IoGetRemainingStackSize)
 F(VOID, IoGetStackLimits, PULONG_PTR, PULONG_PTR)
 F(ULONG, IoWithinStackLimits, ULONG_PTR, SIZE_T)
+D(KdDebuggerEnabled)
+D(KdDebuggerNotPresent)
 F(VOID, KeAcquireInStackQueuedSpinLock, PKSPIN_LOCK, PKLOCK_QUEUE_HANDLE)
 F(VOID, KeAcquireInStackQueuedSpinLockAtDpcLevel, PKSPIN_LOCK, PKLOCK_QUEUE_HANDLE)
 F(VOID, KeAcquireInStackQueuedSpinLockForDpc, PKSPIN_LOCK, PKLOCK_QUEUE_HANDLE)
@@ -107,3 +113,4 @@ F(NTSTATUS, KeWaitForMultipleObjects, ULONG, PVOID *, WAIT_TYPE, KWAIT_REASON, K
 F(NTSTATUS, KeWaitForSingleObject, PVOID, KWAIT_REASON, KPROCESSOR_MODE, BOOLEAN, PLARGE_INTEGER)
 F(VOID, KfLowerIrql, KIRQL)
 F(KIRQL, KfRaiseIrql, KIRQL)
+F(VOID, RtlAssert, PVOID, PVOID, ULONG, PSTR)
