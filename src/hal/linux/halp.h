@@ -6,9 +6,9 @@
  *   trap.c     signals in, trap frames out; trap.S the entry that calls up and resumes
  *   thread.c   threads, alternate stacks, waiting and waking, the processor's gs
  *   time.c     clock, time, entropy, console, halt
- *   stack.c    stack captures and unwinding
+ *   stack.c    stack captures and unwinding; cfi.c one step by call-frame information
  *
- * trap.c, tlb.c and stack.c are compiled without sanitizers (flags.cmake says why).
+ * trap.c, tlb.c, stack.c and cfi.c are compiled without sanitizers (flags.cmake says why).
  */
 #pragma once
 #include <ntdef.h>
@@ -59,6 +59,12 @@ BOOLEAN HalpUnderValgrind(VOID);
 NTSTATUS HalpStartThreads(VOID);
 /* How much stack a thread needs at least. */
 ULONG HalpStackBytes(VOID);
+
+/* stack.c: the part of the thread's stack that a walk from Rsp may read unchecked (Low = High: none); any other word. */
+VOID HalpKnownStack(ULONG_PTR Rsp, ULONG_PTR *Low, ULONG_PTR *High);
+BOOLEAN HalpReadable(ULONG_PTR Va);
+/* cfi.c: out of the frame of the function that holds Pc (Context->Rip, or the byte before it for a return address). */
+BOOLEAN HalpStepFrame(HAL_CONTEXT *Context, ULONG_PTR Pc);
 
 /* time.c */
 NTSTATUS HalpStartClock(VOID);

@@ -2,19 +2,16 @@
  * stack.c - stack captures and unwinding. SPDX-License-Identifier: MIT
  *
  * Two ways up a stack. The fast one follows saved frame pointers within the thread's own stack: tens of nanoseconds, for
- * every allocation. The thorough one asks libunwind, frame by frame, and the core (Upcalls.UnwindForeign) where the code is
- * not the host's: a PE image. Both walk through the trap entry (trap.S has a frame-pointer pair and call-frame information).
+ * every allocation. The thorough one steps by call-frame information (cfi.c), frame by frame, and asks the core
+ * (Upcalls.UnwindForeign) where the code is not the host's: a PE image. Both walk through the trap entry (trap.S has a
+ * frame-pointer pair and call-frame information).
  *
  * A context's Rip is either the address of an instruction (a trap) or a return address, whose call may be the last
  * instruction of its function: it is taken for a return address if a call instruction ends there.
  *
- * Locks: none of ours. Not instrumented: it reads stacks as words. Tests: tests/hal/stack.c.
+ * Locks: none. Not instrumented: it reads stacks as words. Tests: tests/hal/stack.c, linux_stack.c.
  */
-#define UNW_LOCAL_ONLY
-#include <libunwind.h>
 #include <dlfcn.h>
-#include <errno.h>
-#include <string.h>
 #include "hal/linux/halp.h"
 
 /* Does host (ELF) code lie at Rip? Takes no lock. */
@@ -35,64 +32,33 @@ static BOOLEAN HalpFollowsCall(ULONG_PTR Rip)
            (P[-7] == 0xFF && (P[-6] & 0x38) == 0x10);
 }
 
-static VOID HalpFromHost(HAL_CONTEXT *Context, const unw_context_t *Uc)
+VOID HalpKnownStack(ULONG_PTR Rsp, ULONG_PTR *Low, ULONG_PTR *High)
 {
-    const greg_t *G = Uc->uc_mcontext.gregs;
-    *Context = (HAL_CONTEXT){(ULONG64)G[REG_RIP], (ULONG64)G[REG_RSP], (ULONG64)G[REG_RBP], (ULONG64)G[REG_RBX],
-                             (ULONG64)G[REG_R12], (ULONG64)G[REG_R13], (ULONG64)G[REG_R14], (ULONG64)G[REG_R15],
-                             (ULONG64)G[REG_RDI], (ULONG64)G[REG_RSI]};
+    HalQueryStack(Low, High);
+    if (Rsp - HalpThread.EmergencyLow < HalpThread.EmergencyHigh - HalpThread.EmergencyLow) {
+        *Low = HalpThread.EmergencyLow;
+        *High = HalpThread.EmergencyHigh;
+    }
+    /* what lies below the walk's own stack pointer may not even be mapped yet */
+    *Low = *Low <= Rsp && Rsp <= *High ? Rsp : *High;
 }
 
-static BOOLEAN HalpCursor(const HAL_CONTEXT *Context, unw_context_t *Uc, unw_cursor_t *Cursor)
+BOOLEAN HalpReadable(ULONG_PTR Va)
 {
-    memset(Uc, 0, sizeof(*Uc));
-    greg_t *G = Uc->uc_mcontext.gregs;
-    G[REG_RIP] = (greg_t)Context->Rip;
-    G[REG_RSP] = (greg_t)Context->Rsp;
-    G[REG_RBP] = (greg_t)Context->Rbp;
-    G[REG_RBX] = (greg_t)Context->Rbx;
-    G[REG_R12] = (greg_t)Context->R12;
-    G[REG_R13] = (greg_t)Context->R13;
-    G[REG_R14] = (greg_t)Context->R14;
-    G[REG_R15] = (greg_t)Context->R15;
-    G[REG_RDI] = (greg_t)Context->Rdi;
-    G[REG_RSI] = (greg_t)Context->Rsi;
-    return unw_init_local2(Cursor, Uc, HalpFollowsCall(Context->Rip) ? 0 : UNW_INIT_SIGNAL_FRAME) == 0;
+    PHYSICAL_ADDRESS Physical;
+    return HalpIsOurs(Va) ? HalTranslate(Va, &Physical) : HalProbeHostMemory((const VOID *)Va, 8, FALSE);
 }
 
 BOOLEAN HalUnwindFrame(HAL_CONTEXT *Context)
 {
-    static const int Register[] = {UNW_X86_64_RIP, UNW_X86_64_RSP, UNW_X86_64_RBP, UNW_X86_64_RBX, UNW_X86_64_R12,
-                                   UNW_X86_64_R13, UNW_X86_64_R14, UNW_X86_64_R15, UNW_X86_64_RDI, UNW_X86_64_RSI};
-    int SavedErrno = errno;
-    BOOLEAN Good = FALSE;
-    if (HalpIsHostCode(Context->Rip)) {
-        unw_context_t Uc;
-        unw_cursor_t Cursor;
-        if (HalpCursor(Context, &Uc, &Cursor) && unw_step(&Cursor) > 0) {
-            ULONG64 *Value[] = {&Context->Rip, &Context->Rsp, &Context->Rbp, &Context->Rbx, &Context->R12,
-                                &Context->R13, &Context->R14, &Context->R15, &Context->Rdi, &Context->Rsi};
-            for (ULONG i = 0; i < ARRAYSIZE(Register); i++) {
-                unw_word_t Word;
-                if (unw_get_reg(&Cursor, Register[i], &Word) == 0) {
-                    *Value[i] = Word;
-                }
-            }
-            Good = Context->Rip != 0;
-        }
-    }
-    errno = SavedErrno;
-    return Good;
+    return HalpIsHostCode(Context->Rip) && HalpStepFrame(Context, Context->Rip - HalpFollowsCall(Context->Rip));
 }
 
-static ULONG HalpFastWalk(ULONG_PTR Rbp, ULONG_PTR Floor, ULONG_PTR *Frames, ULONG Count, ULONG Max)
+static ULONG HalpFastWalk(ULONG_PTR Rbp, ULONG_PTR Rsp, ULONG_PTR *Frames, ULONG Count, ULONG Max)
 {
     ULONG_PTR Low, High;
-    HalQueryStack(&Low, &High);
-    if (Floor - HalpThread.EmergencyLow < HalpThread.EmergencyHigh - HalpThread.EmergencyLow) {
-        High = HalpThread.EmergencyHigh;
-    }
-    while (Count < Max && Rbp >= Floor && Rbp <= High - 16 && (Rbp & 7) == 0) {
+    HalpKnownStack(Rsp, &Low, &High);
+    while (Count < Max && Rbp >= Low && Rbp <= High - 16 && (Rbp & 7) == 0) {
         ULONG_PTR Next = ((const ULONG_PTR *)Rbp)[0], Return = ((const ULONG_PTR *)Rbp)[1];
         if (Return < 0x1000) {
             break;
@@ -124,16 +90,25 @@ __attribute__((noinline)) ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_P
         return HalpFastWalk(Context.Rbp, Context.Rsp, Frames, Count, Max);
     }
     if (!From) {
-        /* this function has saved and changed registers: step out of it as out of any other */
-        unw_context_t Uc;
-        unw_getcontext(&Uc);
-        HalpFromHost(&Context, &Uc);
-        HalUnwindFrame(&Context);
+        /* This function has saved and changed registers: it steps out of itself as out of any other. */
+        __asm__ volatile("leaq 1f(%%rip), %%rax\n\tmovq %%rax, %[rip]\n\tmovq %%rsp, %[rsp]\n\tmovq %%rbp, %[rbp]\n\t"
+                         "movq %%rbx, %[rbx]\n\tmovq %%r12, %[r12]\n\tmovq %%r13, %[r13]\n\tmovq %%r14, %[r14]\n\tmovq %%r15, %[r15]\n"
+                         "1:"
+                         : [rip] "=m"(Context.Rip), [rsp] "=m"(Context.Rsp), [rbp] "=m"(Context.Rbp), [rbx] "=m"(Context.Rbx),
+                           [r12] "=m"(Context.R12), [r13] "=m"(Context.R13), [r14] "=m"(Context.R14), [r15] "=m"(Context.R15)
+                         :
+                         : "rax", "memory");
+        if (!HalpStepFrame(&Context, Context.Rip)) {
+            return 0;
+        }
     }
     while (Count < Max) {
         ULONG_PTR Rsp = Context.Rsp;
-        if (!HalUnwindFrame(&Context) &&
-            (HalpIsHostCode(Context.Rip) || !HalpMachine.Upcalls.UnwindForeign || !HalpMachine.Upcalls.UnwindForeign(&Context))) {
+        if (HalpIsHostCode(Context.Rip)) {
+            if (!HalUnwindFrame(&Context)) {
+                break;
+            }
+        } else if (!HalpMachine.Upcalls.UnwindForeign || !HalpMachine.Upcalls.UnwindForeign(&Context)) {
             break;
         }
         if (Context.Rip == 0 || Context.Rsp <= Rsp) {
