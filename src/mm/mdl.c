@@ -22,7 +22,7 @@
  * MmBuildMdlForNonPagedPool even while it happens to be resident.
  *
  * Invariant M1: the references of a frame beyond its share are those of locked MDLs (and copies in progress).
- * Locks: PteLocks, PfnLock, in batches of a page table's worth. IRQL <= DISPATCH_LEVEL, <= APC_LEVEL for pageable memory.
+ * Locks: PteLocks, PfnLock, in batches; the MDL itself is never touched under them. IRQL <= DISPATCH_LEVEL, <= APC_LEVEL for pageable memory.
  */
 #include "mm/mi.h"
 
@@ -71,14 +71,20 @@ VOID MmBuildMdlForNonPagedPool(PMDL Mdl)
     Mdl->MdlFlags |= Flags;
 }
 
+/* Frames handled under one hold of the locks. They go through a local array: the MDL is the driver's memory, and might
+ * itself fault. */
+#define MI_MDL_BATCH 64
+
 /* Locks pages that are present and allow the access, without making any present. Returns how many, from the start. */
 static SIZE_T MiLockPresentPages(ULONG_PTR Va, SIZE_T Pages, BOOLEAN Write, PPFN_NUMBER Frames)
 {
+    PFN_NUMBER Batch[MI_MDL_BATCH];
     SIZE_T Locked = 0;
     while (Locked < Pages) {
         ULONG_PTR At = Va + (Locked << PAGE_SHIFT);
         PMMPTE Pte = MiPteOf(At);
         ULONG Piece = MiEntriesToTableEnd(At), Index = 0;
+        Piece = Piece < MI_MDL_BATCH ? Piece : MI_MDL_BATCH;
         Piece = Pages - Locked < Piece ? (ULONG)(Pages - Locked) : Piece;
         if (Pte == NULL) {
             break;
@@ -91,10 +97,11 @@ static SIZE_T MiLockPresentPages(ULONG_PTR Va, SIZE_T Pages, BOOLEAN Write, PPFN
                 (MiPfn(MiPtePage(Entry)) && !MiReferenceFrameLocked(MiPtePage(Entry)))) {
                 break;
             }
-            Frames[Locked + Index] = MiPtePage(Entry);
+            Batch[Index] = MiPtePage(Entry);
         }
         KiReleaseLock(&MiState->PfnLock);
         KiReleaseLock(MiPteLock(At));
+        memcpy(Frames + Locked, Batch, Index * sizeof(*Frames));
         Locked += Index;
         if (Index < Piece) {
             break;
@@ -106,23 +113,24 @@ static SIZE_T MiLockPresentPages(ULONG_PTR Va, SIZE_T Pages, BOOLEAN Write, PPFN
 /* Unlocks frames. Returns the index of the first that was not locked, or Count. */
 static SIZE_T MiUnlockFrames(const PFN_NUMBER *Frames, SIZE_T Count)
 {
+    PFN_NUMBER Batch[MI_MDL_BATCH];
     ULONG64 Commit = 0;
-    SIZE_T Bad = Count;
-    for (SIZE_T Done = 0; Done < Count && Bad == Count;) {
-        SIZE_T Batch = Done + 512 < Count ? Done + 512 : Count;
+    SIZE_T Done = 0;
+    BOOLEAN Good = TRUE;
+    while (Done < Count && Good) {
+        SIZE_T Some = Count - Done < MI_MDL_BATCH ? Count - Done : MI_MDL_BATCH;
+        memcpy(Batch, Frames + Done, Some * sizeof(*Frames));
         KiAcquireLock(&MiState->PfnLock);
-        for (; Done < Batch; Done++) {
-            if (MiPfn(Frames[Done]) && !MiDereferenceFrameLocked(Frames[Done], &Commit)) {
-                Bad = Done;
-                break;
-            }
+        for (SIZE_T Index = 0; Index < Some && Good; Index++) {
+            Good = MiPfn(Batch[Index]) == NULL || MiDereferenceFrameLocked(Batch[Index], &Commit);
+            Done += Good;
         }
         KiReleaseLock(&MiState->PfnLock);
     }
     if (Commit) {
         MiReturnCommitment(Commit);
     }
-    return Bad;
+    return Done;
 }
 
 VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation)
@@ -151,9 +159,10 @@ VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Op
             KiStop(IRQL_NOT_LESS_OR_EQUAL, "MmProbeAndLockPages met a page that is not resident, at DISPATCH_LEVEL or above.",
                    NULL, At, Thread->Irql, Write, (ULONG_PTR)__builtin_return_address(0));
         }
-        Status = MiMakePresent(At, Write, FALSE, &Frames[Locked]);
+        PFN_NUMBER Frame;
+        Status = MiMakePresent(At, Write, FALSE, &Frame);
         if (NT_SUCCESS(Status)) {
-            Locked++;
+            Frames[Locked++] = Frame;
         } else if (Status == STATUS_GUARD_PAGE_VIOLATION) {
             Status = MiTakeGuard(At) ? STATUS_GUARD_PAGE_VIOLATION : STATUS_SUCCESS;
         }

@@ -143,7 +143,11 @@ static ULONG64 MiDropPages(ULONG_PTR Va, SIZE_T Pages, ULONG64 *Freed)
         PMMPTE Pte = MiPteOf(At);
         ULONG Piece = MiPiece(At, Pages - Done), Cleared = 0;
         Done += Piece;
-        for (ULONG Index = 0; Pte && Index < Piece; Index++) {
+        if (Pte == NULL) {
+            continue;
+        }
+        MiLockEntries(At); /* whoever finds the frame through the entry finds it still owned */
+        for (ULONG Index = 0; Index < Piece; Index++) {
             MMPTE Entry = MiReadPte(Pte + Index);
             if (!MiPteIsTransition(Entry)) {
                 continue;
@@ -158,6 +162,7 @@ static ULONG64 MiDropPages(ULONG_PTR Va, SIZE_T Pages, ULONG64 *Freed)
             Base = MiPtePage(Entry);
             Count = 1;
         }
+        MiUnlockEntries(At);
         if (Cleared) {
             MiCountEntries(Pte, -(LONG)Cleared);
             Backed += Cleared;
