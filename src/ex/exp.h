@@ -370,6 +370,7 @@ VOID ExpFreeBlock(PVOID Block, ULONG Tag, BOOLEAN Tagged);
 
 /* slist.c, lookaside.c */
 VOID ExpInitLookaside(VOID);
+VOID ExpInitStringMemory(VOID); /* strings.c */
 
 /* badfree.c */
 DECLSPEC_NORETURN VOID ExpStopBadFree(PVOID Block);

@@ -59,6 +59,7 @@ NTSTATUS ExInitSystem(VOID)
         return STATUS_NO_MEMORY;
     ExpState.Totals[1].Paged = TRUE;
     ExpInitLookaside();
+    ExpInitStringMemory();
     ExpState.Started = TRUE;
     KiThreadRundownRoutine = ExThreadRundown;
     return STATUS_SUCCESS;

@@ -370,3 +370,38 @@ BOOLEAN RtlIsGenericTableEmptyAvl(PRTL_AVL_TABLE Table)
 {
     return (BOOLEAN)(Table->NumberGenericTableElements == 0);
 }
+
+/* ---- the validator ---- */
+static LONG RtlpCheckSubtree(PRTL_AVL_TABLE Table, PNODE Node, PNODE Parent, PULONG Count, const CHAR **Wrong)
+{
+    if (Node == NULL || *Wrong != NULL)
+        return 0;
+    if (Node->Parent != Parent)
+        *Wrong = "(1) an element's Parent is not the element that has it as child";
+    LONG Left = RtlpCheckSubtree(Table, Node->LeftChild, Node, Count, Wrong);
+    LONG Right = RtlpCheckSubtree(Table, Node->RightChild, Node, Count, Wrong);
+    if (*Wrong == NULL && (Right - Left != Node->Balance || Right - Left < -1 || Right - Left > 1))
+        *Wrong = "(2) Balance is not the difference of the heights, or is beyond one";
+    if (*Wrong == NULL && ((Node->LeftChild != NULL && RtlpCompareNode(Table, RtlpUserData(RtlpPredecessor(Table, Node)), Node) == GenericGreaterThan) ||
+                           (Node->RightChild != NULL && RtlpCompareNode(Table, RtlpUserData(RtlpSuccessor(Table, Node)), Node) == GenericLessThan)))
+        *Wrong = "(3) elements do not ascend in order";
+    (*Count)++;
+    return max(Left, Right) + 1;
+}
+
+const CHAR *RtlpValidateAvlTable(PRTL_AVL_TABLE Table)
+{
+    const CHAR *Wrong = NULL;
+    ULONG Count = 0;
+    LONG Depth = RtlpCheckSubtree(Table, Table->BalancedRoot.RightChild, &Table->BalancedRoot, &Count, &Wrong);
+    if (Wrong == NULL && Count != Table->NumberGenericTableElements)
+        Wrong = "(4) NumberGenericTableElements is not the number of elements";
+    if (Wrong == NULL && (ULONG)Depth != Table->DepthOfTree)
+        Wrong = "(2) DepthOfTree is not the height of the tree";
+    PNODE Key = Table->RestartKey, Node = RtlpFirst(Table);
+    while (Node != NULL && Node != Key)
+        Node = RtlpSuccessor(Table, Node);
+    if (Wrong == NULL && Key != NULL && Node == NULL)
+        Wrong = "(5) RestartKey is not an element of the table";
+    return Wrong;
+}

@@ -172,3 +172,25 @@ BOOLEAN RtlIsGenericTableEmpty(PRTL_GENERIC_TABLE Table)
 {
     return (BOOLEAN)(Table->TableRoot == NULL);
 }
+
+const CHAR *RtlpValidateGenericTable(PRTL_GENERIC_TABLE Table)
+{
+    ULONG Count = 0;
+    PRTL_SPLAY_LINKS Before = NULL;
+    if (Table->TableRoot != NULL && Table->TableRoot->Parent != Table->TableRoot)
+        return "(2) the root is not its own Parent";
+    for (PRTL_SPLAY_LINKS Node = RtlpFirst(Table); Node != NULL; Before = Node, Node = RtlRealSuccessor(Node), Count++) {
+        if ((Node->LeftChild != NULL && Node->LeftChild->Parent != Node) || (Node->RightChild != NULL && Node->RightChild->Parent != Node))
+            return "(1) an element's Parent is not the element that has it as child";
+        if (Before != NULL && RTLP_CALLOUT(RTL_GENERIC_COMPARE_RESULTS, Table->CompareRoutine, (PRTL_GENERIC_TABLE, PVOID, PVOID),
+                                           (Table, RtlpUserData(Before), RtlpUserData(Node))) != GenericLessThan)
+            return "(4) elements do not ascend in order";
+        if (Count > Table->NumberGenericTableElements)
+            break;
+    }
+    if (Count != Table->NumberGenericTableElements)
+        return "(3) NumberGenericTableElements is not the number of elements";
+    for (PLIST_ENTRY Entry = Table->InsertOrderList.Flink; Entry != &Table->InsertOrderList && Count != MAXULONG; Entry = Entry->Flink)
+        Count--;
+    return Count != 0 ? "(3) InsertOrderList has another number of entries" : NULL;
+}

@@ -6,11 +6,15 @@
 #include <ntifs.h>
 #include "hal/hal.h"
 
-/* ---- memory for the routines that allocate a string: set by the executive; until then they return STATUS_NO_MEMORY ---- */
+/* ---- memory for the routines that allocate a string: set by the executive when the system starts ----
+ * Such a routine may be a program's first kernel call, so a missing hook starts the system, as any kernel routine does. */
+extern struct _KTHREAD *KiAttachCurrentThread(VOID);
 extern PVOID (*RtlpAllocateStringRoutine)(SIZE_T NumberOfBytes);
 extern VOID (*RtlpFreeStringRoutine)(PVOID Buffer);
 static inline PVOID RtlpAllocateString(SIZE_T NumberOfBytes)
 {
+    if (RtlpAllocateStringRoutine == NULL)
+        KiAttachCurrentThread();
     return RtlpAllocateStringRoutine != NULL ? RtlpAllocateStringRoutine(NumberOfBytes) : NULL;
 }
 static inline VOID RtlpFreeString(PVOID Buffer)
@@ -29,6 +33,10 @@ static inline BOOLEAN RtlpIsForeignCode(const volatile VOID *Code)
     (RtlpIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn))                                       \
          ? ((Ret(__attribute__((ms_abi)) *) Types)(ULONG_PTR)(Fn))Args                               \
          : ((Ret(*) Types)(ULONG_PTR)(Fn))Args)
+
+/* ---- validators: NULL, or the invariant that does not hold, by its number in the file's opening. No locks; the caller serialises ---- */
+const CHAR *RtlpValidateAvlTable(PRTL_AVL_TABLE Table);
+const CHAR *RtlpValidateGenericTable(PRTL_GENERIC_TABLE Table);
 
 /* ---- the formatter (format.c) ---- */
 /* Where a format's arguments come from: a native va_list, or the eight-byte slots of a Microsoft one (which is a plain pointer). */
