@@ -3,7 +3,7 @@
  *
  *   element:  RTL_SPLAY_LINKS 0x18 | LIST_ENTRY 0x10 (order of insertion) | the caller's bytes from 0x28
  *
- * Lookups splay what they reach, so the caller serialises even those; the "WithoutSplaying" enumeration does not move anything. OrderedPointer and
+ * Lookups splay what they find, so the caller serialises even those; the "WithoutSplaying" enumeration does not move anything. OrderedPointer and
  * WhichOrderedElement (counted from 1) remember the last element that RtlGetElementGenericTable gave, so that a walk by index is linear in all.
  * Invariants: those of splay.c; (3) InsertOrderList has NumberGenericTableElements entries; (4) in order, elements ascend strictly.
  * SPDX-License-Identifier: MIT
@@ -108,9 +108,11 @@ PVOID RtlLookupElementGenericTableFull(PRTL_GENERIC_TABLE Table, PVOID Buffer, P
     PRTL_SPLAY_LINKS Node;
     *SearchResult = RtlpFindNode(Table, Buffer, &Node);
     *NodeOrParent = Node;
-    if (Node != NULL)
-        Table->TableRoot = RtlSplay(Node);
-    return *SearchResult == TableFoundNode ? RtlpUserData(Node) : NULL;
+    /* Only what is found moves: the place of an insertion must still be free beside its parent. */
+    if (*SearchResult != TableFoundNode)
+        return NULL;
+    Table->TableRoot = RtlSplay(Node);
+    return RtlpUserData(Node);
 }
 
 PVOID RtlLookupElementGenericTable(PRTL_GENERIC_TABLE Table, PVOID Buffer)

@@ -95,8 +95,10 @@ static SIZE_T RtlpParse(const VOID *Text, BOOLEAN Wide, SIZE_T Count, ULONG Base
     *BadBase = FALSE;
     while (i < Count && RTLP_AT(i) != 0 && RTLP_AT(i) <= ' ')
         i++;
-    if (RTLP_AT(i) == '-' || RTLP_AT(i) == '+')
-        Negative = (BOOLEAN)(RTLP_AT(i++) == '-');
+    if (RTLP_AT(i) == '-' || RTLP_AT(i) == '+') {
+        Negative = (BOOLEAN)(RTLP_AT(i) == '-');
+        i++;
+    }
     if (Base == 0) {
         Base = 10;
         if (RTLP_AT(i) == '0') {
@@ -111,8 +113,8 @@ static SIZE_T RtlpParse(const VOID *Text, BOOLEAN Wide, SIZE_T Count, ULONG Base
         *BadBase = TRUE;
         return 0;
     }
-    while (RTLP_AT(i) != 0 && RtlpDigitValue(RTLP_AT(i)) < Base)
-        Result = Result * Base + RtlpDigitValue(RTLP_AT(i++));
+    for (ULONG Digit; RTLP_AT(i) != 0 && (Digit = RtlpDigitValue(RTLP_AT(i))) < Base; i++)
+        Result = Result * Base + Digit;
     *Value = Negative ? 0 - Result : Result;
     return i;
 #undef RTLP_AT
