@@ -180,6 +180,14 @@ NTKERNELAPI NTSTATUS IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp);
  * 0, 0); a cancel routine is set: CANCEL_STATE_IN_COMPLETED_IRP (0x48: IRP, routine, 0, 0). Page: IoCompleteRequest. */
 NTKERNELAPI VOID IofCompleteRequest(PIRP Irp, CCHAR PriorityBoost);
 #define IoCompleteRequest(Irp, PriorityBoost) IofCompleteRequest(Irp, PriorityBoost)
+/* An MDL for Length bytes at VirtualAddress, pages not filled in; with an IRP, its first or (SecondaryBuffer) last. NULL: no
+ * memory, or 4 GiB and more. Page: IoAllocateMdl. */
+NTKERNELAPI PMDL IoAllocateMdl(PVOID VirtualAddress, ULONG Length, BOOLEAN SecondaryBuffer, BOOLEAN ChargeQuota, PIRP Irp);
+/* Frees one MDL, not its chain; does not unlock; takes down the mapping of a mapped partial MDL. Page: IoFreeMdl. */
+NTKERNELAPI VOID IoFreeMdl(PMDL Mdl);
+/* Makes TargetMdl describe part of SourceMdl; Length 0: all from VirtualAddress on. TARGET_MDL_TOO_SMALL (0x40: 0, 0, 0, 0),
+ * INVALID_MDL_RANGE (0x12E: source, target, address, length). Page: IoBuildPartialMdl. */
+NTKERNELAPI VOID IoBuildPartialMdl(PMDL SourceMdl, PMDL TargetMdl, PVOID VirtualAddress, ULONG Length);
 /* Sends the IRP down with the same parameters and waits; FALSE: no stack location below. PASSIVE_LEVEL. */
 NTKERNELAPI BOOLEAN IoForwardIrpSynchronously(PDEVICE_OBJECT DeviceObject, PIRP Irp);
 /* STATUS_INSUFFICIENT_RESOURCES; the routine runs if the driver is there. Page: IoSetCompletionRoutineEx. */
@@ -218,6 +226,16 @@ NTKERNELAPI VOID IoSetShareAccess(ACCESS_MASK DesiredAccess, ULONG DesiredShareA
                                   PSHARE_ACCESS ShareAccess);
 NTKERNELAPI VOID IoUpdateShareAccess(PFILE_OBJECT FileObject, PSHARE_ACCESS ShareAccess);
 NTKERNELAPI VOID IoRemoveShareAccess(PFILE_OBJECT FileObject, PSHARE_ACCESS ShareAccess);
+
+/* Device queues: <= DISPATCH_LEVEL. Inserting: FALSE if the queue was not busy (it is now, and nothing was queued).
+ * Removing: NULL if it was empty (it is no longer busy). Page: KeInitializeDeviceQueue and its neighbours. */
+NTKERNELAPI VOID KeInitializeDeviceQueue(PKDEVICE_QUEUE DeviceQueue);
+NTKERNELAPI BOOLEAN KeInsertDeviceQueue(PKDEVICE_QUEUE DeviceQueue, PKDEVICE_QUEUE_ENTRY DeviceQueueEntry);
+NTKERNELAPI BOOLEAN KeInsertByKeyDeviceQueue(PKDEVICE_QUEUE DeviceQueue, PKDEVICE_QUEUE_ENTRY DeviceQueueEntry, ULONG SortKey);
+NTKERNELAPI PKDEVICE_QUEUE_ENTRY KeRemoveDeviceQueue(PKDEVICE_QUEUE DeviceQueue);
+NTKERNELAPI PKDEVICE_QUEUE_ENTRY KeRemoveByKeyDeviceQueue(PKDEVICE_QUEUE DeviceQueue, ULONG SortKey);
+NTKERNELAPI PKDEVICE_QUEUE_ENTRY KeRemoveByKeyDeviceQueueIfBusy(PKDEVICE_QUEUE DeviceQueue, ULONG SortKey);
+NTKERNELAPI BOOLEAN KeRemoveEntryDeviceQueue(PKDEVICE_QUEUE DeviceQueue, PKDEVICE_QUEUE_ENTRY DeviceQueueEntry);
 
 /* StartIo: <= DISPATCH_LEVEL (IoStartNextPacket: at DISPATCH_LEVEL). Page: IoStartPacket, IoStartNextPacket. */
 NTKERNELAPI VOID IoStartPacket(PDEVICE_OBJECT DeviceObject, PIRP Irp, PULONG Key, PDRIVER_CANCEL CancelFunction);

@@ -276,7 +276,7 @@ NTSYSCALLAPI NTSTATUS ZwCreateFile(PHANDLE FileHandle, ACCESS_MASK DesiredAccess
 NTSYSCALLAPI NTSTATUS ZwOpenFile(PHANDLE FileHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
                                  PIO_STATUS_BLOCK IoStatusBlock, ULONG ShareAccess, ULONG OpenOptions);
 /* Requests of a kernel-mode requester. A synchronous file waits; else STATUS_PENDING may return and Event is set at
- * completion. STATUS_INVALID_PARAMETER: no ByteOffset for an asynchronous file. Page: ZwReadFile, ZwWriteFile,
+ * completion. STATUS_INVALID_PARAMETER: no ByteOffset for an asynchronous file; STATUS_NOT_SUPPORTED: an APC routine. Page: ZwReadFile, ZwWriteFile,
  * ZwDeviceIoControlFile, ZwQueryInformationFile, ZwSetInformationFile. */
 NTSYSCALLAPI NTSTATUS ZwReadFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRoutine, PVOID ApcContext,
                                  PIO_STATUS_BLOCK IoStatusBlock, PVOID Buffer, ULONG Length, PLARGE_INTEGER ByteOffset,
@@ -287,6 +287,9 @@ NTSYSCALLAPI NTSTATUS ZwWriteFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTI
 NTSYSCALLAPI NTSTATUS ZwDeviceIoControlFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRoutine, PVOID ApcContext,
                                             PIO_STATUS_BLOCK IoStatusBlock, ULONG IoControlCode, PVOID InputBuffer,
                                             ULONG InputBufferLength, PVOID OutputBuffer, ULONG OutputBufferLength);
+NTSYSCALLAPI NTSTATUS ZwFsControlFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRoutine, PVOID ApcContext,
+                                      PIO_STATUS_BLOCK IoStatusBlock, ULONG FsControlCode, PVOID InputBuffer,
+                                      ULONG InputBufferLength, PVOID OutputBuffer, ULONG OutputBufferLength);
 NTSYSCALLAPI NTSTATUS ZwQueryInformationFile(HANDLE FileHandle, PIO_STATUS_BLOCK IoStatusBlock, PVOID FileInformation,
                                              ULONG Length, FILE_INFORMATION_CLASS FileInformationClass);
 NTSYSCALLAPI NTSTATUS ZwSetInformationFile(HANDLE FileHandle, PIO_STATUS_BLOCK IoStatusBlock, PVOID FileInformation,

@@ -1,0 +1,21 @@
+/*
+ * init.c - starting and stopping the I/O layer. SPDX-License-Identifier: MIT
+ *
+ * Start: the Plug and Play manager's driver. Stop: shutdown notifications, then the workers finish what they have, then the nodes
+ * and drivers that are left go. Drivers are unloaded before this by whoever loaded them.
+ */
+#include "io/iopp.h"
+#include "ex/work.h"
+
+NTSTATUS IoInitSystem(VOID)
+{
+    return IopInitPnp();
+}
+
+VOID IoShutdownSystem(VOID)
+{
+    IopShutdownDevices();
+    ExpDrainWork();
+    IopShutdownPnp();
+    ExpDrainWork();
+}
