@@ -104,6 +104,41 @@ NTMM_API size_t ntmm_explain(uint32_t code, const uint64_t *parameters, unsigned
 /* "BAD_POOL_CALLER" for 0xC2; NULL if the code is unknown. */
 NTMM_API const char *ntmm_bugcheck_name(uint32_t code);
 
+/* ---- drivers that are part of the program, and requests to devices ----
+ * Statuses are NTSTATUS values: 0 is success, negative values are errors. */
+struct _DRIVER_OBJECT;
+struct _UNICODE_STRING;
+typedef struct ntmm_driver ntmm_driver;
+typedef struct ntmm_file ntmm_file;
+
+/* Makes \Driver\<name> and its service key, calls entry as DriverEntry, then what follows on a success (reinitialisation
+ * routines). Returns entry's status, or why it could not be called. *driver is NULL on failure. */
+NTMM_API int32_t ntmm_add_driver(const char *name, int32_t (*entry)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *),
+                                 ntmm_driver **driver);
+/* What a driver had not taken down when it was unloaded. */
+typedef struct ntmm_leftovers {
+    unsigned devices, symbolic_links, open_files, work_items, timers;
+} ntmm_leftovers;
+/* Calls DriverUnload and takes the driver object away. STATUS_INVALID_DEVICE_REQUEST if it has no DriverUnload: it stays. left
+ * may be NULL. */
+NTMM_API int32_t ntmm_remove_driver(ntmm_driver *driver, ntmm_leftovers *left);
+
+/* Opens a device as a user-mode program would: "\\\\.\\Name" (or "Name") for \??\Name, or a full name such as
+ * "\\Device\\Name". Sends IRP_MJ_CREATE; the driver's status. */
+NTMM_API int32_t ntmm_open(const char *name, ntmm_file **file);
+/* IRP_MJ_CLEANUP, and IRP_MJ_CLOSE when nothing of the driver holds the file any longer. */
+NTMM_API int32_t ntmm_close(ntmm_file *file);
+/* How long a request may take before it is cancelled, in milliseconds; 0, the default: for ever. A cancelled request is given
+ * the same time again (at least a second); then it is left to the driver and the answer is STATUS_IO_TIMEOUT. */
+NTMM_API void ntmm_set_timeout(ntmm_file *file, unsigned milliseconds);
+/* Requests of a user-mode requester, at PASSIVE_LEVEL on the calling thread. The buffers are copied to user memory of the
+ * simulated machine and back, so that direct and neither I/O see user addresses. *information (may be NULL) is what the driver
+ * stored, 0 if the request failed before it got there. */
+NTMM_API int32_t ntmm_ioctl(ntmm_file *file, uint32_t code, const void *in, size_t in_length, void *out, size_t out_length,
+                            uint64_t *information);
+NTMM_API int32_t ntmm_read(ntmm_file *file, void *buffer, size_t length, int64_t offset, uint64_t *information);
+NTMM_API int32_t ntmm_write(ntmm_file *file, const void *buffer, size_t length, int64_t offset, uint64_t *information);
+
 #ifdef __cplusplus
 }
 #endif

@@ -35,7 +35,7 @@ NTSTATUS IopUnloadDriver(PDRIVER_OBJECT Driver, IOP_LEFTOVERS *Left);
  * in time is cancelled; if it still does not, STATUS_IO_TIMEOUT is the answer and the request is left to the driver. */
 NTSTATUS IopOpenUser(PCUNICODE_STRING Name, ACCESS_MASK Access, PFILE_OBJECT *File);
 NTSTATUS IopCloseUser(PFILE_OBJECT File); /* cleanup, then close with the last reference */
-NTSTATUS IopDeviceControlUser(PFILE_OBJECT File, BOOLEAN Internal, ULONG Code, const VOID *In, ULONG InLength, VOID *Out,
+NTSTATUS IopDeviceControlUser(PFILE_OBJECT File, BOOLEAN InternalControl, ULONG Code, const VOID *In, ULONG InLength, VOID *Out,
                               ULONG OutLength, ULONG TimeoutMs, ULONG_PTR *Information);
 NTSTATUS IopReadUser(PFILE_OBJECT File, VOID *Buffer, ULONG Length, LONGLONG Offset, ULONG TimeoutMs, ULONG_PTR *Information);
 NTSTATUS IopWriteUser(PFILE_OBJECT File, const VOID *Buffer, ULONG Length, LONGLONG Offset, ULONG TimeoutMs,

@@ -107,10 +107,10 @@ static NTSTATUS IopUserCall(PFILE_OBJECT File, const IOP_USER_CALL *Call, ULONG_
     return Status;
 }
 
-NTSTATUS IopDeviceControlUser(PFILE_OBJECT File, BOOLEAN Internal, ULONG Code, const VOID *In, ULONG InLength, VOID *Out,
+NTSTATUS IopDeviceControlUser(PFILE_OBJECT File, BOOLEAN InternalControl, ULONG Code, const VOID *In, ULONG InLength, VOID *Out,
                               ULONG OutLength, ULONG TimeoutMs, ULONG_PTR *Information)
 {
-    IOP_USER_CALL Call = {.Major = Internal ? IRP_MJ_INTERNAL_DEVICE_CONTROL : IRP_MJ_DEVICE_CONTROL, .Code = Code, .In = In,
+    IOP_USER_CALL Call = {.Major = InternalControl ? IRP_MJ_INTERNAL_DEVICE_CONTROL : IRP_MJ_DEVICE_CONTROL, .Code = Code, .In = In,
                           .InLength = InLength, .Out = Out, .OutLength = OutLength, .TimeoutMs = TimeoutMs};
     return IopUserCall(File, &Call, Information);
 }

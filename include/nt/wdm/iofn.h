@@ -8,6 +8,14 @@
 #ifndef _NTMM_IOFN_
 #define _NTMM_IOFN_
 
+/* What a completion routine answers. Page: IO_COMPLETION_ROUTINE. */
+#define STATUS_CONTINUE_COMPLETION STATUS_SUCCESS
+typedef enum _IO_COMPLETION_ROUTINE_RESULT {
+    ContinueCompletion = STATUS_CONTINUE_COMPLETION,
+    StopCompletion = STATUS_MORE_PROCESSING_REQUIRED
+} IO_COMPLETION_ROUTINE_RESULT,
+    *PIO_COMPLETION_ROUTINE_RESULT;
+
 /* ---- structures of the helpers ---- */
 typedef struct _IO_REMOVE_LOCK_COMMON_BLOCK {
     BOOLEAN Removed;
