@@ -5,10 +5,10 @@
  * A thread's EXP_CACHE has a bin for each pool kind and size class. A bin allocates from the bitmap word that Bin->Word
  * points at, in its current slab; a bin without one points at ExpNoWord, which is always 0, so the hot path has one test.
  *
- *   Bin->Slab (Current)     Bin->Partial -> slab <-> slab      Bin->Spare (empty)      full slabs: on no list
+ *   Bin->Slab (Current)     Bin->Partial -> slab <-> slab      Bin->Spare -> slab (empty)   full slabs: on no list
  *
  * ExpRefill looks, in this order: other words of the current slab, frees by others into it, the remote queue, the
- * partial list, the spare, the abandoned slabs of the class, and last the memory manager.
+ * partial list, the spares, the abandoned slabs of the class, and last the memory manager.
  *
  * Frees by other threads. The freer sets the block's bit in Slab->Remote, and, if it is the one to change RemoteQueued
  * from 0 to 1, pushes the slab on its owner's RemoteHead. The owner takes the whole queue at once, clears RemoteQueued
@@ -19,11 +19,14 @@
  * The end of a thread (ExThreadRundown) closes the queue, releases what is empty and abandons the rest. The cache is kept
  * for the next thread.
  *
+ * Empty slabs stay with their thread as spares, up to ExpState.SparePages for all its bins together (a 256th of RAM),
+ * so that a steady state does not go back and forth to the memory manager; beyond that they are released at once.
+ *
  * Invariants:
  *   C1 a slab is on the All list of its owner, and its owner's alone; a slab and its tail have one owner
  *   C2 Used + number of set Free bits == BlockCount
  *   C3 a free block's word is not live; a live block's bit is in neither Free nor Remote
- *   C4 a slab on a partial list is Partial, the bin's slab is Current, the spare is Spare and empty
+ *   C4 a slab on a partial list is Partial, the bin's slab is Current, a spare is Spare and empty
  *   C5 a Full slab has no Free bit
  *
  * Nothing here touches a block. AbandonLock is taken for the abandoned lists only; the rest belongs to one thread.
@@ -97,7 +100,7 @@ static VOID ExpDetach(EXP_CACHE *Cache, EXP_SLAB *Slab)
         ExpUnlink(&Bin->Partial, Slab);
         break;
     case ExpSlabSpare:
-        Bin->Spare = NULL;
+        ExpUnlink(&Bin->Spare, Slab);
         Cache->SparePages -= Slab->Run.Pages;
         break;
     }
@@ -197,10 +200,10 @@ static VOID ExpRetire(EXP_CACHE *Cache, EXP_SLAB *Slab)
     EXP_BIN *Bin = ExpBinOf(Cache, Main);
     if (!ExpIsEmpty(Main) || Main->State == ExpSlabCurrent || Main->State == ExpSlabSpare)
         return;
-    if (Bin->Spare == NULL && Cache->SparePages + Main->Run.Pages <= EXP_SPARE_PAGES) {
+    if (Cache->SparePages + Main->Run.Pages <= ExpState.SparePages) {
         ExpDetach(Cache, Main);
         Main->State = ExpSlabSpare;
-        Bin->Spare = Main;
+        ExpPush(&Bin->Spare, Main);
         Cache->SparePages += Main->Run.Pages;
     } else {
         ExpDiscard(Cache, Main);

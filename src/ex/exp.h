@@ -44,7 +44,6 @@
 #define EXP_TAG_CACHE    256u
 #define EXP_FOLD_BYTES   16384 /* a thread's unreported change of a tag's bytes */
 #define EXP_GHOSTS       128u
-#define EXP_SPARE_PAGES  64u   /* empty slabs a thread keeps, in all */
 #define EXP_TAG_NONE     0x656e6f4eu /* 'None' as it reads in memory: untagged */
 #define EXP_TAG_OVERFLOW 0x6c66764fu /* 'Ovfl' */
 #define EXP_PROTECTED    0x80000000u
@@ -85,7 +84,7 @@ typedef enum _EXP_SLAB_STATE {
     ExpSlabCurrent = 1, /* its bin allocates from it */
     ExpSlabPartial,     /* on its bin's list: may have free blocks */
     ExpSlabFull,        /* on no list; a free moves it to the list */
-    ExpSlabSpare,       /* empty, kept by its bin */
+    ExpSlabSpare,       /* empty, on its bin's spare list */
     ExpSlabAbandoned,   /* on the abandoned list: no owner */
     ExpSlabReleased,
 } EXP_SLAB_STATE;
@@ -131,7 +130,7 @@ typedef struct _EXP_BIN {
     ULONG WordBase; /* number of the block of bit 0 */
     ULONG Slabs;    /* owned, of this class */
     EXP_SLAB *Partial;
-    EXP_SLAB *Spare;
+    EXP_SLAB *Spare; /* empty slabs */
 } EXP_BIN;
 
 typedef struct _EXP_COUNTER {
@@ -201,6 +200,7 @@ typedef struct _EXP_STATE {
     UCHAR AlignedClassOf[EXP_MAX_SMALL / 16 + 1]; /* the same for cache-aligned blocks */
     BOOLEAN Started;
     ULONG StackDepth;
+    ULONG SparePages; /* of empty slabs, a thread keeps at most */
     ULONG CheckTags; /* 0xC2/0x9B-0x9D are made */
     KI_LOCK MapLock, MetaLock, AbandonLock, GhostLock, TagLock, StackLock, QuotaLock, CacheLock;
     EXP_SLAB *Abandoned[EXP_KINDS][EXP_CLASSES];

@@ -49,6 +49,7 @@ NTSTATUS ExInitSystem(VOID)
     ExpInitClasses();
     ExpState.StackDepth = KeOptions.StackDepth < EXP_MAX_STACK ? KeOptions.StackDepth : EXP_MAX_STACK;
     ExpState.CheckTags = KeOptions.VerifierFlags & POOL_TRACKING;
+    ExpState.SparePages = (ULONG)(KeOptions.RamBytes >> 20); /* pages: a 256th of RAM */
     ExpState.TagCount = 1;
     Status = ExpInitMeta();
     if (!NT_SUCCESS(Status))

@@ -144,8 +144,9 @@ static const CHAR *ExpAuditCache(const EXP_CACHE *Cache)
                 return "C4: a bin's slab is not Current";
             if (Bin->Slab == NULL && Bin->Word != &ExpNoWord)
                 return "C4: a bin without a slab has a word";
-            if (Bin->Spare != NULL && (Bin->Spare->State != ExpSlabSpare || Bin->Spare->Used != 0))
-                return "C4: a spare is not Spare and empty";
+            for (Slab = Bin->Spare; Slab != NULL; Slab = Slab->Next)
+                if (Slab->State != ExpSlabSpare || Slab->Used != 0)
+                    return "C4: a spare is not Spare and empty";
             for (Slab = Bin->Partial; Slab != NULL; Slab = Slab->Next)
                 if (Slab->State != ExpSlabPartial || Slab->Run.Kind != Kind || Slab->Run.Class != Class)
                     return "C4: a slab on a partial list is not Partial, or of another class";
