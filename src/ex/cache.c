@@ -1,39 +1,44 @@
 /*
- * cache.c - what a thread owns: bins of slabs, frees that come from other threads, and the end of a thread.
+ * cache.c - what a thread owns: magazines of free blocks, slabs, frees that come from other threads, the end of a thread.
  * SPDX-License-Identifier: MIT
  *
- * A thread's EXP_CACHE has a bin for each pool kind and size class. A bin allocates from the bitmap word that Bin->Word
- * points at, in its current slab; a bin without one points at ExpNoWord, which is always 0, so the hot path has one test.
+ * A thread's EXP_CACHE has a bin for each pool kind and size class.
  *
- *   Bin->Slab (Current)     Bin->Partial -> slab <-> slab      Bin->Spare -> slab (empty)   full slabs: on no list
+ *   Bin->Base .. Top .. Limit    the magazine: free blocks of any thread's slabs, last in, first out
+ *   Bin->Slab (Current)          Bin->Partial -> slab <-> slab      Bin->Spare -> slab (empty)      full slabs: on no list
  *
- * ExpRefill looks, in this order: other words of the current slab, frees by others into it, the remote queue, the
- * partial list, the spares, the abandoned slabs of the class, and last the memory manager.
+ * Allocation takes from the magazine and free puts into it; neither looks at a slab's bitmaps. ExpRefill fills half of
+ * an empty magazine from a slab; ExpFreeSlow empties half of a full one, the half that was freed first. A block in a
+ * magazine is in use as far as its slab knows (Used), and free as far as its word knows (not live).
  *
- * Frees by other threads. The freer sets the block's bit in Slab->Remote, and, if it is the one to change RemoteQueued
- * from 0 to 1, pushes the slab on its owner's RemoteHead. The owner takes the whole queue at once, clears RemoteQueued
- * first and collects the bits after, so that a bit set later is announced again. A slab may turn up on the queue of a
- * cache that no longer owns it: it is passed on. A closed queue (no thread has the cache) takes nothing: the bits wait
- * for whoever adopts the slab.
+ * ExpRefill looks, in this order: the current slab, frees by others into it, the remote queue, the partial list, the
+ * spares, the abandoned slabs of the class, and last the memory manager.
  *
- * The end of a thread (ExThreadRundown) closes the queue, releases what is empty and abandons the rest. The cache is kept
- * for the next thread.
+ * Blocks of other threads' slabs. The bits of blocks of one word go back together: they are set in Slab->Remote, and
+ * whoever changes RemoteQueued from 0 to 1 pushes the slab on its owner's RemoteHead. The owner takes the whole queue at
+ * once, clears RemoteQueued first and collects the bits after, so that a bit set later is announced again. A slab may
+ * turn up on the queue of a cache that no longer owns it: it is passed on. A closed queue (no thread has the cache)
+ * takes nothing: the bits wait for whoever adopts the slab.
+ *
+ * The end of a thread (ExThreadRundown) empties the magazines, closes the queue, releases what is empty and abandons the
+ * rest. The cache is kept for the next thread.
  *
  * Empty slabs stay with their thread as spares, up to ExpState.SparePages for all its bins together (a 256th of RAM),
  * so that a steady state does not go back and forth to the memory manager; beyond that they are released at once.
  *
+ * Two threads that free one block at the same instant both find its word live and both take it. That is found when the
+ * block is handed out, or goes back to its slab, for the second time.
+ *
  * Invariants:
  *   C1 a slab is on the All list of its owner, and its owner's alone; a slab and its tail have one owner
  *   C2 Used + number of set Free bits == BlockCount
- *   C3 a free block's word is not live; a live block's bit is in neither Free nor Remote
+ *   C3 a live block is in none of Free, Remote and the magazines; one that is not live is in exactly one of them
  *   C4 a slab on a partial list is Partial, the bin's slab is Current, a spare is Spare and empty
  *   C5 a Full slab has no Free bit
  *
  * Nothing here touches a block. AbandonLock is taken for the abandoned lists only; the rest belongs to one thread.
  */
 #include "ex/exp.h"
-
-ULONG64 ExpNoWord;
 
 /* ---- lists ---- */
 static EXP_BIN *ExpBinOf(EXP_CACHE *Cache, const EXP_SLAB *Slab)
@@ -94,7 +99,6 @@ static VOID ExpDetach(EXP_CACHE *Cache, EXP_SLAB *Slab)
     switch (Slab->State) {
     case ExpSlabCurrent:
         Bin->Slab = NULL;
-        Bin->Word = &ExpNoWord;
         break;
     case ExpSlabPartial:
         ExpUnlink(&Bin->Partial, Slab);
@@ -107,21 +111,7 @@ static VOID ExpDetach(EXP_CACHE *Cache, EXP_SLAB *Slab)
     Slab->State = ExpSlabFull;
 }
 
-/* ---- making the current slab ---- */
-static BOOLEAN ExpFindWord(EXP_BIN *Bin)
-{
-    EXP_SLAB *Slab = Bin->Slab;
-    ULONG Word;
-    for (Word = 0; Word < Slab->WordCount; Word++) {
-        if (Slab->Free[Word] != 0) {
-            Bin->Word = &Slab->Free[Word];
-            Bin->WordBase = Word * 64;
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
+/* ---- from slabs to magazines ---- */
 static ULONG ExpCountBits(ULONG64 Bits)
 {
     /* By hand: without the instruction the compiler calls a library function. */
@@ -129,6 +119,37 @@ static ULONG ExpCountBits(ULONG64 Bits)
     Bits = (Bits & 0x3333333333333333ull) + ((Bits >> 2) & 0x3333333333333333ull);
     Bits = (Bits + (Bits >> 4)) & 0x0F0F0F0F0F0F0F0Full;
     return (ULONG)((Bits * 0x0101010101010101ull) >> 56);
+}
+
+/* Moves free blocks of the current slab, of one bitmap word, into the empty magazine. FALSE: it has none. */
+static BOOLEAN ExpTakeBlocks(EXP_BIN *Bin)
+{
+    EXP_SLAB *Slab = Bin->Slab;
+    ULONG Word, Count, Want = (Bin->Room + 1) / 2;
+    for (Word = 0; Word < Slab->WordCount; Word++) {
+        ULONG64 Bits = Slab->Free[Word];
+        if (Bits == 0)
+            continue;
+        Count = ExpCountBits(Bits);
+        if (Count > Want)
+            Count = Want;
+        Slab->Used = (USHORT)(Slab->Used + Count);
+        Bin->Top = Bin->Base + Count;
+        while (Count-- != 0) {
+            ULONG Number = Word * 64 + (ULONG)__builtin_ctzll(Bits);
+            Bits &= Bits - 1;
+            Bin->Base[Count].Block = ExpBlockAddress(Slab, Number);
+            Bin->Base[Count].Word = &Slab->Words[Number];
+        }
+        Slab->Free[Word] = Bits;
+        return TRUE;
+    }
+    return FALSE;
+}
+
+static DECLSPEC_NORETURN VOID ExpStopTwice(ULONG_PTR Block)
+{
+    KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Block, 7, 0, 0, Block);
 }
 
 /* Owner: takes in the blocks that others freed. Two threads that free one block at the same instant are told here. */
@@ -148,7 +169,7 @@ static VOID ExpCollect(EXP_SLAB *Slab)
         Slab->Used = (USHORT)(Slab->Used - ExpCountBits(Bits & ~Both));
     }
     if (Twice != 0)
-        KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Twice, 7, 0, 0, Twice);
+        ExpStopTwice(Twice);
 }
 
 static BOOLEAN ExpHasRemote(const EXP_SLAB *Slab)
@@ -164,14 +185,13 @@ static BOOLEAN ExpMakeCurrent(EXP_BIN *Bin, EXP_SLAB *Slab)
 {
     Slab->State = ExpSlabCurrent;
     Bin->Slab = Slab;
-    if (ExpFindWord(Bin))
+    if (ExpTakeBlocks(Bin))
         return TRUE;
     ExpCollect(Slab);
-    if (ExpFindWord(Bin))
+    if (ExpTakeBlocks(Bin))
         return TRUE;
     Slab->State = ExpSlabFull;
     Bin->Slab = NULL;
-    Bin->Word = &ExpNoWord;
     return FALSE;
 }
 
@@ -210,7 +230,8 @@ static VOID ExpRetire(EXP_CACHE *Cache, EXP_SLAB *Slab)
     }
 }
 
-VOID ExpFreeLocalSlow(EXP_CACHE *Cache, EXP_SLAB *Slab)
+/* Blocks have come back to a slab of this thread. */
+static VOID ExpSettle(EXP_CACHE *Cache, EXP_SLAB *Slab)
 {
     if (Slab->State == ExpSlabFull && Slab->Used < Slab->BlockCount) {
         Slab->State = ExpSlabPartial;
@@ -220,7 +241,7 @@ VOID ExpFreeLocalSlow(EXP_CACHE *Cache, EXP_SLAB *Slab)
         ExpRetire(Cache, Slab);
 }
 
-/* ---- frees by other threads ---- */
+/* ---- from magazines to slabs, one's own and others' ---- */
 static BOOLEAN ExpAnnounce(EXP_CACHE *Owner, EXP_SLAB *Slab)
 {
     EXP_SLAB *Head = __atomic_load_n(&Owner->RemoteHead, __ATOMIC_SEQ_CST);
@@ -249,15 +270,88 @@ static VOID ExpAnnounceToOwner(EXP_CACHE *Cache, EXP_SLAB *Slab)
         ExpAdopt(Cache, (EXP_KIND)Slab->Run.Kind, Slab->Run.Class, Slab);
 }
 
-VOID ExpFreeRemote(EXP_CACHE *Cache, EXP_SLAB *Slab, ULONG Number)
+/* Gives entries of a magazine back to their slabs. */
+static VOID ExpPutBack(EXP_CACHE *Cache, EXP_ENTRY *Entries, ULONG Count)
 {
-    ULONG64 Bit = 1ull << (Number % 64);
-    ULONG64 Old = __atomic_fetch_or(&Slab->Remote[Number / 64], Bit, __ATOMIC_SEQ_CST);
-    if (Old & Bit) {
-        ULONG_PTR Block = ExpBlockAddress(Slab, Number);
-        KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Block, 7, 0, 0, Block);
+    ULONG_PTR Twice = 0;
+    ULONG Index, Other;
+    for (Index = 0; Index < Count; Index++) {
+        ULONG_PTR Block = Entries[Index].Block;
+        EXP_SLAB *Slab;
+        ULONG64 Bits, Old;
+        ULONG Number, Word;
+        if (Block == 0)
+            continue;
+        Slab = ExpSlabAt(ExpLookupRun(Block), Block);
+        Number = (ULONG)(Entries[Index].Word - Slab->Words);
+        Word = Number / 64;
+        Bits = 1ull << (Number % 64);
+        /* The rest of the same word with it. */
+        for (Other = Index + 1; Other < Count; Other++) {
+            Number = (ULONG)(Entries[Other].Word - Slab->Words);
+            if (Number / 64 == Word && Entries[Other].Block != 0 && Number < Slab->BlockCount) {
+                if (Bits & 1ull << (Number % 64))
+                    Twice = Entries[Other].Block;
+                Bits |= 1ull << (Number % 64);
+                Entries[Other].Block = 0;
+            }
+        }
+        if (Cache != NULL && __atomic_load_n(&Slab->Owner, __ATOMIC_RELAXED) == Cache) {
+            Old = Slab->Free[Word];
+            Slab->Free[Word] = Old | Bits;
+            Slab->Used = (USHORT)(Slab->Used - ExpCountBits(Bits & ~Old));
+            if (Slab->Used == 0 || Slab->State == ExpSlabFull)
+                ExpSettle(Cache, Slab);
+        } else {
+            Old = __atomic_fetch_or(&Slab->Remote[Word], Bits, __ATOMIC_SEQ_CST);
+            ExpAnnounceToOwner(Cache, Slab);
+        }
+        if (Old & Bits)
+            Twice = Block;
     }
-    ExpAnnounceToOwner(Cache, Slab);
+    if (Twice != 0)
+        ExpStopTwice(Twice);
+}
+
+/* Room in the magazine: makes it, or empties the older half of it. FALSE: no memory for one. */
+static BOOLEAN ExpMakeRoom(EXP_CACHE *Cache, EXP_BIN *Bin)
+{
+    EXP_ENTRY Batch[64];
+    ULONG Half = Bin->Room / 2, Count = (ULONG)(Bin->Top - Bin->Base);
+    if (Bin->Base == NULL) {
+        EXP_ENTRY *Base = ExpMetaAllocate(ExpMetaOther, Bin->Room * sizeof(EXP_ENTRY));
+        if (Base == NULL)
+            return FALSE;
+        Bin->Base = Bin->Top = Base;
+        Bin->Limit = Base + Bin->Room;
+        return TRUE;
+    }
+    /* Out of the magazine first: putting back may stop the system. */
+    memcpy(Batch, Bin->Base, Half * sizeof(EXP_ENTRY));
+    memmove(Bin->Base, Bin->Base + Half, (Count - Half) * sizeof(EXP_ENTRY));
+    Bin->Top -= Half;
+    ExpPutBack(Cache, Batch, Half);
+    return TRUE;
+}
+
+static VOID ExpEmptyMagazines(EXP_CACHE *Cache)
+{
+    EXP_BIN *Bin = &Cache->Bins[0][0], *End = Bin + EXP_KINDS * EXP_CLASSES;
+    for (; Bin < End; Bin++) {
+        ULONG Count = (ULONG)(Bin->Top - Bin->Base);
+        Bin->Top = Bin->Base;
+        if (Count != 0)
+            ExpPutBack(Cache, Bin->Base, Count);
+    }
+}
+
+VOID ExpFreeSlow(EXP_CACHE *Cache, EXP_BIN *Bin, ULONG_PTR Block, EXP_WORD *Word)
+{
+    EXP_ENTRY Entry = {Block, Word};
+    if (Cache != NULL && ExpMakeRoom(Cache, Bin))
+        *Bin->Top++ = Entry;
+    else
+        ExpPutBack(Cache, &Entry, 1);
 }
 
 static VOID ExpDrain(EXP_CACHE *Cache, EXP_SLAB *NewHead)
@@ -268,7 +362,7 @@ static VOID ExpDrain(EXP_CACHE *Cache, EXP_SLAB *NewHead)
         __atomic_exchange_n(&Slab->RemoteQueued, 0, __ATOMIC_SEQ_CST);
         if (__atomic_load_n(&Slab->Owner, __ATOMIC_SEQ_CST) == Cache) {
             ExpCollect(Slab);
-            ExpFreeLocalSlow(Cache, Slab);
+            ExpSettle(Cache, Slab);
         } else if (ExpHasRemote(Slab)) {
             ExpAnnounceToOwner(NULL, Slab);
         }
@@ -311,7 +405,7 @@ static EXP_SLAB *ExpAdopt(EXP_CACHE *Cache, EXP_KIND Kind, ULONG Class, EXP_SLAB
             ExpPush(&ExpBinOf(Cache, Tail)->Partial, Tail);
         }
     }
-    ExpFreeLocalSlow(Cache, Main);
+    ExpSettle(Cache, Main);
     return Main;
 }
 
@@ -343,6 +437,8 @@ BOOLEAN ExpRefill(EXP_CACHE *Cache, EXP_KIND Kind, ULONG Class, EX_POOL_PRIORITY
     EXP_BIN *Bin = &Cache->Bins[Kind][Class];
     EXP_SLAB *Slab = Bin->Slab;
     ULONG Try;
+    if (Bin->Base == NULL && !ExpMakeRoom(Cache, Bin))
+        return FALSE;
     if (Slab != NULL && ExpMakeCurrent(Bin, Slab))
         return TRUE;
     if (__atomic_load_n(&Cache->RemoteHead, __ATOMIC_RELAXED) != NULL)
@@ -386,6 +482,7 @@ BOOLEAN ExpRefill(EXP_CACHE *Cache, EXP_KIND Kind, ULONG Class, EX_POOL_PRIORITY
 VOID ExpTrimCache(EXP_CACHE *Cache)
 {
     EXP_SLAB *Slab, *Next;
+    ExpEmptyMagazines(Cache);
     if (__atomic_load_n(&Cache->RemoteHead, __ATOMIC_RELAXED) != NULL)
         ExpDrain(Cache, NULL);
     for (Slab = Cache->All; Slab != NULL; Slab = Slab->AllNext)
@@ -428,7 +525,7 @@ EXP_CACHE *ExpGetCache(KTHREAD *Thread)
         memset(Cache, 0, sizeof(EXP_CACHE));
         for (Kind = 0; Kind < EXP_KINDS; Kind++)
             for (Class = 0; Class < EXP_CLASSES; Class++)
-                Cache->Bins[Kind][Class].Word = &ExpNoWord;
+                Cache->Bins[Kind][Class].Room = ExpState.Classes[Class].Magazine;
         Cache->Total[0].Slot = EXP_TAG_SLOTS;
         Cache->Total[1].Slot = EXP_TAG_SLOTS + 1;
         Cache->Total[0].InUse = Cache->Total[1].InUse = TRUE;
@@ -452,6 +549,7 @@ VOID ExThreadRundown(KTHREAD *Thread)
     if (Cache == NULL || !ExpState.Started)
         return;
     Thread->ExCache = NULL;
+    ExpEmptyMagazines(Cache);
     ExpDrain(Cache, EXP_CLOSED);
     while ((Slab = Cache->All) != NULL) {
         EXP_SLAB *Main = Slab->IsTail ? Slab->Tail : Slab;

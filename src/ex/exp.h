@@ -21,10 +21,11 @@
  *     31      24 23        14 13         0
  *    |  flags   |   slack    |  tag slot  |     requested bytes = BlockSize - slack; 0: never handed out
  *
- * Threads. Each thread has an EXP_CACHE and owns slabs through it. It allocates from, and frees into, its own slabs
- * with plain loads and stores. A free into another thread's slab sets a bit in that slab's Remote words and announces
- * the slab once on its owner's queue; the owner collects when it runs short. At thread end slabs are abandoned, to be
- * adopted by the next thread that wants the class or frees into them.
+ * Threads. Each thread has an EXP_CACHE: a magazine of free blocks for each class, which nearly every allocation and free
+ * goes through, whoever's block it is; and slabs that it owns, from which magazines are filled and into which they are
+ * emptied, half at a time, with plain loads and stores. A block of another thread's slab goes back by a bit in that slab's
+ * Remote words, and the slab is announced once on its owner's queue; the owner collects when it runs short. At thread
+ * end slabs are abandoned, to be adopted by the next thread that wants the class or frees into them.
  *
  * Records (EXP_SLAB, EXP_BIG, EXP_CACHE) are recycled only as records of the same shape, never returned: a late reader
  * always finds a record, perhaps of another life, whose state tells.
@@ -124,14 +125,22 @@ typedef struct _EXP_BIG {
 } EXP_BIG;
 
 /* ---- per thread ---- */
+/* A free block in a thread's hands, with its block word. */
+typedef struct _EXP_ENTRY {
+    ULONG_PTR Block;
+    EXP_WORD *Word;
+} EXP_ENTRY;
+
 typedef struct _EXP_BIN {
-    ULONG64 *Word; /* of Slab->Free; points at ExpNoWord when there is no current slab */
-    EXP_SLAB *Slab;
-    ULONG WordBase; /* number of the block of bit 0 */
-    ULONG Slabs;    /* owned, of this class */
+    EXP_ENTRY *Top;          /* one past the last entry; Base: none */
+    EXP_ENTRY *Base, *Limit; /* the magazine; all three NULL until the bin is first used */
+    EXP_SLAB *Slab;          /* current: refills come from it */
     EXP_SLAB *Partial;
     EXP_SLAB *Spare; /* empty slabs */
+    ULONG Slabs;     /* owned, of this class */
+    ULONG Room;      /* entries of a magazine */
 } EXP_BIN;
+C_ASSERT(sizeof(EXP_BIN) == 56);
 
 typedef struct _EXP_COUNTER {
     LONG64 Delta;    /* bytes since the last fold */
@@ -139,7 +148,8 @@ typedef struct _EXP_COUNTER {
     ULONG64 Allocs, Frees; /* since the last fold */
     ULONG Slot;
     ULONG InUse;
-    ULONG64 Reserved[3];
+    ULONG Tag;
+    ULONG Reserved[5];
 } EXP_COUNTER;
 C_ASSERT(sizeof(EXP_COUNTER) == 64);
 
@@ -188,7 +198,8 @@ typedef struct _EXP_CLASS {
     USHORT Size, PerPage;
     USHORT TailOffset; /* PAGE_SIZE: no tail */
     UCHAR TailClass;
-    UCHAR Pages; /* of a full-sized slab */
+    UCHAR Pages;    /* of a full-sized slab */
+    UCHAR Magazine; /* entries a thread holds at most */
     ULONG Reciprocal, PageReciprocal;
 } EXP_CLASS;
 
@@ -276,12 +287,11 @@ static inline VOID ExpWriteWord(volatile EXP_WORD *Word, EXP_WORD Value)
 }
 
 /* cache.c */
-extern ULONG64 ExpNoWord;
 EXP_CACHE *ExpGetCache(KTHREAD *Thread); /* makes one; NULL: no memory */
-/* Makes Bin->Word point at a word with a free block. FALSE: no memory. */
+/* Puts free blocks into the bin's empty magazine. FALSE: no memory. */
 BOOLEAN ExpRefill(EXP_CACHE *Cache, EXP_KIND Kind, ULONG Class, EX_POOL_PRIORITY Priority);
-VOID ExpFreeLocalSlow(EXP_CACHE *Cache, EXP_SLAB *Slab); /* after a local free: the slab was full, or is empty */
-VOID ExpFreeRemote(EXP_CACHE *Cache, EXP_SLAB *Slab, ULONG Number);
+/* A freed block that finds the magazine full, or no cache at all (NULL). */
+VOID ExpFreeSlow(EXP_CACHE *Cache, EXP_BIN *Bin, ULONG_PTR Block, EXP_WORD *Word);
 VOID ExpTrimCache(EXP_CACHE *Cache); /* gives up what is empty */
 
 /* bigpool.c */
@@ -353,10 +363,59 @@ VOID ExpResetStacks(VOID);
 /* check.c */
 #define EXP_FILL_SLACK 0x5Au
 #define EXP_FILL_FREED 0xDFu
-VOID ExpFillSlackSlow(PUCHAR Behind, ULONG Slack);
-VOID ExpCheckSlack(PVOID Block, SIZE_T Size, ULONG Slack);
-VOID ExpFillFreed(PVOID Block, SIZE_T BlockSize);
-VOID ExpCheckFreed(PVOID Block, SIZE_T BlockSize);
+#define EXP_SLACK_PATTERN (EXP_FILL_SLACK * 0x0101010101010101ull)
+#define EXP_FREED_PATTERN (EXP_FILL_FREED * 0x0101010101010101ull)
+DECLSPEC_NORETURN VOID ExpStopSlack(PVOID Block, SIZE_T Size, ULONG Slack);
+DECLSPEC_NORETURN VOID ExpStopFreedFill(PVOID Block, SIZE_T BlockSize);
+/* Unaligned access. */
+typedef struct __attribute__((packed, may_alias)) _EXP_ANY64 {
+    ULONG64 Value;
+} EXP_ANY64;
+static inline VOID ExpFillSlack(PUCHAR Behind, ULONG Slack)
+{
+    if (Slack >= 16) {
+        ((EXP_ANY64 *)Behind)[0].Value = EXP_SLACK_PATTERN;
+        ((EXP_ANY64 *)Behind)[1].Value = EXP_SLACK_PATTERN;
+    } else if (Slack >= 8) {
+        ((EXP_ANY64 *)Behind)->Value = EXP_SLACK_PATTERN;
+        ((EXP_ANY64 *)(Behind + Slack - 8))->Value = EXP_SLACK_PATTERN;
+    } else {
+        for (; Slack != 0; Slack--)
+            *Behind++ = EXP_FILL_SLACK;
+    }
+}
+static inline VOID ExpCheckSlack(PVOID Block, SIZE_T Size, ULONG Slack)
+{
+    PUCHAR Behind = (PUCHAR)Block + Size;
+    ULONG64 Changed = 0;
+    if (Slack >= 16) {
+        Changed = (((EXP_ANY64 *)Behind)[0].Value ^ EXP_SLACK_PATTERN) | (((EXP_ANY64 *)Behind)[1].Value ^ EXP_SLACK_PATTERN);
+    } else if (Slack >= 8) {
+        Changed = (((EXP_ANY64 *)Behind)->Value ^ EXP_SLACK_PATTERN) |
+                  (((EXP_ANY64 *)(Behind + Slack - 8))->Value ^ EXP_SLACK_PATTERN);
+    } else {
+        ULONG Left;
+        for (Left = Slack; Left != 0; Left--)
+            Changed |= *Behind++ ^ EXP_FILL_SLACK;
+    }
+    if (__builtin_expect(Changed != 0, 0))
+        ExpStopSlack(Block, Size, Slack);
+}
+static inline VOID ExpFillFreed(PVOID Block, SIZE_T BlockSize)
+{
+    ULONG64 *At = Block;
+    At[0] = At[1] = EXP_FREED_PATTERN;
+    if (BlockSize >= 32)
+        At[2] = At[3] = EXP_FREED_PATTERN;
+}
+static inline BOOLEAN ExpIsFreedFill(PVOID Block, SIZE_T BlockSize)
+{
+    const ULONG64 *At = Block;
+    ULONG64 Changed = (At[0] ^ EXP_FREED_PATTERN) | (At[1] ^ EXP_FREED_PATTERN);
+    if (BlockSize >= 32)
+        Changed |= (At[2] ^ EXP_FREED_PATTERN) | (At[3] ^ EXP_FREED_PATTERN);
+    return Changed == 0;
+}
 
 /* quota.c */
 NTSTATUS ExpChargeQuota(struct _KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);

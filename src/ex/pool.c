@@ -6,10 +6,10 @@
  * ExAllocatePoolWithQuotaTag, ExAllocatePool2, ExAllocatePool3, the FsRtlAllocatePool family, ExFreePool,
  * ExFreePoolWithTag, ExFreePool2 and ExQueryPoolBlockSize. Their contracts are in include/nt/wdm/ex.h.
  *
- * An allocation:  flags -> kind, options | IRQL, tag rules | class | bin's word -> block | tag counter | block's word |
- *                 freed pattern checked | slack filled | stack | zeroes
+ * An allocation:  flags -> kind, options | IRQL, tag rules | class | tag counter | magazine -> block | freed pattern
+ *                 checked | block's word | slack filled | stack | zeroes
  * A free:         page map -> slab -> block number -> block's word | live? | IRQL, tag, slack | counter | freed
- *                 pattern | owner: Free bit; else: Remote bit
+ *                 pattern | magazine
  *
  * The three kinds: NonPagedNx (NonPagedPoolNx, POOL_FLAG_NON_PAGED), NonPagedExecute (NonPagedPool,
  * POOL_FLAG_NON_PAGED_EXECUTE) and Paged. Session pool is the same pool: there is one session.
@@ -119,10 +119,28 @@ static DECLSPEC_NOINLINE PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind,
         return NULL;
     ExpCountAlloc(Cache, Counter, Paged, Size);
     if (Slack != 0)
-        ExpFillSlackSlow((PUCHAR)Block + Size, (ULONG)Slack);
+        ExpFillSlack((PUCHAR)Block + Size, (ULONG)Slack);
     if (ExpState.StackDepth != 0)
         ((EXP_BIG *)ExpLookupRun((ULONG_PTR)Block))->Stacks[0] = ExpCaptureStack();
     return Block;
+}
+
+/* Keeps the stack of the allocation (Which 0) or the free (1) of a small block. */
+static DECLSPEC_NOINLINE VOID ExpNoteStack(ULONG_PTR Block, const EXP_WORD *Word, ULONG Which)
+{
+    EXP_SLAB *Slab = ExpSlabAt(ExpLookupRun(Block), Block);
+    Slab->Stacks[2 * (Word - Slab->Words) + Which] = ExpCaptureStack();
+}
+
+/* A block that was used before is about to be handed out again. */
+static inline VOID ExpCheckReuse(EXP_BIN *Bin, ULONG_PTR Block, SIZE_T BlockSize, EXP_WORD Old)
+{
+    if (__builtin_expect(Old & EXP_WORD_LIVE, 0))
+        KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Block, 7, 0, 0, Block);
+    if (__builtin_expect(!ExpIsFreedFill((PVOID)Block, BlockSize), 0)) {
+        Bin->Top++; /* not taken */
+        ExpStopFreedFill((PVOID)Block, BlockSize);
+    }
 }
 
 static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size,
@@ -133,9 +151,8 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thr
     BOOLEAN Paged = Kind == ExpPaged;
     EXP_COUNTER *Counter;
     EXP_BIN *Bin;
-    EXP_SLAB *Slab;
-    ULONG64 Bits;
-    ULONG Class, Number, Slack;
+    EXP_ENTRY *Entry;
+    ULONG Class, Slack, BlockSize;
     ULONG_PTR Block;
     EXP_WORD Old;
     if (__builtin_expect(Cache == NULL, 0)) {
@@ -154,27 +171,21 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thr
     if (__builtin_expect(Counter == NULL, 0))
         return NULL;
     Bin = &Cache->Bins[Kind][Class];
-    Bits = *Bin->Word;
-    if (__builtin_expect(Bits == 0, 0)) {
-        if (!ExpRefill(Cache, Kind, Class, Priority))
-            return NULL;
-        Bits = *Bin->Word;
-    }
-    Slab = Bin->Slab;
-    Number = Bin->WordBase + (ULONG)__builtin_ctzll(Bits);
-    Block = ExpBlockAddress(Slab, Number);
-    Old = ExpReadWord(&Slab->Words[Number]);
+    BlockSize = ExpState.Classes[Class].Size;
+    if (__builtin_expect(Bin->Top == Bin->Base, 0) && !ExpRefill(Cache, Kind, Class, Priority))
+        return NULL;
+    Entry = --Bin->Top;
+    Block = Entry->Block;
+    Old = ExpReadWord(Entry->Word);
     if (Old != 0)
-        ExpCheckFreed((PVOID)Block, Slab->BlockSize);
-    *Bin->Word = Bits & (Bits - 1);
-    Slab->Used++;
-    Slack = Slab->BlockSize - (ULONG)Size;
-    ExpWriteWord(&Slab->Words[Number], ExpMakeWord(Counter->Slot, Slack, Flags));
+        ExpCheckReuse(Bin, Block, BlockSize, Old);
+    Slack = BlockSize - (ULONG)Size;
+    ExpWriteWord(Entry->Word, ExpMakeWord(Counter->Slot, Slack, Flags));
     ExpCountAlloc(Cache, Counter, Paged, Size);
     if (Slack != 0)
-        ExpFillSlackSlow((PUCHAR)Block + Size, Slack);
-    if (Slab->Stacks != NULL)
-        Slab->Stacks[2 * Number] = ExpCaptureStack();
+        ExpFillSlack((PUCHAR)Block + Size, Slack);
+    if (__builtin_expect(ExpState.StackDepth != 0, 0))
+        ExpNoteStack(Block, Entry->Word, 0);
     if (Options & EXP_ZERO)
         memset((PVOID)Block, 0, Size);
     return (PVOID)Block;
@@ -394,15 +405,11 @@ static DECLSPEC_NOINLINE VOID ExpStopFreeIrql(PVOID Block, EXP_KIND Kind, KIRQL 
 }
 
 /* Tagged: a tag that is not zero must match. A protected tag must be given, and match. */
-static inline VOID ExpCheckTag(PVOID Block, EXP_WORD Word, ULONG Slot, ULONG Tag, BOOLEAN Tagged)
+static inline VOID ExpCheckTag(PVOID Block, EXP_WORD Word, ULONG Own, ULONG Tag, BOOLEAN Tagged)
 {
-    ULONG Own;
-    if (__builtin_expect(!Tagged && !(Word & EXP_WORD_PROTECTED), 1))
+    if (__builtin_expect(!Tagged && !(Word & EXP_WORD_PROTECTED), 0))
         return;
-    if (Slot <= EXP_SLOT_OVERFLOW + 1)
-        return; /* its own tag is not known */
-    Own = ExpTagOfSlot(Slot)->Tag;
-    if (__builtin_expect((Tag & ~EXP_PROTECTED) != Own, 0))
+    if (__builtin_expect((Tag & ~EXP_PROTECTED) != Own, 0) && EXP_WORD_SLOT(Word) > EXP_SLOT_OVERFLOW + 1)
         KiStop(0xC2, "A pool block was freed with another tag than it was allocated with.", Block, 0xA,
                (ULONG_PTR)Block, (Word & EXP_WORD_PROTECTED) ? Own | EXP_PROTECTED : Own, Tag);
 }
@@ -419,7 +426,7 @@ static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID 
         ExpStopBadFree(Block);
     if (Thread->Irql > (Kind == ExpPaged ? APC_LEVEL : DISPATCH_LEVEL))
         ExpStopFreeIrql(Block, Kind, Thread->Irql);
-    ExpCheckTag(Block, Word, Slot, Tag, Tagged);
+    ExpCheckTag(Block, Word, ExpTagOfSlot(Slot)->Tag, Tag, Tagged);
     if (Slack != 0)
         ExpCheckSlack(Block, Big->Size, (ULONG)Slack);
     if (!(__atomic_fetch_and(&Big->Word, ~EXP_WORD_LIVE, __ATOMIC_ACQ_REL) & EXP_WORD_LIVE))
@@ -450,6 +457,7 @@ static inline __attribute__((always_inline)) VOID ExpFreeInline(PVOID Block, ULO
     EXP_CACHE *Cache;
     EXP_COUNTER *Counter;
     EXP_SLAB *Slab;
+    EXP_BIN *Bin;
     EXP_WORD Word;
     EXP_KIND Kind;
     ULONG Number, Slot, Slack;
@@ -475,30 +483,30 @@ static inline __attribute__((always_inline)) VOID ExpFreeInline(PVOID Block, ULO
     Slot = EXP_WORD_SLOT(Word);
     Slack = EXP_WORD_SLACK(Word);
     Size = Slab->BlockSize - Slack;
-    ExpCheckTag(Block, Word, Slot, Tag, Tagged);
-    if (Slack != 0)
-        ExpCheckSlack(Block, Size, Slack);
-    if (__builtin_expect(Word & EXP_WORD_QUOTA, 0))
-        ExpReleaseQuota(Block, Kind == ExpPaged, Size);
     Cache = Thread->ExCache;
     if (__builtin_expect(Cache == NULL, 0))
         Cache = ExpGetCache(Thread);
     Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
+    ExpCheckTag(Block, Word, __builtin_expect(Counter != NULL, 1) ? Counter->Tag : ExpTagOfSlot(Slot)->Tag, Tag, Tagged);
+    if (Slack != 0)
+        ExpCheckSlack(Block, Size, Slack);
+    if (__builtin_expect(Word & EXP_WORD_QUOTA, 0))
+        ExpReleaseQuota(Block, Kind == ExpPaged, Size);
     if (__builtin_expect(Counter != NULL, 1))
         ExpCountFree(Cache, Counter, Kind == ExpPaged, Size);
     else
         ExpCountShared(Slot, -(LONG64)Size, FALSE);
-    if (Slab->Stacks != NULL)
+    if (__builtin_expect(Slab->Stacks != NULL, 0))
         Slab->Stacks[2 * Number + 1] = ExpCaptureStack();
     ExpFillFreed(Block, Slab->BlockSize);
     ExpWriteWord(&Slab->Words[Number], Word & ~EXP_WORD_LIVE);
-    if (__builtin_expect(__atomic_load_n(&Slab->Owner, __ATOMIC_RELAXED) == Cache && Cache != NULL, 1)) {
-        Slab->Free[Number / 64] |= 1ull << (Number % 64);
-        Slab->Used--;
-        if (__builtin_expect(Slab->Used == 0 || Slab->State == ExpSlabFull, 0))
-            ExpFreeLocalSlow(Cache, Slab);
+    Bin = Cache != NULL ? &Cache->Bins[Kind][Slab->Run.Class] : NULL;
+    if (__builtin_expect(Bin != NULL && Bin->Top != Bin->Limit, 1)) {
+        Bin->Top->Block = (ULONG_PTR)Block;
+        Bin->Top->Word = &Slab->Words[Number];
+        Bin->Top++;
     } else {
-        ExpFreeRemote(Cache, Slab, Number);
+        ExpFreeSlow(Cache, Bin, (ULONG_PTR)Block, &Slab->Words[Number]);
     }
 }
 

@@ -40,6 +40,7 @@ VOID ExpInitClasses(VOID)
         C->TailOffset = PAGE_SIZE;
         /* 1,024 blocks at most, and 16 pages. */
         C->Pages = (UCHAR)(EXP_MAX_BLOCKS / C->PerPage < 16 ? EXP_MAX_BLOCKS / C->PerPage : 16);
+        C->Magazine = (UCHAR)(Size <= 256 ? 64 : Size <= 1024 ? 32 : 8);
         for (; Units <= Size / 16; Units++)
             ExpState.ClassOf[Units] = (UCHAR)Class;
     }

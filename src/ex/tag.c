@@ -97,6 +97,7 @@ EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
     Counter = &Chunk[Slot % EXP_COUNTERS];
     if (!Counter->InUse) {
         Counter->Slot = Slot;
+        Counter->Tag = ExpTagOfSlot(Slot)->Tag;
         __atomic_add_fetch(&ExpTagOfSlot(Slot)->Threads, 1, __ATOMIC_RELAXED);
         __atomic_store_n(&Counter->InUse, TRUE, __ATOMIC_RELEASE);
     }

@@ -19,6 +19,8 @@ typedef struct _EXP_AUDIT {
     ULONG SlotCount;
     EXP_COUNT Pools[2];
     ULONG64 SlabPages[2], RunPages[2];
+    ULONG64 InMagazines; /* blocks that are nowhere else; entries found */
+    ULONG64 Entries;
 } EXP_AUDIT;
 
 static const CHAR *ExpAuditWord(EXP_AUDIT *Audit, EXP_WORD Word, ULONG Kind, SIZE_T Size)
@@ -63,8 +65,10 @@ static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
             return Text;
         if (EXP_WORD_SLACK(Word) > Slab->BlockSize)
             return "S2: a block's slack is larger than the block";
-        if (((Word & EXP_WORD_LIVE) != 0) == (IsFree || IsRemote))
-            return "C3: a block's word and its Free and Remote bits disagree";
+        if ((Word & EXP_WORD_LIVE) && (IsFree || IsRemote))
+            return "C3: a live block is in Free or Remote";
+        if (!(Word & EXP_WORD_LIVE) && !IsFree && !IsRemote)
+            Audit->InMagazines++;
         if (IsFree && IsRemote)
             return "C3: a block is in both Free and Remote";
         if (ExpBlockNumber(Slab, ExpBlockAddress(Slab, Number)) != Number)
@@ -126,9 +130,10 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
     return NULL;
 }
 
-static const CHAR *ExpAuditCache(const EXP_CACHE *Cache)
+static const CHAR *ExpAuditCache(EXP_AUDIT *Audit, const EXP_CACHE *Cache)
 {
     const EXP_SLAB *Slab;
+    const EXP_ENTRY *Entry;
     ULONG Kind, Class, Count = 0;
     for (Slab = Cache->All; Slab != NULL; Slab = Slab->AllNext) {
         if (Slab->Owner != Cache)
@@ -142,8 +147,9 @@ static const CHAR *ExpAuditCache(const EXP_CACHE *Cache)
             const EXP_BIN *Bin = &Cache->Bins[Kind][Class];
             if (Bin->Slab != NULL && (Bin->Slab->State != ExpSlabCurrent || Bin->Slab->Owner != Cache))
                 return "C4: a bin's slab is not Current";
-            if (Bin->Slab == NULL && Bin->Word != &ExpNoWord)
-                return "C4: a bin without a slab has a word";
+            for (Entry = Bin->Base; Entry < Bin->Top; Entry++, Audit->Entries++)
+                if (ExpReadWord(Entry->Word) & EXP_WORD_LIVE)
+                    return "C3: a live block is in a magazine";
             for (Slab = Bin->Spare; Slab != NULL; Slab = Slab->Next)
                 if (Slab->State != ExpSlabSpare || Slab->Used != 0)
                     return "C4: a spare is not Spare and empty";
@@ -152,7 +158,7 @@ static const CHAR *ExpAuditCache(const EXP_CACHE *Cache)
                     return "C4: a slab on a partial list is not Partial, or of another class";
         }
     }
-    return ExpNoWord != 0 ? "C4: the empty word is not empty" : NULL;
+    return NULL;
 }
 
 typedef struct _EXP_COMPARE {
@@ -193,7 +199,9 @@ const CHAR *ExpValidatePools(VOID)
     if (Text == NULL)
         Text = ExpAuditMap(&Audit, 1);
     for (Cache = ExpState.Caches; Cache != NULL && Text == NULL; Cache = Cache->NextCache)
-        Text = ExpAuditCache(Cache);
+        Text = ExpAuditCache(&Audit, Cache);
+    if (Text == NULL && Audit.Entries != Audit.InMagazines)
+        Text = "C3: the blocks that are nowhere else are not as many as the magazines hold";
     for (Ghost = 0; Ghost < EXP_GHOSTS && Text == NULL; Ghost++) {
         if (ExpState.Ghosts[Ghost] == NULL)
             continue;
