@@ -16,6 +16,14 @@
  */
 #include "ex/exp.h"
 
+#define ALL ~0ull
+#define TOP(n) (ALL << (64 - 8 * (n)))
+const ULONG64 ExpSlackMasks[17][2] = {
+    {0, 0},        {0, TOP(1)},   {0, TOP(2)},   {0, TOP(3)},   {0, TOP(4)},   {0, TOP(5)},
+    {0, TOP(6)},   {0, TOP(7)},   {0, ALL},      {TOP(1), ALL}, {TOP(2), ALL}, {TOP(3), ALL},
+    {TOP(4), ALL}, {TOP(5), ALL}, {TOP(6), ALL}, {TOP(7), ALL}, {ALL, ALL},
+};
+
 VOID ExpStopSlack(PVOID Block, SIZE_T Size, ULONG Slack)
 {
     PUCHAR Behind = (PUCHAR)Block + Size;
@@ -23,7 +31,7 @@ VOID ExpStopSlack(PVOID Block, SIZE_T Size, ULONG Slack)
     ULONG Index;
     for (Index = 0; Index < Slack && Index < 8; Index++)
         Found |= (ULONG64)Behind[Index] << (Index * 8);
-    ExpFillSlack(Behind, Slack); /* said once: after a caught stop the block can be freed */
+    memset(Behind, EXP_FILL_SLACK, Slack < 16 ? Slack : 16); /* said once: after a caught stop the block can be freed */
     KiStop(0x19, "Bytes behind a pool block were overwritten; found when the block is freed.", Block, 0x21,
            (ULONG_PTR)Block, Size, Found);
 }

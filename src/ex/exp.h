@@ -371,34 +371,28 @@ DECLSPEC_NORETURN VOID ExpStopFreedFill(PVOID Block, SIZE_T BlockSize);
 typedef struct __attribute__((packed, may_alias)) _EXP_ANY64 {
     ULONG64 Value;
 } EXP_ANY64;
-static inline VOID ExpFillSlack(PUCHAR Behind, ULONG Slack)
+/* What of the 16 bytes is slack, by the number of slack bytes, 16 standing for more. */
+extern const ULONG64 ExpSlackMasks[17][2];
+/* The 16 bytes that hold the slack: right behind the requested ones, or, where less than 16 are slack, the last of the
+ * block. No branch on the amount: it is as good as random. */
+static inline EXP_ANY64 *ExpSlackAt(PVOID Block, SIZE_T Size, ULONG Slack)
 {
-    if (Slack >= 16) {
-        ((EXP_ANY64 *)Behind)[0].Value = EXP_SLACK_PATTERN;
-        ((EXP_ANY64 *)Behind)[1].Value = EXP_SLACK_PATTERN;
-    } else if (Slack >= 8) {
-        ((EXP_ANY64 *)Behind)->Value = EXP_SLACK_PATTERN;
-        ((EXP_ANY64 *)(Behind + Slack - 8))->Value = EXP_SLACK_PATTERN;
-    } else {
-        for (; Slack != 0; Slack--)
-            *Behind++ = EXP_FILL_SLACK;
-    }
+    return (EXP_ANY64 *)((PUCHAR)Block + Size - (Slack < 16 ? 16 - Slack : 0));
+}
+/* On allocation, before the contents are anybody's: may write over the last requested bytes. The block and its slack are
+ * 16 bytes or more together. */
+static inline VOID ExpFillSlack(PVOID Block, SIZE_T Size, ULONG Slack)
+{
+    EXP_ANY64 *At = ExpSlackAt(Block, Size, Slack);
+    At[0].Value = EXP_SLACK_PATTERN;
+    At[1].Value = EXP_SLACK_PATTERN;
 }
 static inline VOID ExpCheckSlack(PVOID Block, SIZE_T Size, ULONG Slack)
 {
-    PUCHAR Behind = (PUCHAR)Block + Size;
-    ULONG64 Changed = 0;
-    if (Slack >= 16) {
-        Changed = (((EXP_ANY64 *)Behind)[0].Value ^ EXP_SLACK_PATTERN) | (((EXP_ANY64 *)Behind)[1].Value ^ EXP_SLACK_PATTERN);
-    } else if (Slack >= 8) {
-        Changed = (((EXP_ANY64 *)Behind)->Value ^ EXP_SLACK_PATTERN) |
-                  (((EXP_ANY64 *)(Behind + Slack - 8))->Value ^ EXP_SLACK_PATTERN);
-    } else {
-        ULONG Left;
-        for (Left = Slack; Left != 0; Left--)
-            Changed |= *Behind++ ^ EXP_FILL_SLACK;
-    }
-    if (__builtin_expect(Changed != 0, 0))
+    const EXP_ANY64 *At = ExpSlackAt(Block, Size, Slack);
+    const ULONG64 *Mask = ExpSlackMasks[Slack < 16 ? Slack : 16];
+    if (__builtin_expect((((At[0].Value ^ EXP_SLACK_PATTERN) & Mask[0]) | ((At[1].Value ^ EXP_SLACK_PATTERN) & Mask[1])) != 0,
+                         0))
         ExpStopSlack(Block, Size, Slack);
 }
 static inline VOID ExpFillFreed(PVOID Block, SIZE_T BlockSize)

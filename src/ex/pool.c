@@ -119,7 +119,7 @@ static DECLSPEC_NOINLINE PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind,
         return NULL;
     ExpCountAlloc(Cache, Counter, Paged, Size);
     if (Slack != 0)
-        ExpFillSlack((PUCHAR)Block + Size, (ULONG)Slack);
+        memset((PUCHAR)Block + Size, EXP_FILL_SLACK, Slack < 16 ? Slack : 16);
     if (ExpState.StackDepth != 0)
         ((EXP_BIG *)ExpLookupRun((ULONG_PTR)Block))->Stacks[0] = ExpCaptureStack();
     return Block;
@@ -183,7 +183,7 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thr
     ExpWriteWord(Entry->Word, ExpMakeWord(Counter->Slot, Slack, Flags));
     ExpCountAlloc(Cache, Counter, Paged, Size);
     if (Slack != 0)
-        ExpFillSlack((PUCHAR)Block + Size, Slack);
+        ExpFillSlack((PVOID)Block, Size, Slack);
     if (__builtin_expect(ExpState.StackDepth != 0, 0))
         ExpNoteStack(Block, Entry->Word, 0);
     if (Options & EXP_ZERO)
