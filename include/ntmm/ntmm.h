@@ -86,6 +86,7 @@ typedef struct ntmm_bugcheck {
     char where[384];         /* "Function (file.c:12)", or as much of it as is known */
     unsigned frame_count;
     uint64_t frames[32];     /* the call stack, innermost first, without the library's own frames */
+    bool trapped;            /* frames[0] is the instruction that faulted, not a return address */
     const void *block;       /* the pool block concerned, or NULL */
 } ntmm_bugcheck;
 

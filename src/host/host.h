@@ -13,12 +13,35 @@ const HAL_RUN *HostRuns(ULONG *Count);
 /* The page file's descriptor, or -1. */
 int HostPageFile(VOID);
 
+/* explain.c */
+const char *HostStatusName(uint32_t Status); /* NULL: not one of the common ones */
+VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size); /* one sentence */
+
 /* landing.c */
 ULONG_PTR HostLandingPad(ULONG_PTR Rip); /* KiLandingPadRoutine */
 
 VOID HostAbandonStack(ULONG_PTR Stack); /* KiAbandonStackRoutine */
 
+/* symbols.c */
+typedef struct _HOST_SYMBOL {
+    char Module[96];
+    char Function[160]; /* "": unknown */
+    char File[320];     /* "": unknown */
+    unsigned Line;
+    ULONG64 Offset;  /* from the function's start; without a function, from the module's if it is a PE image */
+    BOOLEAN Library; /* code of this library itself */
+    BOOLEAN Foreign; /* code of a PE image */
+    BOOLEAN Inlined; /* the next symbol is the function it was inlined into */
+} HOST_SYMBOL;
+/* Names for a code address, the innermost inlined function first; at least one. Exact: an instruction, else a return
+ * address. Slow; uses the heap. */
+ULONG HostSymbolize(ULONG_PTR Address, BOOLEAN Exact, HOST_SYMBOL *Out, ULONG Max);
+/* Gives back what is cached. */
+VOID HostForgetSymbols(VOID);
+
 /* report.c */
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
+struct json_t;
+struct json_t *HostStopJson(const ntmm_bugcheck *Stop); /* the caller owns it */
 /* Fills the data form: name, words, blame and stack; looks nothing up by symbol but driver and where. */
 VOID HostDescribeStop(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out);

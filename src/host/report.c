@@ -1,46 +1,368 @@
 /*
- * report.c - the block that a bug check prints. SPDX-License-Identifier: MIT
+ * report.c - the block that a bug check prints, and its data form. SPDX-License-Identifier: MIT
+ *
+ * The contract of the text: line 1 is "*** STOP: 0x%08X (0x%016llX,0x%016llX,0x%016llX,0x%016llX)", line 2 the code's name, line 3
+ * in words what the code did wrong; then the driver and the function, IRQL, processor and thread, the call stack without
+ * the library's own frames, and for a pool block what is known about it with the stacks that allocated and freed it.
+ *
+ * A stop may come on a small kernel stack, with any lock of the C library held by the thread that stops. So HostReport
+ * writes the first three lines at once, from the stack it is on, without the heap; the rest, which needs libdw, the heap and
+ * a lot of stack, is made on a stack of its own (ReportStack), with a watchdog that ends the process if it hangs.
+ *
+ * Watch it: tests/unit/report_test.c, tests/misuse.
  */
+#include "ex/ex.h"
 #include "host.h"
+#include "ldr/ldr.h"
 
+#include <jansson.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define STACK_BYTES    (1u << 20)
+#define WATCHDOG_SECONDS 20
+#define MAX_INLINE     8
+
+extern BOOLEAN ExpDescribeBlock(const volatile VOID *Address, EXP_BLOCK_INFO *Info) __attribute__((weak));
 
 const char *ntmm_bugcheck_name(uint32_t code)
 {
     return KiBugCheckName(code);
 }
 
-VOID HostDescribeStop(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
+/* ---- text that grows ---- */
+typedef struct _TEXT {
+    char *Bytes;
+    size_t Size, Used;
+} TEXT;
+
+static VOID Put(TEXT *Text, const char *Format, ...) __attribute__((format(printf, 2, 3)));
+static VOID Put(TEXT *Text, const char *Format, ...)
+{
+    va_list List;
+    int Length;
+    va_start(List, Format);
+    Length = vsnprintf(Text->Used < Text->Size ? Text->Bytes + Text->Used : NULL, Text->Used < Text->Size ? Text->Size - Text->Used : 0,
+                       Format, List);
+    va_end(List);
+    if (Length > 0) Text->Used += (size_t)Length;
+}
+
+static VOID PutHead(TEXT *Text, const ntmm_bugcheck *Stop)
+{
+    Put(Text, "*** STOP: 0x%08X (0x%016llX,0x%016llX,0x%016llX,0x%016llX)\n%s\n%s\n", Stop->code, (unsigned long long)Stop->parameters[0],
+        (unsigned long long)Stop->parameters[1], (unsigned long long)Stop->parameters[2], (unsigned long long)Stop->parameters[3],
+        Stop->name, Stop->words);
+}
+
+/* ---- the data form ---- */
+
+static VOID DescribeBasics(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
 {
     const CHAR *Name = KiBugCheckName(Stop->Code);
+    uint64_t Parameters[4];
     memset(Out, 0, sizeof *Out);
     Out->code = Stop->Code;
-    for (int I = 0; I < 4; I++) Out->parameters[I] = Stop->Parameters[I];
+    for (int I = 0; I < 4; I++) Out->parameters[I] = Parameters[I] = Stop->Parameters[I];
     snprintf(Out->name, sizeof Out->name, "%s", Name ? Name : "UNKNOWN_BUG_CHECK");
-    snprintf(Out->words, sizeof Out->words, "%s", Stop->Words ? Stop->Words : "");
+    if (Stop->Words) snprintf(Out->words, sizeof Out->words, "%s", Stop->Words);
+    else HostWords(Stop->Code, Parameters, Out->words, sizeof Out->words);
     Out->irql = Stop->Irql;
     Out->processor = Stop->Processor;
     Out->thread = Stop->Thread ? (uint32_t)Stop->Thread->Id : 0;
     Out->block = Stop->Block;
+    Out->trapped = Stop->Trapped;
     Out->frame_count = Stop->FrameCount < ARRAYSIZE(Out->frames) ? Stop->FrameCount : ARRAYSIZE(Out->frames);
     for (unsigned I = 0; I < Out->frame_count; I++) Out->frames[I] = Stop->Frames[I];
-    Out->address = Out->frame_count ? Out->frames[0] : 0;
+    Out->address = Stop->Driver ? (uint64_t)(ULONG_PTR)Stop->Driver : Out->frame_count ? Out->frames[0] : 0;
+}
+
+static VOID FormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size)
+{
+    const char *File = strrchr(Symbol->File, '/');
+    File = File ? File + 1 : Symbol->File;
+    if (Symbol->Function[0] && File[0]) snprintf(Text, Size, "%s (%s:%u)", Symbol->Function, File, Symbol->Line);
+    else if (Symbol->Function[0]) snprintf(Text, Size, "%s+0x%llx", Symbol->Function, (unsigned long long)Symbol->Offset);
+    else snprintf(Text, Size, "+0x%llx", (unsigned long long)Symbol->Offset);
+}
+
+/* Cuts the library's own frames off the inner end, and names who is to blame. */
+static VOID DescribeBlame(const VOID *Blame, ntmm_bugcheck *Out)
+{
+    HOST_SYMBOL Symbols[MAX_INLINE];
+    unsigned First = 0;
+    BOOLEAN Found = FALSE, Exact = FALSE;
+
+    for (unsigned I = 0; I < Out->frame_count && !Found; I++) {
+        Exact = I == 0 && Out->trapped;
+        HostSymbolize(Out->frames[I], Exact, Symbols, MAX_INLINE);
+        if (!Symbols[0].Library) {
+            First = I;
+            Found = TRUE;
+        }
+    }
+    if (Found && First > 0) {
+        memmove(Out->frames, Out->frames + First, (Out->frame_count - First) * sizeof Out->frames[0]);
+        Out->frame_count -= First;
+        Out->trapped = false;
+    }
+    if (Blame) HostSymbolize((ULONG_PTR)Blame, TRUE, Symbols, MAX_INLINE);
+    else if (Out->frame_count) Out->address = Out->frames[0];
+    if (!Blame && !Out->frame_count) return;
+    snprintf(Out->driver, sizeof Out->driver, "%s", Symbols[0].Module);
+    FormatPlace(&Symbols[0], Out->where, sizeof Out->where);
+}
+
+VOID HostDescribeStop(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
+{
+    DescribeBasics(Stop, Out);
+    DescribeBlame(Stop->Driver, Out);
+}
+
+/* ---- the block ---- */
+
+/* Calls back for each frame worth showing: not the library's own, and not what the C library runs before main. */
+static VOID EachFrame(const uint64_t *Frames, unsigned Count, BOOLEAN FirstExact, BOOLEAN Trim,
+                      VOID (*Show)(PVOID Context, uint64_t Address, const HOST_SYMBOL *Symbol), PVOID Context)
+{
+    for (unsigned I = 0; I < Count; I++) {
+        HOST_SYMBOL Symbols[MAX_INLINE];
+        ULONG Number = HostSymbolize(Frames[I], I == 0 && FirstExact, Symbols, MAX_INLINE);
+        if (Trim && Symbols[0].Library) continue;
+        if (!strncmp(Symbols[0].Function, "__libc_start", 12) || !strcmp(Symbols[0].Function, "_start")) break;
+        for (ULONG J = 0; J < Number; J++) Show(Context, Frames[I], &Symbols[J]);
+    }
+}
+
+static VOID ShowFrame(PVOID Context, uint64_t Address, const HOST_SYMBOL *Symbol)
+{
+    char Place[600];
+    FormatPlace(Symbol, Place, sizeof Place);
+    Put((TEXT *)Context, "    0x%016llX  %s!%s%s\n", (unsigned long long)Address, Symbol->Module, Place, Symbol->Inlined ? " (inlined)" : "");
+}
+
+static const char *IrqlName(unsigned Irql)
+{
+    switch (Irql) {
+    case PASSIVE_LEVEL: return "PASSIVE_LEVEL";
+    case APC_LEVEL: return "APC_LEVEL";
+    case DISPATCH_LEVEL: return "DISPATCH_LEVEL";
+    case HIGH_LEVEL: return "HIGH_LEVEL";
+    default: return "device level";
+    }
+}
+
+static const char *PoolName(POOL_TYPE Type)
+{
+    switch ((ULONG)Type) {
+    case NonPagedPool: return "nonpaged pool, executable";
+    case NonPagedPoolNx: return "nonpaged pool";
+    case PagedPool: return "paged pool";
+    default: return (ULONG)Type & 1 ? "paged pool" : "nonpaged pool";
+    }
+}
+
+static VOID TagText(ULONG Tag, char Text[8])
+{
+    for (int I = 0; I < 4; I++) {
+        char Letter = (char)(Tag >> (8 * I));
+        Text[I] = Letter >= 32 && Letter < 127 ? Letter : '.';
+    }
+    Text[4] = 0;
+}
+
+static VOID PutStack(TEXT *Text, const char *Head, const ULONG_PTR *Stack, ULONG Count)
+{
+    uint64_t Frames[EXP_MAX_STACK];
+    if (!Count) return;
+    for (ULONG I = 0; I < Count; I++) Frames[I] = Stack[I];
+    Put(Text, "  %s\n", Head);
+    EachFrame(Frames, Count, FALSE, TRUE, ShowFrame, Text);
+}
+
+static VOID PutBlock(TEXT *Text, const VOID *Block)
+{
+    EXP_BLOCK_INFO Info;
+    char Tag[8];
+    if (!Block || !ExpDescribeBlock || !ExpDescribeBlock(Block, &Info)) return;
+    if (Info.State == ExpBlockNever) {
+        Put(Text, "  pool block: none was ever allocated at 0x%016llX\n", (unsigned long long)(ULONG_PTR)Block);
+        return;
+    }
+    TagText(Info.Tag, Tag);
+    Put(Text, "  pool block: 0x%016llX, %llu byte%s, tag '%s', %s, %s\n", (unsigned long long)Info.Start, (unsigned long long)Info.Size,
+        Info.Size == 1 ? "" : "s", Tag, PoolName(Info.PoolType), Info.State == ExpBlockLive ? "allocated" : "freed");
+    if (Info.Offset)
+        Put(Text, "              0x%016llX is %lld bytes %s its %s\n", (unsigned long long)(ULONG_PTR)Block,
+            Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? (long long)(Info.Offset - (LONG_PTR)Info.Size) : (long long)Info.Offset,
+            Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? "behind" : "after",
+            Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? "end" : "start");
+    PutStack(Text, "allocated by:", Info.AllocStack, Info.AllocFrames);
+    PutStack(Text, "freed by:", Info.FreeStack, Info.FreeFrames);
+}
+
+static VOID PutRest(TEXT *Text, const ntmm_bugcheck *Stop)
+{
+    Put(Text, "\n  driver:     %s\n  function:   %s\n", Stop->driver[0] ? Stop->driver : "?", Stop->where[0] ? Stop->where : "?");
+    Put(Text, "  IRQL:       %u (%s), processor %u, thread %u\n  stack:\n", Stop->irql, IrqlName(Stop->irql), Stop->processor, Stop->thread);
+    EachFrame(Stop->frames, Stop->frame_count, Stop->trapped, FALSE, ShowFrame, Text);
+    PutBlock(Text, Stop->block);
+    Put(Text, "\n");
+}
+
+/* ---- JSON ---- */
+
+static VOID JsonFrame(PVOID Context, uint64_t Address, const HOST_SYMBOL *Symbol)
+{
+    char Hex[24];
+    json_t *Frame = json_object();
+    snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Address);
+    json_object_set_new(Frame, "address", json_string(Hex));
+    json_object_set_new(Frame, "module", json_string(Symbol->Module));
+    if (Symbol->Function[0]) json_object_set_new(Frame, "function", json_string(Symbol->Function));
+    json_object_set_new(Frame, "offset", json_integer((json_int_t)Symbol->Offset));
+    if (Symbol->File[0]) {
+        json_object_set_new(Frame, "file", json_string(Symbol->File));
+        json_object_set_new(Frame, "line", json_integer(Symbol->Line));
+    }
+    if (Symbol->Inlined) json_object_set_new(Frame, "inlined", json_true());
+    json_array_append_new((json_t *)Context, Frame);
+}
+
+static json_t *JsonStack(const ULONG_PTR *Stack, ULONG Count)
+{
+    uint64_t Frames[EXP_MAX_STACK];
+    json_t *List = json_array();
+    for (ULONG I = 0; I < Count; I++) Frames[I] = Stack[I];
+    EachFrame(Frames, Count, FALSE, TRUE, JsonFrame, List);
+    return List;
+}
+
+json_t *HostStopJson(const ntmm_bugcheck *Stop)
+{
+    char Hex[24], Tag[8];
+    EXP_BLOCK_INFO Info;
+    json_t *Root = json_object(), *List = json_array(), *Frames = json_array();
+
+    snprintf(Hex, sizeof Hex, "0x%08X", Stop->code);
+    json_object_set_new(Root, "code", json_string(Hex));
+    json_object_set_new(Root, "name", json_string(Stop->name));
+    for (int I = 0; I < 4; I++) {
+        snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Stop->parameters[I]);
+        json_array_append_new(List, json_string(Hex));
+    }
+    json_object_set_new(Root, "parameters", List);
+    json_object_set_new(Root, "words", json_string(Stop->words));
+    json_object_set_new(Root, "driver", json_string(Stop->driver));
+    json_object_set_new(Root, "function", json_string(Stop->where));
+    json_object_set_new(Root, "irql", json_integer(Stop->irql));
+    json_object_set_new(Root, "processor", json_integer(Stop->processor));
+    json_object_set_new(Root, "thread", json_integer(Stop->thread));
+    EachFrame(Stop->frames, Stop->frame_count, Stop->trapped, FALSE, JsonFrame, Frames);
+    json_object_set_new(Root, "stack", Frames);
+    if (Stop->block && ExpDescribeBlock && ExpDescribeBlock(Stop->block, &Info)) {
+        json_t *Block = json_object();
+        snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Info.Start);
+        json_object_set_new(Block, "address", json_string(Hex));
+        json_object_set_new(Block, "state", json_string(Info.State == ExpBlockLive ? "allocated" : Info.State == ExpBlockFreed ? "freed" : "never"));
+        if (Info.State != ExpBlockNever) {
+            TagText(Info.Tag, Tag);
+            json_object_set_new(Block, "size", json_integer((json_int_t)Info.Size));
+            json_object_set_new(Block, "tag", json_string(Tag));
+            json_object_set_new(Block, "pool", json_string(PoolName(Info.PoolType)));
+            json_object_set_new(Block, "allocated_by", JsonStack(Info.AllocStack, Info.AllocFrames));
+            json_object_set_new(Block, "freed_by", JsonStack(Info.FreeStack, Info.FreeFrames));
+        }
+        json_object_set_new(Root, "block", Block);
+    }
+    return Root;
 }
 
 size_t ntmm_report(const ntmm_bugcheck *stop, bool json, char *text, size_t size)
 {
-    (void)json;
-    return (size_t)snprintf(text, size, "*** STOP: 0x%08X (0x%016llX,0x%016llX,0x%016llX,0x%016llX)\n%s\n%s\n", stop->code,
-                            (unsigned long long)stop->parameters[0], (unsigned long long)stop->parameters[1],
-                            (unsigned long long)stop->parameters[2], (unsigned long long)stop->parameters[3], stop->name, stop->words);
+    TEXT Text = {text, size, 0};
+    if (json) {
+        json_t *Outer = json_pack("{s:o}", "stop", HostStopJson(stop));
+        char *Line = json_dumps(Outer, JSON_COMPACT | JSON_PRESERVE_ORDER);
+        Put(&Text, "%s\n", Line ? Line : "{}");
+        free(Line);
+        json_decref(Outer);
+    } else {
+        PutHead(&Text, stop);
+        PutRest(&Text, stop);
+    }
+    return Text.Used;
+}
+
+/* ---- the fatal one ---- */
+
+static ntmm_bugcheck Fatal;
+static char FatalText[256 * 1024];
+static const VOID *FatalBlame;
+static bool FatalJson;
+
+__asm__(".text\n"
+        ".type HostCallOnStack, @function\n"
+        "HostCallOnStack:\n"
+        ".cfi_startproc\n"
+        "pushq %rbp\n"
+        ".cfi_def_cfa_offset 16\n"
+        ".cfi_offset %rbp, -16\n"
+        "movq %rsp, %rbp\n"
+        ".cfi_def_cfa_register %rbp\n"
+        "movq %rdi, %rsp\n"
+        "call *%rsi\n"
+        "leave\n"
+        ".cfi_def_cfa %rsp, 8\n"
+        "ret\n"
+        ".cfi_endproc\n"
+        ".size HostCallOnStack, . - HostCallOnStack\n");
+extern VOID HostCallOnStack(PVOID Top, VOID (*Routine)(VOID));
+
+static VOID WatchdogBarks(int Signal)
+{
+    static const char Words[] = "\n  (the report hangs: the stopped thread holds a lock it needs)\n";
+    (void)Signal;
+    HalPrint(Words, sizeof Words - 1);
+    HalHalt();
+}
+
+static VOID WriteRest(VOID)
+{
+    TEXT Text = {FatalText, sizeof FatalText, 0};
+    DescribeBlame(FatalBlame, &Fatal);
+    if (FatalJson) Text.Used = ntmm_report(&Fatal, true, FatalText, sizeof FatalText);
+    else PutRest(&Text, &Fatal);
+    HalPrint(FatalText, Text.Used < sizeof FatalText ? Text.Used : sizeof FatalText - 1);
 }
 
 VOID HostReport(const KI_BUGCHECK *Stop)
 {
-    static ntmm_bugcheck Data;
-    static char Text[4096];
-    HostDescribeStop(Stop, &Data);
-    ntmm_report(&Data, false, Text, sizeof Text);
-    HalPrint(Text, strlen(Text));
+    const ntmm_options *Options = ntmm_running_options();
+    struct sigaction Action = {.sa_handler = WatchdogBarks};
+    sigset_t Alarm;
+    PVOID Stack;
+
+    FatalJson = Options && Options->json;
+    FatalBlame = Stop->Driver;
+    DescribeBasics(Stop, &Fatal);
+    fflush(stdout); /* what the program printed comes first */
+    if (!FatalJson) {
+        TEXT Text = {FatalText, sizeof FatalText, 0};
+        PutHead(&Text, &Fatal);
+        HalPrint(FatalText, Text.Used);
+    }
+    sigaction(SIGALRM, &Action, NULL);
+    sigemptyset(&Alarm);
+    sigaddset(&Alarm, SIGALRM);
+    pthread_sigmask(SIG_UNBLOCK, &Alarm, NULL);
+    alarm(WATCHDOG_SECONDS);
+    Stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (Stack == MAP_FAILED) return;
+    HostCallOnStack((char *)Stack + STACK_BYTES, WriteRest);
 }

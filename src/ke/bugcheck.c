@@ -229,6 +229,7 @@ DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
             HalHalt();
         }
     }
+    Stop->Trapped = Stop->Context != NULL;
     Stop->FrameCount = HalCaptureStack(Stop->Context, Stop->Frames, KI_STOP_FRAMES, 0);
     if (Thread) Thread->Irql = HIGH_LEVEL;
     if (!Catch || !Catch->Stopping) {

@@ -326,6 +326,7 @@ typedef struct _KI_BUGCHECK {
     KIRQL Irql;                 /* filled by KiBugCheck, like all that follows */
     ULONG Processor;
     KTHREAD *Thread;
+    BOOLEAN Trapped;  /* Context was given: Frames[0] is an instruction, not a return address */
     ULONG FrameCount; /* the call stack, innermost first */
     ULONG_PTR Frames[KI_STOP_FRAMES];
 } KI_BUGCHECK;
