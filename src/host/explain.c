@@ -143,6 +143,24 @@ VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size)
                                 : "",
                  Status ? Status : "status", (unsigned)P[0]);
         return;
+    case 0x0A:
+    case 0xD1:
+        Kind = P[2] & 8 ? "jump to" : P[2] & 1 ? "write to" : "read of";
+        snprintf(Text, Size, "A %s address 0x%016llX at IRQL %u: %s.", Kind, (unsigned long long)P[0], (unsigned)P[1],
+                 P[0] < 0x1000   ? "a NULL pointer was used"
+                 : P[2] & 8      ? "pageable code, or none, at DISPATCH_LEVEL or above"
+                                 : "pageable or invalid memory was touched at DISPATCH_LEVEL or above");
+        return;
+    case 0x50:
+        Kind = P[1] & 0x10 ? "jump to" : P[1] & 2 ? "write to" : "read of";
+        snprintf(Text, Size, "A %s address 0x%016llX: %s.", Kind, (unsigned long long)P[0],
+                 Row >= 0 ? Rows[Row].What : "there is no memory there");
+        return;
+    case 0xBE:
+    case 0xFC:
+        snprintf(Text, Size, "A %s address 0x%016llX: %s.", Code == 0xBE ? "write to" : "jump to", (unsigned long long)P[0],
+                 Code == 0xBE ? "the page is read only" : "the page is data, not code");
+        return;
     default:
         if (Row >= 0) snprintf(Text, Size, "%s.", Rows[Row].What);
         else if (KiBugCheckName(Code)) snprintf(Text, Size, "The parameters are not ones that the documents name.");

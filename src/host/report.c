@@ -76,6 +76,9 @@ static VOID DescribeBasics(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
     Out->processor = Stop->Processor;
     Out->thread = Stop->Thread ? (uint32_t)Stop->Thread->Id : 0;
     Out->block = Stop->Block;
+    /* The address of a bad access may be in a block, live or freed. */
+    if (!Out->block && (Stop->Code == 0x0A || Stop->Code == 0xD1 || Stop->Code == 0x50 || Stop->Code == 0xBE || Stop->Code == 0xFC))
+        Out->block = (const void *)(ULONG_PTR)Stop->Parameters[0];
     Out->trapped = Stop->Trapped;
     Out->frame_count = Stop->FrameCount < ARRAYSIZE(Out->frames) ? Stop->FrameCount : ARRAYSIZE(Out->frames);
     for (unsigned I = 0; I < Out->frame_count; I++) Out->frames[I] = Stop->Frames[I];
@@ -351,17 +354,17 @@ VOID HostReport(const KI_BUGCHECK *Stop)
     FatalJson = Options && Options->json;
     FatalBlame = Stop->Driver;
     DescribeBasics(Stop, &Fatal);
+    sigaction(SIGALRM, &Action, NULL);
+    sigemptyset(&Alarm);
+    sigaddset(&Alarm, SIGALRM);
+    pthread_sigmask(SIG_UNBLOCK, &Alarm, NULL);
+    alarm(WATCHDOG_SECONDS);
     fflush(stdout); /* what the program printed comes first */
     if (!FatalJson) {
         TEXT Text = {FatalText, sizeof FatalText, 0};
         PutHead(&Text, &Fatal);
         HalPrint(FatalText, Text.Used);
     }
-    sigaction(SIGALRM, &Action, NULL);
-    sigemptyset(&Alarm);
-    sigaddset(&Alarm, SIGALRM);
-    pthread_sigmask(SIG_UNBLOCK, &Alarm, NULL);
-    alarm(WATCHDOG_SECONDS);
     Stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (Stack == MAP_FAILED) return;
     HostCallOnStack((char *)Stack + STACK_BYTES, WriteRest);

@@ -26,6 +26,7 @@
 #include <elf.h>
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
+#include <errno.h>
 #include <link.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -53,14 +54,17 @@ static const char *BaseName(const char *Path)
 /* Fills up to Max symbols from the scopes around Pc (in the file's own addresses); 0 if nothing is known. */
 static ULONG FromDwarf(Dwarf_Die *Unit, Dwarf_Addr Pc, HOST_SYMBOL *Out, ULONG Max)
 {
-    Dwarf_Die *Scopes = NULL;
+    Dwarf_Die *Inner = NULL, *Scopes = NULL;
     Dwarf_Line *Line = dwarf_getsrc_die(Unit, Pc);
     const char *File = Line ? dwarf_linesrc(Line, NULL, NULL) : NULL;
     Dwarf_Files *Files = NULL;
     size_t FileCount = 0;
-    int Row = 0, Count = dwarf_getscopes(Unit, Pc, &Scopes);
+    int Row = 0, Count = 0;
     ULONG Filled = 0;
 
+    /* The innermost scope by address, then its parents as they stand in the file: of an inlined function the caller, not
+     * the place of its definition. */
+    if (dwarf_getscopes(Unit, Pc, &Inner) > 0) Count = dwarf_getscopes_die(&Inner[0], &Scopes);
     if (Line) dwarf_lineno(Line, &Row);
     dwarf_getsrcfiles(Unit, &Files, &FileCount);
     for (int I = 0; I < Count && Filled < Max; I++) {
@@ -85,6 +89,7 @@ static ULONG FromDwarf(Dwarf_Die *Unit, Dwarf_Addr Pc, HOST_SYMBOL *Out, ULONG M
         if (dwarf_formudata(dwarf_attr(&Scopes[I], DW_AT_call_line, &Attribute), &Number) == 0) Row = (int)Number;
     }
     free(Scopes);
+    free(Inner);
     return Filled;
 }
 

@@ -39,6 +39,7 @@ VOID (*KiReportRoutine)(const KI_BUGCHECK *Stop);
 
 static KI_LOCK CallbackLock;
 static LIST_ENTRY CallbackList, ReasonList; /* all zero is empty */
+static BOOLEAN Reporting;                   /* the block is being written */
 static volatile LONG StopOwner;             /* id of the thread that stops the system; -1 for one without an id */
 
 /* ---- callbacks ---- */
@@ -224,8 +225,10 @@ DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
         if (!First && Owner != Id)
             for (;;) HalWait(&StopOwner, Owner, HAL_FOREVER);
         if (!First) {
-            /* The stop itself went wrong (a callback, the reporter): say the least, and end. */
-            PrintHead(Stop);
+            /* The stop itself went wrong, in a callback or in the reporter: say the least, and end. */
+            static const CHAR Words[] = "\n  (the report ends here: it stopped itself)\n";
+            if (Reporting) HalPrint(Words, sizeof Words - 1);
+            else PrintHead(Stop);
             HalHalt();
         }
     }
@@ -244,6 +247,10 @@ DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
         if (KiAbandonStackRoutine) KiAbandonStackRoutine(Catch->Jump.Rsp);
         KiRestoreJump(&Catch->Jump, 1);
     }
+    /* From here on a fault is the reporter's own: no handler of the driver's may see it. */
+    if (Thread) Thread->SehChain = NULL;
+    KiForeignDispatch = NULL;
+    Reporting = TRUE;
     if (KiReportRoutine) KiReportRoutine(Stop);
     else PrintHead(Stop);
     HalHalt();
