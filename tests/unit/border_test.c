@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include "ldr/ldr.h"
 #include "ntmm.h"
@@ -124,6 +125,9 @@ static void Lookaside_MadeByForeignCode_CarriesBorderEntries(void **State)
  * may import, but for the host's API and the support code of our headers. */
 static void Exports_OfTheLibrary_AreInTheTable(void **State)
 {
+    if (access(NTMM_SHARED, R_OK) != 0) {
+        skip(); /* sanitized builds have no shared library */
+    }
     FILE *Symbols = popen("nm -D --defined-only " NTMM_SHARED, "r");
     char Line[512], Name[256];
     unsigned Seen = 0, Gaps = 0;
