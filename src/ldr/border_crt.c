@@ -7,6 +7,7 @@
  * would work too; the kernel's formatter has none.)
  */
 #include <stdlib.h>
+#include <string.h>
 #include "ldr/border_special.h"
 
 /* Calls Expression with a native va_list in Native made of the arguments behind Last. */
@@ -125,6 +126,32 @@ int LDR_BORDER Border_swprintf_s(WCHAR *Buffer, size_t Size, const WCHAR *Format
 int LDR_BORDER Border_vswprintf_s(WCHAR *Buffer, size_t Size, const WCHAR *Format, PVOID List)
 {
     LDRP_LISTED(int, List, vswprintf_s(Buffer, Size, Format, Taken.Native));
+}
+
+/* ---- bytes: a driver may pass any pointer when there is nothing to copy ---- */
+void *LDR_BORDER Border_memcpy(void *Target, const void *Source, size_t Count)
+{
+    return Count != 0 ? memmove(Target, Source, Count) : Target; /* the kernel's memcpy is its memmove */
+}
+
+void *LDR_BORDER Border_memmove(void *Target, const void *Source, size_t Count)
+{
+    return Count != 0 ? memmove(Target, Source, Count) : Target;
+}
+
+void *LDR_BORDER Border_memset(void *Target, int Value, size_t Count)
+{
+    return Count != 0 ? memset(Target, Value, Count) : Target;
+}
+
+int LDR_BORDER Border_memcmp(const void *One, const void *Two, size_t Count)
+{
+    return Count != 0 ? memcmp(One, Two, Count) : 0;
+}
+
+const void *LDR_BORDER Border_memchr(const void *Bytes, int Value, size_t Count)
+{
+    return Count != 0 ? memchr(Bytes, Value, Count) : NULL;
 }
 
 WCHAR LDR_BORDER Border_towupper(WCHAR Character)

@@ -47,3 +47,8 @@ WCHAR LDR_BORDER Border_towupper(WCHAR Character);
 WCHAR LDR_BORDER Border_towlower(WCHAR Character);
 void LDR_BORDER Border_qsort(void *Base, size_t Count, size_t Size, LDRP_COMPARE Compare);
 void *LDR_BORDER Border_bsearch(const void *Key, const void *Base, size_t Count, size_t Size, LDRP_COMPARE Compare);
+void *LDR_BORDER Border_memcpy(void *Target, const void *Source, size_t Count);
+void *LDR_BORDER Border_memmove(void *Target, const void *Source, size_t Count);
+void *LDR_BORDER Border_memset(void *Target, int Value, size_t Count);
+int LDR_BORDER Border_memcmp(const void *One, const void *Two, size_t Count);
+const void *LDR_BORDER Border_memchr(const void *Bytes, int Value, size_t Count);
