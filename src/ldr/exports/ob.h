@@ -4,6 +4,9 @@
  */
 D(CmKeyObjectType)
 D(ExEventObjectType)
+D(IoDeviceObjectType)
+D(IoDriverObjectType)
+D(IoFileObjectType)
 F(NTSTATUS, ObCloseHandle, HANDLE, KPROCESSOR_MODE)
 F(VOID, ObDereferenceObjectDeferDelete, PVOID)
 F(VOID, ObDereferenceObjectDeferDeleteWithTag, PVOID, ULONG)
