@@ -50,7 +50,7 @@ typedef enum _MI_PAGE_STATE { /* all-zero MMPFN: a free page of zeroes */
 #define MI_PFN_TABLE      0x02u /* a page table: u1 counts entries in use */
 #define MI_PFN_COMMIT     0x04u /* freed while locked: its commit charge goes back with the last lock */
 #define MI_PFN_UNMAPPED   0x08u /* belongs to an MDL or to the core: no entry owns it */
-#define MI_PFN_CONTIGUOUS 0x10u
+#define MI_PFN_CONTIGUOUS 0x10u /* first frame of contiguous memory */
 
 typedef struct _MMPFN {
     union {

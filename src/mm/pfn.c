@@ -339,7 +339,6 @@ BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_
 Found:
     for (PFN_NUMBER Index = 0; Index < Count; Index++) {
         MiGiveFrame(*Base + Index, 0, NULL, 0);
-        MiPfn(*Base + Index)->Flags |= MI_PFN_CONTIGUOUS;
     }
     KiReleaseLock(&MiState->PfnLock);
     return TRUE;

@@ -356,6 +356,49 @@ NTKERNELAPI PVOID MmMapIoSpaceEx(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T Number
 /* Takes it down; NumberOfBytes as mapped. Unknown: bug check 0xDA/0x400. IRQL <= DISPATCH_LEVEL. Page: MmUnmapIoSpace. */
 NTKERNELAPI VOID MmUnmapIoSpace(PVOID BaseAddress, SIZE_T NumberOfBytes);
 
+/* ---- contiguous memory ---- */
+typedef ULONG NODE_REQUIREMENT;
+/* Page-aligned nonpaged memory whose frames follow each other, no byte of it above HighestAcceptableAddress; cached, executable,
+ * contents undefined. NULL: none. IRQL <= DISPATCH_LEVEL. Page: MmAllocateContiguousMemory. */
+NTKERNELAPI PVOID MmAllocateContiguousMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress);
+/* Also with a lowest address, and not across a multiple of BoundaryAddressMultiple (a power of two, or 0). */
+NTKERNELAPI PVOID MmAllocateContiguousMemorySpecifyCache(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
+                                                         PHYSICAL_ADDRESS HighestAcceptableAddress,
+                                                         PHYSICAL_ADDRESS BoundaryAddressMultiple,
+                                                         MEMORY_CACHING_TYPE CacheType);
+/* On a node only, unless MM_ANY_NODE_OK. There is node 0. */
+NTKERNELAPI PVOID MmAllocateContiguousMemorySpecifyCacheNode(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
+                                                             PHYSICAL_ADDRESS HighestAcceptableAddress,
+                                                             PHYSICAL_ADDRESS BoundaryAddressMultiple,
+                                                             MEMORY_CACHING_TYPE CacheType, NODE_REQUIREMENT PreferredNode);
+/* PAGE_READWRITE (not executable) or PAGE_EXECUTE_READWRITE, with PAGE_NOCACHE or PAGE_WRITECOMBINE. */
+NTKERNELAPI PVOID MmAllocateContiguousNodeMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
+                                                 PHYSICAL_ADDRESS HighestAcceptableAddress,
+                                                 PHYSICAL_ADDRESS BoundaryAddressMultiple, ULONG Protect,
+                                                 NODE_REQUIREMENT PreferredNode);
+/* Frees by the exact base; anything else is bug check 0xC2/0x60, locked pages are 0x4E/0x9A. IRQL <= DISPATCH_LEVEL. */
+NTKERNELAPI VOID MmFreeContiguousMemory(PVOID BaseAddress);
+NTKERNELAPI VOID MmFreeContiguousMemorySpecifyCache(PVOID BaseAddress, SIZE_T NumberOfBytes, MEMORY_CACHING_TYPE CacheType);
+/* Whole uncached nonpaged pages; freed with the size allocated. IRQL <= APC_LEVEL. Page: MmAllocateNonCachedMemory. */
+NTKERNELAPI PVOID MmAllocateNonCachedMemory(SIZE_T NumberOfBytes);
+NTKERNELAPI VOID MmFreeNonCachedMemory(PVOID BaseAddress, SIZE_T NumberOfBytes);
+
+/* ---- pages without an address ---- */
+/* Zeroed physical pages between the addresses, not mapped, described by a new MDL; SkipBytes moves the range up when it is used
+ * up. Perhaps fewer bytes than asked for (see ByteCount); NULL if none. Give back with MmFreePagesFromMdl, then ExFreePool the MDL.
+ * IRQL <= DISPATCH_LEVEL. Page: MmAllocatePagesForMdl. */
+NTKERNELAPI PMDL MmAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
+                                       SIZE_T TotalBytes);
+/* Flags: MM_ALLOCATE_ and MM_DONT_ZERO_ALLOCATION; an unknown one is NULL. At most 4 GiB less a page.
+ * Page: MmAllocatePagesForMdlEx. */
+NTKERNELAPI PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
+                                         SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType, ULONG Flags);
+/* Frees the pages and takes a system mapping down; not the MDL. Pages that are not such: 0x4E/0x99, still locked 0x4E/0x9A.
+ * IRQL <= DISPATCH_LEVEL. Page: MmFreePagesFromMdl. */
+NTKERNELAPI VOID MmFreePagesFromMdl(PMDL MemoryDescriptorList);
+/* MM_FREE_MDL_PAGES_ZERO: their contents are wiped first. */
+NTKERNELAPI VOID MmFreePagesFromMdlEx(PMDL MemoryDescriptorList, ULONG Flags);
+
 /* ---- physical and virtual addresses ---- */
 /* The physical address of a resident virtual one; 0 for anything else, host memory included. Any IRQL.
  * Page: MmGetPhysicalAddress. */
