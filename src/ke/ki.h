@@ -213,6 +213,8 @@ VOID KiRestoreIrql(KIRQL Irql);
 /* A pending timer, a queued DPC inside [Base, Base + Bytes), or NULL: freeing it is bug check 0xC7. */
 PKTIMER KiFindTimer(const VOID *Base, SIZE_T Bytes);
 PKDPC KiFindDpc(const VOID *Base, SIZE_T Bytes);
+/* How many waits for an object there are. */
+ULONG KiCountWaiters(DISPATCHER_HEADER *Header);
 /* Validators: NULL, or the first broken invariant. */
 const CHAR *KiValidateWaits(VOID);
 const CHAR *KiValidateTimers(VOID);

@@ -239,8 +239,8 @@ BOOLEAN KeSetTimerEx(PKTIMER Timer, LARGE_INTEGER DueTime, LONG Period, PKDPC Dp
     Timer->Period = Period < 0 ? 0 : (ULONG)Period;
     Timer->Dpc = Dpc;
     Timer->Processor = (USHORT)Thread->Prcb->Number;
-    Now = KipInterruptTime();
     Timer->DueTime.QuadPart = KiDeadline(DueTime) / 100;
+    Now = KipInterruptTime(); /* after, so that a time that has come is not later than now */
     if (!KiTimersStopped) {
         if (Timer->DueTime.QuadPart <= Now) {
             KipExpireTimer(Timer, Now);

@@ -355,7 +355,20 @@ NTSTATUS KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLA
     return Status == STATUS_TIMEOUT ? STATUS_SUCCESS : Status;
 }
 
-/* ---- the structure checked ---- */
+/* ---- the structure counted and checked ---- */
+
+ULONG KiCountWaiters(DISPATCHER_HEADER *Header)
+{
+    ULONG Count = 0;
+
+    KiTouch(Header);
+    KiLockDispatcher();
+    for (PLIST_ENTRY Link = Header->WaitListHead.Flink; Link != &Header->WaitListHead; Link = Link->Flink) {
+        Count += 1;
+    }
+    KiUnlockDispatcher();
+    return Count;
+}
 
 typedef struct _KI_WAIT_CHECK {
     const CHAR *Broken;
