@@ -36,14 +36,14 @@
 
 /* The layers' inits and shutdowns; a layer that is not linked is skipped. */
 #define WEAK __attribute__((weak))
-NTSTATUS ExInitSystem(VOID) WEAK;
-NTSTATUS ObInitSystem(VOID) WEAK;
-NTSTATUS PsInitSystem(VOID) WEAK;
+NTSTATUS ExInitSystem(VOID);
+NTSTATUS ObInitSystem(VOID);
+NTSTATUS PsInitSystem(VOID);
 NTSTATUS IoInitSystem(VOID) WEAK;
 NTSTATUS LdrInitSystem(VOID) WEAK;
-VOID ExShutdownSystem(VOID) WEAK;
-VOID ObShutdownSystem(VOID) WEAK;
-VOID PsShutdownSystem(VOID) WEAK;
+VOID ExShutdownSystem(VOID);
+VOID ObShutdownSystem(VOID);
+VOID PsShutdownSystem(VOID);
 VOID IoShutdownSystem(VOID) WEAK;
 VOID LdrShutdownSystem(VOID) WEAK;
 BOOLEAN LdrpUnwindForeign(HAL_CONTEXT *Context) WEAK;

@@ -328,6 +328,7 @@ NTSTATUS PsInitSystem(VOID)
 VOID PsShutdownSystem(VOID)
 {
     KPROCESS *Process = PspUserProcess;
+    PspStopThreads();
     if (Process) {
         PspNotifyProcess(Process, FALSE);
         PspUserProcess = NULL;

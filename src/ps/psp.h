@@ -38,6 +38,9 @@ VOID PspRevert(const PSP_IDENTITY *Saved);
 NTSTATUS PsInitSystem(VOID); /* after ObInitSystem: the processes; gives the running threads theirs */
 VOID PsShutdownSystem(VOID);
 
+/* Ends the system threads that still wait, and reports them (thread.c). */
+VOID PspStopThreads(VOID);
+
 /* Takes Bytes of the process's quota for a pool type; STATUS_QUOTA_EXCEEDED. Any IRQL <= DISPATCH_LEVEL. */
 NTSTATUS PspChargeQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);
 VOID PspReturnQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);

@@ -98,6 +98,19 @@ NTKERNELAPI PVOID PsGetProcessSectionBaseAddress(PEPROCESS Process);
 NTKERNELAPI PVOID PsGetProcessJob(PEPROCESS Process);
 NTKERNELAPI PVOID PsGetProcessWow64Process(PEPROCESS Process);
 
+/* Makes a thread of the system that runs StartRoutine(StartContext) at PASSIVE_LEVEL on a kernel stack, and a handle to it (kernel handle
+ * with OBJ_KERNEL_HANDLE), which the caller closes. ProcessHandle may be NULL; ClientId may be. STATUS_INSUFFICIENT_RESOURCES.
+ * IRQL = PASSIVE_LEVEL. Page: PsCreateSystemThread. */
+NTKERNELAPI NTSTATUS PsCreateSystemThread(PHANDLE ThreadHandle, ULONG DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
+                                          HANDLE ProcessHandle, PCLIENT_ID ClientId, PKSTART_ROUTINE StartRoutine,
+                                          PVOID StartContext);
+/* Ends the calling thread, which PsCreateSystemThread made; any other gets STATUS_INVALID_PARAMETER. At a raised IRQL or inside a
+ * critical region it is bug check 0x20, owning a mutex 0x4000008A. Page: PsTerminateSystemThread. */
+NTKERNELAPI NTSTATUS PsTerminateSystemThread(NTSTATUS ExitStatus);
+NTKERNELAPI PETHREAD PsGetCurrentThread(VOID);
+#define PsGetCurrentThread() ((PETHREAD)KeGetCurrentThread())
+/* STATUS_PENDING while it runs. */
+NTKERNELAPI NTSTATUS PsGetThreadExitStatus(PETHREAD Thread);
 /* Threads. Page: PsGetCurrentThreadId, PsGetThreadId, PsGetThreadProcessId, PsLookupThreadByThreadId, PsIsSystemThread. */
 NTKERNELAPI HANDLE PsGetCurrentThreadId(VOID);
 NTKERNELAPI HANDLE PsGetThreadId(PETHREAD Thread);
