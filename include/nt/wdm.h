@@ -66,6 +66,18 @@
 #include "wdm/io.h"
 #include "wdm/zw.h"
 #include "wdm/section.h"
+#if !defined(__cplusplus) || defined(NTMM_SAL1)
+#include "wdm/sal1.h"
+#endif
+
+/* Our own inline routines above are `static inline`. A driver may write `static FORCEINLINE`, as Microsoft's compiler allows, so for it the
+ * word does not carry `static`. */
+#ifndef NTMM_BUILD
+#undef FORCEINLINE
+#undef CFORCEINLINE
+#define FORCEINLINE  __forceinline
+#define CFORCEINLINE __forceinline
+#endif
 
 /* What seh.h says about the values of locals. */
 #if !defined(NTMM_BUILD) && !defined(NTMM_SEH_VOLATILE) && defined(__OPTIMIZE__)

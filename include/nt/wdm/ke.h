@@ -664,21 +664,31 @@ NTSYSAPI VOID DbgBreakPointWithStatus(ULONG Status);
 NTSYSAPI VOID RtlAssert(PVOID VoidFailedAssertion, PVOID VoidFileName, ULONG LineNumber, PSTR MutableMessage);
 EXTERN_C_END
 
-/* A checked build (DBG) of a driver prints and asserts; a free one does not. Page: KdPrint, ASSERT, NT_ASSERT */
+/* A checked build (DBG) of a driver prints and asserts; a free one does not evaluate the expression (NT_VERIFY does, in both).
+ * Pages: KdPrint, ASSERT, NT_ASSERT, PAGED_CODE */
 #ifndef DBG
 #define DBG 0
 #endif
+FORCEINLINE BOOLEAN NtmmAssert(BOOLEAN Holds, const CHAR *Expression, const CHAR *FileName, ULONG LineNumber, const CHAR *Message)
+{
+    if (!Holds)
+        RtlAssert((PVOID)Expression, (PVOID)FileName, LineNumber, (PSTR)Message);
+    return Holds;
+}
+#define NTMM_ASSERT_THAT(Expression, Text, Message) \
+    NtmmAssert((Expression) ? TRUE : FALSE, Text, __FILE__, __LINE__, Message)
 #if DBG
 #define KdPrint(Arguments)   DbgPrint Arguments
 #define KdPrintEx(Arguments) DbgPrintEx Arguments
 #define KdBreakPoint()       DbgBreakPoint()
 #ifndef ASSERT
-#define ASSERT(Expression) ((!(Expression)) ? (RtlAssert((PVOID)#Expression, (PVOID)__FILE__, __LINE__, NULL), FALSE) : TRUE)
-#define ASSERTMSG(Message, Expression) \
-    ((!(Expression)) ? (RtlAssert((PVOID)#Expression, (PVOID)__FILE__, __LINE__, (PSTR)Message), FALSE) : TRUE)
+#define ASSERT(Expression)             NTMM_ASSERT_THAT(Expression, #Expression, NULL)
+#define ASSERTMSG(Message, Expression) NTMM_ASSERT_THAT(Expression, #Expression, Message)
 #endif
-#define NT_ASSERT(Expression) \
-    ((!(Expression)) ? (RtlAssert((PVOID)#Expression, (PVOID)__FILE__, __LINE__, NULL), FALSE) : TRUE)
+#define NT_ASSERT(Expression)             NTMM_ASSERT_THAT(Expression, #Expression, NULL)
+#define NT_ASSERTMSG(Message, Expression) NTMM_ASSERT_THAT(Expression, #Expression, Message)
+/* Asserts that paging is possible: IRQL <= APC_LEVEL. */
+#define PAGED_CODE() NTMM_ASSERT_THAT(KeGetCurrentIrql() <= APC_LEVEL, "PAGED_CODE: IRQL <= APC_LEVEL", NULL)
 #else
 #define KdPrint(Arguments)   ((void)0)
 #define KdPrintEx(Arguments) ((void)0)
@@ -687,10 +697,18 @@ EXTERN_C_END
 #define ASSERT(Expression)             ((void)0)
 #define ASSERTMSG(Message, Expression) ((void)0)
 #endif
-#define NT_ASSERT(Expression) ((void)0)
+#define NT_ASSERT(Expression)             ((void)0)
+#define NT_ASSERTMSG(Message, Expression) ((void)0)
+#define PAGED_CODE()                      ((void)0)
 #endif
-#define NT_VERIFY(Expression) ((Expression) ? TRUE : (RtlAssert((PVOID)#Expression, (PVOID)__FILE__, __LINE__, NULL), FALSE))
-#define RTL_VERIFY            NT_VERIFY
-#define PAGED_ASSERT(Expression) NT_ASSERT(Expression)
+#define PAGED_CODE_LOCKED()
+#define NT_VERIFY(Expression)             NTMM_ASSERT_THAT(Expression, #Expression, NULL)
+#define NT_VERIFYMSG(Message, Expression) NTMM_ASSERT_THAT(Expression, #Expression, Message)
+#define NT_ASSERT_ASSUME(Expression)      NT_ASSERT(Expression)
+#define NT_FRE_ASSERT(Expression)         NTMM_ASSERT_THAT(Expression, #Expression, NULL)
+#define RTL_VERIFY                        NT_VERIFY
+#define RTL_SOFT_VERIFY                   NT_VERIFY
+#define RTL_SOFT_ASSERT                   NT_ASSERT
+#define PAGED_ASSERT(Expression)          NT_ASSERT(Expression)
 
 #endif

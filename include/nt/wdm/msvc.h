@@ -97,6 +97,25 @@
 #define max(a, b) (((a) > (b)) ? (a) : (b))
 #endif
 #endif
+#ifdef __cplusplus
+/* Macros of these names would break the standard library's headers. */
+#ifndef NOMINMAX
+template <typename A, typename B> constexpr auto min(A a, B b) -> decltype(true ? A() : B())
+{
+    return a < b ? a : b;
+}
+template <typename A, typename B> constexpr auto max(A a, B b) -> decltype(true ? A() : B())
+{
+    return a > b ? a : b;
+}
+#endif
+#endif
+#define ARGUMENT_PRESENT(ArgumentPointer) ((CHAR *)((ULONG_PTR)(ArgumentPointer)) != (CHAR *)(NULL))
+#define BooleanFlagOn(F, SF) ((BOOLEAN)(((F) & (SF)) != 0))
+#define FlagOn(F, SF)        ((F) & (SF))
+#define SetFlag(F, SF)       ((F) |= (SF))
+#define ClearFlag(F, SF)     ((F) &= ~(SF))
+#define IS_ALIGNED(_pointer, _alignment) ((((ULONG_PTR)(_pointer)) & ((_alignment)-1)) == 0)
 #ifndef LOWORD
 #define LOWORD(l)      ((USHORT)((ULONG_PTR)(l)&0xffff))
 #define HIWORD(l)      ((USHORT)((((ULONG_PTR)(l)) >> 16) & 0xffff))
