@@ -1,5 +1,6 @@
 # Source as users write it: an ordinary driver, with the flags that pkg-config gives a user and nothing else, by every compiler that is here; C++.
-set(user_flags -I${PROJECT_SOURCE_DIR}/include/nt -fshort-wchar -fms-extensions -Wno-multichar -Wno-unknown-pragmas -Wall -Wextra -Werror)
+set(user_flags -I${PROJECT_SOURCE_DIR}/include/nt -fshort-wchar -fms-extensions -Wno-multichar -Wno-unknown-pragmas
+  -fexceptions -fnon-call-exceptions -fno-delete-null-pointer-checks -Wall -Wextra -Werror)
 foreach(compiler gcc clang clang-19)
   find_program(COMPILER_${compiler} ${compiler})
   if(COMPILER_${compiler})
@@ -31,6 +32,7 @@ if(CMAKE_CXX_COMPILER)
   target_include_directories(test_compile.cxx PRIVATE ${PROJECT_SOURCE_DIR}/include/ntmm)
   add_dependencies(test_compile.cxx ntmm_static)
   target_link_libraries(test_compile.cxx PRIVATE $<TARGET_FILE:ntmm_static> ntmm_libs)
+  target_link_options(test_compile.cxx PRIVATE -Wl,-u,ntmm_start)
   if(NTMM_SANITIZE)
     target_compile_options(test_compile.cxx PRIVATE -fsanitize=${NTMM_SANITIZE})
     target_link_options(test_compile.cxx PRIVATE -fsanitize=${NTMM_SANITIZE})
