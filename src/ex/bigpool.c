@@ -59,5 +59,6 @@ PVOID ExpAllocateBig(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG Slot, U
 VOID ExpFreeBig(EXP_BIG *Big)
 {
     __atomic_sub_fetch(&ExpState.RunPages[Big->Run.Kind == ExpPaged], Big->Run.Pages, __ATOMIC_RELAXED);
+    ExpUnpoison(Big->Run.Base, (SIZE_T)Big->Run.Pages * PAGE_SIZE);
     ExpReleaseRun(&Big->Run);
 }

@@ -46,6 +46,7 @@ VOID ExpStopFreedFill(PVOID Block, SIZE_T BlockSize)
     Found = *At;
     Where = (ULONG_PTR)At + (ULONG)__builtin_ctzll(Found ^ EXP_FREED_PATTERN) / 8;
     ExpFillFreed(Block, BlockSize); /* said once */
+    ExpPoison(Block, BlockSize);
     KiStop(0xC6, "A pool block was written to after it had been freed; found when it was to be handed out again.", Block,
            Where, 1, 0, Found);
 }

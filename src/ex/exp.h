@@ -356,9 +356,29 @@ static inline VOID ExpCountFree(EXP_CACHE *Cache, EXP_COUNTER *Counter, BOOLEAN 
 }
 
 /* stack.c */
-ULONG ExpCaptureStack(VOID); /* id of the caller's caller's stack; 0: none kept */
+/* Id of the stack that called the routine whose frame it is (__builtin_frame_address(0)); 0: none kept. */
+ULONG ExpCaptureStack(PVOID Frame);
 ULONG ExpReadStack(ULONG Id, ULONG_PTR Frames[EXP_MAX_STACK]); /* number of frames */
 VOID ExpResetStacks(VOID);
+
+/* Under the address sanitizer everything of a slab that is not the requested bytes of a live block is poisoned, so an
+ * overrun or a use after free is reported at its line. What these files check themselves they unpoison first. */
+#if defined(__SANITIZE_ADDRESS__)
+#define EXP_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define EXP_ASAN 1
+#endif
+#endif
+#ifdef EXP_ASAN
+VOID __asan_poison_memory_region(const volatile VOID *Address, SIZE_T Bytes);
+VOID __asan_unpoison_memory_region(const volatile VOID *Address, SIZE_T Bytes);
+#define ExpPoison(Address, Bytes)   __asan_poison_memory_region((const volatile VOID *)(Address), (Bytes))
+#define ExpUnpoison(Address, Bytes) __asan_unpoison_memory_region((const volatile VOID *)(Address), (Bytes))
+#else
+#define ExpPoison(Address, Bytes)   ((void)0)
+#define ExpUnpoison(Address, Bytes) ((void)0)
+#endif
 
 /* check.c */
 #define EXP_FILL_SLACK 0x5Au

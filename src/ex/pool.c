@@ -69,6 +69,8 @@ NTSTATUS ExInitSystem(VOID)
 VOID ExShutdownSystem(VOID)
 {
     EXP_CACHE *Cache;
+    ExpUnpoison(ExpState.Maps[0].Base, ExpState.Maps[0].Covered);
+    ExpUnpoison(ExpState.Maps[1].Base, ExpState.Maps[1].Covered);
     for (Cache = ExpState.Caches; Cache != NULL; Cache = Cache->NextCache)
         if (Cache->Thread != NULL)
             Cache->Thread->ExCache = NULL;
@@ -106,7 +108,7 @@ static DECLSPEC_NOINLINE VOID ExpCheckNewTag(ULONG Type, SIZE_T Size, ULONG Tag,
 
 /* A block of more than a page. */
 static DECLSPEC_NOINLINE PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
-                                                ULONG Options, EX_POOL_PRIORITY Priority, ULONG Flags)
+                                                ULONG Options, EX_POOL_PRIORITY Priority, ULONG Flags, PVOID Frame)
 {
     BOOLEAN Paged = Kind == ExpPaged;
     EXP_COUNTER *Counter = ExpFindCounter(Cache, Tag, Paged);
@@ -120,16 +122,17 @@ static DECLSPEC_NOINLINE PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind,
     ExpCountAlloc(Cache, Counter, Paged, Size);
     if (Slack != 0)
         memset((PUCHAR)Block + Size, EXP_FILL_SLACK, Slack < 16 ? Slack : 16);
+    ExpPoison((PUCHAR)Block + Size, Slack);
     if (ExpState.StackDepth != 0)
-        ((EXP_BIG *)ExpLookupRun((ULONG_PTR)Block))->Stacks[0] = ExpCaptureStack();
+        ((EXP_BIG *)ExpLookupRun((ULONG_PTR)Block))->Stacks[0] = ExpCaptureStack(Frame);
     return Block;
 }
 
 /* Keeps the stack of the allocation (Which 0) or the free (1) of a small block. */
-static DECLSPEC_NOINLINE VOID ExpNoteStack(ULONG_PTR Block, const EXP_WORD *Word, ULONG Which)
+static DECLSPEC_NOINLINE VOID ExpNoteStack(ULONG_PTR Block, const EXP_WORD *Word, ULONG Which, PVOID Frame)
 {
     EXP_SLAB *Slab = ExpSlabAt(ExpLookupRun(Block), Block);
-    Slab->Stacks[2 * (Word - Slab->Words) + Which] = ExpCaptureStack();
+    Slab->Stacks[2 * (Word - Slab->Words) + Which] = ExpCaptureStack(Frame);
 }
 
 /* A block that was used before is about to be handed out again. */
@@ -165,7 +168,7 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thr
         Flags |= EXP_WORD_PROTECTED;
     }
     if (__builtin_expect(Size > EXP_MAX_SMALL, 0))
-        return ExpAllocateLarge(Cache, Kind, Size, Tag, Options, Priority, Flags);
+        return ExpAllocateLarge(Cache, Kind, Size, Tag, Options, Priority, Flags, __builtin_frame_address(0));
     Class = (Options & EXP_ALIGNED) ? ExpState.AlignedClassOf[(Size + 15) >> 4] : ExpState.ClassOf[(Size + 15) >> 4];
     Counter = ExpFindCounter(Cache, Tag, Paged);
     if (__builtin_expect(Counter == NULL, 0))
@@ -177,6 +180,7 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thr
     Entry = --Bin->Top;
     Block = Entry->Block;
     Old = ExpReadWord(Entry->Word);
+    ExpUnpoison(Block, BlockSize);
     if (Old != 0)
         ExpCheckReuse(Bin, Block, BlockSize, Old);
     Slack = BlockSize - (ULONG)Size;
@@ -185,9 +189,10 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thr
     if (Slack != 0)
         ExpFillSlack((PVOID)Block, Size, Slack);
     if (__builtin_expect(ExpState.StackDepth != 0, 0))
-        ExpNoteStack(Block, Entry->Word, 0);
+        ExpNoteStack(Block, Entry->Word, 0, __builtin_frame_address(0));
     if (Options & EXP_ZERO)
         memset((PVOID)Block, 0, Size);
+    ExpPoison(Block + Size, Slack);
     return (PVOID)Block;
 }
 
@@ -414,7 +419,8 @@ static inline VOID ExpCheckTag(PVOID Block, EXP_WORD Word, ULONG Own, ULONG Tag,
                (ULONG_PTR)Block, (Word & EXP_WORD_PROTECTED) ? Own | EXP_PROTECTED : Own, Tag);
 }
 
-static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, BOOLEAN Tagged)
+static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, BOOLEAN Tagged,
+                                           PVOID Frame)
 {
     EXP_WORD Word = ExpReadWord(&Big->Word);
     ULONG Slot = EXP_WORD_SLOT(Word);
@@ -427,6 +433,7 @@ static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID 
     if (Thread->Irql > (Kind == ExpPaged ? APC_LEVEL : DISPATCH_LEVEL))
         ExpStopFreeIrql(Block, Kind, Thread->Irql);
     ExpCheckTag(Block, Word, ExpTagOfSlot(Slot)->Tag, Tag, Tagged);
+    ExpUnpoison(Block, (SIZE_T)Big->Run.Pages * PAGE_SIZE);
     if (Slack != 0)
         ExpCheckSlack(Block, Big->Size, (ULONG)Slack);
     if (!(__atomic_fetch_and(&Big->Word, ~EXP_WORD_LIVE, __ATOMIC_ACQ_REL) & EXP_WORD_LIVE))
@@ -438,7 +445,7 @@ static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID 
     else
         ExpCountShared(Slot, -(LONG64)Big->Size, FALSE);
     if (ExpState.StackDepth != 0)
-        Big->Stacks[1] = ExpCaptureStack();
+        Big->Stacks[1] = ExpCaptureStack(Frame);
     ExpFreeBig(Big);
 }
 
@@ -467,7 +474,7 @@ static inline __attribute__((always_inline)) VOID ExpFreeInline(PVOID Block, ULO
         return;
     }
     if (__builtin_expect(Run->Type != ExpRunSlab, 0)) {
-        ExpFreeLarge(Thread, (EXP_BIG *)Run, Block, Tag, Tagged);
+        ExpFreeLarge(Thread, (EXP_BIG *)Run, Block, Tag, Tagged, __builtin_frame_address(0));
         return;
     }
     Slab = ExpSlabAt(Run, (ULONG_PTR)Block);
@@ -488,6 +495,7 @@ static inline __attribute__((always_inline)) VOID ExpFreeInline(PVOID Block, ULO
         Cache = ExpGetCache(Thread);
     Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
     ExpCheckTag(Block, Word, __builtin_expect(Counter != NULL, 1) ? Counter->Tag : ExpTagOfSlot(Slot)->Tag, Tag, Tagged);
+    ExpUnpoison(Block, Slab->BlockSize);
     if (Slack != 0)
         ExpCheckSlack(Block, Size, Slack);
     if (__builtin_expect(Word & EXP_WORD_QUOTA, 0))
@@ -497,8 +505,9 @@ static inline __attribute__((always_inline)) VOID ExpFreeInline(PVOID Block, ULO
     else
         ExpCountShared(Slot, -(LONG64)Size, FALSE);
     if (__builtin_expect(Slab->Stacks != NULL, 0))
-        Slab->Stacks[2 * Number + 1] = ExpCaptureStack();
+        Slab->Stacks[2 * Number + 1] = ExpCaptureStack(__builtin_frame_address(0));
     ExpFillFreed(Block, Slab->BlockSize);
+    ExpPoison(Block, Slab->BlockSize);
     ExpWriteWord(&Slab->Words[Number], Word & ~EXP_WORD_LIVE);
     Bin = Cache != NULL ? &Cache->Bins[Kind][Slab->Run.Class] : NULL;
     if (__builtin_expect(Bin != NULL && Bin->Top != Bin->Limit, 1)) {

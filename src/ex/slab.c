@@ -179,6 +179,7 @@ EXP_SLAB *ExpCreateSlab(EXP_CACHE *Cache, EXP_KIND Kind, ULONG Class, EX_POOL_PR
         MmFreePages((PVOID)Slab->Run.Base, Pages);
         goto Failed;
     }
+    ExpPoison(Slab->Run.Base, (SIZE_T)Pages * PAGE_SIZE);
     __atomic_add_fetch(&ExpState.SlabPages[Kind == ExpPaged], Pages, __ATOMIC_RELAXED);
     return Slab;
 Failed:
@@ -198,5 +199,6 @@ VOID ExpFreeSlab(EXP_SLAB *Slab)
     Slab->State = ExpSlabReleased;
     __atomic_store_n(&Slab->Owner, NULL, __ATOMIC_SEQ_CST);
     __atomic_sub_fetch(&ExpState.SlabPages[Slab->Run.Kind == ExpPaged], Slab->Run.Pages, __ATOMIC_RELAXED);
+    ExpUnpoison(Slab->Run.Base, (SIZE_T)Slab->Run.Pages * PAGE_SIZE);
     ExpReleaseRun(&Slab->Run);
 }

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT
  *
  * With KeOptions.StackDepth of n > 0 each block keeps two such numbers: of the stack that allocated it and of the one that
- * freed it. The n innermost return addresses are taken by following frame pointers. Equal stacks share a record, so a
+ * freed it. The n innermost return addresses from the routine that the driver called are taken by following frame pointers. Equal stacks share a record, so a
  * driver's blocks cost the depot one record per place that allocates.
  *
  *   id = chunk * 4096 + offset in the chunk, in units of 16 bytes;  0: no stack
@@ -75,10 +75,12 @@ static ULONG ExpAddStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
     return Id;
 }
 
-DECLSPEC_NOINLINE ULONG ExpCaptureStack(VOID)
+ULONG ExpCaptureStack(PVOID Frame)
 {
+    const ULONG_PTR *At = Frame;
+    const HAL_CONTEXT Caller = {.Rip = At[1], .Rsp = (ULONG_PTR)(At + 2), .Rbp = At[0]};
     ULONG_PTR Frames[EXP_MAX_STACK];
-    ULONG Count = HalCaptureStack(NULL, Frames, ExpState.StackDepth, HAL_STACK_FAST);
+    ULONG Count = HalCaptureStack(&Caller, Frames, ExpState.StackDepth, HAL_STACK_FAST);
     ULONG64 Mix = Count;
     ULONG Index, Hash, Id;
     if (Count == 0)

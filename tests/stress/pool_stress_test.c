@@ -171,7 +171,7 @@ static void Stress(uint64_t Ram, ULONG Stacks, int StepsPerThread)
     ntmm_default_options(&Options);
     Options.ram = Ram;
     Options.stacks = Stacks;
-    Steps = StepsPerThread;
+    Steps = NTMM_SANITIZED ? StepsPerThread / 5 : StepsPerThread;
     assert_int_equal(ntmm_start(&Options), 0);
     for (Round = 0; Round < ROUNDS; Round++) {
         RunRound(Round);

@@ -1,0 +1,403 @@
+/*
+ * pool_test.c - the pools inside: classes, thread caches, tags and peaks, descriptions, stacks, what the validator sees.
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ntifs.h>
+#include <ntmm.h>
+#include "ex/exp.h"
+
+#define NONPAGED (POOL_FLAG_NON_PAGED | POOL_FLAG_UNINITIALIZED)
+
+static void Validate(void)
+{
+    const CHAR *Text = ExpValidatePools();
+    if (Text != NULL)
+        fail_msg("%s", Text);
+}
+
+/* ---- slab.c ---- */
+static void Classes_Waste_AtMostAnEighth(void **state)
+{
+    ULONG Size;
+    (void)state;
+    for (Size = 1; Size <= EXP_MAX_SMALL; Size++) {
+        ULONG Room = ExpState.Classes[ExpState.ClassOf[(Size + 15) >> 4]].Size;
+        ULONG Aligned = ExpState.Classes[ExpState.AlignedClassOf[(Size + 15) >> 4]].Size;
+        assert_true(Room >= Size);
+        assert_true(Room - Size < 16 || (Room - Size) * 8 <= Room);
+        assert_true(Aligned >= Size && Aligned % 64 == 0);
+        assert_true(Aligned - Size < 1024); /* fits the block word */
+    }
+}
+
+static void Classes_Tails_EndAtThePage(void **state)
+{
+    ULONG Class, Tails = 0;
+    (void)state;
+    for (Class = 0; Class < EXP_CLASSES; Class++) {
+        const EXP_CLASS *C = &ExpState.Classes[Class];
+        assert_true((ULONG)C->PerPage * C->Size <= C->TailOffset);
+        if (C->TailOffset != PAGE_SIZE) {
+            assert_int_equal(C->TailOffset + ExpState.Classes[C->TailClass].Size, PAGE_SIZE);
+            Tails++;
+        } else {
+            assert_true(PAGE_SIZE - (ULONG)C->PerPage * C->Size < 256);
+        }
+    }
+    assert_true(Tails > 5);
+}
+
+/* Blocks and tails fill the page: of a size just over half a page the other part is used too. */
+static void Slab_TailBlocks_ServeTheirClass(void **state)
+{
+    PVOID Mains[64], Tails[64];
+    ULONG Index, Shared = 0;
+    (void)state;
+    for (Index = 0; Index < 64; Index++)
+        Mains[Index] = ExAllocatePool2(NONPAGED, 2560, 'liaT');
+    for (Index = 0; Index < 64; Index++) {
+        EXP_RUN *Run;
+        Tails[Index] = ExAllocatePool2(NONPAGED, 1536, 'liaT');
+        Run = ExpLookupRun((ULONG_PTR)Tails[Index]);
+        if (ExpSlabAt(Run, (ULONG_PTR)Tails[Index])->IsTail)
+            Shared++;
+    }
+    assert_true(Shared >= 32);
+    Validate();
+    for (Index = 0; Index < 64; Index++) {
+        ExFreePool(Mains[Index]);
+        ExFreePool(Tails[Index]);
+    }
+    Validate();
+}
+
+/* ---- cache.c ---- */
+static PVOID Passed[512];
+
+static void *AllocateAndEnd(void *Tag)
+{
+    ULONG Index;
+    for (Index = 0; Index < 512; Index++)
+        Passed[Index] = ExAllocatePool2(NONPAGED, 1 + Index * 7, (ULONG)(ULONG_PTR)Tag);
+    return NULL;
+}
+
+static void Thread_Ends_BlocksStaySlabsAreAdopted(void **state)
+{
+    pthread_t Thread;
+    ULONG Index;
+    (void)state;
+    assert_int_equal(pthread_create(&Thread, NULL, AllocateAndEnd, (void *)(ULONG_PTR)'dnEA'), 0);
+    pthread_join(Thread, NULL);
+    Validate();
+    for (Index = 0; Index < 512; Index++) {
+        assert_non_null(Passed[Index]);
+        memset(Passed[Index], 0x42, 1 + Index * 7);
+        ExFreePoolWithTag(Passed[Index], 'dnEA');
+    }
+    Validate();
+    /* This thread empties its magazines: what was abandoned becomes its own, or is released. */
+    ExpTrimCache(KiCurrentThread()->ExCache);
+    Validate();
+}
+
+static void *FreeAll(void *Unused)
+{
+    ULONG Index;
+    (void)Unused;
+    for (Index = 0; Index < 512; Index++)
+        ExFreePool(Passed[Index]);
+    return NULL;
+}
+
+static void Thread_FreesAnothersBlocks_OwnerGetsThemBack(void **state)
+{
+    pthread_t Thread;
+    ULONG Round;
+    EXP_POOL_TOTALS First, Last;
+    (void)state;
+    for (Round = 0; Round < 20; Round++) {
+        AllocateAndEnd((void *)(ULONG_PTR)'tmeR');
+        assert_int_equal(pthread_create(&Thread, NULL, FreeAll, NULL), 0);
+        pthread_join(Thread, NULL);
+        Validate();
+        ExpQueryPool(FALSE, Round == 0 ? &First : &Last);
+    }
+    assert_true(Last.PagesInSlabs <= First.PagesInSlabs + First.PagesInSlabs / 4);
+}
+
+static void Spares_ManyBlocksFreed_MostPagesGoBack(void **state)
+{
+    static PVOID Blocks[4000];
+    EXP_POOL_TOTALS Full, Empty;
+    ULONG Index;
+    (void)state;
+    for (Index = 0; Index < 4000; Index++)
+        Blocks[Index] = ExAllocatePool2(NONPAGED, 2000, 'rapS');
+    ExpQueryPool(FALSE, &Full);
+    for (Index = 0; Index < 4000; Index++)
+        ExFreePool(Blocks[Index]);
+    ExpQueryPool(FALSE, &Empty);
+    assert_true(Full.PagesInSlabs >= 2000);
+    assert_true(Empty.PagesInSlabs < Full.PagesInSlabs / 2);
+    ExpTrimCache(KiCurrentThread()->ExCache);
+    Validate();
+}
+
+/* ---- tag.c ---- */
+static EXP_TAG_USE Found;
+static BOOLEAN Seen;
+
+static VOID Look(const EXP_TAG_USE *Use, PVOID Context)
+{
+    if (Use->Tag == (ULONG)(ULONG_PTR)Context && !Use->Paged) {
+        Found = *Use;
+        Seen = TRUE;
+    }
+}
+
+static EXP_TAG_USE *UseOf(ULONG Tag)
+{
+    Seen = FALSE;
+    ExpQueryTags(Look, (PVOID)(ULONG_PTR)Tag);
+    return Seen ? &Found : NULL;
+}
+
+static void Tags_OneThread_ExactToTheByte(void **state)
+{
+    PVOID Blocks[100];
+    ULONG Index, Bytes = 0;
+    EXP_TAG_USE *Use;
+    (void)state;
+    assert_null(UseOf('xEgT'));
+    for (Index = 0; Index < 100; Index++) {
+        Blocks[Index] = ExAllocatePool2(NONPAGED, 1 + Index * 50, 'xEgT');
+        Bytes += 1 + Index * 50;
+    }
+    Use = UseOf('xEgT');
+    assert_int_equal(Use->Bytes, Bytes);
+    assert_int_equal(Use->Allocs, 100);
+    assert_int_equal(Use->Frees, 0);
+    assert_int_equal(Use->PeakBytes, Bytes);
+    assert_int_equal(Use->PeakError, 0);
+    for (Index = 0; Index < 100; Index += 2)
+        ExFreePool(Blocks[Index]);
+    Blocks[0] = ExAllocatePool2(NONPAGED, 60, 'xEgT');
+    ExFreePool(Blocks[0]);
+    for (Index = 1; Index < 100; Index += 2)
+        ExFreePool(Blocks[Index]);
+    Use = UseOf('xEgT');
+    assert_int_equal(Use->Bytes, 0);
+    assert_int_equal(Use->Allocs, 101);
+    assert_int_equal(Use->Frees, 101);
+    assert_int_equal(Use->PeakBytes, Bytes);
+}
+
+static void Tags_PagedAndNonPaged_CountedApart(void **state)
+{
+    PVOID Block = ExAllocatePool2(POOL_FLAG_PAGED, 100, 'trpA');
+    (void)state;
+    assert_null(UseOf('trpA'));
+    ExFreePool(Block);
+}
+
+static void Tags_MoreThanTheTable_CountedTogether(void **state)
+{
+    ULONG Index, Other = 0;
+    EXP_TAG_USE *Use;
+    PVOID Block;
+    (void)state;
+    for (Index = 0; Index < EXP_TAG_SLOTS + 500; Index++) {
+        Block = ExAllocatePool2(NONPAGED, 16, 0x30303030 + (Index & 63) + ((Index >> 6 & 63) << 8) + (Index >> 12 << 16));
+        assert_non_null(Block);
+        ExFreePoolWithTag(Block, 0x30303030 + (Index & 63) + ((Index >> 6 & 63) << 8) + (Index >> 12 << 16));
+        Other++;
+    }
+    Use = UseOf(EXP_TAG_OVERFLOW);
+    assert_non_null(Use);
+    assert_true(Use->Allocs >= 500 && Use->Allocs < Other);
+    assert_int_equal(Use->Bytes, 0);
+    Validate();
+}
+
+/* ---- describe.c, stack.c ---- */
+__attribute__((noinline)) static PVOID AllocateHere(SIZE_T Bytes)
+{
+    PVOID Block = ExAllocatePool2(NONPAGED, Bytes, 'rcsD');
+    __asm__ volatile("" : : "r"(Block)); /* no tail call */
+    return Block;
+}
+
+__attribute__((noinline)) static void FreeHere(PVOID Block)
+{
+    ExFreePool(Block);
+    __asm__ volatile("" : : "r"(Block));
+}
+
+/* The innermost frame is the caller of the pool's routine. */
+static BOOLEAN IsCaller(const ULONG_PTR *Frames, ULONG Count, ULONG_PTR Function)
+{
+    return Count != 0 && Frames[0] - Function < 256;
+}
+
+static void Describe_Block_AllThatIsKnown(void **state)
+{
+    static const SIZE_T Sizes[] = {40, 1000, 3000, 4096, 20000};
+    ULONG Index;
+    (void)state;
+    for (Index = 0; Index < ARRAYSIZE(Sizes); Index++) {
+        PUCHAR Block = AllocateHere(Sizes[Index]);
+        EXP_BLOCK_INFO Info;
+        assert_true(ExpDescribeBlock(Block + Sizes[Index] / 2, &Info));
+        assert_int_equal(Info.State, ExpBlockLive);
+        assert_int_equal(Info.Start, (ULONG_PTR)Block);
+        assert_int_equal(Info.Offset, Sizes[Index] / 2);
+        assert_int_equal(Info.Size, Sizes[Index]);
+        assert_true(Info.Room >= Info.Size);
+        assert_int_equal(Info.Tag, 'rcsD');
+        assert_int_equal(Info.PoolType, NonPagedPoolNx);
+        assert_true(IsCaller(Info.AllocStack, Info.AllocFrames, (ULONG_PTR)AllocateHere));
+        assert_int_equal(Info.FreeFrames, 0);
+        FreeHere(Block);
+        assert_true(ExpDescribeBlock(Block, &Info));
+        assert_int_equal(Info.State, ExpBlockFreed);
+        assert_int_equal(Info.Tag, 'rcsD');
+        assert_int_equal(Info.Size, Sizes[Index]);
+        assert_true(IsCaller(Info.AllocStack, Info.AllocFrames, (ULONG_PTR)AllocateHere));
+        assert_true(IsCaller(Info.FreeStack, Info.FreeFrames, (ULONG_PTR)FreeHere));
+    }
+}
+
+static void Describe_NoPool_False(void **state)
+{
+    EXP_BLOCK_INFO Info;
+    assert_false(ExpDescribeBlock(state, &Info));
+    assert_int_equal(Info.State, ExpBlockNone);
+    assert_false(ExpDescribeBlock(NULL, &Info));
+}
+
+typedef struct LIST {
+    ULONG Count;
+    ULONG_PTR Last;
+    SIZE_T Bytes;
+} LIST;
+
+static BOOLEAN Gather(const EXP_BLOCK_INFO *Info, PVOID Context)
+{
+    LIST *List = Context;
+    if (Info->Tag == 'munE') {
+        assert_true(Info->Start > List->Last);
+        List->Last = Info->Start;
+        List->Count++;
+        List->Bytes += Info->Size;
+    }
+    return List->Count < 90;
+}
+
+static void Enumerate_LiveBlocks_EachOnceInOrder(void **state)
+{
+    PVOID Blocks[100];
+    LIST List = {0, 0, 0};
+    ULONG Index;
+    (void)state;
+    for (Index = 0; Index < 100; Index++)
+        Blocks[Index] = ExAllocatePool2(NONPAGED, 100 + Index * 100, 'munE');
+    for (Index = 0; Index < 100; Index += 2)
+        ExFreePool(Blocks[Index]);
+    ExpEnumerateBlocks(Gather, &List);
+    assert_int_equal(List.Count, 50);
+    assert_int_equal(List.Bytes, 50 * 100 + 100 * 2500);
+    for (Index = 1; Index < 100; Index += 2)
+        ExFreePool(Blocks[Index]);
+}
+
+/* ---- validate.c: a validator that sees nothing is no validator ---- */
+static void Validator_BrokenStructures_Named(void **state)
+{
+    PVOID Block = ExAllocatePool2(NONPAGED, 100, 'dliV');
+    EXP_SLAB *Slab = ExpSlabAt(ExpLookupRun((ULONG_PTR)Block), (ULONG_PTR)Block);
+    ULONG Number = ExpBlockNumber(Slab, (ULONG_PTR)Block);
+    EXP_COUNTER *Counter = ExpFindCounter(KiCurrentThread()->ExCache, 'dliV', FALSE);
+    (void)state;
+    Validate();
+    Slab->Used++;
+    assert_memory_equal(ExpValidatePools(), "C2", 2);
+    Slab->Used--;
+    Slab->Free[Number / 64] ^= 1ull << (Number % 64);
+    assert_memory_equal(ExpValidatePools(), "C3", 2);
+    Slab->Free[Number / 64] ^= 1ull << (Number % 64);
+    Counter->Delta++;
+    assert_memory_equal(ExpValidatePools(), "T1", 2);
+    Counter->Delta--;
+    Counter->Frees++;
+    assert_memory_equal(ExpValidatePools(), "T2", 2);
+    Counter->Frees--;
+    Validate();
+    ExFreePool(Block);
+}
+
+#ifdef EXP_ASAN
+int __asan_address_is_poisoned(const volatile void *Address);
+static void Sanitizer_AllButTheBlock_Poisoned(void **state)
+{
+    PUCHAR Block = ExAllocatePool2(NONPAGED, 100, 'nasA'), Big = ExAllocatePool2(NONPAGED, 5000, 'nasA');
+    (void)state;
+    assert_false(__asan_address_is_poisoned(Block));
+    assert_false(__asan_address_is_poisoned(Block + 99));
+    assert_true(__asan_address_is_poisoned(Block + 100));
+    assert_true(__asan_address_is_poisoned(Block + 111));
+    assert_false(__asan_address_is_poisoned(Big + 4999));
+    assert_true(__asan_address_is_poisoned(Big + 5000));
+    ExFreePool(Block);
+    assert_true(__asan_address_is_poisoned(Block));
+    assert_true(__asan_address_is_poisoned(Block + 99));
+    ExFreePool(Big);
+}
+#endif
+
+static int Start(void **state)
+{
+    ntmm_options Options;
+    (void)state;
+    ntmm_default_options(&Options);
+    Options.ram = 64 << 20;
+    Options.stacks = 8;
+    return ntmm_start(&Options);
+}
+
+static int End(void **state)
+{
+    (void)state;
+    return ntmm_stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(Classes_Waste_AtMostAnEighth),
+        cmocka_unit_test(Classes_Tails_EndAtThePage),
+        cmocka_unit_test(Slab_TailBlocks_ServeTheirClass),
+        cmocka_unit_test(Thread_Ends_BlocksStaySlabsAreAdopted),
+        cmocka_unit_test(Thread_FreesAnothersBlocks_OwnerGetsThemBack),
+        cmocka_unit_test(Spares_ManyBlocksFreed_MostPagesGoBack),
+        cmocka_unit_test(Tags_OneThread_ExactToTheByte),
+        cmocka_unit_test(Tags_PagedAndNonPaged_CountedApart),
+        cmocka_unit_test(Describe_Block_AllThatIsKnown),
+        cmocka_unit_test(Describe_NoPool_False),
+        cmocka_unit_test(Enumerate_LiveBlocks_EachOnceInOrder),
+        cmocka_unit_test(Validator_BrokenStructures_Named),
+#ifdef EXP_ASAN
+        cmocka_unit_test(Sanitizer_AllButTheBlock_Poisoned),
+#endif
+        cmocka_unit_test(Tags_MoreThanTheTable_CountedTogether),
+    };
+    return cmocka_run_group_tests(tests, Start, End);
+}
