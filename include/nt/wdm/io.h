@@ -164,6 +164,13 @@ typedef IO_APC_ROUTINE *PIO_APC_ROUTINE;
 #define FILE_OPEN_IF      3
 #define FILE_OVERWRITE    4
 #define FILE_OVERWRITE_IF 5
+/* IoStatus.Information of a create request. */
+#define FILE_SUPERSEDED     0
+#define FILE_OPENED         1
+#define FILE_CREATED        2
+#define FILE_OVERWRITTEN    3
+#define FILE_EXISTS         4
+#define FILE_DOES_NOT_EXIST 5
 #define FILE_DIRECTORY_FILE            0x00000001
 #define FILE_WRITE_THROUGH             0x00000002
 #define FILE_SEQUENTIAL_ONLY           0x00000004
