@@ -40,6 +40,7 @@ typedef struct ntmm_options {
     uint64_t specialpool;          /* specialpool= */
     uint64_t images;               /* images=        driver images */
     uint64_t kernelstacks;         /* kernelstacks= */
+    char drive[NTMM_PATH_BYTES];   /* drive=     folder that drivers see as drive C:; empty: there is no drive */
     bool json;                     /* json=      print a bug check as one line of JSON instead of the block */
 } ntmm_options;
 

@@ -46,6 +46,7 @@ static const struct {
     {"specialpool", KeySize, AT(specialpool), 0, 1ull << 40, "SIZE", "limit of special pool; 0: by the RAM"},
     {"images", KeySize, AT(images), 0, 1ull << 40, "SIZE", "address space for driver images; 0: by the RAM"},
     {"kernelstacks", KeySize, AT(kernelstacks), 0, 1ull << 40, "SIZE", "address space for kernel stacks; 0: by the RAM"},
+    {"drive", KeyPath, AT(drive), 0, 0, "FOLDER", "folder that drivers see as drive C: (default none)"},
     {"json", KeyFlag, AT(json), 0, 1, "0|1", "print a bug check as one line of JSON"},
 #undef AT
 };

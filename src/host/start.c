@@ -24,7 +24,10 @@
  * Watch it: tests/unit/start_test.c; `ntmm map` prints the runs.
  */
 #include "host.h"
-#include "mm/mm.h"
+#include "drive.h"
+#include "ex/ex.h"
+#include "io/iop.h"
+#include "ldr/ldr.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,19 +37,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The layers' inits and shutdowns; a layer that is not linked is skipped. */
-#define WEAK __attribute__((weak))
-NTSTATUS ExInitSystem(VOID);
-NTSTATUS ObInitSystem(VOID);
-NTSTATUS PsInitSystem(VOID);
-NTSTATUS IoInitSystem(VOID) WEAK;
-NTSTATUS LdrInitSystem(VOID) WEAK;
-VOID ExShutdownSystem(VOID);
-VOID ObShutdownSystem(VOID);
-VOID PsShutdownSystem(VOID);
-VOID IoShutdownSystem(VOID) WEAK;
-VOID LdrShutdownSystem(VOID) WEAK;
-BOOLEAN LdrpUnwindForeign(HAL_CONTEXT *Context) WEAK;
+BOOLEAN LdrpUnwindForeign(HAL_CONTEXT *Context) __attribute__((weak)); /* unwind.c */
 
 #define FRAMES(bytes) ((bytes) >> 12)
 #define GIB           (1ull << 30)
@@ -158,7 +149,12 @@ static NTSTATUS StartMemory(VOID)
     return MmInitSystem(Runs, ARRAYSIZE(Runs));
 }
 
-/* The steps of a start, in order. Down undoes Up; either may be missing from this build. */
+static NTSTATUS StartDrive(VOID)
+{
+    return Options.drive[0] ? NtmmpMountDrive(Options.drive) : STATUS_SUCCESS;
+}
+
+/* The steps of a start, in order. Down undoes Up. */
 static const struct {
     const char *Name;
     NTSTATUS (*Up)(VOID);
@@ -173,6 +169,7 @@ static const struct {
     {"processes", PsInitSystem, PsShutdownSystem},
     {"input and output", IoInitSystem, IoShutdownSystem},
     {"driver images", LdrInitSystem, LdrShutdownSystem},
+    {"drive C:", StartDrive, NtmmpUnmountDrive},
 };
 
 static VOID StopSteps(size_t Count)
@@ -227,19 +224,23 @@ static int StartLocked(const ntmm_options *Wanted)
     KiLandingPadRoutine = HostLandingPad;
     KiAbandonStackRoutine = HostAbandonStack;
     for (I = 0; I < ARRAYSIZE(Steps); I++) {
-        if (!Steps[I].Up) continue;
         if (Steps[I].Up == KeInitSystem && !KeOptions.Seed) KeOptions.Seed = HalQueryEntropy();
         Status = Steps[I].Up();
         if (!NT_SUCCESS(Status)) {
             StopSteps(I);
             if (Steps[I].Up == StartMachine && Status == STATUS_NO_MEMORY)
                 return HostFail("ram=%lluM: the host has no such memory", (unsigned long long)(Options.ram >> 20));
+            if (Steps[I].Up == StartDrive)
+                return HostFail("drive=%s: there is no such folder", Options.drive);
             if (Status == STATUS_NO_MEMORY || Status == STATUS_INSUFFICIENT_RESOURCES)
                 return HostFail("ram=%lluK is less than the system needs (it ended while starting %s)",
                                 (unsigned long long)(Options.ram >> 10), Steps[I].Name);
             return HostFail("cannot start %s: status 0x%08X", Steps[I].Name, (unsigned)Status);
         }
     }
+    if (Options.verifier)
+        fprintf(stderr, "ntmm: verifier=0x%x: this version has the checks that are always on, and no Driver Verifier yet\n",
+                Options.verifier);
     __atomic_store_n(&Running, 1, __ATOMIC_RELEASE);
     return 0;
 }
