@@ -4,6 +4,7 @@
  *   machine.c  RAM, the window, the ranges, start and stop, probing of host memory
  *   tlb.c      the software-filled TLB: the only file that maps simulated addresses
  *   trap.c     signals in, trap frames out; trap.S the entry that calls up and resumes
+ *   guard.c    keeps the program from taking those signals away
  *   thread.c   threads, alternate stacks, waiting and waking, the processor's gs
  *   time.c     clock, time, entropy, console, halt
  *   stack.c    stack captures and unwinding; cfi.c one step by call-frame information

@@ -27,7 +27,7 @@
  *     HalpTbFault said that it is mapped.
  *  2. Signals are installed, and seen, past the sanitizers: raw rt_sigaction with our own way back (trap.S).
  *  3. A fault with the interrupted stack pointer on our signal stack is never the core's: someone's signal handler.
- * Locks: none held across the upcall. Watch: HalQueryTb.Faults; tests/hal/trap.c, tests/hal/linux_trap.c.
+ * Locks: none held across the upcall; HalpActionLock for the moment of a copy. Watch: HalQueryTb.Faults; tests/hal/trap.c, tests/hal/linux_trap.c.
  */
 #include <errno.h>
 #include <signal.h>
@@ -35,6 +35,7 @@
 #include <cpuid.h>
 #include <unistd.h>
 #include "hal/linux/halp.h"
+#include "hal/linux/guard.h"
 
 #define RED_ZONE   128u
 #define FLAG_TRAP  0x100ull
@@ -51,7 +52,9 @@ typedef struct _HALP_SIGACTION {
 #define KERNEL_SA_RESTORER 0x04000000ull
 
 static const int HalpSignals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+/* What comes after us: guarded by HalpActionLock, whose holder does not fault. */
 static HALP_SIGACTION HalpOldAction[ARRAYSIZE(HalpSignals)];
+static volatile LONG HalpActionLock;
 
 VOID HalpTrapEntry(VOID);
 VOID HalpSignalReturn(VOID);
@@ -115,27 +118,66 @@ static VOID HalpSaveFrame(HAL_TRAP_FRAME *F, const greg_t *G)
     F->Ss = Ss;
 }
 
-/* Hands the signal to whoever had it before us. */
-static VOID HalpChainSignal(int Signal, siginfo_t *Info, PVOID Context)
+static LONG HalpSignalIndex(int Signal)
 {
-    HALP_SIGACTION *Old = NULL;
     for (ULONG i = 0; i < ARRAYSIZE(HalpSignals); i++) {
         if (HalpSignals[i] == Signal) {
-            Old = &HalpOldAction[i];
+            return (LONG)i;
         }
     }
-    if (Old->Handler != (VOID(*)(int, siginfo_t *, PVOID))(PVOID)SIG_DFL &&
-        Old->Handler != (VOID(*)(int, siginfo_t *, PVOID))(PVOID)SIG_IGN) {
-        if (Old->Flags & SA_SIGINFO) {
-            Old->Handler(Signal, Info, Context);
+    return -1;
+}
+
+BOOLEAN HalpKeepAction(int Signal, const struct sigaction *New, struct sigaction *Old)
+{
+    LONG Index = HalpSignalIndex(Signal);
+    HALP_SIGACTION Before, After = {0};
+    if (Index < 0 || !__atomic_load_n(&HalpMachine.Started, __ATOMIC_ACQUIRE)) {
+        return FALSE;
+    }
+    if (New) {
+        After.Handler = (VOID(*)(int, siginfo_t *, PVOID))(PVOID)New->sa_sigaction;
+        After.Flags = (ULONG64)(ULONG)New->sa_flags | KERNEL_SA_RESTORER;
+        After.Restorer = HalpSignalReturn;
+        __builtin_memcpy(&After.Mask, &New->sa_mask, sizeof(After.Mask));
+    }
+    HalpAcquire(&HalpActionLock);
+    Before = HalpOldAction[Index];
+    if (New) {
+        HalpOldAction[Index] = After;
+    }
+    HalpRelease(&HalpActionLock);
+    if (Old) {
+        __builtin_memset(Old, 0, sizeof(*Old));
+        Old->sa_sigaction = Before.Handler;
+        Old->sa_flags = (int)(Before.Flags & ~KERNEL_SA_RESTORER);
+        __builtin_memcpy(&Old->sa_mask, &Before.Mask, sizeof(Before.Mask));
+    }
+    return TRUE;
+}
+
+/* Hands the signal to whoever comes after us. */
+static VOID HalpChainSignal(int Signal, siginfo_t *Info, PVOID Context)
+{
+    HALP_SIGACTION Old, Default = {0};
+    LONG Index = HalpSignalIndex(Signal);
+    HalpAcquire(&HalpActionLock);
+    Old = HalpOldAction[Index];
+    if (Old.Flags & SA_RESETHAND) {
+        HalpOldAction[Index] = Default;
+    }
+    HalpRelease(&HalpActionLock);
+    if (Old.Handler != (VOID(*)(int, siginfo_t *, PVOID))(PVOID)SIG_DFL &&
+        Old.Handler != (VOID(*)(int, siginfo_t *, PVOID))(PVOID)SIG_IGN) {
+        if (Old.Flags & SA_SIGINFO) {
+            Old.Handler(Signal, Info, Context);
         } else {
-            ((VOID(*)(int))(PVOID)Old->Handler)(Signal);
+            ((VOID(*)(int))(PVOID)Old.Handler)(Signal);
         }
         return;
     }
     /* The default: the faulting instruction runs again and the host ends the process; a breakpoint or a signal that
      * somebody sent does not come again by itself. */
-    HALP_SIGACTION Default = {0};
     HalpSyscall(SYS_rt_sigaction, (ULONG64)Signal, (ULONG64)&Default, 0, 8, 0, 0);
     if (Info->si_code <= 0 || Signal == SIGTRAP) {
         HalpSyscall(SYS_tgkill, (ULONG64)HalpSyscall(SYS_getpid, 0, 0, 0, 0, 0, 0),
@@ -302,6 +344,7 @@ NTSTATUS HalpStartTraps(VOID)
     for (ULONG i = 0; i < ARRAYSIZE(HalpSignals); i++) {
         HalpSyscall(SYS_rt_sigaction, (ULONG64)HalpSignals[i], (ULONG64)&Action, (ULONG64)&HalpOldAction[i], 8, 0, 0);
     }
+    HalpGuardSignals();
     return STATUS_SUCCESS;
 }
 
