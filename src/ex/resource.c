@@ -219,7 +219,7 @@ static VOID ExpCheckAcquire(PERESOURCE Resource, KTHREAD *Thread)
                                         : "An ERESOURCE was acquired while normal APCs are enabled.",
                Resource, 0x37, Thread->Irql, (ULONG_PTR)ApcDisable, (ULONG_PTR)Resource);
     }
-    (VOID) * (volatile SHORT *)&Resource->ActiveCount; /* a bad pointer faults here, not under the lock */
+    KiTouch(Resource);
 }
 
 /* ---- making and deleting ---- */
@@ -372,7 +372,7 @@ VOID ExReleaseResourceForThreadLite(PERESOURCE Resource, ERESOURCE_THREAD Resour
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An ERESOURCE was released above DISPATCH_LEVEL.", Resource, 0x38, Thread->Irql,
                (ULONG_PTR)(-(LONG_PTR)(Thread->CriticalRegion + Thread->GuardedRegion)), (ULONG_PTR)Resource);
     }
-    (VOID) * (volatile SHORT *)&Resource->ActiveCount;
+    KiTouch(Resource);
     KiAcquireLock(ExpLockOf(Resource));
     Entry = ResourceThreadId != 0 ? ExpFindOwner(Resource, ResourceThreadId) : NULL;
     if (Entry == NULL) {
@@ -480,12 +480,22 @@ ULONG ExIsResourceAcquiredSharedLite(PERESOURCE Resource)
 
 ULONG ExGetExclusiveWaiterCount(PERESOURCE Resource)
 {
-    return __atomic_load_n(&Resource->NumberOfExclusiveWaiters, __ATOMIC_RELAXED);
+    ULONG Count;
+
+    KiAcquireLock(ExpLockOf(Resource));
+    Count = Resource->NumberOfExclusiveWaiters;
+    KiReleaseLock(ExpLockOf(Resource));
+    return Count;
 }
 
 ULONG ExGetSharedWaiterCount(PERESOURCE Resource)
 {
-    return __atomic_load_n(&Resource->NumberOfSharedWaiters, __ATOMIC_RELAXED);
+    ULONG Count;
+
+    KiAcquireLock(ExpLockOf(Resource));
+    Count = Resource->NumberOfSharedWaiters;
+    KiReleaseLock(ExpLockOf(Resource));
+    return Count;
 }
 
 VOID ExDisableResourceBoostLite(PERESOURCE Resource)
@@ -527,7 +537,7 @@ VOID ExReleaseResourceAndLeaveCriticalRegion(PERESOURCE Resource)
 const CHAR *ExpValidateResource(PERESOURCE Resource)
 {
     const CHAR *Broken = NULL;
-    ULONG Entries = Resource->OwnerEntry.OwnerThread != 0;
+    ULONG Entries;
     ULONG Shared = 0;
     ULONG Exclusive = 0;
 

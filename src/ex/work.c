@@ -105,7 +105,7 @@ VOID ExpQueueWork(PWORK_QUEUE_ITEM Item, WORK_QUEUE_TYPE Type)
     BOOLEAN More = FALSE;
     PLIST_ENTRY Head = &ExpWork.Heads[List];
 
-    (VOID) * (volatile UCHAR *)Item;
+    KiTouch(Item);
     KiAcquireLock(&ExpWork.Lock);
     Twice = Item->List.Flink != NULL && ExpIsQueued(Item);
     if (!Twice) {

@@ -393,7 +393,7 @@ const CHAR *KiValidateDpcs(VOID)
 
         KipLockDpcs(Prcb);
         for (PSINGLE_LIST_ENTRY Link = Prcb->DpcListHead.Next; Link != NULL; Link = Link->Next) {
-            if (CONTAINING_RECORD(Link, KDPC, DpcListEntry)->DpcData != Prcb) {
+            if (__atomic_load_n(&CONTAINING_RECORD(Link, KDPC, DpcListEntry)->DpcData, __ATOMIC_RELAXED) != Prcb) {
                 Broken = "D1: a DPC in a processor's list does not name the processor";
             }
             Length += 1;

@@ -29,6 +29,13 @@ VOID KiAcquireLock(PKI_LOCK Lock);
 BOOLEAN KiTryAcquireLock(PKI_LOCK Lock);
 VOID KiReleaseLock(PKI_LOCK Lock);
 
+/* ---- drivers' objects ---- */
+/* One read of a driver's object, so that a bad pointer faults here, with no lock held. It races by its nature. */
+__attribute__((no_sanitize_thread)) static inline VOID KiTouch(const volatile VOID *Object)
+{
+    (VOID) * (const volatile UCHAR *)Object;
+}
+
 /* ---- waiting for a word in driver memory ---- */
 /* Sleeping places for waiters of drivers' spin locks: a lock word may be visible at several addresses and may be
  * unmapped when nobody expects it, so the host waits on these words, chosen by the offset in the page, instead. */

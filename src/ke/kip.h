@@ -72,9 +72,3 @@ ULONG64 KiDeadline(LARGE_INTEGER DueTime);
 /* Takes a driver's spin lock at any IRQL, as the ExInterlocked routines do: at HIGH_LEVEL. Returns the old IRQL. */
 KIRQL KiAcquireListLock(PKSPIN_LOCK SpinLock);
 VOID KiReleaseListLock(PKSPIN_LOCK SpinLock, KIRQL OldIrql);
-
-/* One read of a driver's object, so that a bad pointer faults here, with no lock held. */
-static inline VOID KiTouch(const volatile VOID *Object)
-{
-    (VOID) * (const volatile UCHAR *)Object;
-}

@@ -107,6 +107,7 @@ VOID KiInitializeThread(KTHREAD *Thread)
 
 NTSTATUS KiEnterThread(KTHREAD *Thread)
 {
+    VOID (*Started)(KTHREAD *Thread);
     NTSTATUS Status;
 
     HalQueryStack(&Thread->StackLow, &Thread->StackHigh);
@@ -120,8 +121,9 @@ NTSTATUS KiEnterThread(KTHREAD *Thread)
     KiThreadListHead.Blink->Flink = &Thread->ThreadListEntry;
     KiThreadListHead.Blink = &Thread->ThreadListEntry;
     KiReleaseLock(&KiThreadLock);
-    if (KiThreadStartRoutine != NULL) {
-        KiThreadStartRoutine(Thread);
+    Started = __atomic_load_n(&KiThreadStartRoutine, __ATOMIC_ACQUIRE);
+    if (Started != NULL) {
+        Started(Thread);
     }
     return STATUS_SUCCESS;
 }
@@ -315,7 +317,7 @@ VOID KeShutdownSystem(VOID)
     /* Threads of the host that stay attached meet the next system with their records as new. */
     KiEnumerateThreads(KipForgetSystem, NULL);
     KiSystemProcess = NULL;
-    KiThreadStartRoutine = NULL;
+    __atomic_store_n(&KiThreadStartRoutine, NULL, __ATOMIC_RELEASE);
 }
 
 /* ---- the core's own threads ---- */

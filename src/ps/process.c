@@ -315,8 +315,9 @@ NTSTATUS PsInitSystem(VOID)
     NTSTATUS Status = PspCreateProcess((HANDLE)(ULONG_PTR)4, "System", L"System", TRUE, &PsInitialSystemProcess);
     if (!NT_SUCCESS(Status)) return Status;
     C_ASSERT(sizeof(OB_HEADER) <= KI_OBJECT_HEADER_BYTES);
+    /* First the hook, then those that are there: a thread that starts meanwhile comes by one way or both. */
+    __atomic_store_n(&KiThreadStartRoutine, PspThreadStarts, __ATOMIC_RELEASE);
     KiEnumerateThreads(PspAdopt, NULL);
-    KiThreadStartRoutine = PspThreadStarts;
     KiSetSystemProcess(PsInitialSystemProcess);
     ObpCurrentTableRoutine = PspCurrentTable;
     ObpPseudoHandleRoutine = PspPseudoHandle;
@@ -340,7 +341,7 @@ VOID PsShutdownSystem(VOID)
     PspShutdownNotify();
     ObpCurrentTableRoutine = NULL;
     ObpPseudoHandleRoutine = NULL;
-    KiThreadStartRoutine = NULL;
+    __atomic_store_n(&KiThreadStartRoutine, NULL, __ATOMIC_RELEASE);
     ExpChargeQuotaRoutine = NULL;
     ExpReturnQuotaRoutine = NULL;
     if (PsInitialSystemProcess) {

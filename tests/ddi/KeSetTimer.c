@@ -15,11 +15,11 @@ static KEVENT RanEvent;
 static VOID CountDpc(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
 {
     (void)Dpc;
-    Seen[0] = Context;
-    Seen[1] = Argument1;
-    Seen[2] = Argument2;
-    RanAt = KeGetCurrentIrql();
-    RanOn = KeGetCurrentProcessorNumber();
+    __atomic_store_n(&Seen[0], Context, __ATOMIC_RELAXED);
+    __atomic_store_n(&Seen[1], Argument1, __ATOMIC_RELAXED);
+    __atomic_store_n(&Seen[2], Argument2, __ATOMIC_RELAXED);
+    __atomic_store_n(&RanAt, KeGetCurrentIrql(), __ATOMIC_RELAXED);
+    __atomic_store_n(&RanOn, KeGetCurrentProcessorNumber(), __ATOMIC_RELAXED);
     __atomic_add_fetch(&Ran, 1, __ATOMIC_SEQ_CST);
     KeSetEvent(&RanEvent, IO_NO_INCREMENT, FALSE);
 }
