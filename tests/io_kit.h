@@ -82,7 +82,7 @@ static VOID KitUnload(PDRIVER_OBJECT Driver)
     while (Driver->DeviceObject) IoDeleteDevice(Driver->DeviceObject);
 }
 
-static NTSTATUS KitEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+static __attribute__((unused)) NTSTATUS KitEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
 {
     UNICODE_STRING Name = KitString(L"\\Device\\Kit"), Link = KitString(L"\\??\\Kit");
     UNREFERENCED_PARAMETER(RegistryPath);
@@ -98,7 +98,7 @@ static NTSTATUS KitEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
 
 static ntmm_driver *KitLoaded;
 static ntmm_file *KitFile;
-static inline void KitOpen(NTSTATUS (*Dispatch)(PDEVICE_OBJECT, PIRP), ULONG Flags)
+static inline __attribute__((unused)) void KitOpen(NTSTATUS (*Dispatch)(PDEVICE_OBJECT, PIRP), ULONG Flags)
 {
     KitDispatch = Dispatch;
     KitDeviceFlags = Flags;

@@ -113,8 +113,9 @@ struct _UNICODE_STRING;
 typedef struct ntmm_driver ntmm_driver;
 typedef struct ntmm_file ntmm_file;
 
-/* Makes \Driver\<name> and its service key, calls entry as DriverEntry, then what follows on a success (reinitialisation
- * routines). Returns entry's status, or why it could not be called. *driver is NULL on failure. */
+/* Makes \Driver\<name> and its service key, calls entry as DriverEntry, then what follows on a success: reinitialisation
+ * routines, and for a driver with an AddDevice routine one device, added and started. Returns the status of what failed, and *driver
+ * is NULL then: the driver is gone again. */
 NTMM_API int32_t ntmm_add_driver(const char *name, int32_t (*entry)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *),
                                  ntmm_driver **driver);
 /* What a driver had not taken down when it was unloaded. */

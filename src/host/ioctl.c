@@ -33,9 +33,12 @@ int32_t ntmm_add_driver(const char *name, int32_t (*entry)(struct _DRIVER_OBJECT
     if (New == NULL) return STATUS_NO_MEMORY;
     NTSTATUS Status = IopCreateDriver(&Parameters, &New->Object, &Called);
     if (NT_SUCCESS(Status)) {
-        IopStartDriver(New->Object);
-        *driver = New;
-        return Status;
+        Status = IopStartDriver(New->Object);
+        if (NT_SUCCESS(Status)) {
+            *driver = New;
+            return Status;
+        }
+        IopUnloadDriver(New->Object, NULL);
     }
     free(New);
     return Status;

@@ -150,7 +150,6 @@ VOID IoDeleteDevice(PDEVICE_OBJECT DeviceObject)
     BOOLEAN Busy, Again;
     IoUnregisterShutdownNotification(DeviceObject);
     IopRemoveTimer(DeviceObject);
-    IopForgetNode(DeviceObject);
     if (DeviceObject->Flags & DO_DEVICE_HAS_NAME) {
         ObpRemoveName(DeviceObject);
         DeviceObject->Flags &= ~(ULONG)DO_DEVICE_HAS_NAME;
@@ -245,7 +244,6 @@ NTSTATUS IoAttachDeviceToDeviceStackSafe(PDEVICE_OBJECT SourceDevice, PDEVICE_OB
         SourceDevice->StackSize = (CCHAR)(Top->StackSize + 1);
         SourceDevice->AlignmentRequirement = Top->AlignmentRequirement;
         SourceDevice->SectorSize = Top->SectorSize;
-        IopDevice(SourceDevice)->Node = IopDevice(Top)->Node;
         *AttachedToDeviceObject = Top;
     }
     KiReleaseLock(&IopDatabaseLock);

@@ -193,6 +193,17 @@ static NTSTATUS IopCallEntry(IOP_DRIVER *Driver)
     return Status;
 }
 
+/* The hardware id of the root device a PnP driver gets: as told, or ROOT\<Name>. */
+static VOID IopCopyId(IOP_DRIVER *Driver, const IOP_DRIVER_PARAMETERS *Parameters)
+{
+    const CHAR *Parts[2] = {Parameters->HardwareId ? Parameters->HardwareId : "ROOT\\",
+                            Parameters->HardwareId ? "" : Parameters->Name};
+    ULONG At = 0;
+    for (ULONG i = 0; i < 2; i++)
+        for (const CHAR *P = Parts[i]; *P && At < sizeof Driver->HardwareId - 1; P++) Driver->HardwareId[At++] = *P;
+    Driver->HardwareId[At] = 0;
+}
+
 NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT *Result, BOOLEAN *EntryCalled)
 {
     WCHAR Wide[64];
@@ -210,6 +221,7 @@ NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT
     if (Name.Length == 0) return STATUS_OBJECT_NAME_INVALID;
     Status = IopMakeDriver(&Name, NULL, &Driver);
     if (!NT_SUCCESS(Status)) return Status;
+    IopCopyId(Driver, Parameters);
     Driver->Object.DriverStart = Parameters->ImageBase;
     Driver->Object.DriverSize = Parameters->ImageSize;
     Driver->Object.DriverSection = Parameters->Section;
@@ -257,8 +269,10 @@ NTSTATUS IopStartDriver(PDRIVER_OBJECT DriverObject)
         ExFreePoolWithTag(Entry, IOP_TAG);
         if (Count >= 64) break;
     }
+    NTSTATUS Status = STATUS_SUCCESS;
+    if (Driver->Extension.AddDevice) Status = IopAddRootDevice(DriverObject, Driver->HardwareId);
     PspRevert(&Saved);
-    return STATUS_SUCCESS;
+    return Status;
 }
 
 NTSTATUS IopUnloadDriver(PDRIVER_OBJECT DriverObject, IOP_LEFTOVERS *Left)

@@ -14,13 +14,14 @@ typedef struct _IOP_DRIVER_PARAMETERS {
     PVOID ImageBase;          /* NULL for a driver linked into the program */
     ULONG ImageSize;
     PVOID Section;            /* kept in DriverObject->DriverSection */
-    const CHAR *HardwareId;   /* PnP: a root-enumerated device with this id is made for the driver; NULL: none */
+    const CHAR *HardwareId;   /* of the root device that a driver with AddDevice gets; NULL: ROOT\<Name> */
 } IOP_DRIVER_PARAMETERS;
 /* Makes \Driver\<Name> with every major function completing STATUS_INVALID_DEVICE_REQUEST, its registry key
  * \Registry\Machine\System\CurrentControlSet\Services\<Name>, and calls Entry. Success: a referenced driver object.
  * Otherwise Entry's status (*EntryCalled TRUE) after its devices and names were taken down, or ours. */
 NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT *Driver, BOOLEAN *EntryCalled);
-/* What a loaded driver goes through after its entry: reinitialisation routines, AddDevice and start for PnP drivers. */
+/* What a loaded driver goes through after its entry: reinitialisation routines; AddDevice and start for a PnP driver, whose
+ * status is the result (the driver stays loaded). */
 NTSTATUS IopStartDriver(PDRIVER_OBJECT Driver);
 /* Removes PnP devices, calls DriverUnload, and takes the object away. STATUS_INVALID_DEVICE_REQUEST: it has no DriverUnload
  * and stays loaded. What it left behind (devices, links) is in *Left and is taken away too. */

@@ -28,7 +28,7 @@ typedef struct _IOP_DRIVER {
     IOP_NAME *DeviceNames; /* every name IoCreateDevice was given: to find links left behind */
     volatile LONG WorkItems; /* queued or running for a device of this driver */
     CHAR Name[64];
-    BOOLEAN Foreign;
+    CHAR HardwareId[96];
 } IOP_DRIVER;
 
 /* ---- behind a DEVICE_OBJECT ---- */
@@ -130,8 +130,5 @@ NTSTATUS IopInitPnp(VOID);
 VOID IopShutdownPnp(VOID);
 NTSTATUS IopAddRootDevice(PDRIVER_OBJECT Driver, const CHAR *HardwareId);
 VOID IopRemoveDriverNodes(PDRIVER_OBJECT Driver);
-VOID IopForgetNode(PDEVICE_OBJECT Device);
-VOID IopShutdownTimers(VOID);
-VOID IopInitTimers(VOID);
 
 #define IOP_TAG 0x20206f49u /* 'Io  ' */
