@@ -50,3 +50,16 @@ int CmdRun(int Argc, char **Argv);
 int CmdImports(int Argc, char **Argv);
 int CmdExplain(int Argc, char **Argv);
 int CmdMap(int Argc, char **Argv);
+/* "STATUS_SUCCESS (0x00000000)", or the number alone. */
+const char *CmdStatus(NTSTATUS Status, char Text[64]);
+/* "driver.sys!Function+0x12 (file.c:34)", as much of it as is known. */
+const char *CmdWhere(uintptr_t Address, char Text[512]);
+
+/* ---- report.c: what a run did to memory ---- */
+typedef struct CMD_BASELINE CMD_BASELINE;
+/* Remembers the system's counters; what is allocated from here on by images' code is the drivers'. */
+CMD_BASELINE *CmdTakeBaseline(void);
+void CmdFreeBaseline(CMD_BASELINE *Baseline);
+/* Looks at the pools, faults and regions now. Unloaded: whoever has unloaded its driver owes every block. Prints the text
+ * form unless Json, adds the same to Root, returns the number of findings (blocks not freed). */
+unsigned CmdReportMemory(const CMD_BASELINE *Baseline, bool Unloaded, bool Json, json_t *Root);

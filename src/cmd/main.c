@@ -17,7 +17,7 @@ static const char Help[] =
 static const struct {
     const char *Name;
     int (*Routine)(int Argc, char **Argv);
-} Commands[] = {{"imports", CmdImports}, {"map", CmdMap}};
+} Commands[] = {{"run", CmdRun}, {"imports", CmdImports}, {"map", CmdMap}};
 
 int main(int Argc, char **Argv)
 {

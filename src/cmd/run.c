@@ -1,0 +1,763 @@
+/*
+ * run.c - `ntmm run`: a driver from its file to its report. SPDX-License-Identifier: MIT
+ *
+ * Two processes. The parent parses the arguments, shows progress on a terminal, and turns the child's end into an exit
+ * code. The child starts the system, loads, runs and reports; a bug check on the thread that runs the driver is caught and
+ * becomes part of the report, one on another thread prints its block and ends the child, and whatever a wild driver does
+ * to its process leaves the parent able to say so.
+ *
+ *   parent: parse -> fork -> wait (progress)  ------------------------------------> exit code
+ *   child:          start -> load -> [DriverEntry -> open -> requests -> close -> DriverUnload] -> report -> stop
+ *                                    `--------------- inside ntmm_catch --------------'
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "cmd.h"
+#include "io/iop.h"
+
+#define MAX_STEPS   1024
+#define MAX_WITH    8
+#define MAX_INPUT   (16u << 20)
+#define MAX_OUTPUT  (64u << 20)
+#define DUMP_BYTES  256
+#define TIMEOUT_MS  10000
+
+static const char Help[] =
+    "usage: ntmm run DRIVER.sys [REQUEST...] [OPTION...]\n"
+    "\n"
+    "Loads a Windows driver (x64), calls its DriverEntry, opens its device, sends it the requests in the order given,\n"
+    "closes it, calls DriverUnload, and reports: pool use by tag, page faults, and what it did not free and where that\n"
+    "was allocated. If it misuses memory the run ends there, with the bug check that Windows would show.\n"
+    "\n"
+    "Requests:\n"
+    "  --ioctl CODE               a device control request, for example 0x222000\n"
+    "     --in HEX|FILE           its input: bytes as hexadecimal digits, or a file of that name\n"
+    "     --out-size N            room for its output, in bytes\n"
+    "  --read N                   read N bytes\n"
+    "  --write HEX|FILE           write these bytes\n"
+    "     --offset N              where the read or write before it begins\n"
+    "  --repeat N                 send the request before it N times\n"
+    "\n"
+    "Options:\n"
+    "  --device NAME              what to open: \\Device\\Name, \\\\.\\Name or Name; the first device that the driver made\n"
+    "                             is opened otherwise\n"
+    "  --pnp ID                   the driver serves a plug-and-play device with this hardware ID: it is made for it\n"
+    "  --with FILE.sys            load another image first, for the driver to import from; repeatable\n"
+    "  --timeout MS               cancel a request that takes longer (10000; 0: never)\n"
+    "  --json                     the report for machines, on standard output\n"
+    "  --no-fork                  stay in this process, for a debugger\n"
+    "\n";
+static const char Examples[] =
+    "\n"
+    "Exit code: 0 clean, 1 a finding (bug check, leak, failed DriverEntry), 2 wrong usage or a file that cannot be loaded.\n"
+    "\n"
+    "  ntmm run ramdisk.sys\n"
+    "  ntmm run ramdisk.sys --ioctl 0x72004 --in 626f6f74 --ioctl 0x72008 --out-size 32\n"
+    "  ntmm run ramdisk.sys --ram=64M --cpus=1 --json\n";
+
+typedef enum STEP_KIND { StepControl, StepRead, StepWrite } STEP_KIND;
+typedef struct STEP {
+    STEP_KIND Kind;
+    uint32_t Code, Out;
+    uint32_t Repeat;
+    int64_t Offset;
+    unsigned char *In;
+    uint32_t InBytes;
+} STEP;
+
+/* What the child is at, for the parent's progress line. */
+typedef struct PROGRESS {
+    char Stage[96];
+    volatile int Shown; /* the parent has a line on the terminal */
+} PROGRESS;
+
+typedef struct RUN {
+    const char *Path, *Device, *Pnp, *With[MAX_WITH];
+    unsigned WithCount;
+    STEP Steps[MAX_STEPS];
+    unsigned StepCount;
+    uint32_t Timeout;
+    bool Json, NoFork;
+    ntmm_options Options;
+    PROGRESS *Progress;
+    /* the session */
+    LDR_IMAGE *Image, *WithImages[MAX_WITH];
+    unsigned Findings;
+    bool Unloaded;
+    json_t *Root, *Requests;
+} RUN;
+
+/* ---- progress and text ---- */
+
+static void Stage(RUN *Run, const char *Format, ...) __attribute__((format(printf, 2, 3)));
+static void Stage(RUN *Run, const char *Format, ...)
+{
+    va_list Arguments;
+    va_start(Arguments, Format);
+    vsnprintf(Run->Progress->Stage, sizeof(Run->Progress->Stage), Format, Arguments);
+    va_end(Arguments);
+}
+
+/* Text of the report: nothing in JSON mode; a progress line on the terminal is wiped first. */
+static void Say(RUN *Run, const char *Format, ...) __attribute__((format(printf, 2, 3)));
+static void Say(RUN *Run, const char *Format, ...)
+{
+    va_list Arguments;
+    if (Run->Json) {
+        return;
+    }
+    if (Run->Progress->Shown) {
+        fputs("\r\033[K", stderr);
+        Run->Progress->Shown = 0;
+    }
+    va_start(Arguments, Format);
+    vprintf(Format, Arguments);
+    va_end(Arguments);
+    fflush(stdout);
+}
+
+static double Milliseconds(const struct timespec *From)
+{
+    struct timespec Now;
+    clock_gettime(CLOCK_MONOTONIC, &Now);
+    return (double)(Now.tv_sec - From->tv_sec) * 1e3 + (double)(Now.tv_nsec - From->tv_nsec) / 1e6;
+}
+
+static void Dump(RUN *Run, const unsigned char *Bytes, size_t Length)
+{
+    for (size_t At = 0; At < Length && At < DUMP_BYTES; At += 16) {
+        char Hex[64], Text[17];
+        size_t Put = 0;
+        for (size_t Index = 0; Index < 16; Index++) {
+            bool There = At + Index < Length;
+            Put += (size_t)snprintf(Hex + Put, sizeof(Hex) - Put, There ? "%02x " : "   ", There ? Bytes[At + Index] : 0);
+            Text[Index] = !There ? 0 : Bytes[At + Index] >= ' ' && Bytes[At + Index] <= '~' ? (char)Bytes[At + Index] : '.';
+        }
+        Text[16] = 0;
+        Say(Run, "    %04zx  %s %s\n", At, Hex, Text);
+    }
+    if (Length > DUMP_BYTES) {
+        Say(Run, "    ... %zu more bytes\n", Length - DUMP_BYTES);
+    }
+}
+
+static json_t *HexString(const unsigned char *Bytes, size_t Length)
+{
+    char *Text = malloc(Length * 2 + 1);
+    if (Text == NULL) {
+        return json_null();
+    }
+    for (size_t Index = 0; Index < Length; Index++) {
+        snprintf(Text + Index * 2, 3, "%02x", Bytes[Index]);
+    }
+    Text[Length * 2] = 0;
+    json_t *Value = json_string(Text);
+    free(Text);
+    return Value;
+}
+
+/* ---- the device ---- */
+
+static void ToWide(const char *Text, WCHAR *Buffer, UNICODE_STRING *Name)
+{
+    USHORT Length = 0;
+    while (Text[Length] != 0 && Length < 255) {
+        Buffer[Length] = (UCHAR)Text[Length];
+        Length++;
+    }
+    Name->Buffer = Buffer;
+    Name->Length = (USHORT)(Length * sizeof(WCHAR));
+    Name->MaximumLength = Name->Length;
+}
+
+/* "\Device\Name" of a named object, from its place in the directories; empty: it has no name. */
+static void ObjectPath(PVOID Object, char *Path, size_t Size)
+{
+    char Parts[512];
+    size_t At = sizeof(Parts) - 1;
+    Parts[At] = 0;
+    for (POB_HEADER Header = ObpHeader(Object); Header != NULL && Header->Directory != NULL; Header = Header->Directory) {
+        size_t Length = Header->Name.Length / sizeof(WCHAR);
+        if (Length + 1 > At) {
+            break;
+        }
+        for (size_t Index = Length; Index > 0; Index--) {
+            WCHAR Letter = Header->Name.Buffer[Index - 1];
+            Parts[--At] = Letter >= ' ' && Letter <= '~' ? (char)Letter : '?';
+        }
+        Parts[--At] = '\\';
+    }
+    snprintf(Path, Size, "%s", Parts + At);
+}
+
+/* The name to open: the one asked for, or that of the driver's first device that has one. */
+static bool DeviceName(RUN *Run, char *Name, size_t Size)
+{
+    if (Run->Device != NULL) {
+        if (strncmp(Run->Device, "\\\\.\\", 4) == 0) {
+            snprintf(Name, Size, "\\??\\%s", Run->Device + 4);
+        } else {
+            snprintf(Name, Size, "%s%s", Run->Device[0] == '\\' ? "" : "\\??\\", Run->Device);
+        }
+        return true;
+    }
+    PDRIVER_OBJECT Driver = Run->Image->DriverObject;
+    Name[0] = 0;
+    for (PDEVICE_OBJECT Device = Driver->DeviceObject; Device != NULL; Device = Device->NextDevice) {
+        char Path[256];
+        ObjectPath(Device, Path, sizeof(Path));
+        if (Path[0] != 0) {
+            snprintf(Name, Size, "%s", Path); /* the list has the newest first: the last one stays */
+        }
+    }
+    return Name[0] != 0;
+}
+
+/* ---- the session, inside ntmm_catch ---- */
+
+static void Request(RUN *Run, PFILE_OBJECT File, const STEP *Step, unsigned Number)
+{
+    unsigned char *Out = calloc(1, (size_t)Step->Out + 1);
+    ULONG_PTR Information = 0;
+    NTSTATUS Status = STATUS_NO_MEMORY;
+    char Text[64], Title[64];
+    struct timespec From;
+    static const char *const Methods[] = {"buffered", "in direct", "out direct", "neither"};
+    if (Out == NULL) {
+        Say(Run, "no memory for %u bytes of output\n", Step->Out);
+        Run->Findings++;
+        return;
+    }
+    if (Step->Kind == StepControl) {
+        snprintf(Title, sizeof(Title), "ioctl 0x%08x (%s)", Step->Code, Methods[Step->Code & 3]);
+    } else {
+        snprintf(Title, sizeof(Title), "%s %u bytes at %lld", Step->Kind == StepRead ? "read" : "write",
+                 Step->Kind == StepRead ? Step->Out : Step->InBytes, (long long)Step->Offset);
+    }
+    Stage(Run, "%s, request %u of %u", Title, Number, Run->StepCount);
+    clock_gettime(CLOCK_MONOTONIC, &From);
+    for (uint32_t Round = 0; Round < Step->Repeat; Round++) {
+        switch (Step->Kind) {
+        case StepControl:
+            Status = IopDeviceControlUser(File, FALSE, Step->Code, Step->In, Step->InBytes, Out, Step->Out, Run->Timeout,
+                                          &Information);
+            break;
+        case StepRead:
+            Status = IopReadUser(File, Out, Step->Out, Step->Offset, Run->Timeout, &Information);
+            break;
+        case StepWrite:
+            Status = IopWriteUser(File, Step->In, Step->InBytes, Step->Offset, Run->Timeout, &Information);
+            break;
+        }
+    }
+    double Elapsed = Milliseconds(&From);
+    size_t Length = Information < Step->Out ? (size_t)Information : Step->Out;
+    Say(Run, "%-36s %s, information %llu, %.2f ms%s\n", Title, CmdStatus(Status, Text), (unsigned long long)Information,
+        Elapsed, Step->Repeat > 1 ? " in all" : "");
+    if (Status == STATUS_IO_TIMEOUT) {
+        Say(Run, "    it did not come back within %u ms, nor when cancelled\n", Run->Timeout);
+        Run->Findings++;
+    }
+    Dump(Run, Out, Length);
+    json_t *Entry = json_pack("{s:s, s:o, s:I, s:f, s:o}", "request", Title, "status", CmdHex((uint32_t)Status), "information",
+                              (json_int_t)Information, "milliseconds", Elapsed, "output", HexString(Out, Length));
+    json_array_append_new(Run->Requests, Entry);
+    free(Out);
+}
+
+static void Requests(RUN *Run)
+{
+    char Name[256], Text[64];
+    WCHAR Wide[256];
+    UNICODE_STRING Path;
+    PFILE_OBJECT File = NULL;
+    if (!DeviceName(Run, Name, sizeof(Name))) {
+        if (Run->StepCount != 0) {
+            Say(Run, "The driver made no device with a name: nothing to send the requests to (--device names one).\n");
+            json_object_set_new(Run->Root, "error", json_string("the driver made no device with a name"));
+            Run->Findings++;
+        }
+        return;
+    }
+    if (Run->StepCount == 0 && Run->Device == NULL) {
+        return;
+    }
+    ToWide(Name, Wide, &Path);
+    Stage(Run, "opening %s", Name);
+    NTSTATUS Status = IopOpenUser(&Path, FILE_READ_DATA | FILE_WRITE_DATA | SYNCHRONIZE, &File);
+    Say(Run, "open  %-30s %s\n", Name, CmdStatus(Status, Text));
+    json_object_set_new(Run->Root, "device", json_string(Name));
+    json_object_set_new(Run->Root, "open_status", CmdHex((uint32_t)Status));
+    if (!NT_SUCCESS(Status)) {
+        Run->Findings++;
+        return;
+    }
+    for (unsigned Index = 0; Index < Run->StepCount; Index++) {
+        Request(Run, File, &Run->Steps[Index], Index + 1);
+    }
+    Stage(Run, "closing %s", Name);
+    Status = IopCloseUser(File);
+    Say(Run, "close %-30s %s\n", Name, CmdStatus(Status, Text));
+}
+
+static void Unload(RUN *Run)
+{
+    IOP_LEFTOVERS Left = {0, 0, 0, 0, 0};
+    struct timespec From;
+    Stage(Run, "DriverUnload");
+    clock_gettime(CLOCK_MONOTONIC, &From);
+    NTSTATUS Status = LdrStopDriver(Run->Image, &Left);
+    double Elapsed = Milliseconds(&From);
+    Run->Unloaded = NT_SUCCESS(Status);
+    json_object_set_new(Run->Root, "unloaded", json_boolean(Run->Unloaded));
+    if (Status == STATUS_INVALID_DEVICE_REQUEST) {
+        Say(Run, "%-36s it has none: the driver stays loaded, and nothing it holds counts as a leak\n", "DriverUnload");
+        return;
+    }
+    char Text[64];
+    if (!Run->Unloaded) {
+        Say(Run, "%-36s %s\n", "DriverUnload", CmdStatus(Status, Text));
+        Run->Findings++;
+        return;
+    }
+    Say(Run, "%-36s done, %.2f ms\n", "DriverUnload", Elapsed);
+    const struct {
+        const char *One, *Many, *Key;
+        ULONG Count;
+    } Kinds[] = {{"device", "devices", "devices", Left.Devices},
+                 {"symbolic link", "symbolic links", "symbolic_links", Left.SymbolicLinks},
+                 {"open file", "open files", "open_files", Left.OpenFiles},
+                 {"queued work item", "queued work items", "work_items", Left.WorkItems},
+                 {"running timer", "running timers", "timers", Left.Timers}};
+    json_t *Leftovers = json_object();
+    for (size_t Index = 0; Index < ARRAYSIZE(Kinds); Index++) {
+        if (Kinds[Index].Count != 0) {
+            Say(Run, "    left behind: %u %s\n", Kinds[Index].Count, Kinds[Index].Count == 1 ? Kinds[Index].One : Kinds[Index].Many);
+            json_object_set_new(Leftovers, Kinds[Index].Key, json_integer(Kinds[Index].Count));
+            Run->Findings++;
+        }
+    }
+    json_object_set_new(Run->Root, "left_behind", Leftovers);
+}
+
+static bool Entry(RUN *Run, LDR_IMAGE *Image)
+{
+    BOOLEAN Entered;
+    char Error[LDR_ERROR_CHARS] = "", Text[64];
+    struct timespec From;
+    Stage(Run, "DriverEntry of %s", Image->Name);
+    clock_gettime(CLOCK_MONOTONIC, &From);
+    NTSTATUS Status = LdrStartDriver(Image, &Entered, Error, sizeof(Error));
+    Say(Run, "%-36s %s, %.2f ms\n", Image == Run->Image ? "DriverEntry" : Image->Name, CmdStatus(Status, Text), Milliseconds(&From));
+    if (Image == Run->Image) {
+        json_object_set_new(Run->Root, "driver_entry", CmdHex((uint32_t)Status));
+    }
+    if (!NT_SUCCESS(Status)) {
+        Say(Run, "    %s\n", Error);
+        json_object_set_new(Run->Root, "error", json_string(Error));
+        Run->Findings++;
+    }
+    return NT_SUCCESS(Status);
+}
+
+static void Session(void *Argument)
+{
+    RUN *Run = Argument;
+    for (unsigned Index = 0; Index < Run->WithCount; Index++) {
+        if (Run->WithImages[Index]->Pe.Subsystem == IMAGE_SUBSYSTEM_NATIVE && Run->WithImages[Index]->Pe.EntryPoint != 0 &&
+            !Entry(Run, Run->WithImages[Index])) {
+            return;
+        }
+    }
+    if (!Entry(Run, Run->Image)) {
+        Run->Unloaded = Run->Image->DriverObject == NULL; /* a failed DriverEntry owes everything too */
+        return;
+    }
+    Requests(Run);
+    Unload(Run);
+    for (unsigned Index = Run->WithCount; Index > 0 && Run->Unloaded; Index--) {
+        if (Run->WithImages[Index - 1]->DriverObject != NULL) {
+            LdrStopDriver(Run->WithImages[Index - 1], NULL);
+        }
+    }
+}
+
+/* ---- the child ---- */
+
+static bool LoadOne(RUN *Run, const char *Path, LDR_IMAGE **Image)
+{
+    char Error[LDR_ERROR_CHARS];
+    Stage(Run, "loading %s", Path);
+    if (!NT_SUCCESS(LdrLoadImage(Path, NULL, 0, Image, Error, sizeof(Error)))) {
+        CmdComplain("%s: %s", Path, Error);
+        return false;
+    }
+    return true;
+}
+
+static void SayLoaded(RUN *Run, double Elapsed)
+{
+    const LDR_IMAGE *Image = Run->Image;
+    json_t *Missing = json_array();
+    char Size[32];
+    Say(Run, "%s: %s at 0x%llx, %u imports, loaded in %.2f ms\n", Image->Name, CmdBytes(Image->Size, Size),
+        (unsigned long long)(ULONG_PTR)Image->Base, Image->ImportsBound + Image->ImportsMissing, Elapsed);
+    if (Image->ImportsMissing != 0) {
+        Say(Run, "  %u of them are missing; the driver stops if it calls one:\n", Image->ImportsMissing);
+    }
+    for (ULONG Index = 0; Index < Image->ImportsMissing; Index++) {
+        Say(Run, "    %s\n", Image->Missing[Index]);
+        json_array_append_new(Missing, json_string(Image->Missing[Index]));
+    }
+    Say(Run, "\n");
+    json_object_set_new(Run->Root, "missing_imports", Missing);
+    json_object_set_new(Run->Root, "load_milliseconds", json_real(Elapsed));
+}
+
+static void SayStop(RUN *Run, const ntmm_bugcheck *Stop)
+{
+    size_t Length = ntmm_report(Stop, false, NULL, 0);
+    char *Text = malloc(Length + 1);
+    json_t *Parameters = json_array();
+    if (Text != NULL) {
+        ntmm_report(Stop, false, Text, Length + 1);
+        if (Run->Progress->Shown) {
+            fputs("\r\033[K", stderr);
+            Run->Progress->Shown = 0;
+        }
+        fflush(stdout);
+        fprintf(stderr, "\n%s%s", Text, Length != 0 && Text[Length - 1] == '\n' ? "" : "\n");
+        free(Text);
+    }
+    for (unsigned Index = 0; Index < 4; Index++) {
+        json_array_append_new(Parameters, CmdHex(Stop->parameters[Index]));
+    }
+    json_object_set_new(Run->Root, "bugcheck",
+                        json_pack("{s:o, s:s, s:o, s:s, s:s, s:s, s:i}", "code", CmdHex(Stop->code), "name", Stop->name,
+                                  "parameters", Parameters, "words", Stop->words, "driver", Stop->driver, "where", Stop->where,
+                                  "irql", (int)Stop->irql));
+}
+
+static int Child(RUN *Run)
+{
+    struct timespec From;
+    ntmm_bugcheck Stop;
+    Run->Root = json_object();
+    Run->Requests = json_array();
+    json_object_set_new(Run->Root, "file", json_string(Run->Path));
+    Stage(Run, "starting the system");
+    Run->Options.json = Run->Json;
+    if (ntmm_start(&Run->Options) != 0) {
+        return CmdComplain("%s", ntmm_error());
+    }
+    CMD_BASELINE *Baseline = CmdTakeBaseline();
+    clock_gettime(CLOCK_MONOTONIC, &From);
+    for (unsigned Index = 0; Index < Run->WithCount; Index++) {
+        if (!LoadOne(Run, Run->With[Index], &Run->WithImages[Index])) {
+            ntmm_stop();
+            return CMD_USAGE;
+        }
+    }
+    if (!LoadOne(Run, Run->Path, &Run->Image)) {
+        ntmm_stop();
+        return CMD_USAGE;
+    }
+    Run->Image->HardwareId = Run->Pnp;
+    SayLoaded(Run, Milliseconds(&From));
+    bool Stopped = ntmm_catch(Session, Run, &Stop);
+    if (Stopped) {
+        Run->Findings++;
+        SayStop(Run, &Stop);
+    }
+    json_object_set_new(Run->Root, "requests", Run->Requests);
+    Stage(Run, "the report");
+    if (Run->Progress->Shown && !Run->Json) {
+        fputs("\r\033[K", stderr);
+        Run->Progress->Shown = 0;
+    }
+    if (Baseline != NULL) {
+        Run->Findings += CmdReportMemory(Baseline, Run->Unloaded && !Stopped, Run->Json, Run->Root);
+    }
+    json_object_set_new(Run->Root, "findings", json_integer(Run->Findings));
+    json_object_set_new(Run->Root, "milliseconds", json_real(Milliseconds(&From)));
+    if (Run->Json) {
+        CmdPrintJson(Run->Root);
+    } else if (Stopped) {
+        printf("\n%s was stopped by bug check 0x%X, %s.\n", Run->Image->Name, Stop.code, Stop.name);
+    } else if (Run->Findings == 0) {
+        printf("\n%s is clean.\n", Run->Image->Name);
+    } else {
+        printf("\n%s: %u finding%s.\n", Run->Image->Name, Run->Findings, Run->Findings == 1 ? "" : "s");
+    }
+    fflush(stdout);
+    CmdFreeBaseline(Baseline);
+    if (!Stopped && Run->Unloaded) {
+        /* A driver that stays loaded, or was stopped half way, may have threads: the process takes them along. */
+        LdrUnloadImage(Run->Image);
+        for (unsigned Index = Run->WithCount; Index > 0; Index--) {
+            LdrUnloadImage(Run->WithImages[Index - 1]);
+        }
+        ntmm_stop();
+    }
+    return Run->Findings == 0 ? CMD_CLEAN : CMD_FINDING;
+}
+
+/* ---- the parent ---- */
+
+static int Parent(RUN *Run, pid_t Pid)
+{
+    bool Terminal = isatty(STDERR_FILENO) && getenv("TERM") != NULL && strcmp(getenv("TERM"), "dumb") != 0;
+    struct timespec From;
+    int Status;
+    clock_gettime(CLOCK_MONOTONIC, &From);
+    for (;;) {
+        pid_t Got = waitpid(Pid, &Status, Terminal ? WNOHANG : 0);
+        if (Got == Pid) {
+            break;
+        }
+        if (Got < 0 && errno != EINTR) {
+            return CmdComplain("lost the child process: %s", strerror(errno));
+        }
+        if (Terminal) {
+            double Elapsed = Milliseconds(&From);
+            if (Elapsed > 1000) {
+                Run->Progress->Shown = 1;
+                fprintf(stderr, "\r\033[Kntmm: %.80s, %.0f s", Run->Progress->Stage, Elapsed / 1000);
+                fflush(stderr);
+            }
+            nanosleep(&(struct timespec){0, Elapsed < 50 ? 1000000 : Elapsed < 1000 ? 20000000 : 200000000}, NULL);
+        }
+    }
+    if (Terminal && Run->Progress->Shown) {
+        fputs("\r\033[K", stderr);
+    }
+    if (WIFEXITED(Status)) {
+        return WEXITSTATUS(Status);
+    }
+    int Signal = WTERMSIG(Status);
+    if (Signal == SIGABRT) {
+        fprintf(stderr, "ntmm: the system stopped on another thread than the driver's own while at: %.96s\n", Run->Progress->Stage);
+    } else {
+        fprintf(stderr, "ntmm: the run ended by signal %d (%s) while at: %.96s\n", Signal, strsignal(Signal), Run->Progress->Stage);
+    }
+    if (Run->Json) {
+        CmdPrintJson(json_pack("{s:s, s:i, s:s, s:i}", "file", Run->Path, "signal", Signal, "stage", Run->Progress->Stage,
+                               "findings", 1));
+    }
+    return CMD_FINDING;
+}
+
+/* ---- arguments ---- */
+
+/* Bytes of an --in or --write: hexadecimal digits in pairs, else a file's name. */
+static bool TakeBytes(const char *Text, STEP *Step)
+{
+    const char *Digits = Text[0] == '0' && (Text[1] | 32) == 'x' ? Text + 2 : Text;
+    size_t Length = strlen(Digits);
+    struct stat Facts;
+    free(Step->In);
+    Step->In = NULL;
+    Step->InBytes = 0;
+    if (Length % 2 == 0 && Length != 0 && strspn(Digits, "0123456789abcdefABCDEF") == Length) {
+        Step->In = malloc(Length / 2);
+        for (size_t Index = 0; Step->In != NULL && Index < Length / 2; Index++) {
+            unsigned Byte;
+            char Pair[3] = {Digits[Index * 2], Digits[Index * 2 + 1], 0};
+            sscanf(Pair, "%x", &Byte);
+            Step->In[Index] = (unsigned char)Byte;
+        }
+        Step->InBytes = (uint32_t)(Length / 2);
+        return Step->In != NULL;
+    }
+    FILE *File = fopen(Text, "rbe");
+    if (File == NULL || fstat(fileno(File), &Facts) != 0 || !S_ISREG(Facts.st_mode)) {
+        CmdComplain("\"%s\" is neither an even number of hexadecimal digits nor a file that can be read", Text);
+        if (File != NULL) {
+            fclose(File);
+        }
+        return false;
+    }
+    if (Facts.st_size > MAX_INPUT) {
+        CmdComplain("%s: %lld bytes; a request's input has at most 16 MiB", Text, (long long)Facts.st_size);
+        fclose(File);
+        return false;
+    }
+    Step->In = malloc((size_t)Facts.st_size + 1);
+    Step->InBytes = Step->In != NULL ? (uint32_t)fread(Step->In, 1, (size_t)Facts.st_size, File) : 0;
+    fclose(File);
+    return Step->In != NULL;
+}
+
+static bool TakeNumber(const char *Option, const char *Text, uint64_t Limit, uint64_t *Value)
+{
+    if (!CmdNumber(Text, Value) || *Value > Limit) {
+        CmdComplain("--%s: \"%s\" is not a number from 0 to %llu", Option, Text, (unsigned long long)Limit);
+        return false;
+    }
+    return true;
+}
+
+static STEP *NewStep(RUN *Run, STEP_KIND Kind)
+{
+    if (Run->StepCount == MAX_STEPS) {
+        CmdComplain("more than %d requests; --repeat sends one many times", MAX_STEPS);
+        return NULL;
+    }
+    STEP *Step = &Run->Steps[Run->StepCount++];
+    Step->Kind = Kind;
+    Step->Repeat = 1;
+    return Step;
+}
+
+/* One option that has a value; 1 taken, 0 not ours, -1 complained. */
+static int TakeOption(RUN *Run, int Argc, char **Argv, int *Index)
+{
+    static const char *const Names[] = {"ioctl", "in", "out-size", "read", "write", "offset", "repeat", "device", "pnp", "with", "timeout"};
+    STEP *Last = Run->StepCount != 0 ? &Run->Steps[Run->StepCount - 1] : NULL, *Step;
+    const char *Value;
+    uint64_t Number;
+    int Taken = 0;
+    unsigned Which;
+    for (Which = 0; Which < ARRAYSIZE(Names) && (Taken = CmdTakeValue(Argc, Argv, Index, Names[Which], &Value)) == 0; Which++) {
+    }
+    if (Taken != 1) {
+        return Taken;
+    }
+    switch (Which) {
+    case 0:
+        if (!TakeNumber("ioctl", Value, MAXULONG, &Number) || (Step = NewStep(Run, StepControl)) == NULL) {
+            return -1;
+        }
+        Step->Code = (uint32_t)Number;
+        return 1;
+    case 1:
+        if (Last == NULL || Last->Kind != StepControl) {
+            CmdComplain("--in belongs behind the --ioctl whose input it is");
+            return -1;
+        }
+        return TakeBytes(Value, Last) ? 1 : -1;
+    case 2:
+        if (Last == NULL || Last->Kind != StepControl) {
+            CmdComplain("--out-size belongs behind the --ioctl whose output it bounds");
+            return -1;
+        }
+        if (!TakeNumber("out-size", Value, MAX_OUTPUT, &Number)) {
+            return -1;
+        }
+        Last->Out = (uint32_t)Number;
+        return 1;
+    case 3:
+        if (!TakeNumber("read", Value, MAX_OUTPUT, &Number) || (Step = NewStep(Run, StepRead)) == NULL) {
+            return -1;
+        }
+        Step->Out = (uint32_t)Number;
+        return 1;
+    case 4:
+        return (Step = NewStep(Run, StepWrite)) != NULL && TakeBytes(Value, Step) ? 1 : -1;
+    case 5:
+        if (Last == NULL || Last->Kind == StepControl) {
+            CmdComplain("--offset belongs behind the --read or --write that begins there");
+            return -1;
+        }
+        if (!TakeNumber("offset", Value, MAXLONGLONG, &Number)) {
+            return -1;
+        }
+        Last->Offset = (int64_t)Number;
+        return 1;
+    case 6:
+        if (Last == NULL) {
+            CmdComplain("--repeat belongs behind the request that it repeats");
+            return -1;
+        }
+        if (!TakeNumber("repeat", Value, 1000000000, &Number)) {
+            return -1;
+        }
+        Last->Repeat = (uint32_t)Number;
+        return 1;
+    case 7:
+        Run->Device = Value;
+        return 1;
+    case 8:
+        Run->Pnp = Value;
+        return 1;
+    case 9:
+        if (Run->WithCount == MAX_WITH) {
+            CmdComplain("more than %d images with --with", MAX_WITH);
+            return -1;
+        }
+        Run->With[Run->WithCount++] = Value;
+        return 1;
+    default:
+        if (!TakeNumber("timeout", Value, 86400000, &Number)) {
+            return -1;
+        }
+        Run->Timeout = (uint32_t)Number;
+        return 1;
+    }
+}
+
+int CmdRun(int Argc, char **Argv)
+{
+    static RUN Run = {.Timeout = TIMEOUT_MS};
+    for (int Index = 1; Index < Argc; Index++) {
+        if (strcmp(Argv[Index], "--help") == 0) {
+            fputs(Help, stdout);
+            CmdPrintSystemOptions(stdout);
+            fputs(Examples, stdout);
+            return CMD_CLEAN;
+        }
+    }
+    if (!CmdDefaultOptions(&Run.Options)) {
+        return CMD_USAGE;
+    }
+    for (int Index = 1; Index < Argc; Index++) {
+        int Taken;
+        if (strcmp(Argv[Index], "--json") == 0) {
+            Run.Json = true;
+        } else if (strcmp(Argv[Index], "--no-fork") == 0) {
+            Run.NoFork = true;
+        } else if ((Taken = TakeOption(&Run, Argc, Argv, &Index)) != 0 ||
+                   (Taken = CmdTakeSystemOption(Argc, Argv, &Index, &Run.Options)) != 0) {
+            if (Taken < 0) {
+                return CMD_USAGE;
+            }
+        } else if (Argv[Index][0] == '-') {
+            return CmdUnknown("run", Argv[Index]);
+        } else if (Run.Path != NULL) {
+            return CmdComplain("ntmm run takes one driver; \"%s\" is a second (--with loads others first)", Argv[Index]);
+        } else {
+            Run.Path = Argv[Index];
+        }
+    }
+    if (Run.Path == NULL) {
+        return CmdComplain("ntmm run needs a driver (ntmm run --help)");
+    }
+    Run.Progress = mmap(NULL, sizeof(PROGRESS), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (Run.Progress == MAP_FAILED) {
+        return CmdComplain("no memory");
+    }
+    if (Run.NoFork) {
+        return Child(&Run);
+    }
+    fflush(NULL);
+    pid_t Self = getpid(), Pid = fork();
+    if (Pid < 0) {
+        return CmdComplain("cannot start a process: %s", strerror(errno));
+    }
+    if (Pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != Self) {
+            _exit(CMD_FINDING);
+        }
+        int Code = Child(&Run);
+        fflush(NULL);
+        _exit(Code);
+    }
+    return Parent(&Run, Pid);
+}
