@@ -52,8 +52,8 @@ int CmdExplain(int Argc, char **Argv);
 int CmdMap(int Argc, char **Argv);
 /* "STATUS_SUCCESS (0x00000000)", or the number alone. */
 const char *CmdStatus(NTSTATUS Status, char Text[64]);
-/* "driver.sys!Function+0x12 (file.c:34)", as much of it as is known. */
-const char *CmdWhere(uintptr_t Address, char Text[512]);
+/* "driver.sys!Function (file.c:34)", as much of it as is known. False: code of the library itself. */
+bool CmdWhere(uintptr_t Address, char Text[512]);
 
 /* ---- report.c: what a run did to memory ---- */
 typedef struct CMD_BASELINE CMD_BASELINE;

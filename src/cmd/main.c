@@ -17,7 +17,7 @@ static const char Help[] =
 static const struct {
     const char *Name;
     int (*Routine)(int Argc, char **Argv);
-} Commands[] = {{"run", CmdRun}, {"imports", CmdImports}, {"map", CmdMap}};
+} Commands[] = {{"run", CmdRun}, {"imports", CmdImports}, {"explain", CmdExplain}, {"map", CmdMap}};
 
 int main(int Argc, char **Argv)
 {

@@ -179,11 +179,13 @@ static void ReportBlocks(const BLOCK_LIST *List, bool Json, json_t *Array)
                    CmdTag(Block->Tag, Tag), PoolName(Paged), Block->Start);
         }
         for (ULONG Frame = 0; Frame < Block->AllocFrames; Frame++) {
-            CmdWhere(Block->AllocStack[Frame], Where);
-            json_array_append_new(Stack, json_string(Where));
-            if (Text) {
-                printf("    %-12s %s\n", Frame == 0 ? "allocated at" : "called from", Where);
+            if (!CmdWhere(Block->AllocStack[Frame], Where)) {
+                continue; /* our own frames tell nobody anything */
             }
+            if (Text) {
+                printf("    %-12s %s\n", json_array_size(Stack) == 0 ? "allocated at" : "called from", Where);
+            }
+            json_array_append_new(Stack, json_string(Where));
         }
         json_array_append_new(Array, json_pack("{s:s, s:s, s:I, s:i, s:o, s:o}", "tag", CmdTag(Block->Tag, Tag), "pool",
                                                PoolName(Paged), "bytes", (json_int_t)Block->Size, "blocks", (int)Same, "first",

@@ -424,7 +424,7 @@ static void SayStop(RUN *Run, const ntmm_bugcheck *Stop)
 {
     size_t Length = ntmm_report(Stop, false, NULL, 0);
     char *Text = malloc(Length + 1);
-    json_t *Parameters = json_array();
+    Say(Run, "\n");
     if (Text != NULL) {
         ntmm_report(Stop, false, Text, Length + 1);
         if (Run->Progress->Shown) {
@@ -432,16 +432,10 @@ static void SayStop(RUN *Run, const ntmm_bugcheck *Stop)
             Run->Progress->Shown = 0;
         }
         fflush(stdout);
-        fprintf(stderr, "\n%s%s", Text, Length != 0 && Text[Length - 1] == '\n' ? "" : "\n");
+        fprintf(stderr, "%s%s", Text, Length != 0 && Text[Length - 1] == '\n' ? "" : "\n");
         free(Text);
     }
-    for (unsigned Index = 0; Index < 4; Index++) {
-        json_array_append_new(Parameters, CmdHex(Stop->parameters[Index]));
-    }
-    json_object_set_new(Run->Root, "bugcheck",
-                        json_pack("{s:o, s:s, s:o, s:s, s:s, s:s, s:i}", "code", CmdHex(Stop->code), "name", Stop->name,
-                                  "parameters", Parameters, "words", Stop->words, "driver", Stop->driver, "where", Stop->where,
-                                  "irql", (int)Stop->irql));
+    json_object_set_new(Run->Root, "bugcheck", HostStopJson(Stop));
 }
 
 static int Child(RUN *Run)

@@ -1,27 +1,23 @@
 /*
- * where.c - an address as text for a person. SPDX-License-Identifier: MIT
+ * where.c - a return address as text for a person. SPDX-License-Identifier: MIT
  */
-#include <dlfcn.h>
 #include "cmd.h"
 
-const char *CmdWhere(uintptr_t Address, char Text[512])
+bool CmdWhere(uintptr_t Address, char Text[512])
 {
-    const LDR_IMAGE *Image = LdrpFindImage(Address);
-    if (Image != NULL) {
-        ULONG Rva = (ULONG)(Address - (ULONG_PTR)Image->Base), Offset;
-        const CHAR *Name = LdrFindNearestExport(Image, Rva, &Offset);
-        if (Name != NULL) {
-            snprintf(Text, 512, "%s!%s+0x%x", Image->Name, Name, Offset);
-        } else {
-            snprintf(Text, 512, "%s+0x%x", Image->Name, Rva);
-        }
-        return Text;
+    HOST_SYMBOL Symbols[4];
+    ULONG Count = HostSymbolize(Address, FALSE, Symbols, ARRAYSIZE(Symbols));
+    const HOST_SYMBOL *Symbol = &Symbols[0]; /* the innermost inlined function: the line itself */
+    if (Count == 0) {
+        snprintf(Text, 512, "0x%llx", (unsigned long long)Address);
+        return true;
     }
-    Dl_info Info;
-    if (dladdr((void *)Address, &Info) != 0 && Info.dli_sname != NULL) {
-        snprintf(Text, 512, "%s+0x%zx", Info.dli_sname, (size_t)(Address - (uintptr_t)Info.dli_saddr));
+    const char *File = strrchr(Symbol->File, '/') != NULL ? strrchr(Symbol->File, '/') + 1 : Symbol->File;
+    int Put = snprintf(Text, 512, "%s%s%s", Symbol->Module, Symbol->Function[0] != 0 ? "!" : "", Symbol->Function);
+    if (File[0] != 0 && Symbol->Line != 0) {
+        snprintf(Text + Put, 512 - (size_t)Put, " (%s:%u)", File, Symbol->Line);
     } else {
-        snprintf(Text, 512, "0x%zx", (size_t)Address);
+        snprintf(Text + Put, 512 - (size_t)Put, "+0x%llx", (unsigned long long)Symbol->Offset);
     }
-    return Text;
+    return !Symbols[Count - 1].Library;
 }

@@ -222,11 +222,17 @@ static NTSTATUS LdrpMapPages(LDR_IMAGE *Image, const UCHAR *Copy)
     return Status;
 }
 
+/* Marked by the linker, or by its name, which compilers without such a mark give it. */
+static BOOLEAN LdrpIsDiscardable(const LDR_SECTION *Section)
+{
+    return LdrpIsMapped(Section) && ((Section->Characteristics & IMAGE_SCN_MEM_DISCARDABLE) || strcmp(Section->Name, "INIT") == 0);
+}
+
 VOID LdrpDiscardInit(LDR_IMAGE *Image)
 {
     for (ULONG Index = 0; Index < Image->Pe.SectionCount; Index++) {
         const LDR_SECTION *Section = &Image->Pe.Sections[Index];
-        if ((Section->Characteristics & IMAGE_SCN_MEM_DISCARDABLE) && LdrpIsMapped(Section)) {
+        if (LdrpIsDiscardable(Section)) {
             MmDecommitPages(Image->Base + Section->Rva, LDRP_PAGES(Section->VirtualSize));
         }
     }

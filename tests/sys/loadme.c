@@ -11,7 +11,8 @@ int __cdecl _snprintf(char *Buffer, size_t Count, const char *Format, ...);
 
 #define INIT_CODE __attribute__((section("INIT"), noinline))
 
-static const volatile char Constant[16] = "read only";
+static const char Constant[16] = "read only";
+static const char *volatile ConstantPointer = Constant;
 static volatile UCHAR Code[16] = {0xc3}; /* ret, in writable data */
 static NPAGED_LOOKASIDE_LIST Lookaside;
 static ULONG Allocations;
@@ -86,7 +87,7 @@ static ULONG Answer(ULONG Function, PUCHAR Buffer, ULONG In, ULONG Out)
         Buffer[0] = (UCHAR)OnceOnlyPointer(5);
         return 1;
     case LOADME_RODATA:
-        *(volatile char *)(ULONG_PTR)&Constant[3] = 'x';
+        *(volatile char *)(ULONG_PTR)(ConstantPointer + 3) = 'x';
         return 0;
     case LOADME_XTEXT:
         ((void (*)(void))(ULONG_PTR)Code)();
