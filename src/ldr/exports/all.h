@@ -9,6 +9,7 @@
 #include "ldr/exports/ps.h"
 #include "ldr/exports/rtl.h"
 #include "ldr/exports/rtltable.h"
+#include "ldr/exports/section.h"
 #include "ldr/exports/seh.h"
 #include "ldr/exports/sync.h"
 #include "ldr/exports/zw.h"
