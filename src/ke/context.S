@@ -18,6 +18,7 @@
  *
  *   RtlCaptureContext(Context)       the caller's registers as they are after the call.
  *   KiRestoreContext(Context)        makes them the registers: general, xmm and flags.
+ *   KiCaptureVector(Context)         fills the x87 and xmm part.
  */
     .text
     .globl KiSaveJump
@@ -237,5 +238,17 @@ KiRestoreContext:
     ret
     .cfi_endproc
     .size KiRestoreContext, . - KiRestoreContext
+
+    .globl KiCaptureVector
+    .hidden KiCaptureVector
+    .type KiCaptureVector, @function
+KiCaptureVector:
+    .cfi_startproc
+    endbr64
+    fxsave 0x100(%rdi)
+    stmxcsr 0x34(%rdi)
+    ret
+    .cfi_endproc
+    .size KiCaptureVector, . - KiCaptureVector
 
     .section .note.GNU-stack,"",@progbits

@@ -246,6 +246,16 @@ static VOID Forget(KTHREAD *Thread, ULONG_PTR Stack)
     if (KiAbandonStackRoutine) KiAbandonStackRoutine(Stack);
 }
 
+VOID KiUnwindStack(ULONG_PTR Stack, EXCEPTION_RECORD *Record, CONTEXT *Context)
+{
+    Unwind(KiCurrentThread(), NULL, Stack, Record, Context);
+}
+
+VOID KiForgetStack(ULONG_PTR Stack)
+{
+    Forget(KiCurrentThread(), Stack);
+}
+
 static DECLSPEC_NORETURN VOID EnterHandler(KTHREAD *Thread, NTMM_SEH_FRAME *Frame, EXCEPTION_RECORD *Record, CONTEXT *Context)
 {
     Unwind(Thread, Frame, (ULONG_PTR)Frame->Jump[2], Record, Context);
@@ -303,6 +313,17 @@ VOID KiDispatchException(EXCEPTION_RECORD *Record, CONTEXT *Context)
 
 /* ---- raising ---- */
 
+/* Who raised: the address returned to; for a binary driver that is the border, and the driver is behind it. */
+static PVOID RaiserOf(PVOID ReturnAddress, const CONTEXT *Context)
+{
+    HAL_CONTEXT Walk;
+    if ((ULONG_PTR)ReturnAddress - KiBorderStart >= KiBorderEnd - KiBorderStart) return ReturnAddress;
+    KiHalContextOf(Context, &Walk);
+    for (ULONG I = 0; I < 8 && HalUnwindFrame(&Walk); I++)
+        if (HalIsSystemAddress(Walk.Rip)) return (PVOID)Walk.Rip;
+    return ReturnAddress;
+}
+
 static DECLSPEC_NORETURN VOID Raise(NTSTATUS Status, PVOID Address, ULONG Count, const ULONG_PTR *Parameters)
 {
     CONTEXT Context;
@@ -313,6 +334,7 @@ static DECLSPEC_NORETURN VOID Raise(NTSTATUS Status, PVOID Address, ULONG Count,
     for (ULONG I = 0; I < Count; I++) Record.ExceptionInformation[I] = Parameters[I];
     KiCurrentThread();
     RtlCaptureContext(&Context);
+    Record.ExceptionAddress = RaiserOf(Address, &Context);
     KiDispatchException(&Record, &Context);
     __builtin_unreachable(); /* not continuable: the dispatch raised again or stopped */
 }
@@ -346,8 +368,8 @@ VOID RtlRaiseException(PEXCEPTION_RECORD ExceptionRecord)
 {
     CONTEXT Context;
     KiCurrentThread();
-    ExceptionRecord->ExceptionAddress = __builtin_return_address(0);
     RtlCaptureContext(&Context);
+    ExceptionRecord->ExceptionAddress = RaiserOf(__builtin_return_address(0), &Context);
     KiDispatchException(ExceptionRecord, &Context);
 }
 

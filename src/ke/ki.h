@@ -312,6 +312,9 @@ typedef struct _KI_FOREIGN_DISPATCH {
     VOID (*Enter)(KI_FOREIGN_FRAME *Frame, EXCEPTION_RECORD *Record) __attribute__((noreturn));
 } KI_FOREIGN_DISPATCH;
 extern const KI_FOREIGN_DISPATCH *KiForeignDispatch;
+/* Runs the termination handlers of every frame inside a stack address that is being unwound to; then forgets them. */
+VOID KiUnwindStack(ULONG_PTR Stack, EXCEPTION_RECORD *Record, CONTEXT *Context);
+VOID KiForgetStack(ULONG_PTR Stack);
 /* Forgets the catches whose frames are below a stack address that is being unwound to. */
 VOID KiUnwindCatches(ULONG_PTR Stack);
 VOID KiHalContextOf(const CONTEXT *From, HAL_CONTEXT *To);
@@ -319,6 +322,7 @@ LONG KiSehCall(KI_JUMP *Save, PVOID Rbp, PVOID Rip, PVOID Rsp);
 LONG KiSehLand(KI_JUMP *Save, const CONTEXT *Context, ULONG_PTR Rip);
 DECLSPEC_NORETURN VOID KiSehGo(PVOID Rbp, PVOID Rip, PVOID Rsp);
 DECLSPEC_NORETURN VOID KiSehGoLow(PVOID Rbp, PVOID Rip, PVOID Rsp);
+VOID KiCaptureVector(CONTEXT *Context); /* x87, xmm and mxcsr as they are */
 DECLSPEC_NORETURN VOID KiRestoreContext(const CONTEXT *Context);
 LONG KiSaveJump(KI_JUMP *Jump) __attribute__((returns_twice));
 DECLSPEC_NORETURN VOID KiRestoreJump(const KI_JUMP *Jump, LONG Value);

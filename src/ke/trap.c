@@ -59,6 +59,7 @@ static VOID ContextOfTrap(const HAL_TRAP_FRAME *Frame, CONTEXT *Context)
     Context->R14 = Frame->R14;
     Context->R15 = Frame->R15;
     Context->Rip = Frame->Rip;
+    KiCaptureVector(Context);
 }
 
 /* The filter may have edited the context; flags that belong to the machine stay. */

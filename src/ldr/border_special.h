@@ -16,6 +16,7 @@ VOID LdrpInitBorder(VOID);
 const LDR_ENTRY *LdrpFindWide(PUNICODE_STRING Name);
 
 PVOID LDR_BORDER Border_MmGetSystemRoutineAddress(PUNICODE_STRING Name);
+VOID KI_MSABI Border_RtlCaptureContext(PCONTEXT Context); /* capture.S */
 VOID LDR_BORDER Border_ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
                                                        PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
 VOID LDR_BORDER Border_ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,

@@ -343,6 +343,7 @@ NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAG
     Image->Path = strdup(Path);
     snprintf(Image->Name, sizeof(Image->Name), "%.63s", Name);
 
+    LdrpEnableDispatch();
     LdrPrepareThread(); /* also: whoever links a loaded image links the loader's start */
     pthread_mutex_lock(&LdrpLoaderLock);
     Status = LdrpBuildImage(Image, Error, ErrorSize);

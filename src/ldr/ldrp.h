@@ -36,3 +36,7 @@ VOID LdrpReleaseSharedData(LDR_IMAGE *Image);
 
 /* ---- emulate.c ---- */
 BOOLEAN LdrpEmulate(HAL_TRAP_FRAME *Frame);
+
+/* ---- unwind.c ---- */
+VOID LdrpEnableDispatch(VOID); /* an image is loaded: its handlers take part in exceptions */
+BOOLEAN LdrpUnwindForeign(HAL_CONTEXT *Context);

@@ -106,10 +106,10 @@ FORCEINLINE VOID NtmmSehGuard(NTMM_SEH_FRAME **Guard)
         __attribute__((unused));                                                                                       \
         NtmmSehEnd(ntmm_guard);                                                                                        \
     }
-#define __except(filter) NTMM_SEH_EXCEPT(__COUNTER__, filter)
+#define __except(...) NTMM_SEH_EXCEPT(__COUNTER__, (__VA_ARGS__))
 #define NTMM_SEH_EXCEPT(n, filter)                                                                                     \
     NTMM_SEH_END_OF_BODY                                                                                               \
-    else if (ntmm_seh.Phase == NtmmSehFilter) NtmmSehFilterResult(&ntmm_seh, (LONG)(filter));                          \
+    else if (ntmm_seh.Phase == NtmmSehFilter) NtmmSehFilterResult(&ntmm_seh, (LONG)filter);                          \
     else if (ntmm_seh.Phase == NtmmSehHandler) goto NTMM_SEH_JOIN(ntmm_handler_, n);                                   \
     else NtmmSehNoBlock(&ntmm_seh);                                                                                    \
     }                                                                                                                  \
@@ -158,6 +158,75 @@ NTSYSAPI VOID RtlCaptureContext(PCONTEXT ContextRecord);
 /* TRUE for a status that a file system may pass to its caller; FALSE for STATUS_ACCESS_VIOLATION,
  * STATUS_DATATYPE_MISALIGNMENT, STATUS_ILLEGAL_INSTRUCTION and STATUS_INSTRUCTION_MISALIGNMENT. Page: FsRtlIsNtstatusExpected */
 NTKERNELAPI BOOLEAN FsRtlIsNtstatusExpected(NTSTATUS Ntstatus);
+
+/* ---- unwinding binary drivers' stacks ---- */
+typedef enum _EXCEPTION_DISPOSITION {
+    ExceptionContinueExecution,
+    ExceptionContinueSearch,
+    ExceptionNestedException,
+    ExceptionCollidedUnwind
+} EXCEPTION_DISPOSITION;
+typedef EXCEPTION_DISPOSITION EXCEPTION_ROUTINE(struct _EXCEPTION_RECORD *ExceptionRecord, PVOID EstablisherFrame,
+                                                struct _CONTEXT *ContextRecord, PVOID DispatcherContext);
+typedef EXCEPTION_ROUTINE *PEXCEPTION_ROUTINE;
+typedef struct _IMAGE_RUNTIME_FUNCTION_ENTRY {
+    ULONG BeginAddress;
+    ULONG EndAddress;
+    union {
+        ULONG UnwindInfoAddress;
+        ULONG UnwindData;
+    };
+} RUNTIME_FUNCTION, *PRUNTIME_FUNCTION;
+#define UNWIND_HISTORY_TABLE_SIZE 12
+typedef struct _UNWIND_HISTORY_TABLE_ENTRY {
+    ULONG64 ImageBase;
+    PRUNTIME_FUNCTION FunctionEntry;
+} UNWIND_HISTORY_TABLE_ENTRY, *PUNWIND_HISTORY_TABLE_ENTRY;
+typedef struct _UNWIND_HISTORY_TABLE {
+    ULONG Count;
+    UCHAR LocalHint;
+    UCHAR GlobalHint;
+    UCHAR Search;
+    UCHAR Once;
+    ULONG64 LowAddress;
+    ULONG64 HighAddress;
+    UNWIND_HISTORY_TABLE_ENTRY Entry[UNWIND_HISTORY_TABLE_SIZE];
+} UNWIND_HISTORY_TABLE, *PUNWIND_HISTORY_TABLE;
+typedef struct _DISPATCHER_CONTEXT {
+    ULONG64 ControlPc;
+    ULONG64 ImageBase;
+    PRUNTIME_FUNCTION FunctionEntry;
+    ULONG64 EstablisherFrame;
+    ULONG64 TargetIp;
+    PCONTEXT ContextRecord;
+    PVOID LanguageHandler;
+    PVOID HandlerData;
+    PUNWIND_HISTORY_TABLE HistoryTable;
+    ULONG ScopeIndex;
+    ULONG Fill0;
+} DISPATCHER_CONTEXT, *PDISPATCHER_CONTEXT;
+C_ASSERT(sizeof(DISPATCHER_CONTEXT) == 0x50 && offsetof(DISPATCHER_CONTEXT, HandlerData) == 0x38);
+typedef struct _KNONVOLATILE_CONTEXT_POINTERS {
+    PM128A FloatingContext[16];
+    PULONG64 IntegerContext[16];
+} KNONVOLATILE_CONTEXT_POINTERS, *PKNONVOLATILE_CONTEXT_POINTERS;
+/* The .pdata entry of the function at ControlPc in a loaded image, and the image's base; NULL: none (a leaf, or not an
+ * image). Any IRQL. Page: RtlLookupFunctionEntry */
+NTSYSAPI PRUNTIME_FUNCTION RtlLookupFunctionEntry(ULONG64 ControlPc, PULONG64 ImageBase, PUNWIND_HISTORY_TABLE HistoryTable);
+/* Steps ContextRecord out of the function; the handler of the type asked (1 exception, 2 termination), or NULL.
+ * ContextPointers is not filled. Page: RtlVirtualUnwind */
+NTSYSAPI PEXCEPTION_ROUTINE RtlVirtualUnwind(ULONG HandlerType, ULONG64 ImageBase, ULONG64 ControlPc, PRUNTIME_FUNCTION FunctionEntry,
+                                             PCONTEXT ContextRecord, PVOID *HandlerData, PULONG64 EstablisherFrame,
+                                             PKNONVOLATILE_CONTEXT_POINTERS ContextPointers);
+/* Unwinds to a frame of a binary driver and goes on at TargetIp with ReturnValue in rax. Page: RtlUnwindEx, RtlUnwind */
+NTSYSAPI DECLSPEC_NORETURN VOID RtlUnwindEx(PVOID TargetFrame, PVOID TargetIp, PEXCEPTION_RECORD ExceptionRecord, PVOID ReturnValue,
+                                            PCONTEXT ContextRecord, PUNWIND_HISTORY_TABLE HistoryTable);
+NTSYSAPI DECLSPEC_NORETURN VOID RtlUnwind(PVOID TargetFrame, PVOID TargetIp, PEXCEPTION_RECORD ExceptionRecord, PVOID ReturnValue);
+/* The base of the loaded image that holds an address, also in *BaseOfImage; NULL: none. Page: RtlPcToFileHeader */
+NTSYSAPI PVOID RtlPcToFileHeader(PVOID PcValue, PVOID *BaseOfImage);
+/* The language handler of C code in images, by its scope table. */
+NTSYSAPI EXCEPTION_DISPOSITION __C_specific_handler(PEXCEPTION_RECORD ExceptionRecord, PVOID EstablisherFrame, PCONTEXT ContextRecord,
+                                                    PDISPATCHER_CONTEXT DispatcherContext);
 
 /* ---- probing user memory ---- */
 /* Raises STATUS_ACCESS_VIOLATION unless [Address, Address + Length) is user-mode address space, and
