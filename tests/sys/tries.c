@@ -205,6 +205,7 @@ EXPORT void RaiseUnhandled(NTSTATUS Status)
 {
     Step(1, 0);
     ExRaiseStatus(Status);
+    Step(15, 0); /* not a tail call */
 }
 
 EXPORT void Divide(volatile int *Zero)
