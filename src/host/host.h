@@ -41,6 +41,8 @@ VOID HostForgetSymbols(VOID);
 
 /* report.c */
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
+/* blame.c */
+BOOLEAN HostIsDriverCode(ULONG_PTR Rip); /* KiIsDriverCodeRoutine */
 struct json_t;
 struct json_t *HostStopJson(const ntmm_bugcheck *Stop); /* the caller owns it */
 /* Fills the data form: name, words, blame and stack; looks nothing up by symbol but driver and where. */

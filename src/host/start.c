@@ -221,6 +221,7 @@ static int StartLocked(const ntmm_options *Wanted)
     LayOutMemory(Options.ram);
     if (OpenPageFile(&Options) < 0) return -1;
     KiReportRoutine = HostReport;
+    KiIsDriverCodeRoutine = HostIsDriverCode;
     KiLandingPadRoutine = HostLandingPad;
     KiAbandonStackRoutine = HostAbandonStack;
     for (I = 0; I < ARRAYSIZE(Steps); I++) {
