@@ -129,18 +129,17 @@ static VOID OpenSession(VOID)
     dwfl_report_end(Session, NULL, NULL);
 }
 
-/* The source file of the compilation unit at an address, absolute; NULL: unknown. */
+/* The source file of the compilation unit at an address, as the compiler was given it; NULL: unknown. The build names its files
+ * by absolute paths, or (where a compiler cache rewrites them, and the folder of compilation is some other tree's) all
+ * by the same relative one: so names as given are what can be compared. */
 static const char *UnitFile(ULONG_PTR Address, char *Text, size_t Size)
 {
     Dwarf_Addr Bias;
     Dwfl_Module *Module = dwfl_addrmodule(Session, Address);
     Dwarf_Die *Unit = Module ? dwfl_module_addrdie(Module, Address, &Bias) : NULL;
-    Dwarf_Attribute Attribute;
-    const char *Name = Unit ? dwarf_diename(Unit) : NULL, *Folder;
+    const char *Name = Unit ? dwarf_diename(Unit) : NULL;
     if (!Name) return NULL;
-    Folder = dwarf_formstring(dwarf_attr(Unit, DW_AT_comp_dir, &Attribute));
-    if (Name[0] == '/' || !Folder) snprintf(Text, Size, "%s", Name);
-    else snprintf(Text, Size, "%s/%s", Folder, Name);
+    snprintf(Text, Size, "%s", Name);
     return Text;
 }
 
