@@ -106,7 +106,7 @@ NTMM_API size_t ntmm_explain(uint32_t code, const uint64_t *parameters, unsigned
 /* "BAD_POOL_CALLER" for 0xC2; NULL if the code is unknown. */
 NTMM_API const char *ntmm_bugcheck_name(uint32_t code);
 
-/* ---- drivers that are part of the program, and requests to devices ----
+/* ---- drivers, part of the program or loaded from a file, and requests to devices ----
  * Statuses are NTSTATUS values: 0 is success, negative values are errors. */
 struct _DRIVER_OBJECT;
 struct _UNICODE_STRING;
@@ -118,12 +118,17 @@ typedef struct ntmm_file ntmm_file;
  * is NULL then: the driver is gone again. */
 NTMM_API int32_t ntmm_add_driver(const char *name, int32_t (*entry)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *),
                                  ntmm_driver **driver);
+/* Loads a driver binary (an x64 .sys file) and does the same with its DriverEntry. Imports that are missing stop the system
+ * by name when they are called. On a failure ntmm_error() has the sentence: the file is not a driver for this machine (then
+ * the status is STATUS_INVALID_IMAGE_FORMAT, STATUS_INVALID_IMAGE_WIN_32, STATUS_CONFLICTING_ADDRESSES or
+ * STATUS_OBJECT_NAME_NOT_FOUND), or DriverEntry failed (its status). */
+NTMM_API int32_t ntmm_load_driver(const char *path, ntmm_driver **driver);
 /* What a driver had not taken down when it was unloaded. */
 typedef struct ntmm_leftovers {
     unsigned devices, symbolic_links, open_files, work_items, timers;
 } ntmm_leftovers;
-/* Calls DriverUnload and takes the driver object away. STATUS_INVALID_DEVICE_REQUEST if it has no DriverUnload: it stays. left
- * may be NULL. */
+/* Calls DriverUnload, takes the driver object away, and the image if it was loaded from a file.
+ * STATUS_INVALID_DEVICE_REQUEST if it has no DriverUnload: it stays. left may be NULL. */
 NTMM_API int32_t ntmm_remove_driver(ntmm_driver *driver, ntmm_leftovers *left);
 
 /* Opens a device as a user-mode program would: "\\\\.\\Name" (or "Name") for \??\Name, or a full name such as

@@ -52,14 +52,16 @@ int CmdExplain(int Argc, char **Argv);
 int CmdMap(int Argc, char **Argv);
 /* "STATUS_SUCCESS (0x00000000)", or the number alone. */
 const char *CmdStatus(NTSTATUS Status, char Text[64]);
-/* "driver.sys!Function (file.c:34)", as much of it as is known. False: code of the library itself. */
-bool CmdWhere(uintptr_t Address, char Text[512]);
+/* "driver.sys!Function (file.c:34)" of a return address, as much of it as is known; several when functions are inlined,
+ * the innermost first. Returns how many; 0: code of the library itself. */
+#define CMD_WHERE_MAX 4
+unsigned CmdWhere(uintptr_t Address, char Text[CMD_WHERE_MAX][512]);
 
 /* ---- report.c: what a run did to memory ---- */
 typedef struct CMD_BASELINE CMD_BASELINE;
 /* Remembers the system's counters; what is allocated from here on by images' code is the drivers'. */
 CMD_BASELINE *CmdTakeBaseline(void);
 void CmdFreeBaseline(CMD_BASELINE *Baseline);
-/* Looks at the pools, faults and regions now. Unloaded: whoever has unloaded its driver owes every block. Prints the text
- * form unless Json, adds the same to Root, returns the number of findings (blocks not freed). */
-unsigned CmdReportMemory(const CMD_BASELINE *Baseline, bool Unloaded, bool Json, json_t *Root);
+/* Looks at the pools and the fault counters now. Unloaded: whoever has unloaded its driver owes every block; Stopped: by a
+ * bug check. Prints the text form unless Json, adds the same to Root, returns the number of findings (blocks not freed). */
+unsigned CmdReportMemory(const CMD_BASELINE *Baseline, bool Unloaded, bool Stopped, bool Json, json_t *Root);

@@ -157,7 +157,7 @@ static void ReportBlocks(const BLOCK_LIST *List, bool Json, json_t *Array)
     unsigned Shown = 0;
     for (unsigned Index = 0; Told != NULL && Index < List->Listed; Index++) {
         const EXP_BLOCK_INFO *Block = &List->Blocks[Index];
-        char Tag[5], Size[32], Where[512];
+        char Tag[5], Size[32], Where[CMD_WHERE_MAX][512];
         unsigned Same = 1;
         if (Told[Index]) {
             continue;
@@ -179,13 +179,13 @@ static void ReportBlocks(const BLOCK_LIST *List, bool Json, json_t *Array)
                    CmdTag(Block->Tag, Tag), PoolName(Paged), Block->Start);
         }
         for (ULONG Frame = 0; Frame < Block->AllocFrames; Frame++) {
-            if (!CmdWhere(Block->AllocStack[Frame], Where)) {
-                continue; /* our own frames tell nobody anything */
+            unsigned Lines = CmdWhere(Block->AllocStack[Frame], Where); /* our own frames tell nobody anything */
+            for (unsigned Line = 0; Line < Lines; Line++) {
+                if (Text) {
+                    printf("    %-12s %s\n", json_array_size(Stack) == 0 ? "allocated at" : "called from", Where[Line]);
+                }
+                json_array_append_new(Stack, json_string(Where[Line]));
             }
-            if (Text) {
-                printf("    %-12s %s\n", json_array_size(Stack) == 0 ? "allocated at" : "called from", Where);
-            }
-            json_array_append_new(Stack, json_string(Where));
         }
         json_array_append_new(Array, json_pack("{s:s, s:s, s:I, s:i, s:o, s:o}", "tag", CmdTag(Block->Tag, Tag), "pool",
                                                PoolName(Paged), "bytes", (json_int_t)Block->Size, "blocks", (int)Same, "first",
@@ -252,7 +252,7 @@ static void ReportPools(const CMD_BASELINE *Baseline, bool Json, json_t *Root)
     json_object_set_new(Root, "pools", Pools);
 }
 
-unsigned CmdReportMemory(const CMD_BASELINE *Baseline, bool Unloaded, bool Json, json_t *Root)
+unsigned CmdReportMemory(const CMD_BASELINE *Baseline, bool Unloaded, bool Stopped, bool Json, json_t *Root)
 {
     TAG_TABLE *Used = calloc(1, sizeof(*Used));
     BLOCK_LIST List = {.Blocks = calloc(MAX_BLOCKS, sizeof(EXP_BLOCK_INFO))};
@@ -276,10 +276,12 @@ unsigned CmdReportMemory(const CMD_BASELINE *Baseline, bool Unloaded, bool Json,
     if (List.Count != 0) {
         char Bytes[32];
         if (!Json) {
-            printf("\n%s: %u block%s, %s:\n", Unloaded ? "Not freed" : "In use", List.Count, List.Count == 1 ? "" : "s",
-                   CmdBytes(List.Bytes, Bytes));
+            printf("\n%s: %u block%s, %s%s\n", Unloaded ? "Not freed" : Stopped ? "In use when it stopped" : "In use", List.Count,
+                   List.Count == 1 ? "" : "s", CmdBytes(List.Bytes, Bytes), Stopped ? "." : ":");
         }
-        ReportBlocks(&List, Json, Array);
+        if (!Stopped || Json) {
+            ReportBlocks(&List, Json, Array); /* in a stop's report they would only hide the stop */
+        }
         Findings = Unloaded ? List.Count : 0;
     } else if (!Json && Unloaded && Used->Count != 0) {
         printf("Everything it allocated was freed.\n");

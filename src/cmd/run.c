@@ -129,11 +129,22 @@ static double Milliseconds(const struct timespec *From)
     return (double)(Now.tv_sec - From->tv_sec) * 1e3 + (double)(Now.tv_nsec - From->tv_nsec) / 1e6;
 }
 
+/* Sixteen bytes a line; lines like the one before become a star. */
 static void Dump(RUN *Run, const unsigned char *Bytes, size_t Length)
 {
-    for (size_t At = 0; At < Length && At < DUMP_BYTES; At += 16) {
+    size_t Shown = Length < DUMP_BYTES ? Length : DUMP_BYTES;
+    bool Star = false;
+    for (size_t At = 0; At < Shown; At += 16) {
         char Hex[64], Text[17];
         size_t Put = 0;
+        if (At != 0 && At + 16 < Shown && memcmp(Bytes + At, Bytes + At - 16, 16) == 0) {
+            if (!Star) {
+                Say(Run, "    *\n");
+            }
+            Star = true;
+            continue;
+        }
+        Star = false;
         for (size_t Index = 0; Index < 16; Index++) {
             bool There = At + Index < Length;
             Put += (size_t)snprintf(Hex + Put, sizeof(Hex) - Put, There ? "%02x " : "   ", There ? Bytes[At + Index] : 0);
@@ -476,7 +487,7 @@ static int Child(RUN *Run)
         Run->Progress->Shown = 0;
     }
     if (Baseline != NULL) {
-        Run->Findings += CmdReportMemory(Baseline, Run->Unloaded && !Stopped, Run->Json, Run->Root);
+        Run->Findings += CmdReportMemory(Baseline, Run->Unloaded && !Stopped, Stopped, Run->Json, Run->Root);
     }
     json_object_set_new(Run->Root, "findings", json_integer(Run->Findings));
     json_object_set_new(Run->Root, "milliseconds", json_real(Milliseconds(&From)));

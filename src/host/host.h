@@ -47,3 +47,10 @@ struct json_t;
 struct json_t *HostStopJson(const ntmm_bugcheck *Stop); /* the caller owns it */
 /* Fills the data form: name, words, blame and stack; looks nothing up by symbol but driver and where. */
 VOID HostDescribeStop(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out);
+
+/* ioctl.c, load.c */
+struct ntmm_driver {
+    struct _DRIVER_OBJECT *Object;
+    struct _LDR_IMAGE *Image; /* NULL: part of the program */
+};
+VOID HostUnloadImage(struct ntmm_driver *Driver); /* after its driver object is gone */

@@ -14,10 +14,6 @@
 #include "host/host.h"
 #include "io/iop.h"
 
-struct ntmm_driver {
-    PDRIVER_OBJECT Object;
-};
-
 struct ntmm_file {
     PFILE_OBJECT Object;
     unsigned Timeout;
@@ -31,6 +27,7 @@ int32_t ntmm_add_driver(const char *name, int32_t (*entry)(struct _DRIVER_OBJECT
     KiCurrentThread();
     ntmm_driver *New = malloc(sizeof *New);
     if (New == NULL) return STATUS_NO_MEMORY;
+    New->Image = NULL;
     NTSTATUS Status = IopCreateDriver(&Parameters, &New->Object, &Called);
     if (NT_SUCCESS(Status)) {
         Status = IopStartDriver(New->Object);
@@ -49,6 +46,7 @@ int32_t ntmm_remove_driver(ntmm_driver *driver, ntmm_leftovers *left)
     IOP_LEFTOVERS Left = {0};
     NTSTATUS Status = IopUnloadDriver(driver->Object, &Left);
     if (!NT_SUCCESS(Status)) return Status;
+    if (driver->Image != NULL) HostUnloadImage(driver);
     if (left)
         *left = (ntmm_leftovers){Left.Devices, Left.SymbolicLinks, Left.OpenFiles, Left.WorkItems, Left.Timers};
     free(driver);
