@@ -103,7 +103,7 @@ static void PrintText(const char *Path, const LDR_PE *Pe, const LISTING *Listing
     if (Listing->Have + Listing->Missing == 0) {
         printf("It imports nothing.\n");
     } else if (Listing->Missing == 0) {
-        printf("\nAll %u imports are here.\n", Listing->Have);
+        printf("\n%s\n", Listing->Have == 1 ? "Its one import is here." : "All its imports are here.");
     } else {
         printf("\n%u of %u imports are here. The driver loads; it stops, by name, when it calls one that is missing.\n",
                Listing->Have, Listing->Have + Listing->Missing);
