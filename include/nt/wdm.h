@@ -1,9 +1,10 @@
 /*
- * wdm.h - the Windows driver model's header: the base types and, by component, everything a WDM driver may call.
+ * wdm.h - the Windows driver model's header: the base types and, by component, everything a WDM driver may
+ * call.
  *
- * One header per component under wdm/, each owned by its layer; each declaration there carries its contract (what it does, IRQL,
- * every failure, the Microsoft page). ntddk.h and ntifs.h include this one, as in the WDK.
- * SPDX-License-Identifier: MIT
+ * One header per component under wdm/, each owned by its layer; each declaration there carries its contract
+ * (what it does, IRQL, every failure, the Microsoft page). ntddk.h and ntifs.h include this one, as in the
+ * WDK. SPDX-License-Identifier: MIT
  */
 #ifndef _WDMDDK_
 #define _WDMDDK_
@@ -70,8 +71,8 @@
 #include "wdm/sal1.h"
 #endif
 
-/* Our own inline routines above are `static inline`. A driver may write `static FORCEINLINE`, as Microsoft's compiler allows, so for it the
- * word does not carry `static`. */
+/* Our own inline routines above are `static inline`. A driver may write `static FORCEINLINE`, as Microsoft's
+ * compiler allows, so for it the word does not carry `static`. */
 #ifndef NTMM_BUILD
 #undef FORCEINLINE
 #undef CFORCEINLINE

@@ -4,13 +4,15 @@
  *   table:    BalancedRoot is a sentinel: its RightChild is the tree's root, its Parent itself
  *   element:  RTL_BALANCED_LINKS 0x20 | the caller's bytes from 0x20
  *
- * Balance = height(right) - height(left). An insertion or a removal changes a height below some node; RtlpGrown and RtlpShrunk walk up from there and rotate
- * where Balance would become 2, until a height stays as it was.
+ * Balance = height(right) - height(left). An insertion or a removal changes a height below some node;
+ * RtlpGrown and RtlpShrunk walk up from there and rotate where Balance would become 2, until a height stays
+ * as it was.
  *
- * Invariants: (1) children name their parent; the root's parent is the sentinel; (2) Balance is -1, 0 or 1 and is true; (3) in order, elements
- * ascend strictly; (4) NumberGenericTableElements is their count; (5) RestartKey, if not NULL, is an element of the table: removing it moves RestartKey to
- * the element before. Removal counts in DeleteCount, by which RtlEnumerateGenericTableLikeADirectory knows that its key may be stale.
- * SPDX-License-Identifier: MIT
+ * Invariants: (1) children name their parent; the root's parent is the sentinel; (2) Balance is -1, 0 or 1
+ * and is true; (3) in order, elements ascend strictly; (4) NumberGenericTableElements is their count; (5)
+ * RestartKey, if not NULL, is an element of the table: removing it moves RestartKey to the element before.
+ * Removal counts in DeleteCount, by which RtlEnumerateGenericTableLikeADirectory knows that its key may be
+ * stale. SPDX-License-Identifier: MIT
  */
 #include "rtl/rtlp.h"
 
@@ -21,7 +23,8 @@ static PVOID RtlpUserData(PVOID Node)
     return (PNODE)Node + 1;
 }
 
-VOID RtlInitializeGenericTableAvl(PRTL_AVL_TABLE Table, PRTL_AVL_COMPARE_ROUTINE CompareRoutine, PRTL_AVL_ALLOCATE_ROUTINE AllocateRoutine,
+VOID RtlInitializeGenericTableAvl(PRTL_AVL_TABLE Table, PRTL_AVL_COMPARE_ROUTINE CompareRoutine,
+                                  PRTL_AVL_ALLOCATE_ROUTINE AllocateRoutine,
                                   PRTL_AVL_FREE_ROUTINE FreeRoutine, PVOID TableContext)
 {
     memset(Table, 0, sizeof(*Table));
@@ -64,7 +67,8 @@ static PNODE RtlpFirst(PRTL_AVL_TABLE Table)
     return Node;
 }
 
-/* The sentinel is its own parent and has nothing to its left, so a climb that comes from the right ends there. */
+/* The sentinel is its own parent and has nothing to its left, so a climb that comes from the right ends
+ * there. */
 static PNODE RtlpSuccessor(PRTL_AVL_TABLE Table, PNODE Node)
 {
     if (Node->RightChild != NULL) {
@@ -118,7 +122,8 @@ static VOID RtlpRotate(PNODE Node, PNODE Child)
     Node->Parent = Child;
 }
 
-/* Node's side Side (-1 left, 1 right) is two higher than the other. Returns the root of the rotated subtree; *Lower tells whether its height fell. */
+/* Node's side Side (-1 left, 1 right) is two higher than the other. Returns the root of the rotated subtree;
+ * *Lower tells whether its height fell. */
 static PNODE RtlpRebalance(PNODE Node, CHAR Side, BOOLEAN *Lower)
 {
     PNODE Child = Side < 0 ? Node->LeftChild : Node->RightChild;
@@ -215,7 +220,8 @@ static VOID RtlpForgetOrder(PRTL_AVL_TABLE Table)
     Table->WhichOrderedElement = 0;
 }
 
-PVOID RtlInsertElementGenericTableFullAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CLONG BufferSize, PBOOLEAN NewElement, PVOID NodeOrParent,
+PVOID RtlInsertElementGenericTableFullAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CLONG BufferSize,
+                                          PBOOLEAN NewElement, PVOID NodeOrParent,
                                           TABLE_SEARCH_RESULT SearchResult)
 {
     PNODE Node = NodeOrParent;
@@ -223,7 +229,8 @@ PVOID RtlInsertElementGenericTableFullAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CL
         *NewElement = FALSE;
     if (SearchResult == TableFoundNode)
         return RtlpUserData(Node);
-    Node = RTLP_CALLOUT(PVOID, Table->AllocateRoutine, (PRTL_AVL_TABLE, CLONG), (Table, BufferSize + (CLONG)sizeof(RTL_BALANCED_LINKS)));
+    Node = RTLP_CALLOUT(PVOID, Table->AllocateRoutine, (PRTL_AVL_TABLE, CLONG),
+                        (Table, BufferSize + (CLONG)sizeof(RTL_BALANCED_LINKS)));
     if (Node == NULL)
         return NULL;
     memset(Node, 0, sizeof(*Node));
@@ -241,7 +248,8 @@ PVOID RtlInsertElementGenericTableFullAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CL
     return RtlpUserData(Node);
 }
 
-PVOID RtlInsertElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CLONG BufferSize, PBOOLEAN NewElement)
+PVOID RtlInsertElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CLONG BufferSize,
+                                      PBOOLEAN NewElement)
 {
     PNODE Node;
     TABLE_SEARCH_RESULT Result = RtlpFindNode(Table, Buffer, &Node);
@@ -263,7 +271,8 @@ BOOLEAN RtlDeleteElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID Buffer)
     return TRUE;
 }
 
-PVOID RtlLookupElementGenericTableFullAvl(PRTL_AVL_TABLE Table, PVOID Buffer, PVOID *NodeOrParent, TABLE_SEARCH_RESULT *SearchResult)
+PVOID RtlLookupElementGenericTableFullAvl(PRTL_AVL_TABLE Table, PVOID Buffer, PVOID *NodeOrParent,
+                                          TABLE_SEARCH_RESULT *SearchResult)
 {
     PNODE Node;
     *SearchResult = RtlpFindNode(Table, Buffer, &Node);
@@ -284,7 +293,8 @@ PVOID RtlLookupFirstMatchingElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID B
     if (RtlpFindNode(Table, Buffer, &Node) != TableFoundNode)
         return NULL;
     /* A compare routine may call a whole range equal: the first of it. */
-    for (PNODE Before = RtlpPredecessor(Table, Node); Before != NULL && RtlpCompareNode(Table, Buffer, Before) == GenericEqual;
+    for (PNODE Before = RtlpPredecessor(Table, Node);
+         Before != NULL && RtlpCompareNode(Table, Buffer, Before) == GenericEqual;
          Before = RtlpPredecessor(Table, Before))
         Node = Before;
     *RestartKey = Node;
@@ -311,12 +321,14 @@ PVOID RtlEnumerateGenericTableWithoutSplayingAvl(PRTL_AVL_TABLE Table, PVOID *Re
     return RtlpUserData(Node);
 }
 
-PVOID RtlEnumerateGenericTableLikeADirectory(PRTL_AVL_TABLE Table, PRTL_AVL_MATCH_FUNCTION MatchFunction, PVOID MatchData, ULONG NextFlag,
-                                             PVOID *RestartKey, PULONG DeleteCount, PVOID Buffer)
+PVOID RtlEnumerateGenericTableLikeADirectory(PRTL_AVL_TABLE Table, PRTL_AVL_MATCH_FUNCTION MatchFunction,
+                                             PVOID MatchData, ULONG NextFlag, PVOID *RestartKey,
+                                             PULONG DeleteCount, PVOID Buffer)
 {
     PNODE Node = *RestartKey;
     if (Node == NULL || *DeleteCount != Table->DeleteCount) {
-        /* No key, or one that may be gone: find the place by value. What comes after a missing value is already "next". */
+        /* No key, or one that may be gone: find the place by value. What comes after a missing value is
+         * already "next". */
         TABLE_SEARCH_RESULT Result = RtlpFindNode(Table, Buffer, &Node);
         if (Result == TableFoundNode) {
             if (NextFlag)
@@ -328,9 +340,10 @@ PVOID RtlEnumerateGenericTableLikeADirectory(PRTL_AVL_TABLE Table, PRTL_AVL_MATC
         Node = RtlpSuccessor(Table, Node);
     }
     for (; Node != NULL; Node = RtlpSuccessor(Table, Node)) {
-        NTSTATUS Status = MatchFunction == NULL ? STATUS_SUCCESS
-                                                : RTLP_CALLOUT(NTSTATUS, MatchFunction, (PRTL_AVL_TABLE, PVOID, PVOID),
-                                                               (Table, RtlpUserData(Node), MatchData));
+        NTSTATUS Status = MatchFunction == NULL
+                              ? STATUS_SUCCESS
+                              : RTLP_CALLOUT(NTSTATUS, MatchFunction, (PRTL_AVL_TABLE, PVOID, PVOID),
+                                             (Table, RtlpUserData(Node), MatchData));
         if (Status == STATUS_NO_MATCH)
             continue;
         if (!NT_SUCCESS(Status))
@@ -382,8 +395,11 @@ static LONG RtlpCheckSubtree(PRTL_AVL_TABLE Table, PNODE Node, PNODE Parent, PUL
     LONG Right = RtlpCheckSubtree(Table, Node->RightChild, Node, Count, Wrong);
     if (*Wrong == NULL && (Right - Left != Node->Balance || Right - Left < -1 || Right - Left > 1))
         *Wrong = "(2) Balance is not the difference of the heights, or is beyond one";
-    if (*Wrong == NULL && ((Node->LeftChild != NULL && RtlpCompareNode(Table, RtlpUserData(RtlpPredecessor(Table, Node)), Node) == GenericGreaterThan) ||
-                           (Node->RightChild != NULL && RtlpCompareNode(Table, RtlpUserData(RtlpSuccessor(Table, Node)), Node) == GenericLessThan)))
+    if (*Wrong == NULL &&
+        ((Node->LeftChild != NULL &&
+          RtlpCompareNode(Table, RtlpUserData(RtlpPredecessor(Table, Node)), Node) == GenericGreaterThan) ||
+         (Node->RightChild != NULL &&
+          RtlpCompareNode(Table, RtlpUserData(RtlpSuccessor(Table, Node)), Node) == GenericLessThan)))
         *Wrong = "(3) elements do not ascend in order";
     (*Count)++;
     return max(Left, Right) + 1;
@@ -393,7 +409,8 @@ const CHAR *RtlpValidateAvlTable(PRTL_AVL_TABLE Table)
 {
     const CHAR *Wrong = NULL;
     ULONG Count = 0;
-    LONG Depth = RtlpCheckSubtree(Table, Table->BalancedRoot.RightChild, &Table->BalancedRoot, &Count, &Wrong);
+    LONG Depth =
+        RtlpCheckSubtree(Table, Table->BalancedRoot.RightChild, &Table->BalancedRoot, &Count, &Wrong);
     if (Wrong == NULL && Count != Table->NumberGenericTableElements)
         Wrong = "(4) NumberGenericTableElements is not the number of elements";
     if (Wrong == NULL && (ULONG)Depth != Table->DepthOfTree)

@@ -3,9 +3,9 @@
  *
  *   bit n of the map = bit n%32 of Buffer[n/32]
  *
- * Everything rests on two routines that walk 32 bits at a time: RtlpNextBit (the next bit of a value at or after an index) and RtlpChange (sets or clears a
- * range). Bits of the last word past SizeOfBitMap belong to nobody: they are masked when read, and kept when written by a range routine.
- * SPDX-License-Identifier: MIT
+ * Everything rests on two routines that walk 32 bits at a time: RtlpNextBit (the next bit of a value at or
+ * after an index) and RtlpChange (sets or clears a range). Bits of the last word past SizeOfBitMap belong to
+ * nobody: they are masked when read, and kept when written by a range routine. SPDX-License-Identifier: MIT
  */
 #include "rtl/rtlp.h"
 
@@ -91,12 +91,14 @@ static ULONG RtlpFind(PRTL_BITMAP Map, ULONG Count, ULONG Hint, BOOLEAN Value)
 
 VOID RtlClearAllBits(PRTL_BITMAP BitMapHeader)
 {
-    memset(BitMapHeader->Buffer, 0, (SIZE_T)(BitMapHeader->SizeOfBitMap / 32 + (BitMapHeader->SizeOfBitMap % 32 != 0)) * 4);
+    memset(BitMapHeader->Buffer, 0,
+           (SIZE_T)(BitMapHeader->SizeOfBitMap / 32 + (BitMapHeader->SizeOfBitMap % 32 != 0)) * 4);
 }
 
 VOID RtlSetAllBits(PRTL_BITMAP BitMapHeader)
 {
-    memset(BitMapHeader->Buffer, 0xFF, (SIZE_T)(BitMapHeader->SizeOfBitMap / 32 + (BitMapHeader->SizeOfBitMap % 32 != 0)) * 4);
+    memset(BitMapHeader->Buffer, 0xFF,
+           (SIZE_T)(BitMapHeader->SizeOfBitMap / 32 + (BitMapHeader->SizeOfBitMap % 32 != 0)) * 4);
 }
 
 VOID RtlClearBit(PRTL_BITMAP BitMapHeader, ULONG BitNumber)
@@ -132,13 +134,15 @@ static BOOLEAN RtlpInRange(PRTL_BITMAP Map, ULONG Start, ULONG Length)
 BOOLEAN RtlAreBitsClear(PRTL_BITMAP BitMapHeader, ULONG StartingIndex, ULONG Length)
 {
     return (BOOLEAN)(Length != 0 && RtlpInRange(BitMapHeader, StartingIndex, Length) &&
-                     RtlpNextBit(BitMapHeader, StartingIndex, StartingIndex + Length, TRUE) == StartingIndex + Length);
+                     RtlpNextBit(BitMapHeader, StartingIndex, StartingIndex + Length, TRUE) ==
+                         StartingIndex + Length);
 }
 
 BOOLEAN RtlAreBitsSet(PRTL_BITMAP BitMapHeader, ULONG StartingIndex, ULONG Length)
 {
     return (BOOLEAN)(Length != 0 && RtlpInRange(BitMapHeader, StartingIndex, Length) &&
-                     RtlpNextBit(BitMapHeader, StartingIndex, StartingIndex + Length, FALSE) == StartingIndex + Length);
+                     RtlpNextBit(BitMapHeader, StartingIndex, StartingIndex + Length, FALSE) ==
+                         StartingIndex + Length);
 }
 
 ULONG RtlNumberOfSetBitsInRange(PRTL_BITMAP BitMapHeader, ULONG StartingIndex, ULONG Length)
@@ -158,7 +162,9 @@ ULONG RtlNumberOfSetBitsInRange(PRTL_BITMAP BitMapHeader, ULONG StartingIndex, U
 
 ULONG RtlNumberOfClearBitsInRange(PRTL_BITMAP BitMapHeader, ULONG StartingIndex, ULONG Length)
 {
-    return RtlpInRange(BitMapHeader, StartingIndex, Length) ? Length - RtlNumberOfSetBitsInRange(BitMapHeader, StartingIndex, Length) : 0;
+    return RtlpInRange(BitMapHeader, StartingIndex, Length)
+               ? Length - RtlNumberOfSetBitsInRange(BitMapHeader, StartingIndex, Length)
+               : 0;
 }
 
 ULONG RtlNumberOfSetBits(PRTL_BITMAP BitMapHeader)
@@ -223,7 +229,8 @@ ULONG RtlFindFirstRunClear(PRTL_BITMAP BitMapHeader, PULONG StartingIndex)
     return RtlFindNextForwardRunClear(BitMapHeader, 0, StartingIndex);
 }
 
-ULONG RtlFindClearRuns(PRTL_BITMAP BitMapHeader, PRTL_BITMAP_RUN RunArray, ULONG SizeOfRunArray, BOOLEAN LocateLongestRuns)
+ULONG RtlFindClearRuns(PRTL_BITMAP BitMapHeader, PRTL_BITMAP_RUN RunArray, ULONG SizeOfRunArray,
+                       BOOLEAN LocateLongestRuns)
 {
     ULONG Found = 0, Start, Length;
     for (ULONG Index = 0; SizeOfRunArray != 0; Index = Start + Length) {
@@ -266,7 +273,8 @@ static VOID RtlpCopyBits(PRTL_BITMAP From, ULONG FromBit, PRTL_BITMAP To, ULONG 
 VOID RtlCopyBitMap(PRTL_BITMAP Source, PRTL_BITMAP Destination, ULONG TargetBit)
 {
     if (TargetBit < Destination->SizeOfBitMap)
-        RtlpCopyBits(Source, 0, Destination, TargetBit, min(Source->SizeOfBitMap, Destination->SizeOfBitMap - TargetBit));
+        RtlpCopyBits(Source, 0, Destination, TargetBit,
+                     min(Source->SizeOfBitMap, Destination->SizeOfBitMap - TargetBit));
 }
 
 VOID RtlExtractBitMap(PRTL_BITMAP Source, PRTL_BITMAP Destination, ULONG TargetBit, ULONG NumberOfBits)

@@ -1,21 +1,22 @@
 /*
- * format.c - the text formatter behind DbgPrint, the RtlString*Printf routines and the printf names of the kernel's run-time.
+ * format.c - the text formatter behind DbgPrint, the RtlString*Printf routines and the printf names of the
+ * kernel's run-time.
  *
- * A conversion is  % [flags - + space # 0] [width | *] [. precision | .*] [size h hh l ll w I I32 I64 j t z] type  with types
- *   d i u o x X   integers: 32 bits, or as the size says (I is a pointer's)
- *   p             a pointer: 16 upper-case hex digits
- *   c s           a character, a string, of the format's own width: CHAR in CHAR formats, WCHAR in WCHAR formats
- *   C S           of the other width.  h makes any of c C s S narrow, l and w make it wide
- *   Z             a counted string: ANSI_STRING, with w or l UNICODE_STRING
- *   %             itself
- * A NULL string prints as (null). Floating point types print as they stand in the format and take no argument: the kernel layer holds
- * no vector registers. Unknown types print their character alone, as Microsoft's run-time does. Page: "Format specification syntax"
+ * A conversion is  % [flags - + space # 0] [width | *] [. precision | .*] [size h hh l ll w I I32 I64 j t z]
+ * type  with types d i u o x X   integers: 32 bits, or as the size says (I is a pointer's) p             a
+ * pointer: 16 upper-case hex digits c s           a character, a string, of the format's own width: CHAR in
+ * CHAR formats, WCHAR in WCHAR formats C S           of the other width.  h makes any of c C s S narrow, l
+ * and w make it wide Z             a counted string: ANSI_STRING, with w or l UNICODE_STRING % itself A NULL
+ * string prints as (null). Floating point types print as they stand in the format and take no argument: the
+ * kernel layer holds no vector registers. Unknown types print their character alone, as Microsoft's run-time
+ * does. Page: "Format specification syntax"
  *
- *   format (CHAR or WCHAR) --> RtlpFormatText --> RTLP_SINK --> Buffer: CHAR code page 1252 | CHAR UTF-8 | WCHAR
+ *   format (CHAR or WCHAR) --> RtlpFormatText --> RTLP_SINK --> Buffer: CHAR code page 1252 | CHAR UTF-8 |
+ * WCHAR
  *
- * Everything inside is a code point; sinks encode it, narrow sources are decoded as code page 1252. Only the sink knows the buffer's
- * size: it counts everything and stores what fits, so one pass gives both text and needed length.
- * SPDX-License-Identifier: MIT
+ * Everything inside is a code point; sinks encode it, narrow sources are decoded as code page 1252. Only the
+ * sink knows the buffer's size: it counts everything and stores what fits, so one pass gives both text and
+ * needed length. SPDX-License-Identifier: MIT
  */
 #include "rtl/rtlp.h"
 
@@ -78,8 +79,10 @@ static ULONG64 RtlpNextArgument(PRTLP_ARGUMENTS Arguments, BOOLEAN Is64)
     return Is64 ? va_arg(Arguments->Native, ULONG64) : va_arg(Arguments->Native, ULONG);
 }
 
-/* Text of either width, padded. Length is in units of the source, or -1 if it is terminated. Precision limits the units taken. */
-static VOID RtlpPutText(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, const VOID *Text, SSIZE_T Length, BOOLEAN Wide)
+/* Text of either width, padded. Length is in units of the source, or -1 if it is terminated. Precision limits
+ * the units taken. */
+static VOID RtlpPutText(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, const VOID *Text, SSIZE_T Length,
+                        BOOLEAN Wide)
 {
     const UCHAR *Narrow = Text;
     PCWCH Units = Text;
@@ -113,7 +116,8 @@ static VOID RtlpPutText(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, cons
         RtlpPad(Sink, Padding, ' ');
 }
 
-static VOID RtlpPutInteger(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, ULONG64 Value, ULONG Base, BOOLEAN Signed, BOOLEAN Upper)
+static VOID RtlpPutInteger(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, ULONG64 Value, ULONG Base,
+                           BOOLEAN Signed, BOOLEAN Upper)
 {
     CHAR Digits[24], Sign = 0;
     LONG Count = 0;
@@ -155,7 +159,8 @@ static VOID RtlpPutInteger(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, U
         RtlpPad(Sink, Padding, ' ');
 }
 
-SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *Format, PRTLP_ARGUMENTS Arguments)
+SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *Format,
+                      PRTLP_ARGUMENTS Arguments)
 {
     BOOLEAN Terminate = (BOOLEAN)((Size & RTLP_UNTERMINATED) == 0);
     Size &= ~RTLP_UNTERMINATED;
@@ -281,8 +286,11 @@ SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *For
                 Value = (UCHAR)Value;
             else if (Conversion.Size == SizeShort)
                 Value = (USHORT)Value;
-            RtlpPutInteger(&Sink, &Conversion, Value, Character == 'u' ? 10 : Character == 'o' ? 8 : 16, FALSE,
-                           (BOOLEAN)(Character == 'X'));
+            RtlpPutInteger(&Sink, &Conversion, Value,
+                           Character == 'u'   ? 10
+                           : Character == 'o' ? 8
+                                              : 16,
+                           FALSE, (BOOLEAN)(Character == 'X'));
             break;
         case 'p':
             Value = RtlpNextArgument(Arguments, TRUE);
@@ -292,7 +300,9 @@ SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *For
             break;
         case 'c':
         case 'C': {
-            WideText = Conversion.Narrow ? FALSE : Conversion.Wide ? TRUE : (BOOLEAN)(WideFormat == (Character == 'c'));
+            WideText = Conversion.Narrow ? FALSE
+                       : Conversion.Wide ? TRUE
+                                         : (BOOLEAN)(WideFormat == (Character == 'c'));
             WCHAR One = (WCHAR)RtlpNextArgument(Arguments, FALSE);
             CHAR NarrowOne = (CHAR)One;
             Conversion.Precision = -1;
@@ -301,7 +311,9 @@ SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *For
         }
         case 's':
         case 'S':
-            WideText = Conversion.Narrow ? FALSE : Conversion.Wide ? TRUE : (BOOLEAN)(WideFormat == (Character == 's'));
+            WideText = Conversion.Narrow ? FALSE
+                       : Conversion.Wide ? TRUE
+                                         : (BOOLEAN)(WideFormat == (Character == 's'));
             Value = RtlpNextArgument(Arguments, TRUE);
             if (Value == 0)
                 RtlpPutText(&Sink, &Conversion, "(null)", 6, FALSE);

@@ -1,12 +1,13 @@
 /*
  * memory.c - Rtl memory routines: compare, fill, volatile and device forms, persistent memory.
  *
- * The plain copies and fills are macros over the four memory functions that every freestanding C environment has. What is here either
- * reports where memory differs, or must not be merged, widened or dropped by the compiler.
+ * The plain copies and fills are macros over the four memory functions that every freestanding C environment
+ * has. What is here either reports where memory differs, or must not be merged, widened or dropped by the
+ * compiler.
  *
- * Persistent memory: all RAM of ntmm is ordinary cached memory, so flushing is a write-back of its cache lines and a fence; the token
- * carries no state and any non-NULL token is accepted.
- * SPDX-License-Identifier: MIT
+ * Persistent memory: all RAM of ntmm is ordinary cached memory, so flushing is a write-back of its cache
+ * lines and a fence; the token carries no state and any non-NULL token is accepted. SPDX-License-Identifier:
+ * MIT
  */
 #include "rtl/rtlp.h"
 
@@ -216,7 +217,8 @@ NTSTATUS RtlFlushNonVolatileMemory(PVOID NvToken, PVOID NvBuffer, SIZE_T Size, U
     return Flags & FLUSH_NV_MEMORY_IN_FLAG_NO_DRAIN ? STATUS_SUCCESS : RtlDrainNonVolatileFlush(NvToken);
 }
 
-NTSTATUS RtlFlushNonVolatileMemoryRanges(PVOID NvToken, PNV_MEMORY_RANGE NvRanges, SIZE_T NumRanges, ULONG Flags)
+NTSTATUS RtlFlushNonVolatileMemoryRanges(PVOID NvToken, PNV_MEMORY_RANGE NvRanges, SIZE_T NumRanges,
+                                         ULONG Flags)
 {
     if (NvToken == NULL || NvRanges == NULL || (Flags & ~(ULONG)FLUSH_NV_MEMORY_IN_FLAG_NO_DRAIN))
         return STATUS_INVALID_PARAMETER;
@@ -225,7 +227,8 @@ NTSTATUS RtlFlushNonVolatileMemoryRanges(PVOID NvToken, PNV_MEMORY_RANGE NvRange
     return Flags & FLUSH_NV_MEMORY_IN_FLAG_NO_DRAIN ? STATUS_SUCCESS : RtlDrainNonVolatileFlush(NvToken);
 }
 
-NTSTATUS RtlWriteNonVolatileMemory(PVOID NvToken, VOID *NvDestination, const VOID *Source, SIZE_T Size, ULONG Flags)
+NTSTATUS RtlWriteNonVolatileMemory(PVOID NvToken, VOID *NvDestination, const VOID *Source, SIZE_T Size,
+                                   ULONG Flags)
 {
     if (NvToken == NULL || NvDestination == NULL || Source == NULL ||
         (Flags & ~(ULONG)(WRITE_NV_MEMORY_FLAG_PERSIST | WRITE_NV_MEMORY_FLAG_NO_DRAIN)))

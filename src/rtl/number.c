@@ -1,11 +1,12 @@
 /*
  * number.c - integers and GUIDs to text and back; random numbers and checksums.
  *
- * Text to integer, all forms: leading characters <= ' ' are skipped, one sign is taken, with Base 0 a prefix 0b, 0o or 0x chooses the base (else
- * 10), then digits as far as they go. No digits: 0. Overflow wraps, as the documents give no error for it.
+ * Text to integer, all forms: leading characters <= ' ' are skipped, one sign is taken, with Base 0 a prefix
+ * 0b, 0o or 0x chooses the base (else 10), then digits as far as they go. No digits: 0. Overflow wraps, as
+ * the documents give no error for it.
  *
- * RtlRandomEx, RtlRandom and RtlUniform are documented as 31-bit generators over a seed that the caller keeps; the sequence is ours (Lehmer,
- * modulus 2^31-1): Windows' own sequence is not documented.
+ * RtlRandomEx, RtlRandom and RtlUniform are documented as 31-bit generators over a seed that the caller
+ * keeps; the sequence is ours (Lehmer, modulus 2^31-1): Windows' own sequence is not documented.
  * SPDX-License-Identifier: MIT
  */
 #include "rtl/rtlp.h"
@@ -86,7 +87,8 @@ static ULONG RtlpDigitValue(ULONG Character)
 }
 
 /* Units are CHAR or WCHAR. Count MAXSIZE_T: terminated. Returns the index where parsing stopped. */
-static SIZE_T RtlpParse(const VOID *Text, BOOLEAN Wide, SIZE_T Count, ULONG Base, PULONG64 Value, PBOOLEAN BadBase)
+static SIZE_T RtlpParse(const VOID *Text, BOOLEAN Wide, SIZE_T Count, ULONG Base, PULONG64 Value,
+                        PBOOLEAN BadBase)
 {
 #define RTLP_AT(n) ((n) < Count ? (Wide ? (ULONG)((PCWCH)Text)[n] : (ULONG)((const UCHAR *)Text)[n]) : 0u)
     SIZE_T i = 0;
@@ -103,7 +105,10 @@ static SIZE_T RtlpParse(const VOID *Text, BOOLEAN Wide, SIZE_T Count, ULONG Base
         Base = 10;
         if (RTLP_AT(i) == '0') {
             ULONG Letter = RTLP_AT(i + 1);
-            ULONG Found = Letter == 'x' || Letter == 'X' ? 16 : Letter == 'o' || Letter == 'O' ? 8 : Letter == 'b' || Letter == 'B' ? 2 : 0;
+            ULONG Found = Letter == 'x' || Letter == 'X'   ? 16
+                          : Letter == 'o' || Letter == 'O' ? 8
+                          : Letter == 'b' || Letter == 'B' ? 2
+                                                           : 0;
             if (Found != 0) {
                 Base = Found;
                 i += 2;
@@ -157,8 +162,8 @@ NTSTATUS RtlCharToInteger(PCSZ String, ULONG Base, PULONG Value)
 
 /* ---- GUIDs: {01234567-89AB-CDEF-0123-456789ABCDEF}, 38 characters ---- */
 #define RTLP_GUID_CHARS 38
-/* For each character of the text: the index of the GUID's byte in memory whose high digit stands there (the low digit follows), or the
- * literal character. The first three fields are little-endian. */
+/* For each character of the text: the index of the GUID's byte in memory whose high digit stands there (the
+ * low digit follows), or the literal character. The first three fields are little-endian. */
 static const CHAR RtlpGuidText[RTLP_GUID_CHARS + 1] = "{33221100-5544-7766-8899-AABBCCDDEEFF}";
 
 NTSTATUS RtlStringFromGUID(const GUID *Guid, PUNICODE_STRING GuidString)

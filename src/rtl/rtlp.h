@@ -7,7 +7,8 @@
 #include "hal/hal.h"
 
 /* ---- memory for the routines that allocate a string: set by the executive when the system starts ----
- * Such a routine may be a program's first kernel call, so a missing hook starts the system, as any kernel routine does. */
+ * Such a routine may be a program's first kernel call, so a missing hook starts the system, as any kernel
+ * routine does. */
 extern struct _KTHREAD *KiAttachCurrentThread(VOID);
 extern PVOID (*RtlpAllocateStringRoutine)(SIZE_T NumberOfBytes);
 extern VOID (*RtlpFreeStringRoutine)(PVOID Buffer);
@@ -27,19 +28,22 @@ static inline VOID RtlpFreeString(PVOID Buffer)
 extern ULONG_PTR KiBorderStart, KiBorderEnd;
 static inline BOOLEAN RtlpIsForeignCode(const volatile VOID *Code)
 {
-    return (BOOLEAN)(HalIsSystemAddress((ULONG_PTR)Code) || (ULONG_PTR)Code - KiBorderStart < KiBorderEnd - KiBorderStart);
+    return (BOOLEAN)(HalIsSystemAddress((ULONG_PTR)Code) ||
+                     (ULONG_PTR)Code - KiBorderStart < KiBorderEnd - KiBorderStart);
 }
-#define RTLP_CALLOUT(Ret, Fn, Types, Args)                                                           \
-    (RtlpIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn))                                       \
-         ? ((Ret(__attribute__((ms_abi)) *) Types)(ULONG_PTR)(Fn))Args                               \
+#define RTLP_CALLOUT(Ret, Fn, Types, Args)                                                                   \
+    (RtlpIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn))                                               \
+         ? ((Ret(__attribute__((ms_abi)) *) Types)(ULONG_PTR)(Fn))Args                                       \
          : ((Ret(*) Types)(ULONG_PTR)(Fn))Args)
 
-/* ---- validators: NULL, or the invariant that does not hold, by its number in the file's opening. No locks; the caller serialises ---- */
+/* ---- validators: NULL, or the invariant that does not hold, by its number in the file's opening. No locks;
+ * the caller serialises ---- */
 const CHAR *RtlpValidateAvlTable(PRTL_AVL_TABLE Table);
 const CHAR *RtlpValidateGenericTable(PRTL_GENERIC_TABLE Table);
 
 /* ---- the formatter (format.c) ---- */
-/* Where a format's arguments come from: a native va_list, or the eight-byte slots of a Microsoft one (which is a plain pointer). */
+/* Where a format's arguments come from: a native va_list, or the eight-byte slots of a Microsoft one (which
+ * is a plain pointer). */
 typedef struct _RTLP_ARGUMENTS {
     va_list Native;
     const ULONG64 *Slots; /* NULL: Native */
@@ -49,10 +53,13 @@ typedef enum _RTLP_TEXT {
     RtlpTextUtf8, /* CHAR in UTF-8: for the console */
     RtlpTextWide  /* WCHAR */
 } RTLP_TEXT;
-/* Formats into Buffer, of Size characters, and terminates it if Size is not 0 (what does not fit is cut). Returns the length of the whole text
- * without terminator. Format is of WCHAR if Kind is RtlpTextWide, else of CHAR. Any IRQL for resident memory. */
-#define RTLP_UNTERMINATED ((SIZE_T)1 << 63) /* or-ed to Size: the text may fill the buffer; a terminator only if there is room */
-SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *Format, PRTLP_ARGUMENTS Arguments);
+/* Formats into Buffer, of Size characters, and terminates it if Size is not 0 (what does not fit is cut).
+ * Returns the length of the whole text without terminator. Format is of WCHAR if Kind is RtlpTextWide, else
+ * of CHAR. Any IRQL for resident memory. */
+#define RTLP_UNTERMINATED                                                                                    \
+    ((SIZE_T)1 << 63) /* or-ed to Size: the text may fill the buffer; a terminator only if there is room */
+SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *Format,
+                      PRTLP_ARGUMENTS Arguments);
 /* The same for CHAR text that goes to the console. */
 SIZE_T RtlpFormat(CHAR *Buffer, SIZE_T Size, const CHAR *Format, va_list Arguments);
 SIZE_T RtlpFormatSlots(CHAR *Buffer, SIZE_T Size, const CHAR *Format, const ULONG64 *Slots);
@@ -67,14 +74,16 @@ static inline WCHAR RtlpUpcase(WCHAR Character)
         return (WCHAR)((ULONG)(Character - 'a') < 26u ? Character - 32 : Character);
     return RtlUpcaseUnicodeChar(Character);
 }
-/* Decodes one code point of a UTF-16 or UTF-8 run and advances; an ill-formed unit gives 0xFFFD and sets *Bad. */
+/* Decodes one code point of a UTF-16 or UTF-8 run and advances; an ill-formed unit gives 0xFFFD and sets
+ * *Bad. */
 ULONG RtlpNextUtf16(PCWCH *Text, PCWCH End, BOOLEAN *Bad);
 ULONG RtlpNextUtf8(const UCHAR **Text, const UCHAR *End, BOOLEAN *Bad);
 ULONG RtlpPutUtf8(ULONG CodePoint, UCHAR Out[4]); /* how many bytes */
 SIZE_T RtlpWideLength(PCWSTR Text);
 SIZE_T RtlpNarrowLength(PCSTR Text);
 
-/* ---- C run-time names for binary drivers (crt.c): those of crt.h are declared there; these are the ones that a source driver takes from the host ---- */
+/* ---- C run-time names for binary drivers (crt.c): those of crt.h are declared there; these are the ones
+ * that a source driver takes from the host ---- */
 size_t RtlpCrt_strlen(const char *String);
 size_t RtlpCrt_strnlen(const char *String, size_t Count);
 int RtlpCrt_strcmp(const char *String1, const char *String2);
@@ -111,6 +120,8 @@ void RtlpCrt_srand(unsigned Seed);
 int RtlpCrt_sprintf(char *Buffer, const char *Format, ...);
 int RtlpCrt_vsprintf(char *Buffer, const char *Format, va_list Arguments);
 VOID RtlpCrt_qsort(void *Base, size_t Count, size_t Width, int (*Compare)(const void *, const void *));
-void *RtlpCrt_bsearch(const void *Key, const void *Base, size_t Count, size_t Width, int (*Compare)(const void *, const void *));
-/* The printf family as a binary driver calls it: Slots is a Microsoft va_list. Capacity in characters; the result as of _vsnprintf. */
+void *RtlpCrt_bsearch(const void *Key, const void *Base, size_t Count, size_t Width,
+                      int (*Compare)(const void *, const void *));
+/* The printf family as a binary driver calls it: Slots is a Microsoft va_list. Capacity in characters; the
+ * result as of _vsnprintf. */
 int RtlpCrtFormatSlots(RTLP_TEXT Kind, PVOID Buffer, size_t Count, const VOID *Format, const ULONG64 *Slots);

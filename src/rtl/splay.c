@@ -5,9 +5,8 @@
  *        /  \
  *   Left      Right      everything left of a node comes before it
  *
- * The links are a driver's, embedded in its records; there is no header. Invariants: (1) a node's children name it as Parent; (2) the root, and
- * only the root, is its own Parent.
- * SPDX-License-Identifier: MIT
+ * The links are a driver's, embedded in its records; there is no header. Invariants: (1) a node's children
+ * name it as Parent; (2) the root, and only the root, is its own Parent. SPDX-License-Identifier: MIT
  */
 #include "rtl/rtlp.h"
 

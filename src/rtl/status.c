@@ -1,9 +1,10 @@
 /*
  * status.c - RtlNtStatusToDosError: NTSTATUS to Win32 error numbers.
  *
- * A sorted table of the everyday codes, searched by halves. The value of an NTSTATUS with the customer bit (0x20000000) is returned as it is; a status of
- * the form 0xC007xxxx or 0x8007xxxx carries a Win32 error in its lower half. Anything else that is not in the table is ERROR_MR_MID_NOT_FOUND.
- * SPDX-License-Identifier: MIT
+ * A sorted table of the everyday codes, searched by halves. The value of an NTSTATUS with the customer bit
+ * (0x20000000) is returned as it is; a status of the form 0xC007xxxx or 0x8007xxxx carries a Win32 error in
+ * its lower half. Anything else that is not in the table is ERROR_MR_MID_NOT_FOUND. SPDX-License-Identifier:
+ * MIT
  */
 #include "rtl/rtlp.h"
 

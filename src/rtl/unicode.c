@@ -1,13 +1,14 @@
 /*
- * unicode.c - characters: upper and lower case, and conversion between UTF-16, UTF-8, and code pages 1252 (ANSI) and 437 (OEM).
+ * unicode.c - characters: upper and lower case, and conversion between UTF-16, UTF-8, and code pages 1252
+ * (ANSI) and 437 (OEM).
  *
- * Case is looked up by binary search in runs (unicode_data.c); characters below 0x80 never get there. Converting to a code page searches
- * the upper half of its table; both tables map bytes below 0x80 to themselves. Ill-formed UTF-16 or UTF-8 converts to U+FFFD, one
- * for each maximal ill-formed piece.
+ * Case is looked up by binary search in runs (unicode_data.c); characters below 0x80 never get there.
+ * Converting to a code page searches the upper half of its table; both tables map bytes below 0x80 to
+ * themselves. Ill-formed UTF-16 or UTF-8 converts to U+FFFD, one for each maximal ill-formed piece.
  *
- * The String routines all go through RtlpConvert: measure, allocate or check the caller's buffer, convert, terminate. Documented order of
- * failures: result too long for a counted string (STATUS_INVALID_PARAMETER_2), no memory, buffer too small (STATUS_BUFFER_OVERFLOW).
- * SPDX-License-Identifier: MIT
+ * The String routines all go through RtlpConvert: measure, allocate or check the caller's buffer, convert,
+ * terminate. Documented order of failures: result too long for a counted string (STATUS_INVALID_PARAMETER_2),
+ * no memory, buffer too small (STATUS_BUFFER_OVERFLOW). SPDX-License-Identifier: MIT
  */
 #include "rtl/unicode_data.h"
 
@@ -81,7 +82,7 @@ ULONG RtlpNextUtf16(PCWCH *Text, PCWCH End, BOOLEAN *Bad)
     ULONG Unit = *(*Text)++;
     if (Unit - 0xD800 >= 0x800)
         return Unit;
-    if (Unit < 0xDC00 && *Text < End && (ULONG)**Text - 0xDC00 < 0x400) {
+    if (Unit < 0xDC00 && *Text < End && (ULONG) * *Text - 0xDC00 < 0x400) {
         ULONG Low = *(*Text)++;
         return 0x10000 + ((Unit - 0xD800) << 10) + (Low - 0xDC00);
     }
@@ -151,8 +152,9 @@ ULONG RtlpPutUtf8(ULONG CodePoint, UCHAR Out[4])
     return 4;
 }
 
-NTSTATUS RtlUTF8ToUnicodeN(PWSTR UnicodeStringDestination, ULONG UnicodeStringMaxByteCount, PULONG UnicodeStringActualByteCount,
-                           PCCH UTF8StringSource, ULONG UTF8StringByteCount)
+NTSTATUS RtlUTF8ToUnicodeN(PWSTR UnicodeStringDestination, ULONG UnicodeStringMaxByteCount,
+                           PULONG UnicodeStringActualByteCount, PCCH UTF8StringSource,
+                           ULONG UTF8StringByteCount)
 {
     const UCHAR *Text = (const UCHAR *)UTF8StringSource, *End = Text + UTF8StringByteCount;
     ULONG Units = 0, Room = UnicodeStringMaxByteCount / sizeof(WCHAR);
@@ -183,8 +185,9 @@ NTSTATUS RtlUTF8ToUnicodeN(PWSTR UnicodeStringDestination, ULONG UnicodeStringMa
     return Text < End ? STATUS_BUFFER_TOO_SMALL : Bad ? STATUS_SOME_NOT_MAPPED : STATUS_SUCCESS;
 }
 
-NTSTATUS RtlUnicodeToUTF8N(PCHAR UTF8StringDestination, ULONG UTF8StringMaxByteCount, PULONG UTF8StringActualByteCount,
-                           PCWCH UnicodeStringSource, ULONG UnicodeStringByteCount)
+NTSTATUS RtlUnicodeToUTF8N(PCHAR UTF8StringDestination, ULONG UTF8StringMaxByteCount,
+                           PULONG UTF8StringActualByteCount, PCWCH UnicodeStringSource,
+                           ULONG UnicodeStringByteCount)
 {
     PCWCH Text = UnicodeStringSource, End = Text + UnicodeStringByteCount / sizeof(WCHAR);
     ULONG Bytes = 0;
@@ -214,7 +217,8 @@ NTSTATUS RtlUnicodeToUTF8N(PCHAR UTF8StringDestination, ULONG UTF8StringMaxByteC
 }
 
 /* ---- counted buffers and code pages ---- */
-static NTSTATUS RtlpFromCodePage(PWCH To, ULONG MaxBytes, PULONG Actual, const CHAR *From, ULONG Bytes, const WCHAR *Table)
+static NTSTATUS RtlpFromCodePage(PWCH To, ULONG MaxBytes, PULONG Actual, const CHAR *From, ULONG Bytes,
+                                 const WCHAR *Table)
 {
     ULONG Count = min(Bytes, MaxBytes / (ULONG)sizeof(WCHAR));
     for (ULONG i = 0; i < Count; i++)
@@ -224,7 +228,8 @@ static NTSTATUS RtlpFromCodePage(PWCH To, ULONG MaxBytes, PULONG Actual, const C
     return STATUS_SUCCESS;
 }
 
-static NTSTATUS RtlpToCodePageN(PCHAR To, ULONG MaxBytes, PULONG Actual, PCWCH From, ULONG Bytes, const WCHAR *Table, BOOLEAN Upcase)
+static NTSTATUS RtlpToCodePageN(PCHAR To, ULONG MaxBytes, PULONG Actual, PCWCH From, ULONG Bytes,
+                                const WCHAR *Table, BOOLEAN Upcase)
 {
     ULONG Count = min(Bytes / (ULONG)sizeof(WCHAR), MaxBytes);
     for (ULONG i = 0; i < Count; i++)
@@ -234,53 +239,61 @@ static NTSTATUS RtlpToCodePageN(PCHAR To, ULONG MaxBytes, PULONG Actual, PCWCH F
     return STATUS_SUCCESS;
 }
 
-NTSTATUS RtlMultiByteToUnicodeN(PWCH UnicodeString, ULONG MaxBytesInUnicodeString, PULONG BytesInUnicodeString,
-                                const CHAR *MultiByteString, ULONG BytesInMultiByteString)
+NTSTATUS RtlMultiByteToUnicodeN(PWCH UnicodeString, ULONG MaxBytesInUnicodeString,
+                                PULONG BytesInUnicodeString, const CHAR *MultiByteString,
+                                ULONG BytesInMultiByteString)
 {
-    return RtlpFromCodePage(UnicodeString, MaxBytesInUnicodeString, BytesInUnicodeString, MultiByteString, BytesInMultiByteString,
-                            RtlpAnsiTable);
+    return RtlpFromCodePage(UnicodeString, MaxBytesInUnicodeString, BytesInUnicodeString, MultiByteString,
+                            BytesInMultiByteString, RtlpAnsiTable);
 }
 
-NTSTATUS RtlOemToUnicodeN(PWCH UnicodeString, ULONG MaxBytesInUnicodeString, PULONG BytesInUnicodeString, const CHAR *OemString,
-                          ULONG BytesInOemString)
+NTSTATUS RtlOemToUnicodeN(PWCH UnicodeString, ULONG MaxBytesInUnicodeString, PULONG BytesInUnicodeString,
+                          const CHAR *OemString, ULONG BytesInOemString)
 {
-    return RtlpFromCodePage(UnicodeString, MaxBytesInUnicodeString, BytesInUnicodeString, OemString, BytesInOemString, RtlpOemTable);
+    return RtlpFromCodePage(UnicodeString, MaxBytesInUnicodeString, BytesInUnicodeString, OemString,
+                            BytesInOemString, RtlpOemTable);
 }
 
-NTSTATUS RtlMultiByteToUnicodeSize(PULONG BytesInUnicodeString, const CHAR *MultiByteString, ULONG BytesInMultiByteString)
+NTSTATUS RtlMultiByteToUnicodeSize(PULONG BytesInUnicodeString, const CHAR *MultiByteString,
+                                   ULONG BytesInMultiByteString)
 {
     UNREFERENCED_PARAMETER(MultiByteString);
     *BytesInUnicodeString = BytesInMultiByteString * sizeof(WCHAR);
     return STATUS_SUCCESS;
 }
 
-NTSTATUS RtlUnicodeToMultiByteN(PCHAR MultiByteString, ULONG MaxBytesInMultiByteString, PULONG BytesInMultiByteString,
-                                PCWCH UnicodeString, ULONG BytesInUnicodeString)
-{
-    return RtlpToCodePageN(MultiByteString, MaxBytesInMultiByteString, BytesInMultiByteString, UnicodeString, BytesInUnicodeString,
-                           RtlpAnsiTable, FALSE);
-}
-
-NTSTATUS RtlUpcaseUnicodeToMultiByteN(PCHAR MultiByteString, ULONG MaxBytesInMultiByteString, PULONG BytesInMultiByteString,
-                                      PCWCH UnicodeString, ULONG BytesInUnicodeString)
-{
-    return RtlpToCodePageN(MultiByteString, MaxBytesInMultiByteString, BytesInMultiByteString, UnicodeString, BytesInUnicodeString,
-                           RtlpAnsiTable, TRUE);
-}
-
-NTSTATUS RtlUnicodeToOemN(PCHAR OemString, ULONG MaxBytesInOemString, PULONG BytesInOemString, PCWCH UnicodeString,
-                          ULONG BytesInUnicodeString)
-{
-    return RtlpToCodePageN(OemString, MaxBytesInOemString, BytesInOemString, UnicodeString, BytesInUnicodeString, RtlpOemTable, FALSE);
-}
-
-NTSTATUS RtlUpcaseUnicodeToOemN(PCHAR OemString, ULONG MaxBytesInOemString, PULONG BytesInOemString, PCWCH UnicodeString,
+NTSTATUS RtlUnicodeToMultiByteN(PCHAR MultiByteString, ULONG MaxBytesInMultiByteString,
+                                PULONG BytesInMultiByteString, PCWCH UnicodeString,
                                 ULONG BytesInUnicodeString)
 {
-    return RtlpToCodePageN(OemString, MaxBytesInOemString, BytesInOemString, UnicodeString, BytesInUnicodeString, RtlpOemTable, TRUE);
+    return RtlpToCodePageN(MultiByteString, MaxBytesInMultiByteString, BytesInMultiByteString, UnicodeString,
+                           BytesInUnicodeString, RtlpAnsiTable, FALSE);
 }
 
-NTSTATUS RtlUnicodeToMultiByteSize(PULONG BytesInMultiByteString, PCWCH UnicodeString, ULONG BytesInUnicodeString)
+NTSTATUS RtlUpcaseUnicodeToMultiByteN(PCHAR MultiByteString, ULONG MaxBytesInMultiByteString,
+                                      PULONG BytesInMultiByteString, PCWCH UnicodeString,
+                                      ULONG BytesInUnicodeString)
+{
+    return RtlpToCodePageN(MultiByteString, MaxBytesInMultiByteString, BytesInMultiByteString, UnicodeString,
+                           BytesInUnicodeString, RtlpAnsiTable, TRUE);
+}
+
+NTSTATUS RtlUnicodeToOemN(PCHAR OemString, ULONG MaxBytesInOemString, PULONG BytesInOemString,
+                          PCWCH UnicodeString, ULONG BytesInUnicodeString)
+{
+    return RtlpToCodePageN(OemString, MaxBytesInOemString, BytesInOemString, UnicodeString,
+                           BytesInUnicodeString, RtlpOemTable, FALSE);
+}
+
+NTSTATUS RtlUpcaseUnicodeToOemN(PCHAR OemString, ULONG MaxBytesInOemString, PULONG BytesInOemString,
+                                PCWCH UnicodeString, ULONG BytesInUnicodeString)
+{
+    return RtlpToCodePageN(OemString, MaxBytesInOemString, BytesInOemString, UnicodeString,
+                           BytesInUnicodeString, RtlpOemTable, TRUE);
+}
+
+NTSTATUS RtlUnicodeToMultiByteSize(PULONG BytesInMultiByteString, PCWCH UnicodeString,
+                                   ULONG BytesInUnicodeString)
 {
     UNREFERENCED_PARAMETER(UnicodeString);
     *BytesInMultiByteString = BytesInUnicodeString / sizeof(WCHAR);
@@ -308,8 +321,8 @@ ULONG RtlxUnicodeStringToOemSize(PCUNICODE_STRING UnicodeString)
 }
 
 /* ---- counted strings ----
- * UNICODE_STRING and STRING have the same shape; To and From are either. Terminator: bytes that a terminator of To takes; 0 for the
- * case routines, which do not add one. */
+ * UNICODE_STRING and STRING have the same shape; To and From are either. Terminator: bytes that a terminator
+ * of To takes; 0 for the case routines, which do not add one. */
 static NTSTATUS RtlpPrepare(PSTRING To, ULONG Length, ULONG Terminator, BOOLEAN Allocate)
 {
     if (Length + Terminator > 0xFFFF)
@@ -329,7 +342,8 @@ static NTSTATUS RtlpPrepare(PSTRING To, ULONG Length, ULONG Terminator, BOOLEAN 
     return STATUS_SUCCESS;
 }
 
-static NTSTATUS RtlpStringToUnicode(PUNICODE_STRING To, const STRING *From, BOOLEAN Allocate, const WCHAR *Table)
+static NTSTATUS RtlpStringToUnicode(PUNICODE_STRING To, const STRING *From, BOOLEAN Allocate,
+                                    const WCHAR *Table)
 {
     NTSTATUS Status = RtlpPrepare((PSTRING)To, From->Length * (ULONG)sizeof(WCHAR), sizeof(WCHAR), Allocate);
     return NT_SUCCESS(Status)
@@ -337,43 +351,57 @@ static NTSTATUS RtlpStringToUnicode(PUNICODE_STRING To, const STRING *From, BOOL
                : Status;
 }
 
-static NTSTATUS RtlpUnicodeToString(PSTRING To, PCUNICODE_STRING From, BOOLEAN Allocate, const WCHAR *Table, BOOLEAN Upcase)
+static NTSTATUS RtlpUnicodeToString(PSTRING To, PCUNICODE_STRING From, BOOLEAN Allocate, const WCHAR *Table,
+                                    BOOLEAN Upcase)
 {
     NTSTATUS Status = RtlpPrepare(To, From->Length / (ULONG)sizeof(WCHAR), sizeof(CHAR), Allocate);
-    return NT_SUCCESS(Status) ? RtlpToCodePageN(To->Buffer, To->Length, NULL, From->Buffer, From->Length, Table, Upcase) : Status;
+    return NT_SUCCESS(Status)
+               ? RtlpToCodePageN(To->Buffer, To->Length, NULL, From->Buffer, From->Length, Table, Upcase)
+               : Status;
 }
 
-NTSTATUS RtlAnsiStringToUnicodeString(PUNICODE_STRING DestinationString, PCANSI_STRING SourceString, BOOLEAN AllocateDestinationString)
+NTSTATUS RtlAnsiStringToUnicodeString(PUNICODE_STRING DestinationString, PCANSI_STRING SourceString,
+                                      BOOLEAN AllocateDestinationString)
 {
     return RtlpStringToUnicode(DestinationString, SourceString, AllocateDestinationString, RtlpAnsiTable);
 }
 
-NTSTATUS RtlOemStringToUnicodeString(PUNICODE_STRING DestinationString, PCOEM_STRING SourceString, BOOLEAN AllocateDestinationString)
+NTSTATUS RtlOemStringToUnicodeString(PUNICODE_STRING DestinationString, PCOEM_STRING SourceString,
+                                     BOOLEAN AllocateDestinationString)
 {
     return RtlpStringToUnicode(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable);
 }
 
-NTSTATUS RtlUnicodeStringToAnsiString(PANSI_STRING DestinationString, PCUNICODE_STRING SourceString, BOOLEAN AllocateDestinationString)
+NTSTATUS RtlUnicodeStringToAnsiString(PANSI_STRING DestinationString, PCUNICODE_STRING SourceString,
+                                      BOOLEAN AllocateDestinationString)
 {
-    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpAnsiTable, FALSE);
+    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpAnsiTable,
+                               FALSE);
 }
 
-NTSTATUS RtlUpcaseUnicodeStringToAnsiString(PANSI_STRING DestinationString, PCUNICODE_STRING SourceString, BOOLEAN AllocateDestinationString)
+NTSTATUS RtlUpcaseUnicodeStringToAnsiString(PANSI_STRING DestinationString, PCUNICODE_STRING SourceString,
+                                            BOOLEAN AllocateDestinationString)
 {
-    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpAnsiTable, TRUE);
+    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpAnsiTable,
+                               TRUE);
 }
 
-NTSTATUS RtlUnicodeStringToOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString, BOOLEAN AllocateDestinationString)
+NTSTATUS RtlUnicodeStringToOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString,
+                                     BOOLEAN AllocateDestinationString)
 {
-    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable, FALSE);
+    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable,
+                               FALSE);
 }
 
-NTSTATUS RtlUpcaseUnicodeStringToOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString, BOOLEAN AllocateDestinationString)
+NTSTATUS RtlUpcaseUnicodeStringToOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString,
+                                           BOOLEAN AllocateDestinationString)
 {
-    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable, TRUE);
+    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable,
+                               TRUE);
 }
 
-NTSTATUS RtlUnicodeStringToUTF8String(PUTF8_STRING DestinationString, PCUNICODE_STRING SourceString, BOOLEAN AllocateDestinationString)
+NTSTATUS RtlUnicodeStringToUTF8String(PUTF8_STRING DestinationString, PCUNICODE_STRING SourceString,
+                                      BOOLEAN AllocateDestinationString)
 {
     ULONG Bytes = 0;
     if (SourceString->Length != 0)
@@ -381,21 +409,26 @@ NTSTATUS RtlUnicodeStringToUTF8String(PUTF8_STRING DestinationString, PCUNICODE_
     NTSTATUS Status = RtlpPrepare(DestinationString, Bytes, sizeof(CHAR), AllocateDestinationString);
     if (!NT_SUCCESS(Status) || Bytes == 0)
         return Status;
-    return RtlUnicodeToUTF8N(DestinationString->Buffer, Bytes, NULL, SourceString->Buffer, SourceString->Length & ~1u);
+    return RtlUnicodeToUTF8N(DestinationString->Buffer, Bytes, NULL, SourceString->Buffer,
+                             SourceString->Length & ~1u);
 }
 
-NTSTATUS RtlUTF8StringToUnicodeString(PUNICODE_STRING DestinationString, PCUTF8_STRING SourceString, BOOLEAN AllocateDestinationString)
+NTSTATUS RtlUTF8StringToUnicodeString(PUNICODE_STRING DestinationString, PCUTF8_STRING SourceString,
+                                      BOOLEAN AllocateDestinationString)
 {
     ULONG Bytes = 0;
     if (SourceString->Length != 0)
         RtlUTF8ToUnicodeN(NULL, 0, &Bytes, SourceString->Buffer, SourceString->Length);
-    NTSTATUS Status = RtlpPrepare((PSTRING)DestinationString, Bytes, sizeof(WCHAR), AllocateDestinationString);
+    NTSTATUS Status =
+        RtlpPrepare((PSTRING)DestinationString, Bytes, sizeof(WCHAR), AllocateDestinationString);
     if (!NT_SUCCESS(Status) || Bytes == 0)
         return Status;
-    return RtlUTF8ToUnicodeN(DestinationString->Buffer, Bytes, NULL, SourceString->Buffer, SourceString->Length);
+    return RtlUTF8ToUnicodeN(DestinationString->Buffer, Bytes, NULL, SourceString->Buffer,
+                             SourceString->Length);
 }
 
-static NTSTATUS RtlpMapString(PUNICODE_STRING To, PCUNICODE_STRING From, BOOLEAN Allocate, WCHAR (*Map)(WCHAR))
+static NTSTATUS RtlpMapString(PUNICODE_STRING To, PCUNICODE_STRING From, BOOLEAN Allocate,
+                              WCHAR (*Map)(WCHAR))
 {
     NTSTATUS Status = RtlpPrepare((PSTRING)To, From->Length & ~1u, 0, Allocate);
     if (!NT_SUCCESS(Status))
@@ -405,12 +438,14 @@ static NTSTATUS RtlpMapString(PUNICODE_STRING To, PCUNICODE_STRING From, BOOLEAN
     return Status;
 }
 
-NTSTATUS RtlUpcaseUnicodeString(PUNICODE_STRING DestinationString, PCUNICODE_STRING SourceString, BOOLEAN AllocateDestinationString)
+NTSTATUS RtlUpcaseUnicodeString(PUNICODE_STRING DestinationString, PCUNICODE_STRING SourceString,
+                                BOOLEAN AllocateDestinationString)
 {
     return RtlpMapString(DestinationString, SourceString, AllocateDestinationString, RtlUpcaseUnicodeChar);
 }
 
-NTSTATUS RtlDowncaseUnicodeString(PUNICODE_STRING DestinationString, PCUNICODE_STRING SourceString, BOOLEAN AllocateDestinationString)
+NTSTATUS RtlDowncaseUnicodeString(PUNICODE_STRING DestinationString, PCUNICODE_STRING SourceString,
+                                  BOOLEAN AllocateDestinationString)
 {
     return RtlpMapString(DestinationString, SourceString, AllocateDestinationString, RtlDowncaseUnicodeChar);
 }

@@ -1,10 +1,12 @@
 /*
  * version.c - the Windows version that ntmm says it is, and comparing with it.
  *
- * 10.0 build 19045, no service pack, workstation: new enough for every routine offered, and the version that drivers in the field know best.
+ * 10.0 build 19045, no service pack, workstation: new enough for every routine offered, and the version that
+ * drivers in the field know best.
  *
- * VerSetConditionMask packs three bits a field: field n (bit n of the type mask) at bits 3n..3n+2. RtlVerifyVersionInfo compares major, minor, service-pack
- * major and minor as one number, as documented: a lower field decides only if all higher ones are equal and the condition is >, >=, < or <=.
+ * VerSetConditionMask packs three bits a field: field n (bit n of the type mask) at bits 3n..3n+2.
+ * RtlVerifyVersionInfo compares major, minor, service-pack major and minor as one number, as documented: a
+ * lower field decides only if all higher ones are equal and the condition is >, >=, < or <=.
  * SPDX-License-Identifier: MIT
  */
 #include "rtl/rtlp.h"
@@ -38,12 +40,14 @@ ULONGLONG VerSetConditionMask(ULONGLONG ConditionMask, ULONG TypeMask, UCHAR Con
         return ConditionMask;
     /* One field a call; of several bits the highest counts. */
     ULONG Field = 31 - (ULONG)__builtin_clz(TypeMask);
-    return ConditionMask | (ULONGLONG)(Condition & VER_CONDITION_MASK) << (Field * VER_NUM_BITS_PER_CONDITION_MASK);
+    return ConditionMask | (ULONGLONG)(Condition & VER_CONDITION_MASK)
+                               << (Field * VER_NUM_BITS_PER_CONDITION_MASK);
 }
 
 static ULONG RtlpCondition(ULONGLONG ConditionMask, ULONG TypeBit)
 {
-    return (ULONG)(ConditionMask >> ((ULONG)__builtin_ctz(TypeBit) * VER_NUM_BITS_PER_CONDITION_MASK)) & VER_CONDITION_MASK;
+    return (ULONG)(ConditionMask >> ((ULONG)__builtin_ctz(TypeBit) * VER_NUM_BITS_PER_CONDITION_MASK)) &
+           VER_CONDITION_MASK;
 }
 
 static BOOLEAN RtlpHolds(ULONG Condition, ULONG Ours, ULONG Wanted)
@@ -72,8 +76,11 @@ NTSTATUS RtlVerifyVersionInfo(PRTL_OSVERSIONINFOEXW VersionInfo, ULONG TypeMask,
     RtlGetVersion((PRTL_OSVERSIONINFOW)(PVOID)&Ours);
 
     if (TypeMask & VER_SUITENAME) {
-        ULONG Condition = RtlpCondition(ConditionMask, VER_SUITENAME), Common = Ours.wSuiteMask & VersionInfo->wSuiteMask;
-        if (Condition == VER_AND ? Common != VersionInfo->wSuiteMask : Condition == VER_OR ? Common == 0 : TRUE)
+        ULONG Condition = RtlpCondition(ConditionMask, VER_SUITENAME),
+              Common = Ours.wSuiteMask & VersionInfo->wSuiteMask;
+        if (Condition == VER_AND  ? Common != VersionInfo->wSuiteMask
+            : Condition == VER_OR ? Common == 0
+                                  : TRUE)
             return STATUS_REVISION_MISMATCH;
     }
     /* The hierarchy: each level decides unless it is equal, and only with its own condition. */
@@ -107,14 +114,16 @@ NTSTATUS RtlVerifyVersionInfo(PRTL_OSVERSIONINFOEXW VersionInfo, ULONG TypeMask,
         {VER_PRODUCT_TYPE, Ours.wProductType, VersionInfo->wProductType},
     };
     for (ULONG i = 0; i < ARRAYSIZE(Others); i++)
-        if ((TypeMask & Others[i].Type) && !RtlpHolds(RtlpCondition(ConditionMask, Others[i].Type), Others[i].Ours, Others[i].Wanted))
+        if ((TypeMask & Others[i].Type) &&
+            !RtlpHolds(RtlpCondition(ConditionMask, Others[i].Type), Others[i].Ours, Others[i].Wanted))
             return STATUS_REVISION_MISMATCH;
     return STATUS_SUCCESS;
 }
 
 BOOLEAN RtlIsNtDdiVersionAvailable(ULONG Version)
 {
-    /* 0xMMmmSSss; the service-pack fields must be 0 in this call. From 10.0 on the last byte is the release: 19045 is that of 0x0A000008. */
+    /* 0xMMmmSSss; the service-pack fields must be 0 in this call. From 10.0 on the last byte is the release:
+     * 19045 is that of 0x0A000008. */
     if ((Version & 0xFFFF0000) != 0x0A000000 && (Version & 0xFFFF))
         return FALSE;
     return (BOOLEAN)(Version <= 0x0A000008);

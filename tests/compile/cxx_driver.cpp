@@ -1,6 +1,6 @@
 /*
- * cxx_driver.cpp - a C++ program that includes ntifs.h after the standard library's headers (whose own __try it would otherwise replace), and uses it.
- * SPDX-License-Identifier: MIT
+ * cxx_driver.cpp - a C++ program that includes ntifs.h after the standard library's headers (whose own __try
+ * it would otherwise replace), and uses it. SPDX-License-Identifier: MIT
  */
 #include <algorithm>
 #include <cstdio>
@@ -48,12 +48,12 @@ const UNICODE_STRING Name = RTL_CONSTANT_STRING(L"\\Device\\Cxx");
 ANSI_STRING Narrow = RTL_CONSTANT_STRING("narrow");
 int Failures;
 
-#define CHECK(Expression)                                                \
-    do {                                                                 \
-        if (!(Expression)) {                                             \
-            std::printf("%s:%d: %s\n", __FILE__, __LINE__, #Expression); \
-            Failures++;                                                  \
-        }                                                                \
+#define CHECK(Expression)                                                                                    \
+    do {                                                                                                     \
+        if (!(Expression)) {                                                                                 \
+            std::printf("%s:%d: %s\n", __FILE__, __LINE__, #Expression);                                     \
+            Failures++;                                                                                      \
+        }                                                                                                    \
     } while (0)
 } // namespace
 

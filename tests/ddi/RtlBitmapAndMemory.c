@@ -1,5 +1,6 @@
 /*
- * RtlBitmapAndMemory.c - what the pages of the bitmap, memory and time routines say, a test a sentence. SPDX-License-Identifier: MIT
+ * RtlBitmapAndMemory.c - what the pages of the bitmap, memory and time routines say, a test a sentence.
+ * SPDX-License-Identifier: MIT
  */
 #include "rtl_kit.h"
 
@@ -26,8 +27,8 @@ static void RtlInitializeBitMap_Buffer_Untouched(void **State)
     assert_ptr_equal(Header.Buffer, &Buffer);
 }
 
-/* RtlFindClearBits: "If it cannot find a matching range between the hint index and the end of the bitmap, RtlFindClearBits continues by searching from the
- * beginning of the bitmap back to the hint index." */
+/* RtlFindClearBits: "If it cannot find a matching range between the hint index and the end of the bitmap,
+ * RtlFindClearBits continues by searching from the beginning of the bitmap back to the hint index." */
 static void RtlFindClearBits_NothingBehindHint_StartsOver(void **State)
 {
     UNREFERENCED_PARAMETER(State);
@@ -47,7 +48,8 @@ static void RtlFindClearBitsAndSet_NotFound_AllOnes(void **State)
     assert_int_equal(RtlNumberOfSetBits(&Map), 100);
 }
 
-/* RtlFindSetBitsAndClear: "returns the zero-based starting bit index for a set bit range of the requested size that it cleared". */
+/* RtlFindSetBitsAndClear: "returns the zero-based starting bit index for a set bit range of the requested
+ * size that it cleared". */
 static void RtlFindSetBitsAndClear_Found_Cleared(void **State)
 {
     UNREFERENCED_PARAMETER(State);
@@ -71,7 +73,8 @@ static void RtlAreBitsSet_EmptyOrOutside_False(void **State)
     assert_false(RtlAreBitsClear(&Map, 0, 101));
 }
 
-/* RtlFindNextForwardRunClear: "returns the number of bits in the run beginning at StartingRunIndex, or zero if it cannot find a run of clear bits following FromIndex". */
+/* RtlFindNextForwardRunClear: "returns the number of bits in the run beginning at StartingRunIndex, or zero
+ * if it cannot find a run of clear bits following FromIndex". */
 static void RtlFindNextForwardRunClear_Results(void **State)
 {
     ULONG Start;
@@ -85,7 +88,8 @@ static void RtlFindNextForwardRunClear_Results(void **State)
     assert_int_equal(RtlFindNextForwardRunClear(&Map, 47, &Start), 0);
 }
 
-/* RtlCompareMemory: "returns the number of bytes in the two blocks that match ... If all bytes match up to the specified Length value, the Length value is returned." */
+/* RtlCompareMemory: "returns the number of bytes in the two blocks that match ... If all bytes match up to
+ * the specified Length value, the Length value is returned." */
 static void RtlCompareMemory_Results(void **State)
 {
     UNREFERENCED_PARAMETER(State);
@@ -121,7 +125,8 @@ static void RtlStoreUlong_AnyAlignment(void **State)
     assert_int_equal(Bytes[2], 0xAB);
 }
 
-/* RtlTimeToTimeFields: system time "expressed as the number of 100-nanosecond intervals since January 1, 1601"; Weekday 0 is Sunday. */
+/* RtlTimeToTimeFields: system time "expressed as the number of 100-nanosecond intervals since January 1,
+ * 1601"; Weekday 0 is Sunday. */
 static void RtlTimeToTimeFields_KnownDates(void **State)
 {
     LARGE_INTEGER Time = {.QuadPart = 0};

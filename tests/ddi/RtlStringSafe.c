@@ -1,11 +1,13 @@
 /*
- * RtlStringSafe.c - what the pages of ntstrsafe.h's and ntintsafe.h's routines say, a test a sentence. SPDX-License-Identifier: MIT
+ * RtlStringSafe.c - what the pages of ntstrsafe.h's and ntintsafe.h's routines say, a test a sentence.
+ * SPDX-License-Identifier: MIT
  */
 #include "rtl_kit.h"
 #include <ntstrsafe.h>
 #include <ntintsafe.h>
 
-/* RtlStringCchCopyW: "STATUS_SUCCESS: source data was present, the string was copied without truncation, and the resultant destination buffer is null-terminated." */
+/* RtlStringCchCopyW: "STATUS_SUCCESS: source data was present, the string was copied without truncation, and
+ * the resultant destination buffer is null-terminated." */
 static void Copy_Fits_Terminated(void **State)
 {
     WCHAR To[4] = L"zzz";
@@ -17,7 +19,8 @@ static void Copy_Fits_Terminated(void **State)
     assert_string_equal(Narrow, "xyz");
 }
 
-/* "STATUS_BUFFER_OVERFLOW: the copy operation failed because of insufficient buffer space. The destination buffer contains a truncated, null-terminated version." */
+/* "STATUS_BUFFER_OVERFLOW: the copy operation failed because of insufficient buffer space. The destination
+ * buffer contains a truncated, null-terminated version." */
 static void Copy_TooLong_TruncatedWarning(void **State)
 {
     WCHAR To[4];
@@ -62,7 +65,8 @@ static void Cat_FitsTruncatesAndChecks(void **State)
     assert_int_equal(RtlStringCchCatW(To, 6, L"g"), STATUS_INVALID_PARAMETER);
 }
 
-/* RtlStringCchLengthW: "STATUS_INVALID_PARAMETER: psz is NULL, cchMax is larger than NTSTRSAFE_MAX_CCH, or psz is longer than cchMax"; the length excludes the null. */
+/* RtlStringCchLengthW: "STATUS_INVALID_PARAMETER: psz is NULL, cchMax is larger than NTSTRSAFE_MAX_CCH, or
+ * psz is longer than cchMax"; the length excludes the null. */
 static void Length_Results(void **State)
 {
     size_t Length = 9;
@@ -75,7 +79,8 @@ static void Length_Results(void **State)
     assert_int_equal(RtlStringCchLengthA(NULL, 3, NULL), STATUS_INVALID_PARAMETER);
 }
 
-/* RtlStringCbPrintfW: "STATUS_BUFFER_OVERFLOW ... contains a truncated, null-terminated version of the intended result". */
+/* RtlStringCbPrintfW: "STATUS_BUFFER_OVERFLOW ... contains a truncated, null-terminated version of the
+ * intended result". */
 static void Printf_FitsAndTruncates(void **State)
 {
     WCHAR To[8];
@@ -89,7 +94,8 @@ static void Printf_FitsAndTruncates(void **State)
     assert_string_equal(Narrow, "wide");
 }
 
-/* The Ex forms: ppszDestEnd and pcchRemaining; STRSAFE_FILL_BEHIND_NULL, STRSAFE_NULL_ON_FAILURE, STRSAFE_FILL_ON_FAILURE, STRSAFE_NO_TRUNCATION, STRSAFE_IGNORE_NULLS. */
+/* The Ex forms: ppszDestEnd and pcchRemaining; STRSAFE_FILL_BEHIND_NULL, STRSAFE_NULL_ON_FAILURE,
+ * STRSAFE_FILL_ON_FAILURE, STRSAFE_NO_TRUNCATION, STRSAFE_IGNORE_NULLS. */
 static void Ex_FlagsAndResults(void **State)
 {
     CHAR To[8];
@@ -101,13 +107,16 @@ static void Ex_FlagsAndResults(void **State)
     assert_memory_equal(To, "abc\0....", 8);
     assert_ptr_equal(End, To + 3);
     assert_int_equal(Left, 5);
-    assert_int_equal(RtlStringCchCopyExA(To, 8, "abcdefgh", &End, &Left, STRSAFE_NULL_ON_FAILURE), STATUS_BUFFER_OVERFLOW);
+    assert_int_equal(RtlStringCchCopyExA(To, 8, "abcdefgh", &End, &Left, STRSAFE_NULL_ON_FAILURE),
+                     STATUS_BUFFER_OVERFLOW);
     assert_string_equal(To, "");
     assert_ptr_equal(End, To);
-    assert_int_equal(RtlStringCchCopyExA(To, 8, "abcdefgh", NULL, NULL, STRSAFE_FAILURE_BYTE('#')), STATUS_BUFFER_OVERFLOW);
+    assert_int_equal(RtlStringCchCopyExA(To, 8, "abcdefgh", NULL, NULL, STRSAFE_FAILURE_BYTE('#')),
+                     STATUS_BUFFER_OVERFLOW);
     assert_string_equal(To, "#######");
     strcpy(To, "keep");
-    assert_int_equal(RtlStringCchCatExA(To, 8, "too long", NULL, NULL, STRSAFE_NO_TRUNCATION), STATUS_BUFFER_OVERFLOW);
+    assert_int_equal(RtlStringCchCatExA(To, 8, "too long", NULL, NULL, STRSAFE_NO_TRUNCATION),
+                     STATUS_BUFFER_OVERFLOW);
     assert_string_equal(To, "keep");
     assert_int_equal(RtlStringCchCopyExA(To, 8, NULL, NULL, NULL, STRSAFE_IGNORE_NULLS), STATUS_SUCCESS);
     assert_string_equal(To, "");
@@ -117,7 +126,8 @@ static void Ex_FlagsAndResults(void **State)
     assert_int_equal(Left, 5);
 }
 
-/* RtlUnicodeStringPrintf and its kin: the destination need not be terminated; truncation is STATUS_BUFFER_OVERFLOW. */
+/* RtlUnicodeStringPrintf and its kin: the destination need not be terminated; truncation is
+ * STATUS_BUFFER_OVERFLOW. */
 static void UnicodeString_Forms(void **State)
 {
     WCHAR Buffer[6];
@@ -137,7 +147,8 @@ static void UnicodeString_Forms(void **State)
     assert_int_equal(RtlUnicodeStringValidate(&Odd), STATUS_INVALID_PARAMETER);
 }
 
-/* RtlULongAdd: "STATUS_INTEGER_OVERFLOW: the sum does not fit"; RtlULongLongToULong and other conversions likewise. */
+/* RtlULongAdd: "STATUS_INTEGER_OVERFLOW: the sum does not fit"; RtlULongLongToULong and other conversions
+ * likewise. */
 static void SafeIntegers_Edges(void **State)
 {
     ULONG Sum;
@@ -164,10 +175,11 @@ static void SafeIntegers_Edges(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Copy_Fits_Terminated),       cmocka_unit_test(Copy_TooLong_TruncatedWarning), cmocka_unit_test(Copy_BadSize_InvalidParameter),
-        cmocka_unit_test(CopyN_Limit),                cmocka_unit_test(Cat_FitsTruncatesAndChecks),    cmocka_unit_test(Length_Results),
-        cmocka_unit_test(Printf_FitsAndTruncates),    cmocka_unit_test(Ex_FlagsAndResults),            cmocka_unit_test(UnicodeString_Forms),
-        cmocka_unit_test(SafeIntegers_Edges),
+        cmocka_unit_test(Copy_Fits_Terminated),          cmocka_unit_test(Copy_TooLong_TruncatedWarning),
+        cmocka_unit_test(Copy_BadSize_InvalidParameter), cmocka_unit_test(CopyN_Limit),
+        cmocka_unit_test(Cat_FitsTruncatesAndChecks),    cmocka_unit_test(Length_Results),
+        cmocka_unit_test(Printf_FitsAndTruncates),       cmocka_unit_test(Ex_FlagsAndResults),
+        cmocka_unit_test(UnicodeString_Forms),           cmocka_unit_test(SafeIntegers_Edges),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

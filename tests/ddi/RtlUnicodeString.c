@@ -1,5 +1,6 @@
 /*
- * RtlUnicodeString.c - what the pages of the counted-string routines say, a test a sentence. SPDX-License-Identifier: MIT
+ * RtlUnicodeString.c - what the pages of the counted-string routines say, a test a sentence.
+ * SPDX-License-Identifier: MIT
  */
 #include "rtl_kit.h"
 
@@ -14,7 +15,8 @@ static void RtlInitUnicodeString_NullSource_EmptyString(void **State)
     assert_null(String.Buffer);
 }
 
-/* "Buffer: set to SourceString; Length: length in bytes without the terminating null; MaximumLength: with it." */
+/* "Buffer: set to SourceString; Length: length in bytes without the terminating null; MaximumLength: with
+ * it." */
 static void RtlInitUnicodeString_Source_LengthsInBytes(void **State)
 {
     static const WCHAR Text[] = L"\\Device\\Null";
@@ -26,7 +28,8 @@ static void RtlInitUnicodeString_Source_LengthsInBytes(void **State)
     assert_int_equal(String.MaximumLength, sizeof(Text));
 }
 
-/* RtlCopyUnicodeString: "The Length ... is set to the smaller of the source's Length and the destination's MaximumLength." */
+/* RtlCopyUnicodeString: "The Length ... is set to the smaller of the source's Length and the destination's
+ * MaximumLength." */
 static void RtlCopyUnicodeString_SmallDestination_Truncates(void **State)
 {
     WCHAR Buffer[4] = L"zzz";
@@ -38,7 +41,8 @@ static void RtlCopyUnicodeString_SmallDestination_Truncates(void **State)
     assert_int_equal(To.MaximumLength, 6);
 }
 
-/* "If SourceString is NULL, the Length of DestinationString is set to zero"; MaximumLength and Buffer are not changed. */
+/* "If SourceString is NULL, the Length of DestinationString is set to zero"; MaximumLength and Buffer are not
+ * changed. */
 static void RtlCopyUnicodeString_NullSource_LengthZero(void **State)
 {
     WCHAR Buffer[4] = L"zzz";
@@ -51,7 +55,8 @@ static void RtlCopyUnicodeString_NullSource_LengthZero(void **State)
     assert_int_equal(Buffer[0], L'z');
 }
 
-/* RtlAppendUnicodeStringToString: "STATUS_BUFFER_TOO_SMALL: the MaximumLength of Destination is too small to allow the source string to be appended ... not copied." */
+/* RtlAppendUnicodeStringToString: "STATUS_BUFFER_TOO_SMALL: the MaximumLength of Destination is too small to
+ * allow the source string to be appended ... not copied." */
 static void RtlAppendUnicodeStringToString_NoRoom_NothingAppended(void **State)
 {
     WCHAR Buffer[6] = L"ab";
@@ -65,7 +70,8 @@ static void RtlAppendUnicodeStringToString_NoRoom_NothingAppended(void **State)
     assert_int_equal(RtlAppendUnicodeToString(&To, NULL), STATUS_SUCCESS);
 }
 
-/* RtlCompareUnicodeString: "Zero: the strings are equal. < Zero: String1 is less than String2. > Zero: String1 is greater." */
+/* RtlCompareUnicodeString: "Zero: the strings are equal. < Zero: String1 is less than String2. > Zero:
+ * String1 is greater." */
 static void RtlCompareUnicodeString_Results_Signs(void **State)
 {
     UNREFERENCED_PARAMETER(State);
@@ -77,7 +83,8 @@ static void RtlCompareUnicodeString_Results_Signs(void **State)
     assert_int_equal(RtlCompareUnicodeString(&US("ABC"), &US("abc"), TRUE), 0);
 }
 
-/* RtlEqualUnicodeString: "TRUE if the two Unicode strings are equal"; CaseInSensitive "case should be ignored". */
+/* RtlEqualUnicodeString: "TRUE if the two Unicode strings are equal"; CaseInSensitive "case should be
+ * ignored". */
 static void RtlEqualUnicodeString_Case(void **State)
 {
     UNREFERENCED_PARAMETER(State);
@@ -97,7 +104,8 @@ static void RtlPrefixUnicodeString_Prefix(void **State)
     assert_true(RtlPrefixUnicodeString(&US("x"), &US("x"), FALSE));
 }
 
-/* RtlHashUnicodeString: "STATUS_INVALID_PARAMETER: String or HashValue is NULL, or the value of HashAlgorithm is not valid." */
+/* RtlHashUnicodeString: "STATUS_INVALID_PARAMETER: String or HashValue is NULL, or the value of HashAlgorithm
+ * is not valid." */
 static void RtlHashUnicodeString_BadArguments(void **State)
 {
     ULONG Hash;
@@ -107,7 +115,8 @@ static void RtlHashUnicodeString_BadArguments(void **State)
     assert_int_equal(RtlHashUnicodeString(&US("a"), FALSE, 2, &Hash), STATUS_INVALID_PARAMETER);
 }
 
-/* RtlUpcaseUnicodeString: "If TRUE, the routine allocates the buffer for the uppercased string, which must be deallocated with RtlFreeUnicodeString." */
+/* RtlUpcaseUnicodeString: "If TRUE, the routine allocates the buffer for the uppercased string, which must be
+ * deallocated with RtlFreeUnicodeString." */
 static void RtlUpcaseUnicodeString_Allocate_CallerFrees(void **State)
 {
     UNICODE_STRING Upper = {0};
@@ -130,7 +139,8 @@ static void RtlUpcaseUnicodeString_OwnBuffer_Overflow(void **State)
     ExpectWide(&Upper, L"ABC");
 }
 
-/* RtlAnsiStringToUnicodeString and back: with Allocate, MaximumLength has room for a terminator, and Buffer is terminated. */
+/* RtlAnsiStringToUnicodeString and back: with Allocate, MaximumLength has room for a terminator, and Buffer
+ * is terminated. */
 static void RtlAnsiStringToUnicodeString_Allocate_TerminatedRoundTrip(void **State)
 {
     UNICODE_STRING Wide;
@@ -170,7 +180,8 @@ static void Sizes_WithTerminator(void **State)
     assert_int_equal(RtlUnicodeStringToCountedOemSize(&US("abc")), 3);
 }
 
-/* RtlDuplicateUnicodeString (flags of its page): NULL_TERMINATE adds a terminator; ALLOCATE_NULL_STRING needs it. */
+/* RtlDuplicateUnicodeString (flags of its page): NULL_TERMINATE adds a terminator; ALLOCATE_NULL_STRING needs
+ * it. */
 static void RtlDuplicateUnicodeString_Flags(void **State)
 {
     UNICODE_STRING Copy = {0};
@@ -193,7 +204,8 @@ static void RtlDuplicateUnicodeString_Flags(void **State)
     assert_int_equal(RtlDuplicateUnicodeString(4, &US("a"), &Copy), STATUS_INVALID_PARAMETER);
 }
 
-/* RtlValidateUnicodeString: odd lengths, Length above MaximumLength, NULL Buffer with a length are not valid. */
+/* RtlValidateUnicodeString: odd lengths, Length above MaximumLength, NULL Buffer with a length are not valid.
+ */
 static void RtlValidateUnicodeString_Bad(void **State)
 {
     WCHAR Buffer[4];
@@ -215,7 +227,8 @@ static void RtlFreeUnicodeString_Empty_NoEffect(void **State)
     assert_null(Empty.Buffer);
 }
 
-/* RtlIntegerToUnicodeString: Base 16, 8, 2, 0 or 10; "STATUS_BUFFER_OVERFLOW: String->Buffer is too small"; other bases STATUS_INVALID_PARAMETER. */
+/* RtlIntegerToUnicodeString: Base 16, 8, 2, 0 or 10; "STATUS_BUFFER_OVERFLOW: String->Buffer is too small";
+ * other bases STATUS_INVALID_PARAMETER. */
 static void RtlIntegerToUnicodeString_BasesAndErrors(void **State)
 {
     WCHAR Buffer[6];
@@ -233,16 +246,18 @@ static void RtlIntegerToUnicodeString_BasesAndErrors(void **State)
     assert_int_equal(RtlIntegerToUnicodeString(1234567, 10, &String), STATUS_BUFFER_OVERFLOW);
 }
 
-/* RtlUnicodeStringToInteger: leading whitespace is skipped; '-' negates; 0x, 0o, 0b choose the base if Base is 0; conversion stops at the first character that is no
- * digit; "if the first character is not a digit ... Value is set to zero" and STATUS_SUCCESS. */
+/* RtlUnicodeStringToInteger: leading whitespace is skipped; '-' negates; 0x, 0o, 0b choose the base if Base
+ * is 0; conversion stops at the first character that is no digit; "if the first character is not a digit ...
+ * Value is set to zero" and STATUS_SUCCESS. */
 static void RtlUnicodeStringToInteger_Forms(void **State)
 {
     static const struct {
         const WCHAR *Text;
         ULONG Base, Value;
-    } Cases[] = {{L"  42", 0, 42},   {L"-1", 0, MAXULONG},  {L"+7", 0, 7},     {L"0x1F", 0, 31},   {L"0o17", 0, 15},
-                 {L"0b101", 0, 5},   {L"12abc", 10, 12},    {L"FFz", 16, 255}, {L"zebra", 0, 0},   {L"", 0, 0},
-                 {L"777", 8, 511},   {L"0x", 0, 0},         {L"19", 8, 1}};
+    } Cases[] = {{L"  42", 0, 42}, {L"-1", 0, MAXULONG}, {L"+7", 0, 7},      {L"0x1F", 0, 31},
+                 {L"0o17", 0, 15}, {L"0b101", 0, 5},     {L"12abc", 10, 12}, {L"FFz", 16, 255},
+                 {L"zebra", 0, 0}, {L"", 0, 0},          {L"777", 8, 511},   {L"0x", 0, 0},
+                 {L"19", 8, 1}};
     UNREFERENCED_PARAMETER(State);
     for (ULONG i = 0; i < ARRAYSIZE(Cases); i++) {
         UNICODE_STRING String;
@@ -255,7 +270,8 @@ static void RtlUnicodeStringToInteger_Forms(void **State)
     assert_int_equal(RtlUnicodeStringToInteger(&US("1"), 7, &Value), STATUS_INVALID_PARAMETER);
 }
 
-/* RtlStringFromGUID: "{%08X-%04X-%04x-%02X%02X-%02X%02X%02X%02X%02X%02X}"; RtlGUIDFromString: STATUS_INVALID_PARAMETER for another form. */
+/* RtlStringFromGUID: "{%08X-%04X-%04x-%02X%02X-%02X%02X%02X%02X%02X%02X}"; RtlGUIDFromString:
+ * STATUS_INVALID_PARAMETER for another form. */
 static void Guid_TextAndBack(void **State)
 {
     static const GUID Guid = {0x01234567, 0x89AB, 0xCDEF, {0x10, 0x32, 0x54, 0x76, 0x98, 0xBA, 0xDC, 0xFE}};
@@ -269,9 +285,12 @@ static void Guid_TextAndBack(void **State)
     RtlFreeUnicodeString(&Text);
     assert_int_equal(RtlGUIDFromString(&US("{01234567-89ab-cdef-1032-547698badcfe}"), &Back), STATUS_SUCCESS);
     assert_memory_equal(&Back, &Guid, sizeof(Guid));
-    assert_int_equal(RtlGUIDFromString(&US("01234567-89AB-CDEF-1032-547698BADCFE"), &Back), STATUS_INVALID_PARAMETER);
-    assert_int_equal(RtlGUIDFromString(&US("{01234567-89AB-CDEF-1032_547698BADCFE}"), &Back), STATUS_INVALID_PARAMETER);
-    assert_int_equal(RtlGUIDFromString(&US("{0123456G-89AB-CDEF-1032-547698BADCFE}"), &Back), STATUS_INVALID_PARAMETER);
+    assert_int_equal(RtlGUIDFromString(&US("01234567-89AB-CDEF-1032-547698BADCFE"), &Back),
+                     STATUS_INVALID_PARAMETER);
+    assert_int_equal(RtlGUIDFromString(&US("{01234567-89AB-CDEF-1032_547698BADCFE}"), &Back),
+                     STATUS_INVALID_PARAMETER);
+    assert_int_equal(RtlGUIDFromString(&US("{0123456G-89AB-CDEF-1032-547698BADCFE}"), &Back),
+                     STATUS_INVALID_PARAMETER);
 }
 
 int main(void)

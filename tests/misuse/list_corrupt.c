@@ -1,6 +1,7 @@
 /*
- * list_corrupt.c - lists whose links disagree: bug check 0x139, parameter 1 is 3 (FAST_FAIL_CORRUPT_LIST_ENTRY), parameter 3 the exception record.
- * Page: "Bug Check 0x139: KERNEL_SECURITY_CHECK_FAILURE". SPDX-License-Identifier: MIT
+ * list_corrupt.c - lists whose links disagree: bug check 0x139, parameter 1 is 3
+ * (FAST_FAIL_CORRUPT_LIST_ENTRY), parameter 3 the exception record. Page: "Bug Check 0x139:
+ * KERNEL_SECURITY_CHECK_FAILURE". SPDX-License-Identifier: MIT
  */
 #include "rtl_kit.h"
 
@@ -81,6 +82,7 @@ static void FastFail_AnyCode_IsParameter1(void **State)
 
 int main(void)
 {
-    const struct CMUnitTest Tests[] = {cmocka_unit_test(List_Corrupt_0x139_3), cmocka_unit_test(FastFail_AnyCode_IsParameter1)};
+    const struct CMUnitTest Tests[] = {cmocka_unit_test(List_Corrupt_0x139_3),
+                                       cmocka_unit_test(FastFail_AnyCode_IsParameter1)};
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

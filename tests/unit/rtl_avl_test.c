@@ -1,5 +1,6 @@
 /*
- * rtl_avl_test.c - avl.c under random insertion and removal, validated throughout. SPDX-License-Identifier: MIT
+ * rtl_avl_test.c - avl.c under random insertion and removal, validated throughout. SPDX-License-Identifier:
+ * MIT
  */
 #include "rtl_kit.h"
 #include "rtl/rtlp.h"
@@ -80,7 +81,8 @@ static void Table_RandomOperations_AgreeWithModel(void **State)
     /* Every enumeration gives all keys in ascending order. */
     ULONG Seen = 0, Next = 0;
     PVOID Restart = NULL;
-    for (RECORD *At = RtlEnumerateGenericTableAvl(&Table, TRUE); At != NULL; At = RtlEnumerateGenericTableAvl(&Table, FALSE), Seen++) {
+    for (RECORD *At = RtlEnumerateGenericTableAvl(&Table, TRUE); At != NULL;
+         At = RtlEnumerateGenericTableAvl(&Table, FALSE), Seen++) {
         while (!Present[Next])
             Next++;
         assert_int_equal(At->Key, Next++);
@@ -124,14 +126,16 @@ static void FullForms_SearchThenInsert_NoSecondSearch(void **State)
         BOOLEAN New;
         assert_null(RtlLookupElementGenericTableFullAvl(&Table, &Record, &Where, &Result));
         assert_int_equal(Result == TableEmptyTree, Key == 0);
-        assert_non_null(RtlInsertElementGenericTableFullAvl(&Table, &Record, sizeof(Record), &New, Where, Result));
+        assert_non_null(
+            RtlInsertElementGenericTableFullAvl(&Table, &Record, sizeof(Record), &New, Where, Result));
         assert_true(New);
         assert_non_null(RtlLookupElementGenericTableFullAvl(&Table, &Record, &Where, &Result));
         assert_int_equal(Result, TableFoundNode);
         assert_null(RtlpValidateAvlTable(&Table));
     }
     while (!RtlIsGenericTableEmptyAvl(&Table))
-        RtlDeleteElementGenericTableAvl(&Table, RtlGetElementGenericTableAvl(&Table, RtlNumberGenericTableElementsAvl(&Table) - 1));
+        RtlDeleteElementGenericTableAvl(
+            &Table, RtlGetElementGenericTableAvl(&Table, RtlNumberGenericTableElementsAvl(&Table) - 1));
 }
 
 static void GetElement_ByIndex_InOrder(void **State)
@@ -172,7 +176,8 @@ static void LikeADirectory_ElementRemovedMeanwhile_GoesOnAfterIt(void **State)
         RECORD Record = {i, 0};
         RtlInsertElementGenericTableAvl(&Table, &Record, sizeof(Record), NULL);
     }
-    for (ULONG First = 1; (At = RtlEnumerateGenericTableLikeADirectory(&Table, MatchEven, &Limit, !First, &Key, &DeleteCount, &Name)) != NULL;
+    for (ULONG First = 1; (At = RtlEnumerateGenericTableLikeADirectory(&Table, MatchEven, &Limit, !First,
+                                                                       &Key, &DeleteCount, &Name)) != NULL;
          First = 0) {
         assert_int_equal(At->Key, Next);
         Name = *At;
@@ -241,10 +246,13 @@ static void Validator_BrokenTree_QuotesTheInvariant(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Table_RandomOperations_AgreeWithModel),      cmocka_unit_test(Insert_NoMemory_NullAndUnchanged),
-        cmocka_unit_test(FullForms_SearchThenInsert_NoSecondSearch),  cmocka_unit_test(GetElement_ByIndex_InOrder),
+        cmocka_unit_test(Table_RandomOperations_AgreeWithModel),
+        cmocka_unit_test(Insert_NoMemory_NullAndUnchanged),
+        cmocka_unit_test(FullForms_SearchThenInsert_NoSecondSearch),
+        cmocka_unit_test(GetElement_ByIndex_InOrder),
         cmocka_unit_test(LikeADirectory_ElementRemovedMeanwhile_GoesOnAfterIt),
-        cmocka_unit_test(LookupFirstMatching_RangeOfEquals_LowestOfThem), cmocka_unit_test(Validator_BrokenTree_QuotesTheInvariant),
+        cmocka_unit_test(LookupFirstMatching_RangeOfEquals_LowestOfThem),
+        cmocka_unit_test(Validator_BrokenTree_QuotesTheInvariant),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

@@ -1,11 +1,13 @@
 /*
- * rtl_crt_test.c - crt.c: the byte routines against the host's, the wide ones bound to 16 bits, the checked ones. SPDX-License-Identifier: MIT
+ * rtl_crt_test.c - crt.c: the byte routines against the host's, the wide ones bound to 16 bits, the checked
+ * ones. SPDX-License-Identifier: MIT
  */
 #include "rtl_kit.h"
 #include "rtl/rtlp.h"
 #include <strings.h>
 #if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wstringop-truncation" /* cutting is what strncpy and strncat are tested for */
+#pragma GCC diagnostic ignored                                                                               \
+    "-Wstringop-truncation" /* cutting is what strncpy and strncat are tested for */
 #endif
 
 static int Sign(int Value)
@@ -133,7 +135,8 @@ static void Checked_BadArguments_ErrorAndEmpty(void **State)
 
 static void Numbers_AsTheHost(void **State)
 {
-    static const char *const Texts[] = {"0", "12", "-12", "+7x", "  99", "0x1F", "0x", "077", "08", "", "abc", "2147483647", "-2147483648", "zz"};
+    static const char *const Texts[] = {"0",   "12", "-12", "+7x", "  99",       "0x1F",        "0x",
+                                        "077", "08", "",    "abc", "2147483647", "-2147483648", "zz"};
     char Out[40];
     UNREFERENCED_PARAMETER(State);
     for (ULONG i = 0; i < ARRAYSIZE(Texts); i++)
@@ -184,9 +187,12 @@ static void SortAndSearch_AnyOrder_SortedPermutation(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Narrow_RandomStrings_AsTheHost), cmocka_unit_test(Wide_Names_AreSixteenBits),
-        cmocka_unit_test(Snprintf_ExactAndTooLong_AsDocumented), cmocka_unit_test(Checked_BadArguments_ErrorAndEmpty),
-        cmocka_unit_test(Numbers_AsTheHost),              cmocka_unit_test(SortAndSearch_AnyOrder_SortedPermutation),
+        cmocka_unit_test(Narrow_RandomStrings_AsTheHost),
+        cmocka_unit_test(Wide_Names_AreSixteenBits),
+        cmocka_unit_test(Snprintf_ExactAndTooLong_AsDocumented),
+        cmocka_unit_test(Checked_BadArguments_ErrorAndEmpty),
+        cmocka_unit_test(Numbers_AsTheHost),
+        cmocka_unit_test(SortAndSearch_AnyOrder_SortedPermutation),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /*
- * rtl_gentable_test.c - gentable.c and splay.c under random insertion and removal, validated throughout. SPDX-License-Identifier: MIT
+ * rtl_gentable_test.c - gentable.c and splay.c under random insertion and removal, validated throughout.
+ * SPDX-License-Identifier: MIT
  */
 #include "rtl_kit.h"
 #include "rtl/rtlp.h"
@@ -80,7 +81,8 @@ static void Table_RandomOperations_AgreeWithModel(void **State)
     /* Every enumeration gives all keys in ascending order. */
     ULONG Seen = 0, Next = 0;
     PVOID Restart = NULL;
-    for (RECORD *At = RtlEnumerateGenericTable(&Table, TRUE); At != NULL; At = RtlEnumerateGenericTable(&Table, FALSE), Seen++) {
+    for (RECORD *At = RtlEnumerateGenericTable(&Table, TRUE); At != NULL;
+         At = RtlEnumerateGenericTable(&Table, FALSE), Seen++) {
         while (!Present[Next])
             Next++;
         assert_int_equal(At->Key, Next++);
@@ -124,14 +126,16 @@ static void FullForms_SearchThenInsert_NoSecondSearch(void **State)
         BOOLEAN New;
         assert_null(RtlLookupElementGenericTableFull(&Table, &Record, &Where, &Result));
         assert_int_equal(Result == TableEmptyTree, Key == 0);
-        assert_non_null(RtlInsertElementGenericTableFull(&Table, &Record, sizeof(Record), &New, Where, Result));
+        assert_non_null(
+            RtlInsertElementGenericTableFull(&Table, &Record, sizeof(Record), &New, Where, Result));
         assert_true(New);
         assert_non_null(RtlLookupElementGenericTableFull(&Table, &Record, &Where, &Result));
         assert_int_equal(Result, TableFoundNode);
         assert_null(RtlpValidateGenericTable(&Table));
     }
     while (!RtlIsGenericTableEmpty(&Table))
-        RtlDeleteElementGenericTable(&Table, RtlGetElementGenericTable(&Table, RtlNumberGenericTableElements(&Table) - 1));
+        RtlDeleteElementGenericTable(
+            &Table, RtlGetElementGenericTable(&Table, RtlNumberGenericTableElements(&Table) - 1));
 }
 
 static void GetElement_ByIndex_InOrderOfInsertion(void **State)
@@ -204,9 +208,12 @@ static void Validator_BrokenTree_QuotesTheInvariant(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Table_RandomOperations_AgreeWithModel),     cmocka_unit_test(Insert_NoMemory_NullAndUnchanged),
-        cmocka_unit_test(FullForms_SearchThenInsert_NoSecondSearch), cmocka_unit_test(GetElement_ByIndex_InOrderOfInsertion),
-        cmocka_unit_test(Splay_AnyNode_BecomesRootAndOrderStays),    cmocka_unit_test(Validator_BrokenTree_QuotesTheInvariant),
+        cmocka_unit_test(Table_RandomOperations_AgreeWithModel),
+        cmocka_unit_test(Insert_NoMemory_NullAndUnchanged),
+        cmocka_unit_test(FullForms_SearchThenInsert_NoSecondSearch),
+        cmocka_unit_test(GetElement_ByIndex_InOrderOfInsertion),
+        cmocka_unit_test(Splay_AnyNode_BecomesRootAndOrderStays),
+        cmocka_unit_test(Validator_BrokenTree_QuotesTheInvariant),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

@@ -68,13 +68,16 @@ static void NonVolatile_ArgumentsAndEffect(void **State)
     memset(Source, 9, sizeof(Source));
     assert_int_equal(RtlGetNonVolatileToken(Buffer, 0, &Token), STATUS_INVALID_PARAMETER);
     assert_int_equal(RtlGetNonVolatileToken(Buffer, sizeof(Buffer), &Token), STATUS_SUCCESS);
-    assert_int_equal(RtlWriteNonVolatileMemory(Token, Buffer + 3, Source, 100, WRITE_NV_MEMORY_FLAG_PERSIST), STATUS_SUCCESS);
+    assert_int_equal(RtlWriteNonVolatileMemory(Token, Buffer + 3, Source, 100, WRITE_NV_MEMORY_FLAG_PERSIST),
+                     STATUS_SUCCESS);
     assert_memory_equal(Buffer + 3, Source, 100);
     assert_int_equal(RtlWriteNonVolatileMemory(Token, Buffer, Source, 1, 0x80), STATUS_INVALID_PARAMETER);
-    assert_int_equal(RtlFillNonVolatileMemory(Token, Buffer, 10, 4, FILL_NV_MEMORY_FLAG_FLUSH), STATUS_SUCCESS);
+    assert_int_equal(RtlFillNonVolatileMemory(Token, Buffer, 10, 4, FILL_NV_MEMORY_FLAG_FLUSH),
+                     STATUS_SUCCESS);
     assert_int_equal(Buffer[9], 4);
     assert_int_equal(RtlFlushNonVolatileMemory(Token, Buffer, sizeof(Buffer), 0), STATUS_SUCCESS);
-    assert_int_equal(RtlFlushNonVolatileMemoryRanges(Token, &Range, 1, FLUSH_NV_MEMORY_IN_FLAG_NO_DRAIN), STATUS_SUCCESS);
+    assert_int_equal(RtlFlushNonVolatileMemoryRanges(Token, &Range, 1, FLUSH_NV_MEMORY_IN_FLAG_NO_DRAIN),
+                     STATUS_SUCCESS);
     assert_int_equal(RtlDrainNonVolatileFlush(Token), STATUS_SUCCESS);
     assert_int_equal(RtlFreeNonVolatileToken(Token), STATUS_SUCCESS);
 }
@@ -166,9 +169,12 @@ static void Lists_InsertRemoveAppend_Order(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(CompareMemory_EveryDifference_Found), cmocka_unit_test(DeviceAndVolatile_EveryAlignment_ExactBytes),
-        cmocka_unit_test(UlongForms_TailsAndAlignment),        cmocka_unit_test(NonVolatile_ArgumentsAndEffect),
-        cmocka_unit_test(Interlocked_ReturnValues),            cmocka_unit_test(Intrinsics_Values),
+        cmocka_unit_test(CompareMemory_EveryDifference_Found),
+        cmocka_unit_test(DeviceAndVolatile_EveryAlignment_ExactBytes),
+        cmocka_unit_test(UlongForms_TailsAndAlignment),
+        cmocka_unit_test(NonVolatile_ArgumentsAndEffect),
+        cmocka_unit_test(Interlocked_ReturnValues),
+        cmocka_unit_test(Intrinsics_Values),
         cmocka_unit_test(Lists_InsertRemoveAppend_Order),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);

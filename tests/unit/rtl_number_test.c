@@ -57,9 +57,9 @@ static void TimeFields_EveryDay_AsTheHost(void **State)
         Time.QuadPart = (Seconds + 11644473600LL) * 10000000 + 1230000;
         RtlTimeToTimeFields(&Time, &Fields);
         gmtime_r(&Seconds, &Host);
-        if (Fields.Year != Host.tm_year + 1900 || Fields.Month != Host.tm_mon + 1 || Fields.Day != Host.tm_mday ||
-            Fields.Hour != Host.tm_hour || Fields.Minute != Host.tm_min || Fields.Second != Host.tm_sec || Fields.Weekday != Host.tm_wday ||
-            Fields.Milliseconds != 123)
+        if (Fields.Year != Host.tm_year + 1900 || Fields.Month != Host.tm_mon + 1 ||
+            Fields.Day != Host.tm_mday || Fields.Hour != Host.tm_hour || Fields.Minute != Host.tm_min ||
+            Fields.Second != Host.tm_sec || Fields.Weekday != Host.tm_wday || Fields.Milliseconds != 123)
             fail_msg("day %lld: %d-%d-%d", Day, Fields.Year, Fields.Month, Fields.Day);
         assert_true(RtlTimeFieldsToTime(&Fields, &Back));
         assert_int_equal(Back.QuadPart, Time.QuadPart);
@@ -69,9 +69,10 @@ static void TimeFields_EveryDay_AsTheHost(void **State)
 static void TimeFields_NoSuchDate_False(void **State)
 {
     static const TIME_FIELDS Bad[] = {
-        {1600, 1, 1, 0, 0, 0, 0, 0},  {2023, 2, 29, 0, 0, 0, 0, 0}, {2024, 13, 1, 0, 0, 0, 0, 0}, {2024, 0, 1, 0, 0, 0, 0, 0},
-        {2024, 4, 31, 0, 0, 0, 0, 0}, {2024, 1, 0, 0, 0, 0, 0, 0},  {2024, 1, 1, 24, 0, 0, 0, 0}, {2024, 1, 1, 0, 60, 0, 0, 0},
-        {2024, 1, 1, 0, 0, 60, 0, 0}, {2024, 1, 1, 0, 0, 0, 1000, 0}, {1900, 2, 29, 0, 0, 0, 0, 0},
+        {1600, 1, 1, 0, 0, 0, 0, 0},    {2023, 2, 29, 0, 0, 0, 0, 0}, {2024, 13, 1, 0, 0, 0, 0, 0},
+        {2024, 0, 1, 0, 0, 0, 0, 0},    {2024, 4, 31, 0, 0, 0, 0, 0}, {2024, 1, 0, 0, 0, 0, 0, 0},
+        {2024, 1, 1, 24, 0, 0, 0, 0},   {2024, 1, 1, 0, 60, 0, 0, 0}, {2024, 1, 1, 0, 0, 60, 0, 0},
+        {2024, 1, 1, 0, 0, 0, 1000, 0}, {1900, 2, 29, 0, 0, 0, 0, 0},
     };
     LARGE_INTEGER Time = {.QuadPart = 5};
     UNREFERENCED_PARAMETER(State);
@@ -123,7 +124,8 @@ static void Version_Compared(void **State)
     VER_SET_CONDITION(Mask, VER_MINORVERSION, VER_GREATER_EQUAL);
     assert_int_equal(RtlVerifyVersionInfo(&Want, VER_MAJORVERSION | VER_MINORVERSION, Mask), STATUS_SUCCESS);
     Want.dwMajorVersion = 10;
-    assert_int_equal(RtlVerifyVersionInfo(&Want, VER_MAJORVERSION | VER_MINORVERSION, Mask), STATUS_REVISION_MISMATCH);
+    assert_int_equal(RtlVerifyVersionInfo(&Want, VER_MAJORVERSION | VER_MINORVERSION, Mask),
+                     STATUS_REVISION_MISMATCH);
     Mask = 0;
     VER_SET_CONDITION(Mask, VER_BUILDNUMBER, VER_LESS);
     Want.dwBuildNumber = Info.dwBuildNumber;
@@ -175,11 +177,16 @@ static void Crc32_KnownValue(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Integer_EveryBase_RoundTrips),  cmocka_unit_test(IntegerToChar_NegativeLength_ZeroPadded),
-        cmocka_unit_test(Int64_EndPointer_WhereDigitsEnd), cmocka_unit_test(TimeFields_EveryDay_AsTheHost),
-        cmocka_unit_test(TimeFields_NoSuchDate_False),   cmocka_unit_test(Seconds_EndsOfTheirRanges),
-        cmocka_unit_test(Version_Compared),              cmocka_unit_test(DosError_KnownAndUnknown),
-        cmocka_unit_test(Random_RangeAndSeed),           cmocka_unit_test(Crc32_KnownValue),
+        cmocka_unit_test(Integer_EveryBase_RoundTrips),
+        cmocka_unit_test(IntegerToChar_NegativeLength_ZeroPadded),
+        cmocka_unit_test(Int64_EndPointer_WhereDigitsEnd),
+        cmocka_unit_test(TimeFields_EveryDay_AsTheHost),
+        cmocka_unit_test(TimeFields_NoSuchDate_False),
+        cmocka_unit_test(Seconds_EndsOfTheirRanges),
+        cmocka_unit_test(Version_Compared),
+        cmocka_unit_test(DosError_KnownAndUnknown),
+        cmocka_unit_test(Random_RangeAndSeed),
+        cmocka_unit_test(Crc32_KnownValue),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

@@ -53,12 +53,12 @@ static void Case_WholePlane_RoundTrips(void **State)
     }
     assert_true(Mapped > 1000);
     assert_int_equal(RtlUpcaseUnicodeChar(L'z'), L'Z');
-    assert_int_equal(RtlUpcaseUnicodeChar(0xE9), 0xC9);    /* Latin-1 */
+    assert_int_equal(RtlUpcaseUnicodeChar(0xE9), 0xC9); /* Latin-1 */
     assert_int_equal(RtlUpcaseUnicodeChar(0xFF), 0x178);
-    assert_int_equal(RtlUpcaseUnicodeChar(0xDF), 0xDF);    /* sharp s has no single upper case */
-    assert_int_equal(RtlUpcaseUnicodeChar(0x101), 0x100);  /* alternating */
-    assert_int_equal(RtlUpcaseUnicodeChar(0x3C9), 0x3A9);  /* Greek */
-    assert_int_equal(RtlUpcaseUnicodeChar(0x451), 0x401);  /* Cyrillic */
+    assert_int_equal(RtlUpcaseUnicodeChar(0xDF), 0xDF);   /* sharp s has no single upper case */
+    assert_int_equal(RtlUpcaseUnicodeChar(0x101), 0x100); /* alternating */
+    assert_int_equal(RtlUpcaseUnicodeChar(0x3C9), 0x3A9); /* Greek */
+    assert_int_equal(RtlUpcaseUnicodeChar(0x451), 0x401); /* Cyrillic */
     assert_int_equal(RtlUpcaseUnicodeChar(0x4E2D), 0x4E2D);
     assert_int_equal(RtlUpcaseUnicodeChar(0xFF41), 0xFF21); /* full width */
     assert_int_equal(RtlUpcaseUnicodeChar(0x131), 0x131);
@@ -109,14 +109,17 @@ static void Utf8_EveryCodePoint_RoundTrips(void **State)
 
 static void Utf8_IllFormed_ReplacedAndReported(void **State)
 {
-    static const CHAR *const Bad[] = {"\x80", "\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80", "\xE2\x82"};
+    static const CHAR *const Bad[] = {"\x80",         "\xC0\xAF",         "\xE0\x80\x80",
+                                      "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80",
+                                      "\xE2\x82"};
     static const ULONG Replacements[] = {1, 2, 3, 3, 4, 5, 1};
     WCHAR Lone[] = {L'a', 0xDC00, L'b'};
     UNREFERENCED_PARAMETER(State);
     for (ULONG i = 0; i < ARRAYSIZE(Bad); i++) {
         WCHAR Out[8];
         ULONG Size;
-        assert_int_equal(RtlUTF8ToUnicodeN(Out, sizeof(Out), &Size, Bad[i], (ULONG)strlen(Bad[i])), STATUS_SOME_NOT_MAPPED);
+        assert_int_equal(RtlUTF8ToUnicodeN(Out, sizeof(Out), &Size, Bad[i], (ULONG)strlen(Bad[i])),
+                         STATUS_SOME_NOT_MAPPED);
         assert_int_equal(Size, Replacements[i] * 2);
         for (ULONG j = 0; j < Size / 2; j++)
             assert_int_equal(Out[j], 0xFFFD);
@@ -125,14 +128,18 @@ static void Utf8_IllFormed_ReplacedAndReported(void **State)
     ULONG Size;
     assert_int_equal(RtlUnicodeToUTF8N(Out, sizeof(Out), &Size, Lone, sizeof(Lone)), STATUS_SOME_NOT_MAPPED);
     assert_int_equal(Size, 5);
-    assert_memory_equal(Out, "a\xEF\xBF\xBD" "b", 5);
+    assert_memory_equal(Out,
+                        "a\xEF\xBF\xBD"
+                        "b",
+                        5);
 }
 
 static void Hash_KnownValue_X65599(void **State)
 {
     ULONG Hash, Other;
     UNREFERENCED_PARAMETER(State);
-    assert_int_equal(RtlHashUnicodeString(&US("ab"), FALSE, HASH_STRING_ALGORITHM_X65599, &Hash), STATUS_SUCCESS);
+    assert_int_equal(RtlHashUnicodeString(&US("ab"), FALSE, HASH_STRING_ALGORITHM_X65599, &Hash),
+                     STATUS_SUCCESS);
     assert_int_equal(Hash, 'a' * 65599u + 'b');
     RtlHashUnicodeString(&US("AB"), FALSE, HASH_STRING_ALGORITHM_DEFAULT, &Other);
     assert_int_not_equal(Hash, Other);

@@ -1,16 +1,17 @@
 /*
  * sal.h - the source annotations that ordinary driver source carries, as words without effect.
  *
- * Microsoft's static analysis reads them; gcc and clang do not. Each macro takes the arguments that its documented form takes (any
- * number, so that the annotation languages' versions all pass). The lock annotations are empty too: ntmm checks lock and IRQL rules when
- * the code runs. Pages: "SAL annotations", "IRQL annotations for drivers", "Function class annotations".
- * SPDX-License-Identifier: MIT
+ * Microsoft's static analysis reads them; gcc and clang do not. Each macro takes the arguments that its
+ * documented form takes (any number, so that the annotation languages' versions all pass). The lock
+ * annotations are empty too: ntmm checks lock and IRQL rules when the code runs. Pages: "SAL annotations",
+ * "IRQL annotations for drivers", "Function class annotations". SPDX-License-Identifier: MIT
  */
 #ifndef _NTMM_SAL_
 #define _NTMM_SAL_
 
 #if defined(__GNUC__)
-#pragma GCC diagnostic ignored "-Wunknown-pragmas" /* alloc_text, warning, code_seg, prefast ... mean nothing here */
+#pragma GCC diagnostic ignored                                                                               \
+    "-Wunknown-pragmas" /* alloc_text, warning, code_seg, prefast ... mean nothing here */
 #endif
 
 /* annotations without arguments */

@@ -1,8 +1,8 @@
 /*
  * sal1.h - the first generation of source annotations (__in, __out_bcount, ...), as words without effect.
  *
- * wdm.h includes it last, because in C++ these names are parameter names of the standard library's headers: there it is only included
- * if NTMM_SAL1 is defined, and the standard headers must come first.
+ * wdm.h includes it last, because in C++ these names are parameter names of the standard library's headers:
+ * there it is only included if NTMM_SAL1 is defined, and the standard headers must come first.
  * SPDX-License-Identifier: MIT
  */
 #ifndef _NTMM_SAL1_
