@@ -24,7 +24,7 @@
 #include <ntstatus.h>
 #include "hal/hal.h"
 
-#define BATCH    256u
+#define BATCH    32u  /* short, so that few batches hold a switch to another process */
 #define FRAMES   8192u
 #define TABLES   1u
 #define DATA     4096u
@@ -150,11 +150,11 @@ static int Compare(const void *A, const void *B)
 
 int main(int Count, char **Arguments)
 {
-    ULONG Rounds = 200;
+    ULONG Rounds = 1500;
     const char *Json = NULL;
     for (int i = 1; i < Count; i++) {
         if (!strcmp(Arguments[i], "--smoke")) {
-            Rounds = 5;
+            Rounds = 40;
         } else if (!strcmp(Arguments[i], "--json") && i + 1 < Count) {
             Json = Arguments[++i];
         } else {

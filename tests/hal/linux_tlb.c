@@ -162,6 +162,33 @@ static void LargePage_IsOneMapping(void **State)
     Check();
 }
 
+/* Pages of the process that the host has memory for, of a range. */
+static ULONG HostPages(ULONG64 Frame, ULONG Count)
+{
+    UCHAR Present[1024];
+    ULONG Got = 0;
+    assert_int_equal(mincore(HalWindow(Frame), Count * 4096ul, Present), 0);
+    for (ULONG i = 0; i < Count; i++) {
+        Got += Present[i] & 1;
+    }
+    return Got;
+}
+static void FreshFrames_CostMemoryOnlyWhenTouched(void **State)
+{
+    (void)State;
+    KitStart(2048, 0);
+    for (ULONG i = 0; i < 512; i++) {
+        KitMap(KitVa(i), KIT_DATA + i, KIT_RW | KIT_A | KIT_D);
+    }
+    assert_int_equal(HalFillTb((PVOID)KitVa(0), 512, 0), STATUS_SUCCESS);
+    assert_int_equal(HostPages(KIT_DATA, 512), 0);
+    *(volatile ULONG64 *)KitVa(100) = 1;
+    assert_int_equal(HostPages(KIT_DATA, 512), 1);
+    HalZeroPages(KIT_DATA + 32, 16);
+    HalDiscardPages(KIT_DATA + 100, 1);
+    assert_int_equal(HostPages(KIT_DATA, 512), 16);
+}
+
 /* ---- threads ---- */
 static struct {
     pthread_barrier_t Barrier;
@@ -328,6 +355,7 @@ int main(void)
         cmocka_unit_test_teardown(HostIsOutOfMappings_FaultsStillWork, KitTeardown),
         cmocka_unit_test_teardown(ReadAhead_TakesOnlyWhatWasUsedBefore, KitTeardown),
         cmocka_unit_test_teardown(LargePage_IsOneMapping, KitTeardown),
+        cmocka_unit_test_teardown(FreshFrames_CostMemoryOnlyWhenTouched, KitTeardown),
         cmocka_unit_test_teardown(TwoThreads_FaultOnTheSamePage_BothGoOn, KitTeardown),
         cmocka_unit_test_teardown(Threads_TouchWhileAnotherFlushes_LoseNothing, KitTeardown),
         cmocka_unit_test_teardown(Random_Operations_AgreeWithTheTables, KitTeardown),

@@ -143,6 +143,40 @@ static void HostThread_ThatEndsAttached_IsReported(void **State)
     assert_int_equal(DetachCount, 1);
 }
 
+#if !KIT_SCRIPTED
+static pthread_barrier_t Barrier;
+static void *StaysAttached(void *Argument)
+{
+    PVOID After;
+    HalSetCurrentThread(Argument);
+    pthread_barrier_wait(&Barrier);
+    pthread_barrier_wait(&Barrier); /* the machine stops and another starts */
+    __asm__ volatile("" : : : "memory");
+    After = HalCurrentThread();
+    HalSetCurrentThread(&SlotB);
+    return After;
+}
+static void HostThread_AttachedWhenTheMachineStops_IsForgotten(void **State)
+{
+    (void)State;
+    pthread_t Thread;
+    void *After;
+    pthread_barrier_init(&Barrier, NULL, 2);
+    assert_int_equal(pthread_create(&Thread, NULL, StaysAttached, &SlotA), 0);
+    pthread_barrier_wait(&Barrier);
+    KitStop();
+    KitStart(1024, 0);
+    KitOnDetach = NoteDetach;
+    DetachCount = 0;
+    pthread_barrier_wait(&Barrier);
+    pthread_join(Thread, &After);
+    pthread_barrier_destroy(&Barrier);
+    assert_null(After);
+    assert_int_equal(DetachCount, 1); /* of the new machine */
+    assert_ptr_equal(Detached, &SlotB);
+}
+#endif
+
 /* ---- waits ---- */
 static VOID WaitForWord(PVOID Argument)
 {
@@ -287,6 +321,9 @@ int main(void)
         KIT_TEST(GivenStack_IsTheOneUsed),
         KIT_TEST(QueryStack_HoldsTheCallersFrames),
         KIT_TEST(HostThread_ThatEndsAttached_IsReported),
+#if !KIT_SCRIPTED
+        KIT_TEST(HostThread_AttachedWhenTheMachineStops_IsForgotten),
+#endif
         KIT_TEST(Wait_Wake_HandsOver),
         KIT_TEST(Wait_OtherValue_ReturnsAtOnce),
         KIT_TEST(Wait_DeadlineInThePast_IsFalse),

@@ -37,6 +37,8 @@ typedef struct _HALP_THREAD_STATE {
     SIZE_T OldAltBytes;
     int OldAltFlags;
     struct _HAL_THREAD *Created; /* made by HalCreateThread */
+    PVOID *Slot;                 /* the thread's HalpCurrentThread, for HalStopMachine */
+    struct _HALP_THREAD_STATE *Next, *Prev; /* attached threads; HalpThreadLock */
 } HALP_THREAD_STATE;
 extern _Thread_local HALP_THREAD_STATE HalpThread __attribute__((tls_model("initial-exec")));
 
@@ -51,6 +53,9 @@ VOID HalpStopTb(VOID);
 /* A fault at one of our addresses: TRUE if the tables satisfy the access (it is now mapped), else *Error. */
 BOOLEAN HalpTbFault(ULONG_PTR Va, ULONG Access, ULONG *Error);
 
+/* The host has given memory for these frames, or has it back. */
+VOID HalpSetBacked(PFN_NUMBER Frame, ULONG64 Count, BOOLEAN Backed);
+
 /* trap.c */
 NTSTATUS HalpStartTraps(VOID);
 VOID HalpStopTraps(VOID);
@@ -58,6 +63,8 @@ BOOLEAN HalpUnderValgrind(VOID);
 
 /* thread.c */
 NTSTATUS HalpStartThreads(VOID);
+/* Clears the slot of every thread that is still attached: what it points to is gone with the machine. */
+VOID HalpForgetThreads(VOID);
 /* How much stack a thread needs at least. */
 ULONG HalpStackBytes(VOID);
 

@@ -218,6 +218,7 @@ VOID HalStopMachine(VOID)
     }
     HalpStopClock();
     HalSetCurrentThread(NULL);
+    HalpForgetThreads();
     __atomic_store_n(&HalpMachine.Started, 0, __ATOMIC_RELEASE);
     HalpStopTraps();
     HalpDropMachine();
@@ -229,6 +230,7 @@ VOID HalZeroPages(PFN_NUMBER Page, SIZE_T Count)
     PVOID At = HalWindow(Page);
     SIZE_T Words = Count * (HAL_PAGE_SIZE / 8);
     __asm__ volatile("rep stosq" : "+D"(At), "+c"(Words) : "a"(0) : "memory");
+    HalpSetBacked(Page, Count, TRUE);
 }
 
 VOID HalDiscardPages(PFN_NUMBER Page, SIZE_T Count)
@@ -236,6 +238,8 @@ VOID HalDiscardPages(PFN_NUMBER Page, SIZE_T Count)
     if (HalpFailed(HalpSyscall(SYS_fallocate, (ULONG64)HalpMachine.RamFile, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, Page << 12,
                                Count << 12, 0, 0))) {
         HalZeroPages(Page, Count);
+    } else {
+        HalpSetBacked(Page, Count, FALSE);
     }
 }
 

@@ -15,7 +15,8 @@
  * A wait is a futex wait on the address the caller used; waker and waiter use the same one. A word in simulated memory
  * that is not mapped just now is touched and the wait repeated.
  *
- * Locks: none. Tests: tests/hal/thread.c.
+ * Threads that are attached when the machine stops lose their slot then, and are attached anew when they call again.
+ * Lock: HalpThreadLock, the list of attached threads; innermost. Tests: tests/hal/thread.c, linux_trap.c.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -47,9 +48,45 @@ struct _HAL_THREAD {
     jmp_buf Exit;
 };
 
+static volatile LONG HalpThreadLock; /* the list of attached threads */
+static HALP_THREAD_STATE *HalpThreads;
 static pthread_key_t HalpThreadKey;
 static BOOLEAN HalpThreadKeyMade;
 static BOOLEAN HalpHasWrGsBase;
+
+static VOID HalpListThread(BOOLEAN Insert)
+{
+    HALP_THREAD_STATE *Me = &HalpThread;
+    HalpAcquire(&HalpThreadLock);
+    if (Insert) {
+        Me->Slot = &HalpCurrentThread;
+        Me->Prev = NULL;
+        Me->Next = HalpThreads;
+        if (Me->Next) {
+            Me->Next->Prev = Me;
+        }
+        HalpThreads = Me;
+    } else {
+        if (Me->Next) {
+            Me->Next->Prev = Me->Prev;
+        }
+        if (Me->Prev) {
+            Me->Prev->Next = Me->Next;
+        } else {
+            HalpThreads = Me->Next;
+        }
+    }
+    HalpRelease(&HalpThreadLock);
+}
+
+VOID HalpForgetThreads(VOID)
+{
+    HalpAcquire(&HalpThreadLock);
+    for (HALP_THREAD_STATE *Thread = HalpThreads; Thread; Thread = Thread->Next) {
+        __atomic_store_n(Thread->Slot, NULL, __ATOMIC_RELEASE);
+    }
+    HalpRelease(&HalpThreadLock);
+}
 
 static VOID HalpThreadEnds(PVOID Unused)
 {
@@ -127,6 +164,7 @@ NTSTATUS HalSetCurrentThread(PVOID Value)
             stack_t Old = {.ss_sp = (PVOID)HalpThread.OldAltBase, .ss_size = HalpThread.OldAltBytes, .ss_flags = HalpThread.OldAltFlags};
             HalpSyscall(SYS_sigaltstack, (ULONG64)&Old, 0, 0, 0, 0, 0);
             HalpMunmap(HalpThread.AltMapping, ALT_BYTES);
+            HalpListThread(FALSE);
             HalpThread.AltMapping = HalpThread.AltLow = HalpThread.AltHigh = HalpThread.EmergencyLow = HalpThread.EmergencyHigh = 0;
             pthread_setspecific(HalpThreadKey, NULL);
         }
@@ -156,6 +194,7 @@ NTSTATUS HalSetCurrentThread(PVOID Value)
         HalpThread.EmergencyLow = HalpThread.AltHigh + GUARD_BYTES;
         HalpThread.EmergencyHigh = HalpThread.EmergencyLow + EMERGENCY_STACK_BYTES;
         HalpThread.AltMapping = (ULONG_PTR)Base;
+        HalpListThread(TRUE);
     }
     HalpCurrentThread = Value;
 Done:

@@ -35,7 +35,7 @@
 
 #define READ_AHEAD_PAGES 16u
 #define MERGE_PAGES      64u  /* runs grow to this by merging: the grain of eviction */
-#define POPULATE_PAGES   512u /* longer runs are backed by the host as they are touched */
+#define POPULATE_PAGES   512u /* longer runs get their host page tables as they are touched */
 #define BLOCK_PAGES      512u
 #define SPARE_RUNS       4096u
 
@@ -63,6 +63,7 @@ static struct {
     ULONG Capacity, Fresh, FreeHead;
     ULONG Oldest, Newest;
     ULONG Live, PinnedRuns, Limit;
+    PUCHAR Backed; /* a bit a frame: the host has memory behind it, as far as this file knows */
     HAL_TB_STATISTICS Statistics;
 } HalpTb;
 
@@ -235,9 +236,35 @@ static VOID HalpUnmap(ULONG64 Page, ULONG64 Count)
         }
     }
 }
+/* Were all these frames backed? They are taken to be from now on. The bits are a hint, set and cleared without the lock. */
+static BOOLEAN HalpNoteBacked(PFN_NUMBER Frame, ULONG64 Count)
+{
+    BOOLEAN All = TRUE;
+    for (PFN_NUMBER i = Frame; i < Frame + Count; i++) {
+        UCHAR Bit = (UCHAR)(1u << (i & 7));
+        if (!(__atomic_load_n(&HalpTb.Backed[i >> 3], __ATOMIC_RELAXED) & Bit)) {
+            __atomic_fetch_or(&HalpTb.Backed[i >> 3], Bit, __ATOMIC_RELAXED);
+            All = FALSE;
+        }
+    }
+    return All;
+}
+VOID HalpSetBacked(PFN_NUMBER Frame, ULONG64 Count, BOOLEAN Backed)
+{
+    if (Backed) {
+        HalpNoteBacked(Frame, Count);
+        return;
+    }
+    for (PFN_NUMBER i = Frame; i < Frame + Count; i++) {
+        __atomic_fetch_and(&HalpTb.Backed[i >> 3], (UCHAR) ~(1u << (i & 7)), __ATOMIC_RELAXED);
+    }
+}
+/* A run whose frames the host has backed before is mapped with its page tables filled in at once; of a fresh one only
+ * what is touched shall cost memory. A single page is about to be touched. */
 static VOID HalpMap(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection)
 {
-    int Flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE | (Count <= POPULATE_PAGES ? MAP_POPULATE : 0);
+    BOOLEAN Populate = (HalpNoteBacked(Frame, Count) && Count <= POPULATE_PAGES) || Count == 1;
+    int Flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE | (Populate ? MAP_POPULATE : 0);
     while (HalpFailed(HalpMmap(Page << 12, Count << 12, Protection, Flags, HalpMachine.RamFile, Frame << 12))) {
         if (!HalpEvict()) {
             HalpFatal("the host refuses to map a page");
@@ -554,7 +581,8 @@ NTSTATUS HalpStartTb(ULONG Entries)
     HalpTb.Capacity = (ULONG)Limit + SPARE_RUNS;
     HalpTb.Fresh = 1;
     HalpTb.Runs = HalpTable((ULONG64)HalpTb.Capacity * sizeof(HALP_RUN));
-    BOOLEAN Good = HalpTb.Runs != NULL;
+    HalpTb.Backed = (PUCHAR)HalpTable((HalpMachine.WindowBytes >> 15) + 1);
+    BOOLEAN Good = HalpTb.Runs != NULL && HalpTb.Backed != NULL;
     for (ULONG i = 0; i < 2; i++) {
         HALP_SPAN *Span = &HalpTb.Span[i];
         Span->First = Base[i] >> 12;
@@ -586,6 +614,9 @@ VOID HalpStopTb(VOID)
         if (Span->Filled) {
             HalpMunmap((ULONG64)Span->Filled, Span->Pages / BLOCK_PAGES * sizeof(USHORT));
         }
+    }
+    if (HalpTb.Backed) {
+        HalpMunmap((ULONG64)HalpTb.Backed, (HalpMachine.WindowBytes >> 15) + 1);
     }
     if (HalpTb.Runs) {
         HalpMunmap((ULONG64)HalpTb.Runs, (ULONG64)HalpTb.Capacity * sizeof(HALP_RUN));

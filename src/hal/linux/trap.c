@@ -219,6 +219,10 @@ static VOID HalpSignal(int Signal, siginfo_t *Info, PVOID Context)
         HalpChainSignal(Signal, Info, Context);
         return;
     }
+    if (Signal == SIGSEGV && Vector == 0) {
+        Vector = 14; /* valgrind, of code that cannot be fetched */
+        G[REG_CR2] = (greg_t)(ULONG_PTR)Info->si_addr;
+    }
     if (Signal == SIGSEGV && Vector == 14) {
         Va = (ULONG_PTR)G[REG_CR2];
         if (Va == Rip && !(Error & HALP_FAULT_WRITE)) {
