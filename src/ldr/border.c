@@ -10,6 +10,7 @@
  *     F0(KIRQL, KeRaiseIrqlToDpcLevel)  one without
  *     I(...), I0(...)                   the same for what is an inline function or a macro of the headers
  *     S(DbgPrint)                       written by hand in border_special.c: variadic, or gives pointers to code back
+ *     N(RtlZeroMemory, LdrpZeroMemory)  the same, with the native routine's own name
  *     A(ExportedName, Other)            another name for an entry
  *     D(MmHighestUserAddress)           a variable
  *
@@ -85,6 +86,7 @@
     I(Ret, Name, __VA_ARGS__)
 #define S(Name)
 #define A(Name, Other)
+#define N(Name, Native)
 #define D(Name)
 #include "ldr/exports/all.h"
 #undef F
@@ -93,6 +95,7 @@
 #undef I0
 #undef S
 #undef A
+#undef N
 #undef D
 
 /* ---- second reading: the table ---- */
@@ -102,6 +105,7 @@
 #define I(Ret, Name, ...) {#Name, (PVOID)Border_##Name, (PVOID)(Name), FALSE},
 #define S(Name)           {#Name, (PVOID)Border_##Name, (PVOID)(Name), FALSE},
 #define A(Name, Other)    {#Name, (PVOID)Border_##Other, (PVOID)(Other), FALSE},
+#define N(Name, Native)   {#Name, (PVOID)Border_##Name, (PVOID)(Native), FALSE},
 #define D(Name)           {#Name, (PVOID)&Name, (PVOID)&Name, TRUE},
 const LDR_ENTRY LdrEntries[] = {
 #include "ldr/exports/all.h"

@@ -154,6 +154,30 @@ const void *LDR_BORDER Border_memchr(const void *Bytes, int Value, size_t Count)
     return Count != 0 ? memchr(Bytes, Value, Count) : NULL;
 }
 
+VOID LdrpZeroMemory(VOID *Target, SIZE_T Length)
+{
+    if (Length != 0) {
+        memset(Target, 0, Length);
+    }
+}
+
+VOID LdrpFillMemory(VOID *Target, SIZE_T Length, int Fill)
+{
+    if (Length != 0) {
+        memset(Target, Fill, Length);
+    }
+}
+
+VOID LDR_BORDER Border_RtlZeroMemory(VOID *Target, SIZE_T Length)
+{
+    LdrpZeroMemory(Target, Length);
+}
+
+VOID LDR_BORDER Border_RtlFillMemory(VOID *Target, SIZE_T Length, int Fill)
+{
+    LdrpFillMemory(Target, Length, Fill);
+}
+
 WCHAR LDR_BORDER Border_towupper(WCHAR Character)
 {
     return RtlUpcaseUnicodeChar(Character);

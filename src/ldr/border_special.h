@@ -53,3 +53,7 @@ void *LDR_BORDER Border_memmove(void *Target, const void *Source, size_t Count);
 void *LDR_BORDER Border_memset(void *Target, int Value, size_t Count);
 int LDR_BORDER Border_memcmp(const void *One, const void *Two, size_t Count);
 const void *LDR_BORDER Border_memchr(const void *Bytes, int Value, size_t Count);
+VOID LdrpZeroMemory(VOID *Target, SIZE_T Length);
+VOID LdrpFillMemory(VOID *Target, SIZE_T Length, int Fill);
+VOID LDR_BORDER Border_RtlZeroMemory(VOID *Target, SIZE_T Length);
+VOID LDR_BORDER Border_RtlFillMemory(VOID *Target, SIZE_T Length, int Fill);

@@ -13,5 +13,6 @@
 #include "ldr/exports/seh.h"
 #include "ldr/exports/sync.h"
 #include "ldr/exports/zw.h"
+#include "ldr/exports/inline.h"
 #include "ldr/exports/crt.h"
 #include "ldr/exports/special.h"
