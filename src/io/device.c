@@ -13,7 +13,7 @@
  *
  *     created --IoDeleteDevice--> pending (files open: opens fail) --last file--> deleted --last reference--> freed
  *
- * Invariants: 1. a device is in its driver's list exactly while it is not deleted; 2. AttachedTo and AttachedDevice mirror each
+ * Invariants: 1. a device is in its driver's list until IoDeleteDevice; 2. AttachedTo and AttachedDevice mirror each
  * other; 3. ReferenceCount is the number of open file objects; 4. StackSize of an upper device exceeds the lower one's.
  * Locks: IopDatabaseLock (leaf) guards 1-3. An object reference goes with: being in the driver's list (the creator's), and
  * each file object.
@@ -123,31 +123,31 @@ NTSTATUS WdmlibIoCreateDeviceSecure(PDRIVER_OBJECT DriverObject, ULONG DeviceExt
                           DeviceObject);
 }
 
-/* Out of its driver's list; FALSE if it was not there (deleted before). */
-static BOOLEAN IopUnlinkDevice(PDEVICE_OBJECT Device)
+/* Out of its driver's list; FALSE if it was not there (deleted before). Database lock held. */
+static BOOLEAN IopUnlinkDeviceLocked(PDEVICE_OBJECT Device)
 {
     BOOLEAN Found = FALSE;
-    KiAcquireLock(&IopDatabaseLock);
     for (PDEVICE_OBJECT *Link = &Device->DriverObject->DeviceObject; *Link; Link = &(*Link)->NextDevice)
         if (*Link == Device) {
             *Link = Device->NextDevice;
             Found = TRUE;
             break;
         }
-    IopDevice(Device)->Flags |= IOP_D_DELETED;
-    KiReleaseLock(&IopDatabaseLock);
     return Found;
 }
 
 static VOID IopFinishDelete(PDEVICE_OBJECT Device)
 {
-    if (IopUnlinkDevice(Device)) ObfDereferenceObject(Device);
+    KiAcquireLock(&IopDatabaseLock);
+    IopDevice(Device)->Flags |= IOP_D_DELETED;
+    KiReleaseLock(&IopDatabaseLock);
+    ObfDereferenceObject(Device);
 }
 
 VOID IoDeleteDevice(PDEVICE_OBJECT DeviceObject)
 {
     IOP_DEVICE *Private = IopDevice(DeviceObject);
-    BOOLEAN Busy, Again;
+    BOOLEAN Busy, First;
     IoUnregisterShutdownNotification(DeviceObject);
     IopRemoveTimer(DeviceObject);
     if (DeviceObject->Flags & DO_DEVICE_HAS_NAME) {
@@ -155,17 +155,18 @@ VOID IoDeleteDevice(PDEVICE_OBJECT DeviceObject)
         DeviceObject->Flags &= ~(ULONG)DO_DEVICE_HAS_NAME;
     }
     KiAcquireLock(&IopDatabaseLock);
-    Again = (Private->Flags & IOP_D_DELETE_PENDING) != 0;
+    First = IopUnlinkDeviceLocked(DeviceObject);
     Private->Flags |= IOP_D_DELETE_PENDING;
     Busy = DeviceObject->ReferenceCount > 0;
     KiReleaseLock(&IopDatabaseLock);
-    if (!Busy && !Again) IopFinishDelete(DeviceObject);
+    if (!Busy && First) IopFinishDelete(DeviceObject);
 }
 
 VOID IopReferenceDevice(PDEVICE_OBJECT Device)
 {
     KiAcquireLock(&IopDatabaseLock);
     Device->ReferenceCount++;
+    IopDriver(Device->DriverObject)->OpenFiles++;
     KiReleaseLock(&IopDatabaseLock);
     ObfReferenceObject(Device);
 }
@@ -173,6 +174,7 @@ VOID IopReferenceDevice(PDEVICE_OBJECT Device)
 VOID IopDereferenceDevice(PDEVICE_OBJECT Device)
 {
     KiAcquireLock(&IopDatabaseLock);
+    IopDriver(Device->DriverObject)->OpenFiles--;
     BOOLEAN Finish = --Device->ReferenceCount == 0 && (IopDevice(Device)->Flags & (IOP_D_DELETE_PENDING | IOP_D_DELETED)) ==
                                                           IOP_D_DELETE_PENDING;
     KiReleaseLock(&IopDatabaseLock);

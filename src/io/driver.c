@@ -168,12 +168,11 @@ static VOID IopTakeDown(IOP_DRIVER *Driver, IOP_LEFTOVERS *Left)
     Ours.SymbolicLinks = Scan.Count;
     for (;;) {
         KiAcquireLock(&IopDatabaseLock);
-        for (Device = Driver->Object.DeviceObject; Device && (IopDevice(Device)->Flags & IOP_D_DELETE_PENDING);)
-            Device = Device->NextDevice;
+        Device = Driver->Object.DeviceObject;
+        Ours.OpenFiles = (ULONG)Driver->OpenFiles;
         KiReleaseLock(&IopDatabaseLock);
         if (Device == NULL) break;
         Ours.Devices++;
-        if (Device->ReferenceCount > 0) Ours.OpenFiles += (ULONG)Device->ReferenceCount;
         if (Device->Timer) Ours.Timers++;
         PDEVICE_OBJECT Lower = IopDevice(Device)->AttachedTo;
         if (Lower) IoDetachDevice(Lower);

@@ -27,6 +27,7 @@ typedef struct _IOP_DRIVER {
     IOP_REINITIALIZE *Reinitialize;
     IOP_NAME *DeviceNames; /* every name IoCreateDevice was given: to find links left behind */
     volatile LONG WorkItems; /* queued or running for a device of this driver */
+    LONG OpenFiles;          /* on all its devices; IopDatabaseLock */
     CHAR Name[64];
     CHAR HardwareId[96];
 } IOP_DRIVER;

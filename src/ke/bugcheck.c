@@ -295,6 +295,7 @@ BOOLEAN KiCatch(VOID (*Function)(PVOID), PVOID Argument, KI_BUGCHECK *Stop)
     volatile LONG Critical = Thread->CriticalRegion, Guarded = Thread->GuardedRegion;
     volatile UCHAR SpinLocks = Thread->SpinLocksHeld;
     volatile KPROCESSOR_MODE Mode = Thread->PreviousMode;
+    struct _KPROCESS *volatile Process = Thread->Process, *volatile Attached = Thread->AttachedProcess;
 
     Thread->Catch = &Catch;
     if (KiSaveJump(&Catch.Jump) == 0) {
@@ -310,6 +311,8 @@ BOOLEAN KiCatch(VOID (*Function)(PVOID), PVOID Argument, KI_BUGCHECK *Stop)
     Thread->GuardedRegion = Guarded;
     Thread->SpinLocksHeld = SpinLocks;
     Thread->PreviousMode = Mode;
+    Thread->Process = Process;
+    Thread->AttachedProcess = Attached;
     KiAbandonLocks();
     KiRestoreIrql(Irql);
     return FALSE;

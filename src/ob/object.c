@@ -145,7 +145,10 @@ LONG_PTR ObfReferenceObject(PVOID Object)
     if (ObpTypeOf(Object) == NULL)
         ObpBadReference(Object, "A reference was taken on something that is not a live object.");
     LONG64 New = __atomic_add_fetch(&ObpHeader(Object)->PointerCount, 1, __ATOMIC_ACQ_REL);
-    if (New <= 1) ObpBadReference(Object, "A reference was taken on an object whose count had already reached zero.");
+    if (New <= 1) {
+        __atomic_sub_fetch(&ObpHeader(Object)->PointerCount, 1, __ATOMIC_ACQ_REL);
+        ObpBadReference(Object, "A reference was taken on an object whose count had already reached zero.");
+    }
     return New;
 }
 
@@ -159,9 +162,12 @@ static LONG_PTR ObpDereference(PVOID Object, BOOLEAN Defer)
     LONG HandleCount = __atomic_load_n(&Header->HandleCount, __ATOMIC_ACQUIRE);
     LONG64 New = __atomic_sub_fetch(&Header->PointerCount, 1, __ATOMIC_ACQ_REL);
     if (New > 0) return New;
-    if (New < 0 || HandleCount > 0 || (Header->Flags & OBP_F_KERNEL))
+    if (New < 0 || HandleCount > 0 || (Header->Flags & OBP_F_KERNEL)) {
+        /* Put back: whoever catches the stop finds the object as it was. */
+        __atomic_add_fetch(&Header->PointerCount, 1, __ATOMIC_ACQ_REL);
         ObpBadReference(Object, HandleCount > 0 ? "An object with open handles lost its last reference: dereferenced once too often."
                                                 : "An object was dereferenced more often than it was referenced.");
+    }
     __atomic_store_n(&Header->Magic, OBP_DEAD, __ATOMIC_RELEASE);
     if (Defer || KeGetCurrentIrql() != PASSIVE_LEVEL)
         ObpDefer(Header);
