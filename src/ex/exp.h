@@ -212,7 +212,7 @@ typedef struct _EXP_STATE {
     BOOLEAN Started;
     ULONG StackDepth;
     ULONG SparePages; /* of empty slabs, a thread keeps at most */
-    ULONG CheckTags; /* 0xC2/0x9B-0x9D are made */
+    ULONG Tracking; /* pool tracking: 0xC2/0x9B-0x9D and 0xC7 are made */
     KI_LOCK MapLock, MetaLock, AbandonLock, GhostLock, TagLock, StackLock, QuotaLock, CacheLock;
     EXP_SLAB *Abandoned[EXP_KINDS][EXP_CLASSES];
     volatile LONG AbandonedCount[EXP_KINDS][EXP_CLASSES];

@@ -48,7 +48,7 @@ NTSTATUS ExInitSystem(VOID)
     ExpResetQuota();
     ExpInitClasses();
     ExpState.StackDepth = KeOptions.StackDepth < EXP_MAX_STACK ? KeOptions.StackDepth : EXP_MAX_STACK;
-    ExpState.CheckTags = KeOptions.VerifierFlags & POOL_TRACKING;
+    ExpState.Tracking = KeOptions.VerifierFlags & POOL_TRACKING;
     ExpState.SparePages = (ULONG)(KeOptions.RamBytes >> 20); /* pages: a 256th of RAM */
     ExpState.TagCount = 1;
     Status = ExpInitMeta();
@@ -68,12 +68,12 @@ NTSTATUS ExInitSystem(VOID)
 
 VOID ExShutdownSystem(VOID)
 {
-    EXP_CACHE *Cache;
+    KTHREAD *Thread = HalCurrentThread();
     ExpUnpoison(ExpState.Maps[0].Base, ExpState.Maps[0].Covered);
     ExpUnpoison(ExpState.Maps[1].Base, ExpState.Maps[1].Covered);
-    for (Cache = ExpState.Caches; Cache != NULL; Cache = Cache->NextCache)
-        if (Cache->Thread != NULL)
-            Cache->Thread->ExCache = NULL;
+    /* Other threads that stay attached have been told by KeShutdownSystem. */
+    if (Thread != NULL)
+        Thread->ExCache = NULL;
     ExpState.Started = FALSE;
     KiThreadRundownRoutine = NULL;
 }
@@ -260,7 +260,7 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateLegacy(ULONG Type,
             Options |= EXP_ZERO;
     }
     if (Options & EXP_WITH_TAG) {
-        if (ExpState.CheckTags)
+        if (ExpState.Tracking)
             ExpCheckNewTag(Type, Size, Tag, Caller);
         if (Tag == 0)
             Tag = EXP_TAG_NONE;
@@ -419,6 +419,19 @@ static inline VOID ExpCheckTag(PVOID Block, EXP_WORD Word, ULONG Own, ULONG Tag,
                (ULONG_PTR)Block, (Word & EXP_WORD_PROTECTED) ? Own | EXP_PROTECTED : Own, Tag);
 }
 
+/* Under pool tracking: what is being freed holds no timer that runs and no DPC that waits. */
+static DECLSPEC_NOINLINE VOID ExpCheckContents(PVOID Block, SIZE_T Size)
+{
+    PKTIMER Timer = KiFindTimer(Block, Size);
+    PKDPC Dpc = KiFindDpc(Block, Size);
+    if (Timer != NULL)
+        KiStop(0xC7, "A pool block that holds an active timer was freed.", Block, 0, (ULONG_PTR)Timer, (ULONG_PTR)Block,
+               (ULONG_PTR)Block + Size);
+    if (Dpc != NULL)
+        KiStop(0xC7, "A pool block that holds a queued DPC was freed.", Block, 1, (ULONG_PTR)Dpc, (ULONG_PTR)Block,
+               (ULONG_PTR)Block + Size);
+}
+
 static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, BOOLEAN Tagged,
                                            PVOID Frame)
 {
@@ -433,6 +446,8 @@ static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID 
     if (Thread->Irql > (Kind == ExpPaged ? APC_LEVEL : DISPATCH_LEVEL))
         ExpStopFreeIrql(Block, Kind, Thread->Irql);
     ExpCheckTag(Block, Word, ExpTagOfSlot(Slot)->Tag, Tag, Tagged);
+    if (ExpState.Tracking && Kind != ExpPaged)
+        ExpCheckContents(Block, Big->Size);
     ExpUnpoison(Block, (SIZE_T)Big->Run.Pages * PAGE_SIZE);
     if (Slack != 0)
         ExpCheckSlack(Block, Big->Size, (ULONG)Slack);
@@ -495,6 +510,8 @@ static inline __attribute__((always_inline)) VOID ExpFreeInline(PVOID Block, ULO
         Cache = ExpGetCache(Thread);
     Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
     ExpCheckTag(Block, Word, __builtin_expect(Counter != NULL, 1) ? Counter->Tag : ExpTagOfSlot(Slot)->Tag, Tag, Tagged);
+    if (__builtin_expect(ExpState.Tracking, 0) && Kind != ExpPaged)
+        ExpCheckContents(Block, Size);
     ExpUnpoison(Block, Slab->BlockSize);
     if (Slack != 0)
         ExpCheckSlack(Block, Size, Slack);

@@ -166,6 +166,51 @@ static void UseAfterFree_WriteSeenWhenHandedOutAgain_C6(void **state)
     ExFreePool(Again);
 }
 
+/* ---- what a freed block must not hold; under pool tracking ---- */
+static void Free_ActiveTimerInBlock_C7_0(void **state)
+{
+    struct {
+        ULONG64 Before[4];
+        KTIMER Timer;
+        ULONG64 After[4];
+    } *Block = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*Block), TAG);
+    LARGE_INTEGER Hour = {.QuadPart = -36000000000ll};
+    (void)state;
+    KeInitializeTimer(&Block->Timer);
+    KeSetTimer(&Block->Timer, Hour, NULL);
+    Expect(Free, Block, 0xC7, 0, (uint64_t)&Block->Timer, (uint64_t)Block, (uint64_t)(Block + 1));
+    KeCancelTimer(&Block->Timer);
+    ExFreePool(Block);
+}
+
+static void Routine(PKDPC Dpc, PVOID Context, PVOID First, PVOID Second)
+{
+    (void)Dpc;
+    (void)Context;
+    (void)First;
+    (void)Second;
+}
+
+static void FreeWithQueuedDpc(void *Block)
+{
+    KIRQL Old;
+    KeRaiseIrql(DISPATCH_LEVEL, &Old); /* the DPC waits */
+    KeInsertQueueDpc(Block, NULL, NULL);
+    ExFreePool(Block);
+    KeLowerIrql(Old);
+}
+
+static void Free_QueuedDpcInBlock_C7_1(void **state)
+{
+    PKDPC Dpc = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(KDPC), TAG);
+    (void)state;
+    KeInitializeDpc(Dpc, Routine, NULL);
+    Expect(FreeWithQueuedDpc, Dpc, 0xC7, 1, (uint64_t)Dpc, (uint64_t)Dpc, (uint64_t)(Dpc + 1));
+    KeRemoveQueueDpc(Dpc);
+    KeFlushQueuedDpcs();
+    ExFreePool(Dpc);
+}
+
 static int Start(void **state)
 {
     ntmm_options Options;
@@ -193,6 +238,8 @@ int main(void)
         cmocka_unit_test(Allocate_TagWithoutLetterOrDigit_C2_9D),
         cmocka_unit_test(Overrun_ByteBehindBlock_19_21),
         cmocka_unit_test(Overrun_LastSlackByte_19_21),
+        cmocka_unit_test(Free_ActiveTimerInBlock_C7_0),
+        cmocka_unit_test(Free_QueuedDpcInBlock_C7_1),
         cmocka_unit_test(UseAfterFree_WriteSeenWhenHandedOutAgain_C6),
     };
     return cmocka_run_group_tests(tests, Start, End);
