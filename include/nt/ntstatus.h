@@ -11,14 +11,14 @@
 #define _NTSTATUS_
 
 /* severity 0: success */
-#define STATUS_SEVERITY_SUCCESS                   ((NTSTATUS)0x00000000)
+#define STATUS_SEVERITY_SUCCESS                   0
 #define STATUS_SUCCESS                            ((NTSTATUS)0x00000000)
 #define STATUS_WAIT_0                             ((NTSTATUS)0x00000000)
-#define STATUS_SEVERITY_INFORMATIONAL             ((NTSTATUS)0x00000001)
+#define STATUS_SEVERITY_INFORMATIONAL             1
 #define STATUS_WAIT_1                             ((NTSTATUS)0x00000001)
-#define STATUS_SEVERITY_WARNING                   ((NTSTATUS)0x00000002)
+#define STATUS_SEVERITY_WARNING                   2
 #define STATUS_WAIT_2                             ((NTSTATUS)0x00000002)
-#define STATUS_SEVERITY_ERROR                     ((NTSTATUS)0x00000003)
+#define STATUS_SEVERITY_ERROR                     3
 #define STATUS_WAIT_3                             ((NTSTATUS)0x00000003)
 #define STATUS_WAIT_63                            ((NTSTATUS)0x0000003F)
 #define STATUS_ABANDONED                          ((NTSTATUS)0x00000080)
