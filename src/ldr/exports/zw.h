@@ -2,6 +2,11 @@
  * zw.h - border.c: system services.
  * From include/nt/wdm/zw.h, one line a routine, sorted. SPDX-License-Identifier: MIT
  */
+F(NTSTATUS, RtlCheckRegistryKey, ULONG, PWSTR)
+F(NTSTATUS, RtlCreateRegistryKey, ULONG, PWSTR)
+F(NTSTATUS, RtlDeleteRegistryValue, ULONG, PCWSTR, PCWSTR)
+F(NTSTATUS, RtlQueryRegistryValues, ULONG, PCWSTR, PRTL_QUERY_REGISTRY_TABLE, PVOID, PVOID)
+F(NTSTATUS, RtlWriteRegistryValue, ULONG, PCWSTR, PCWSTR, ULONG, PVOID, ULONG)
 F(NTSTATUS, ZwClearEvent, HANDLE)
 F(NTSTATUS, ZwClose, HANDLE)
 F(NTSTATUS, ZwCreateDirectoryObject, PHANDLE, ACCESS_MASK, POBJECT_ATTRIBUTES)
