@@ -129,6 +129,17 @@ static VOID OpenSession(VOID)
     dwfl_report_end(Session, NULL, NULL);
 }
 
+/* The compilation unit that holds an address. gcc's index of addresses finds it at once; clang writes none, so the units are
+ * asked one by one. */
+static Dwarf_Die *UnitAt(Dwfl_Module *Module, ULONG_PTR Address, Dwarf_Addr *Bias)
+{
+    Dwarf_Die *Unit = dwfl_module_addrdie(Module, Address, Bias);
+    if (Unit) return Unit;
+    while ((Unit = dwfl_module_nextcu(Module, Unit, Bias)) != NULL)
+        if (dwarf_haspc(Unit, Address - *Bias) == 1) return Unit;
+    return NULL;
+}
+
 /* The source file of the compilation unit at an address, as the compiler was given it; NULL: unknown. The build names its files
  * by absolute paths, or (where a compiler cache rewrites them, and the folder of compilation is some other tree's) all
  * by the same relative one: so names as given are what can be compared. */
@@ -136,7 +147,7 @@ static const char *UnitFile(ULONG_PTR Address, char *Text, size_t Size)
 {
     Dwarf_Addr Bias;
     Dwfl_Module *Module = dwfl_addrmodule(Session, Address);
-    Dwarf_Die *Unit = Module ? dwfl_module_addrdie(Module, Address, &Bias) : NULL;
+    Dwarf_Die *Unit = Module ? UnitAt(Module, Address, &Bias) : NULL;
     const char *Name = Unit ? dwarf_diename(Unit) : NULL;
     if (!Name) return NULL;
     snprintf(Text, Size, "%s", Name);
@@ -173,7 +184,7 @@ static ULONG SymbolizeElf(ULONG_PTR Address, HOST_SYMBOL *Out, ULONG Max)
         Module = Session ? dwfl_addrmodule(Session, Address) : NULL;
         if (Module) {
             Dwarf_Addr Bias = 0;
-            Dwarf_Die *Unit = dwfl_module_addrdie(Module, Address, &Bias);
+            Dwarf_Die *Unit = UnitAt(Module, Address, &Bias);
             const char *Name = dwfl_module_info(Module, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
             BOOLEAN Library = IsLibraryCode(Address, Module);
             if (Unit) Count = FromDwarf(Unit, Address - Bias, Out, Max);

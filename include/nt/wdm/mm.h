@@ -276,7 +276,7 @@ NTKERNELAPI SIZE_T MmSizeOfMdl(PVOID Base, SIZE_T Length);
 #define MmGetMdlByteCount(Mdl)      ((Mdl)->ByteCount)
 #define MmGetMdlByteOffset(Mdl)     ((Mdl)->ByteOffset)
 #define MmGetMdlBaseVa(Mdl)         ((Mdl)->StartVa)
-#define MmGetMdlVirtualAddress(Mdl) ((PVOID)((PCHAR)((Mdl)->StartVa) + (Mdl)->ByteOffset))
+#define MmGetMdlVirtualAddress(Mdl) ((PVOID)((ULONG_PTR)((Mdl)->StartVa) + (Mdl)->ByteOffset))
 #define MmGetMdlPfnArray(Mdl)       ((PPFN_NUMBER)((Mdl) + 1))
 
 /* Formats an MDL, in memory of the caller's or (MemoryDescriptorList NULL) in new nonpaged pool; NULL if there is none.
