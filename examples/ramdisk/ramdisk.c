@@ -171,15 +171,15 @@ static NTSTATUS SetLabel(PRAMDISK Disk, const VOID *Buffer, ULONG Length)
 {
     if (Length > RAMDISK_LABEL_BYTES)
         return STATUS_INVALID_PARAMETER;
-#ifdef RAMDISK_BUGGY /* bug 1: "one lock is enough" - but paged pool may not be asked for at DISPATCH_LEVEL  \
-                      */
+#ifdef RAMDISK_BUGGY /* a longer label some day: "one lock is enough" */
     {
+        PUCHAR Old = Disk->Label;
         KIRQL OldIrql;
 
         KeAcquireSpinLock(&Disk->Lock, &OldIrql);
-        ExFreePoolWithTag(Disk->Label, TAG_LABEL);
-        Disk->Label = ExAllocatePoolWithTag(PagedPool, RAMDISK_LABEL_BYTES, TAG_LABEL); /* 1 */
+        Disk->Label = ExAllocatePoolWithTag(PagedPool, RAMDISK_LABEL_BYTES, TAG_LABEL); /* bug 1: not at DISPATCH_LEVEL */
         KeReleaseSpinLock(&Disk->Lock, OldIrql);
+        ExFreePoolWithTag(Old, TAG_LABEL);
     }
 #endif
     ExAcquireFastMutex(&Disk->LabelMutex);
