@@ -45,3 +45,7 @@ if(TARGET test_unit.cmd_test AND TARGET fuzz_pe)
   target_compile_definitions(test_unit.cmd_test PRIVATE NTMM_SYS="${CMAKE_CURRENT_BINARY_DIR}" NTMM_COMMAND="$<TARGET_FILE:ntmm>")
   add_dependencies(test_unit.cmd_test sys_loadme sys_refuses fuzz_pe ntmm)
 endif()
+
+# Driver tests written against Windows, from Debian's wine source package: fetched and built once, under build/wine.
+add_test(NAME real.wine COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/real/wine.sh $<TARGET_FILE:ntmm> ${PROJECT_SOURCE_DIR}/build/wine)
+set_tests_properties(real.wine PROPERTIES LABELS real TIMEOUT 400 SKIP_RETURN_CODE 77)

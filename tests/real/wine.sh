@@ -1,0 +1,34 @@
+#!/bin/bash
+# wine.sh NTMM DIR: the WDM driver tests of Debian's wine source package, written against Windows, built where this runs
+# and loaded by `ntmm run`. driver2, driver3 and driver_pnp must come up clean; driver as far as it can, with what is
+# missing listed by name. Exit 77: the source cannot be had here.
+set -u
+top=$(cd "$(dirname "$0")/../.." && pwd)
+ntmm=$1
+dir=$2
+(cd "$top" && scripts/fetch-wine-drivers "$dir") || exit $?
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/c/windows"
+status=0
+# Their other half, a Windows program, shares this section with them.
+shared=(--section '\BaseNamedObjects\winetest_ntoskrnl_section=4096' "--drive=$work/c")
+run() { # run NAME ARGUMENTS...: leaves the report in $work/NAME and the exit code in $code
+    local name=$1; shift
+    timeout 100 "$ntmm" run "$dir/$name.sys" "$@" >"$work/$name" 2>&1
+    code=$?
+}
+fail() { echo "$1.sys: $2"; tail -60 "$work/$1"; status=1; }
+
+run driver2
+[ $code = 0 ] || fail driver2 "not clean (exit $code)"
+# Its DriverEntry refuses on purpose; that must be the only finding.
+run driver3
+[ $code = 1 ] && grep -q 'DriverEntry returned 0xC0000002' "$work/driver3" && grep -q 'driver3.sys: 1 finding' "$work/driver3" &&
+    grep -q 'Everything it allocated was freed' "$work/driver3" || fail driver3 "not clean (exit $code)"
+run driver_pnp --pnp 'ROOT\WINETEST' "${shared[@]}"
+[ $code = 0 ] || fail driver_pnp "not clean (exit $code)"
+run driver "${shared[@]}"
+case $code in 0 | 1) ;; *) fail driver "the run itself failed (exit $code)" ;; esac
+grep -q 'DriverEntry' "$work/driver" || fail driver "DriverEntry was not reached"
+[ $status = 0 ] && echo "driver2, driver3, driver_pnp: clean; driver:" && sed -n '1,40p' "$work/driver"
+exit $status
