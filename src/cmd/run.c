@@ -23,6 +23,7 @@
 
 #define MAX_STEPS   1024
 #define MAX_WITH    8
+#define MAX_SECTION_NAME 200
 #define MAX_INPUT   (16u << 20)
 #define MAX_OUTPUT  (64u << 20)
 #define DUMP_BYTES  256
@@ -48,6 +49,7 @@ static const char Help[] =
     "  --device NAME              what to open: \\Device\\Name, \\\\.\\Name or Name; the first device that the driver made\n"
     "                             is opened otherwise\n"
     "  --pnp ID                   the driver serves a plug-and-play device with this hardware ID: it is made for it\n"
+    "  --section NAME=SIZE        make a named section that the driver shares with a program; repeatable\n"
     "  --with FILE.sys            load another image first, for the driver to import from; repeatable\n"
     "  --timeout MS               cancel a request that takes longer (10000; 0: never)\n"
     "  --json                     the report for machines, on standard output\n"
@@ -80,6 +82,8 @@ typedef struct PROGRESS {
 typedef struct RUN {
     const char *Path, *Device, *Pnp, *With[MAX_WITH];
     unsigned WithCount;
+    const char *Sections[MAX_WITH]; /* NAME=SIZE, checked */
+    unsigned SectionCount;
     STEP Steps[MAX_STEPS];
     unsigned StepCount;
     uint32_t Timeout;
@@ -377,6 +381,25 @@ static bool Entry(RUN *Run, LDR_IMAGE *Image)
     return NT_SUCCESS(Status);
 }
 
+/* Makes the section "NAME=SIZE"; its handle stays open, as a program's would. */
+static NTSTATUS MakeSection(const char *Text)
+{
+    const char *Size = strrchr(Text, '=');
+    char Narrow[MAX_SECTION_NAME];
+    WCHAR Wide[MAX_SECTION_NAME];
+    OBJECT_ATTRIBUTES Attributes;
+    UNICODE_STRING Name;
+    LARGE_INTEGER Bytes;
+    uint64_t Number = 0;
+    HANDLE Handle;
+    CmdNumber(Size + 1, &Number);
+    Bytes.QuadPart = (LONGLONG)Number;
+    snprintf(Narrow, sizeof(Narrow), "%.*s", (int)(Size - Text), Text);
+    ToWide(Narrow, Wide, &Name);
+    InitializeObjectAttributes(&Attributes, &Name, OBJ_KERNEL_HANDLE, NULL, NULL);
+    return ZwCreateSection(&Handle, SECTION_ALL_ACCESS, &Attributes, &Bytes, PAGE_READWRITE, SEC_COMMIT, NULL);
+}
+
 static void Session(void *Argument)
 {
     RUN *Run = Argument;
@@ -460,6 +483,14 @@ static int Child(RUN *Run)
     Run->Options.json = Run->Json;
     if (ntmm_start(&Run->Options) != 0) {
         return CmdComplain("%s", ntmm_error());
+    }
+    for (unsigned Index = 0; Index < Run->SectionCount; Index++) {
+        NTSTATUS Status = MakeSection(Run->Sections[Index]);
+        char Text[64];
+        if (!NT_SUCCESS(Status)) {
+            ntmm_stop();
+            return CmdComplain("--section %s: %s", Run->Sections[Index], CmdStatus(Status, Text));
+        }
     }
     CMD_BASELINE *Baseline = CmdTakeBaseline();
     clock_gettime(CLOCK_MONOTONIC, &From);
@@ -620,10 +651,28 @@ static STEP *NewStep(RUN *Run, STEP_KIND Kind)
     return Step;
 }
 
+static bool TakeSection(RUN *Run, const char *Value)
+{
+    const char *Size = strrchr(Value, '=');
+    uint64_t Bytes;
+    if (Size == NULL || Size == Value || Value[0] != '\\' || Size - Value >= MAX_SECTION_NAME || !CmdNumber(Size + 1, &Bytes) ||
+        Bytes == 0 || Bytes > MAX_OUTPUT) {
+        CmdComplain("--section %s: a name that begins with a backslash, =, and 1 to %u bytes are wanted, for example "
+                    "\\BaseNamedObjects\\shared=4096", Value, MAX_OUTPUT);
+        return false;
+    }
+    if (Run->SectionCount == MAX_WITH) {
+        CmdComplain("more than %d sections with --section", MAX_WITH);
+        return false;
+    }
+    Run->Sections[Run->SectionCount++] = Value;
+    return true;
+}
+
 /* One option that has a value; 1 taken, 0 not ours, -1 complained. */
 static int TakeOption(RUN *Run, int Argc, char **Argv, int *Index)
 {
-    static const char *const Names[] = {"ioctl", "in", "out-size", "read", "write", "offset", "repeat", "device", "pnp", "with", "timeout"};
+    static const char *const Names[] = {"ioctl", "in", "out-size", "read", "write", "offset", "repeat", "device", "pnp", "with", "section", "timeout"};
     STEP *Last = Run->StepCount != 0 ? &Run->Steps[Run->StepCount - 1] : NULL, *Step;
     const char *Value;
     uint64_t Number;
@@ -698,6 +747,8 @@ static int TakeOption(RUN *Run, int Argc, char **Argv, int *Index)
         }
         Run->With[Run->WithCount++] = Value;
         return 1;
+    case 10:
+        return TakeSection(Run, Value) ? 1 : -1;
     default:
         if (!TakeNumber("timeout", Value, 86400000, &Number)) {
             return -1;

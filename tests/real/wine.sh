@@ -9,8 +9,9 @@ dir=$2
 (cd "$top" && scripts/fetch-wine-drivers "$dir") || exit $?
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/c/windows"
+touch "$work/c/windows/winetest_ntoskrnl_okfile"
 status=0
-# Their other half, a Windows program, shares this section with them.
+# Their other half, a Windows program, shares this section with them and has made a file for their output.
 shared=(--section '\BaseNamedObjects\winetest_ntoskrnl_section=4096' "--drive=$work/c")
 run() { # run NAME ARGUMENTS...: leaves the report in $work/NAME and the exit code in $code
     local name=$1; shift
