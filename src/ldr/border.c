@@ -88,6 +88,7 @@
 #define A(Name, Other)
 #define N(Name, Native)
 #define D(Name)
+#define P(Name)
 #include "ldr/exports/all.h"
 #undef F
 #undef F0
@@ -97,16 +98,18 @@
 #undef A
 #undef N
 #undef D
+#undef P
 
 /* ---- second reading: the table ---- */
-#define F0(Ret, Name)     {#Name, (PVOID)Border_##Name, (PVOID)(Name), FALSE},
-#define F(Ret, Name, ...) {#Name, (PVOID)Border_##Name, (PVOID)(Name), FALSE},
-#define I0(Ret, Name)     {#Name, (PVOID)Border_##Name, (PVOID)(Name), FALSE},
-#define I(Ret, Name, ...) {#Name, (PVOID)Border_##Name, (PVOID)(Name), FALSE},
-#define S(Name)           {#Name, (PVOID)Border_##Name, (PVOID)(Name), FALSE},
-#define A(Name, Other)    {#Name, (PVOID)Border_##Other, (PVOID)(Other), FALSE},
-#define N(Name, Native)   {#Name, (PVOID)Border_##Name, (PVOID)(Native), FALSE},
-#define D(Name)           {#Name, (PVOID)&Name, (PVOID)&Name, TRUE},
+#define F0(Ret, Name)     {#Name, (PVOID)Border_##Name, (PVOID)(Name), LdrRoutine},
+#define F(Ret, Name, ...) {#Name, (PVOID)Border_##Name, (PVOID)(Name), LdrRoutine},
+#define I0(Ret, Name)     {#Name, (PVOID)Border_##Name, (PVOID)(Name), LdrRoutine},
+#define I(Ret, Name, ...) {#Name, (PVOID)Border_##Name, (PVOID)(Name), LdrRoutine},
+#define S(Name)           {#Name, (PVOID)Border_##Name, (PVOID)(Name), LdrRoutine},
+#define A(Name, Other)    {#Name, (PVOID)Border_##Other, (PVOID)(Other), LdrRoutine},
+#define N(Name, Native)   {#Name, (PVOID)Border_##Name, (PVOID)(Native), LdrRoutine},
+#define D(Name)           {#Name, (PVOID)&Name, (PVOID)&Name, LdrVariable},
+#define P(Name)           {#Name, (PVOID)&Name, (PVOID)&Name, LdrPointedVariable},
 const LDR_ENTRY LdrEntries[] = {
 #include "ldr/exports/all.h"
 };

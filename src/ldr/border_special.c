@@ -30,7 +30,7 @@ const LDR_ENTRY *LdrpFindWide(PUNICODE_STRING Name)
 PVOID LDR_BORDER Border_MmGetSystemRoutineAddress(PUNICODE_STRING Name)
 {
     const LDR_ENTRY *Entry = LdrpFindWide(Name);
-    return Entry != NULL ? Entry->Border : NULL;
+    return LdrEntryAddress(Entry, TRUE);
 }
 
 /* ---- lookaside lists: the driver's own inlined code calls Allocate and Free ---- */
@@ -60,7 +60,7 @@ static VOID LdrpStretchBorder(PVOID Border)
 VOID LdrpInitBorder(VOID)
 {
     for (ULONG Index = 0; Index < LdrEntryCount; Index++) {
-        if (!LdrEntries[Index].Data) {
+        if (LdrEntries[Index].Kind == LdrRoutine) {
             LdrpStretchBorder(LdrEntries[Index].Border);
         }
     }

@@ -109,7 +109,7 @@ static PVOID LdrpResolve(LDR_IMAGE *Image, const LDR_IMPORT *Import)
 {
     if (LdrIsKernelModule(Import->Module)) {
         const LDR_ENTRY *Entry = Import->Name != NULL ? LdrFindEntry(Import->Name) : NULL;
-        return Entry != NULL ? Entry->Border : NULL;
+        return LdrEntryAddress(Entry, TRUE);
     }
     LDR_IMAGE *Other = LdrpFindImageByName(Import->Module);
     PVOID Address = NULL;

@@ -69,12 +69,26 @@ struct _IOP_LEFTOVERS;
 NTSTATUS LdrStopDriver(LDR_IMAGE *Image, struct _IOP_LEFTOVERS *Left /* what it left behind; may be NULL */);
 
 /* ---- the border (border.c): what PE code links to ---- */
+typedef enum _LDR_ENTRY_KIND {
+    LdrRoutine,
+    LdrVariable,       /* exported under this name */
+    LdrPointedVariable /* the header's name is a pointer to what is exported: POBJECT_TYPE *IoFileObjectType */
+} LDR_ENTRY_KIND;
 typedef struct _LDR_ENTRY {
     const CHAR *Name;
-    PVOID Border; /* what an import is bound to: an ms_abi entry, or the variable itself */
-    PVOID Native; /* what source code calls: MmGetSystemRoutineAddress for source drivers */
-    BOOLEAN Data;
+    PVOID Border; /* an ms_abi entry, or the header's variable */
+    PVOID Native; /* what source code calls, or the header's variable */
+    LDR_ENTRY_KIND Kind;
 } LDR_ENTRY;
+/* What an import is bound to (Foreign), or what MmGetSystemRoutineAddress tells a source driver. NULL for NULL. */
+static inline PVOID LdrEntryAddress(const LDR_ENTRY *Entry, BOOLEAN Foreign)
+{
+    if (Entry == NULL)
+        return NULL;
+    if (Entry->Kind == LdrPointedVariable)
+        return *(PVOID *)Entry->Border;
+    return Foreign ? Entry->Border : Entry->Native;
+}
 extern const LDR_ENTRY LdrEntries[]; /* grouped by component */
 extern const ULONG LdrEntryCount;
 /* NULL: we have no such routine. */

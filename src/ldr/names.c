@@ -101,7 +101,7 @@ static PVOID LdrpFollowForwarder(const CHAR *Forwarder, ULONG Depth)
             snprintf(Module, sizeof(Module), "%.*s.exe", (int)(Dot - Forwarder), Forwarder);
             const LDR_ENTRY *Entry = LdrIsKernelModule(Module) || strncasecmp(Forwarder, "hal.", 4) == 0
                                          ? LdrFindEntry(Dot + 1) : NULL;
-            return Entry != NULL ? Entry->Border : NULL;
+            return LdrEntryAddress(Entry, TRUE);
         }
         Search.Name = Dot + 1;
         if (LdrPeEnumerateExports(&Image->Pe, LdrpMatchExport, &Search)) {

@@ -55,5 +55,5 @@ VOID LdrShutdownSystem(VOID)
 PVOID MmGetSystemRoutineAddress(PUNICODE_STRING SystemRoutineName)
 {
     const LDR_ENTRY *Entry = LdrpFindWide(SystemRoutineName);
-    return Entry != NULL ? Entry->Native : NULL;
+    return LdrEntryAddress(Entry, FALSE);
 }

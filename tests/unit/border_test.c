@@ -57,7 +57,7 @@ static void Functions_LieInTheBorder_VariablesDoNot(void **State)
     for (ULONG Index = 0; Index < LdrEntryCount; Index++) {
         const LDR_ENTRY *Entry = &LdrEntries[Index];
         BOOLEAN Inside = (ULONG_PTR)Entry->Border - KiBorderStart < KiBorderEnd - KiBorderStart;
-        if (Inside != !Entry->Data) {
+        if (Inside != (Entry->Kind == LdrRoutine)) {
             fail_msg("%s is %s the border", Entry->Name, Inside ? "inside" : "outside");
         }
         assert_non_null(Entry->Native);
