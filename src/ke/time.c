@@ -4,7 +4,8 @@
  * Implements KeQuerySystemTime(Precise), KeQueryInterruptTime(Precise), KeQueryUnbiasedInterruptTime(Precise),
  * KeQueryTickCount, KeQueryTimeIncrement, KeQueryPerformanceCounter, KeStallExecutionProcessor. There is one clock, the
  * machine's; the tick is 15.625 ms as on most Windows machines, the performance counter runs at 10 MHz. The machine never
- * sleeps, so biased and unbiased times agree.
+ * sleeps, so biased and unbiased times agree; local time is UTC (ExSystemTimeToLocalTime, ExLocalTimeToSystemTime). Beside them stand the
+ * routines that save processor state around its use, KeSaveExtendedProcessorState and its counterpart: threads keep theirs.
  */
 #include "ke/kip.h"
 
@@ -74,4 +75,25 @@ VOID KeStallExecutionProcessor(ULONG MicroSeconds)
     while (HalQueryTime() < End) {
         HalPause();
     }
+}
+
+VOID ExSystemTimeToLocalTime(PLARGE_INTEGER SystemTime, PLARGE_INTEGER LocalTime)
+{
+    *LocalTime = *SystemTime;
+}
+
+VOID ExLocalTimeToSystemTime(PLARGE_INTEGER LocalTime, PLARGE_INTEGER SystemTime)
+{
+    *SystemTime = *LocalTime;
+}
+
+NTSTATUS KeSaveExtendedProcessorState(ULONG64 Mask, PXSTATE_SAVE XStateSave)
+{
+    XStateSave->Mask = Mask;
+    return STATUS_SUCCESS;
+}
+
+VOID KeRestoreExtendedProcessorState(PXSTATE_SAVE XStateSave)
+{
+    UNREFERENCED_PARAMETER(XStateSave);
 }

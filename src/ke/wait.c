@@ -91,6 +91,7 @@ static BOOLEAN KipConsume(DISPATCHER_HEADER *Header, KTHREAD *Thread)
         KiSetState(Header, 0);
         return FALSE;
     case SemaphoreObject:
+    case QueueObject: /* the entry is then the thread's to take: queue.c */
         KiSetState(Header, KiState(Header) - 1);
         return FALSE;
     case MutantObject:

@@ -626,6 +626,50 @@ NTKERNELAPI ULONG_PTR IoGetRemainingStackSize(VOID);
 NTKERNELAPI ULONG IoWithinStackLimits(ULONG_PTR RegionStart, SIZE_T RegionSize);
 EXTERN_C_END
 
+/* ---- queues of entries, with threads that take them ---- */
+typedef struct _KQUEUE {
+    DISPATCHER_HEADER Header;
+    LIST_ENTRY EntryListHead;
+    volatile ULONG CurrentCount;
+    ULONG MaximumCount;
+    LIST_ENTRY ThreadListHead;
+} KQUEUE, *PKQUEUE, *PRKQUEUE;
+C_ASSERT(sizeof(KQUEUE) == 0x40 && offsetof(KQUEUE, MaximumCount) == 0x2C);
+EXTERN_C_START
+/* Count (how many threads should run at once) is kept and not enforced. IRQL = PASSIVE_LEVEL. Page: KeInitializeQueue */
+NTKERNELAPI VOID KeInitializeQueue(PRKQUEUE Queue, ULONG Count);
+/* At the tail; returns how many entries there were. IRQL <= DISPATCH_LEVEL. Page: KeInsertQueue, KeInsertHeadQueue */
+NTKERNELAPI LONG KeInsertQueue(PRKQUEUE Queue, PLIST_ENTRY Entry);
+NTKERNELAPI LONG KeInsertHeadQueue(PRKQUEUE Queue, PLIST_ENTRY Entry);
+/* The first entry; (PLIST_ENTRY)STATUS_TIMEOUT if none came in time. IRQL as of KeWaitForSingleObject. Page: KeRemoveQueue */
+NTKERNELAPI PLIST_ENTRY KeRemoveQueue(PRKQUEUE Queue, KPROCESSOR_MODE WaitMode, PLARGE_INTEGER Timeout);
+/* Several at once; returns how many, or a status in their place. */
+NTKERNELAPI ULONG KeRemoveQueueEx(PKQUEUE Queue, KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLARGE_INTEGER Timeout,
+                                  PLIST_ENTRY *EntryArray, ULONG Count);
+NTKERNELAPI LONG KeReadStateQueue(PRKQUEUE Queue);
+/* Takes all entries out and returns the first of them, linked in a ring; NULL if there are none. Page: KeRundownQueue */
+NTKERNELAPI PLIST_ENTRY KeRundownQueue(PRKQUEUE Queue);
+EXTERN_C_END
+
+/* ---- floating point and vector state ---- threads keep theirs: nothing to save, success always. Page: KeSaveExtendedProcessorState */
+typedef struct _XSTATE_SAVE {
+    ULONG64 Mask;
+    PVOID Reserved[6];
+} XSTATE_SAVE, *PXSTATE_SAVE;
+C_ASSERT(sizeof(XSTATE_SAVE) == 0x38);
+typedef struct _KFLOATING_SAVE {
+    ULONG Dummy;
+} KFLOATING_SAVE, *PKFLOATING_SAVE;
+#define KeSaveFloatingPointState(FloatSave)    (((void)(FloatSave)), STATUS_SUCCESS)
+#define KeRestoreFloatingPointState(FloatSave) (((void)(FloatSave)), STATUS_SUCCESS)
+EXTERN_C_START
+NTKERNELAPI NTSTATUS KeSaveExtendedProcessorState(ULONG64 Mask, PXSTATE_SAVE XStateSave);
+NTKERNELAPI VOID KeRestoreExtendedProcessorState(PXSTATE_SAVE XStateSave);
+/* Local time is UTC here. Any IRQL. Page: ExSystemTimeToLocalTime */
+NTKERNELAPI VOID ExSystemTimeToLocalTime(PLARGE_INTEGER SystemTime, PLARGE_INTEGER LocalTime);
+NTKERNELAPI VOID ExLocalTimeToSystemTime(PLARGE_INTEGER LocalTime, PLARGE_INTEGER SystemTime);
+EXTERN_C_END
+
 /* ---- debug output ---- */
 #define DPFLTR_ERROR_LEVEL   0
 #define DPFLTR_WARNING_LEVEL 1

@@ -220,6 +220,43 @@ NTKERNELAPI VOID ExRundownCompletedCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRef
  * starts. Queued twice: bug check 0x96; returning above PASSIVE_LEVEL: 0xE1. IRQL <= DISPATCH_LEVEL. Page: ExQueueWorkItem */
 NTKERNELAPI VOID ExQueueWorkItem(PWORK_QUEUE_ITEM WorkItem, WORK_QUEUE_TYPE QueueType);
 
+/* ---- timers of the executive ---- allocated, waitable, with a callback at DISPATCH_LEVEL */
+typedef struct _EX_TIMER *PEX_TIMER;
+typedef VOID EXT_CALLBACK(PEX_TIMER Timer, PVOID Context);
+typedef EXT_CALLBACK *PEXT_CALLBACK;
+typedef VOID EXT_DELETE_CALLBACK(PVOID Context);
+typedef EXT_DELETE_CALLBACK *PEXT_DELETE_CALLBACK;
+typedef struct _EXT_SET_PARAMETERS_V0 {
+    ULONG Version;
+    ULONG Reserved;
+    LONGLONG NoWakeTolerance;
+} EXT_SET_PARAMETERS, *PEXT_SET_PARAMETERS;
+typedef PVOID PEXT_CANCEL_PARAMETERS;
+typedef struct _EXT_DELETE_PARAMETERS {
+    ULONG Version;
+    ULONG Reserved;
+    PEXT_DELETE_CALLBACK DeleteCallback;
+    PVOID DeleteContext;
+} EXT_DELETE_PARAMETERS, *PEXT_DELETE_PARAMETERS;
+#define EX_TIMER_HIGH_RESOLUTION 4
+#define EX_TIMER_NO_WAKE         8
+#define EX_TIMER_NOTIFICATION    ((ULONG)1 << 31)
+#define EX_TIMER_UNLIMITED_TOLERANCE ((LONGLONG)-1)
+#define ExInitializeSetTimerParameters(Parameters) \
+    ((Parameters)->Version = 0, (Parameters)->Reserved = 0, (Parameters)->NoWakeTolerance = 0)
+#define ExInitializeDeleteTimerParameters(Parameters) \
+    ((Parameters)->Version = 0, (Parameters)->Reserved = 0, (Parameters)->DeleteCallback = NULL, (Parameters)->DeleteContext = NULL)
+/* A synchronization timer, or with EX_TIMER_NOTIFICATION a notification timer; Callback may be NULL. NULL: no memory, or unknown attributes.
+ * IRQL <= DISPATCH_LEVEL. Page: ExAllocateTimer */
+NTKERNELAPI PEX_TIMER ExAllocateTimer(PEXT_CALLBACK Callback, PVOID CallbackContext, ULONG Attributes);
+/* DueTime as of KeSetTimer, Period in 100 ns (rounded up to a millisecond here), 0: once. TRUE if it was pending.
+ * IRQL <= DISPATCH_LEVEL. Page: ExSetTimer */
+NTKERNELAPI BOOLEAN ExSetTimer(PEX_TIMER Timer, LONGLONG DueTime, LONGLONG Period, PEXT_SET_PARAMETERS Parameters);
+NTKERNELAPI BOOLEAN ExCancelTimer(PEX_TIMER Timer, PEXT_CANCEL_PARAMETERS Parameters);
+/* Deletes the timer, cancelled first if Cancel, waiting until its callback does not run if Wait (PASSIVE_LEVEL; Cancel too); else later, and
+ * then calls DeleteCallback. TRUE if it was pending and was cancelled. Page: ExDeleteTimer */
+NTKERNELAPI BOOLEAN ExDeleteTimer(PEX_TIMER Timer, BOOLEAN Cancel, BOOLEAN Wait, PEXT_DELETE_PARAMETERS Parameters);
+
 /* ---- interlocked lists and numbers ---- each takes the spin lock, which is then used with these routines only. Any IRQL.
  * Page: ExInterlockedInsertHeadList and its kin. They return the former first (last) entry or NULL if the list was empty. */
 NTKERNELAPI PLIST_ENTRY ExInterlockedInsertHeadList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEntry, PKSPIN_LOCK Lock);
