@@ -6,7 +6,8 @@
  *
  *      ExpWork.Heads[hyper critical | critical | delayed and the rest] --> WORK_QUEUE_ITEM.List --> ...
  *
- *      manager thread: makes a worker whenever more items wait than workers are idle, up to EXP_WORKERS
+ *      manager thread: makes a worker while more items wait than workers are idle: two at once, each further one, up to
+ *      EXP_WORKERS, only if no item was taken for EXP_PATIENCE, so because the workers block
  *      worker: sleeps on ExpWork.Wake --- item ---> runs it --- next ---> ...
  *
  * A thread is made by the manager, never by who queues (he may be at DISPATCH_LEVEL), so items that block each other do not
@@ -26,6 +27,8 @@
 #include "ex/work.h"
 
 #define EXP_WORKERS     64
+#define EXP_READY_WORKERS 2 /* made as soon as there is something to do */
+#define EXP_PATIENCE    10000000ull /* ns without a taken item before there are more */
 #define EXP_WORK_LISTS  3
 #define EXP_STACK_BYTES 0x18000
 
@@ -36,6 +39,7 @@ static struct {
     ULONG Idle;    /* workers asleep, or woken and not yet at the lists */
     ULONG Running; /* workers inside a routine */
     ULONG Workers;
+    ULONG Taken; /* items taken ever */
     BOOLEAN Stop;
     volatile LONG Wake;    /* futex word of the workers */
     volatile LONG Manage;  /* futex word of the manager */
@@ -185,6 +189,7 @@ static PWORK_QUEUE_ITEM ExpTakeItem(ULONG *List)
         Link->Flink->Blink = Head;
         Link->Flink = NULL;
         ExpWork.Queued -= 1;
+        ExpWork.Taken += 1;
         return CONTAINING_RECORD(Link, WORK_QUEUE_ITEM, List);
     }
     return NULL;
@@ -232,37 +237,61 @@ static VOID ExpWorkerThread(PVOID Context)
     }
 }
 
+static BOOLEAN ExpMakeWorker(ULONG Number)
+{
+    ExpWork.Stacks[Number] = ExpAllocateKernelStack(&ExpWork.StackBytes[Number]);
+    if (NT_SUCCESS(KiCreateCoreThread(ExpWorkerThread, NULL, ExpWork.Stacks[Number], ExpWork.StackBytes[Number],
+                                      &ExpWork.Threads[Number]))) {
+        KiAcquireLock(&ExpWork.Lock);
+        ExpWork.Workers += 1;
+        KiReleaseLock(&ExpWork.Lock);
+        return TRUE;
+    }
+    ExpFreeKernelStack(ExpWork.Stacks[Number], ExpWork.StackBytes[Number]);
+    return FALSE; /* the host has no thread for us: the workers there are go on */
+}
+
 static VOID ExpManagerThread(PVOID Context)
 {
+    ULONG LastTaken = 0;
+    BOOLEAN Watching = FALSE; /* items waited when we looked last, and LastTaken had been taken */
+
     UNREFERENCED_PARAMETER(Context);
     for (;;) {
         LONG Seen = __atomic_load_n(&ExpWork.Manage, __ATOMIC_ACQUIRE);
+        ULONG64 Deadline = HAL_FOREVER;
         BOOLEAN Needed;
         BOOLEAN Stop;
         ULONG Number;
+        ULONG Taken;
 
         KiAcquireLock(&ExpWork.Lock);
         Stop = ExpWork.Stop;
         Number = ExpWork.Workers;
-        /* A worker between two items counts as busy, so this may make one too many: harmless. */
+        Taken = ExpWork.Taken;
         Needed = ExpWork.Queued > ExpWork.Idle && Number < EXP_WORKERS;
         KiReleaseLock(&ExpWork.Lock);
         if (Stop) {
             return;
         }
-        if (Needed) {
-            ExpWork.Stacks[Number] = ExpAllocateKernelStack(&ExpWork.StackBytes[Number]);
-            if (NT_SUCCESS(KiCreateCoreThread(ExpWorkerThread, NULL, ExpWork.Stacks[Number], ExpWork.StackBytes[Number],
-                                              &ExpWork.Threads[Number]))) {
-                KiAcquireLock(&ExpWork.Lock);
-                ExpWork.Workers += 1;
-                KiReleaseLock(&ExpWork.Lock);
+        if (!Needed) {
+            Watching = FALSE;
+        } else if (Number < EXP_READY_WORKERS || (Watching && Taken == LastTaken)) {
+            Watching = FALSE;
+            if (ExpMakeWorker(Number)) {
                 continue;
             }
-            ExpFreeKernelStack(ExpWork.Stacks[Number], ExpWork.StackBytes[Number]);
-            /* The host has no thread for us: the workers there are go on. */
+        } else {
+            /* Enough workers, unless they block: look again whether they have taken anything. */
+            Watching = TRUE;
+            LastTaken = Taken;
+            Deadline = HalQueryTime() + EXP_PATIENCE;
+            while (HalWait(&ExpWork.Manage, Seen, Deadline) && !__atomic_load_n(&ExpWork.Stop, __ATOMIC_ACQUIRE)) {
+                Seen = __atomic_load_n(&ExpWork.Manage, __ATOMIC_ACQUIRE);
+            }
+            continue;
         }
-        HalWait(&ExpWork.Manage, Seen, HAL_FOREVER);
+        HalWait(&ExpWork.Manage, Seen, Deadline);
     }
 }
 
@@ -299,7 +328,7 @@ static VOID ExpStopWorkers(VOID)
         return;
     }
     KiAcquireLock(&ExpWork.Lock);
-    ExpWork.Stop = TRUE;
+    __atomic_store_n(&ExpWork.Stop, TRUE, __ATOMIC_RELEASE);
     __atomic_add_fetch(&ExpWork.Wake, 1, __ATOMIC_RELEASE);
     __atomic_add_fetch(&ExpWork.Manage, 1, __ATOMIC_RELEASE);
     KiReleaseLock(&ExpWork.Lock);

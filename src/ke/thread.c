@@ -145,15 +145,16 @@ VOID KiLeaveThread(KTHREAD *Thread, NTSTATUS ExitStatus)
     if (KiThreadRundownRoutine != NULL) {
         KiThreadRundownRoutine(Thread);
     }
+    KiAcquireLock(&KiThreadLock);
+    Thread->ThreadListEntry.Blink->Flink = Thread->ThreadListEntry.Flink;
+    Thread->ThreadListEntry.Flink->Blink = Thread->ThreadListEntry.Blink;
+    KiReleaseLock(&KiThreadLock);
+    /* Last: whoever waits for the end finds the thread gone from everywhere. */
     KiLockDispatcher();
     Thread->ExitStatus = ExitStatus;
     Thread->Header.SignalState = 1;
     KiTestWaiters(&Thread->Header);
     KiUnlockDispatcher();
-    KiAcquireLock(&KiThreadLock);
-    Thread->ThreadListEntry.Blink->Flink = Thread->ThreadListEntry.Flink;
-    Thread->ThreadListEntry.Flink->Blink = Thread->ThreadListEntry.Blink;
-    KiReleaseLock(&KiThreadLock);
 }
 
 VOID KiEnumerateThreads(BOOLEAN (*Visit)(KTHREAD *Thread, PVOID Context), PVOID Context)
