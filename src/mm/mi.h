@@ -156,6 +156,10 @@ static inline const MI_RUN *MiRunOfPage(PFN_NUMBER Page)
     return NULL;
 }
 
+#if NTMM_DEEP
+VOID MiAssertDeep(const CHAR *Broken); /* validate.c: stops with 0x1A/0x8888 unless NULL; no lock held */
+#endif
+
 /* pfn.c */
 NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePages, PVOID *Carved);
 /* Takes up to Want frames that follow each other and gives them to the entries from Pte on (which the caller then

@@ -353,6 +353,17 @@ static VOID MiFreeFrameLocked(PFN_NUMBER Page, PMMPFN Pfn)
     MiSetPageState(Page, Pfn, MiPageFree);
 }
 
+/* The deep preset walks the whole database after one change in 64; PfnLock is not held. */
+static VOID MiCheckDeep(VOID)
+{
+#if NTMM_DEEP
+    static ULONG Changes;
+    if (__atomic_add_fetch(&Changes, 1, __ATOMIC_RELAXED) % 64 == 0) {
+        MiAssertDeep(MiValidateFrames());
+    }
+#endif
+}
+
 ULONG64 MiReleaseFrames(PFN_NUMBER Base, PFN_NUMBER Count)
 {
     ULONG64 Freed = 0;
@@ -372,6 +383,7 @@ ULONG64 MiReleaseFrames(PFN_NUMBER Base, PFN_NUMBER Count)
         }
     }
     KiReleaseLock(&MiState->PfnLock);
+    MiCheckDeep();
     return Freed;
 }
 

@@ -195,6 +195,46 @@ static ULONG MiHintClass(ULONG Pages)
     return Class < MI_REGION_HINTS ? Class : MI_REGION_HINTS - 1;
 }
 
+static const CHAR *MiValidateRegion(MI_REGION *Region, BOOLEAN AtRest)
+{
+    ULONG Set = 0;
+    for (ULONG Word = 0; Word < MiRoundUp(Region->Bits, 64) / 64; Word++) {
+        ULONG64 Allocated = Region->Allocated[Word], Last = Region->Last[Word];
+        ULONG64 Next = Word + 1 < MiRoundUp(Region->Bits, 64) / 64 ? Region->Allocated[Word + 1] : 0;
+        Set += (ULONG)__builtin_popcountll(Allocated);
+        if (Last & ~Allocated) {
+            return "R2: a run's last page is not allocated";
+        }
+        ULONG64 Ends = Allocated & ~(Allocated >> 1 | Next << 63);
+        if (Ends & ~Last) {
+            return "R2: a stretch of allocated pages ends without the end of a run";
+        }
+    }
+    if (Set != Region->AddressPages) {
+        return "R1: AddressPages is not the number of allocated pages";
+    }
+    if (MiNextBit(Region->Allocated, 0, Region->Hint[0], FALSE) < Region->Hint[0]) {
+        return "R3: a free page lies below the hint";
+    }
+    if (Region->PagesInUse > Region->AddressPages || (AtRest && Region->PagesInUse > Region->PeakPages)) {
+        return "R4: more pages in use than allocated, or than ever";
+    }
+    return NULL;
+}
+
+/* The deep preset walks the region's bitmaps after every change; Lock is not held. */
+static VOID MiCheckDeep(MI_REGION *Region)
+{
+#if NTMM_DEEP
+    KiAcquireLock(&Region->Lock);
+    const CHAR *Broken = MiValidateRegion(Region, FALSE);
+    KiReleaseLock(&Region->Lock);
+    MiAssertDeep(Broken);
+#else
+    UNREFERENCED_PARAMETER(Region);
+#endif
+}
+
 ULONG_PTR MiAllocateVa(MI_REGION *Region, SIZE_T Pages)
 {
     if (Pages == 0 || Pages > Region->Bits || Pages + Region->Guard > Region->Bits) {
@@ -222,6 +262,7 @@ ULONG_PTR MiAllocateVa(MI_REGION *Region, SIZE_T Pages)
         Region->Hint[Class] = Position + Count;
     }
     KiReleaseLock(&Region->Lock);
+    MiCheckDeep(Region);
     return Region->Base + ((ULONG_PTR)(Position + Region->Guard) << PAGE_SHIFT);
 }
 
@@ -302,6 +343,7 @@ VOID MiFreeVa(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
         }
     }
     KiReleaseLock(&Region->Lock);
+    MiCheckDeep(Region);
 }
 
 VOID MiChargeRegion(MI_REGION *Region, SIZE_T Pages)
@@ -337,39 +379,12 @@ MM_REGION MmRegionOf(const volatile VOID *Va)
     return Region ? Region->Id : MmRegionNone;
 }
 
-static const CHAR *MiValidateRegion(MI_REGION *Region)
-{
-    ULONG Set = 0;
-    for (ULONG Word = 0; Word < MiRoundUp(Region->Bits, 64) / 64; Word++) {
-        ULONG64 Allocated = Region->Allocated[Word], Last = Region->Last[Word];
-        ULONG64 Next = Word + 1 < MiRoundUp(Region->Bits, 64) / 64 ? Region->Allocated[Word + 1] : 0;
-        Set += (ULONG)__builtin_popcountll(Allocated);
-        if (Last & ~Allocated) {
-            return "R2: a run's last page is not allocated";
-        }
-        ULONG64 Ends = Allocated & ~(Allocated >> 1 | Next << 63);
-        if (Ends & ~Last) {
-            return "R2: a stretch of allocated pages ends without the end of a run";
-        }
-    }
-    if (Set != Region->AddressPages) {
-        return "R1: AddressPages is not the number of allocated pages";
-    }
-    if (MiNextBit(Region->Allocated, 0, Region->Hint[0], FALSE) < Region->Hint[0]) {
-        return "R3: a free page lies below the hint";
-    }
-    if (Region->PagesInUse > Region->AddressPages || Region->PagesInUse > Region->PeakPages) {
-        return "R4: more pages in use than allocated, or than ever";
-    }
-    return NULL;
-}
-
 const CHAR *MiValidateRegions(VOID)
 {
     const CHAR *Broken = NULL;
     for (ULONG Id = MmRegionNonPagedPool; Id < MmRegionMaximum && !Broken; Id++) {
         KiAcquireLock(&MiState->Regions[Id].Lock);
-        Broken = MiValidateRegion(&MiState->Regions[Id]);
+        Broken = MiValidateRegion(&MiState->Regions[Id], TRUE);
         KiReleaseLock(&MiState->Regions[Id].Lock);
     }
     return Broken;

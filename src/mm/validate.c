@@ -7,6 +7,16 @@
  */
 #include "mm/mi.h"
 
+#if NTMM_DEEP
+/* A broken invariant of ours, found by the deep preset: nothing can be trusted any more. */
+VOID MiAssertDeep(const CHAR *Broken)
+{
+    if (Broken) {
+        KiStop(MEMORY_MANAGEMENT, Broken, NULL, 0x8888, 0, 0, 0);
+    }
+}
+#endif
+
 const CHAR *MiValidateAll(VOID)
 {
     const CHAR *Broken = MiValidateFrames();
