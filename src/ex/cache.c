@@ -524,8 +524,12 @@ EXP_CACHE *ExpGetCache(KTHREAD *Thread)
             return NULL;
         memset(Cache, 0, sizeof(EXP_CACHE));
         for (Kind = 0; Kind < EXP_KINDS; Kind++)
-            for (Class = 0; Class < EXP_CLASSES; Class++)
+            for (Class = 0; Class < EXP_CLASSES; Class++) {
                 Cache->Bins[Kind][Class].Room = ExpState.Classes[Class].Magazine;
+                Cache->Bins[Kind][Class].BlockSize = ExpState.Classes[Class].Size;
+            }
+        for (Class = 0; Class < ARRAYSIZE(Cache->Chunks); Class++)
+            Cache->Chunks[Class] = ExpNoCounters;
         Cache->Total[0].Slot = EXP_TAG_SLOTS;
         Cache->Total[1].Slot = EXP_TAG_SLOTS + 1;
         Cache->Total[0].InUse = Cache->Total[1].InUse = TRUE;

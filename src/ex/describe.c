@@ -97,7 +97,7 @@ VOID ExpEnumerateBlocks(BOOLEAN (*Callback)(const EXP_BLOCK_INFO *Info, PVOID Co
         const EXP_MAP *Map = &ExpState.Maps[Paged];
         ULONG_PTR Offset = 0;
         while (ExpState.Started && Offset < __atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE)) {
-            EXP_RUN *Run = ExpLookupIn(Map, Map->Base + Offset);
+            EXP_RUN *Run = ExpLookupIn(Map, Offset);
             if (Run == NULL || Run->Released || Run->Base != Map->Base + Offset) {
                 Offset += PAGE_SIZE;
                 continue;

@@ -42,7 +42,7 @@
 #define EXP_TAG_SLOTS    16384u
 #define EXP_SLOT_OVERFLOW 1u   /* slots 1 and 2: tags beyond the table, nonpaged and paged */
 #define EXP_COUNTERS     64u   /* per chunk */
-#define EXP_TAG_CACHE    256u
+#define EXP_TAG_CACHE    128u  /* of each pool */
 #define EXP_FOLD_BYTES   16384 /* a thread's unreported change of a tag's bytes */
 #define EXP_GHOSTS       128u
 #define EXP_TAG_NONE     0x656e6f4eu /* 'None' as it reads in memory: untagged */
@@ -55,6 +55,10 @@ typedef enum _EXP_KIND {
     ExpPaged,
     EXP_KINDS
 } EXP_KIND;
+#define EXP_IS_PAGED(Kind) ((ULONG)(Kind) >> 1)
+C_ASSERT(EXP_IS_PAGED(ExpNonPagedExecute) == 0 && EXP_IS_PAGED(ExpPaged) == 1);
+/* The highest IRQL a kind may be used at: paged pool one below. */
+#define EXP_IRQL_TOO_HIGH(Irql, Kind) ((ULONG)(Irql) + EXP_IS_PAGED(Kind) > DISPATCH_LEVEL)
 
 /* ---- runs ---- */
 typedef enum _EXP_RUN_TYPE { ExpRunSlab = 1, ExpRunBig } EXP_RUN_TYPE;
@@ -67,6 +71,7 @@ typedef struct _EXP_RUN {
     UCHAR Class;
     volatile UCHAR Released; /* the pages are back with the memory manager; the record lingers for reports */
 } EXP_RUN;
+
 
 typedef ULONG EXP_WORD;
 #define EXP_WORD_SLOT(W)     ((W) & 0x3FFFu)
@@ -138,7 +143,8 @@ typedef struct _EXP_BIN {
     EXP_SLAB *Partial;
     EXP_SLAB *Spare; /* empty slabs */
     ULONG Slabs;     /* owned, of this class */
-    ULONG Room;      /* entries of a magazine */
+    USHORT Room;     /* entries of a magazine */
+    USHORT BlockSize;
 } EXP_BIN;
 C_ASSERT(sizeof(EXP_BIN) == 56);
 
@@ -164,9 +170,9 @@ typedef struct _EXP_CACHE {
     ULONG SlabCount;
     EXP_COUNTER Total[2]; /* nonpaged, paged: every tag together. Allocs and Frees unused */
     struct {
-        ULONG64 Key;
+        ULONG Tag;
         EXP_COUNTER *Counter;
-    } Tags[EXP_TAG_CACHE];
+    } Tags[2][EXP_TAG_CACHE];
     EXP_BIN Bins[EXP_KINDS][EXP_CLASSES];
     EXP_COUNTER *Chunks[EXP_TAG_SLOTS / EXP_COUNTERS];
 } EXP_CACHE;
@@ -236,20 +242,20 @@ VOID ExpMetaFree(EXP_META Use, PVOID Record, SIZE_T Bytes); /* used again for th
 NTSTATUS ExpInitMeta(VOID);
 BOOLEAN ExpMapRun(EXP_RUN *Run); /* enters a run into its page map; FALSE: no memory for the map */
 VOID ExpReleaseRun(EXP_RUN *Run); /* gives the pages back; the record lingers as a ghost */
-static inline EXP_RUN *ExpLookupIn(const EXP_MAP *Map, ULONG_PTR Address)
+static inline EXP_RUN *ExpLookupIn(const EXP_MAP *Map, ULONG_PTR Offset)
 {
-    return __atomic_load_n(&Map->Entries[(Address - Map->Base) >> 12], __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&Map->Entries[Offset >> 12], __ATOMIC_ACQUIRE);
 }
 /* The run at an address of either pool region, or NULL. */
 static inline EXP_RUN *ExpLookupRun(ULONG_PTR Address)
 {
     const EXP_MAP *Map = &ExpState.Maps[0];
-    if (__builtin_expect(Address - Map->Base < __atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE), 1))
-        return ExpLookupIn(Map, Address);
+    ULONG_PTR Offset = Address - Map->Base;
+    if (__builtin_expect(Offset < __atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE), 1))
+        return ExpLookupIn(Map, Offset);
     Map++;
-    if (Address - Map->Base < __atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE))
-        return ExpLookupIn(Map, Address);
-    return NULL;
+    Offset = Address - Map->Base;
+    return Offset < __atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE) ? ExpLookupIn(Map, Offset) : NULL;
 }
 
 /* slab.c */
@@ -302,57 +308,58 @@ VOID ExpFreeBig(EXP_BIG *Big);
 /* tag.c */
 EXP_COUNTER *ExpFindCounterSlow(EXP_CACHE *Cache, ULONG Tag, BOOLEAN Paged);
 EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot);
+extern EXP_COUNTER ExpNoCounters[EXP_COUNTERS]; /* stands for a chunk that is not there: none in use */
 ULONG ExpFindSlot(ULONG Tag, BOOLEAN Paged); /* never 0 */
 EXP_TAG *ExpTagOfSlot(ULONG Slot);
 VOID ExpFold(EXP_COUNTER *Counter, EXP_TAG *Tag);
 VOID ExpFoldCache(EXP_CACHE *Cache);
 VOID ExpCountShared(ULONG Slot, LONG64 Bytes, BOOLEAN Alloc); /* without a cache */
-static inline ULONG ExpTagCacheIndex(ULONG64 Key)
+static inline ULONG ExpTagCacheIndex(ULONG Tag)
 {
-    return (ULONG)((Key * 0x9E3779B97F4A7C15ull) >> 56);
+    return (Tag * 0x9E3779B1u) >> 25;
 }
-static inline EXP_COUNTER *ExpFindCounter(EXP_CACHE *Cache, ULONG Tag, BOOLEAN Paged)
+static inline EXP_COUNTER *ExpFindCounter(EXP_CACHE *Cache, ULONG Tag, ULONG Paged)
 {
-    ULONG64 Key = Tag | (ULONG64)(Paged + 1) << 32;
-    ULONG Index = ExpTagCacheIndex(Key);
-    if (__builtin_expect(Cache->Tags[Index].Key == Key, 1))
-        return Cache->Tags[Index].Counter;
-    return ExpFindCounterSlow(Cache, Tag, Paged);
+    ULONG Index = ExpTagCacheIndex(Tag);
+    if (__builtin_expect(Cache->Tags[Paged][Index].Tag == Tag, 1))
+        return Cache->Tags[Paged][Index].Counter;
+    return ExpFindCounterSlow(Cache, Tag, (BOOLEAN)Paged);
 }
 static inline EXP_COUNTER *ExpCounterOfSlot(EXP_CACHE *Cache, ULONG Slot)
 {
-    EXP_COUNTER *Chunk = Cache->Chunks[Slot / EXP_COUNTERS];
-    if (__builtin_expect(Chunk != NULL && Chunk[Slot % EXP_COUNTERS].InUse, 1))
-        return &Chunk[Slot % EXP_COUNTERS];
-    return ExpCounterOfSlotSlow(Cache, Slot);
+    EXP_COUNTER *Counter = &Cache->Chunks[Slot / EXP_COUNTERS][Slot % EXP_COUNTERS];
+    return __builtin_expect(Counter->InUse, 1) ? Counter : ExpCounterOfSlotSlow(Cache, Slot);
 }
 /* Counters are written by their thread alone and read by others at any time. */
 #define EXP_COUNT_STORE(Field, Value) __atomic_store_n(&(Field), (Value), __ATOMIC_RELAXED)
 #define EXP_COUNT_LOAD(Field)         __atomic_load_n(&(Field), __ATOMIC_RELAXED)
+VOID ExpNewMaximum(EXP_COUNTER *Counter, LONG64 Delta); /* and folds, if Delta has moved far */
 VOID ExpFoldSlow(EXP_COUNTER *Counter);
-static inline VOID ExpCountBytes(EXP_COUNTER *Counter, LONG64 Bytes)
+static inline VOID ExpCountUp(EXP_COUNTER *Counter, SIZE_T Bytes)
 {
-    LONG64 Delta = Counter->Delta + Bytes;
+    LONG64 Delta = Counter->Delta + (LONG64)Bytes;
     EXP_COUNT_STORE(Counter->Delta, Delta);
-    if (Delta > Counter->MaxDelta) {
-        EXP_COUNT_STORE(Counter->MaxDelta, Delta);
-        if (__builtin_expect(Delta > EXP_FOLD_BYTES, 0))
-            ExpFoldSlow(Counter);
-    } else if (__builtin_expect(Delta < -EXP_FOLD_BYTES, 0)) {
-        ExpFoldSlow(Counter);
-    }
+    if (__builtin_expect(Delta > Counter->MaxDelta, 0))
+        ExpNewMaximum(Counter, Delta);
 }
-static inline VOID ExpCountAlloc(EXP_CACHE *Cache, EXP_COUNTER *Counter, BOOLEAN Paged, SIZE_T Size)
+static inline VOID ExpCountDown(EXP_COUNTER *Counter, SIZE_T Bytes)
+{
+    LONG64 Delta = Counter->Delta - (LONG64)Bytes;
+    EXP_COUNT_STORE(Counter->Delta, Delta);
+    if (__builtin_expect(Delta < -EXP_FOLD_BYTES, 0))
+        ExpFoldSlow(Counter);
+}
+static inline VOID ExpCountAlloc(EXP_CACHE *Cache, EXP_COUNTER *Counter, ULONG Paged, SIZE_T Size)
 {
     EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs + 1);
-    ExpCountBytes(Counter, (LONG64)Size);
-    ExpCountBytes(&Cache->Total[Paged], (LONG64)Size);
+    ExpCountUp(Counter, Size);
+    ExpCountUp(&Cache->Total[Paged], Size);
 }
-static inline VOID ExpCountFree(EXP_CACHE *Cache, EXP_COUNTER *Counter, BOOLEAN Paged, SIZE_T Size)
+static inline VOID ExpCountFree(EXP_CACHE *Cache, EXP_COUNTER *Counter, ULONG Paged, SIZE_T Size)
 {
     EXP_COUNT_STORE(Counter->Frees, Counter->Frees + 1);
-    ExpCountBytes(Counter, -(LONG64)Size);
-    ExpCountBytes(&Cache->Total[Paged], -(LONG64)Size);
+    ExpCountDown(Counter, Size);
+    ExpCountDown(&Cache->Total[Paged], Size);
 }
 
 /* stack.c */

@@ -39,6 +39,8 @@ const BOOLEAN ExPoolZeroingNativelySupported = TRUE;
 
 #define POOL_TRACKING 0x8u /* verifier flag */
 
+static VOID ExpInitFlags(VOID);
+
 /* ---- start and stop ---- */
 NTSTATUS ExInitSystem(VOID)
 {
@@ -47,6 +49,7 @@ NTSTATUS ExInitSystem(VOID)
     ExpResetStacks();
     ExpResetQuota();
     ExpInitClasses();
+    ExpInitFlags();
     ExpState.StackDepth = KeOptions.StackDepth < EXP_MAX_STACK ? KeOptions.StackDepth : EXP_MAX_STACK;
     ExpState.Tracking = KeOptions.VerifierFlags & POOL_TRACKING;
     ExpState.SparePages = (ULONG)(KeOptions.RamBytes >> 20); /* pages: a 256th of RAM */
@@ -110,7 +113,7 @@ static DECLSPEC_NOINLINE VOID ExpCheckNewTag(ULONG Type, SIZE_T Size, ULONG Tag,
 static DECLSPEC_NOINLINE PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
                                                 ULONG Options, EX_POOL_PRIORITY Priority, ULONG Flags, PVOID Frame)
 {
-    BOOLEAN Paged = Kind == ExpPaged;
+    ULONG Paged = EXP_IS_PAGED(Kind);
     EXP_COUNTER *Counter = ExpFindCounter(Cache, Tag, Paged);
     SIZE_T Slack = (0 - Size) & (PAGE_SIZE - 1);
     PVOID Block;
@@ -151,7 +154,7 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thr
                                                                     ULONG Flags)
 {
     EXP_CACHE *Cache = Thread->ExCache;
-    BOOLEAN Paged = Kind == ExpPaged;
+    ULONG Paged = EXP_IS_PAGED(Kind);
     EXP_COUNTER *Counter;
     EXP_BIN *Bin;
     EXP_ENTRY *Entry;
@@ -174,7 +177,7 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thr
     if (__builtin_expect(Counter == NULL, 0))
         return NULL;
     Bin = &Cache->Bins[Kind][Class];
-    BlockSize = ExpState.Classes[Class].Size;
+    BlockSize = Bin->BlockSize;
     if (__builtin_expect(Bin->Top == Bin->Base, 0) && !ExpRefill(Cache, Kind, Class, Priority))
         return NULL;
     Entry = --Bin->Top;
@@ -198,49 +201,45 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thr
 
 static inline VOID ExpCheckIrql(KTHREAD *Thread, EXP_KIND Kind, ULONG Options, SIZE_T Size)
 {
-    KIRQL Irql = Thread->Irql;
-    if (__builtin_expect(Irql > (Kind == ExpPaged ? APC_LEVEL : DISPATCH_LEVEL), 0))
-        ExpStopIrql(Kind, Options, Size, Irql);
+    if (__builtin_expect(EXP_IRQL_TOO_HIGH(Thread->Irql, Kind), 0))
+        ExpStopIrql(Kind, Options, Size, Thread->Irql);
 }
 
 /* With quota: the process current at the call is charged, except for a page and more. */
 static DECLSPEC_NOINLINE PVOID ExpAllocateWithQuota(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
-                                                    ULONG Options, EX_POOL_PRIORITY Priority, NTSTATUS *Status)
+                                                    ULONG Options, EX_POOL_PRIORITY Priority)
 {
     struct _KPROCESS *Process = Thread->AttachedProcess != NULL ? Thread->AttachedProcess : Thread->Process;
-    BOOLEAN Charge = Size < PAGE_SIZE, Paged = Kind == ExpPaged;
-    PVOID Block;
-    *Status = STATUS_INSUFFICIENT_RESOURCES;
-    if (Charge) {
-        NTSTATUS Charged = ExpChargeQuota(Process, Paged, Size);
-        if (!NT_SUCCESS(Charged)) {
-            *Status = Charged;
-            return NULL;
+    BOOLEAN Charge = Size < PAGE_SIZE, Paged = (BOOLEAN)EXP_IS_PAGED(Kind);
+    NTSTATUS Status = Charge ? ExpChargeQuota(Process, Paged, Size) : STATUS_SUCCESS;
+    PVOID Block = NULL;
+    if (NT_SUCCESS(Status)) {
+        Block = ExpAllocateBlock(Thread, Kind, Size, Tag, Options, Priority, Charge ? EXP_WORD_QUOTA : 0);
+        if (Block != NULL && Charge && !ExpRecordQuota(Block, Process)) {
+            ExpFreeBlock(Block, Tag, TRUE); /* finds no record and returns nothing */
+            Block = NULL;
+        }
+        if (Block == NULL) {
+            Status = STATUS_INSUFFICIENT_RESOURCES;
+            if (Charge)
+                ExpReturnQuota(Process, Paged, Size);
         }
     }
-    Block = ExpAllocateBlock(Thread, Kind, Size, Tag, Options, Priority, Charge ? EXP_WORD_QUOTA : 0);
-    if (Charge && (Block == NULL || !ExpRecordQuota(Block, Process))) {
-        if (Block != NULL) /* its free finds no record and returns nothing */
-            ExpFreeBlock(Block, Tag, TRUE);
-        ExpReturnQuota(Process, Paged, Size);
-        return NULL;
-    }
+    if (Block == NULL && (Options & EXP_RAISE))
+        ExRaiseStatus(Status);
     return Block;
 }
 
-static inline __attribute__((always_inline)) PVOID ExpAllocate(EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options,
-                                                               EX_POOL_PRIORITY Priority)
+static inline __attribute__((always_inline)) PVOID ExpAllocate(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
+                                                               ULONG Options, EX_POOL_PRIORITY Priority)
 {
-    KTHREAD *Thread = KiCurrentThread();
-    NTSTATUS Status = STATUS_INSUFFICIENT_RESOURCES;
     PVOID Block;
     ExpCheckIrql(Thread, Kind, Options, Size);
     if (__builtin_expect(Options & EXP_QUOTA, 0))
-        Block = ExpAllocateWithQuota(Thread, Kind, Size, Tag, Options, Priority, &Status);
-    else
-        Block = ExpAllocateBlock(Thread, Kind, Size, Tag, Options, Priority, 0);
+        return ExpAllocateWithQuota(Thread, Kind, Size, Tag, Options, Priority);
+    Block = ExpAllocateBlock(Thread, Kind, Size, Tag, Options, Priority, 0);
     if (__builtin_expect(Block == NULL && (Options & EXP_RAISE), 0))
-        ExRaiseStatus(Status);
+        ExRaiseStatus(STATUS_INSUFFICIENT_RESOURCES);
     return Block;
 }
 
@@ -248,6 +247,7 @@ static inline __attribute__((always_inline)) PVOID ExpAllocate(EXP_KIND Kind, SI
 static inline __attribute__((always_inline)) PVOID ExpAllocateLegacy(ULONG Type, SIZE_T Size, ULONG Tag, ULONG Options,
                                                                      EX_POOL_PRIORITY Priority, ULONG_PTR Caller)
 {
+    KTHREAD *Thread = KiCurrentThread(); /* first: it may be what starts the system */
     EXP_KIND Kind = (Type & PagedPool) ? ExpPaged : (Type & POOL_NX_ALLOCATION) ? ExpNonPagedNx : ExpNonPagedExecute;
     if (Type & (NonPagedPoolMustSucceed | NonPagedPoolCacheAligned | POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_ZERO_ALLOCATION)) {
         if (Type & NonPagedPoolMustSucceed)
@@ -265,7 +265,7 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateLegacy(ULONG Type,
         if (Tag == 0)
             Tag = EXP_TAG_NONE;
     }
-    return ExpAllocate(Kind, Size, Tag, Options, Priority);
+    return ExpAllocate(Thread, Kind, Size, Tag, Options, Priority);
 }
 
 PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
@@ -315,29 +315,43 @@ static DECLSPEC_NOINLINE PVOID ExpFailFlags(POOL_FLAGS Flags)
     return NULL;
 }
 
-static inline __attribute__((always_inline)) PVOID ExpAllocateFlags(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag,
-                                                                    EX_POOL_PRIORITY Priority)
+/* What the low nine flags ask for: kind and options, or POOL2_BAD. The lower half of the flags is required: what is not
+ * known fails. The upper half is optional. */
+#define POOL2_BAD       0xFFu
+#define POOL2_KIND(D)    ((EXP_KIND)((D) >> 6))
+#define POOL2_OPTIONS(D) ((D) & 0x3Fu)
+static UCHAR ExpFlagTable[512];
+
+static VOID ExpInitFlags(VOID)
 {
-    POOL_FLAGS KindFlag = Flags & POOL2_KINDS;
-    ULONG Options = 0;
-    EXP_KIND Kind;
-    /* The lower half is required: what is not known fails. The upper half is optional. */
-    if (__builtin_expect((Flags & 0xFFFFFFFFull & ~POOL2_KNOWN) != 0 || KindFlag == 0 || (KindFlag & (KindFlag - 1)) != 0 ||
-                             Size == 0 || Tag == 0,
-                         0))
-        return ExpFailFlags(Flags);
-    Kind = KindFlag == POOL_FLAG_NON_PAGED ? ExpNonPagedNx : KindFlag == POOL_FLAG_PAGED ? ExpPaged : ExpNonPagedExecute;
-    if (!(Flags & POOL_FLAG_UNINITIALIZED))
-        Options |= EXP_ZERO;
-    if (__builtin_expect(Flags & (POOL_FLAG_CACHE_ALIGNED | POOL_FLAG_USE_QUOTA | POOL_FLAG_RAISE_ON_FAILURE), 0)) {
+    ULONG Flags;
+    for (Flags = 0; Flags < ARRAYSIZE(ExpFlagTable); Flags++) {
+        ULONG Pool = Flags & (ULONG)POOL2_KINDS, Options = 0;
+        if ((Flags & ~(ULONG)POOL2_KNOWN) != 0 || Pool == 0 || (Pool & (Pool - 1)) != 0) {
+            ExpFlagTable[Flags] = POOL2_BAD;
+            continue;
+        }
+        if (!(Flags & POOL_FLAG_UNINITIALIZED))
+            Options |= EXP_ZERO;
         if (Flags & POOL_FLAG_CACHE_ALIGNED)
             Options |= EXP_ALIGNED;
         if (Flags & POOL_FLAG_USE_QUOTA)
             Options |= EXP_QUOTA;
         if (Flags & POOL_FLAG_RAISE_ON_FAILURE)
             Options |= EXP_RAISE;
+        Pool = Pool == POOL_FLAG_NON_PAGED ? ExpNonPagedNx : Pool == POOL_FLAG_PAGED ? ExpPaged : ExpNonPagedExecute;
+        ExpFlagTable[Flags] = (UCHAR)(Pool << 6 | Options);
     }
-    return ExpAllocate(Kind, Size, Tag, Options, Priority);
+}
+
+static inline __attribute__((always_inline)) PVOID ExpAllocateFlags(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag,
+                                                                    EX_POOL_PRIORITY Priority)
+{
+    KTHREAD *Thread = KiCurrentThread(); /* first: it may be what starts the system */
+    ULONG Decoded = ExpFlagTable[Flags & 0x1FF];
+    if (__builtin_expect((Flags & 0xFFFFFE00) != 0 || Decoded == POOL2_BAD || Size == 0 || Tag == 0, 0))
+        return ExpFailFlags(Flags);
+    return ExpAllocate(Thread, POOL2_KIND(Decoded), Size, Tag, POOL2_OPTIONS(Decoded), Priority);
 }
 
 PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag)
@@ -443,7 +457,7 @@ static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID 
     SIZE_T Slack = (0 - Big->Size) & (PAGE_SIZE - 1);
     if (Big->Run.Base != (ULONG_PTR)Block || !(Word & EXP_WORD_LIVE))
         ExpStopBadFree(Block);
-    if (Thread->Irql > (Kind == ExpPaged ? APC_LEVEL : DISPATCH_LEVEL))
+    if (EXP_IRQL_TOO_HIGH(Thread->Irql, Kind))
         ExpStopFreeIrql(Block, Kind, Thread->Irql);
     ExpCheckTag(Block, Word, ExpTagOfSlot(Slot)->Tag, Tag, Tagged);
     if (ExpState.Tracking && Kind != ExpPaged)
@@ -456,7 +470,7 @@ static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID 
     Cache = ExpGetCache(Thread);
     Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
     if (Counter != NULL)
-        ExpCountFree(Cache, Counter, Kind == ExpPaged, Big->Size);
+        ExpCountFree(Cache, Counter, EXP_IS_PAGED(Kind), Big->Size);
     else
         ExpCountShared(Slot, -(LONG64)Big->Size, FALSE);
     if (ExpState.StackDepth != 0)
@@ -500,7 +514,7 @@ static inline __attribute__((always_inline)) VOID ExpFreeInline(PVOID Block, ULO
     if (__builtin_expect(!(Word & EXP_WORD_LIVE), 0))
         ExpStopBadFree(Block);
     Kind = (EXP_KIND)Slab->Run.Kind;
-    if (__builtin_expect(Thread->Irql > (Kind == ExpPaged ? APC_LEVEL : DISPATCH_LEVEL), 0))
+    if (__builtin_expect(EXP_IRQL_TOO_HIGH(Thread->Irql, Kind), 0))
         ExpStopFreeIrql(Block, Kind, Thread->Irql);
     Slot = EXP_WORD_SLOT(Word);
     Slack = EXP_WORD_SLACK(Word);
@@ -518,7 +532,7 @@ static inline __attribute__((always_inline)) VOID ExpFreeInline(PVOID Block, ULO
     if (__builtin_expect(Word & EXP_WORD_QUOTA, 0))
         ExpReleaseQuota(Block, Kind == ExpPaged, Size);
     if (__builtin_expect(Counter != NULL, 1))
-        ExpCountFree(Cache, Counter, Kind == ExpPaged, Size);
+        ExpCountFree(Cache, Counter, EXP_IS_PAGED(Kind), Size);
     else
         ExpCountShared(Slot, -(LONG64)Size, FALSE);
     if (__builtin_expect(Slab->Stacks != NULL, 0))

@@ -82,12 +82,14 @@ ULONG ExpFindSlot(ULONG Tag, BOOLEAN Paged)
     return Slot;
 }
 
+EXP_COUNTER ExpNoCounters[EXP_COUNTERS];
+
 /* NULL: no memory for the counter. */
 EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
 {
     EXP_COUNTER *Chunk = Cache->Chunks[Slot / EXP_COUNTERS];
     EXP_COUNTER *Counter;
-    if (Chunk == NULL) {
+    if (Chunk == ExpNoCounters) {
         Chunk = ExpMetaAllocate(ExpMetaOther, EXP_COUNTERS * sizeof(EXP_COUNTER));
         if (Chunk == NULL)
             return NULL;
@@ -106,12 +108,11 @@ EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
 
 EXP_COUNTER *ExpFindCounterSlow(EXP_CACHE *Cache, ULONG Tag, BOOLEAN Paged)
 {
-    ULONG64 Key = Tag | (ULONG64)(Paged + 1) << 32;
-    ULONG Index = ExpTagCacheIndex(Key);
+    ULONG Index = ExpTagCacheIndex(Tag);
     EXP_COUNTER *Counter = ExpCounterOfSlotSlow(Cache, ExpFindSlot(Tag, Paged));
     if (Counter != NULL) {
-        Cache->Tags[Index].Key = Key;
-        Cache->Tags[Index].Counter = Counter;
+        Cache->Tags[Paged][Index].Tag = Tag;
+        Cache->Tags[Paged][Index].Counter = Counter;
     }
     return Counter;
 }
@@ -141,11 +142,18 @@ VOID ExpFoldSlow(EXP_COUNTER *Counter)
     ExpFold(Counter, ExpTagOfSlot(Counter->Slot));
 }
 
+VOID ExpNewMaximum(EXP_COUNTER *Counter, LONG64 Delta)
+{
+    EXP_COUNT_STORE(Counter->MaxDelta, Delta);
+    if (Delta > EXP_FOLD_BYTES)
+        ExpFoldSlow(Counter);
+}
+
 VOID ExpFoldCache(EXP_CACHE *Cache)
 {
     ULONG Chunk, Index;
     for (Chunk = 0; Chunk < EXP_TAG_SLOTS / EXP_COUNTERS; Chunk++)
-        for (Index = 0; Cache->Chunks[Chunk] != NULL && Index < EXP_COUNTERS; Index++)
+        for (Index = 0; Cache->Chunks[Chunk] != ExpNoCounters && Index < EXP_COUNTERS; Index++)
             if (Cache->Chunks[Chunk][Index].InUse)
                 ExpFoldSlow(&Cache->Chunks[Chunk][Index]);
     ExpFoldSlow(&Cache->Total[0]);
@@ -189,8 +197,6 @@ static VOID ExpSumSlot(ULONG Slot, EXP_TAG_USE *Use)
             Counter = &Cache->Total[Slot - EXP_TAG_SLOTS];
         } else {
             Counter = __atomic_load_n(&Cache->Chunks[Slot / EXP_COUNTERS], __ATOMIC_ACQUIRE);
-            if (Counter == NULL)
-                continue;
             Counter += Slot % EXP_COUNTERS;
         }
         Use->Allocs += EXP_COUNT_LOAD(Counter->Allocs);

@@ -89,7 +89,7 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
     const EXP_MAP *Map = &ExpState.Maps[Paged];
     ULONG_PTR Offset = 0;
     while (Offset < Map->Covered) {
-        EXP_RUN *Run = ExpLookupIn(Map, Map->Base + Offset);
+        EXP_RUN *Run = ExpLookupIn(Map, Offset);
         const CHAR *Text = NULL;
         ULONG Page;
         if (Run == NULL) {
@@ -105,7 +105,7 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
         if (Run->Base != Map->Base + Offset || (Run->Kind == ExpPaged) != Paged)
             return "M2: a run's first page is not where the run says";
         for (Page = 0; Page < Run->Pages; Page++)
-            if (ExpLookupIn(Map, Run->Base + (ULONG_PTR)Page * PAGE_SIZE) != Run)
+            if (ExpLookupIn(Map, Run->Base - Map->Base + (ULONG_PTR)Page * PAGE_SIZE) != Run)
                 return "M2: a page of a run does not name the run";
         if (Run->Type == ExpRunBig) {
             EXP_BIG *Big = (EXP_BIG *)Run;
