@@ -258,6 +258,9 @@ static void Request(RUN *Run, PFILE_OBJECT File, const STEP *Step, unsigned Numb
     Stage(Run, "%s, request %u of %u", Title, Number, Run->StepCount);
     clock_gettime(CLOCK_MONOTONIC, &From);
     for (uint32_t Round = 0; Round < Step->Repeat; Round++) {
+        if (Round % 1024 == 1023) {
+            Stage(Run, "%s, request %u of %u, round %u of %u", Title, Number, Run->StepCount, Round + 1, Step->Repeat);
+        }
         switch (Step->Kind) {
         case StepControl:
             Status = IopDeviceControlUser(File, FALSE, Step->Code, Step->In, Step->InBytes, Out, Step->Out, Run->Timeout,
@@ -512,7 +515,7 @@ static int Child(RUN *Run)
         SayStop(Run, &Stop);
     }
     json_object_set_new(Run->Root, "requests", Run->Requests);
-    Stage(Run, "the report");
+    Run->Progress->Stage[0] = 0; /* no more lines: the report writes to the same terminal */
     if (Run->Progress->Shown && !Run->Json) {
         fputs("\r\033[K", stderr);
         Run->Progress->Shown = 0;
@@ -562,7 +565,7 @@ static int Parent(RUN *Run, pid_t Pid)
         }
         if (Terminal) {
             double Elapsed = Milliseconds(&From);
-            if (Elapsed > 1000) {
+            if (Elapsed > 1000 && Run->Progress->Stage[0] != 0) {
                 Run->Progress->Shown = 1;
                 fprintf(stderr, "\r\033[Kntmm: %.80s, %.0f s", Run->Progress->Stage, Elapsed / 1000);
                 fflush(stderr);
