@@ -97,7 +97,7 @@ static ULONG Answer(ULONG Function, PUCHAR Buffer, ULONG In, ULONG Out)
         return 8;
     case LOADME_DATA:
         Words[0] = (ULONG64)MmHighestUserAddress;
-        Words[1] = *IoFileObjectType != NULL;
+        Words[1] = (ULONG64)*IoFileObjectType;
         return 16;
     case LOADME_FORMAT: {
         UNICODE_STRING Name = RTL_CONSTANT_STRING(L"wide");

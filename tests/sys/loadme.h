@@ -10,7 +10,7 @@
 #define LOADME_INIT      LOADME_IOCTL(0x805) /* calls into discarded INIT code */
 #define LOADME_RODATA    LOADME_IOCTL(0x806) /* writes to a constant */
 #define LOADME_LEAK      LOADME_IOCTL(0x807) /* allocates 100 bytes and forgets them */
-#define LOADME_DATA      LOADME_IOCTL(0x809) /* ULONG64: *MmHighestUserAddress, *IoFileObjectType != NULL */
+#define LOADME_DATA      LOADME_IOCTL(0x809) /* ULONG64: MmHighestUserAddress, *IoFileObjectType */
 #define LOADME_FORMAT    LOADME_IOCTL(0x80a) /* text made by RtlStringCb-style and CRT formatting */
 #define LOADME_LOOKASIDE LOADME_IOCTL(0x80b) /* inlined lookaside: allocations made, list depth */
 #define LOADME_PRIVILEGED LOADME_IOCTL(0x80c) /* ULONG64: cr4, cr0, interrupts round trip */

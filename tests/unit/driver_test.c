@@ -108,7 +108,7 @@ static void DataImports_AreTheVariables(void **State)
     (void)State;
     assert_int_equal(Ask(LOADME_DATA, Out, sizeof(Out)), 16);
     assert_int_equal(Out[0], (ULONG_PTR)MmHighestUserAddress);
-    assert_int_equal(Out[1], 1);
+    assert_int_equal(Out[1], (ULONG_PTR)*IoFileObjectType);
 }
 
 static void Format_TakesTheDriversArguments(void **State)
