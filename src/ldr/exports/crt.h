@@ -1,6 +1,6 @@
 /*
- * crt.h - border.c: the C run-time routines that the kernel exports: byte strings are the host's, 16-bit wide ones and
- * Microsoft's own come from include/nt/wdm/crt.h. Sorted. SPDX-License-Identifier: MIT
+ * crt.h - border.c: the C run-time routines that the kernel exports: byte strings are the host's, 16-bit wide
+ * ones and Microsoft's own come from include/nt/wdm/crt.h. Sorted. SPDX-License-Identifier: MIT
  */
 I(LONG64, _atoi64, const char *)
 I(char *, _itoa, int, char *, int)

@@ -1,6 +1,7 @@
 /*
- * inline.h - border.c: routines that the kernel exports and the headers spell as macros: other names of an entry (A), and
- * hand-written entries whose native form is a host routine (N). Sorted. SPDX-License-Identifier: MIT
+ * inline.h - border.c: routines that the kernel exports and the headers spell as macros: other names of an
+ * entry (A), and hand-written entries whose native form is a host routine (N). Sorted.
+ * SPDX-License-Identifier: MIT
  */
 A(IoCallDriver, IofCallDriver)
 A(IoCompleteRequest, IofCompleteRequest)

@@ -1,5 +1,6 @@
 /*
- * special.h - border.c: entries that border_special.c and border_crt.c write by hand. SPDX-License-Identifier: MIT
+ * special.h - border.c: entries that border_special.c and border_crt.c write by hand.
+ * SPDX-License-Identifier: MIT
  */
 S(DbgPrint)
 S(DbgPrintEx)
