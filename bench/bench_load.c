@@ -23,7 +23,8 @@
 #define RAMDISK_LABEL 0x72008u
 
 enum { LOAD, RUN, IOCTL, BORDER, NATIVE, CR8, ROWS };
-static const char *const Names[ROWS] = {"load+unload", "load-run-unload", "ioctl", "border-call", "native-call", "mov-cr8"};
+static const char *const Names[ROWS] = {"load+unload", "load-run-unload", "ioctl",
+                                        "border-call", "native-call",     "mov-cr8"};
 static double *Samples[ROWS];
 
 static ULONG64 Now(void)
@@ -76,7 +77,7 @@ static double Run(double *Ioctl, unsigned Requests)
 
 static double Calls(BOOLEAN Border, unsigned Count)
 {
-    KIRQL(KI_MSABI * volatile Foreign)(VOID) = (PVOID)LdrFindEntry("KeGetCurrentIrql")->Border;
+    KIRQL(KI_MSABI *volatile Foreign)(VOID) = (PVOID)LdrFindEntry("KeGetCurrentIrql")->Border;
     KIRQL (*volatile Native)(VOID) = KeGetCurrentIrql;
     ULONG64 Begin = Now();
     for (unsigned i = 0; i < Count; i++) {
@@ -151,7 +152,8 @@ int main(int Count, char **Arguments)
         qsort(Samples[Row], Rounds, sizeof(double), Compare);
         printf("%-16s %14.1f %14.1f\n", Names[Row], Samples[Row][Rounds / 2], Samples[Row][0]);
         if (Out != NULL) {
-            fprintf(Out, ", \"%s\": {\"median\": %.1f, \"best\": %.1f}", Names[Row], Samples[Row][Rounds / 2], Samples[Row][0]);
+            fprintf(Out, ", \"%s\": {\"median\": %.1f, \"best\": %.1f}", Names[Row], Samples[Row][Rounds / 2],
+                    Samples[Row][0]);
         }
     }
     if (Out != NULL) {

@@ -7,7 +7,8 @@
 static const char Help[] =
     "usage: ntmm explain CODE [PARAMETER...] [--json]\n"
     "\n"
-    "Says what a bug check means: its name, what leads to it, and what its parameters say. CODE is a number (0xC2) or a\n"
+    "Says what a bug check means: its name, what leads to it, and what its parameters say. CODE is a number "
+    "(0xC2) or a\n"
     "name (BAD_POOL_CALLER). With parameters (up to four) it says what those values mean.\n"
     "\n"
     "  ntmm explain 0xC2 7     an ExFreePool of a block that is already free\n"
@@ -63,8 +64,8 @@ int CmdExplain(int Argc, char **Argv)
         for (unsigned Index = 0; Index < Count; Index++) {
             json_array_append_new(Array, CmdHex(Parameters[Index]));
         }
-        CmdPrintJson(json_pack("{s:o, s:s?, s:o, s:s}", "code", CmdHex(Code), "name", ntmm_bugcheck_name((uint32_t)Code),
-                               "parameters", Array, "text", Text));
+        CmdPrintJson(json_pack("{s:o, s:s?, s:o, s:s}", "code", CmdHex(Code), "name",
+                               ntmm_bugcheck_name((uint32_t)Code), "parameters", Array, "text", Text));
     } else {
         printf("%s%s", Text, Text[Length - 1] == '\n' ? "" : "\n");
     }

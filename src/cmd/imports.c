@@ -11,8 +11,10 @@
 static const char Help[] =
     "usage: ntmm imports FILE.sys [--missing] [--json]\n"
     "\n"
-    "Says what a driver imports, by module, and what of that is here. A driver that needs something that is missing still\n"
-    "runs: it stops, by name, if it calls it. Modules other than the kernel and the HAL are drivers of their own:\n"
+    "Says what a driver imports, by module, and what of that is here. A driver that needs something that is "
+    "missing still\n"
+    "runs: it stops, by name, if it calls it. Modules other than the kernel and the HAL are drivers of their "
+    "own:\n"
     "`ntmm run --with MODULE.sys` loads them first.\n"
     "\n"
     "  --missing   list only what is missing\n"
@@ -36,14 +38,15 @@ static BOOLEAN CountImport(const LDR_IMPORT *Import, PVOID Context)
     json_t *Module = NULL, *Entry;
     char Name[32];
     size_t Index;
-    json_array_foreach(Listing->Modules, Index, Entry) {
+    json_array_foreach(Listing->Modules, Index, Entry)
+    {
         if (strcasecmp(json_string_value(json_object_get(Entry, "module")), Import->Module) == 0) {
             Module = Entry;
         }
     }
     if (Module == NULL) {
-        Module = json_pack("{s:s, s:b, s:[], s:[]}", "module", Import->Module, "kernel", LdrIsKernelModule(Import->Module),
-                           "have", "missing");
+        Module = json_pack("{s:s, s:b, s:[], s:[]}", "module", Import->Module, "kernel",
+                           LdrIsKernelModule(Import->Module), "have", "missing");
         if (Module == NULL) {
             return TRUE; /* a module name that is not UTF-8 */
         }
@@ -65,7 +68,8 @@ static void PrintNames(const char *Title, const json_t *Names)
         return;
     }
     printf("  %s\n", Title);
-    json_array_foreach((json_t *)Names, Index, Name) {
+    json_array_foreach((json_t *)Names, Index, Name)
+    {
         const char *Text = json_string_value(Name);
         size_t Width = strlen(Text) < 31 ? 32 : (strlen(Text) / 32 + 1) * 32;
         if (Column != 0 && Column + Width > 96) {
@@ -84,17 +88,22 @@ static void PrintText(const char *Path, const LDR_PE *Pe, const LISTING *Listing
     json_t *Module;
     size_t Index;
     char Size[32];
-    printf("%s: x64, %s in memory, %u sections, %s, %u functions with unwind data", Base, CmdBytes(Pe->SizeOfImage, Size),
-           Pe->SectionCount, Pe->RelocationCount != 0 ? "relocatable" : "no relocations", Pe->FunctionCount);
+    printf("%s: x64, %s in memory, %u sections, %s, %u functions with unwind data", Base,
+           CmdBytes(Pe->SizeOfImage, Size), Pe->SectionCount,
+           Pe->RelocationCount != 0 ? "relocatable" : "no relocations", Pe->FunctionCount);
     if (Pe->ExportCount != 0) {
         printf(", %u exports", Pe->ExportCount);
     }
     printf("\n\n");
-    json_array_foreach(Listing->Modules, Index, Module) {
+    json_array_foreach(Listing->Modules, Index, Module)
+    {
         const json_t *Have = json_object_get(Module, "have"), *Missing = json_object_get(Module, "missing");
         size_t All = json_array_size(Have) + json_array_size(Missing);
-        printf("%s: %zu of %zu here%s\n", json_string_value(json_object_get(Module, "module")), json_array_size(Have), All,
-               json_is_true(json_object_get(Module, "kernel")) ? "" : " (a module of its own: load it with --with)");
+        printf("%s: %zu of %zu here%s\n", json_string_value(json_object_get(Module, "module")),
+               json_array_size(Have), All,
+               json_is_true(json_object_get(Module, "kernel"))
+                   ? ""
+                   : " (a module of its own: load it with --with)");
         PrintNames("missing", Missing);
         if (!MissingOnly) {
             PrintNames("here", Have);
@@ -105,7 +114,8 @@ static void PrintText(const char *Path, const LDR_PE *Pe, const LISTING *Listing
     } else if (Listing->Missing == 0) {
         printf("\n%s\n", Listing->Have == 1 ? "Its one import is here." : "All its imports are here.");
     } else {
-        printf("\n%u of %u imports are here. The driver loads; it stops, by name, when it calls one that is missing.\n",
+        printf("\n%u of %u imports are here. The driver loads; it stops, by name, when it calls one that is "
+               "missing.\n",
                Listing->Have, Listing->Have + Listing->Missing);
     }
 }
@@ -119,7 +129,8 @@ static bool ReadFile(const char *Path, unsigned char **Bytes, size_t *Size)
     if (File == NULL || fstat(fileno(File), &Facts) != 0) {
         CmdComplain("%s: %s", Path, strerror(errno));
     } else if (!S_ISREG(Facts.st_mode) || Facts.st_size > 256 << 20) {
-        CmdComplain("%s: not a driver: %s", Path, S_ISREG(Facts.st_mode) ? "larger than 256 MiB" : "not a regular file");
+        CmdComplain("%s: not a driver: %s", Path,
+                    S_ISREG(Facts.st_mode) ? "larger than 256 MiB" : "not a regular file");
     } else if ((*Bytes = malloc((size_t)Facts.st_size + 1)) == NULL) {
         CmdComplain("%s: no memory for its %lld bytes", Path, (long long)Facts.st_size);
     } else {
@@ -174,9 +185,10 @@ int CmdImports(int Argc, char **Argv)
     LISTING Listing = {.Modules = json_array()};
     LdrPeEnumerateImports(&Pe, CountImport, &Listing);
     if (Json) {
-        CmdPrintJson(json_pack("{s:s, s:i, s:i, s:b, s:i, s:i, s:o}", "file", Path, "image_bytes", (int)Pe.SizeOfImage,
-                               "sections", (int)Pe.SectionCount, "relocations", Pe.RelocationCount != 0, "have",
-                               (int)Listing.Have, "missing", (int)Listing.Missing, "modules", Listing.Modules));
+        CmdPrintJson(json_pack("{s:s, s:i, s:i, s:b, s:i, s:i, s:o}", "file", Path, "image_bytes",
+                               (int)Pe.SizeOfImage, "sections", (int)Pe.SectionCount, "relocations",
+                               Pe.RelocationCount != 0, "have", (int)Listing.Have, "missing",
+                               (int)Listing.Missing, "modules", Listing.Modules));
     } else {
         PrintText(Path, &Pe, &Listing, MissingOnly);
         json_decref(Listing.Modules);

@@ -4,14 +4,17 @@
 #include "cmd.h"
 
 static const char Help[] =
-    "ntmm - the Windows kernel's memory manager in a Linux process: run a Windows driver and see what it does to memory.\n"
+    "ntmm - the Windows kernel's memory manager in a Linux process: run a Windows driver and see what it "
+    "does to memory.\n"
     "\n"
-    "  ntmm run DRIVER.sys      load it, call DriverEntry, send it requests, unload it, report what it did and left\n"
+    "  ntmm run DRIVER.sys      load it, call DriverEntry, send it requests, unload it, report what it did "
+    "and left\n"
     "  ntmm imports FILE.sys    what it needs from the kernel, and what of that is here\n"
     "  ntmm explain CODE [P..]  what a bug check and its parameters mean: ntmm explain 0xC2 7\n"
     "  ntmm map                 the kernel's regions and the machine's memory\n"
     "\n"
-    "`ntmm COMMAND --help` says more. Each takes --json. Exit code: 0 clean, 1 a finding (bug check, leak, failed\n"
+    "`ntmm COMMAND --help` says more. Each takes --json. Exit code: 0 clean, 1 a finding (bug check, leak, "
+    "failed\n"
     "DriverEntry, missing import), 2 wrong usage or a file that cannot be loaded.\n";
 
 static const struct {
@@ -42,5 +45,6 @@ int main(int Argc, char **Argv)
             return Code;
         }
     }
-    return CmdComplain("unknown command \"%s\"; there are run, imports, explain and map (ntmm --help)", Argv[1]);
+    return CmdComplain("unknown command \"%s\"; there are run, imports, explain and map (ntmm --help)",
+                       Argv[1]);
 }

@@ -21,19 +21,21 @@
 #include "cmd.h"
 #include "io/iop.h"
 
-#define MAX_STEPS   1024
-#define MAX_WITH    8
+#define MAX_STEPS        1024
+#define MAX_WITH         8
 #define MAX_SECTION_NAME 200
-#define MAX_INPUT   (16u << 20)
-#define MAX_OUTPUT  (64u << 20)
-#define DUMP_BYTES  256
-#define TIMEOUT_MS  10000
+#define MAX_INPUT        (16u << 20)
+#define MAX_OUTPUT       (64u << 20)
+#define DUMP_BYTES       256
+#define TIMEOUT_MS       10000
 
 static const char Help[] =
     "usage: ntmm run DRIVER.sys [REQUEST...] [OPTION...]\n"
     "\n"
-    "Loads a Windows driver (x64), calls its DriverEntry, opens its device, sends it the requests in the order given,\n"
-    "closes it, calls DriverUnload, and reports: pool use by tag, page faults, and what it did not free and where that\n"
+    "Loads a Windows driver (x64), calls its DriverEntry, opens its device, sends it the requests in the "
+    "order given,\n"
+    "closes it, calls DriverUnload, and reports: pool use by tag, page faults, and what it did not free and "
+    "where that\n"
     "was allocated. If it misuses memory the run ends there, with the bug check that Windows would show.\n"
     "\n"
     "Requests:\n"
@@ -46,9 +48,11 @@ static const char Help[] =
     "  --repeat N                 send the request before it N times\n"
     "\n"
     "Options:\n"
-    "  --device NAME              what to open: \\Device\\Name, \\\\.\\Name or Name; the first device that the driver made\n"
+    "  --device NAME              what to open: \\Device\\Name, \\\\.\\Name or Name; the first device that "
+    "the driver made\n"
     "                             is opened otherwise\n"
-    "  --pnp ID                   the driver serves a plug-and-play device with this hardware ID: it is made for it\n"
+    "  --pnp ID                   the driver serves a plug-and-play device with this hardware ID: it is made "
+    "for it\n"
     "  --section NAME=SIZE        make a named section that the driver shares with a program; repeatable\n"
     "  --with FILE.sys            load another image first, for the driver to import from; repeatable\n"
     "  --timeout MS               cancel a request that takes longer (10000; 0: never)\n"
@@ -57,7 +61,8 @@ static const char Help[] =
     "\n";
 static const char Examples[] =
     "\n"
-    "Exit code: 0 clean, 1 a finding (bug check, leak, failed DriverEntry), 2 wrong usage or a file that cannot be loaded.\n"
+    "Exit code: 0 clean, 1 a finding (bug check, leak, failed DriverEntry), 2 wrong usage or a file that "
+    "cannot be loaded.\n"
     "\n"
     "  ntmm run ramdisk.sys\n"
     "  ntmm run ramdisk.sys --ioctl 0x72004 --in 626f6f74 --ioctl 0x72008 --out-size 32\n"
@@ -151,8 +156,11 @@ static void Dump(RUN *Run, const unsigned char *Bytes, size_t Length)
         Star = false;
         for (size_t Index = 0; Index < 16; Index++) {
             bool There = At + Index < Length;
-            Put += (size_t)snprintf(Hex + Put, sizeof(Hex) - Put, There ? "%02x " : "   ", There ? Bytes[At + Index] : 0);
-            Text[Index] = !There ? 0 : Bytes[At + Index] >= ' ' && Bytes[At + Index] <= '~' ? (char)Bytes[At + Index] : '.';
+            Put += (size_t)snprintf(Hex + Put, sizeof(Hex) - Put, There ? "%02x " : "   ",
+                                    There ? Bytes[At + Index] : 0);
+            Text[Index] = !There                                                 ? 0
+                          : Bytes[At + Index] >= ' ' && Bytes[At + Index] <= '~' ? (char)Bytes[At + Index]
+                                                                                 : '.';
         }
         Text[16] = 0;
         Say(Run, "    %04zx  %s %s\n", At, Hex, Text);
@@ -197,7 +205,8 @@ static void ObjectPath(PVOID Object, char *Path, size_t Size)
     char Parts[512];
     size_t At = sizeof(Parts) - 1;
     Parts[At] = 0;
-    for (POB_HEADER Header = ObpHeader(Object); Header != NULL && Header->Directory != NULL; Header = Header->Directory) {
+    for (POB_HEADER Header = ObpHeader(Object); Header != NULL && Header->Directory != NULL;
+         Header = Header->Directory) {
         size_t Length = Header->Name.Length / sizeof(WCHAR);
         if (Length + 1 > At) {
             break;
@@ -259,12 +268,13 @@ static void Request(RUN *Run, PFILE_OBJECT File, const STEP *Step, unsigned Numb
     clock_gettime(CLOCK_MONOTONIC, &From);
     for (uint32_t Round = 0; Round < Step->Repeat; Round++) {
         if (Round % 1024 == 1023) {
-            Stage(Run, "%s, request %u of %u, round %u of %u", Title, Number, Run->StepCount, Round + 1, Step->Repeat);
+            Stage(Run, "%s, request %u of %u, round %u of %u", Title, Number, Run->StepCount, Round + 1,
+                  Step->Repeat);
         }
         switch (Step->Kind) {
         case StepControl:
-            Status = IopDeviceControlUser(File, FALSE, Step->Code, Step->In, Step->InBytes, Out, Step->Out, Run->Timeout,
-                                          &Information);
+            Status = IopDeviceControlUser(File, FALSE, Step->Code, Step->In, Step->InBytes, Out, Step->Out,
+                                          Run->Timeout, &Information);
             break;
         case StepRead:
             Status = IopReadUser(File, Out, Step->Out, Step->Offset, Run->Timeout, &Information);
@@ -276,15 +286,16 @@ static void Request(RUN *Run, PFILE_OBJECT File, const STEP *Step, unsigned Numb
     }
     double Elapsed = Milliseconds(&From);
     size_t Length = Information < Step->Out ? (size_t)Information : Step->Out;
-    Say(Run, "%-36s %s, information %llu, %.2f ms%s\n", Title, CmdStatus(Status, Text), (unsigned long long)Information,
-        Elapsed, Step->Repeat > 1 ? " in all" : "");
+    Say(Run, "%-36s %s, information %llu, %.2f ms%s\n", Title, CmdStatus(Status, Text),
+        (unsigned long long)Information, Elapsed, Step->Repeat > 1 ? " in all" : "");
     if (Status == STATUS_IO_TIMEOUT) {
         Say(Run, "    it did not come back within %u ms, nor when cancelled\n", Run->Timeout);
         Run->Findings++;
     }
     Dump(Run, Out, Length);
-    json_t *Entry = json_pack("{s:s, s:o, s:I, s:f, s:o}", "request", Title, "status", CmdHex((uint32_t)Status), "information",
-                              (json_int_t)Information, "milliseconds", Elapsed, "output", HexString(Out, Length));
+    json_t *Entry = json_pack("{s:s, s:o, s:I, s:f, s:o}", "request", Title, "status",
+                              CmdHex((uint32_t)Status), "information", (json_int_t)Information,
+                              "milliseconds", Elapsed, "output", HexString(Out, Length));
     json_array_append_new(Run->Requests, Entry);
     free(Out);
 }
@@ -297,7 +308,8 @@ static void Requests(RUN *Run)
     PFILE_OBJECT File = NULL;
     if (!DeviceName(Run, Name, sizeof(Name))) {
         if (Run->StepCount != 0) {
-            Say(Run, "The driver made no device with a name: nothing to send the requests to (--device names one).\n");
+            Say(Run, "The driver made no device with a name: nothing to send the requests to (--device names "
+                     "one).\n");
             json_object_set_new(Run->Root, "error", json_string("the driver made no device with a name"));
             Run->Findings++;
         }
@@ -335,7 +347,8 @@ static void Unload(RUN *Run)
     Run->Unloaded = NT_SUCCESS(Status);
     json_object_set_new(Run->Root, "unloaded", json_boolean(Run->Unloaded));
     if (Status == STATUS_INVALID_DEVICE_REQUEST) {
-        Say(Run, "%-36s it has none: the driver stays loaded, and nothing it holds counts as a leak\n", "DriverUnload");
+        Say(Run, "%-36s it has none: the driver stays loaded, and nothing it holds counts as a leak\n",
+            "DriverUnload");
         return;
     }
     char Text[64];
@@ -356,7 +369,8 @@ static void Unload(RUN *Run)
     json_t *Leftovers = json_object();
     for (size_t Index = 0; Index < ARRAYSIZE(Kinds); Index++) {
         if (Kinds[Index].Count != 0) {
-            Say(Run, "    left behind: %u %s\n", Kinds[Index].Count, Kinds[Index].Count == 1 ? Kinds[Index].One : Kinds[Index].Many);
+            Say(Run, "    left behind: %u %s\n", Kinds[Index].Count,
+                Kinds[Index].Count == 1 ? Kinds[Index].One : Kinds[Index].Many);
             json_object_set_new(Leftovers, Kinds[Index].Key, json_integer(Kinds[Index].Count));
             Run->Findings++;
         }
@@ -372,7 +386,8 @@ static bool Entry(RUN *Run, LDR_IMAGE *Image)
     Stage(Run, "DriverEntry of %s", Image->Name);
     clock_gettime(CLOCK_MONOTONIC, &From);
     NTSTATUS Status = LdrStartDriver(Image, &Entered, Error, sizeof(Error));
-    Say(Run, "%-36s %s, %.2f ms\n", Image == Run->Image ? "DriverEntry" : Image->Name, CmdStatus(Status, Text), Milliseconds(&From));
+    Say(Run, "%-36s %s, %.2f ms\n", Image == Run->Image ? "DriverEntry" : Image->Name,
+        CmdStatus(Status, Text), Milliseconds(&From));
     if (Image == Run->Image) {
         json_object_set_new(Run->Root, "driver_entry", CmdHex((uint32_t)Status));
     }
@@ -400,15 +415,16 @@ static NTSTATUS MakeSection(const char *Text)
     snprintf(Narrow, sizeof(Narrow), "%.*s", (int)(Size - Text), Text);
     ToWide(Narrow, Wide, &Name);
     InitializeObjectAttributes(&Attributes, &Name, OBJ_KERNEL_HANDLE, NULL, NULL);
-    return ZwCreateSection(&Handle, SECTION_ALL_ACCESS, &Attributes, &Bytes, PAGE_READWRITE, SEC_COMMIT, NULL);
+    return ZwCreateSection(&Handle, SECTION_ALL_ACCESS, &Attributes, &Bytes, PAGE_READWRITE, SEC_COMMIT,
+                           NULL);
 }
 
 static void Session(void *Argument)
 {
     RUN *Run = Argument;
     for (unsigned Index = 0; Index < Run->WithCount; Index++) {
-        if (Run->WithImages[Index]->Pe.Subsystem == IMAGE_SUBSYSTEM_NATIVE && Run->WithImages[Index]->Pe.EntryPoint != 0 &&
-            !Entry(Run, Run->WithImages[Index])) {
+        if (Run->WithImages[Index]->Pe.Subsystem == IMAGE_SUBSYSTEM_NATIVE &&
+            Run->WithImages[Index]->Pe.EntryPoint != 0 && !Entry(Run, Run->WithImages[Index])) {
             return;
         }
     }
@@ -570,7 +586,10 @@ static int Parent(RUN *Run, pid_t Pid)
                 fprintf(stderr, "\r\033[Kntmm: %.80s, %.0f s", Run->Progress->Stage, Elapsed / 1000);
                 fflush(stderr);
             }
-            nanosleep(&(struct timespec){0, Elapsed < 50 ? 1000000 : Elapsed < 1000 ? 20000000 : 200000000}, NULL);
+            nanosleep(&(struct timespec){0, Elapsed < 50     ? 1000000
+                                            : Elapsed < 1000 ? 20000000
+                                                             : 200000000},
+                      NULL);
         }
     }
     if (Terminal && Run->Progress->Shown) {
@@ -581,13 +600,15 @@ static int Parent(RUN *Run, pid_t Pid)
     }
     int Signal = WTERMSIG(Status);
     if (Signal == SIGABRT) {
-        fprintf(stderr, "ntmm: the system stopped on another thread than the driver's own while at: %.96s\n", Run->Progress->Stage);
+        fprintf(stderr, "ntmm: the system stopped on another thread than the driver's own while at: %.96s\n",
+                Run->Progress->Stage);
     } else {
-        fprintf(stderr, "ntmm: the run ended by signal %d (%s) while at: %.96s\n", Signal, strsignal(Signal), Run->Progress->Stage);
+        fprintf(stderr, "ntmm: the run ended by signal %d (%s) while at: %.96s\n", Signal, strsignal(Signal),
+                Run->Progress->Stage);
     }
     if (Run->Json) {
-        CmdPrintJson(json_pack("{s:s, s:i, s:s, s:i}", "file", Run->Path, "signal", Signal, "stage", Run->Progress->Stage,
-                               "findings", 1));
+        CmdPrintJson(json_pack("{s:s, s:i, s:s, s:i}", "file", Run->Path, "signal", Signal, "stage",
+                               Run->Progress->Stage, "findings", 1));
     }
     return CMD_FINDING;
 }
@@ -616,7 +637,8 @@ static bool TakeBytes(const char *Text, STEP *Step)
     }
     FILE *File = fopen(Text, "rbe");
     if (File == NULL || fstat(fileno(File), &Facts) != 0 || !S_ISREG(Facts.st_mode)) {
-        CmdComplain("\"%s\" is neither an even number of hexadecimal digits nor a file that can be read", Text);
+        CmdComplain("\"%s\" is neither an even number of hexadecimal digits nor a file that can be read",
+                    Text);
         if (File != NULL) {
             fclose(File);
         }
@@ -658,10 +680,12 @@ static bool TakeSection(RUN *Run, const char *Value)
 {
     const char *Size = strrchr(Value, '=');
     uint64_t Bytes;
-    if (Size == NULL || Size == Value || Value[0] != '\\' || Size - Value >= MAX_SECTION_NAME || !CmdNumber(Size + 1, &Bytes) ||
-        Bytes == 0 || Bytes > MAX_OUTPUT) {
-        CmdComplain("--section %s: a name that begins with a backslash, =, and 1 to %u bytes are wanted, for example "
-                    "\\BaseNamedObjects\\shared=4096", Value, MAX_OUTPUT);
+    if (Size == NULL || Size == Value || Value[0] != '\\' || Size - Value >= MAX_SECTION_NAME ||
+        !CmdNumber(Size + 1, &Bytes) || Bytes == 0 || Bytes > MAX_OUTPUT) {
+        CmdComplain(
+            "--section %s: a name that begins with a backslash, =, and 1 to %u bytes are wanted, for example "
+            "\\BaseNamedObjects\\shared=4096",
+            Value, MAX_OUTPUT);
         return false;
     }
     if (Run->SectionCount == MAX_WITH) {
@@ -675,13 +699,16 @@ static bool TakeSection(RUN *Run, const char *Value)
 /* One option that has a value; 1 taken, 0 not ours, -1 complained. */
 static int TakeOption(RUN *Run, int Argc, char **Argv, int *Index)
 {
-    static const char *const Names[] = {"ioctl", "in", "out-size", "read", "write", "offset", "repeat", "device", "pnp", "with", "section", "timeout"};
+    static const char *const Names[] = {"ioctl",  "in",     "out-size", "read", "write",   "offset",
+                                        "repeat", "device", "pnp",      "with", "section", "timeout"};
     STEP *Last = Run->StepCount != 0 ? &Run->Steps[Run->StepCount - 1] : NULL, *Step;
     const char *Value;
     uint64_t Number;
     int Taken = 0;
     unsigned Which;
-    for (Which = 0; Which < ARRAYSIZE(Names) && (Taken = CmdTakeValue(Argc, Argv, Index, Names[Which], &Value)) == 0; Which++) {
+    for (Which = 0;
+         Which < ARRAYSIZE(Names) && (Taken = CmdTakeValue(Argc, Argv, Index, Names[Which], &Value)) == 0;
+         Which++) {
     }
     if (Taken != 1) {
         return Taken;
@@ -789,7 +816,8 @@ int CmdRun(int Argc, char **Argv)
         } else if (Argv[Index][0] == '-') {
             return CmdUnknown("run", Argv[Index]);
         } else if (Run.Path != NULL) {
-            return CmdComplain("ntmm run takes one driver; \"%s\" is a second (--with loads others first)", Argv[Index]);
+            return CmdComplain("ntmm run takes one driver; \"%s\" is a second (--with loads others first)",
+                               Argv[Index]);
         } else {
             Run.Path = Argv[Index];
         }

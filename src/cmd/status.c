@@ -4,7 +4,10 @@
 #include "cmd.h"
 #include <ntstatus.h>
 
-#define NAME(Status) {Status, #Status}
+#define NAME(Status)                                                                                         \
+    {                                                                                                        \
+        Status, #Status                                                                                      \
+    }
 static const struct {
     NTSTATUS Status;
     const char *Name;

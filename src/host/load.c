@@ -15,7 +15,8 @@ int32_t ntmm_load_driver(const char *path, ntmm_driver **driver)
     *driver = NULL;
     KiCurrentThread();
     ntmm_driver *New = malloc(sizeof *New);
-    if (New == NULL) return STATUS_NO_MEMORY;
+    if (New == NULL)
+        return STATUS_NO_MEMORY;
     NTSTATUS Status = LdrLoadImage(path, NULL, 0, &Image, Error, sizeof Error);
     if (NT_SUCCESS(Status)) {
         Status = LdrStartDriver(Image, &Entered, Error, sizeof Error);
@@ -24,7 +25,8 @@ int32_t ntmm_load_driver(const char *path, ntmm_driver **driver)
             *driver = New;
             return Status;
         }
-        if (Image->DriverObject == NULL || NT_SUCCESS(LdrStopDriver(Image, NULL))) LdrUnloadImage(Image);
+        if (Image->DriverObject == NULL || NT_SUCCESS(LdrStopDriver(Image, NULL)))
+            LdrUnloadImage(Image);
     }
     HostFail("%s: %s", path, Error);
     free(New);

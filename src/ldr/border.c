@@ -33,6 +33,7 @@
 #include <ntifs.h>
 #include "ldr/border_special.h"
 
+/* clang-format off */
 #define LDR_CAT_(A, B) A##B
 #define LDR_CAT(A, B)  LDR_CAT_(A, B)
 #define LDR_COUNT_(_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16, N, ...) N
@@ -66,23 +67,24 @@
 #define LDR_A12 LDR_A11, a12
 #define LDR_A13 LDR_A12, a13
 #define LDR_A14 LDR_A13, a14
+/* clang-format on */
 
 /* ---- first reading of the lists: the entries ---- */
-#define I0(Ret, Name)                                                                                                  \
-    static LDR_BORDER Ret Border_##Name(VOID)                                                                          \
-    {                                                                                                                  \
-        return (Name)();                                                                                               \
+#define I0(Ret, Name)                                                                                        \
+    static LDR_BORDER Ret Border_##Name(VOID)                                                                \
+    {                                                                                                        \
+        return (Name)();                                                                                     \
     }
-#define I(Ret, Name, ...)                                                                                              \
-    static LDR_BORDER Ret Border_##Name(LDR_CAT(LDR_P, LDR_COUNT(__VA_ARGS__))(__VA_ARGS__))                           \
-    {                                                                                                                  \
-        return (Name)(LDR_CAT(LDR_A, LDR_COUNT(__VA_ARGS__)));                                                         \
+#define I(Ret, Name, ...)                                                                                    \
+    static LDR_BORDER Ret Border_##Name(LDR_CAT(LDR_P, LDR_COUNT(__VA_ARGS__))(__VA_ARGS__))                 \
+    {                                                                                                        \
+        return (Name)(LDR_CAT(LDR_A, LDR_COUNT(__VA_ARGS__)));                                               \
     }
-#define F0(Ret, Name)                                                                                                  \
-    C_ASSERT(__builtin_types_compatible_p(__typeof__(Name), Ret(VOID)));                                               \
+#define F0(Ret, Name)                                                                                        \
+    C_ASSERT(__builtin_types_compatible_p(__typeof__(Name), Ret(VOID)));                                     \
     I0(Ret, Name)
-#define F(Ret, Name, ...)                                                                                              \
-    C_ASSERT(__builtin_types_compatible_p(__typeof__(Name), Ret(__VA_ARGS__)));                                        \
+#define F(Ret, Name, ...)                                                                                    \
+    C_ASSERT(__builtin_types_compatible_p(__typeof__(Name), Ret(__VA_ARGS__)));                              \
     I(Ret, Name, __VA_ARGS__)
 #define S(Name)
 #define A(Name, Other)

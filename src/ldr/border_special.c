@@ -36,13 +36,13 @@ PVOID LDR_BORDER Border_MmGetSystemRoutineAddress(PUNICODE_STRING Name)
 /* ---- lookaside lists: the driver's own inlined code calls Allocate and Free ---- */
 static PVOID LDR_BORDER LdrpAllocateEx(POOL_TYPE Type, SIZE_T Bytes, ULONG Tag, PLOOKASIDE_LIST_EX Lookaside)
 {
-    (VOID)Lookaside;
+    (VOID) Lookaside;
     return ExAllocatePoolWithTag(Type, Bytes, Tag);
 }
 
 static VOID LDR_BORDER LdrpFreeEx(PVOID Block, PLOOKASIDE_LIST_EX Lookaside)
 {
-    (VOID)Lookaside;
+    (VOID) Lookaside;
     (ExFreePool)(Block);
 }
 
@@ -72,25 +72,29 @@ VOID LdrpInitBorder(VOID)
     ExpForeignFreeEx = (PVOID)LdrpFreeEx;
 }
 
-VOID LDR_BORDER Border_ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
-                                                       PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
+VOID LDR_BORDER Border_ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside,
+                                                       PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
+                                                       ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
 {
     ExInitializeNPagedLookasideList(Lookaside, Allocate, Free, Flags, Size, Tag, Depth);
     ExpMakeLookasideForeign(Lookaside);
 }
 
-VOID LDR_BORDER Border_ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
-                                                      PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
+VOID LDR_BORDER Border_ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside,
+                                                      PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
+                                                      ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
 {
     ExInitializePagedLookasideList(Lookaside, Allocate, Free, Flags, Size, Tag, Depth);
     ExpMakeLookasideForeign(Lookaside);
 }
 
-NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate,
-                                                       PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
+NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside,
+                                                       PALLOCATE_FUNCTION_EX Allocate, PFREE_FUNCTION_EX Free,
+                                                       POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
                                                        ULONG Tag, USHORT Depth)
 {
-    NTSTATUS Status = ExInitializeLookasideListEx(Lookaside, Allocate, Free, PoolType, Flags, Size, Tag, Depth);
+    NTSTATUS Status =
+        ExInitializeLookasideListEx(Lookaside, Allocate, Free, PoolType, Flags, Size, Tag, Depth);
     if (NT_SUCCESS(Status)) {
         ExpMakeLookasideForeign(Lookaside);
     }

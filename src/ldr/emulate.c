@@ -23,23 +23,40 @@
 static ULONG64 *LdrpRegister(HAL_TRAP_FRAME *Frame, ZydisRegister Register)
 {
     switch (ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, Register)) {
-    case ZYDIS_REGISTER_RAX: return &Frame->Rax;
-    case ZYDIS_REGISTER_RBX: return &Frame->Rbx;
-    case ZYDIS_REGISTER_RCX: return &Frame->Rcx;
-    case ZYDIS_REGISTER_RDX: return &Frame->Rdx;
-    case ZYDIS_REGISTER_RSI: return &Frame->Rsi;
-    case ZYDIS_REGISTER_RDI: return &Frame->Rdi;
-    case ZYDIS_REGISTER_RBP: return &Frame->Rbp;
-    case ZYDIS_REGISTER_RSP: return &Frame->Rsp;
-    case ZYDIS_REGISTER_R8: return &Frame->R8;
-    case ZYDIS_REGISTER_R9: return &Frame->R9;
-    case ZYDIS_REGISTER_R10: return &Frame->R10;
-    case ZYDIS_REGISTER_R11: return &Frame->R11;
-    case ZYDIS_REGISTER_R12: return &Frame->R12;
-    case ZYDIS_REGISTER_R13: return &Frame->R13;
-    case ZYDIS_REGISTER_R14: return &Frame->R14;
-    case ZYDIS_REGISTER_R15: return &Frame->R15;
-    default: return NULL;
+    case ZYDIS_REGISTER_RAX:
+        return &Frame->Rax;
+    case ZYDIS_REGISTER_RBX:
+        return &Frame->Rbx;
+    case ZYDIS_REGISTER_RCX:
+        return &Frame->Rcx;
+    case ZYDIS_REGISTER_RDX:
+        return &Frame->Rdx;
+    case ZYDIS_REGISTER_RSI:
+        return &Frame->Rsi;
+    case ZYDIS_REGISTER_RDI:
+        return &Frame->Rdi;
+    case ZYDIS_REGISTER_RBP:
+        return &Frame->Rbp;
+    case ZYDIS_REGISTER_RSP:
+        return &Frame->Rsp;
+    case ZYDIS_REGISTER_R8:
+        return &Frame->R8;
+    case ZYDIS_REGISTER_R9:
+        return &Frame->R9;
+    case ZYDIS_REGISTER_R10:
+        return &Frame->R10;
+    case ZYDIS_REGISTER_R11:
+        return &Frame->R11;
+    case ZYDIS_REGISTER_R12:
+        return &Frame->R12;
+    case ZYDIS_REGISTER_R13:
+        return &Frame->R13;
+    case ZYDIS_REGISTER_R14:
+        return &Frame->R14;
+    case ZYDIS_REGISTER_R15:
+        return &Frame->R15;
+    default:
+        return NULL;
     }
 }
 
@@ -57,12 +74,23 @@ static VOID LdrpSetIrql(ULONG64 Value)
 static BOOLEAN LdrpReadControl(ZydisRegister Register, ULONG64 *Value)
 {
     switch (Register) {
-    case ZYDIS_REGISTER_CR0: *Value = 0x80050033; return TRUE; /* PE MP ET NE WP AM PG */
-    case ZYDIS_REGISTER_CR2: *Value = 0; return TRUE;
-    case ZYDIS_REGISTER_CR3: *Value = 0x1000; return TRUE;
-    case ZYDIS_REGISTER_CR4: *Value = 0x6F8; return TRUE; /* DE PSE PAE MCE PGE OSFXSR OSXMMEXCPT; no OSXSAVE: no AVX */
-    case ZYDIS_REGISTER_CR8: *Value = KeGetCurrentIrql(); return TRUE;
-    default: return FALSE;
+    case ZYDIS_REGISTER_CR0:
+        *Value = 0x80050033;
+        return TRUE; /* PE MP ET NE WP AM PG */
+    case ZYDIS_REGISTER_CR2:
+        *Value = 0;
+        return TRUE;
+    case ZYDIS_REGISTER_CR3:
+        *Value = 0x1000;
+        return TRUE;
+    case ZYDIS_REGISTER_CR4:
+        *Value = 0x6F8;
+        return TRUE; /* DE PSE PAE MCE PGE OSFXSR OSXMMEXCPT; no OSXSAVE: no AVX */
+    case ZYDIS_REGISTER_CR8:
+        *Value = KeGetCurrentIrql();
+        return TRUE;
+    default:
+        return FALSE;
     }
 }
 
@@ -79,7 +107,8 @@ static BOOLEAN LdrpMoveControl(HAL_TRAP_FRAME *Frame, const ZydisDecodedOperand 
         *Target = Value;
         return TRUE;
     }
-    if (Operands[0].reg.value == ZYDIS_REGISTER_CR8 && (Target = LdrpRegister(Frame, Operands[1].reg.value)) != NULL) {
+    if (Operands[0].reg.value == ZYDIS_REGISTER_CR8 &&
+        (Target = LdrpRegister(Frame, Operands[1].reg.value)) != NULL) {
         LdrpSetIrql(*Target);
         return TRUE;
     }
@@ -90,11 +119,21 @@ static BOOLEAN LdrpReadMsr(HAL_TRAP_FRAME *Frame)
 {
     ULONG64 Value;
     switch ((ULONG)Frame->Rcx) {
-    case 0x10: Value = __builtin_ia32_rdtsc(); break;                    /* TSC */
-    case 0x1B: Value = 0xFEE00900; break;                                /* APIC base, enabled */
-    case 0xC0000080: Value = 0xD01; break;                               /* EFER: SCE LME LMA NXE */
-    case 0xC0000101: Value = (ULONG_PTR)KiCurrentThread()->Pcr; break;   /* GS base */
-    default: Value = 0; break;
+    case 0x10:
+        Value = __builtin_ia32_rdtsc();
+        break; /* TSC */
+    case 0x1B:
+        Value = 0xFEE00900;
+        break; /* APIC base, enabled */
+    case 0xC0000080:
+        Value = 0xD01;
+        break; /* EFER: SCE LME LMA NXE */
+    case 0xC0000101:
+        Value = (ULONG_PTR)KiCurrentThread()->Pcr;
+        break; /* GS base */
+    default:
+        Value = 0;
+        break;
     }
     Frame->Rax = (ULONG)Value;
     Frame->Rdx = Value >> 32;
@@ -154,7 +193,8 @@ BOOLEAN LdrpEmulate(HAL_TRAP_FRAME *Frame)
             Registers.values[Register] = *LdrpRegister(Frame, Register);
         }
         Registers.values[ZYDIS_REGISTER_RIP] = Frame->Rip;
-        if (ZYAN_SUCCESS(ZydisCalcAbsoluteAddressEx(&Instruction, &Operands[0], Frame->Rip, &Registers, &Address))) {
+        if (ZYAN_SUCCESS(
+                ZydisCalcAbsoluteAddressEx(&Instruction, &Operands[0], Frame->Rip, &Registers, &Address))) {
             HalFlushTb((PVOID)(ULONG_PTR)(Address & ~0xFFFull), 1);
         }
         Done = TRUE;

@@ -17,7 +17,7 @@
  * An image is never at its preferred base. One without relocations is taken for wholly RIP-relative, as Windows takes
  * it, unless the linker has marked relocations as stripped and absolute addresses are found in it: that is refused.
  *
- * Invariants (LdrpValidateImage quotes the numbers):
+ * Invariants (LdrpValidateImages quotes the numbers):
  *  1. A listed image has a Base in the driver-images region, and Size is SizeOfImage in whole pages.
  *  2. View is the file's sections in image layout, never written after LdrpMakeView.
  *  3. Every import address table slot holds the address of an export, of a border entry, or of one of the image's stubs.
@@ -63,7 +63,8 @@ static NTSTATUS LdrpReadFile(const CHAR *Path, UCHAR **Bytes, SIZE_T *Size, CHAR
         return STATUS_OBJECT_NAME_NOT_FOUND;
     }
     if (Facts.st_size > LDRP_MAX_FILE) {
-        LdrpSay(Error, ErrorSize, "a file of %lld bytes; a driver has at most %u", (long long)Facts.st_size, LDRP_MAX_FILE);
+        LdrpSay(Error, ErrorSize, "a file of %lld bytes; a driver has at most %u", (long long)Facts.st_size,
+                LDRP_MAX_FILE);
         close(File);
         return STATUS_INVALID_IMAGE_FORMAT;
     }
@@ -93,7 +94,8 @@ static NTSTATUS LdrpReadFile(const CHAR *Path, UCHAR **Bytes, SIZE_T *Size, CHAR
 
 static UCHAR *LdrpMakeView(const LDR_PE *Pe)
 {
-    UCHAR *View = mmap(NULL, Pe->SizeOfImage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    UCHAR *View = mmap(NULL, Pe->SizeOfImage, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (View == MAP_FAILED) {
         return NULL;
     }
@@ -163,8 +165,10 @@ static NTSTATUS LdrpRelocate(LDR_IMAGE *Image, UCHAR *Copy, CHAR *Error, SIZE_T 
         ULONG Rva = LdrpFindAbsoluteAddress(&Image->Pe, Copy);
         if (Rva != 0) {
             LdrpSay(Error, ErrorSize,
-                    "its relocations were stripped, and it holds absolute addresses (the first at RVA 0x%x): it can only "
-                    "run at 0x%llx, which is not available", Rva, Image->Pe.ImageBase);
+                    "its relocations were stripped, and it holds absolute addresses (the first at RVA 0x%x): "
+                    "it can only "
+                    "run at 0x%llx, which is not available",
+                    Rva, Image->Pe.ImageBase);
             return STATUS_CONFLICTING_ADDRESSES;
         }
     }
@@ -201,7 +205,8 @@ static ULONG LdrpProtectionOf(ULONG Characteristics)
 static NTSTATUS LdrpMapRange(LDR_IMAGE *Image, const UCHAR *Copy, ULONG Rva, SIZE_T Pages, ULONG Protection)
 {
     BOOLEAN Execute = Protection == PAGE_EXECUTE_READ || Protection == PAGE_EXECUTE_READWRITE;
-    NTSTATUS Status = MmCommitPages(Image->Base + Rva, Pages, MM_PAGES_ZERO | (Execute ? MM_PAGES_EXECUTE : 0));
+    NTSTATUS Status =
+        MmCommitPages(Image->Base + Rva, Pages, MM_PAGES_ZERO | (Execute ? MM_PAGES_EXECUTE : 0));
     if (NT_SUCCESS(Status)) {
         Status = MmCopyToManaged(Image->Base + Rva, Copy + Rva, Pages * LDRP_PAGE_SIZE);
     }
@@ -225,7 +230,8 @@ static NTSTATUS LdrpMapPages(LDR_IMAGE *Image, const UCHAR *Copy)
 /* Marked by the linker, or by its name, which compilers without such a mark give it. */
 static BOOLEAN LdrpIsDiscardable(const LDR_SECTION *Section)
 {
-    return LdrpIsMapped(Section) && ((Section->Characteristics & IMAGE_SCN_MEM_DISCARDABLE) || strcmp(Section->Name, "INIT") == 0);
+    return LdrpIsMapped(Section) &&
+           ((Section->Characteristics & IMAGE_SCN_MEM_DISCARDABLE) || strcmp(Section->Name, "INIT") == 0);
 }
 
 VOID LdrpDiscardInit(LDR_IMAGE *Image)
@@ -264,7 +270,8 @@ static NTSTATUS LdrpBuildImage(LDR_IMAGE *Image, CHAR *Error, SIZE_T ErrorSize)
         if (Image->FileSize >= 0x40) {
             memcpy(&Header, Image->File + 0x3c, 4);
         }
-        if (Header != 0 && Header <= Image->FileSize && Image->FileSize - Header >= 6 && Image->File[0] == 'M') {
+        if (Header != 0 && Header <= Image->FileSize && Image->FileSize - Header >= 6 &&
+            Image->File[0] == 'M') {
             memcpy(&Machine, Image->File + Header + 4, 2);
         }
         return Machine == IMAGE_FILE_MACHINE_I386 ? STATUS_INVALID_IMAGE_WIN_32 : STATUS_INVALID_IMAGE_FORMAT;
@@ -279,13 +286,16 @@ static NTSTATUS LdrpBuildImage(LDR_IMAGE *Image, CHAR *Error, SIZE_T ErrorSize)
         goto Done;
     }
     if (Image->Pe.FunctionCount != 0) {
-        Image->ExceptionDirectory = (const LDR_RUNTIME_FUNCTION *)(View +
-                                    Image->Pe.Directory[IMAGE_DIRECTORY_ENTRY_EXCEPTION].VirtualAddress);
+        Image->ExceptionDirectory =
+            (const LDR_RUNTIME_FUNCTION *)(View + Image->Pe.Directory[IMAGE_DIRECTORY_ENTRY_EXCEPTION]
+                                                      .VirtualAddress);
         Image->ExceptionCount = Image->Pe.FunctionCount;
     }
-    Image->Base = MmAllocatePages(MmRegionDriverImages, LDRP_PAGES(Image->Size), MM_PAGES_RESERVE, HighPoolPriority);
+    Image->Base =
+        MmAllocatePages(MmRegionDriverImages, LDRP_PAGES(Image->Size), MM_PAGES_RESERVE, HighPoolPriority);
     if (Image->Base == NULL) {
-        LdrpSay(Error, ErrorSize, "the driver images' region has no room for 0x%zx bytes", (size_t)Image->Size);
+        LdrpSay(Error, ErrorSize, "the driver images' region has no room for 0x%zx bytes",
+                (size_t)Image->Size);
         Status = STATUS_NO_MEMORY;
         goto Done;
     }
@@ -300,7 +310,8 @@ static NTSTATUS LdrpBuildImage(LDR_IMAGE *Image, CHAR *Error, SIZE_T ErrorSize)
     if (NT_SUCCESS(Status)) {
         Status = LdrpMapPages(Image, Copy);
         if (!NT_SUCCESS(Status)) {
-            LdrpSay(Error, ErrorSize, "RAM or commit is used up: an image of 0x%zx bytes does not fit", (size_t)Image->Size);
+            LdrpSay(Error, ErrorSize, "RAM or commit is used up: an image of 0x%zx bytes does not fit",
+                    (size_t)Image->Size);
         }
     }
 Done:
@@ -314,7 +325,8 @@ Done:
     return Status;
 }
 
-NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAGE **Loaded, CHAR *Error, SIZE_T ErrorSize)
+NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAGE **Loaded, CHAR *Error,
+                      SIZE_T ErrorSize)
 {
     const CHAR *Name = strrchr(Path, '/') != NULL ? strrchr(Path, '/') + 1 : Path;
     NTSTATUS Status = STATUS_NO_MEMORY;
@@ -374,4 +386,58 @@ NTSTATUS LdrUnloadImage(LDR_IMAGE *Image)
     }
     pthread_mutex_unlock(&LdrpLoaderLock);
     return Status;
+}
+
+/* ---- the validator ---- */
+
+typedef struct _LDRP_VALIDATION {
+    const CHAR *Broken;
+    const LDR_IMAGE *Subject;
+    ULONG Users;
+} LDRP_VALIDATION;
+
+static BOOLEAN LdrpCountUsers(LDR_IMAGE *Image, PVOID Context)
+{
+    LDRP_VALIDATION *Validation = Context;
+    for (ULONG Index = 0; Index < Image->UseCount; Index++) {
+        Validation->Users += Image->Uses[Index] == Validation->Subject;
+    }
+    return TRUE;
+}
+
+static BOOLEAN LdrpValidateOne(LDR_IMAGE *Image, PVOID Context)
+{
+    LDRP_VALIDATION *Validation = Context, Count = {NULL, Image, 0};
+    const LDR_PE *Pe = &Image->Pe;
+    if (MmRegionOf(Image->Base) != MmRegionDriverImages || Image->Size != Pe->SizeOfImage ||
+        Image->Size % LDRP_PAGE_SIZE != 0) {
+        Validation->Broken = "1: an image is not in the driver-images region, or not of its size";
+    }
+    if (memcmp(Image->View, Image->File, Pe->SizeOfHeaders) != 0) {
+        Validation->Broken = "2: the headers in View are not the file's";
+    }
+    for (ULONG Index = 0; Index < Pe->SectionCount; Index++) {
+        const LDR_SECTION *Section = &Pe->Sections[Index];
+        if (LdrpIsMapped(Section) &&
+            memcmp(Image->View + Section->Rva, Image->File + Section->FileOffset, Section->FileSize) != 0) {
+            Validation->Broken = "2: a section in View is not the file's";
+        }
+    }
+    if (!LdrpCheckImports(Image)) {
+        Validation->Broken = "3: an import address table slot holds what it was not bound to";
+    }
+    LdrpEnumerateImages(LdrpCountUsers, &Count);
+    if (Count.Users != Image->ReferenceCount) {
+        Validation->Broken = "4: an image's users do not add up";
+    }
+    return Validation->Broken == NULL;
+}
+
+const CHAR *LdrpValidateImages(VOID)
+{
+    LDRP_VALIDATION Validation = {NULL, NULL, 0};
+    pthread_mutex_lock(&LdrpLoaderLock);
+    LdrpEnumerateImages(LdrpValidateOne, &Validation);
+    pthread_mutex_unlock(&LdrpLoaderLock);
+    return Validation.Broken;
 }

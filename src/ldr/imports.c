@@ -33,7 +33,8 @@ typedef struct _LDRP_BIND {
 
 BOOLEAN LdrIsKernelModule(const CHAR *Module)
 {
-    static const CHAR *const Names[] = {"ntoskrnl.exe", "hal.dll", "ntkrnlmp.exe", "ntkrnlpa.exe", "ntkrpamp.exe"};
+    static const CHAR *const Names[] = {"ntoskrnl.exe", "hal.dll", "ntkrnlmp.exe", "ntkrnlpa.exe",
+                                        "ntkrpamp.exe"};
     for (ULONG Index = 0; Index < ARRAYSIZE(Names); Index++) {
         if (strcasecmp(Module, Names[Index]) == 0) {
             return TRUE;
@@ -166,7 +167,8 @@ static NTSTATUS LdrpMakeStubs(LDRP_BIND *Bind)
         return STATUS_NO_MEMORY;
     }
     Image->StubPages = LDRP_PAGES(Bytes);
-    Image->Stubs = MmAllocatePages(MmRegionDriverImages, Image->StubPages, MM_PAGES_EXECUTE | MM_PAGES_ZERO, HighPoolPriority);
+    Image->Stubs = MmAllocatePages(MmRegionDriverImages, Image->StubPages, MM_PAGES_EXECUTE | MM_PAGES_ZERO,
+                                   HighPoolPriority);
     if (Image->Stubs == NULL) {
         Image->StubPages = 0;
         free(Code);
@@ -210,6 +212,31 @@ NTSTATUS LdrpBindImports(LDR_IMAGE *Image, UCHAR *Copy, CHAR *Error, SIZE_T Erro
     return Status;
 }
 
+typedef struct _LDRP_CHECK {
+    LDR_IMAGE *Image;
+    ULONG Wrong;
+} LDRP_CHECK;
+
+static BOOLEAN LdrpCheckOne(const LDR_IMPORT *Import, PVOID Context)
+{
+    LDRP_CHECK *Check = Context;
+    LDR_IMAGE *Image = Check->Image;
+    ULONG_PTR Value;
+    if (NT_SUCCESS(MmCopyFromManaged(&Value, Image->Base + Import->SlotRva, sizeof(Value))) &&
+        Value != (ULONG_PTR)LdrpResolve(Image, Import) &&
+        Value - (ULONG_PTR)Image->Stubs >= Image->StubPages * LDRP_PAGE_SIZE) {
+        Check->Wrong++;
+    }
+    return TRUE;
+}
+
+BOOLEAN LdrpCheckImports(LDR_IMAGE *Image)
+{
+    LDRP_CHECK Check = {Image, 0};
+    LdrPeEnumerateImports(&Image->Pe, LdrpCheckOne, &Check);
+    return Check.Wrong == 0;
+}
+
 VOID LdrpFreeImports(LDR_IMAGE *Image)
 {
     for (ULONG Index = 0; Index < Image->UseCount; Index++) {
@@ -230,7 +257,8 @@ VOID KI_MSABI LdrpCallMissing(const LDRP_MISSING *Missing)
 {
     CHAR Words[900];
     KI_BUGCHECK Stop = {.Code = (ULONG)STATUS_DRIVER_ENTRYPOINT_NOT_FOUND};
-    snprintf(Words, sizeof(Words), "%s called %s, which ntmm does not have; `ntmm imports` lists what is missing.",
+    snprintf(Words, sizeof(Words),
+             "%s called %s, which ntmm does not have; `ntmm imports` lists what is missing.",
              Missing->Image->Name, Missing->Text);
     Stop.Parameters[0] = (ULONG_PTR)Missing->Text;
     Stop.Parameters[1] = (ULONG_PTR)__builtin_return_address(0);

@@ -17,28 +17,28 @@
 
 /* ---- a loaded image ---- */
 typedef struct _LDR_IMAGE {
-    PUCHAR Base; /* in MmRegionDriverImages */
-    SIZE_T Size; /* bytes, whole pages */
-    CHAR Name[64];   /* "driver.sys" */
-    CHAR *Path;      /* as given, or Name */
-    const UCHAR *View; /* see the head of this file; [View, View + Size) */
+    PUCHAR Base;                                    /* in MmRegionDriverImages */
+    SIZE_T Size;                                    /* bytes, whole pages */
+    CHAR Name[64];                                  /* "driver.sys" */
+    CHAR *Path;                                     /* as given, or Name */
+    const UCHAR *View;                              /* see the head of this file; [View, View + Size) */
     const LDR_RUNTIME_FUNCTION *ExceptionDirectory; /* in View, sorted; NULL: none */
     ULONG ExceptionCount;
     const UCHAR *File; /* the file's bytes, kept while loaded: COFF symbols, DWARF sections */
     SIZE_T FileSize;
-    LDR_PE Pe;       /* describes File */
+    LDR_PE Pe;             /* describes File */
     BOOLEAN InitDiscarded; /* INIT sections are gone */
     BOOLEAN Relocated;
     BOOLEAN UsesSharedData; /* KUSER_SHARED_DATA addresses in it point to the mirror page */
     ULONG ImportsBound, ImportsMissing;
     const CHAR **Missing; /* "module!name", ImportsMissing of them */
-    PUCHAR Stubs; /* code of the missing imports, in the images' region; NULL: none */
+    PUCHAR Stubs;         /* code of the missing imports, in the images' region; NULL: none */
     SIZE_T StubPages;
     struct _LDRP_MISSING *MissingRecords;
     ULONG ReferenceCount; /* images that import from this one */
     struct _LDR_IMAGE *Uses[16];
     ULONG UseCount;
-    PVOID DriverObject;   /* PDRIVER_OBJECT once started */
+    PVOID DriverObject;     /* PDRIVER_OBJECT once started */
     const CHAR *HardwareId; /* before LdrStartDriver: a root-enumerated device is made for it; NULL: none */
 } LDR_IMAGE;
 
@@ -46,13 +46,16 @@ typedef struct _LDR_IMAGE {
  * run anything. PASSIVE_LEVEL. Failure: a status, and one sentence in Error.
  * STATUS_INVALID_IMAGE_FORMAT (malformed, another machine's), STATUS_INVALID_IMAGE_WIN_32 (32-bit x86),
  * STATUS_NO_MEMORY, STATUS_CONFLICTING_ADDRESSES (must move, and cannot), STATUS_OBJECT_NAME_NOT_FOUND (no such file). */
-NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAGE **Image, CHAR *Error, SIZE_T ErrorSize);
+NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAGE **Image, CHAR *Error,
+                      SIZE_T ErrorSize);
 /* Unmaps and frees. Its code must not be running. STATUS_DEVICE_BUSY: another image imports from it. */
 NTSTATUS LdrUnloadImage(LDR_IMAGE *Image);
 /* The image whose pages hold the address (its import stubs count), or NULL. Any IRQL, no lock. */
 LDR_IMAGE *LdrpFindImage(ULONG_PTR Address);
 /* Calls Routine for each loaded image, oldest first, until it returns FALSE. */
 VOID LdrpEnumerateImages(BOOLEAN (*Routine)(LDR_IMAGE *Image, PVOID Context), PVOID Context);
+/* NULL, or the first broken invariant of a loaded image (image.c). PASSIVE_LEVEL. */
+const CHAR *LdrpValidateImages(VOID);
 /* The address of an export of a loaded image, forwarders followed; NULL: none. */
 PVOID LdrFindExport(const LDR_IMAGE *Image, const CHAR *Name);
 /* The exported name at or below Rva with the smallest distance, or NULL. For symbols. */

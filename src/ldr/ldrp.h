@@ -4,7 +4,7 @@
 #pragma once
 #include "ldr/ldr.h"
 
-#define LDRP_PAGE_SIZE 0x1000u
+#define LDRP_PAGE_SIZE    0x1000u
 #define LDRP_PAGES(Bytes) (((SIZE_T)(Bytes) + (LDRP_PAGE_SIZE - 1)) / LDRP_PAGE_SIZE)
 
 /* Writes the sentence for the caller of LdrLoadImage or LdrStartDriver. */
@@ -26,6 +26,8 @@ LDR_IMAGE *LdrpFindImageByName(const CHAR *Name);
 /* Fills the import address table in Copy (the image as it will be mapped) and makes stubs for what is missing. */
 NTSTATUS LdrpBindImports(LDR_IMAGE *Image, UCHAR *Copy, CHAR *Error, SIZE_T ErrorSize);
 VOID LdrpFreeImports(LDR_IMAGE *Image);
+/* Every slot of a loaded image still holds what it was bound to (slots in discarded sections do not count). */
+BOOLEAN LdrpCheckImports(LDR_IMAGE *Image);
 /* Where the stubs of missing imports end up. */
 VOID KI_MSABI LdrpCallMissing(const LDRP_MISSING *Missing);
 

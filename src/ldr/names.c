@@ -66,7 +66,8 @@ LDR_IMAGE *LdrpFindImageByName(const CHAR *Name)
 {
     for (ULONG Index = 0; Index < LDRP_MAX_LOADED; Index++) {
         LDR_IMAGE *Image = __atomic_load_n(&LdrpLoaded[Index], __ATOMIC_ACQUIRE);
-        if (Image != NULL && (strcasecmp(Image->Name, Name) == 0 || strcasecmp(Image->Pe.ExportName, Name) == 0)) {
+        if (Image != NULL &&
+            (strcasecmp(Image->Name, Name) == 0 || strcasecmp(Image->Pe.ExportName, Name) == 0)) {
             return Image;
         }
     }
@@ -100,7 +101,8 @@ static PVOID LdrpFollowForwarder(const CHAR *Forwarder, ULONG Depth)
         if (Image == NULL) {
             snprintf(Module, sizeof(Module), "%.*s.exe", (int)(Dot - Forwarder), Forwarder);
             const LDR_ENTRY *Entry = LdrIsKernelModule(Module) || strncasecmp(Forwarder, "hal.", 4) == 0
-                                         ? LdrFindEntry(Dot + 1) : NULL;
+                                         ? LdrFindEntry(Dot + 1)
+                                         : NULL;
             return LdrEntryAddress(Entry, TRUE);
         }
         Search.Name = Dot + 1;
@@ -122,7 +124,8 @@ PVOID LdrFindExport(const LDR_IMAGE *Image, const CHAR *Name)
     if (LdrPeEnumerateExports(&Image->Pe, LdrpMatchExport, &Search)) {
         return NULL;
     }
-    return Search.Found.Forwarder != NULL ? LdrpFollowForwarder(Search.Found.Forwarder, 0) : Image->Base + Search.Found.Rva;
+    return Search.Found.Forwarder != NULL ? LdrpFollowForwarder(Search.Found.Forwarder, 0)
+                                          : Image->Base + Search.Found.Rva;
 }
 
 typedef struct _LDRP_NEAREST {

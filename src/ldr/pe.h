@@ -9,9 +9,9 @@
 #define LDR_ERROR_CHARS  256 /* room for one clear sentence */
 
 typedef struct _LDR_SECTION {
-    CHAR Name[24];     /* long names resolved, cut to 23 characters */
-    ULONG Rva;         /* page aligned, ascending */
-    ULONG VirtualSize; /* bytes used; the section's pages are Rva .. Rva + round_up(VirtualSize) */
+    CHAR Name[24];              /* long names resolved, cut to 23 characters */
+    ULONG Rva;                  /* page aligned, ascending */
+    ULONG VirtualSize;          /* bytes used; the section's pages are Rva .. Rva + round_up(VirtualSize) */
     ULONG FileOffset, FileSize; /* FileSize already cut to the pages of the section */
     ULONG Characteristics;
 } LDR_SECTION;
@@ -40,10 +40,10 @@ const CHAR *LdrPeString(const LDR_PE *Pe, ULONG Rva);
 
 typedef struct _LDR_IMPORT {
     const CHAR *Module;
-    const CHAR *Name;  /* NULL: by ordinal */
+    const CHAR *Name; /* NULL: by ordinal */
     USHORT Ordinal;
-    ULONG SlotRva;     /* of the 8-byte import address table slot */
-    ULONG Descriptor;  /* index of the import descriptor */
+    ULONG SlotRva;    /* of the 8-byte import address table slot */
+    ULONG Descriptor; /* index of the import descriptor */
 } LDR_IMPORT;
 typedef BOOLEAN (*LDR_IMPORT_ROUTINE)(const LDR_IMPORT *Import, PVOID Context);
 /* Each calls Routine until it returns FALSE; TRUE if it never did. Only on a description that LdrParsePe accepted. */

@@ -68,7 +68,8 @@ static void Functions_LieInTheBorder_VariablesDoNot(void **State)
 
 static void Call_ByTheMicrosoftConvention_PassesTypedArguments(void **State)
 {
-    NTSTATUS(KI_MSABI * Initialize)(PUNICODE_STRING, PCWSTR) = (PVOID)LdrFindEntry("RtlInitUnicodeString")->Border;
+    NTSTATUS(KI_MSABI * Initialize)
+    (PUNICODE_STRING, PCWSTR) = (PVOID)LdrFindEntry("RtlInitUnicodeString")->Border;
     KIRQL(KI_MSABI * Raise)(VOID) = (PVOID)LdrFindEntry("KeRaiseIrqlToDpcLevel")->Border;
     VOID(KI_MSABI * Lower)(ULONG64) = (PVOID)LdrFindEntry("KeLowerIrql")->Border;
     PVOID(KI_MSABI * Allocate)(ULONG64, ULONG64, ULONG64) = (PVOID)LdrFindEntry("ExAllocatePool2")->Border;
@@ -88,7 +89,8 @@ static void Call_ByTheMicrosoftConvention_PassesTypedArguments(void **State)
 
 static void SystemRoutineAddress_ByName_OrNull(void **State)
 {
-    UNICODE_STRING Known = RTL_CONSTANT_STRING(L"ExAllocatePool2"), Unknown = RTL_CONSTANT_STRING(L"ExAllocatePool99");
+    UNICODE_STRING Known = RTL_CONSTANT_STRING(L"ExAllocatePool2"),
+                   Unknown = RTL_CONSTANT_STRING(L"ExAllocatePool99");
     UNICODE_STRING Strange = RTL_CONSTANT_STRING(L"Ex\x20ac"), Empty = {0, 0, NULL};
     PVOID(KI_MSABI * Foreign)(PUNICODE_STRING) = (PVOID)LdrFindEntry("MmGetSystemRoutineAddress")->Border;
     (void)State;
@@ -102,7 +104,8 @@ static void SystemRoutineAddress_ByName_OrNull(void **State)
 
 static void Lookaside_MadeByForeignCode_CarriesBorderEntries(void **State)
 {
-    VOID(KI_MSABI * Make)(PNPAGED_LOOKASIDE_LIST, PVOID, PVOID, ULONG, SIZE_T, ULONG, USHORT) =
+    VOID(KI_MSABI * Make)
+    (PNPAGED_LOOKASIDE_LIST, PVOID, PVOID, ULONG, SIZE_T, ULONG, USHORT) =
         (PVOID)LdrFindEntry("ExInitializeNPagedLookasideList")->Border;
     NPAGED_LOOKASIDE_LIST *List = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(*List), 'kooL');
     (void)State;
@@ -134,8 +137,8 @@ static void Exports_OfTheLibrary_AreInTheTable(void **State)
     (void)State;
     assert_non_null(Symbols);
     while (fgets(Line, sizeof(Line), Symbols) != NULL) {
-        if (sscanf(Line, "%*s %*s %255s", Name) != 1 || strncmp(Name, "ntmm_", 5) == 0 || strncmp(Name, "Ntmm", 4) == 0 ||
-            strncmp(Name, "RtlpCrt_", 8) == 0) {
+        if (sscanf(Line, "%*s %*s %255s", Name) != 1 || strncmp(Name, "ntmm_", 5) == 0 ||
+            strncmp(Name, "Ntmm", 4) == 0 || strncmp(Name, "RtlpCrt_", 8) == 0) {
             continue;
         }
         Seen++;

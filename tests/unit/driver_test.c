@@ -39,6 +39,10 @@ static int Load(void **State)
         print_error("%s\n", ntmm_error());
         return -1;
     }
+    if (LdrpValidateImages() != NULL) {
+        print_error("%s\n", LdrpValidateImages());
+        return -1;
+    }
     return ntmm_open("LoadMe", &File);
 }
 
@@ -239,6 +243,7 @@ static void LoadRunUnload_LeavesNothingAndIsQuick(void **State)
     MmQueryRegion(MmRegionDriverImages, &Images[1]);
     assert_int_equal(Before.Bytes, After.Bytes);
     assert_int_equal(Images[0].PagesInUse, Images[1].PagesInUse);
+    assert_null(LdrpValidateImages());
     double Each = ((double)(To.tv_sec - From.tv_sec) * 1e3 + (double)(To.tv_nsec - From.tv_nsec) / 1e6) / 20;
     print_message("load, run, unload: %.3f ms\n", Each);
     assert_true(Each < 200); /* a bound that a loaded machine keeps; bench/ has the figure */

@@ -85,7 +85,7 @@ static void Load_GoodImage_RelocatesAndBinds(void **State)
     assert_ptr_equal(LdrFindExport(Image, "Answer"), Image->Base + 0x1000);
     assert_ptr_equal(LdrFindExport(Image, "Away"), LdrFindEntry("ExFreePool")->Border);
     assert_null(LdrFindExport(Image, "Nothing"));
-    NTSTATUS(*Entry)(PVOID, PVOID) = (PVOID)(Image->Base + Image->Pe.EntryPoint);
+    NTSTATUS (*Entry)(PVOID, PVOID) = (PVOID)(Image->Base + Image->Pe.EntryPoint);
     assert_int_equal(KI_CALLOUT(NTSTATUS, Entry, (PVOID, PVOID), (NULL, NULL)), 0x1234);
     assert_int_equal(LdrUnloadImage(Image), STATUS_SUCCESS);
     assert_int_equal(PagesInUse(), Pages);
@@ -123,7 +123,7 @@ static void ReadThere(void *Argument)
 
 static void RunThere(void *Argument)
 {
-    VOID(*Routine)(VOID) = (PVOID)(Victim->Base + VictimRva);
+    VOID (*Routine)(VOID) = (PVOID)(Victim->Base + VictimRva);
     (void)Argument;
     KI_CALLOUT(VOID, Routine, (VOID), ());
 }
@@ -165,7 +165,7 @@ static void Sections_HaveTheirProtections(void **State)
 
 static void CallMissing(void *Argument)
 {
-    VOID(*Routine)(VOID) = (PVOID)Read64(Argument, 0x2098);
+    VOID (*Routine)(VOID) = (PVOID)Read64(Argument, 0x2098);
     KI_CALLOUT(VOID, Routine, (VOID), ());
 }
 
@@ -194,7 +194,8 @@ static void Load_WithoutRelocations_MovesUnlessItHoldsAddresses(void **State)
     assert_false(Image->Relocated);
     assert_int_equal(LdrUnloadImage(Image), STATUS_SUCCESS);
     PbPut16(File, PB_FILE_HEADER + 18, IMAGE_FILE_EXECUTABLE_IMAGE | IMAGE_FILE_RELOCS_STRIPPED);
-    assert_int_equal(LdrLoadImage("fixed.sys", File, sizeof(File), &Image, Error, sizeof(Error)), STATUS_CONFLICTING_ADDRESSES);
+    assert_int_equal(LdrLoadImage("fixed.sys", File, sizeof(File), &Image, Error, sizeof(Error)),
+                     STATUS_CONFLICTING_ADDRESSES);
     assert_non_null(strstr(Error, "relocations were stripped"));
     assert_non_null(strstr(Error, "0x3010"));
     PbPut64(File, PB_DATA + 0x10, 0); /* the pointer gone: nothing absolute is left */
@@ -211,7 +212,7 @@ static void Load_SharedDataAddress_IsRedirected(void **State)
     memcpy(File + PB_TEXT, Code, sizeof(Code));
     LDR_IMAGE *Image = Load("clock.sys");
     assert_true(Image->UsesSharedData);
-    ULONG64(*Entry)(VOID) = (PVOID)(Image->Base + 0x1000);
+    ULONG64 (*Entry)(VOID) = (PVOID)(Image->Base + 0x1000);
     ULONG64 First = KI_CALLOUT(ULONG64, Entry, (VOID), ()), Wall = HalQuerySystemTime(), Now = First;
     assert_true(First <= Wall && Wall - First < 10000000); /* within a second of the clock */
     for (int Tries = 0; Now == First && Tries < 500; Tries++) {
@@ -220,7 +221,8 @@ static void Load_SharedDataAddress_IsRedirected(void **State)
         Now = KI_CALLOUT(ULONG64, Entry, (VOID), ());
     }
     assert_true(Now > First); /* and it is kept current */
-    assert_int_equal(*(ULONG *)((PUCHAR)(Read64(Image, 0x1002) & ~0xFFFull) + 0x26C), 10); /* NtMajorVersion */
+    assert_int_equal(*(ULONG *)((PUCHAR)(Read64(Image, 0x1002) & ~0xFFFull) + 0x26C),
+                     10); /* NtMajorVersion */
     assert_int_equal(LdrUnloadImage(Image), STATUS_SUCCESS);
 }
 
@@ -238,13 +240,24 @@ static void Load_ImportsFromAnotherImage_HoldIt(void **State)
     assert_int_equal(User->ImportsMissing, 1); /* ExAllocatePool2 of small.sys */
     assert_int_equal(Read64(User, 0x2090), (ULONG_PTR)Library->Base + 0x1000);
     assert_int_equal(Read64(User, 0x2098), (ULONG_PTR)LdrFindEntry("ExFreePool")->Border);
+    assert_null(LdrpValidateImages());
+    Library->ReferenceCount++;
+    assert_non_null(strstr(LdrpValidateImages(), "4:"));
+    Library->ReferenceCount--;
+    ULONG64 Slot = Read64(User, 0x2090), Wrong = Slot + 1;
+    assert_int_equal(MmCopyToManaged(User->Base + 0x2090, &Wrong, sizeof(Wrong)), STATUS_SUCCESS);
+    assert_non_null(strstr(LdrpValidateImages(), "3:"));
+    assert_int_equal(MmCopyToManaged(User->Base + 0x2090, &Slot, sizeof(Slot)), STATUS_SUCCESS);
+    assert_null(LdrpValidateImages());
     assert_int_equal(LdrUnloadImage(Library), STATUS_DEVICE_BUSY);
     assert_int_equal(LdrUnloadImage(User), STATUS_SUCCESS);
     assert_int_equal(LdrUnloadImage(Library), STATUS_SUCCESS);
-    assert_int_equal(LdrLoadImage("/nonexistent/x.sys", NULL, 0, &Again, Error, sizeof(Error)), STATUS_OBJECT_NAME_NOT_FOUND);
+    assert_int_equal(LdrLoadImage("/nonexistent/x.sys", NULL, 0, &Again, Error, sizeof(Error)),
+                     STATUS_OBJECT_NAME_NOT_FOUND);
     assert_non_null(strstr(Error, "No such file"));
     assert_int_equal(LdrLoadImage("/", NULL, 0, &Again, Error, sizeof(Error)), STATUS_OBJECT_NAME_NOT_FOUND);
-    assert_int_equal(LdrLoadImage("x.sys", "MZ", 2, &Again, Error, sizeof(Error)), STATUS_INVALID_IMAGE_FORMAT);
+    assert_int_equal(LdrLoadImage("x.sys", "MZ", 2, &Again, Error, sizeof(Error)),
+                     STATUS_INVALID_IMAGE_FORMAT);
 }
 
 static void Load_ManyTimes_LeavesNothing(void **State)
@@ -263,7 +276,7 @@ static void Load_ManyTimes_LeavesNothing(void **State)
 static ULONG64 RunCode(LDR_IMAGE *Image, const void *Code, size_t Length, ULONG64 Argument)
 {
     assert_int_equal(MmCopyToManaged(Image->Base + 0x1010, Code, Length), STATUS_SUCCESS);
-    ULONG64(*Routine)(ULONG64) = (PVOID)(Image->Base + 0x1010);
+    ULONG64 (*Routine)(ULONG64) = (PVOID)(Image->Base + 0x1010);
     return KI_CALLOUT(ULONG64, Routine, (ULONG64), (Argument));
 }
 
@@ -278,11 +291,14 @@ static void Privileged_InDriverCode_IsEmulated(void **State)
     assert_int_equal(RunCode(Image, "\x44\x0f\x20\xc0\xc3", 5, 0), DISPATCH_LEVEL);
     RunCode(Image, "\x44\x0f\x22\xc1\xc3", 5, PASSIVE_LEVEL);
     assert_int_equal(KeGetCurrentIrql(), PASSIVE_LEVEL);
-    assert_int_equal(RunCode(Image, "\xfa\xfb\x0f\x20\xc0\xc3", 6, 0) & 0x80000001, 0x80000001); /* cli; sti; mov rax, cr0 */
-    assert_int_equal(RunCode(Image, "\x0f\x20\xe0\xc3", 4, 0) & 0x20, 0x20);                     /* mov rax, cr4: PAE */
-    assert_int_equal(RunCode(Image, "\x31\xc0\xec\xc3", 4, 0), 0xff);                            /* in al, dx */
-    assert_int_equal(RunCode(Image, "\xb9\x80\x00\x00\xc0\x0f\x32\xc3", 8, 0) & 0x800, 0x800);   /* rdmsr EFER: NXE */
-    assert_int_equal(RunCode(Image, "\x65\x48\x8b\x04\x25\x88\x01\x00\x00\xc3", 10, 0), (ULONG_PTR)KiCurrentThread());
+    assert_int_equal(RunCode(Image, "\xfa\xfb\x0f\x20\xc0\xc3", 6, 0) & 0x80000001,
+                     0x80000001);                                            /* cli; sti; mov rax, cr0 */
+    assert_int_equal(RunCode(Image, "\x0f\x20\xe0\xc3", 4, 0) & 0x20, 0x20); /* mov rax, cr4: PAE */
+    assert_int_equal(RunCode(Image, "\x31\xc0\xec\xc3", 4, 0), 0xff);        /* in al, dx */
+    assert_int_equal(RunCode(Image, "\xb9\x80\x00\x00\xc0\x0f\x32\xc3", 8, 0) & 0x800,
+                     0x800); /* rdmsr EFER: NXE */
+    assert_int_equal(RunCode(Image, "\x65\x48\x8b\x04\x25\x88\x01\x00\x00\xc3", 10, 0),
+                     (ULONG_PTR)KiCurrentThread());
     assert_int_equal(LdrUnloadImage(Image), STATUS_SUCCESS);
 }
 

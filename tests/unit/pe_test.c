@@ -56,7 +56,8 @@ static BOOLEAN SeeExport(const LDR_EXPORT *Export, PVOID Context)
     Seen->Count++;
     size_t At = strlen(Seen->Text);
     snprintf(Seen->Text + At, sizeof(Seen->Text) - At, "%u=%s:%x%s ", Export->Ordinal,
-             Export->Name != NULL ? Export->Name : "-", Export->Rva, Export->Forwarder != NULL ? Export->Forwarder : "");
+             Export->Name != NULL ? Export->Name : "-", Export->Rva,
+             Export->Forwarder != NULL ? Export->Forwarder : "");
     return TRUE;
 }
 
@@ -128,7 +129,7 @@ typedef struct _BREAK {
     const CHAR *Words;
 } BREAK;
 
-#define RD(Rva) (PB_RDATA + (Rva) - 0x2000)
+#define RD(Rva) (PB_RDATA + (Rva)-0x2000)
 static const BREAK Breaks[] = {
     {0, 2, 0x4142, "does not start with \"MZ\""},
     {0, 4, 0x464c457f, "it is an ELF file"},
@@ -240,9 +241,12 @@ static void Parse_LongSectionName_IsResolved(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Parse_GoodImage_DescribesIt),     cmocka_unit_test(Parse_EveryTruncation_IsRefused),
-        cmocka_unit_test(At_OutsideOneSection_IsNull),     cmocka_unit_test(Parse_BrokenField_IsNamed),
-        cmocka_unit_test(Parse_ManyDescriptors_AreBounded), cmocka_unit_test(Parse_LongSectionName_IsResolved),
+        cmocka_unit_test(Parse_GoodImage_DescribesIt),
+        cmocka_unit_test(Parse_EveryTruncation_IsRefused),
+        cmocka_unit_test(At_OutsideOneSection_IsNull),
+        cmocka_unit_test(Parse_BrokenField_IsNamed),
+        cmocka_unit_test(Parse_ManyDescriptors_AreBounded),
+        cmocka_unit_test(Parse_LongSectionName_IsResolved),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }
