@@ -3,12 +3,12 @@
  *
  * Rows, interleaved in one run, medians of batches:
  *   floor        a SIGSEGV whose handler maps one page of a memory file: the least that any process can do
- *   demand-zero  the same touch on the machine: signal, walk, page-fault upcall that fills in the entry, walk, fill
- *   tlb-miss     the entry is there already: signal, walk, fill
- *   tlb-evict    the same with the TLB full: one translation is dropped for each that comes
- *   run-of-16    pages whose frames are contiguous and were used before: one fault for 16, cost of a page
- * Frames are scattered (but in the last row) and were all touched before, so that the host's own first touch is not
- * measured. The ratios to floor are what counts: the machine it runs on has its own price for a signal.
+ *   demand-zero  the same touch on the machine: signal, walk, page-fault upcall that fills in the entry,
+ * walk, fill tlb-miss     the entry is there already: signal, walk, fill tlb-evict    the same with the TLB
+ * full: one translation is dropped for each that comes run-of-16    pages whose frames are contiguous and
+ * were used before: one fault for 16, cost of a page Frames are scattered (but in the last row) and were all
+ * touched before, so that the host's own first touch is not measured. The ratios to floor are what counts:
+ * the machine it runs on has its own price for a signal.
  *
  *   bench_fault [--smoke] [--json FILE]
  */
@@ -24,7 +24,7 @@
 #include <ntstatus.h>
 #include "hal/hal.h"
 
-#define BATCH    32u  /* short, so that few batches hold a switch to another process */
+#define BATCH    32u /* short, so that few batches hold a switch to another process */
 #define FRAMES   8192u
 #define TABLES   1u
 #define DATA     4096u
@@ -82,7 +82,8 @@ static void OnFloor(int Signal, siginfo_t *Info, void *Context)
     (void)Signal;
     (void)Context;
     char *Va = (char *)((ULONG_PTR)Info->si_addr & ~0xFFFull);
-    syscall(SYS_mmap, Va, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, FloorFile, (off_t)(Scattered() << 12));
+    syscall(SYS_mmap, Va, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, FloorFile,
+            (off_t)(Scattered() << 12));
 }
 
 static double Touch(volatile char *Base)
@@ -117,7 +118,8 @@ static double Miss(char *Base, BOOLEAN Contiguous)
 {
     PFN_NUMBER First = Scattered() & ~15ull;
     for (ULONG i = 0; i < BATCH; i++) {
-        *Pte((ULONG_PTR)Base + i * 4096u) = ((DATA + (Contiguous ? (First + i) % FRAMES : Scattered())) << 12) | RESIDENT;
+        *Pte((ULONG_PTR)Base + i * 4096u) =
+            ((DATA + (Contiguous ? (First + i) % FRAMES : Scattered())) << 12) | RESIDENT;
     }
     HalFlushTb(Base, BATCH);
     double Cost = Touch(Base);
@@ -163,8 +165,13 @@ int main(int Count, char **Arguments)
         }
     }
     HAL_RUN Runs[] = {{TABLES, DATA - TABLES, FALSE}, {DATA, FRAMES + 16, FALSE}};
-    HAL_MACHINE Built = {.Version = HAL_VERSION, .Runs = Runs, .RunCount = 2, .SystemBytes = 64ull << 30, .UserBytes = 1ull << 30,
-                         .TlbEntries = 4096, .Upcalls = {.PageFault = PageFault, .Trap = Trap}};
+    HAL_MACHINE Built = {.Version = HAL_VERSION,
+                         .Runs = Runs,
+                         .RunCount = 2,
+                         .SystemBytes = 64ull << 30,
+                         .UserBytes = 1ull << 30,
+                         .TlbEntries = 4096,
+                         .Upcalls = {.PageFault = PageFault, .Trap = Trap}};
     static int Slot;
     ULONG64 Begin = Now();
     if (HalStartMachine(&Built) != STATUS_SUCCESS || HalSetCurrentThread(&Slot) != STATUS_SUCCESS) {
@@ -180,7 +187,8 @@ int main(int Count, char **Arguments)
     if (ftruncate(FloorFile, FRAMES * 4096) != 0) {
         return 1;
     }
-    char *Warm = (char *)mmap(NULL, FRAMES * 4096u, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, FloorFile, 0);
+    char *Warm =
+        (char *)mmap(NULL, FRAMES * 4096u, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, FloorFile, 0);
     memset(Warm, 0, FRAMES * 4096u);
     munmap(Warm, FRAMES * 4096u);
     for (ULONG r = 0; r < ROWS; r++) {
@@ -203,8 +211,8 @@ int main(int Count, char **Arguments)
         double Median = Samples[r][Rounds / 2], Ratio = Median / Samples[FLOOR][Rounds / 2];
         printf("%-12s %10.0f %10.0f %8.2f\n", Names[r], Median, Samples[r][0], Ratio);
         if (Out) {
-            fprintf(Out, "%s\"%s\": {\"median_ns\": %.0f, \"best_ns\": %.0f, \"ratio_to_floor\": %.3f}", r ? ", " : "{", Names[r], Median,
-                    Samples[r][0], Ratio);
+            fprintf(Out, "%s\"%s\": {\"median_ns\": %.0f, \"best_ns\": %.0f, \"ratio_to_floor\": %.3f}",
+                    r ? ", " : "{", Names[r], Median, Samples[r][0], Ratio);
         }
     }
     printf("%-12s %10.0f\n", "start", (double)Start);

@@ -1,22 +1,24 @@
 /*
  * walk.h - the MMU: one walker of x86-64 page tables, shared by every HAL. SPDX-License-Identifier: MIT
  *
- * It owns the reading of page tables that the core wrote into frames, and the Accessed and Dirty bits that a processor
- * sets there. It implements point 4 of the contract in hal.h; what a HAL caches of the answers is its own affair (the
- * Linux HAL: tlb.c; the scripted double: mmu.c).
+ * It owns the reading of page tables that the core wrote into frames, and the Accessed and Dirty bits that a
+ * processor sets there. It implements point 4 of the contract in hal.h; what a HAL caches of the answers is
+ * its own affair (the Linux HAL: tlb.c; the scripted double: mmu.c).
  *
  *     63  62..52   51..12   11..9  8  7  6  5  4  3  2  1  0
  *     NX  core's   frame    core's    L  D  A        U  W  P        L: in a level-2 entry, a 2 MiB page
  *
- * What an access may do is the AND of W and U over the levels and the OR of NX. Accesses of the supervisor ignore U
- * (as with SMEP and SMAP off) and obey W (as with CR0.WP set).
+ * What an access may do is the AND of W and U over the levels and the OR of NX. Accesses of the supervisor
+ * ignore U (as with SMEP and SMAP off) and obey W (as with CR0.WP set).
  *
  * Invariants
- *  1. Bits are set only after the whole translation is known to be permitted, so a refused write leaves D clear.
- *  2. A bit is set by compare-and-swap of the very entry that was read; if that entry changed, the walk starts again.
- *  3. A frame number that the machine has no memory for is never dereferenced: the walk reports a reserved bit.
- * Locks: none. A HAL that caches the answer holds its own lock over walk and caching (see tlb.c, invariant 2).
- * Tests: tests/hal/mmu.c, over both HALs.
+ *  1. Bits are set only after the whole translation is known to be permitted, so a refused write leaves D
+ * clear.
+ *  2. A bit is set by compare-and-swap of the very entry that was read; if that entry changed, the walk
+ * starts again.
+ *  3. A frame number that the machine has no memory for is never dereferenced: the walk reports a reserved
+ * bit. Locks: none. A HAL that caches the answer holds its own lock over walk and caching (see tlb.c,
+ * invariant 2). Tests: tests/hal/mmu.c, over both HALs.
  */
 #pragma once
 #include <ntdef.h>
@@ -49,11 +51,11 @@ typedef struct _HALP_PHYSICAL {
 
 /* A translation found. */
 typedef struct _HALP_LEAF {
-    volatile ULONG64 *Table; /* the table page that holds the leaf */
-    ULONG Index;             /* of the leaf in it */
-    ULONG Level;             /* 1, or 2 for a 2 MiB page */
-    ULONG64 Entry;           /* the leaf as it now is */
-    PFN_NUMBER Frame;        /* of the 4 KiB page asked for */
+    volatile ULONG64 *Table;                /* the table page that holds the leaf */
+    ULONG Index;                            /* of the leaf in it */
+    ULONG Level;                            /* 1, or 2 for a 2 MiB page */
+    ULONG64 Entry;                          /* the leaf as it now is */
+    PFN_NUMBER Frame;                       /* of the 4 KiB page asked for */
     BOOLEAN UpperWrite, UpperUser, UpperNx; /* what the levels above the leaf allow */
 } HALP_LEAF;
 
@@ -83,10 +85,10 @@ static inline BOOLEAN HalpLeafExecutable(const HALP_LEAF *Leaf, ULONG64 Entry)
     return !Leaf->UpperNx && !(Entry & HALP_PTE_NX);
 }
 
-/* Translates Va for an access (HALP_FAULT_WRITE, _USER, _FETCH). Mark: as the processor would, with A and D set. FALSE:
- * *Error is the page-fault error code. */
-static inline BOOLEAN HalpWalk(const HALP_PHYSICAL *Physical, PFN_NUMBER Root, ULONG_PTR Va, ULONG Access, BOOLEAN Mark,
-                               HALP_LEAF *Leaf, ULONG *Error)
+/* Translates Va for an access (HALP_FAULT_WRITE, _USER, _FETCH). Mark: as the processor would, with A and D
+ * set. FALSE: *Error is the page-fault error code. */
+static inline BOOLEAN HalpWalk(const HALP_PHYSICAL *Physical, PFN_NUMBER Root, ULONG_PTR Va, ULONG Access,
+                               BOOLEAN Mark, HALP_LEAF *Leaf, ULONG *Error)
 {
     volatile ULONG64 *Slot[5];
     ULONG64 Entry[5];
@@ -146,8 +148,8 @@ Again:
             if (At == Level && (Access & HALP_FAULT_WRITE)) {
                 Want |= HALP_PTE_DIRTY;
             }
-            if (Want != Entry[At] && !__atomic_compare_exchange_n(Slot[At], &Entry[At], Want, FALSE, __ATOMIC_ACQ_REL,
-                                                                  __ATOMIC_ACQUIRE)) {
+            if (Want != Entry[At] && !__atomic_compare_exchange_n(Slot[At], &Entry[At], Want, FALSE,
+                                                                  __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
                 goto Again;
             }
             Entry[At] = Want;

@@ -1,9 +1,10 @@
 /*
  * kit.h - a core in miniature for the tests of the HAL's contract. SPDX-License-Identifier: MIT
  *
- * It starts a machine of three runs with a hole and a device, keeps page tables in frames of it, and answers page
- * faults through a hook that a test sets. An access to simulated memory goes through KitRead and KitWrite: over the
- * Linux machine an ordinary load or store, over the scripted double its processor model. KIT_SCRIPTED says which.
+ * It starts a machine of three runs with a hole and a device, keeps page tables in frames of it, and answers
+ * page faults through a hook that a test sets. An access to simulated memory goes through KitRead and
+ * KitWrite: over the Linux machine an ordinary load or store, over the scripted double its processor model.
+ * KIT_SCRIPTED says which.
  */
 #pragma once
 #include <stdarg.h>
@@ -29,14 +30,15 @@
 #define KIT_NX HALP_PTE_NX
 #define KIT_RW (KIT_P | KIT_W)
 
-/* The runs of every machine: [1, 4097), [8192, 8192 + Pages), device [0x100000, +16). Tables come from the first. */
-#define KIT_TABLES  1u
-#define KIT_DATA    8192u
-#define KIT_DEVICE  0x100000u
+/* The runs of every machine: [1, 4097), [8192, 8192 + Pages), device [0x100000, +16). Tables come from the
+ * first. */
+#define KIT_TABLES 1u
+#define KIT_DATA   8192u
+#define KIT_DEVICE 0x100000u
 
 typedef struct _KIT_FAULTS {
-    volatile ULONG Count;      /* page-fault upcalls */
-    volatile ULONG Traps;      /* other traps */
+    volatile ULONG Count; /* page-fault upcalls */
+    volatile ULONG Traps; /* other traps */
     HAL_TRAP_FRAME Last;
 } KIT_FAULTS;
 extern KIT_FAULTS Kit;

@@ -1,4 +1,5 @@
-/* linux_console.c - console and halt over the Linux machine; the cost of a start. SPDX-License-Identifier: MIT */
+/* linux_console.c - console and halt over the Linux machine; the cost of a start. SPDX-License-Identifier:
+ * MIT */
 #include "hal/kit.h"
 #include <signal.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* linux_guard.c - programs may set handlers for the processor's signals; the machine keeps its faults. SPDX-License-Identifier: MIT */
+/* linux_guard.c - programs may set handlers for the processor's signals; the machine keeps its faults.
+ * SPDX-License-Identifier: MIT */
 #include "hal/kit.h"
 #include <pthread.h>
 #include <signal.h>
@@ -31,8 +32,8 @@ static void *Crash(void *Address)
     }
     return NULL;
 }
-/* clang links its sanitizers' runtimes into the program: the program's own calls of signal() go straight there. Calls
- * from other objects (cmocka's) are seen all the same: every test of this suite shows it. */
+/* clang links its sanitizers' runtimes into the program: the program's own calls of signal() go straight
+ * there. Calls from other objects (cmocka's) are seen all the same: every test of this suite shows it. */
 #if defined(__clang__) && NTMM_SANITIZED
 #define DIRECT_CALLS_ONLY() skip()
 #else

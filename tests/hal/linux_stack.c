@@ -1,4 +1,5 @@
-/* linux_stack.c - walking through the trap entry with every unwinder there is; foreign frames. SPDX-License-Identifier: MIT */
+/* linux_stack.c - walking through the trap entry with every unwinder there is; foreign frames.
+ * SPDX-License-Identifier: MIT */
 #include "hal/kit.h"
 #include <execinfo.h>
 #include <unwind.h>
@@ -46,7 +47,8 @@ NOINLINE static VOID WalkAll(HAL_TRAP_FRAME *Frame)
     GlibcCount = (ULONG)backtrace((void **)Glibc, 64);
     GccCount = 0;
     _Unwind_Backtrace(Note, NULL);
-    HAL_CONTEXT Context = {Frame->Rip, Frame->Rsp, Frame->Rbp, Frame->Rbx, Frame->R12, Frame->R13, Frame->R14, Frame->R15, Frame->Rdi, Frame->Rsi};
+    HAL_CONTEXT Context = {Frame->Rip, Frame->Rsp, Frame->Rbp, Frame->Rbx, Frame->R12,
+                           Frame->R13, Frame->R14, Frame->R15, Frame->Rdi, Frame->Rsi};
     FromFrameCount = HalCaptureStack(&Context, FromFrame, 64, 0);
     KitMap(Frame->FaultAddress & ~0xFFFull, KIT_DATA, KIT_RW);
 }
@@ -58,11 +60,16 @@ NOINLINE static void EveryUnwinder_WalksThroughTheTrapEntry(void **State)
     struct {
         const ULONG_PTR *Frames;
         ULONG Count;
-    } Walk[] = {{Thorough, ThoroughCount}, {Fast, FastCount}, {Glibc, GlibcCount}, {Gcc, GccCount}, {FromFrame, FromFrameCount}};
+    } Walk[] = {{Thorough, ThoroughCount},
+                {Fast, FastCount},
+                {Glibc, GlibcCount},
+                {Gcc, GccCount},
+                {FromFrame, FromFrameCount}};
     for (ULONG i = 0; i < ARRAYSIZE(Walk); i++) {
         LONG Inner = FindIn(Walk[i].Frames, Walk[i].Count, (const void *)FaultsHere);
         LONG Outer = FindIn(Walk[i].Frames, Walk[i].Count, (const void *)CallsTheOneThatFaults);
-        LONG Test = FindIn(Walk[i].Frames, Walk[i].Count, (const void *)EveryUnwinder_WalksThroughTheTrapEntry);
+        LONG Test =
+            FindIn(Walk[i].Frames, Walk[i].Count, (const void *)EveryUnwinder_WalksThroughTheTrapEntry);
         if (i == 1 && Outer < 0) {
             Outer = Inner; /* a frame pointer walk misses the caller of a leaf that has no frame */
             Inner--;
@@ -77,7 +84,8 @@ NOINLINE static void EveryUnwinder_WalksThroughTheTrapEntry(void **State)
 static ULONG Steps;
 static VOID StepOut(HAL_TRAP_FRAME *Frame)
 {
-    HAL_CONTEXT Context = {Frame->Rip, Frame->Rsp, Frame->Rbp, Frame->Rbx, Frame->R12, Frame->R13, Frame->R14, Frame->R15, Frame->Rdi, Frame->Rsi};
+    HAL_CONTEXT Context = {Frame->Rip, Frame->Rsp, Frame->Rbp, Frame->Rbx, Frame->R12,
+                           Frame->R13, Frame->R14, Frame->R15, Frame->Rdi, Frame->Rsi};
     while (!Within(Context.Rip, (const void *)CallsTheOneThatFaults)) {
         assert_true(HalUnwindFrame(&Context));
         Steps++;
@@ -106,13 +114,17 @@ static void UnwindFrame_RestoresWhatACallerNeeds(void **State)
 NOINLINE __attribute__((ms_abi)) static ULONG64 Microsoft(volatile ULONG64 *Va)
 {
     ULONG64 Value;
-    __asm__ volatile("xorl %%edi, %%edi; xorl %%esi, %%esi; movq (%1), %0" : "=r"(Value) : "r"(Va) : "rdi", "rsi", "rbx", "xmm6", "xmm15", "memory");
+    __asm__ volatile("xorl %%edi, %%edi; xorl %%esi, %%esi; movq (%1), %0"
+                     : "=r"(Value)
+                     : "r"(Va)
+                     : "rdi", "rsi", "rbx", "xmm6", "xmm15", "memory");
     return Value;
 }
 static ULONG64 RdiThere, RsiThere;
 static VOID StepOutOfMicrosoft(HAL_TRAP_FRAME *Frame)
 {
-    HAL_CONTEXT Context = {Frame->Rip, Frame->Rsp, Frame->Rbp, Frame->Rbx, Frame->R12, Frame->R13, Frame->R14, Frame->R15, Frame->Rdi, Frame->Rsi};
+    HAL_CONTEXT Context = {Frame->Rip, Frame->Rsp, Frame->Rbp, Frame->Rbx, Frame->R12,
+                           Frame->R13, Frame->R14, Frame->R15, Frame->Rdi, Frame->Rsi};
     Context.Rdi = Context.Rsi = 0; /* as if changed further in */
     assert_true(HalUnwindFrame(&Context));
     RdiThere = Context.Rdi;
@@ -128,7 +140,8 @@ static void UnwindFrame_RestoresRdiAndRsi(void **State)
                      "movq $0x1DD1, %%rdi\n\tmovq $0x2552, %%rsi\n\tcall *%%r11\n\tmovq %%r12, %%rsp"
                      : "=a"(Result)
                      : [f] "r"(Microsoft), "c"(KitVa(3))
-                     : "rdx", "rdi", "rsi", "r8", "r9", "r10", "r11", "r12", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5");
+                     : "rdx", "rdi", "rsi", "r8", "r9", "r10", "r11", "r12", "memory", "cc", "xmm0", "xmm1",
+                       "xmm2", "xmm3", "xmm4", "xmm5");
     assert_int_equal(Result, 0);
     assert_int_equal(RdiThere, 0x1DD1);
     assert_int_equal(RsiThere, 0x2552);
@@ -153,7 +166,8 @@ static VOID CaptureInside(VOID)
 NOINLINE static void ForeignCode_IsUnwoundByTheCore(void **State)
 {
     (void)State;
-    static const UCHAR Code[] = {0x48, 0x83, 0xEC, 0x08, 0xFF, 0xD7, 0x48, 0x83, 0xC4, 0x08, 0xC3}; /* sub rsp,8; call rdi; add rsp,8; ret */
+    static const UCHAR Code[] = {0x48, 0x83, 0xEC, 0x08, 0xFF, 0xD7,
+                                 0x48, 0x83, 0xC4, 0x08, 0xC3}; /* sub rsp,8; call rdi; add rsp,8; ret */
     memcpy(HalWindow(KIT_DATA), Code, sizeof(Code));
     KitMap(KitVa(5), KIT_DATA, KIT_P);
     KitOnUnwind = KnowsForeign;

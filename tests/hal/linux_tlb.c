@@ -1,4 +1,5 @@
-/* linux_tlb.c - the Linux TLB at the host's limits, with threads, against a model. SPDX-License-Identifier: MIT */
+/* linux_tlb.c - the Linux TLB at the host's limits, with threads, against a model. SPDX-License-Identifier:
+ * MIT */
 #include "hal/kit.h"
 #include "hal/linux/tlb.h"
 #include <pthread.h>
@@ -318,7 +319,8 @@ static void Random_Operations_AgreeWithTheTables(void **State)
                 All = All && Frame[Page + i] != 0;
             }
             NTSTATUS Status = HalFillTb((PVOID)KitVa(Page), Count, HAL_FILL_PINNED);
-            assert_true(All ? Status == STATUS_SUCCESS || Status == STATUS_NO_MEMORY : Status == STATUS_INVALID_ADDRESS);
+            assert_true(All ? Status == STATUS_SUCCESS || Status == STATUS_NO_MEMORY
+                            : Status == STATUS_INVALID_ADDRESS);
             break;
         }
         case 4:

@@ -1,4 +1,5 @@
-/* linux_trap.c - point 5 of the contract over the Linux machine: what a fault finds and leaves. SPDX-License-Identifier: MIT */
+/* linux_trap.c - point 5 of the contract over the Linux machine: what a fault finds and leaves.
+ * SPDX-License-Identifier: MIT */
 #include "hal/kit.h"
 #include <errno.h>
 #include <pthread.h>
@@ -23,7 +24,8 @@ typedef struct _REGISTERS {
     ULONG64 G[15]; /* rax rbx rcx rdx rsi rdi rbp r8..r15 */
     ULONG64 Flags, Rsp, RedZone[16];
 } REGISTERS;
-/* Loads the general registers from In, fills the red zone, reads from the address in r15 (which faults), stores all. */
+/* Loads the general registers from In, fills the red zone, reads from the address in r15 (which faults),
+ * stores all. */
 VOID TrapRegisters(const REGISTERS *In, REGISTERS *Out);
 __asm__(".text\n"
         "TrapRegisters:\n"
@@ -70,11 +72,12 @@ static VOID Scribble(VOID)
         Waste[i] = ~0ull;
     }
     errno = EDOM;
-    __asm__ volatile("pcmpeqb %%xmm0, %%xmm0; movdqa %%xmm0, %%xmm7; movdqa %%xmm0, %%xmm15; movdqa %%xmm0, %%xmm1\n\t"
-                     "fld1; fstp %%st(0)"
-                     :
-                     :
-                     : "xmm0", "xmm1", "xmm7", "xmm15");
+    __asm__ volatile(
+        "pcmpeqb %%xmm0, %%xmm0; movdqa %%xmm0, %%xmm7; movdqa %%xmm0, %%xmm15; movdqa %%xmm0, %%xmm1\n\t"
+        "fld1; fstp %%st(0)"
+        :
+        :
+        : "xmm0", "xmm1", "xmm7", "xmm15");
 }
 static HAL_TRAP_FRAME Seen;
 static VOID MapAndScribble(HAL_TRAP_FRAME *Frame)
@@ -109,8 +112,9 @@ static VOID Registers(VOID)
         assert_int_equal(Seen.Rsp, TrapSavedRsp + 8);
         assert_int_equal(Seen.FaultAddress, KitVa(BASE + f));
         assert_int_equal(Seen.ErrorCode, HALP_FAULT_WRITE);
-        const ULONG64 Frame[15] = {Seen.Rax, Seen.Rbx, Seen.Rcx, Seen.Rdx, Seen.Rsi, Seen.Rdi, Seen.Rbp, Seen.R8,
-                                   Seen.R9,  Seen.R10, Seen.R11, Seen.R12, Seen.R13, Seen.R14, Seen.R15};
+        const ULONG64 Frame[15] = {Seen.Rax, Seen.Rbx, Seen.Rcx, Seen.Rdx, Seen.Rsi,
+                                   Seen.Rdi, Seen.Rbp, Seen.R8,  Seen.R9,  Seen.R10,
+                                   Seen.R11, Seen.R12, Seen.R13, Seen.R14, Seen.R15};
         assert_memory_equal(In.G, Frame, sizeof(In.G));
         assert_int_equal(Seen.EFlags & 0xCD5, Flags[f] & 0xCD5);
     }
@@ -141,21 +145,27 @@ static void Vectors_ArePreserved(void **State)
         ((PUCHAR)In)[i] = (UCHAR)(i * 31 + 7);
     }
     __asm__ volatile("stmxcsr %0; fnstcw %1" : "=m"(Default), "=m"(FcwDefault));
-    __asm__ volatile("ldmxcsr %[m]\n\tfldcw %[c]\n\t"
-                     "movups 0(%[i]),%%xmm0; movups 16(%[i]),%%xmm1; movups 32(%[i]),%%xmm2; movups 48(%[i]),%%xmm3\n\t"
-                     "movups 64(%[i]),%%xmm4; movups 80(%[i]),%%xmm5; movups 96(%[i]),%%xmm6; movups 112(%[i]),%%xmm7\n\t"
-                     "movups 128(%[i]),%%xmm8; movups 144(%[i]),%%xmm9; movups 160(%[i]),%%xmm10; movups 176(%[i]),%%xmm11\n\t"
-                     "movups 192(%[i]),%%xmm12; movups 208(%[i]),%%xmm13; movups 224(%[i]),%%xmm14; movups 240(%[i]),%%xmm15\n\t"
-                     "movb $1, (%[va])\n\t"
-                     "movups %%xmm0,0(%[o]); movups %%xmm1,16(%[o]); movups %%xmm2,32(%[o]); movups %%xmm3,48(%[o])\n\t"
-                     "movups %%xmm4,64(%[o]); movups %%xmm5,80(%[o]); movups %%xmm6,96(%[o]); movups %%xmm7,112(%[o])\n\t"
-                     "movups %%xmm8,128(%[o]); movups %%xmm9,144(%[o]); movups %%xmm10,160(%[o]); movups %%xmm11,176(%[o])\n\t"
-                     "movups %%xmm12,192(%[o]); movups %%xmm13,208(%[o]); movups %%xmm14,224(%[o]); movups %%xmm15,240(%[o])\n\t"
-                     "stmxcsr %[ma]\n\tfnstcw %[ca]\n\tldmxcsr %[d]\n\tfldcw %[cd]"
-                     : [ma] "=m"(MxcsrAfter), [ca] "=m"(FcwAfter)
-                     : [i] "r"(In), [o] "r"(Out), [va] "r"(KitVa(BASE)), [m] "m"(Mxcsr), [c] "m"(Fcw), [d] "m"(Default), [cd] "m"(FcwDefault)
-                     : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-                       "xmm12", "xmm13", "xmm14", "xmm15");
+    __asm__ volatile(
+        "ldmxcsr %[m]\n\tfldcw %[c]\n\t"
+        "movups 0(%[i]),%%xmm0; movups 16(%[i]),%%xmm1; movups 32(%[i]),%%xmm2; movups 48(%[i]),%%xmm3\n\t"
+        "movups 64(%[i]),%%xmm4; movups 80(%[i]),%%xmm5; movups 96(%[i]),%%xmm6; movups 112(%[i]),%%xmm7\n\t"
+        "movups 128(%[i]),%%xmm8; movups 144(%[i]),%%xmm9; movups 160(%[i]),%%xmm10; movups "
+        "176(%[i]),%%xmm11\n\t"
+        "movups 192(%[i]),%%xmm12; movups 208(%[i]),%%xmm13; movups 224(%[i]),%%xmm14; movups "
+        "240(%[i]),%%xmm15\n\t"
+        "movb $1, (%[va])\n\t"
+        "movups %%xmm0,0(%[o]); movups %%xmm1,16(%[o]); movups %%xmm2,32(%[o]); movups %%xmm3,48(%[o])\n\t"
+        "movups %%xmm4,64(%[o]); movups %%xmm5,80(%[o]); movups %%xmm6,96(%[o]); movups %%xmm7,112(%[o])\n\t"
+        "movups %%xmm8,128(%[o]); movups %%xmm9,144(%[o]); movups %%xmm10,160(%[o]); movups "
+        "%%xmm11,176(%[o])\n\t"
+        "movups %%xmm12,192(%[o]); movups %%xmm13,208(%[o]); movups %%xmm14,224(%[o]); movups "
+        "%%xmm15,240(%[o])\n\t"
+        "stmxcsr %[ma]\n\tfnstcw %[ca]\n\tldmxcsr %[d]\n\tfldcw %[cd]"
+        : [ma] "=m"(MxcsrAfter), [ca] "=m"(FcwAfter)
+        : [i] "r"(In), [o] "r"(Out), [va] "r"(KitVa(BASE)), [m] "m"(Mxcsr), [c] "m"(Fcw), [d] "m"(Default),
+          [cd] "m"(FcwDefault)
+        : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
     assert_memory_equal(In, Out, sizeof(In));
     assert_int_equal(MxcsrAfter, Mxcsr);
     assert_int_equal(FcwAfter, Fcw);
@@ -248,7 +258,8 @@ static void Upcall_MayNeverReturn(void **State)
     }
     assert_int_equal(Kit.Count, 100);
     pthread_sigmask(SIG_BLOCK, NULL, &Blocked);
-    assert_false(sigismember(&Blocked, SIGSEGV) || sigismember(&Blocked, SIGALRM)); /* it ran outside signal context */
+    assert_false(sigismember(&Blocked, SIGSEGV) ||
+                 sigismember(&Blocked, SIGALRM)); /* it ran outside signal context */
 }
 
 static volatile LONG Word;
@@ -331,7 +342,10 @@ static void Traps_CarryTheArchitecturesVector(void **State)
     EXPECT_TRAP(13, (0x29 << 3) | 2);
     __asm__ volatile("int $0x2c");
     EXPECT_TRAP(13, (0x2c << 3) | 2);
-    __asm__ volatile("xorl %%ecx, %%ecx; xorl %%edx, %%edx; movl $1, %%eax; divl %%ecx" : : : "rax", "rcx", "rdx", "cc");
+    __asm__ volatile("xorl %%ecx, %%ecx; xorl %%edx, %%edx; movl $1, %%eax; divl %%ecx"
+                     :
+                     :
+                     : "rax", "rcx", "rdx", "cc");
     EXPECT_TRAP(0, 0);
     __asm__ volatile("hlt; nop");
     EXPECT_TRAP(13, 0);
@@ -442,7 +456,8 @@ static void StackUsedUp_IsADoubleFault(void **State)
         KitMap(KitVa(BASE + i), KIT_DATA + i, KIT_RW | KIT_NX);
     }
     assert_int_equal(HalFillTb((PVOID)KitVa(BASE), Pages, HAL_FILL_PINNED), STATUS_SUCCESS);
-    assert_int_equal(HalCreateThread(ThreadOnce, Overflow, (PVOID)KitVa(BASE), HalFacts.StackBytes, &Thread), STATUS_SUCCESS);
+    assert_int_equal(HalCreateThread(ThreadOnce, Overflow, (PVOID)KitVa(BASE), HalFacts.StackBytes, &Thread),
+                     STATUS_SUCCESS);
     HalJoinThread(Thread);
     assert_int_equal(Kit.Last.Vector, 8);
     assert_true(DoubleFaultRsp < KitVa(BASE) + 0x2000 && DoubleFaultRsp > KitVa(BASE) - 0x2000);
@@ -470,7 +485,9 @@ static void Fault_OnAStackInSimulatedMemory_GoesOn(void **State)
         KitMap(KitVa(BASE + i), KIT_DATA + 1500 + i, KIT_RW | KIT_NX);
     }
     assert_int_equal(HalFillTb((PVOID)KitVa(BASE), Pages, HAL_FILL_PINNED), STATUS_SUCCESS);
-    assert_int_equal(HalCreateThread(ThreadOnce, TouchOnStack, (PVOID)KitVa(BASE), HalFacts.StackBytes, &Thread), STATUS_SUCCESS);
+    assert_int_equal(
+        HalCreateThread(ThreadOnce, TouchOnStack, (PVOID)KitVa(BASE), HalFacts.StackBytes, &Thread),
+        STATUS_SUCCESS);
     HalJoinThread(Thread);
     assert_int_equal(Kit.Count, 1);
     assert_int_equal(*(volatile ULONG64 *)KitVa(5000), 77);
@@ -487,9 +504,9 @@ static VOID AttachLate(VOID)
 static void *TouchUnattached(void *Argument)
 {
     volatile ULONG64 *Va = (volatile ULONG64 *)Argument;
-    Va[0] = 11;       /* present: no upcall, no attaching */
+    Va[0] = 11; /* present: no upcall, no attaching */
     BOOLEAN Early = HalCurrentThread() != NULL;
-    Va[512] = 12;     /* not present: attached, then the fault is handled */
+    Va[512] = 12; /* not present: attached, then the fault is handled */
     __asm__ volatile("" : : : "memory");
     return (void *)(ULONG_PTR)(Early || HalCurrentThread() != &LateSlot || Va[0] != 11 || Va[512] != 12);
 }

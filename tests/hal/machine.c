@@ -1,4 +1,5 @@
-/* machine.c - starting and stopping, RAM and the window: point 3 of the contract. SPDX-License-Identifier: MIT */
+/* machine.c - starting and stopping, RAM and the window: point 3 of the contract. SPDX-License-Identifier:
+ * MIT */
 #include "hal/kit.h"
 
 static void Start_BadVersion_IsRefused(void **State)
@@ -21,7 +22,8 @@ static void Start_BadRuns_AreRefused(void **State)
     struct {
         const HAL_RUN *Runs;
         ULONG Count;
-    } Bad[] = {{Overlap, 2}, {Unsorted, 2}, {Empty, 1}, {OnlyDevice, 1}, {Beyond, 2}, {NULL, 1}, {Overlap, 0}};
+    } Bad[] = {{Overlap, 2}, {Unsorted, 2}, {Empty, 1},  {OnlyDevice, 1},
+               {Beyond, 2},  {NULL, 1},     {Overlap, 0}};
     for (ULONG i = 0; i < ARRAYSIZE(Bad); i++) {
         HAL_MACHINE Machine = KitMachine(1024);
         Machine.Runs = Bad[i].Runs;
@@ -33,7 +35,8 @@ static void Start_BadRuns_AreRefused(void **State)
 static void Start_BadSizes_AreRefused(void **State)
 {
     (void)State;
-    static const ULONG64 Bad[][2] = {{0, 1ull << 30}, {(1ull << 30) + 4096, 1ull << 30}, {1ull << 30, 4096}, {1ull << 47, 0}};
+    static const ULONG64 Bad[][2] = {
+        {0, 1ull << 30}, {(1ull << 30) + 4096, 1ull << 30}, {1ull << 30, 4096}, {1ull << 47, 0}};
     for (ULONG i = 0; i < ARRAYSIZE(Bad); i++) {
         HAL_MACHINE Machine = KitMachine(1024);
         Machine.SystemBytes = Bad[i][0];
@@ -119,8 +122,17 @@ static void Window_CoversRamAndDevices_NotHoles(void **State)
     static const struct {
         PFN_NUMBER Page;
         BOOLEAN There;
-    } Check[] = {{0, FALSE}, {1, TRUE}, {4096, TRUE}, {4097, FALSE}, {KIT_DATA - 1, FALSE}, {KIT_DATA, TRUE},
-                 {KIT_DATA + 1023, TRUE}, {KIT_DATA + 1024, FALSE}, {KIT_DEVICE - 1, FALSE}, {KIT_DEVICE, TRUE}, {KIT_DEVICE + 15, TRUE}};
+    } Check[] = {{0, FALSE},
+                 {1, TRUE},
+                 {4096, TRUE},
+                 {4097, FALSE},
+                 {KIT_DATA - 1, FALSE},
+                 {KIT_DATA, TRUE},
+                 {KIT_DATA + 1023, TRUE},
+                 {KIT_DATA + 1024, FALSE},
+                 {KIT_DEVICE - 1, FALSE},
+                 {KIT_DEVICE, TRUE},
+                 {KIT_DEVICE + 15, TRUE}};
     for (ULONG i = 0; i < ARRAYSIZE(Check); i++) {
         assert_int_equal(HalProbeHostMemory(HalWindow(Check[i].Page), 4096, FALSE), Check[i].There);
         assert_int_equal(HalProbeHostMemory(HalWindow(Check[i].Page), 4096, TRUE), Check[i].There);
@@ -187,12 +199,18 @@ static void Entropy_Differs(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Start_BadVersion_IsRefused),       cmocka_unit_test(Start_BadRuns_AreRefused),
-        cmocka_unit_test(Start_BadSizes_AreRefused),        cmocka_unit_test(Start_MoreThanTheHostHas_IsNoMemory),
-        cmocka_unit_test(Start_Twice_IsRefused),            cmocka_unit_test(Stop_ThenStart_IsANewMachine),
-        cmocka_unit_test(Facts_DescribeTheMachine),         cmocka_unit_test(Ram_IsZero_AndKeepsWhatIsWritten),
-        cmocka_unit_test(Window_CoversRamAndDevices_NotHoles), cmocka_unit_test(Zero_And_Discard_ReadAsZero),
-        cmocka_unit_test(Probe_TellsHostMemoryApart),       cmocka_unit_test(Entropy_Differs),
+        cmocka_unit_test(Start_BadVersion_IsRefused),
+        cmocka_unit_test(Start_BadRuns_AreRefused),
+        cmocka_unit_test(Start_BadSizes_AreRefused),
+        cmocka_unit_test(Start_MoreThanTheHostHas_IsNoMemory),
+        cmocka_unit_test(Start_Twice_IsRefused),
+        cmocka_unit_test(Stop_ThenStart_IsANewMachine),
+        cmocka_unit_test(Facts_DescribeTheMachine),
+        cmocka_unit_test(Ram_IsZero_AndKeepsWhatIsWritten),
+        cmocka_unit_test(Window_CoversRamAndDevices_NotHoles),
+        cmocka_unit_test(Zero_And_Discard_ReadAsZero),
+        cmocka_unit_test(Probe_TellsHostMemoryApart),
+        cmocka_unit_test(Entropy_Differs),
     };
     return cmocka_run_group_tests_name("hal.machine", Tests, NULL, NULL);
 }

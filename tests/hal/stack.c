@@ -7,10 +7,11 @@ static ULONG_PTR Frames[64];
 static ULONG Count;
 static ULONG Flags;
 
-#define HERE ((ULONG_PTR)__extension__({ \
-        __label__ Here;                  \
-    Here:                                \
-        &&Here;                          \
+#define HERE                                                                                                 \
+    ((ULONG_PTR) __extension__({                                                                             \
+        __label__ Here;                                                                                      \
+    Here:                                                                                                    \
+        &&Here;                                                                                              \
     }))
 static BOOLEAN Within(ULONG_PTR Address, ULONG_PTR Function)
 {
@@ -68,7 +69,8 @@ static void Capture_FromAContext_BeginsWithItsRip(void **State)
     Context.Rip = HERE;
     __asm__ volatile("movq %%rsp, %0; movq %%rbp, %1; movq %%rbx, %2; movq %%r12, %3"
                      : "=m"(Context.Rsp), "=m"(Context.Rbp), "=m"(Context.Rbx), "=m"(Context.R12));
-    __asm__ volatile("movq %%r13, %0; movq %%r14, %1; movq %%r15, %2" : "=m"(Context.R13), "=m"(Context.R14), "=m"(Context.R15));
+    __asm__ volatile("movq %%r13, %0; movq %%r14, %1; movq %%r15, %2"
+                     : "=m"(Context.R13), "=m"(Context.R14), "=m"(Context.R15));
     for (Flags = 0; Flags <= HAL_STACK_FAST; Flags++) {
         Count = HalCaptureStack(&Context, Frames, ARRAYSIZE(Frames), Flags);
         assert_true(Count >= 1);

@@ -1,4 +1,5 @@
-/* tlb.c - the bound on cached translations, pinned fills, hints, flushes of a part. SPDX-License-Identifier: MIT */
+/* tlb.c - the bound on cached translations, pinned fills, hints, flushes of a part. SPDX-License-Identifier:
+ * MIT */
 #include "hal/kit.h"
 #if !KIT_SCRIPTED
 #include "hal/linux/tlb.h"
@@ -133,7 +134,8 @@ static void Pinned_NotPresent_IsInvalidAddress(void **State)
     KitMap(KitVa(0), KIT_DATA, KIT_RW);
     KitMap(KitVa(2), KIT_DATA + 2, KIT_RW);
     assert_int_equal(HalFillTb((PVOID)KitVa(0), 3, HAL_FILL_PINNED), STATUS_INVALID_ADDRESS);
-    assert_int_equal(HalFillTb((PVOID)(HalFacts.SystemEnd - 4096), 2, HAL_FILL_PINNED), STATUS_INVALID_ADDRESS);
+    assert_int_equal(HalFillTb((PVOID)(HalFacts.SystemEnd - 4096), 2, HAL_FILL_PINNED),
+                     STATUS_INVALID_ADDRESS);
     assert_int_equal(HalFillTb((PVOID)KitVa(0), 0, HAL_FILL_PINNED), STATUS_SUCCESS);
     CHECK();
     KitStop();

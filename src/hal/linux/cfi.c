@@ -1,21 +1,22 @@
 /*
  * cfi.c - one step out of a frame of host code, by its call-frame information. SPDX-License-Identifier: MIT
  *
- * Every function of an ELF image has a record (FDE) in .eh_frame that says, for each of its instructions, where its
- * caller's frame begins (the CFA) and where the registers that it must preserve are saved. A step finds the record,
- * runs its little program up to the instruction, and reads the registers back.
+ * Every function of an ELF image has a record (FDE) in .eh_frame that says, for each of its instructions,
+ * where its caller's frame begins (the CFA) and where the registers that it must preserve are saved. A step
+ * finds the record, runs its little program up to the instruction, and reads the registers back.
  *
  *     Rip --_dl_find_object--> .eh_frame_hdr --binary search--> FDE --> CIE
  *                                                                |      | first instructions
  *                                                                v      v
  *                                                   row for Rip: CFA rule, a rule per register
  *
- * Why not a library's: the border functions in src/ldr preserve xmm6-xmm15 as the Microsoft convention asks, their
- * records name those registers, and libunwind refuses a frame with a register beyond the general ones; nor does any
- * offer to step from a given context without allocating and without locks. Here nothing is allocated, locked or cached.
+ * Why not a library's: the border functions in src/ldr preserve xmm6-xmm15 as the Microsoft convention asks,
+ * their records name those registers, and libunwind refuses a frame with a register beyond the general ones;
+ * nor does any offer to step from a given context without allocating and without locks. Here nothing is
+ * allocated, locked or cached.
  *
- * Memory is read only where it can be: on the thread's own stack, or where HalpReadable says so (one page is remembered
- * for the length of a step), so that a broken stack ends a walk and does not fault.
+ * Memory is read only where it can be: on the thread's own stack, or where HalpReadable says so (one page is
+ * remembered for the length of a step), so that a broken stack ends a walk and does not fault.
  *
  * Invariants
  *  1. A rule for a register that HAL_CONTEXT does not hold is parsed and ignored.
@@ -30,7 +31,15 @@
 #define REG_RETURN 16u
 #define MAX_SAVED  8u /* remembered rows */
 
-typedef enum _CFI_RULE { RuleSame, RuleUndefined, RuleOffset, RuleValueOffset, RuleRegister, RuleExpression, RuleValueExpression } CFI_RULE;
+typedef enum _CFI_RULE {
+    RuleSame,
+    RuleUndefined,
+    RuleOffset,
+    RuleValueOffset,
+    RuleRegister,
+    RuleExpression,
+    RuleValueExpression
+} CFI_RULE;
 
 typedef struct _CFI_ROW {
     UCHAR Rule[REGISTERS];
@@ -137,7 +146,8 @@ static BOOLEAN HalpEncoded(const UCHAR **P, UCHAR Encoding, BOOLEAN Relative, UL
 }
 static BOOLEAN HalpReadWord(CFI_READER *Reader, ULONG_PTR Va, ULONG64 *Value)
 {
-    if (Va - Reader->StackLow > Reader->StackHigh - Reader->StackLow - 8 || Reader->StackHigh < Reader->StackLow + 8) {
+    if (Va - Reader->StackLow > Reader->StackHigh - Reader->StackLow - 8 ||
+        Reader->StackHigh < Reader->StackLow + 8) {
         if ((Va & 7) != 0) {
             return FALSE;
         }
@@ -254,8 +264,8 @@ static VOID HalpSetRule(CFI_ROW *Row, ULONG64 Register, UCHAR Rule, LONG64 Value
         Row->Value[Register] = Value;
     }
 }
-static BOOLEAN HalpRunProgram(const CFI_RECORD *Record, const UCHAR *P, const UCHAR *End, ULONG_PTR *At, ULONG_PTR Pc, CFI_ROW *Row,
-                              const CFI_ROW *Initial)
+static BOOLEAN HalpRunProgram(const CFI_RECORD *Record, const UCHAR *P, const UCHAR *End, ULONG_PTR *At,
+                              ULONG_PTR Pc, CFI_ROW *Row, const CFI_ROW *Initial)
 {
     CFI_ROW Saved[MAX_SAVED];
     ULONG Depth = 0;
@@ -351,7 +361,8 @@ static BOOLEAN HalpRunProgram(const CFI_RECORD *Record, const UCHAR *P, const UC
         case 0x10: /* expression */
         case 0x16: /* val_expression */
             Register = HalpUleb(&P);
-            HalpSetRule(Row, Register, Op == 0x10 ? RuleExpression : RuleValueExpression, (LONG64)(ULONG_PTR)P);
+            HalpSetRule(Row, Register, Op == 0x10 ? RuleExpression : RuleValueExpression,
+                        (LONG64)(ULONG_PTR)P);
             Register = HalpUleb(&P);
             P += Register;
             break;
@@ -546,7 +557,15 @@ BOOLEAN HalpStepFrame(HAL_CONTEXT *Context, ULONG_PTR Pc)
     if (Row.Rule[REG_RETURN] == RuleSame || New[16] == 0) {
         return FALSE; /* no record of how it was called */
     }
-    *Context = (HAL_CONTEXT){.Rip = New[16], .Rsp = New[7], .Rbp = New[6], .Rbx = New[3], .R12 = New[12], .R13 = New[13],
-                             .R14 = New[14], .R15 = New[15], .Rdi = New[5], .Rsi = New[4]};
+    *Context = (HAL_CONTEXT){.Rip = New[16],
+                             .Rsp = New[7],
+                             .Rbp = New[6],
+                             .Rbx = New[3],
+                             .R12 = New[12],
+                             .R13 = New[13],
+                             .R14 = New[14],
+                             .R15 = New[15],
+                             .Rdi = New[5],
+                             .Rsi = New[4]};
     return TRUE;
 }

@@ -1,17 +1,18 @@
 /*
  * guard.c - keeps the processor's signals with the machine while it runs. SPDX-License-Identifier: MIT
  *
- * Test frameworks and crash reporters install handlers for SIGSEGV and its like whenever they please (cmocka before and
- * after every test); each would take the page faults away, and the next touch of pool memory would be "a crash". So
- * while a machine runs, a signal() or sigaction() for one of these signals does not reach the host: it is remembered as
- * the handler that comes after ours (trap.c calls it for what is not the core's), and answered as if it had been done.
- * All other signals, and these when no machine runs, go where they always went.
+ * Test frameworks and crash reporters install handlers for SIGSEGV and its like whenever they please (cmocka
+ * before and after every test); each would take the page faults away, and the next touch of pool memory would
+ * be "a crash". So while a machine runs, a signal() or sigaction() for one of these signals does not reach
+ * the host: it is remembered as the handler that comes after ours (trap.c calls it for what is not the
+ * core's), and answered as if it had been done. All other signals, and these when no machine runs, go where
+ * they always went.
  *
  *     object's GOT slot for signal, sigaction  ---->  the functions below  ---->  libc's, or a sanitizer's
  *
- * The way in is the objects' own tables of imported functions, looked through at every start; no symbol is exported for
- * it, and libc and the sanitizers' runtimes are left as they are. An object loaded later, or one that makes the system
- * call itself, is not seen.
+ * The way in is the objects' own tables of imported functions, looked through at every start; no symbol is
+ * exported for it, and libc and the sanitizers' runtimes are left as they are. An object loaded later, or one
+ * that makes the system call itself, is not seen.
  *
  * Invariant 1: what HalpQueryAction answers is what a program without a machine would have been answered.
  * Lock: HalpActionLock in trap.c. Tests: tests/hal/linux_guard.c, and every test program that uses cmocka.
@@ -67,8 +68,8 @@ static VOID HalpPatch(ULONG_PTR Slot, ULONG_PTR Function, ULONG_PTR ReadOnlyLow,
     }
 }
 
-static VOID HalpPatchTable(ULONG_PTR Base, const ElfW(Rela) *Table, SIZE_T Bytes, const ElfW(Sym) *Symbols, const CHAR *Names,
-                           ULONG_PTR ReadOnlyLow, ULONG_PTR ReadOnlyHigh)
+static VOID HalpPatchTable(ULONG_PTR Base, const ElfW(Rela) * Table, SIZE_T Bytes, const ElfW(Sym) * Symbols,
+                           const CHAR *Names, ULONG_PTR ReadOnlyLow, ULONG_PTR ReadOnlyHigh)
 {
     for (SIZE_T i = 0; i < Bytes / sizeof(*Table); i++) {
         ULONG64 Type = ELF64_R_TYPE(Table[i].r_info);
@@ -97,8 +98,9 @@ static int HalpGuardObject(struct dl_phdr_info *Object, size_t Size, void *Unuse
     ULONG_PTR Base = Object->dlpi_addr, ReadOnlyLow = 0, ReadOnlyHigh = 0;
     (void)Size;
     (void)Unused;
-    if (strstr(Object->dlpi_name, "vdso") || strstr(Object->dlpi_name, "/ld-linux") || strstr(Object->dlpi_name, "/libc.so") ||
-        strstr(Object->dlpi_name, "san.so") || strstr(Object->dlpi_name, "san-")) {
+    if (strstr(Object->dlpi_name, "vdso") || strstr(Object->dlpi_name, "/ld-linux") ||
+        strstr(Object->dlpi_name, "/libc.so") || strstr(Object->dlpi_name, "san.so") ||
+        strstr(Object->dlpi_name, "san-")) {
         return 0;
     }
     for (int i = 0; i < Object->dlpi_phnum; i++) {
@@ -107,7 +109,8 @@ static int HalpGuardObject(struct dl_phdr_info *Object, size_t Size, void *Unuse
             Dynamic = (const ElfW(Dyn) *)(Base + Header->p_vaddr);
         } else if (Header->p_type == PT_GNU_RELRO) {
             ReadOnlyLow = (Base + Header->p_vaddr) & ~0xFFFull;
-            ReadOnlyHigh = (Base + Header->p_vaddr + Header->p_memsz) & ~0xFFFull; /* the loader protects whole pages */
+            ReadOnlyHigh =
+                (Base + Header->p_vaddr + Header->p_memsz) & ~0xFFFull; /* the loader protects whole pages */
         }
     }
     for (; Dynamic && Dynamic->d_tag != DT_NULL; Dynamic++) {
@@ -150,7 +153,8 @@ static int HalpGuardObject(struct dl_phdr_info *Object, size_t Size, void *Unuse
 VOID HalpGuardSignals(VOID)
 {
     if (HalpNextSigaction == NULL) {
-        HalpNextSigaction = (int (*)(int, const struct sigaction *, struct sigaction *))(ULONG_PTR)dlsym(RTLD_DEFAULT, "sigaction");
+        HalpNextSigaction = (int (*)(int, const struct sigaction *, struct sigaction *))(ULONG_PTR)dlsym(
+            RTLD_DEFAULT, "sigaction");
         HalpNextSignal = (HALP_HANDLER(*)(int, HALP_HANDLER))(ULONG_PTR)dlsym(RTLD_DEFAULT, "signal");
     }
     if (HalpNextSigaction && HalpNextSignal) {

@@ -36,8 +36,8 @@ typedef struct _HALP_THREAD_STATE {
     ULONG_PTR OldAltBase; /* what the thread had before it was attached */
     SIZE_T OldAltBytes;
     int OldAltFlags;
-    struct _HAL_THREAD *Created; /* made by HalCreateThread */
-    PVOID *Slot;                 /* the thread's HalpCurrentThread, for HalStopMachine */
+    struct _HAL_THREAD *Created;            /* made by HalCreateThread */
+    PVOID *Slot;                            /* the thread's HalpCurrentThread, for HalStopMachine */
     struct _HALP_THREAD_STATE *Next, *Prev; /* attached threads; HalpThreadLock */
 } HALP_THREAD_STATE;
 extern _Thread_local HALP_THREAD_STATE HalpThread __attribute__((tls_model("initial-exec")));
@@ -68,10 +68,12 @@ VOID HalpForgetThreads(VOID);
 /* How much stack a thread needs at least. */
 ULONG HalpStackBytes(VOID);
 
-/* stack.c: the part of the thread's stack that a walk from Rsp may read unchecked (Low = High: none); any other word. */
+/* stack.c: the part of the thread's stack that a walk from Rsp may read unchecked (Low = High: none); any
+ * other word. */
 VOID HalpKnownStack(ULONG_PTR Rsp, ULONG_PTR *Low, ULONG_PTR *High);
 BOOLEAN HalpReadable(ULONG_PTR Va);
-/* cfi.c: out of the frame of the function that holds Pc (Context->Rip, or the byte before it for a return address). */
+/* cfi.c: out of the frame of the function that holds Pc (Context->Rip, or the byte before it for a return
+ * address). */
 BOOLEAN HalpStepFrame(HAL_CONTEXT *Context, ULONG_PTR Pc);
 
 /* time.c */

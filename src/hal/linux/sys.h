@@ -1,9 +1,10 @@
 /*
  * sys.h - raw system calls and the private lock. SPDX-License-Identifier: MIT
  *
- * The fault path, and everything the sanitizers' runtimes must not watch, calls the kernel directly: their interceptors
- * would record a mapping as a write to all of it. A raw call touches neither errno nor thread-local storage, so it is
- * also what a signal handler may use. Results are the kernel's: negative is an error number.
+ * The fault path, and everything the sanitizers' runtimes must not watch, calls the kernel directly: their
+ * interceptors would record a mapping as a write to all of it. A raw call touches neither errno nor
+ * thread-local storage, so it is also what a signal handler may use. Results are the kernel's: negative is an
+ * error number.
  */
 #pragma once
 #include <ntdef.h>
@@ -11,7 +12,8 @@
 #include <linux/futex.h>
 #include <time.h>
 
-static inline LONG64 HalpSyscall(LONG64 Number, ULONG64 A, ULONG64 B, ULONG64 C, ULONG64 D, ULONG64 E, ULONG64 F)
+static inline LONG64 HalpSyscall(LONG64 Number, ULONG64 A, ULONG64 B, ULONG64 C, ULONG64 D, ULONG64 E,
+                                 ULONG64 F)
 {
     register ULONG64 R10 __asm__("r10") = D;
     register ULONG64 R8 __asm__("r8") = E;
@@ -29,7 +31,8 @@ static inline BOOLEAN HalpFailed(LONG64 Result)
 }
 static inline LONG64 HalpMmap(ULONG64 Va, ULONG64 Bytes, int Protection, int Flags, int File, ULONG64 Offset)
 {
-    return HalpSyscall(SYS_mmap, Va, Bytes, (ULONG64)Protection, (ULONG64)Flags, (ULONG64)(LONG64)File, Offset);
+    return HalpSyscall(SYS_mmap, Va, Bytes, (ULONG64)Protection, (ULONG64)Flags, (ULONG64)(LONG64)File,
+                       Offset);
 }
 static inline LONG64 HalpMunmap(ULONG64 Va, ULONG64 Bytes)
 {
@@ -41,12 +44,13 @@ static inline LONG64 HalpMprotect(ULONG64 Va, ULONG64 Bytes, int Protection)
 }
 static inline LONG64 HalpFutexWait(volatile LONG *Word, LONG Expected, const struct timespec *Deadline)
 {
-    return HalpSyscall(SYS_futex, (ULONG64)Word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, (ULONG64)(ULONG)Expected,
-                       (ULONG64)Deadline, 0, FUTEX_BITSET_MATCH_ANY);
+    return HalpSyscall(SYS_futex, (ULONG64)Word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG,
+                       (ULONG64)(ULONG)Expected, (ULONG64)Deadline, 0, FUTEX_BITSET_MATCH_ANY);
 }
 static inline VOID HalpFutexWake(volatile LONG *Word, ULONG Count)
 {
-    HalpSyscall(SYS_futex, (ULONG64)Word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, Count > MAXLONG ? MAXLONG : Count, 0, 0, 0);
+    HalpSyscall(SYS_futex, (ULONG64)Word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, Count > MAXLONG ? MAXLONG : Count,
+                0, 0, 0);
 }
 
 /* A futex lock: 0 free, 1 held, 2 held and someone sleeps. */

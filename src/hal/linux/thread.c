@@ -1,22 +1,24 @@
 /*
  * thread.c - threads, their alternate stacks, waiting and waking. SPDX-License-Identifier: MIT
  *
- * The machine's threads are the process's. A thread becomes the core's by HalSetCurrentThread, which gives it an
- * alternate stack for signals (traps must be takeable when the thread's own stack is used up) and stores the slot;
- * it stops being the core's by the value NULL, or when it ends: the key's destructor then makes the DetachThread upcall.
- * What alternate stack it had before (a sanitizer's) is put back.
+ * The machine's threads are the process's. A thread becomes the core's by HalSetCurrentThread, which gives it
+ * an alternate stack for signals (traps must be takeable when the thread's own stack is used up) and stores
+ * the slot; it stops being the core's by the value NULL, or when it ends: the key's destructor then makes the
+ * DetachThread upcall. What alternate stack it had before (a sanitizer's) is put back.
  *
- *     unattached --HalSetCurrentThread(value)--> attached --HalSetCurrentThread(NULL), or its end--> unattached
+ *     unattached --HalSetCurrentThread(value)--> attached --HalSetCurrentThread(NULL), or its end-->
+ * unattached
  *
- * HalCreateThread may be given a stack in simulated memory. That must be pinned (HAL_FILL_PINNED): the host keeps its
- * thread record and areas that its kernel writes at the top of it. Such a thread ends by HalExitThread from any depth,
- * also through frames that no unwinder knows: it jumps back to its first frame.
+ * HalCreateThread may be given a stack in simulated memory. That must be pinned (HAL_FILL_PINNED): the host
+ * keeps its thread record and areas that its kernel writes at the top of it. Such a thread ends by
+ * HalExitThread from any depth, also through frames that no unwinder knows: it jumps back to its first frame.
  *
- * A wait is a futex wait on the address the caller used; waker and waiter use the same one. A word in simulated memory
- * that is not mapped just now is touched and the wait repeated.
+ * A wait is a futex wait on the address the caller used; waker and waiter use the same one. A word in
+ * simulated memory that is not mapped just now is touched and the wait repeated.
  *
- * Threads that are attached when the machine stops lose their slot then, and are attached anew when they call again.
- * Lock: HalpThreadLock, the list of attached threads; innermost. Tests: tests/hal/thread.c, linux_trap.c.
+ * Threads that are attached when the machine stops lose their slot then, and are attached anew when they call
+ * again. Lock: HalpThreadLock, the list of attached threads; innermost. Tests: tests/hal/thread.c,
+ * linux_trap.c.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -111,7 +113,8 @@ NTSTATUS HalpStartThreads(VOID)
 
 ULONG HalpStackBytes(VOID)
 {
-    /* What glibc takes of a given stack for thread-local storage: little, but with a sanitizer's runtime, megabytes. */
+    /* What glibc takes of a given stack for thread-local storage: little, but with a sanitizer's runtime,
+     * megabytes. */
     size_t (*MinimumStack)(const pthread_attr_t *) =
         (size_t(*)(const pthread_attr_t *))(ULONG_PTR)dlsym(RTLD_DEFAULT, "__pthread_get_minstack");
     pthread_attr_t Attributes;
@@ -161,17 +164,21 @@ NTSTATUS HalSetCurrentThread(PVOID Value)
     NTSTATUS Status = STATUS_SUCCESS;
     if (Value == NULL) {
         if (HalpThread.AltMapping != 0) {
-            stack_t Old = {.ss_sp = (PVOID)HalpThread.OldAltBase, .ss_size = HalpThread.OldAltBytes, .ss_flags = HalpThread.OldAltFlags};
+            stack_t Old = {.ss_sp = (PVOID)HalpThread.OldAltBase,
+                           .ss_size = HalpThread.OldAltBytes,
+                           .ss_flags = HalpThread.OldAltFlags};
             HalpSyscall(SYS_sigaltstack, (ULONG64)&Old, 0, 0, 0, 0, 0);
             HalpMunmap(HalpThread.AltMapping, ALT_BYTES);
             HalpListThread(FALSE);
-            HalpThread.AltMapping = HalpThread.AltLow = HalpThread.AltHigh = HalpThread.EmergencyLow = HalpThread.EmergencyHigh = 0;
+            HalpThread.AltMapping = HalpThread.AltLow = HalpThread.AltHigh = HalpThread.EmergencyLow =
+                HalpThread.EmergencyHigh = 0;
             pthread_setspecific(HalpThreadKey, NULL);
         }
     } else if (HalpThread.AltMapping == 0) {
         ULONG_PTR Low, High;
         HalQueryStack(&Low, &High);
-        LONG64 Base = HalpMmap(0, ALT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        LONG64 Base = HalpMmap(0, ALT_BYTES, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (HalpFailed(Base)) {
             Status = STATUS_INSUFFICIENT_RESOURCES;
             goto Done;
@@ -221,7 +228,8 @@ static PVOID HalpThreadStart(PVOID Argument)
     return NULL;
 }
 
-NTSTATUS HalCreateThread(VOID (*Start)(PVOID), PVOID Argument, PVOID StackBase, SIZE_T StackBytes, PHAL_THREAD *Thread)
+NTSTATUS HalCreateThread(VOID (*Start)(PVOID), PVOID Argument, PVOID StackBase, SIZE_T StackBytes,
+                         PHAL_THREAD *Thread)
 {
     int SavedErrno = errno;
     NTSTATUS Status = STATUS_INSUFFICIENT_RESOURCES;
@@ -265,7 +273,8 @@ VOID HalExitThread(VOID)
 
 BOOLEAN HalWait(volatile LONG *Word, LONG Expected, ULONG64 Deadline)
 {
-    struct timespec Until = {.tv_sec = (time_t)(Deadline / 1000000000u), .tv_nsec = (long)(Deadline % 1000000000u)};
+    struct timespec Until = {.tv_sec = (time_t)(Deadline / 1000000000u),
+                             .tv_nsec = (long)(Deadline % 1000000000u)};
     for (;;) {
         LONG64 Result = HalpFutexWait(Word, Expected, Deadline == HAL_FOREVER ? NULL : &Until);
         if (Result == -ETIMEDOUT) {

@@ -1,10 +1,11 @@
 /*
  * time.c - clock and time, entropy, console and halt. SPDX-License-Identifier: MIT
  *
- * Time is the host's monotonic clock. One thread waits for the deadline of HalSetClock and makes the Clock upcall; it
- * attaches itself (Upcalls.AttachThread) before the first. It sleeps on Sequence, which every HalSetClock changes; a
- * HalSetClock that only moves the deadline out does not wake it, it finds the new one when it wakes for the old. When
- * the machine stops the clock's thread leaves without a DetachThread upcall: the core is already gone.
+ * Time is the host's monotonic clock. One thread waits for the deadline of HalSetClock and makes the Clock
+ * upcall; it attaches itself (Upcalls.AttachThread) before the first. It sleeps on Sequence, which every
+ * HalSetClock changes; a HalSetClock that only moves the deadline out does not wake it, it finds the new one
+ * when it wakes for the old. When the machine stops the clock's thread leaves without a DetachThread upcall:
+ * the core is already gone.
  *
  * Invariant 1: a deadline is taken by compare-and-swap with HAL_FOREVER, so each is announced at most once.
  * Locks: none. Tests: tests/hal/clock.c.
@@ -46,7 +47,8 @@ static PVOID HalpClockThread(PVOID Unused)
         LONG Sequence = __atomic_load_n(&HalpClock.Sequence, __ATOMIC_SEQ_CST);
         ULONG64 Deadline = __atomic_load_n(&HalpClock.Deadline, __ATOMIC_SEQ_CST);
         if (HalQueryTime() >= Deadline) {
-            if (__atomic_compare_exchange_n(&HalpClock.Deadline, &Deadline, HAL_FOREVER, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            if (__atomic_compare_exchange_n(&HalpClock.Deadline, &Deadline, HAL_FOREVER, FALSE,
+                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
                 if (HalpCurrentThread == NULL && HalpMachine.Upcalls.AttachThread) {
                     HalpMachine.Upcalls.AttachThread();
                 }

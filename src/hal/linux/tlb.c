@@ -1,10 +1,12 @@
 /*
- * tlb.c - the TLB, filled by software: the host's mappings of simulated addresses. SPDX-License-Identifier: MIT
+ * tlb.c - the TLB, filled by software: the host's mappings of simulated addresses. SPDX-License-Identifier:
+ * MIT
  *
- * This file alone maps and unmaps in the kernel and user ranges. Both ranges are holes in the process; a mapping there
- * is a cached translation. A fault walks the core's page tables (walk.h) and, if they permit the access, maps the frame
- * from the RAM file; HalFlushTb unmaps. Nothing else unmaps, so a flush that the core forgot shows as stale data, as it
- * does on hardware. Forgetting more is always legal, which is how the number of host mappings stays bounded.
+ * This file alone maps and unmaps in the kernel and user ranges. Both ranges are holes in the process; a
+ * mapping there is a cached translation. A fault walks the core's page tables (walk.h) and, if they permit
+ * the access, maps the frame from the RAM file; HalFlushTb unmaps. Nothing else unmaps, so a flush that the
+ * core forgot shows as stale data, as it does on hardware. Forgetting more is always legal, which is how the
+ * number of host mappings stays bounded.
  *
  * A run is a stretch of pages with contiguous frames and one protection: one host mapping at most.
  *
@@ -13,20 +15,24 @@
  *     Span[i].Slot[page]    number of the run that holds the page, 0: none       4 bytes a page, sparse
  *     Span[i].Filled[block] pages held in each block of 512, so that wide flushes skip what is empty
  *
- * A page that may be written but is not Dirty is mapped read-only; the first write faults and upgrades it. With a fault
- * come those neighbours in its aligned 64 KiB that continue its frames, have Accessed set and come out with the same
- * protection: bits that the core reads to age pages are never set by read-ahead. A 2 MiB page is mapped whole. A
- * pinned fill counts as use: it sets Accessed, and Dirty where writing is allowed, so that no later access faults.
+ * A page that may be written but is not Dirty is mapped read-only; the first write faults and upgrades it.
+ * With a fault come those neighbours in its aligned 64 KiB that continue its frames, have Accessed set and
+ * come out with the same protection: bits that the core reads to age pages are never set by read-ahead. A 2
+ * MiB page is mapped whole. A pinned fill counts as use: it sets Accessed, and Dirty where writing is
+ * allowed, so that no later access faults.
  *
  * Invariants (HalpValidateTb)
- *  1. Slot[p] = r if and only if run r is live and Page <= p < Page + Count; Filled[b] counts the non-zero slots.
- *  2. A walk and the mapping of its result are one critical section, so a flush that returns leaves nothing older mapped.
- *  3. Live runs number at most Limit, except that splitting pinned runs may exceed it; host mappings <= live runs.
+ *  1. Slot[p] = r if and only if run r is live and Page <= p < Page + Count; Filled[b] counts the non-zero
+ * slots.
+ *  2. A walk and the mapping of its result are one critical section, so a flush that returns leaves nothing
+ * older mapped.
+ *  3. Live runs number at most Limit, except that splitting pinned runs may exceed it; host mappings <= live
+ * runs.
  *  4. The chain holds exactly the unpinned live runs.
  *  5. A translation that was not present is never recorded.
  *
- * Lock: HalpTb.Lock, innermost of all; taken in the signal handler, so its holder never touches a simulated address.
- * Watch: HalQueryTb; tests/hal/tlb.c and tests/hal/mmu.c.
+ * Lock: HalpTb.Lock, innermost of all; taken in the signal handler, so its holder never touches a simulated
+ * address. Watch: HalQueryTb; tests/hal/tlb.c and tests/hal/mmu.c.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -69,7 +75,8 @@ static struct {
 
 static PVOID HalpTable(ULONG64 Bytes)
 {
-    LONG64 Va = HalpMmap(0, Bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    LONG64 Va =
+        HalpMmap(0, Bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (HalpFailed(Va)) {
         return NULL;
     }
@@ -135,8 +142,12 @@ static ULONG HalpNewRun(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Pro
     } else {
         HalpFatal("the table of host mappings is full of pinned runs");
     }
-    HalpTb.Runs[Run] = (HALP_RUN){.Page = Page, .Frame = Frame, .Count = Count, .Protection = Protection,
-                                  .Pinned = Pinned, .Live = TRUE};
+    HalpTb.Runs[Run] = (HALP_RUN){.Page = Page,
+                                  .Frame = Frame,
+                                  .Count = Count,
+                                  .Protection = Protection,
+                                  .Pinned = Pinned,
+                                  .Live = TRUE};
     if (Pinned) {
         HalpTb.PinnedRuns++;
     } else {
@@ -183,13 +194,15 @@ static VOID HalpCarve(HALP_SPAN *Span, ULONG Run, ULONG64 Page, ULONG64 Count)
     }
 }
 /* Records a run just mapped over empty slots, growing a neighbour where it continues it. */
-static VOID HalpRecord(HALP_SPAN *Span, ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection, BOOLEAN Pinned)
+static VOID HalpRecord(HALP_SPAN *Span, ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection,
+                       BOOLEAN Pinned)
 {
     ULONG Left = Pinned ? 0 : HalpRunAt(Span, Page - 1), Right = Pinned ? 0 : HalpRunAt(Span, Page + Count);
     HALP_RUN *L = &HalpTb.Runs[Left], *R = &HalpTb.Runs[Right];
     HalpTb.Statistics.Fills++;
     HalpTb.Statistics.FilledPages += Count;
-    if (Left && !L->Pinned && L->Protection == Protection && L->Frame + L->Count == Frame && L->Count + Count <= MERGE_PAGES) {
+    if (Left && !L->Pinned && L->Protection == Protection && L->Frame + L->Count == Frame &&
+        L->Count + Count <= MERGE_PAGES) {
         HalpSetSlots(Span, Page, Count, Left, 1);
         L->Count += Count;
     } else if (Right && !R->Pinned && R->Protection == Protection && Frame + Count == R->Frame &&
@@ -204,8 +217,9 @@ static VOID HalpRecord(HALP_SPAN *Span, ULONG64 Page, PFN_NUMBER Frame, ULONG64 
 }
 
 /* ---- the host ---- */
-/* Evicts the run filled longest ago; FALSE if all are pinned. Where the process has used up the host's mappings
- * elsewhere, taking one from the middle of a larger mapping fails: then the next that goes without a split is taken. */
+/* Evicts the run filled longest ago; FALSE if all are pinned. Where the process has used up the host's
+ * mappings elsewhere, taking one from the middle of a larger mapping fails: then the next that goes without a
+ * split is taken. */
 static BOOLEAN HalpEvict(VOID)
 {
     for (ULONG Run = HalpTb.Oldest; Run; Run = HalpTb.Runs[Run].Next) {
@@ -236,7 +250,8 @@ static VOID HalpUnmap(ULONG64 Page, ULONG64 Count)
         }
     }
 }
-/* Were all these frames backed? They are taken to be from now on. The bits are a hint, set and cleared without the lock. */
+/* Were all these frames backed? They are taken to be from now on. The bits are a hint, set and cleared
+ * without the lock. */
 static BOOLEAN HalpNoteBacked(PFN_NUMBER Frame, ULONG64 Count)
 {
     BOOLEAN All = TRUE;
@@ -259,13 +274,14 @@ VOID HalpSetBacked(PFN_NUMBER Frame, ULONG64 Count, BOOLEAN Backed)
         __atomic_fetch_and(&HalpTb.Backed[i >> 3], (UCHAR) ~(1u << (i & 7)), __ATOMIC_RELAXED);
     }
 }
-/* A run whose frames the host has backed before is mapped with its page tables filled in at once; of a fresh one only
- * what is touched shall cost memory. A single page is about to be touched. */
+/* A run whose frames the host has backed before is mapped with its page tables filled in at once; of a fresh
+ * one only what is touched shall cost memory. A single page is about to be touched. */
 static VOID HalpMap(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection)
 {
     BOOLEAN Populate = (HalpNoteBacked(Frame, Count) && Count <= POPULATE_PAGES) || Count == 1;
     int Flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE | (Populate ? MAP_POPULATE : 0);
-    while (HalpFailed(HalpMmap(Page << 12, Count << 12, Protection, Flags, HalpMachine.RamFile, Frame << 12))) {
+    while (
+        HalpFailed(HalpMmap(Page << 12, Count << 12, Protection, Flags, HalpMachine.RamFile, Frame << 12))) {
         if (!HalpEvict()) {
             HalpFatal("the host refuses to map a page");
         }
@@ -286,15 +302,18 @@ static BOOLEAN HalpGoesAlong(const HALP_LEAF *Leaf, LONG64 Distance, UCHAR Prote
     }
     ULONG64 Entry = __atomic_load_n(&Leaf->Table[(LONG64)Leaf->Index + Distance], __ATOMIC_RELAXED);
     return (Entry & (HALP_PTE_PRESENT | HALP_PTE_ACCESSED)) == (HALP_PTE_PRESENT | HALP_PTE_ACCESSED) &&
-           HalpPteFrame(Entry) == Leaf->Frame + (ULONG64)Distance && HalpProtection(Leaf, Entry) == Protection;
+           HalpPteFrame(Entry) == Leaf->Frame + (ULONG64)Distance &&
+           HalpProtection(Leaf, Entry) == Protection;
 }
 static VOID HalpFillAround(HALP_SPAN *Span, ULONG64 Page, const HALP_LEAF *Leaf, UCHAR Protection)
 {
     ULONG64 Grain = Leaf->Level == 2 ? 512 : READ_AHEAD_PAGES;
     ULONG64 Low = Page & ~(Grain - 1), High = Low + Grain, First = Page, End = Page + 1;
     ULONG64 Behind = HalpFramesAt(&HalpMachine.Physical, Leaf->Frame);
-    while (First > Low && !HalpRunAt(Span, First - 1) && HalpGoesAlong(Leaf, (LONG64)(First - 1 - Page), Protection) &&
-           HalpFramesAt(&HalpMachine.Physical, Leaf->Frame - (Page - First) - 1) == Behind + (Page - First) + 1) {
+    while (First > Low && !HalpRunAt(Span, First - 1) &&
+           HalpGoesAlong(Leaf, (LONG64)(First - 1 - Page), Protection) &&
+           HalpFramesAt(&HalpMachine.Physical, Leaf->Frame - (Page - First) - 1) ==
+               Behind + (Page - First) + 1) {
         First--;
     }
     while (End < High && !HalpRunAt(Span, End) && End - Page < Behind &&
@@ -345,8 +364,8 @@ BOOLEAN HalpTbFault(ULONG_PTR Va, ULONG Access, ULONG *Error)
 }
 
 /* ---- the contract's calls ---- */
-/* Forgets what is cached in a stretch of one span, keeping (if asked) pinned runs whose tables still agree. Consecutive
- * runs go with one call to the host. */
+/* Forgets what is cached in a stretch of one span, keeping (if asked) pinned runs whose tables still agree.
+ * Consecutive runs go with one call to the host. */
 static VOID HalpFlushSpan(HALP_SPAN *Span, ULONG64 Page, ULONG64 Count, BOOLEAN KeepPinned)
 {
     ULONG64 End = Page + Count, From = 0, To = 0; /* what is to be unmapped */
@@ -367,7 +386,8 @@ static VOID HalpFlushSpan(HALP_SPAN *Span, ULONG64 Page, ULONG64 Count, BOOLEAN 
             HALP_LEAF Leaf;
             ULONG Error;
             ULONG64 Good = Page;
-            while (Good < Stop && HalpWalk(&HalpMachine.Physical, HalpTb.Root, Good << 12, 0, FALSE, &Leaf, &Error) &&
+            while (Good < Stop &&
+                   HalpWalk(&HalpMachine.Physical, HalpTb.Root, Good << 12, 0, FALSE, &Leaf, &Error) &&
                    Leaf.Frame == R->Frame + (Good - R->Page) &&
                    (HalpProtection(&Leaf, Leaf.Entry) & R->Protection) == R->Protection) {
                 Good++;
@@ -435,8 +455,10 @@ VOID HalActivateAddressSpace(PFN_NUMBER Root)
     HalpRelease(&HalpTb.Lock);
 }
 
-/* One run of a fill: the pages from Page on, before End, that are contiguous and protected alike. Count 0: not present. */
-static ULONG64 HalpMeasure(ULONG64 Page, ULONG64 End, BOOLEAN Pinned, BOOLEAN Mark, PFN_NUMBER *Frame, UCHAR *Protection)
+/* One run of a fill: the pages from Page on, before End, that are contiguous and protected alike. Count 0:
+ * not present. */
+static ULONG64 HalpMeasure(ULONG64 Page, ULONG64 End, BOOLEAN Pinned, BOOLEAN Mark, PFN_NUMBER *Frame,
+                           UCHAR *Protection)
 {
     ULONG64 At = Page;
     for (; At < End; At++) {
@@ -446,7 +468,8 @@ static ULONG64 HalpMeasure(ULONG64 Page, ULONG64 End, BOOLEAN Pinned, BOOLEAN Ma
             break;
         }
         if (Pinned && Leaf.UpperWrite && (Leaf.Entry & HALP_PTE_WRITE)) {
-            if (Mark && !HalpWalk(&HalpMachine.Physical, HalpTb.Root, At << 12, HALP_FAULT_WRITE, TRUE, &Leaf, &Error)) {
+            if (Mark && !HalpWalk(&HalpMachine.Physical, HalpTb.Root, At << 12, HALP_FAULT_WRITE, TRUE, &Leaf,
+                                  &Error)) {
                 break;
             }
             Leaf.Entry |= HALP_PTE_DIRTY;
@@ -455,7 +478,8 @@ static ULONG64 HalpMeasure(ULONG64 Page, ULONG64 End, BOOLEAN Pinned, BOOLEAN Ma
         if (At == Page) {
             *Frame = Leaf.Frame;
             *Protection = This;
-        } else if (Leaf.Frame != *Frame + (At - Page) || This != *Protection || HalpFramesAt(&HalpMachine.Physical, *Frame) <= At - Page) {
+        } else if (Leaf.Frame != *Frame + (At - Page) || This != *Protection ||
+                   HalpFramesAt(&HalpMachine.Physical, *Frame) <= At - Page) {
             break;
         }
     }
@@ -557,10 +581,12 @@ VOID HalQueryTb(HAL_TB_STATISTICS *Statistics)
 /* ---- start, stop, validation ---- */
 NTSTATUS HalpStartTb(ULONG Entries)
 {
-    const ULONG_PTR Base[2] = {HalFacts.UserBase, HalFacts.SystemBase}, End[2] = {HalFacts.UserEnd, HalFacts.SystemEnd};
+    const ULONG_PTR Base[2] = {HalFacts.UserBase, HalFacts.SystemBase},
+                    End[2] = {HalFacts.UserEnd, HalFacts.SystemEnd};
     CHAR Text[24];
     ULONG64 Maximum = 65530;
-    LONG64 File = HalpSyscall(SYS_openat, (ULONG64)AT_FDCWD, (ULONG64) "/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    LONG64 File = HalpSyscall(SYS_openat, (ULONG64)AT_FDCWD, (ULONG64) "/proc/sys/vm/max_map_count",
+                              O_RDONLY | O_CLOEXEC, 0, 0, 0);
     if (!HalpFailed(File)) {
         LONG64 Length = HalpSyscall(SYS_read, (ULONG64)File, (ULONG64)Text, sizeof(Text), 0, 0, 0);
         if (!HalpFailed(Length) && Length > 0) {

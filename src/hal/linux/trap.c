@@ -6,28 +6,31 @@
  *     SIGSEGV at one of our addresses -> HalpTbFault: the tables satisfy it -> resume at once
  *            | they do not, or it is another fault
  *            v
- *     whose is it?  attached threads: the core's.  Others: the core's if the address or the code is ours; else the
- *            |       handler that was there before is called (it sees what it would have seen without us)
+ *     whose is it?  attached threads: the core's.  Others: the core's if the address or the code is ours;
+ * else the |       handler that was there before is called (it sees what it would have seen without us)
  *            v
- *     a HAL_TRAP_FRAME on the interrupted stack, below the red zone; the thread resumes in trap.S, outside signal context
+ *     a HAL_TRAP_FRAME on the interrupted stack, below the red zone; the thread resumes in trap.S, outside
+ * signal context
  *            v
- *     HalpTrapDispatch: Upcalls.AttachThread if need be, Upcalls.PageFault or .Trap; then the translation that the
- *     core just made is loaded, so that resuming does not fault a second time
+ *     HalpTrapDispatch: Upcalls.AttachThread if need be, Upcalls.PageFault or .Trap; then the translation
+ * that the core just made is loaded, so that resuming does not fault a second time
  *
- * The error code of a fault at one of our addresses comes from the walk; elsewhere it is the processor's, less its user
- * bit. Code in the user range runs in user mode, all other code is the kernel's. A general-protection fault that the
- * processor reports without an address (non-canonical, privileged instruction, `int 29h` as (0x29 << 3) | 2) is vector
- * 13 with that error code and FaultAddress 0. `int3` is vector 3 with Rip behind it. A host memory error is vector 18.
+ * The error code of a fault at one of our addresses comes from the walk; elsewhere it is the processor's,
+ * less its user bit. Code in the user range runs in user mode, all other code is the kernel's. A
+ * general-protection fault that the processor reports without an address (non-canonical, privileged
+ * instruction, `int 29h` as (0x29 << 3) | 2) is vector 13 with that error code and FaultAddress 0. `int3` is
+ * vector 3 with Rip behind it. A host memory error is vector 18.
  *
- * A frame that does not fit on the interrupted stack (a kernel stack's guard page, the end of a host stack) is a double
- * fault: vector 8, on the thread's emergency stack.
+ * A frame that does not fit on the interrupted stack (a kernel stack's guard page, the end of a host stack)
+ * is a double fault: vector 8, on the thread's emergency stack.
  *
  * Invariants
- *  1. The handler calls nothing of libc, allocates nothing, leaves errno alone, and touches simulated memory only after
- *     HalpTbFault said that it is mapped.
+ *  1. The handler calls nothing of libc, allocates nothing, leaves errno alone, and touches simulated memory
+ * only after HalpTbFault said that it is mapped.
  *  2. Signals are installed, and seen, past the sanitizers: raw rt_sigaction with our own way back (trap.S).
- *  3. A fault with the interrupted stack pointer on our signal stack is never the core's: someone's signal handler.
- * Locks: none held across the upcall; HalpActionLock for the moment of a copy. Watch: HalQueryTb.Faults; tests/hal/trap.c, tests/hal/linux_trap.c.
+ *  3. A fault with the interrupted stack pointer on our signal stack is never the core's: someone's signal
+ * handler. Locks: none held across the upcall; HalpActionLock for the moment of a copy. Watch:
+ * HalQueryTb.Faults; tests/hal/trap.c, tests/hal/linux_trap.c.
  */
 #include <errno.h>
 #include <signal.h>
@@ -67,7 +70,8 @@ ULONG64 HalpVectorMask;
 ULONG HalpTrapReturnBySignal;
 
 C_ASSERT(offsetof(HAL_TRAP_FRAME, R15) == 0x70 && offsetof(HAL_TRAP_FRAME, FaultAddress) == 0x88);
-C_ASSERT(offsetof(HAL_TRAP_FRAME, Rip) == 0x90 && offsetof(HAL_TRAP_FRAME, Rsp) == 0xA8 && sizeof(HAL_TRAP_FRAME) == 0xB8);
+C_ASSERT(offsetof(HAL_TRAP_FRAME, Rip) == 0x90 && offsetof(HAL_TRAP_FRAME, Rsp) == 0xA8 &&
+         sizeof(HAL_TRAP_FRAME) == 0xB8);
 
 static VOID HalpLoadFrame(const HAL_TRAP_FRAME *F, greg_t *G)
 {
@@ -176,8 +180,8 @@ static VOID HalpChainSignal(int Signal, siginfo_t *Info, PVOID Context)
         }
         return;
     }
-    /* The default: the faulting instruction runs again and the host ends the process; a breakpoint or a signal that
-     * somebody sent does not come again by itself. */
+    /* The default: the faulting instruction runs again and the host ends the process; a breakpoint or a
+     * signal that somebody sent does not come again by itself. */
     HalpSyscall(SYS_rt_sigaction, (ULONG64)Signal, (ULONG64)&Default, 0, 8, 0, 0);
     if (Info->si_code <= 0 || Signal == SIGTRAP) {
         HalpSyscall(SYS_tgkill, (ULONG64)HalpSyscall(SYS_getpid, 0, 0, 0, 0, 0, 0),
@@ -228,7 +232,8 @@ static VOID HalpSignal(int Signal, siginfo_t *Info, PVOID Context)
         if (Va == Rip && !(Error & HALP_FAULT_WRITE)) {
             Error |= HALP_FAULT_FETCH; /* an emulator may not say so */
         }
-        ULONG Access = (Error & (HALP_FAULT_WRITE | HALP_FAULT_FETCH)) | (HalIsUserAddress(Rip) ? HALP_FAULT_USER : 0);
+        ULONG Access =
+            (Error & (HALP_FAULT_WRITE | HALP_FAULT_FETCH)) | (HalIsUserAddress(Rip) ? HALP_FAULT_USER : 0);
         Error = Access | (Error & HALP_FAULT_PROTECTION);
         if (HalpIsOurs(Va)) {
             if (HalpTbFault(Va, Access, &Error)) {
@@ -240,12 +245,14 @@ static VOID HalpSignal(int Signal, siginfo_t *Info, PVOID Context)
         Vector = 18;
         Error = 0;
     }
-    if ((HalpCurrentThread == NULL && !Ours) || Rsp - HalpThread.AltLow < HalpThread.AltHigh - HalpThread.AltLow) {
+    if ((HalpCurrentThread == NULL && !Ours) ||
+        Rsp - HalpThread.AltLow < HalpThread.AltHigh - HalpThread.AltLow) {
         HalpChainSignal(Signal, Info, Context);
         return;
     }
 
-    /* The frame goes under the red zone; without an alternate stack this handler's own frames lie there: under them. */
+    /* The frame goes under the red zone; without an alternate stack this handler's own frames lie there:
+     * under them. */
     ULONG_PTR Top = Rsp - RED_ZONE, Here = (ULONG_PTR)__builtin_frame_address(0);
     if (Here < Rsp && Rsp - Here < 0x10000) {
         Top = Here - 4096;
@@ -298,10 +305,11 @@ BOOLEAN HalpUnderValgrind(VOID)
     /* The request "running on valgrind?", instructions that do nothing elsewhere. */
     volatile ULONG64 Request[6] = {0x1001, 0, 0, 0, 0, 0};
     ULONG64 Answer = 0;
-    __asm__ volatile("rolq $3, %%rdi; rolq $13, %%rdi\n\trolq $61, %%rdi; rolq $51, %%rdi\n\txchgq %%rbx, %%rbx"
-                     : "+d"(Answer)
-                     : "a"(Request)
-                     : "cc", "memory");
+    __asm__ volatile(
+        "rolq $3, %%rdi; rolq $13, %%rdi\n\trolq $61, %%rdi; rolq $51, %%rdi\n\txchgq %%rbx, %%rbx"
+        : "+d"(Answer)
+        : "a"(Request)
+        : "cc", "memory");
     return Answer != 0;
 }
 
@@ -336,8 +344,8 @@ NTSTATUS HalpStartTraps(VOID)
 {
     HalpSizeVectorState();
     HalpTrapReturnBySignal = HalpUnderValgrind();
-    /* While the handler runs only the processor's own faults get through: another handler that touched simulated
-     * memory would wait for the lock that this thread holds. */
+    /* While the handler runs only the processor's own faults get through: another handler that touched
+     * simulated memory would wait for the lock that this thread holds. */
     HALP_SIGACTION Action = {.Handler = HalpSignal,
                              .Flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | KERNEL_SA_RESTORER,
                              .Restorer = HalpSignalReturn,
@@ -346,7 +354,8 @@ NTSTATUS HalpStartTraps(VOID)
         Action.Mask &= ~(1ull << (HalpSignals[i] - 1));
     }
     for (ULONG i = 0; i < ARRAYSIZE(HalpSignals); i++) {
-        HalpSyscall(SYS_rt_sigaction, (ULONG64)HalpSignals[i], (ULONG64)&Action, (ULONG64)&HalpOldAction[i], 8, 0, 0);
+        HalpSyscall(SYS_rt_sigaction, (ULONG64)HalpSignals[i], (ULONG64)&Action, (ULONG64)&HalpOldAction[i],
+                    8, 0, 0);
     }
     HalpGuardSignals();
     return STATUS_SUCCESS;

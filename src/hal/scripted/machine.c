@@ -1,10 +1,12 @@
 /*
  * machine.c - the scripted double: RAM, records and failures, console. SPDX-License-Identifier: MIT
  *
- * RAM is one anonymous mapping of the physical span, holes inaccessible: the window. Each call of hal.h is counted with
- * its first arguments, and fails if the script says so (HalScriptFail) and the contract gives it a way to fail.
+ * RAM is one anonymous mapping of the physical span, holes inaccessible: the window. Each call of hal.h is
+ * counted with its first arguments, and fails if the script says so (HalScriptFail) and the contract gives it
+ * a way to fail.
  *
- * Lock: HalpRecordLock, innermost. Tests: tests/hal over the double, tests/hal/scripted_script.c for the script itself.
+ * Lock: HalpRecordLock, innermost. Tests: tests/hal over the double, tests/hal/scripted_script.c for the
+ * script itself.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -77,15 +79,17 @@ VOID HalScriptReset(VOID)
 static NTSTATUS HalpCheck(const HAL_MACHINE *Machine, ULONG64 *SpanPages)
 {
     ULONG64 End = 0, Ram = 0;
-    if (HalpScript.Started || Machine->Version != HAL_VERSION || Machine->Runs == NULL || Machine->RunCount == 0 ||
-        Machine->RunCount > HALP_MAX_RUNS || Machine->SystemBytes == 0 || Machine->SystemBytes % GIB != 0 ||
-        Machine->UserBytes % GIB != 0 || Machine->SystemBytes > 1ull << 46 || Machine->UserBytes > 1ull << 46 ||
+    if (HalpScript.Started || Machine->Version != HAL_VERSION || Machine->Runs == NULL ||
+        Machine->RunCount == 0 || Machine->RunCount > HALP_MAX_RUNS || Machine->SystemBytes == 0 ||
+        Machine->SystemBytes % GIB != 0 || Machine->UserBytes % GIB != 0 ||
+        Machine->SystemBytes > 1ull << 46 || Machine->UserBytes > 1ull << 46 ||
         Machine->Upcalls.PageFault == NULL || Machine->Upcalls.Trap == NULL) {
         return STATUS_INVALID_PARAMETER;
     }
     for (ULONG i = 0; i < Machine->RunCount; i++) {
         const HAL_RUN *Run = &Machine->Runs[i];
-        if (Run->PageCount == 0 || Run->BasePage < End || Run->BasePage >= 1ull << 40 || Run->PageCount > (1ull << 40) - Run->BasePage) {
+        if (Run->PageCount == 0 || Run->BasePage < End || Run->BasePage >= 1ull << 40 ||
+            Run->PageCount > (1ull << 40) - Run->BasePage) {
             return STATUS_INVALID_PARAMETER;
         }
         End = Run->BasePage + Run->PageCount;
@@ -115,7 +119,8 @@ NTSTATUS HalStartMachine(const HAL_MACHINE *Machine)
     HalpScript.Physical.RunCount = Machine->RunCount;
     for (ULONG i = 0; i < Machine->RunCount; i++) {
         HalpScript.Physical.Runs[i] = Machine->Runs[i];
-        mprotect((PCHAR)Window + (Machine->Runs[i].BasePage << 12), Machine->Runs[i].PageCount << 12, PROT_READ | PROT_WRITE);
+        mprotect((PCHAR)Window + (Machine->Runs[i].BasePage << 12), Machine->Runs[i].PageCount << 12,
+                 PROT_READ | PROT_WRITE);
     }
     HalpScript.Upcalls = Machine->Upcalls;
     HalFacts.WindowBase = (ULONG_PTR)Window;
@@ -232,7 +237,8 @@ BOOLEAN HalUnwindFrame(HAL_CONTEXT *Context)
     }
     HalQueryStack(&Low, &High);
     const ULONG_PTR *Frame = (const ULONG_PTR *)Context->Rbp;
-    if (Context->Rbp < Context->Rsp || Context->Rbp < Low || Context->Rbp > High - 16 || (Context->Rbp & 7) || Frame[1] < 0x1000) {
+    if (Context->Rbp < Context->Rsp || Context->Rbp < Low || Context->Rbp > High - 16 || (Context->Rbp & 7) ||
+        Frame[1] < 0x1000) {
         return FALSE;
     }
     Context->Rip = Frame[1];
@@ -240,7 +246,8 @@ BOOLEAN HalUnwindFrame(HAL_CONTEXT *Context)
     Context->Rbp = Frame[0];
     return TRUE;
 }
-__attribute__((noinline)) ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_PTR *Frames, ULONG Max, ULONG Flags)
+__attribute__((noinline)) ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_PTR *Frames, ULONG Max,
+                                                ULONG Flags)
 {
     ULONG Count = 0;
     HAL_CONTEXT Context;
@@ -256,8 +263,9 @@ __attribute__((noinline)) ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_P
         const ULONG_PTR *Here = (const ULONG_PTR *)__builtin_frame_address(0);
         Context = (HAL_CONTEXT){.Rip = Here[1], .Rsp = (ULONG_PTR)(Here + 2), .Rbp = Here[0]};
     }
-    while (Count < Max && (HalUnwindFrame(&Context) ||
-                           (!(Flags & HAL_STACK_FAST) && HalpScript.Upcalls.UnwindForeign && HalpScript.Upcalls.UnwindForeign(&Context)))) {
+    while (Count < Max &&
+           (HalUnwindFrame(&Context) || (!(Flags & HAL_STACK_FAST) && HalpScript.Upcalls.UnwindForeign &&
+                                         HalpScript.Upcalls.UnwindForeign(&Context)))) {
         Frames[Count++] = Context.Rip;
     }
     return Count;

@@ -1,12 +1,14 @@
 /*
  * mmu.c - the double's processor: a modelled TLB over the shared walker. SPDX-License-Identifier: MIT
  *
- * The TLB is an array of translations of single pages, replaced in the order they came. It answers for as long as an
- * entry stands, whatever the tables say by then: a flush that the core forgot shows as stale data in every run, not
- * now and then. An entry allows what the walk allowed when it was made; a write through a clean entry walks again, so
- * that Dirty is set. Only HalFlushTb, HalFlushEntireTb, a new address space (the user's) and replacement remove entries.
+ * The TLB is an array of translations of single pages, replaced in the order they came. It answers for as
+ * long as an entry stands, whatever the tables say by then: a flush that the core forgot shows as stale data
+ * in every run, not now and then. An entry allows what the walk allowed when it was made; a write through a
+ * clean entry walks again, so that Dirty is set. Only HalFlushTb, HalFlushEntireTb, a new address space (the
+ * user's) and replacement remove entries.
  *
- * Invariants: 1. at most one entry per page. 2. a walk and the recording of its result are one critical section.
+ * Invariants: 1. at most one entry per page. 2. a walk and the recording of its result are one critical
+ * section.
  * 3. pinned entries are not replaced and are at most three quarters of all.
  * Lock: HalpMmu.Lock; never held across an upcall. Tests: tests/hal over the double.
  */
@@ -34,7 +36,10 @@ static struct {
 
 NTSTATUS HalpStartMmu(ULONG Entries)
 {
-    HalpMmu.Count = Entries == 0 ? DEFAULT_ENTRIES : Entries < 16 ? 16 : Entries > MAX_ENTRIES ? MAX_ENTRIES : Entries;
+    HalpMmu.Count = Entries == 0            ? DEFAULT_ENTRIES
+                    : Entries < 16          ? 16
+                    : Entries > MAX_ENTRIES ? MAX_ENTRIES
+                                            : Entries;
     HalpMmu.Entries = (HALP_ENTRY *)calloc(HalpMmu.Count, sizeof(HALP_ENTRY));
     HalpMmu.Root = 0;
     HalpMmu.Hand = HalpMmu.Pinned = 0;
@@ -108,8 +113,8 @@ static BOOLEAN HalpTranslateAccess(ULONG_PTR Va, ULONG Access, PFN_NUMBER *Frame
     BOOLEAN Good = TRUE;
     pthread_mutex_lock(&HalpMmu.Lock);
     HALP_ENTRY *Entry = HalpFind(Va >> 12);
-    if (!Entry || ((Access & HALP_FAULT_WRITE) && !Entry->Write) || ((Access & HALP_FAULT_USER) && !Entry->User) ||
-        ((Access & HALP_FAULT_FETCH) && !Entry->Execute)) {
+    if (!Entry || ((Access & HALP_FAULT_WRITE) && !Entry->Write) ||
+        ((Access & HALP_FAULT_USER) && !Entry->User) || ((Access & HALP_FAULT_FETCH) && !Entry->Execute)) {
         HALP_LEAF Leaf;
         HalpMmu.Statistics.Faults++;
         Good = HalpWalk(&HalpScript.Physical, HalpMmu.Root, Va, Access, TRUE, &Leaf, Error);
@@ -124,7 +129,8 @@ static BOOLEAN HalpTranslateAccess(ULONG_PTR Va, ULONG Access, PFN_NUMBER *Frame
     return Good;
 }
 
-static VOID HalpMakeFrame(HAL_TRAP_FRAME *Frame, ULONG64 Vector, ULONG64 Error, ULONG64 Va, ULONG64 Rip, BOOLEAN User)
+static VOID HalpMakeFrame(HAL_TRAP_FRAME *Frame, ULONG64 Vector, ULONG64 Error, ULONG64 Va, ULONG64 Rip,
+                          BOOLEAN User)
 {
     memset(Frame, 0, sizeof(*Frame));
     Frame->Vector = Vector;
@@ -204,8 +210,9 @@ static VOID HalpFlush(ULONG64 First, ULONG64 Count, BOOLEAN KeepPinned)
         if (KeepPinned && Entry->Pinned) {
             HALP_LEAF Leaf;
             ULONG Error;
-            if (HalpWalk(&HalpScript.Physical, HalpMmu.Root, Entry->Page << 12, 0, FALSE, &Leaf, &Error) && Leaf.Frame == Entry->Frame &&
-                (!Entry->Write || HalpLeafWritable(&Leaf, Leaf.Entry)) && (!Entry->Execute || HalpLeafExecutable(&Leaf, Leaf.Entry))) {
+            if (HalpWalk(&HalpScript.Physical, HalpMmu.Root, Entry->Page << 12, 0, FALSE, &Leaf, &Error) &&
+                Leaf.Frame == Entry->Frame && (!Entry->Write || HalpLeafWritable(&Leaf, Leaf.Entry)) &&
+                (!Entry->Execute || HalpLeafExecutable(&Leaf, Leaf.Entry))) {
                 continue;
             }
         }
@@ -270,7 +277,8 @@ NTSTATUS HalFillTb(PVOID Va, SIZE_T Pages, ULONG Flags)
         }
         if (HalpWalk(&HalpScript.Physical, HalpMmu.Root, (Page + i) << 12, 0, TRUE, &Leaf, &Error)) {
             if (Pinned && Leaf.UpperWrite && (Leaf.Entry & HALP_PTE_WRITE)) {
-                HalpWalk(&HalpScript.Physical, HalpMmu.Root, (Page + i) << 12, HALP_FAULT_WRITE, TRUE, &Leaf, &Error);
+                HalpWalk(&HalpScript.Physical, HalpMmu.Root, (Page + i) << 12, HALP_FAULT_WRITE, TRUE, &Leaf,
+                         &Error);
             }
             HalpInsert(Page + i, &Leaf, Pinned);
         }

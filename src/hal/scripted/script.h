@@ -1,11 +1,13 @@
 /*
- * script.h - what a test does with the scripted machine: time, failures, accesses, records. SPDX-License-Identifier: MIT
+ * script.h - what a test does with the scripted machine: time, failures, accesses, records.
+ * SPDX-License-Identifier: MIT
  *
- * The scripted double implements hal.h over plain memory, without signals. Simulated addresses cannot be used by C code
- * there; a test reaches them through HalScriptAccess, which is the machine's processor: it looks into the modelled TLB,
- * walks the tables on a miss, makes the PageFault upcall when they do not permit the access, and tries again. The kernel's
- * range lies in the upper half (bit 63 set), unlike that of the Linux machine, so that a core which assumes either
- * shows. Time stands still until the test moves it. Everything is the same in every run.
+ * The scripted double implements hal.h over plain memory, without signals. Simulated addresses cannot be used
+ * by C code there; a test reaches them through HalScriptAccess, which is the machine's processor: it looks
+ * into the modelled TLB, walks the tables on a miss, makes the PageFault upcall when they do not permit the
+ * access, and tries again. The kernel's range lies in the upper half (bit 63 set), unlike that of the Linux
+ * machine, so that a core which assumes either shows. Time stands still until the test moves it. Everything
+ * is the same in every run.
  */
 #pragma once
 #include <ntdef.h>
@@ -53,14 +55,14 @@ VOID HalScriptFail(HAL_SCRIPT_KIND Kind, ULONG64 Nth);
 /* Forgets counts, failures, console text; time goes back to its beginning. Not while a machine runs. */
 VOID HalScriptReset(VOID);
 
-/* Moves time. Deadlines on the way are met in order: the Clock upcall is made on the calling thread (which is attached
- * for it if it is not), waits whose deadline has passed end. */
+/* Moves time. Deadlines on the way are met in order: the Clock upcall is made on the calling thread (which is
+ * attached for it if it is not), waits whose deadline has passed end. */
 VOID HalScriptAdvanceTime(ULONG64 Nanoseconds);
 /* How many threads are blocked in HalWait: when a test may advance time. */
 ULONG HalScriptWaiters(VOID);
 
-/* An access of Length bytes within a page or across pages, as a processor makes it: kernel mode, or user mode with
- * HAL_SCRIPT_USER. FALSE if the core gave it up, by changing Rip in the trap frame. */
+/* An access of Length bytes within a page or across pages, as a processor makes it: kernel mode, or user mode
+ * with HAL_SCRIPT_USER. FALSE if the core gave it up, by changing Rip in the trap frame. */
 #define HAL_SCRIPT_READ  0x00u
 #define HAL_SCRIPT_WRITE 0x02u
 #define HAL_SCRIPT_USER  0x04u
@@ -69,7 +71,8 @@ BOOLEAN HalScriptAccess(ULONG_PTR Va, SIZE_T Length, ULONG Access, PVOID Buffer)
 /* A trap of another kind; returns Rip as the core left it, given what it was. */
 ULONG64 HalScriptTrap(ULONG64 Vector, ULONG64 ErrorCode, ULONG64 Rip);
 
-/* The console's text since the last reset, terminated. Halt calls Hook (which may jump away) before it aborts. */
+/* The console's text since the last reset, terminated. Halt calls Hook (which may jump away) before it
+ * aborts. */
 const CHAR *HalScriptPrinted(VOID);
 VOID HalScriptOnHalt(VOID (*Hook)(VOID));
 /* What HalSetPcr set for the calling thread. */

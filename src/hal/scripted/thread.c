@@ -1,12 +1,13 @@
 /*
  * thread.c - the double's threads, waits and time. SPDX-License-Identifier: MIT
  *
- * Threads are real ones, on host stacks (a stack in simulated memory cannot be run on here: a host stack stands in
- * for it). Time is a number that only HalScriptAdvanceTime moves; a wait with a deadline ends when time has been moved
- * past it. The Clock upcall is made by the thread that moves time.
+ * Threads are real ones, on host stacks (a stack in simulated memory cannot be run on here: a host stack
+ * stands in for it). Time is a number that only HalScriptAdvanceTime moves; a wait with a deadline ends when
+ * time has been moved past it. The Clock upcall is made by the thread that moves time.
  *
- * Invariant 1: a waiter is on the list from before it reads its word until it leaves HalWait, so a wake is not lost.
- * Lock: HalpWaits.Lock; not held across upcalls. Tests: tests/hal/thread.c, clock.c over the double.
+ * Invariant 1: a waiter is on the list from before it reads its word until it leaves HalWait, so a wake is
+ * not lost. Lock: HalpWaits.Lock; not held across upcalls. Tests: tests/hal/thread.c, clock.c over the
+ * double.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -100,7 +101,8 @@ static PVOID HalpThreadStart(PVOID Argument)
     }
     return NULL;
 }
-NTSTATUS HalCreateThread(VOID (*Start)(PVOID), PVOID Argument, PVOID StackBase, SIZE_T StackBytes, PHAL_THREAD *Thread)
+NTSTATUS HalCreateThread(VOID (*Start)(PVOID), PVOID Argument, PVOID StackBase, SIZE_T StackBytes,
+                         PHAL_THREAD *Thread)
 {
     pthread_attr_t Attributes;
     *Thread = NULL;
