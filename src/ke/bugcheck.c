@@ -244,7 +244,7 @@ DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
     if (Catch) {
         *Catch->Stop = *Stop;
         Catch->Stop->Context = NULL;
-        if (KiAbandonStackRoutine) KiAbandonStackRoutine(Catch->Jump.Rsp);
+        KiForgetStack(Catch->Jump.Rsp);
         KiRestoreJump(&Catch->Jump, 1);
     }
     /* From here on a fault is the reporter's own: no handler of the driver's may see it. */
@@ -284,7 +284,8 @@ VOID KiUnwindCatches(ULONG_PTR Stack)
     while (Thread->Catch && (ULONG_PTR)Thread->Catch < Stack) Thread->Catch = Thread->Catch->Outer;
 }
 
-BOOLEAN KiCatch(VOID (*Function)(PVOID), PVOID Argument, KI_BUGCHECK *Stop)
+/* Not instrumented: Catch is compared with stack addresses. */
+__attribute__((no_sanitize("address"))) BOOLEAN KiCatch(VOID (*Function)(PVOID), PVOID Argument, KI_BUGCHECK *Stop)
 {
     KTHREAD *Thread = KiCurrentThread();
     KI_CATCH Catch = {.Outer = Thread->Catch, .Stop = Stop};

@@ -243,6 +243,7 @@ static VOID Forget(KTHREAD *Thread, ULONG_PTR Stack)
     while (Thread->Seh.Dispatch && (ULONG_PTR)Thread->Seh.Dispatch < Stack) Thread->Seh.Dispatch = Thread->Seh.Dispatch->Outer;
     KiUnwindCatches(Stack);
     Thread->Seh.Pending = NULL;
+    if (KiForeignDispatch) KiForeignDispatch->Forget(Stack);
     if (KiAbandonStackRoutine) KiAbandonStackRoutine(Stack);
 }
 
@@ -266,7 +267,8 @@ static DECLSPEC_NORETURN VOID EnterHandler(KTHREAD *Thread, NTMM_SEH_FRAME *Fram
     KiSehGo(Frame->Jump[0], Frame->Jump[1], Frame->Jump[2]);
 }
 
-VOID KiDispatchException(EXCEPTION_RECORD *Record, CONTEXT *Context)
+/* Not instrumented: Dispatch is compared with stack addresses, and a sanitizer may move locals off the stack. */
+__attribute__((no_sanitize("address"))) VOID KiDispatchException(EXCEPTION_RECORD *Record, CONTEXT *Context)
 {
     KTHREAD *Thread = KiCurrentThread();
     KI_DISPATCH Dispatch = {.Outer = Thread->Seh.Dispatch, .Pointers = {Record, Context}};

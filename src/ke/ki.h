@@ -310,6 +310,8 @@ typedef struct _KI_FOREIGN_DISPATCH {
     LONG (*Call)(KI_FOREIGN_FRAME *Frame, EXCEPTION_RECORD *Record, CONTEXT *Context, BOOLEAN Unwind, BOOLEAN Target);
     /* Enters the handler that Call chose. */
     VOID (*Enter)(KI_FOREIGN_FRAME *Frame, EXCEPTION_RECORD *Record) __attribute__((noreturn));
+    /* The calling thread's stack below Stack is given up. */
+    VOID (*Forget)(ULONG_PTR Stack);
 } KI_FOREIGN_DISPATCH;
 extern const KI_FOREIGN_DISPATCH *KiForeignDispatch;
 /* Runs the termination handlers of every frame inside a stack address that is being unwound to; then forgets them. */
