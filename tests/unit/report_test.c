@@ -1,0 +1,292 @@
+/*
+ * report_test.c - the block that a bug check prints, as a child process prints it; its data form; explanations.
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <jansson.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <ntddk.h>
+#include <ntmm.h>
+
+#define NOINLINE __attribute__((noinline))
+static char Text[65536];
+
+/* Runs Function in a child that dies of it; Text is what it wrote to stderr; the signal it died of. */
+static int Die(void (*Function)(void), const char *Options)
+{
+    int pipes[2], status;
+    size_t used = 0;
+    ssize_t got;
+    pid_t child;
+    assert_int_equal(pipe(pipes), 0);
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        dup2(pipes[1], 2);
+        close(pipes[0]);
+        signal(SIGABRT, SIG_DFL);
+        setenv("NTMM_OPTIONS", Options, 1);
+        Function();
+        _exit(0);
+    }
+    close(pipes[1]);
+    while ((got = read(pipes[0], Text + used, sizeof Text - 1 - used)) > 0) used += (size_t)got;
+    Text[used] = 0;
+    close(pipes[0]);
+    waitpid(child, &status, 0);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static const char *Line(int number)
+{
+    static char line[1024];
+    const char *at = Text;
+    while (--number > 0 && at) at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL;
+    if (!at) return "";
+    snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
+    return line;
+}
+
+#define CONTAINS(what)                                                                                                     do {                                                                                                                       if (!strstr(Text, what)) fail_msg("'%s' is not in:\n%s", what, Text);                                              } while (0)
+
+static NOINLINE void Manual(void)
+{
+    KeBugCheckEx(0xE2, 0x11, 0x22, 0x33, 0x44);
+}
+
+static void Block_FirstLinesExact_ThenWhereAndWho(void **state)
+{
+    (void)state;
+    assert_int_equal(Die(Manual, "ram=32M"), SIGABRT);
+    assert_string_equal(Line(1), "*** STOP: 0x000000E2 (0x0000000000000011,0x0000000000000022,0x0000000000000033,0x0000000000000044)");
+    assert_string_equal(Line(2), "MANUALLY_INITIATED_CRASH");
+    assert_true(strlen(Line(3)) > 10);
+    CONTAINS("  driver:     test_unit.report_test\n");
+    CONTAINS("  function:   Manual (report_test.c:");
+    CONTAINS("  IRQL:       0 (PASSIVE_LEVEL), processor ");
+    CONTAINS("!Manual (report_test.c:");
+    assert_null(strstr(Text, "KeBugCheckEx (")); /* the library's own frames are not shown */
+}
+
+static void Own(void)
+{
+    KeBugCheck(0xDEAD1234);
+}
+
+static void Block_UnknownCode_StillWhole(void **state)
+{
+    (void)state;
+    assert_int_equal(Die(Own, "ram=32M"), SIGABRT);
+    assert_string_equal(Line(1), "*** STOP: 0xDEAD1234 (0x0000000000000000,0x0000000000000000,0x0000000000000000,0x0000000000000000)");
+    CONTAINS("!Own (report_test.c:");
+}
+
+static NOINLINE PVOID Allocate(void)
+{
+    return ExAllocatePool2(POOL_FLAG_NON_PAGED, 100, 'tseT');
+}
+static NOINLINE void FirstFree(PVOID block)
+{
+    ExFreePoolWithTag(block, 'tseT');
+}
+static NOINLINE void SecondFree(PVOID block)
+{
+    ExFreePoolWithTag(block, 'tseT');
+}
+static void DoubleFree(void)
+{
+    PVOID volatile block = Allocate();
+    FirstFree(block);
+    SecondFree(block);
+}
+
+static void Block_PoolBlock_HasItsHistory(void **state)
+{
+    char *allocated, *freed;
+    (void)state;
+    assert_int_equal(Die(DoubleFree, "ram=32M,stacks=8"), SIGABRT);
+    assert_string_equal(Line(2), "BAD_POOL_CALLER");
+    CONTAINS("(report_test.c:");
+    CONTAINS(", 100 bytes, tag 'Test', nonpaged pool, freed\n");
+    allocated = strstr(Text, "  allocated by:\n");
+    freed = strstr(Text, "  freed by:\n");
+    assert_non_null(allocated);
+    assert_non_null(freed);
+    assert_true(allocated < freed);
+    assert_non_null(strstr(allocated, "DoubleFree (report_test.c:"));
+    assert_non_null(strstr(freed, "DoubleFree (report_test.c:"));
+}
+
+static void Null(void)
+{
+    *(volatile int *)8 = 1;
+}
+
+static void Block_NullPointer_SaysSo(void **state)
+{
+    (void)state;
+    assert_int_equal(Die(Null, "ram=32M"), SIGABRT);
+    assert_string_equal(Line(2), "KMODE_EXCEPTION_NOT_HANDLED");
+    assert_string_equal(Line(3), "An access violation that nothing handled: a write to address 0x0000000000000008 (a NULL pointer).");
+    CONTAINS("function:   Null (report_test.c:");
+}
+
+static void Json_OneLine_SameFacts(void **state)
+{
+    json_t *root, *stop;
+    (void)state;
+    assert_int_equal(Die(DoubleFree, "ram=32M,json=1"), SIGABRT);
+    root = json_loads(Line(1), 0, NULL);
+    assert_non_null(root);
+    stop = json_object_get(root, "stop");
+    assert_string_equal(json_string_value(json_object_get(stop, "code")), "0x000000C2");
+    assert_string_equal(json_string_value(json_object_get(stop, "name")), "BAD_POOL_CALLER");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(stop, "parameters"), 0)), "0x0000000000000007");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(stop, "block"), "size")), 100);
+    assert_true(json_array_size(json_object_get(stop, "stack")) > 0);
+    json_decref(root);
+}
+
+static void HighIrql(void)
+{
+    KIRQL old;
+    KeRaiseIrql(HIGH_LEVEL, &old);
+    Manual();
+}
+
+static void Block_AtHighIrql_IsPrinted(void **state)
+{
+    (void)state;
+    assert_int_equal(Die(HighIrql, "ram=32M"), SIGABRT);
+    CONTAINS("  IRQL:       15 (HIGH_LEVEL), processor ");
+}
+
+static void ThreadRoutine(PVOID context)
+{
+    UNREFERENCED_PARAMETER(context);
+    Manual();
+}
+static void OnKernelStack(void)
+{
+    HANDLE thread;
+    LARGE_INTEGER forever = {.QuadPart = -600000000};
+    PsCreateSystemThread(&thread, THREAD_ALL_ACCESS, NULL, NULL, NULL, ThreadRoutine, NULL);
+    KeDelayExecutionThread(KernelMode, FALSE, &forever);
+}
+
+static void Block_OnKernelStack_IsPrinted(void **state)
+{
+    (void)state;
+    assert_int_equal(Die(OnKernelStack, "ram=32M"), SIGABRT);
+    CONTAINS("!ThreadRoutine (report_test.c:");
+}
+
+static void Handled(void)
+{
+    __try {
+        Manual();
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        _exit(7);
+    }
+}
+
+static void Block_InsideTry_HandlerNeverSeesIt(void **state)
+{
+    (void)state;
+    assert_int_equal(Die(Handled, "ram=32M"), SIGABRT);
+    CONTAINS("!Manual (report_test.c:");
+}
+
+static void BadCallback(PVOID buffer, ULONG length)
+{
+    UNREFERENCED_PARAMETER(length);
+    *(volatile int *)buffer = 1;
+}
+static KBUGCHECK_CALLBACK_RECORD BadRecord;
+static void FaultInCallback(void)
+{
+    KeInitializeCallbackRecord(&BadRecord);
+    KeRegisterBugCheckCallback(&BadRecord, BadCallback, (PVOID)8, 4, (PUCHAR) "bad");
+    Manual();
+}
+
+static void Stop_InsideStop_EndsWithTwoLines(void **state)
+{
+    (void)state;
+    assert_int_equal(Die(FaultInCallback, "ram=32M"), SIGABRT);
+    assert_int_equal(strncmp(Line(1), "*** STOP: 0x0000001E (0x00000000C0000005,", 41), 0);
+}
+
+static void CatchManual(void *unused)
+{
+    (void)unused;
+    Manual();
+}
+
+static void Data_FromCatch_ReportsTheSame(void **state)
+{
+    ntmm_bugcheck stop;
+    size_t length;
+    (void)state;
+    assert_true(ntmm_catch(CatchManual, NULL, &stop));
+    assert_string_equal(stop.driver, "test_unit.report_test");
+    assert_int_equal(strncmp(stop.where, "Manual (report_test.c:", 22), 0);
+    length = ntmm_report(&stop, false, Text, sizeof Text);
+    assert_int_equal(length, strlen(Text));
+    assert_string_equal(Line(2), "MANUALLY_INITIATED_CRASH");
+    CONTAINS("!CatchManual (report_test.c:");
+    assert_int_equal(ntmm_report(&stop, false, Text, 10), length); /* says what it needs */
+    assert_int_equal(strlen(Text), 9);
+}
+
+static void Explain_KnownCodes_NameAndMeaning(void **state)
+{
+    uint64_t p[4] = {7, 0, 0x74736554, 0x1000};
+    (void)state;
+    assert_true(ntmm_explain(0xC2, p, 1, Text, sizeof Text) > 0);
+    assert_string_equal(Line(1), "0x000000C2 BAD_POOL_CALLER");
+    CONTAINS("double free");
+    CONTAINS("Cure:");
+    assert_true(ntmm_explain(0xC2, NULL, 0, Text, sizeof Text) > 0); /* all of them */
+    CONTAINS("0x7:");
+    CONTAINS("0x46:");
+    p[0] = 0x12345;
+    assert_true(ntmm_explain(0xC2, p, 1, Text, sizeof Text) > 0);
+    CONTAINS("not ones that the documents name");
+    p[0] = 0x20;
+    assert_true(ntmm_explain(0x0A, p, 1, Text, sizeof Text) > 0);
+    CONTAINS("NULL");
+    p[3] = 0x23;
+    assert_true(ntmm_explain(0xC1, p, 4, Text, sizeof Text) > 0); /* the fourth parameter selects */
+    CONTAINS("underrun");
+    assert_int_equal(ntmm_explain(0xDEAD1234, p, 4, Text, sizeof Text), 0);
+    assert_string_equal(ntmm_bugcheck_name(0x139), "KERNEL_SECURITY_CHECK_FAILURE");
+    assert_null(ntmm_bugcheck_name(0xDEAD1234));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(Block_FirstLinesExact_ThenWhereAndWho),
+        cmocka_unit_test(Block_UnknownCode_StillWhole),
+        cmocka_unit_test(Block_PoolBlock_HasItsHistory),
+        cmocka_unit_test(Block_NullPointer_SaysSo),
+        cmocka_unit_test(Json_OneLine_SameFacts),
+        cmocka_unit_test(Block_AtHighIrql_IsPrinted),
+        cmocka_unit_test(Block_OnKernelStack_IsPrinted),
+        cmocka_unit_test(Block_InsideTry_HandlerNeverSeesIt),
+        cmocka_unit_test(Stop_InsideStop_EndsWithTwoLines),
+        cmocka_unit_test(Data_FromCatch_ReportsTheSame),
+        cmocka_unit_test(Explain_KnownCodes_NameAndMeaning),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
