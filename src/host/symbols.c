@@ -129,46 +129,28 @@ static VOID OpenSession(VOID)
     dwfl_report_end(Session, NULL, NULL);
 }
 
-<<<<<<< HEAD
-/* The compilation unit that holds an address. gcc's index of addresses finds it at once; clang writes none, so the units are
- * asked one by one. */
+/* The compilation unit that holds an address. gcc's index of addresses finds it at once. clang writes none, and where only the
+ * assembler files have one it claims the addresses behind theirs: so the answer is checked, and made up for by asking the
+ * units one by one. */
 static Dwarf_Die *UnitAt(Dwfl_Module *Module, ULONG_PTR Address, Dwarf_Addr *Bias)
-{
-    Dwarf_Die *Unit = dwfl_module_addrdie(Module, Address, Bias);
-    if (Unit) return Unit;
-=======
-/* The compilation unit at an address. clang leaves out the index by address, and where only the
- * assembler files have one it claims the addresses behind theirs: so the answer is checked, and made up for by a search. */
-static Dwarf_Die *FindUnit(Dwfl_Module *Module, ULONG_PTR Address, Dwarf_Addr *Bias)
 {
     Dwarf_Die *Unit = dwfl_module_addrdie(Module, Address, Bias);
     if (Unit && dwarf_haspc(Unit, Address - *Bias) == 1) return Unit;
     Unit = NULL;
->>>>>>> 5901111 (Symbols where the compiler leaves out the index)
     while ((Unit = dwfl_module_nextcu(Module, Unit, Bias)) != NULL)
         if (dwarf_haspc(Unit, Address - *Bias) == 1) return Unit;
     return NULL;
 }
 
-<<<<<<< HEAD
 /* The source file of the compilation unit at an address, as the compiler was given it; NULL: unknown. The build names its files
  * by absolute paths, or (where a compiler cache rewrites them, and the folder of compilation is some other tree's) all
  * by the same relative one: so names as given are what can be compared. */
-=======
-/* The source file of the compilation unit at an address, absolute; NULL: unknown. */
->>>>>>> 5901111 (Symbols where the compiler leaves out the index)
 static const char *UnitFile(ULONG_PTR Address, char *Text, size_t Size)
 {
     Dwarf_Addr Bias;
     Dwfl_Module *Module = dwfl_addrmodule(Session, Address);
-<<<<<<< HEAD
     Dwarf_Die *Unit = Module ? UnitAt(Module, Address, &Bias) : NULL;
     const char *Name = Unit ? dwarf_diename(Unit) : NULL;
-=======
-    Dwarf_Die *Unit = Module ? FindUnit(Module, Address, &Bias) : NULL;
-    Dwarf_Attribute Attribute;
-    const char *Name = Unit ? dwarf_diename(Unit) : NULL, *Folder;
->>>>>>> 5901111 (Symbols where the compiler leaves out the index)
     if (!Name) return NULL;
     snprintf(Text, Size, "%s", Name);
     return Text;
@@ -204,11 +186,7 @@ static ULONG SymbolizeElf(ULONG_PTR Address, HOST_SYMBOL *Out, ULONG Max)
         Module = Session ? dwfl_addrmodule(Session, Address) : NULL;
         if (Module) {
             Dwarf_Addr Bias = 0;
-<<<<<<< HEAD
             Dwarf_Die *Unit = UnitAt(Module, Address, &Bias);
-=======
-            Dwarf_Die *Unit = FindUnit(Module, Address, &Bias);
->>>>>>> 5901111 (Symbols where the compiler leaves out the index)
             const char *Name = dwfl_module_info(Module, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
             BOOLEAN Library = IsLibraryCode(Address, Module);
             if (Unit) Count = FromDwarf(Unit, Address - Bias, Out, Max);

@@ -18,10 +18,11 @@
 
 static ntmm_bugcheck Stop;
 
+static volatile int *volatile Twenty = (volatile int *)0x20;
 static void WriteNull(void *unused)
 {
     (void)unused;
-    *(volatile int *)0x20 = 1;
+    *Twenty = 1;
 }
 static void RaiseQuota(void *unused)
 {

@@ -126,9 +126,10 @@ static void Block_PoolBlock_HasItsHistory(void **state)
     assert_non_null(strstr(freed, "DoubleFree (report_test.c:"));
 }
 
+static volatile int *volatile Eight = (volatile int *)8;
 static void Null(void)
 {
-    *(volatile int *)8 = 1;
+    *Eight = 1;
 }
 
 static void Block_NullPointer_SaysSo(void **state)
