@@ -129,14 +129,15 @@ VOID HostDescribeStop(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
 
 /* ---- the block ---- */
 
-/* Calls back for each frame worth showing: not the library's own, and not what the C library runs before main. */
-static VOID EachFrame(const uint64_t *Frames, unsigned Count, BOOLEAN FirstExact, BOOLEAN Trim,
+/* Calls back for each frame worth showing: of the library's own only those that drivers and programs call by name, and not
+ * what the C library runs before main. */
+static VOID EachFrame(const uint64_t *Frames, unsigned Count, BOOLEAN FirstExact,
                       VOID (*Show)(PVOID Context, uint64_t Address, const HOST_SYMBOL *Symbol), PVOID Context)
 {
     for (unsigned I = 0; I < Count; I++) {
         HOST_SYMBOL Symbols[MAX_INLINE];
         ULONG Number = HostSymbolize(Frames[I], I == 0 && FirstExact, Symbols, MAX_INLINE);
-        if (Trim && Symbols[0].Library) continue;
+        if (Symbols[0].Library && !LdrFindEntry(Symbols[0].Function) && strncmp(Symbols[0].Function, "ntmm_", 5)) continue;
         if (!strncmp(Symbols[0].Function, "__libc_start", 12) || !strcmp(Symbols[0].Function, "_start")) break;
         for (ULONG J = 0; J < Number; J++) Show(Context, Frames[I], &Symbols[J]);
     }
@@ -185,7 +186,7 @@ static VOID PutStack(TEXT *Text, const char *Head, const ULONG_PTR *Stack, ULONG
     if (!Count) return;
     for (ULONG I = 0; I < Count; I++) Frames[I] = Stack[I];
     Put(Text, "  %s\n", Head);
-    EachFrame(Frames, Count, FALSE, TRUE, ShowFrame, Text);
+    EachFrame(Frames, Count, FALSE, ShowFrame, Text);
 }
 
 static VOID PutBlock(TEXT *Text, const VOID *Block)
@@ -213,7 +214,7 @@ static VOID PutRest(TEXT *Text, const ntmm_bugcheck *Stop)
 {
     Put(Text, "\n  driver:     %s\n  function:   %s\n", Stop->driver[0] ? Stop->driver : "?", Stop->where[0] ? Stop->where : "?");
     Put(Text, "  IRQL:       %u (%s), processor %u, thread %u\n  stack:\n", Stop->irql, IrqlName(Stop->irql), Stop->processor, Stop->thread);
-    EachFrame(Stop->frames, Stop->frame_count, Stop->trapped, FALSE, ShowFrame, Text);
+    EachFrame(Stop->frames, Stop->frame_count, Stop->trapped, ShowFrame, Text);
     PutBlock(Text, Stop->block);
     Put(Text, "\n");
 }
@@ -242,7 +243,7 @@ static json_t *JsonStack(const ULONG_PTR *Stack, ULONG Count)
     uint64_t Frames[EXP_MAX_STACK];
     json_t *List = json_array();
     for (ULONG I = 0; I < Count; I++) Frames[I] = Stack[I];
-    EachFrame(Frames, Count, FALSE, TRUE, JsonFrame, List);
+    EachFrame(Frames, Count, FALSE, JsonFrame, List);
     return List;
 }
 
@@ -266,7 +267,7 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
     json_object_set_new(Root, "irql", json_integer(Stop->irql));
     json_object_set_new(Root, "processor", json_integer(Stop->processor));
     json_object_set_new(Root, "thread", json_integer(Stop->thread));
-    EachFrame(Stop->frames, Stop->frame_count, Stop->trapped, FALSE, JsonFrame, Frames);
+    EachFrame(Stop->frames, Stop->frame_count, Stop->trapped, JsonFrame, Frames);
     json_object_set_new(Root, "stack", Frames);
     if (Stop->block && ExpDescribeBlock && ExpDescribeBlock(Stop->block, &Info)) {
         json_t *Block = json_object();

@@ -194,6 +194,11 @@ static ULONG SymbolizeElf(ULONG_PTR Address, HOST_SYMBOL *Out, ULONG Max)
                 GElf_Off Offset = 0;
                 GElf_Sym Symbol;
                 Copy(Out[0].Function, sizeof Out[0].Function, dwfl_module_addrinfo(Module, Address, &Offset, &Symbol, NULL, NULL, NULL));
+                if (!Out[0].Function[0]) {
+                    Dwarf_Addr Start = 0;
+                    dwfl_module_info(Module, NULL, &Start, NULL, NULL, NULL, NULL, NULL);
+                    Offset = Address - Start;
+                }
                 Out[0].Offset = Offset;
                 Count = 1;
             }

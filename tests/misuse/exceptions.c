@@ -187,7 +187,7 @@ static void Filter_ContinuesForEver_1E(void **state)
     assert_int_equal(Stop.parameters[0], (ULONG)STATUS_NONCONTINUABLE_EXCEPTION);
 }
 
-static volatile int *Bad = (volatile int *)0x30;
+static volatile int *volatile Bad = (volatile int *)0x30;
 static void FilterAlwaysFaults(void *unused)
 {
     (void)unused;

@@ -110,7 +110,7 @@ static void Help_ListsEveryKeyOnce(void **state)
         for (unsigned i = 0; i < count; i++) assert_string_not_equal(key, ntmm_option_help(i, NULL, NULL));
         count++;
     }
-    assert_int_equal(count, 15);
+    assert_true(count >= 15);
 }
 
 #define T(name) cmocka_unit_test_setup(name, Defaults)

@@ -129,6 +129,7 @@ static void Block_PoolBlock_HasItsHistory(void **state)
 static volatile int *volatile Eight = (volatile int *)8;
 static void Null(void)
 {
+    KeGetCurrentIrql(); /* starts the system */
     *Eight = 1;
 }
 
@@ -146,7 +147,8 @@ static void Json_OneLine_SameFacts(void **state)
     json_t *root, *stop;
     (void)state;
     assert_int_equal(Die(DoubleFree, "ram=32M,json=1"), SIGABRT);
-    root = json_loads(Line(1), 0, NULL);
+    assert_ptr_equal(strchr(Text, '\n'), Text + strlen(Text) - 1);
+    root = json_loads(Text, 0, NULL);
     assert_non_null(root);
     stop = json_object_get(root, "stop");
     assert_string_equal(json_string_value(json_object_get(stop, "code")), "0x000000C2");
@@ -224,12 +226,13 @@ static void Stop_InsideStop_EndsWithTwoLines(void **state)
 {
     (void)state;
     assert_int_equal(Die(FaultInCallback, "ram=32M"), SIGABRT);
-    assert_int_equal(strncmp(Line(1), "*** STOP: 0x0000001E (0x00000000C0000005,", 41), 0);
+    if (strncmp(Line(1), "*** STOP: 0x000000D1 (0x0000000000000008,0x000000000000000F,0x0000000000000001,", 79)) fail_msg("%s", Text);
 }
 
 static void CatchManual(void *unused)
 {
     (void)unused;
+    Text[0] = 0; /* not like any other function here */
     Manual();
 }
 
