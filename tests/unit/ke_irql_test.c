@@ -49,8 +49,8 @@ static void *RaiseMany(void *Argument)
         ULONG Number = KeGetCurrentProcessorNumber();
         LONG Count = __atomic_add_fetch(&AtDispatch, 1, __ATOMIC_SEQ_CST);
 
-        if (Count > MostAtDispatch) {
-            MostAtDispatch = Count;
+        if (Count > __atomic_load_n(&MostAtDispatch, __ATOMIC_RELAXED)) {
+            __atomic_store_n(&MostAtDispatch, Count, __ATOMIC_RELAXED);
         }
         if (__atomic_add_fetch(&PerProcessor[Number], 1, __ATOMIC_SEQ_CST) != 1) {
             __atomic_add_fetch(&Clashes, 1, __ATOMIC_SEQ_CST);
