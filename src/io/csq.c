@@ -83,7 +83,6 @@ NTSTATUS IoCsqInsertIrpEx(PIO_CSQ Csq, PIRP Irp, PIO_CSQ_IRP_CONTEXT Context, PV
     } else {
         Irp->Tail.Overlay.DriverContext[3] = Csq;
     }
-    Csq->ReservePointer = NULL;
     IopCsqLock(Csq, &Irql);
     if (Csq->Type == IO_TYPE_CSQ_EX)
         Status = KI_CALLOUT(NTSTATUS, Csq->CsqInsertIrp, (PIO_CSQ, PIRP, PVOID), (Csq, Irp, InsertContext));

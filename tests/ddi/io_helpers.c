@@ -51,7 +51,7 @@ static VOID StartIo(PDEVICE_OBJECT Device, PIRP Irp)
     assert_ptr_equal(Device->CurrentIrp, Irp);
     StartLevel = KeGetCurrentIrql();
     Current = Irp;
-    Starts++;
+    __atomic_add_fetch(&Starts, 1, __ATOMIC_RELEASE);
 }
 
 static NTSTATUS StartIoDispatch(PDEVICE_OBJECT Device, PIRP Irp)
@@ -91,7 +91,7 @@ static void IoStartPacket_OneAtATime(void **state)
             KeDelayExecutionThread(KernelMode, FALSE, &Soon);
         }
         assert_int_equal(StartLevel, DISPATCH_LEVEL);
-        assert_int_equal(Starts, Done + 1);
+        assert_int_equal(__atomic_load_n(&Starts, __ATOMIC_ACQUIRE), Done + 1);
         Finish();
     }
     for (int i = 0; i < 3; i++) pthread_join(Threads[i], NULL);

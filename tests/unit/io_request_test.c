@@ -127,6 +127,7 @@ static NTSTATUS ReadWrite(PDEVICE_OBJECT Device, PIRP Irp)
     ULONG Length = Sp->Parameters.Read.Length, Offset = (ULONG)Sp->Parameters.Read.ByteOffset.QuadPart;
     if (Offset >= sizeof Store) return KitComplete(Irp, STATUS_END_OF_FILE, 0);
     if (Length > sizeof Store - Offset) Length = (ULONG)sizeof Store - Offset;
+    if (Length == 0) return KitComplete(Irp, STATUS_SUCCESS, 0);
     if (Sp->MajorFunction == IRP_MJ_READ) memcpy(Buffer, Store + Offset, Length);
     else memcpy(Store + Offset, Buffer, Length);
     return KitComplete(Irp, STATUS_SUCCESS, Length);
