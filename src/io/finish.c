@@ -54,8 +54,7 @@ VOID IoCancelThreadIo(PETHREAD Thread)
         KiAcquireLock(&IopThreadIrpLock);
         for (PLIST_ENTRY E = IopThreadIrps.Flink; E != &IopThreadIrps; E = E->Flink) {
             PIRP Candidate = CONTAINING_RECORD(E, IRP, ThreadListEntry);
-            if (Candidate->Tail.Overlay.Thread == Thread && !Candidate->Cancel) {
-                Candidate->Cancel = TRUE;
+            if (Candidate->Tail.Overlay.Thread == Thread && !__atomic_exchange_n(&Candidate->Cancel, TRUE, __ATOMIC_SEQ_CST)) {
                 Irp = Candidate;
                 break;
             }

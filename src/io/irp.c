@@ -164,7 +164,7 @@ VOID IofCompleteRequest(PIRP Irp, CCHAR PriorityBoost)
     if ((KeOptions.VerifierFlags & IOP_VERIFY_IO) && (Irp->IoStatus.Status == STATUS_PENDING || Irp->IoStatus.Status == -1))
         KiStop(DRIVER_VERIFIER_IOMANAGER_VIOLATION, "An IRP was completed with the status STATUS_PENDING, or with -1.", NULL, 6,
                (ULONG_PTR)(ULONG)Irp->IoStatus.Status, (ULONG_PTR)Irp, 0);
-    if (Irp->CancelRoutine)
+    if (__atomic_load_n(&Irp->CancelRoutine, __ATOMIC_ACQUIRE))
         KiStop(CANCEL_STATE_IN_COMPLETED_IRP, "An IRP was completed while its cancel routine was still set.", NULL, (ULONG_PTR)Irp,
                (ULONG_PTR)Irp->CancelRoutine, 0, 0);
     for (;;) {
@@ -179,7 +179,7 @@ VOID IofCompleteRequest(PIRP Irp, CCHAR PriorityBoost)
         Irp->CurrentLocation++;
         Irp->Tail.Overlay.CurrentStackLocation++;
         if ((NT_SUCCESS(Status) && (Control & SL_INVOKE_ON_SUCCESS)) || (!NT_SUCCESS(Status) && (Control & SL_INVOKE_ON_ERROR)) ||
-            (Irp->Cancel && (Control & SL_INVOKE_ON_CANCEL))) {
+            (__atomic_load_n(&Irp->Cancel, __ATOMIC_ACQUIRE) && (Control & SL_INVOKE_ON_CANCEL))) {
             PIO_COMPLETION_ROUTINE Routine = Location->CompletionRoutine;
             PVOID Context = Location->Context;
             /* The device of the driver that set the routine: one location up, none for a requester that is no driver. */
@@ -262,7 +262,7 @@ BOOLEAN IoCancelIrp(PIRP Irp)
 {
     KIRQL Irql;
     IoAcquireCancelSpinLock(&Irql);
-    Irp->Cancel = TRUE;
+    __atomic_store_n(&Irp->Cancel, TRUE, __ATOMIC_SEQ_CST);
     PDRIVER_CANCEL Routine = IoSetCancelRoutine(Irp, NULL);
     if (Routine == NULL) {
         IoReleaseCancelSpinLock(Irql);

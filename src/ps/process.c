@@ -192,7 +192,7 @@ BOOLEAN PsGetVersion(PULONG MajorVersion, PULONG MinorVersion, PULONG BuildNumbe
 {
     if (MajorVersion) *MajorVersion = 10;
     if (MinorVersion) *MinorVersion = 0;
-    if (BuildNumber) *BuildNumber = 19041;
+    if (BuildNumber) *BuildNumber = 19045;
     if (CSDVersion) *CSDVersion = (UNICODE_STRING){0, sizeof(WCHAR), (PWCH)L""};
     return FALSE;
 }

@@ -143,7 +143,7 @@ NTKERNELAPI NTSTATUS PsRemoveCreateThreadNotifyRoutine(PCREATE_THREAD_NOTIFY_ROU
 NTKERNELAPI NTSTATUS PsSetLoadImageNotifyRoutine(PLOAD_IMAGE_NOTIFY_ROUTINE NotifyRoutine);
 NTKERNELAPI NTSTATUS PsRemoveLoadImageNotifyRoutine(PLOAD_IMAGE_NOTIFY_ROUTINE NotifyRoutine);
 
-/* The version this system reports: 10.0, build 19041. TRUE: a checked build (never). Page: PsGetVersion. */
+/* The version this system reports: 10.0, build 19045. TRUE: a checked build (never). Page: PsGetVersion. */
 NTKERNELAPI BOOLEAN PsGetVersion(PULONG MajorVersion, PULONG MinorVersion, PULONG BuildNumber, PUNICODE_STRING CSDVersion);
 
 /* Pool quota. The Charge routine raises STATUS_QUOTA_EXCEEDED; the ProcessXxx form returns it. IRQL <= DISPATCH_LEVEL.
