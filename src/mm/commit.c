@@ -1,13 +1,14 @@
 /*
  * commit.c - commitment: promises of frames. SPDX-License-Identifier: MIT
  *
- * Whatever will need a frame is charged when it is promised: resident pages when allocated, demand-zero pages when
- * committed, page tables when made. The limit is the RAM managed less a small reserve, so a promise can always be kept: a
- * demand-zero fault never finds RAM empty. The charge goes back when the frame does (a frame freed while locked keeps its
- * charge until the last lock goes).
+ * Whatever will need a frame is charged when it is promised: resident pages when allocated, demand-zero pages
+ * when committed, page tables when made. The limit is the RAM managed less a small reserve, so a promise can
+ * always be kept: a demand-zero fault never finds RAM empty. The charge goes back when the frame does (a
+ * frame freed while locked keeps its charge until the last lock goes).
  *
- * Priorities are EX_POOL_PRIORITY's, as its page words them: Low requests are refused when resources are low (a sixteenth
- * of the limit left), Normal ones when they are very low (1/128, at most 64 pages), High ones only when nothing is left.
+ * Priorities are EX_POOL_PRIORITY's, as its page words them: Low requests are refused when resources are low
+ * (a sixteenth of the limit left), Normal ones when they are very low (1/128, at most 64 pages), High ones
+ * only when nothing is left.
  *
  * Invariants (MiValidateCommitment quotes the numbers):
  *   C1  Committed <= CommitLimit <= frames managed.
@@ -28,10 +29,11 @@ BOOLEAN MiChargeCommitment(ULONG64 Pages, EX_POOL_PRIORITY Priority)
         if (Pages > Limit || Old > Limit - Pages || Limit - Pages - Old < Keep) {
             return FALSE;
         }
-    } while (!__atomic_compare_exchange_n(&MiState->Committed, &Old, Old + Pages, 1, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(&MiState->Committed, &Old, Old + Pages, 1, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED));
     ULONG64 Peak = __atomic_load_n(&MiState->PeakCommit, __ATOMIC_RELAXED);
-    while (Peak < Old + Pages &&
-           !__atomic_compare_exchange_n(&MiState->PeakCommit, &Peak, Old + Pages, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    while (Peak < Old + Pages && !__atomic_compare_exchange_n(&MiState->PeakCommit, &Peak, Old + Pages, 1,
+                                                              __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
     return TRUE;
 }

@@ -1,12 +1,14 @@
 /*
- * copy.c - copies that must not fault: managed memory is reached through its frames. SPDX-License-Identifier: MIT
+ * copy.c - copies that must not fault: managed memory is reached through its frames. SPDX-License-Identifier:
+ * MIT
  *
- * MmCopyToManaged and MmCopyFromManaged serve the layers above: any managed address, of any protection (a read-only image
- * section, special pool without access), paged in on the way; the frame is locked while it is copied, so a concurrent
- * free cannot hand it to someone else. Host memory, where it is accessible, is copied as it is.
+ * MmCopyToManaged and MmCopyFromManaged serve the layers above: any managed address, of any protection (a
+ * read-only image section, special pool without access), paged in on the way; the frame is locked while it is
+ * copied, so a concurrent free cannot hand it to someone else. Host memory, where it is accessible, is copied
+ * as it is.
  *
- * MmCopyMemory is the driver's safe copy: it obeys the protections, answers with a count instead of a fault, and
- * refuses I/O space.
+ * MmCopyMemory is the driver's safe copy: it obeys the protections, answers with a count instead of a fault,
+ * and refuses I/O space.
  *
  * Locks: as MiMakePresent; none while bytes move. IRQL <= APC_LEVEL for pageable memory.
  */
@@ -16,15 +18,17 @@ static VOID MiUnpin(PFN_NUMBER Frame)
 {
     ULONG64 Commit = 0;
     KiAcquireLock(&MiState->PfnLock);
-    (VOID)MiDereferenceFrameLocked(Frame, &Commit);
+    (VOID) MiDereferenceFrameLocked(Frame, &Commit);
     KiReleaseLock(&MiState->PfnLock);
     if (Commit) {
         MiReturnCommitment(Commit);
     }
 }
 
-/* Moves bytes between Buffer and managed Va; stops at the first page that cannot be reached. *Done says how far. */
-static NTSTATUS MiCopyManaged(ULONG_PTR Va, UCHAR *Buffer, SIZE_T Length, BOOLEAN Write, BOOLEAN AnyProtection, SIZE_T *Done)
+/* Moves bytes between Buffer and managed Va; stops at the first page that cannot be reached. *Done says how
+ * far. */
+static NTSTATUS MiCopyManaged(ULONG_PTR Va, UCHAR *Buffer, SIZE_T Length, BOOLEAN Write,
+                              BOOLEAN AnyProtection, SIZE_T *Done)
 {
     *Done = 0;
     while (*Done < Length) {
@@ -96,11 +100,11 @@ static NTSTATUS MiCopyPhysical(UCHAR *Target, ULONG64 Physical, SIZE_T Length, S
 NTSTATUS MmCopyMemory(PVOID TargetAddress, MM_COPY_ADDRESS SourceAddress, SIZE_T NumberOfBytes, ULONG Flags,
                       PSIZE_T NumberOfBytesTransferred)
 {
-    (VOID)KiCurrentThread();
+    (VOID) KiCurrentThread();
     *NumberOfBytesTransferred = 0;
     if (Flags == MM_COPY_MEMORY_VIRTUAL) {
-        return MiCopyManaged((ULONG_PTR)SourceAddress.VirtualAddress, TargetAddress, NumberOfBytes, FALSE, FALSE,
-                             NumberOfBytesTransferred);
+        return MiCopyManaged((ULONG_PTR)SourceAddress.VirtualAddress, TargetAddress, NumberOfBytes, FALSE,
+                             FALSE, NumberOfBytesTransferred);
     }
     if (Flags == MM_COPY_MEMORY_PHYSICAL) {
         return MiCopyPhysical(TargetAddress, (ULONG64)SourceAddress.PhysicalAddress.QuadPart, NumberOfBytes,

@@ -1,34 +1,33 @@
 /*
  * fault.c - page faults: which are promises to keep, and which are sins. SPDX-License-Identifier: MIT
  *
- * ke hands every page fault here with the address, the architecture's error code, the IRQL and the instruction
- * (KiAccessFaultRoutine); the answer is to resume, an exception, or a stop. The order of the questions:
+ * ke hands every page fault here with the address, the architecture's error code, the IRQL and the
+ * instruction (KiAccessFaultRoutine); the answer is to resume, an exception, or a stop. The order of the
+ * questions:
  *
  *   address    IRQL       entry                              answer
  *   kernel     any        valid, and allows it               resume (another thread was faster)
  *   kernel     any        valid, a write to read-only        0xBE
  *   kernel     any        valid, execution of NX             0xFC
- *   kernel     DISPATCH+  anything else                      0xD1 if a driver's code did it, else 0x0A: even if the page
- *                                                            could be brought in
- *   kernel     <= APC     demand zero, allowed               a frame of zeroes, resume
- *   kernel     <= APC     demand zero, a write to read-only  0xBE
- *   kernel     <= APC     zero, or without access            0x50, type 0
- *   kernel     <= APC     no page table                      0x50, type 2
- *   user       DISPATCH+  not valid                          0xD1 or 0x0A
- *   user       <= APC     demand zero, allowed               a frame of zeroes, resume
- *   user       <= APC     guard                              the guard goes, STATUS_GUARD_PAGE_VIOLATION
- *   user       any        valid, execution of NX             0xFC
- *   user       <= APC     anything else                      STATUS_ACCESS_VIOLATION
- *   neither    DISPATCH+  not present                        0xD1 or 0x0A
+ *   kernel     DISPATCH+  anything else                      0xD1 if a driver's code did it, else 0x0A: even
+ * if the page could be brought in kernel     <= APC     demand zero, allowed               a frame of zeroes,
+ * resume kernel     <= APC     demand zero, a write to read-only  0xBE kernel     <= APC     zero, or without
+ * access            0x50, type 0 kernel     <= APC     no page table                      0x50, type 2 user
+ * DISPATCH+  not valid                          0xD1 or 0x0A user       <= APC     demand zero, allowed a
+ * frame of zeroes, resume user       <= APC     guard                              the guard goes,
+ * STATUS_GUARD_PAGE_VIOLATION user       any        valid, execution of NX             0xFC user       <= APC
+ * anything else                      STATUS_ACCESS_VIOLATION neither    DISPATCH+  not present 0xD1 or 0x0A
  *   neither    any        present, write to read-only        0xBE (a driver's own constants)
  *   neither    any        present, execution of NX           0xFC (data, stack)
  *   neither    <= APC     not present                        STATUS_ACCESS_VIOLATION
  *
- * "Neither" is host memory: source drivers' globals, their stacks, and NULL. Windows' kernel has no such memory; a wild
- * address there (NULL above all) is a user-range address on Windows, hence the same answer as there.
+ * "Neither" is host memory: source drivers' globals, their stacks, and NULL. Windows' kernel has no such
+ * memory; a wild address there (NULL above all) is a user-range address on Windows, hence the same answer as
+ * there.
  *
- * A demand-zero fault needs only the page's own frame, which commitment guarantees (commit.c); tables exist since the
- * page was committed. The new entry is loaded into the TB at once, so the access does not fault a second time.
+ * A demand-zero fault needs only the page's own frame, which commitment guarantees (commit.c); tables exist
+ * since the page was committed. The new entry is loaded into the TB at once, so the access does not fault a
+ * second time.
  *
  * Locks: one of PteLocks (3rd), PfnLock inside. Called at the IRQL of the faulting code, outside of any lock.
  * Watch: MM_COUNTERS' fault counters.
@@ -46,7 +45,8 @@ static BOOLEAN MiIsDriverCode(ULONG_PTR Rip)
     return HalIsSystemAddress(Rip) || KiIsDriverCodeRoutine == NULL || KiIsDriverCodeRoutine(Rip);
 }
 
-static VOID MiAnswerStop(KI_FAULT_ANSWER *Answer, ULONG Code, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3, ULONG_PTR P4)
+static VOID MiAnswerStop(KI_FAULT_ANSWER *Answer, ULONG Code, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3,
+                         ULONG_PTR P4)
 {
     Answer->Status = STATUS_ACCESS_VIOLATION;
     Answer->StopCode = Code;
@@ -56,14 +56,16 @@ static VOID MiAnswerStop(KI_FAULT_ANSWER *Answer, ULONG Code, ULONG_PTR P1, ULON
     Answer->Parameters[3] = P4;
 }
 
-static VOID MiAnswerIrql(KI_FAULT_ANSWER *Answer, ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip)
+static VOID MiAnswerIrql(KI_FAULT_ANSWER *Answer, ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql,
+                         ULONG_PTR Rip)
 {
     ULONG_PTR Operation = ErrorCode & MI_FAULT_EXECUTE ? 8 : ErrorCode & MI_FAULT_WRITE ? 1 : 0;
-    MiAnswerStop(Answer, MiIsDriverCode(Rip) ? DRIVER_IRQL_NOT_LESS_OR_EQUAL : IRQL_NOT_LESS_OR_EQUAL, Address, Irql,
-                 Operation, Rip);
+    MiAnswerStop(Answer, MiIsDriverCode(Rip) ? DRIVER_IRQL_NOT_LESS_OR_EQUAL : IRQL_NOT_LESS_OR_EQUAL,
+                 Address, Irql, Operation, Rip);
 }
 
-static VOID MiAnswerNonPaged(KI_FAULT_ANSWER *Answer, ULONG_PTR Address, ULONG ErrorCode, ULONG_PTR Rip, ULONG_PTR Type)
+static VOID MiAnswerNonPaged(KI_FAULT_ANSWER *Answer, ULONG_PTR Address, ULONG ErrorCode, ULONG_PTR Rip,
+                             ULONG_PTR Type)
 {
     ULONG_PTR Operation = ErrorCode & MI_FAULT_EXECUTE ? 0x10 : ErrorCode & MI_FAULT_WRITE ? 2 : 0;
     MiAnswerStop(Answer, PAGE_FAULT_IN_NONPAGED_AREA, Address, Operation, Rip, Type);
@@ -101,9 +103,11 @@ NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_N
     KiAcquireLock(MiPteLock(Va));
     MMPTE Entry = MiReadPte(Pte);
     MI_PROT Protection = MiPteProtection(Entry);
-    if (MiPteIsZero(Entry) || (!AnyProtection && (!MiProtAllowsAccess(Protection) || MiProtIsGuard(Protection) ||
-                                                  (Write && !MiProtAllowsWrite(Protection))))) {
-        Status = !MiPteIsZero(Entry) && MiProtIsGuard(Protection) ? STATUS_GUARD_PAGE_VIOLATION : STATUS_ACCESS_VIOLATION;
+    if (MiPteIsZero(Entry) ||
+        (!AnyProtection && (!MiProtAllowsAccess(Protection) || MiProtIsGuard(Protection) ||
+                            (Write && !MiProtAllowsWrite(Protection))))) {
+        Status = !MiPteIsZero(Entry) && MiProtIsGuard(Protection) ? STATUS_GUARD_PAGE_VIOLATION
+                                                                  : STATUS_ACCESS_VIOLATION;
     } else if (MiPteIsDemandZero(Entry)) {
         Status = MiResolveDemandZero(Pte, Entry, Region->User) ? STATUS_SUCCESS : STATUS_NO_MEMORY;
         Entry = MiReadPte(Pte);
@@ -120,7 +124,8 @@ NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_N
     return Status;
 }
 
-static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer)
+static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip,
+                          KI_FAULT_ANSWER *Answer)
 {
     BOOLEAN Write = (ErrorCode & MI_FAULT_WRITE) != 0, Execute = (ErrorCode & MI_FAULT_EXECUTE) != 0;
     PMMPTE Pte = MiPteOf(Address);
@@ -151,7 +156,7 @@ static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_
             return;
         }
         if (NT_SUCCESS(MiMakePresent(Address, Write, FALSE, NULL))) {
-            (VOID)HalFillTb((PVOID)(Address & ~(ULONG_PTR)(PAGE_SIZE - 1)), 1, 0);
+            (VOID) HalFillTb((PVOID)(Address & ~(ULONG_PTR)(PAGE_SIZE - 1)), 1, 0);
             return;
         }
     }
@@ -174,7 +179,8 @@ BOOLEAN MiTakeGuard(ULONG_PTR Address)
     return Guard;
 }
 
-static VOID MiUserFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer)
+static VOID MiUserFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip,
+                        KI_FAULT_ANSWER *Answer)
 {
     BOOLEAN Write = (ErrorCode & MI_FAULT_WRITE) != 0, Execute = (ErrorCode & MI_FAULT_EXECUTE) != 0;
     PMMPTE Pte = MiPteOf(Address);
@@ -192,7 +198,7 @@ static VOID MiUserFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PT
     }
     NTSTATUS Status = MiMakePresent(Address, Write, FALSE, NULL);
     if (NT_SUCCESS(Status)) {
-        (VOID)HalFillTb((PVOID)(Address & ~(ULONG_PTR)(PAGE_SIZE - 1)), 1, 0);
+        (VOID) HalFillTb((PVOID)(Address & ~(ULONG_PTR)(PAGE_SIZE - 1)), 1, 0);
         return;
     }
     if (Status == STATUS_GUARD_PAGE_VIOLATION) {
@@ -206,7 +212,8 @@ static VOID MiUserFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PT
     Answer->Status = STATUS_ACCESS_VIOLATION;
 }
 
-static VOID MiHostFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer)
+static VOID MiHostFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip,
+                        KI_FAULT_ANSWER *Answer)
 {
     if (ErrorCode & MI_FAULT_PRESENT) { /* host memory has no entry of ours: parameter 2 is 0 */
         if (ErrorCode & MI_FAULT_EXECUTE) {

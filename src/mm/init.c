@@ -1,9 +1,10 @@
 /*
  * init.c - starting and stopping the memory manager, and its counters. SPDX-License-Identifier: MIT
  *
- * Order: regions are laid out from the size of RAM (addresses only), so the bitmaps' size is known; the frame database
- * carves them and itself out of RAM; the root page table takes the first frame; the machine is told to walk it; faults
- * are asked for. Nothing here touches memory in proportion to RAM: 16 GiB start as fast as 16 MiB.
+ * Order: regions are laid out from the size of RAM (addresses only), so the bitmaps' size is known; the frame
+ * database carves them and itself out of RAM; the root page table takes the first frame; the machine is told
+ * to walk it; faults are asked for. Nothing here touches memory in proportion to RAM: 16 GiB start as fast as
+ * 16 MiB.
  */
 #include "mm/mi.h"
 
@@ -29,10 +30,11 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
         return STATUS_NO_MEMORY;
     }
     MiInitializeRegions(Bitmaps);
-    /* The reserve: frames that promises never cover, so that the choice of frames is never down to the last one. */
+    /* The reserve: frames that promises never cover, so that the choice of frames is never down to the last
+     * one. */
     MiState->CommitLimit = Managed - (Managed / 256 < 64 ? Managed / 256 : 64);
-    (VOID)MiChargeCommitment(1, HighPoolPriority);
-    (VOID)MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_TABLE, NULL, 0, &Root, &Dirty);
+    (VOID) MiChargeCommitment(1, HighPoolPriority);
+    (VOID) MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_TABLE, NULL, 0, &Root, &Dirty);
     MiState->Root = Root;
     MiState->TablePages = 1;
     HalActivateAddressSpace(Root);
@@ -61,7 +63,8 @@ VOID MmQueryCounters(MM_COUNTERS *Counters)
     Counters->ZeroedPages = MiState->StateCount[MiPageZeroed];
     Counters->FreePages = MiState->StateCount[MiPageFree];
     Counters->StandbyPages = MiState->StateCount[MiPageStandby];
-    Counters->ModifiedPages = MiState->StateCount[MiPageModified] + MiState->StateCount[MiPageModifiedNoWrite];
+    Counters->ModifiedPages =
+        MiState->StateCount[MiPageModified] + MiState->StateCount[MiPageModifiedNoWrite];
     Counters->BadPages = MiState->StateCount[MiPageBad];
     Counters->ActivePages =
         MiState->CorePages + MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition];

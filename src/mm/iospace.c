@@ -1,13 +1,14 @@
 /*
- * iospace.c - MmMapIoSpace: device memory, and RAM that somebody holds, by physical address. SPDX-License-Identifier: MIT
+ * iospace.c - MmMapIoSpace: device memory, and RAM that somebody holds, by physical address.
+ * SPDX-License-Identifier: MIT
  *
- * The machine has device runs (memory that is not RAM) and RAM. A mapping of either is a run of system PTEs whose entries carry
- * the I/O mark, which is how MmUnmapIoSpace knows its own. RAM that nobody holds (a frame on a list) may change hands at any
- * moment, so mapping it is bug check 0x1A/0x1233, as Windows makes it. Addresses at which the machine has nothing cannot be
- * mapped here: NULL (Windows would map the hole).
+ * The machine has device runs (memory that is not RAM) and RAM. A mapping of either is a run of system PTEs
+ * whose entries carry the I/O mark, which is how MmUnmapIoSpace knows its own. RAM that nobody holds (a frame
+ * on a list) may change hands at any moment, so mapping it is bug check 0x1A/0x1233, as Windows makes it.
+ * Addresses at which the machine has nothing cannot be mapped here: NULL (Windows would map the hole).
  *
- * MmMapIoSpace maps executable and writable, as on Windows; MmMapIoSpaceEx maps with the protection asked for.
- * Locks: PfnLock to look at a frame; else as sysptes.c. IRQL <= DISPATCH_LEVEL.
+ * MmMapIoSpace maps executable and writable, as on Windows; MmMapIoSpaceEx maps with the protection asked
+ * for. Locks: PfnLock to look at a frame; else as sysptes.c. IRQL <= DISPATCH_LEVEL.
  */
 #include "mm/mi.h"
 
@@ -31,7 +32,7 @@ MI_PROT MiCacheProtection(MI_PROT Base, MEMORY_CACHING_TYPE CacheType)
 static PVOID MiMapIoSpace(PHYSICAL_ADDRESS Physical, SIZE_T Bytes, MI_PROT Protection)
 {
     ULONG64 Start = (ULONG64)Physical.QuadPart;
-    (VOID)KiCurrentThread();
+    (VOID) KiCurrentThread();
     if (Bytes == 0 || Start + Bytes < Start) {
         return NULL;
     }
@@ -49,7 +50,8 @@ static PVOID MiMapIoSpace(PHYSICAL_ADDRESS Physical, SIZE_T Bytes, MI_PROT Prote
         BOOLEAN Held = Pfn->ReferenceCount != 0;
         KiReleaseLock(&MiState->PfnLock);
         if (!Held) {
-            KiStop(MEMORY_MANAGEMENT, "A driver mapped a page of RAM, by its physical address, that nobody has locked.", NULL,
+            KiStop(MEMORY_MANAGEMENT,
+                   "A driver mapped a page of RAM, by its physical address, that nobody has locked.", NULL,
                    0x1233, Page, 0, 0);
         }
     }
@@ -81,12 +83,14 @@ VOID MmUnmapIoSpace(PVOID BaseAddress, SIZE_T NumberOfBytes)
 {
     ULONG_PTR Va = (ULONG_PTR)BaseAddress & ~(ULONG_PTR)(PAGE_SIZE - 1);
     SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(BaseAddress, NumberOfBytes), Actual;
-    (VOID)KiCurrentThread();
+    (VOID) KiCurrentThread();
     MI_REGION *Region = MiRegionOfVa(Va);
     PMMPTE Pte = Region && Region->Id == MmRegionSystemPtes ? MiPteOf(Va) : NULL;
     MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
-    if (!MiPteIsValid(Entry) || !MiPteIsIoSpace(Entry) || MiCheckVa(Region, Va, Pages, &Actual) != MiVaExact) {
-        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapIoSpace was given an address and size that MmMapIoSpace did not map.", NULL, 0x400,
+    if (!MiPteIsValid(Entry) || !MiPteIsIoSpace(Entry) ||
+        MiCheckVa(Region, Va, Pages, &Actual) != MiVaExact) {
+        KiStop(SYSTEM_PTE_MISUSE,
+               "MmUnmapIoSpace was given an address and size that MmMapIoSpace did not map.", NULL, 0x400,
                (ULONG_PTR)BaseAddress, Pages, 0);
     }
     MiReleaseSystemPtes(Va, Pages);

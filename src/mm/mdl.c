@@ -1,28 +1,31 @@
 /*
- * mdl.c - memory descriptor lists: describe a buffer, lock its pages, unlock them. SPDX-License-Identifier: MIT
+ * mdl.c - memory descriptor lists: describe a buffer, lock its pages, unlock them. SPDX-License-Identifier:
+ * MIT
  *
  * The structure is the WDK's: a header that speaks of virtual addresses, and behind it the frames.
  *
- *      MDL { StartVa, ByteOffset, ByteCount, MappedSystemVa, MdlFlags ... } | frame 0 | frame 1 | ... (span of pages)
+ *      MDL { StartVa, ByteOffset, ByteCount, MappedSystemVa, MdlFlags ... } | frame 0 | frame 1 | ... (span
+ * of pages)
  *
  * Flags, and who moves them (nothing else here does):
  *      MmInitializeMdl              0
  *      MmBuildMdlForNonPagedPool    + SOURCE_IS_NONPAGED_POOL (+ IO_SPACE)
  *      MmProbeAndLockPages          + PAGES_LOCKED (+ WRITE_OPERATION, + IO_SPACE)
  *      MmUnlockPages                - PAGES_LOCKED - IO_SPACE
- *      MmMapLockedPages...          + MAPPED_TO_SYSTEM_VA, and + PARTIAL_HAS_BEEN_MAPPED on a PARTIAL one   mdlmap.c
- *      MmUnmapLockedPages           - MAPPED_TO_SYSTEM_VA - PARTIAL_HAS_BEEN_MAPPED                       mdlmap.c
+ *      MmMapLockedPages...          + MAPPED_TO_SYSTEM_VA, and + PARTIAL_HAS_BEEN_MAPPED on a PARTIAL one
+ * mdlmap.c MmUnmapLockedPages           - MAPPED_TO_SYSTEM_VA - PARTIAL_HAS_BEEN_MAPPED mdlmap.c
  *
- * Locking pins the frame (a reference): the owner may free its memory, the frame is not used again before the unlock.
- * Locking makes a pageable page present first and checks the access against the entry's protection, user buffers against
- * the user range. It is all or nothing: what raises leaves nothing locked.
+ * Locking pins the frame (a reference): the owner may free its memory, the frame is not used again before the
+ * unlock. Locking makes a pageable page present first and checks the access against the entry's protection,
+ * user buffers against the user range. It is all or nothing: what raises leaves nothing locked.
  *
- * Host memory (a source driver's globals and stack) has no frames. MmProbeAndLockPages raises STATUS_ACCESS_VIOLATION for it and
- * MmBuildMdlForNonPagedPool stops with 0x1A/0x1240 and says so: use pool. Memory of a pageable region is refused by
- * MmBuildMdlForNonPagedPool even while it happens to be resident.
+ * Host memory (a source driver's globals and stack) has no frames. MmProbeAndLockPages raises
+ * STATUS_ACCESS_VIOLATION for it and MmBuildMdlForNonPagedPool stops with 0x1A/0x1240 and says so: use pool.
+ * Memory of a pageable region is refused by MmBuildMdlForNonPagedPool even while it happens to be resident.
  *
  * Invariant M1: the references of a frame beyond its share are those of locked MDLs (and copies in progress).
- * Locks: PteLocks, PfnLock, in batches; the MDL itself is never touched under them. IRQL <= DISPATCH_LEVEL, <= APC_LEVEL for pageable memory.
+ * Locks: PteLocks, PfnLock, in batches; the MDL itself is never touched under them. IRQL <= DISPATCH_LEVEL,
+ * <= APC_LEVEL for pageable memory.
  */
 #include "mm/mi.h"
 
@@ -49,16 +52,17 @@ VOID MmBuildMdlForNonPagedPool(PMDL Mdl)
     SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
     PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
     CSHORT Flags = MDL_SOURCE_IS_NONPAGED_POOL;
-    (VOID)KiCurrentThread();
+    (VOID) KiCurrentThread();
     for (SIZE_T Index = 0; Index < Pages; Index++, Va += PAGE_SIZE) {
         MI_REGION *Region = MiRegionOfVa(Va);
         PMMPTE Pte = Region ? MiPteOf(Va) : NULL;
         MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
         if (Region == NULL || !Region->Resident || !MiPteIsValid(Entry)) {
             KiStop(MEMORY_MANAGEMENT,
-                   Region == NULL ? "MmBuildMdlForNonPagedPool was given memory that is not the system's: a global, a "
-                                    "stack or the host's heap has no pages here; allocate the buffer from nonpaged pool."
-                                  : "MmBuildMdlForNonPagedPool was given memory that is pageable or not allocated.",
+                   Region == NULL
+                       ? "MmBuildMdlForNonPagedPool was given memory that is not the system's: a global, a "
+                         "stack or the host's heap has no pages here; allocate the buffer from nonpaged pool."
+                       : "MmBuildMdlForNonPagedPool was given memory that is pageable or not allocated.",
                    NULL, 0x1240, (ULONG_PTR)Mdl, (ULONG_PTR)Pte, 0);
         }
         Frames[Index] = MiPtePage(Entry);
@@ -71,11 +75,12 @@ VOID MmBuildMdlForNonPagedPool(PMDL Mdl)
     Mdl->MdlFlags |= Flags;
 }
 
-/* Frames handled under one hold of the locks. They go through a local array: the MDL is the driver's memory, and might
- * itself fault. */
+/* Frames handled under one hold of the locks. They go through a local array: the MDL is the driver's memory,
+ * and might itself fault. */
 #define MI_MDL_BATCH 64
 
-/* Locks pages that are present and allow the access, without making any present. Returns how many, from the start. */
+/* Locks pages that are present and allow the access, without making any present. Returns how many, from the
+ * start. */
 static SIZE_T MiLockPresentPages(ULONG_PTR Va, SIZE_T Pages, BOOLEAN Write, PPFN_NUMBER Frames)
 {
     PFN_NUMBER Batch[MI_MDL_BATCH];
@@ -156,8 +161,9 @@ VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Op
         if (Thread->Irql >= DISPATCH_LEVEL && Pte && !MiPteIsValid(MiReadPte(Pte)) && !Region->Resident &&
             !MiPteIsZero(MiReadPte(Pte))) {
             MiUnlockFrames(Frames, Locked);
-            KiStop(IRQL_NOT_LESS_OR_EQUAL, "MmProbeAndLockPages met a page that is not resident, at DISPATCH_LEVEL or above.",
-                   NULL, At, Thread->Irql, Write, (ULONG_PTR)__builtin_return_address(0));
+            KiStop(IRQL_NOT_LESS_OR_EQUAL,
+                   "MmProbeAndLockPages met a page that is not resident, at DISPATCH_LEVEL or above.", NULL,
+                   At, Thread->Irql, Write, (ULONG_PTR)__builtin_return_address(0));
         }
         PFN_NUMBER Frame;
         Status = MiMakePresent(At, Write, FALSE, &Frame);
@@ -190,10 +196,12 @@ static DECLSPEC_NORETURN VOID MiStopUnlock(PMDL Mdl, PFN_NUMBER Frame)
 {
     PMMPFN Pfn = MiPfn(Frame);
     if (HalIsUserAddress((ULONG_PTR)Mdl->StartVa)) {
-        KiStop(PROCESS_HAS_LOCKED_PAGES, "MmUnlockPages was called for process pages that are not locked: twice, or never locked.",
+        KiStop(PROCESS_HAS_LOCKED_PAGES,
+               "MmUnlockPages was called for process pages that are not locked: twice, or never locked.",
                NULL, 1, (ULONG_PTR)Mdl, MiState->LockedPages, 0);
     }
-    KiStop(PFN_LIST_CORRUPT, "MmUnlockPages was called for pages that are not locked: twice, or never locked.", NULL, 7, Frame,
+    KiStop(PFN_LIST_CORRUPT,
+           "MmUnlockPages was called for pages that are not locked: twice, or never locked.", NULL, 7, Frame,
            Pfn && Pfn->State == MiPageActive ? Pfn->u2.ShareCount : 0, 0);
 }
 
@@ -201,7 +209,7 @@ VOID MmUnlockPages(PMDL Mdl)
 {
     SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
     PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
-    (VOID)KiCurrentThread();
+    (VOID) KiCurrentThread();
     if (!(Mdl->MdlFlags & MDL_PAGES_LOCKED)) {
         MiStopUnlock(Mdl, Pages ? Frames[0] : 0);
     }
@@ -215,20 +223,21 @@ VOID MmUnlockPages(PMDL Mdl)
     if (HalIsUserAddress((ULONG_PTR)Mdl->StartVa)) {
         __atomic_fetch_sub(&MiState->LockedPages, Pages, __ATOMIC_RELAXED);
     }
-    Mdl->MdlFlags &= (CSHORT)~(MDL_PAGES_LOCKED | MDL_IO_SPACE);
+    Mdl->MdlFlags &= (CSHORT) ~(MDL_PAGES_LOCKED | MDL_IO_SPACE);
 }
 
 NTSTATUS MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes)
 {
     PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
-    (VOID)KiCurrentThread();
+    (VOID) KiCurrentThread();
     if (NumberOfBytes > Mdl->ByteCount) {
         return STATUS_INVALID_PARAMETER_2;
     }
     SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
     SIZE_T Passed = ((SIZE_T)Mdl->ByteOffset + NumberOfBytes) >> PAGE_SHIFT;
     Passed = Passed < Pages ? Passed : Pages;
-    BOOLEAN OwnMapping = (Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) && !(Mdl->MdlFlags & MDL_SOURCE_IS_NONPAGED_POOL);
+    BOOLEAN OwnMapping =
+        (Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) && !(Mdl->MdlFlags & MDL_SOURCE_IS_NONPAGED_POOL);
     if (Passed) {
         ULONG64 Extra = Passed;
         if (OwnMapping) { /* the addresses passed stay taken until the unmap, but show nothing any more */
@@ -246,7 +255,8 @@ NTSTATUS MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes)
         }
         memmove(Frames, Frames + Passed, (Pages - Passed) * sizeof(*Frames));
         if (OwnMapping) {
-            Frames[Pages - Passed] = Extra; /* behind the array, as many as MmUnmapLockedPages must add below */
+            Frames[Pages - Passed] =
+                Extra; /* behind the array, as many as MmUnmapLockedPages must add below */
             Mdl->MdlFlags |= MDL_FREE_EXTRA_PTES;
         }
         Mdl->StartVa = (PVOID)((ULONG_PTR)Mdl->StartVa + (Passed << PAGE_SHIFT));

@@ -2,8 +2,9 @@
  * mi.h - the memory manager's own structures, and the functions its files offer each other.
  * SPDX-License-Identifier: MIT
  *
- * All mutable state hangs off one MI_STATE, reached through the pointer MiState, so that a test can build a system of 64
- * pages of its own over the scripted machine: point MiState at a zeroed structure and call MmInitSystem.
+ * All mutable state hangs off one MI_STATE, reached through the pointer MiState, so that a test can build a
+ * system of 64 pages of its own over the scripted machine: point MiState at a zeroed structure and call
+ * MmInitSystem.
  *
  *   MI_STATE --- Runs[] ---> MMPFN per frame (in frames, through the window)     pfn.c
  *            |-- Extents[]   RAM that nobody has touched yet: free, zero         pfn.c
@@ -12,13 +13,14 @@
  *            |-- Regions[]   who uses which addresses                            region.c
  *            `-- Commit      promises of frames                                  commit.c
  *
- * Locks, in acquisition order; all are KI_LOCKs, taken at any IRQL, held briefly, and never across a call up, a fault, a
- * wait or a bug check:
+ * Locks, in acquisition order; all are KI_LOCKs, taken at any IRQL, held briefly, and never across a call up,
+ * a fault, a wait or a bug check:
  *   1. MI_REGION.Lock   the region's bitmaps
  *   2. TableLock        creation of page tables
  *   3. PteLocks[n]      entries of pageable and user addresses, one lock for each 2 MiB (hashed)
  *   4. PfnLock          every field of every MMPFN except u1.UsedEntries (interlocked), lists, extents
- * Entries of resident addresses belong to whoever owns the run of addresses; only the fault path reads them too.
+ * Entries of resident addresses belong to whoever owns the run of addresses; only the fault path reads them
+ * too.
  */
 #pragma once
 #include "mm/mm.h"
@@ -35,15 +37,15 @@ NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 
 /* ---- frames (pfn.c) ---- */
 typedef enum _MI_PAGE_STATE { /* all-zero MMPFN: a free page of zeroes */
-    MiPageZeroed,
-    MiPageFree,
-    MiPageStandby,
-    MiPageModified,
-    MiPageModifiedNoWrite,
-    MiPageBad,
-    MiPageActive,     /* some entry owns it, or the core does */
-    MiPageTransition, /* nobody maps it, but somebody has it locked */
-    MiPageStates
+                              MiPageZeroed,
+                              MiPageFree,
+                              MiPageStandby,
+                              MiPageModified,
+                              MiPageModifiedNoWrite,
+                              MiPageBad,
+                              MiPageActive,     /* some entry owns it, or the core does */
+                              MiPageTransition, /* nobody maps it, but somebody has it locked */
+                              MiPageStates
 } MI_PAGE_STATE;
 
 #define MI_PFN_LISTED     0x01u /* linked on Lists[State] */
@@ -61,8 +63,8 @@ typedef struct _MMPFN {
         ULONG Blink;      /* (PfnLock) listed: previous page */
         ULONG ShareCount; /* (PfnLock) active: entries that own it */
     } u2;
-    PMMPTE PteAddress;    /* (PfnLock) active: the entry that owns it, in the window */
-    MMPTE OriginalPte;    /* (PfnLock) what the entry becomes when the page goes */
+    PMMPTE PteAddress;     /* (PfnLock) active: the entry that owns it, in the window */
+    MMPTE OriginalPte;     /* (PfnLock) what the entry becomes when the page goes */
     USHORT ReferenceCount; /* (PfnLock) 1 for a share count above zero, 1 for each lock */
     UCHAR State;           /* (PfnLock) MI_PAGE_STATE; changed by MiSetPageState only */
     UCHAR Flags;           /* (PfnLock) MI_PFN_ */
@@ -96,10 +98,10 @@ typedef struct _MI_REGION {
     BOOLEAN Resident; /* frames behind every committed page; else demand zero */
     BOOLEAN User;
     KI_LOCK Lock;
-    ULONG64 *Allocated;          /* (Lock) bit per page: taken, guard included */
-    ULONG64 *Last;               /* (Lock) bit per page: last page of a run */
-    ULONG Hint[MI_REGION_HINTS]; /* (Lock) no free run of 2^n pages begins below */
-    ULONG AddressPages;          /* (Lock) bits set in Allocated */
+    ULONG64 *Allocated;                               /* (Lock) bit per page: taken, guard included */
+    ULONG64 *Last;                                    /* (Lock) bit per page: last page of a run */
+    ULONG Hint[MI_REGION_HINTS];                      /* (Lock) no free run of 2^n pages begins below */
+    ULONG AddressPages;                               /* (Lock) bits set in Allocated */
     volatile ULONG64 PagesInUse, PeakPages, Failures; /* (interlocked) committed or mapped pages */
 } MI_REGION;
 
@@ -127,7 +129,8 @@ typedef struct _MI_STATE {
     ULONG64 CommitLimit;
     volatile ULONG64 LockedPages; /* (interlocked) pages of process addresses locked by MDLs */
 
-    volatile ULONG64 AllFaults, DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations;
+    volatile ULONG64 AllFaults, DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults,
+        AccessViolations;
 } MI_STATE, *PMI_STATE;
 extern PMI_STATE MiState;
 
@@ -162,14 +165,18 @@ VOID MiAssertDeep(const CHAR *Broken); /* validate.c: stops with 0x1A/0x8888 unl
 
 /* pfn.c */
 NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePages, PVOID *Carved);
-/* Takes up to Want frames that follow each other and gives them to the entries from Pte on (which the caller then
- * writes), or to no entry (Pte NULL). Returns how many; 0: none left. Dirty: their contents are old. */
+/* Takes up to Want frames that follow each other and gives them to the entries from Pte on (which the caller
+ * then writes), or to no entry (Pte NULL). Returns how many; 0: none left. Dirty: their contents are old. */
 #define MI_TAKE_ZEROED 1u /* prefer zeroed ones */
 #define MI_TAKE_TABLE  2u
-ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER PteFrame, PFN_NUMBER *Base, BOOLEAN *Dirty);
-/* Count contiguous frames in [Low, High], not crossing a multiple of Boundary (0: none). They have no entry. */
-BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, PFN_NUMBER *Base, BOOLEAN *Dirty);
-/* The owner lets go of frames: to the free list, or, while locked, later. Returns the commit charge to give back now. */
+ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER PteFrame, PFN_NUMBER *Base,
+                   BOOLEAN *Dirty);
+/* Count contiguous frames in [Low, High], not crossing a multiple of Boundary (0: none). They have no entry.
+ */
+BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary,
+                         PFN_NUMBER *Base, BOOLEAN *Dirty);
+/* The owner lets go of frames: to the free list, or, while locked, later. Returns the commit charge to give
+ * back now. */
 ULONG64 MiReleaseFrames(PFN_NUMBER Base, PFN_NUMBER Count);
 /* Locks one frame (reference count), PfnLock held. FALSE: not a frame in use, or its count is full. */
 BOOLEAN MiReferenceFrameLocked(PFN_NUMBER Page);
@@ -179,15 +186,16 @@ VOID MiSetPageState(PFN_NUMBER Page, PMMPFN Pfn, MI_PAGE_STATE State);
 const CHAR *MiValidateFrames(VOID);
 
 /* pte.c */
-PMMPTE MiPteOf(ULONG_PTR Va);                    /* the leaf entry of Va, NULL: no page table */
-PMMPTE MiPteOfTableLevel(ULONG_PTR Va, ULONG Level); /* the entry at a level (1 leaf .. 4 top), NULL: table missing */
+PMMPTE MiPteOf(ULONG_PTR Va); /* the leaf entry of Va, NULL: no page table */
+PMMPTE MiPteOfTableLevel(ULONG_PTR Va,
+                         ULONG Level); /* the entry at a level (1 leaf .. 4 top), NULL: table missing */
 BOOLEAN MiMakePageTables(ULONG_PTR Va, SIZE_T Pages); /* FALSE: no commit or no frame */
-ULONG_PTR MiVaOfPte(PMMPTE Pte);                 /* address an entry of a page table maps; 0: not one of ours */
-VOID MiSetEntry(PMMPTE Pte, MMPTE Value);        /* zero -> not zero: counts the entry */
-MMPTE MiClearEntry(PMMPTE Pte);                  /* not zero -> zero */
-VOID MiCountEntries(PMMPTE Pte, LONG Change);    /* the count alone, for whoever writes many of one table */
-MI_PROT MiMakeProtection(ULONG Protect);         /* PAGE_ to code, or MI_PROT_INVALID */
-ULONG MiMakePageProtection(MI_PROT Protection);  /* and back */
+ULONG_PTR MiVaOfPte(PMMPTE Pte);              /* address an entry of a page table maps; 0: not one of ours */
+VOID MiSetEntry(PMMPTE Pte, MMPTE Value);     /* zero -> not zero: counts the entry */
+MMPTE MiClearEntry(PMMPTE Pte);               /* not zero -> zero */
+VOID MiCountEntries(PMMPTE Pte, LONG Change); /* the count alone, for whoever writes many of one table */
+MI_PROT MiMakeProtection(ULONG Protect);      /* PAGE_ to code, or MI_PROT_INVALID */
+ULONG MiMakePageProtection(MI_PROT Protection); /* and back */
 static inline PKI_LOCK MiPteLock(ULONG_PTR Va)
 {
     return &MiState->PteLocks[(Va >> 21) % MI_PTE_LOCKS];
@@ -202,9 +210,15 @@ const CHAR *MiValidatePageTables(VOID);
 ULONG64 MiLayOutRegions(ULONG64 RamPages); /* returns the frames that the bitmaps need */
 VOID MiInitializeRegions(PVOID Bitmaps);
 MI_REGION *MiRegionOfVa(ULONG_PTR Va);
-ULONG_PTR MiAllocateVa(MI_REGION *Region, SIZE_T Pages); /* 0: full */
+ULONG_PTR MiAllocateVa(MI_REGION *Region, SIZE_T Pages);               /* 0: full */
 BOOLEAN MiAllocateVaAt(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages); /* FALSE: taken, or outside */
-typedef enum _MI_VA_CHECK { MiVaExact, MiVaNotAllocated, MiVaInside, MiVaWrongSize, MiVaPartlyFree } MI_VA_CHECK;
+typedef enum _MI_VA_CHECK {
+    MiVaExact,
+    MiVaNotAllocated,
+    MiVaInside,
+    MiVaWrongSize,
+    MiVaPartlyFree
+} MI_VA_CHECK;
 /* Whether [Va, Va + Pages) is exactly one run. *Actual: pages of the run that begins there. */
 MI_VA_CHECK MiCheckVa(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, SIZE_T *Actual);
 /* Whether every page of the range is taken. */
@@ -215,7 +229,8 @@ VOID MiReturnRegion(MI_REGION *Region, SIZE_T Pages);
 const CHAR *MiValidateRegions(VOID);
 
 /* pages.c */
-NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, ULONG Flags, EX_POOL_PRIORITY Priority);
+NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, ULONG Flags,
+                  EX_POOL_PRIORITY Priority);
 VOID MiDecommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages);
 
 /* commit.c */
@@ -224,10 +239,13 @@ VOID MiReturnCommitment(ULONG64 Pages);
 const CHAR *MiValidateCommitment(VOID);
 
 /* sysptes.c */
-/* Address space with page tables, in the system-PTE region, Guard pages of it never mapped at its end; 0: none. */
+/* Address space with page tables, in the system-PTE region, Guard pages of it never mapped at its end; 0:
+ * none. */
 ULONG_PTR MiReserveSystemPtes(SIZE_T Pages, ULONG Guard);
-VOID MiReleaseSystemPtes(ULONG_PTR Va, SIZE_T Pages); /* of a reservation, guard included: clears, flushes, gives back */
-/* Maps frames: Pages entries from Va on, from the array or (Array NULL) one after the other from First. Loads the TB. */
+VOID MiReleaseSystemPtes(ULONG_PTR Va,
+                         SIZE_T Pages); /* of a reservation, guard included: clears, flushes, gives back */
+/* Maps frames: Pages entries from Va on, from the array or (Array NULL) one after the other from First. Loads
+ * the TB. */
 VOID MiMapFrames(ULONG_PTR Va, SIZE_T Pages, const PFN_NUMBER *Array, PFN_NUMBER First, MMPTE Template);
 VOID MiUnmapFrames(ULONG_PTR Va, SIZE_T Pages); /* clears whatever is there, and flushes */
 
@@ -239,4 +257,5 @@ VOID MmAccessFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip
 /* Makes one page of pageable or user memory present if it may be. Locks *Frame if Frame is not NULL.
  * STATUS_ACCESS_VIOLATION: no such access is allowed there. */
 NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame);
-BOOLEAN MiTakeGuard(ULONG_PTR Address); /* the first touch of a guard page takes the guard away; TRUE if this was it */
+BOOLEAN MiTakeGuard(
+    ULONG_PTR Address); /* the first touch of a guard page takes the guard away; TRUE if this was it */

@@ -1,12 +1,12 @@
 /*
- * mm.h - what the memory manager offers to the layers above it. Its own structures are in mi.h; driver-visible
- * declarations in include/nt/wdm/mm.h. SPDX-License-Identifier: MIT
+ * mm.h - what the memory manager offers to the layers above it. Its own structures are in mi.h;
+ * driver-visible declarations in include/nt/wdm/mm.h. SPDX-License-Identifier: MIT
  */
 #pragma once
 #include "ke/ki.h"
 
-/* The kernel's regions, in the order `ntmm map` shows them. Each has a limit, grows on demand, and says no when its
- * address space, commit or RAM is used up. */
+/* The kernel's regions, in the order `ntmm map` shows them. Each has a limit, grows on demand, and says no
+ * when its address space, commit or RAM is used up. */
 typedef enum _MM_REGION {
     MmRegionNone,         /* not an address of the simulated ranges */
     MmRegionNonPagedPool, /* resident, NX unless asked */
@@ -33,9 +33,9 @@ VOID MmShutdownSystem(VOID);
 VOID MmQueryRegion(MM_REGION Region, MM_REGION_INFO *Info);
 MM_REGION MmRegionOf(const volatile VOID *Va);
 
-/* Runs of pages in a region. Returned memory is mapped: resident regions have frames behind every page, as contiguous
- * as they come; paged ones are demand zero and only commit is charged. NULL when address space, commit or RAM is used up.
- * IRQL <= DISPATCH_LEVEL. */
+/* Runs of pages in a region. Returned memory is mapped: resident regions have frames behind every page, as
+ * contiguous as they come; paged ones are demand zero and only commit is charged. NULL when address space,
+ * commit or RAM is used up. IRQL <= DISPATCH_LEVEL. */
 #define MM_PAGES_EXECUTE 0x1u /* executable; else NX */
 #define MM_PAGES_ZERO    0x2u /* contents are zero (paged runs always are) */
 #define MM_PAGES_RESERVE 0x4u /* address space only: no frames, no commit; MmCommitPages later */
@@ -47,17 +47,20 @@ NTSTATUS MmCommitPages(PVOID Va, SIZE_T Pages, ULONG Flags);
 VOID MmDecommitPages(PVOID Va, SIZE_T Pages);
 /* PAGE_NOACCESS, PAGE_READONLY, PAGE_READWRITE, PAGE_EXECUTE_READ... on committed pages; flushes. */
 NTSTATUS MmProtectPages(PVOID Va, SIZE_T Pages, ULONG Protection);
-/* Copies to or from managed memory of any kind and protection without faulting (pages in what is pageable). */
+/* Copies to or from managed memory of any kind and protection without faulting (pages in what is pageable).
+ */
 NTSTATUS MmCopyToManaged(PVOID Va, const VOID *Source, SIZE_T Length);
 NTSTATUS MmCopyFromManaged(VOID *Target, const VOID *Va, SIZE_T Length);
-/* User memory of the one user process of this version, for request buffers: zeroed, committed, demand zero. */
+/* User memory of the one user process of this version, for request buffers: zeroed, committed, demand zero.
+ */
 PVOID MmAllocateUserPages(SIZE_T Pages, ULONG Protection);
 VOID MmFreeUserPages(PVOID Va, SIZE_T Pages);
 
 typedef struct _MM_COUNTERS {
     ULONG64 TotalPages, ZeroedPages, FreePages, StandbyPages, ModifiedPages, BadPages, ActivePages;
     ULONG64 Committed, CommitLimit, PeakCommit;
-    ULONG64 DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations, AllFaults;
+    ULONG64 DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations,
+        AllFaults;
 } MM_COUNTERS;
 VOID MmQueryCounters(MM_COUNTERS *Counters);
 /* Walks every structure of the memory manager; NULL, or the text of the first broken invariant. */

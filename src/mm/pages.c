@@ -1,22 +1,27 @@
 /*
- * pages.c - runs of pages in the regions: allocate, commit, protect, decommit, free. SPDX-License-Identifier: MIT
+ * pages.c - runs of pages in the regions: allocate, commit, protect, decommit, free. SPDX-License-Identifier:
+ * MIT
  *
  * The layers above build on this: pools, images, stacks, tables. A run goes through
  *
- *      free --MmAllocatePages(RESERVE)--> reserved --MmCommitPages--> committed --MmDecommitPages--> reserved --MmFreePages--> free
+ *      free --MmAllocatePages(RESERVE)--> reserved --MmCommitPages--> committed --MmDecommitPages--> reserved
+ * --MmFreePages--> free
  *
- * and most go straight from free to committed and back. Committing a resident page means a frame and a valid entry, with
- * the machine's TB filled for the whole run, so that hot memory is not faulted in page by page. Committing a pageable page
- * means a demand-zero entry and a charge; the fault path does the rest.
+ * and most go straight from free to committed and back. Committing a resident page means a frame and a valid
+ * entry, with the machine's TB filled for the whole run, so that hot memory is not faulted in page by page.
+ * Committing a pageable page means a demand-zero entry and a charge; the fault path does the rest.
  *
  * Taking backing away has three steps, because a frame may be used again only when no TB still shows it:
- *   1. valid entries become transition entries without access (they keep their frame; a touch now is a stray);
+ *   1. valid entries become transition entries without access (they keep their frame; a touch now is a
+ * stray);
  *   2. the TB is flushed for the run;
  *   3. entries become zero, frames go to the free list, and the charge with them.
- * MmProtectPages(PAGE_NOACCESS) is step 1 and 2 alone: the frame stays, and a later protection brings it back.
+ * MmProtectPages(PAGE_NOACCESS) is step 1 and 2 alone: the frame stays, and a later protection brings it
+ * back.
  *
- * Invariant: a committed page of a resident region has exactly one frame, valid or in transition; see T3 in pte.c.
- * Locks: MI_REGION.Lock inside region.c; PteLocks for pageable regions and for every change of protection.
+ * Invariant: a committed page of a resident region has exactly one frame, valid or in transition; see T3 in
+ * pte.c. Locks: MI_REGION.Lock inside region.c; PteLocks for pageable regions and for every change of
+ * protection.
  */
 #include "mm/mi.h"
 
@@ -43,7 +48,8 @@ static SIZE_T MiBackPages(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, BOOLEA
         PMMPTE Pte = MiPteOf(At);
         PFN_NUMBER Base;
         BOOLEAN Dirty;
-        ULONG Got = MiTakeFrames(MiPiece(At, Pages - Done), Zero ? MI_TAKE_ZEROED : 0, Pte, HalWindowPage(Pte), &Base, &Dirty);
+        ULONG Got = MiTakeFrames(MiPiece(At, Pages - Done), Zero ? MI_TAKE_ZEROED : 0, Pte,
+                                 HalWindowPage(Pte), &Base, &Dirty);
         if (Got == 0) {
             break;
         }
@@ -75,7 +81,8 @@ static VOID MiMakeDemandZero(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection)
     }
 }
 
-NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, ULONG Flags, EX_POOL_PRIORITY Priority)
+NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, ULONG Flags,
+                  EX_POOL_PRIORITY Priority)
 {
     if (!MiChargeCommitment(Pages, Priority)) {
         return STATUS_COMMITMENT_LIMIT;
@@ -103,7 +110,8 @@ NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protect
     return Status;
 }
 
-/* Step 1. Returns whether any entry was valid; *Unbacked counts the committed pages that had no frame, now gone. */
+/* Step 1. Returns whether any entry was valid; *Unbacked counts the committed pages that had no frame, now
+ * gone. */
 static BOOLEAN MiDetachPages(ULONG_PTR Va, SIZE_T Pages, ULONG64 *Unbacked)
 {
     BOOLEAN AnyValid = FALSE;
@@ -191,11 +199,13 @@ static MI_PROT MiProtectionOfFlags(ULONG Flags)
     return Flags & MM_PAGES_EXECUTE ? MI_PROT_EXECUTE_READWRITE : MI_PROT_READWRITE;
 }
 
-static PVOID MiAllocateRun(MI_REGION *Region, SIZE_T Pages, MI_PROT Protection, ULONG Flags, EX_POOL_PRIORITY Priority)
+static PVOID MiAllocateRun(MI_REGION *Region, SIZE_T Pages, MI_PROT Protection, ULONG Flags,
+                           EX_POOL_PRIORITY Priority)
 {
     ULONG_PTR Va = MiAllocateVa(Region, Pages);
     if (Va) {
-        if ((Flags & MM_PAGES_RESERVE) || NT_SUCCESS(MiCommit(Region, Va, Pages, Protection, Flags, Priority))) {
+        if ((Flags & MM_PAGES_RESERVE) ||
+            NT_SUCCESS(MiCommit(Region, Va, Pages, Protection, Flags, Priority))) {
             return (PVOID)Va;
         }
         MiFreeVa(Region, Va, Pages);
@@ -209,8 +219,8 @@ static VOID MiFreeRun(ULONG_PTR Va, SIZE_T Pages)
     MI_REGION *Region = MiRegionOfVa(Va);
     SIZE_T Actual = 0;
     if (Region == NULL || (Va & (PAGE_SIZE - 1)) || MiCheckVa(Region, Va, Pages, &Actual) != MiVaExact) {
-        KiStop(MEMORY_MANAGEMENT, "Pages were freed that are not exactly one allocated run of pages.", NULL, 0x5305, Va,
-               Actual << PAGE_SHIFT, 0);
+        KiStop(MEMORY_MANAGEMENT, "Pages were freed that are not exactly one allocated run of pages.", NULL,
+               0x5305, Va, Actual << PAGE_SHIFT, 0);
     }
     MiDecommit(Region, Va, Pages);
     MiFreeVa(Region, Va, Pages);
@@ -258,8 +268,8 @@ VOID MmDecommitPages(PVOID Address, SIZE_T Pages)
 {
     MI_REGION *Region = MiRegionOfVa((ULONG_PTR)Address);
     if (Region == NULL || !MiVaIsAllocated(Region, (ULONG_PTR)Address, Pages)) {
-        KiStop(MEMORY_MANAGEMENT, "Pages were decommitted that are not allocated.", NULL, 0x5305, (ULONG_PTR)Address,
-               Pages << PAGE_SHIFT, 0);
+        KiStop(MEMORY_MANAGEMENT, "Pages were decommitted that are not allocated.", NULL, 0x5305,
+               (ULONG_PTR)Address, Pages << PAGE_SHIFT, 0);
     }
     MiDecommit(Region, (ULONG_PTR)Address, Pages);
 }
@@ -306,7 +316,7 @@ NTSTATUS MmProtectPages(PVOID Address, SIZE_T Pages, ULONG Protect)
         HalFlushTb((PVOID)Va, Pages);
     }
     if (Present && Region->Resident) {
-        (VOID)HalFillTb((PVOID)Va, Pages, 0);
+        (VOID) HalFillTb((PVOID)Va, Pages, 0);
     }
     return STATUS_SUCCESS;
 }

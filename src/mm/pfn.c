@@ -2,10 +2,10 @@
  * pfn.c - the frame database: who uses each page of RAM, and which pages are to be had.
  * SPDX-License-Identifier: MIT
  *
- * RAM comes in runs. Each run begins with the core's own tables (the run's MMPFN array, and in the largest run the region
- * bitmaps); the managed rest has one MMPFN a frame. RAM is zero when the machine starts and an all-zero MMPFN means "free and
- * zero", so starting costs nothing per frame: RAM nobody has touched is kept as extents, and a frame's MMPFN is first
- * written when the frame is first taken.
+ * RAM comes in runs. Each run begins with the core's own tables (the run's MMPFN array, and in the largest
+ * run the region bitmaps); the managed rest has one MMPFN a frame. RAM is zero when the machine starts and an
+ * all-zero MMPFN means "free and zero", so starting costs nothing per frame: RAM nobody has touched is kept
+ * as extents, and a frame's MMPFN is first written when the frame is first taken.
  *
  *      run     | MMPFN array | taken ... lists ... | extent: never touched ............ |
  *              BasePage      FirstPage             Extents[i].Base
@@ -17,13 +17,13 @@
  *                                                                    `------> Transition --last----'
  *      Standby, Modified, ModifiedNoWrite: frames whose entry remembers them. Bad: taken out of use.
  *
- * Counts: an active frame has one share per entry that owns it, one reference for having shares at all, and one
- * reference for each lock (MDLs, copies). A frame is free when its last reference goes.
+ * Counts: an active frame has one share per entry that owns it, one reference for having shares at all, and
+ * one reference for each lock (MDLs, copies). A frame is free when its last reference goes.
  *
- * Choice: one frame comes from the head of a list (what was freed last is warm); many come as a run, from neighbours
- * on a list if the few runs at its head are long enough, else from an extent: runs of frames make runs of mappings in the
- * TB. Releasing puts a run back so that the list's head walks it upwards again. The choice depends on nothing but the
- * calls made, or on ScatterSeed where a test sets it.
+ * Choice: one frame comes from the head of a list (what was freed last is warm); many come as a run, from
+ * neighbours on a list if the few runs at its head are long enough, else from an extent: runs of frames make
+ * runs of mappings in the TB. Releasing puts a run back so that the list's head walks it upwards again. The
+ * choice depends on nothing but the calls made, or on ScatterSeed where a test sets it.
  *
  * Invariants (MiValidateFrames quotes the numbers):
  *   P1  Lists[s].Total frames are on list s, doubly linked, each LISTED and in state s.
@@ -158,7 +158,8 @@ static VOID MiGiveFrame(PFN_NUMBER Page, ULONG Flags, PMMPTE Pte, PFN_NUMBER Pte
     Pfn->PteFrame = (ULONG)PteFrame;
 }
 
-/* Cuts [Base, Base + Count) out of an extent. When the table of extents is full the shorter remainder is listed. */
+/* Cuts [Base, Base + Count) out of an extent. When the table of extents is full the shorter remainder is
+ * listed. */
 static VOID MiCutExtent(ULONG Index, PFN_NUMBER Base, PFN_NUMBER Count)
 {
     MI_EXTENT *Extent = &MiState->Extents[Index];
@@ -296,8 +297,8 @@ static PFN_NUMBER MiFitBoundary(PFN_NUMBER Low, PFN_NUMBER Count, PFN_NUMBER Bou
     return Low;
 }
 
-BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, PFN_NUMBER *Base,
-                         BOOLEAN *Dirty)
+BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary,
+                         PFN_NUMBER *Base, BOOLEAN *Dirty)
 {
     if (Count == 0 || (Boundary && Count > Boundary) || High < Low) {
         return FALSE;
@@ -400,7 +401,8 @@ BOOLEAN MiReferenceFrameLocked(PFN_NUMBER Page)
 BOOLEAN MiDereferenceFrameLocked(PFN_NUMBER Page, ULONG64 *Commit)
 {
     PMMPFN Pfn = MiPfn(Page);
-    if (Pfn == NULL || Pfn->State < MiPageActive || Pfn->ReferenceCount <= (Pfn->State == MiPageActive ? 1 : 0)) {
+    if (Pfn == NULL || Pfn->State < MiPageActive ||
+        Pfn->ReferenceCount <= (Pfn->State == MiPageActive ? 1 : 0)) {
         return FALSE;
     }
     if (--Pfn->ReferenceCount == 0) {
@@ -486,7 +488,8 @@ const CHAR *MiValidateFrames(VOID)
                 Broken = "P1: a frame in a list's state is on no list";
             } else if (Pfn->State == MiPageActive && (Pfn->u2.ShareCount == 0 || Pfn->ReferenceCount == 0)) {
                 Broken = "P5: an active frame has no share or no reference";
-            } else if (Pfn->State == MiPageTransition && (Pfn->u2.ShareCount != 0 || Pfn->ReferenceCount == 0)) {
+            } else if (Pfn->State == MiPageTransition &&
+                       (Pfn->u2.ShareCount != 0 || Pfn->ReferenceCount == 0)) {
                 Broken = "P5: a frame in transition has shares or no reference";
             }
         }

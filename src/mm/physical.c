@@ -1,9 +1,10 @@
 /*
  * physical.c - what is where: virtual to physical and back, the ranges of RAM. SPDX-License-Identifier: MIT
  *
- * Virtual to physical walks the page tables, as the MMU would. Physical to virtual asks the frame database for the entry that
- * owns the frame and climbs from it to the root; a second mapping of the frame (an MDL's) is never the answer. Host memory has
- * no frames: it is valid if the host can read it, and its physical address is 0.
+ * Virtual to physical walks the page tables, as the MMU would. Physical to virtual asks the frame database
+ * for the entry that owns the frame and climbs from it to the root; a second mapping of the frame (an MDL's)
+ * is never the answer. Host memory has no frames: it is valid if the host can read it, and its physical
+ * address is 0.
  *
  * Locks: none for walks (tables stay until the system stops); PfnLock to ask for a frame's owner. Any IRQL.
  */
@@ -19,7 +20,7 @@ PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress)
 {
     PHYSICAL_ADDRESS Physical = {.QuadPart = 0};
     ULONG_PTR Va = (ULONG_PTR)BaseAddress;
-    (VOID)KiCurrentThread();
+    (VOID) KiCurrentThread();
     if (HalIsSystemAddress(Va) || HalIsUserAddress(Va)) {
         PMMPTE Pte = MiPteOf(Va);
         MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
@@ -32,7 +33,7 @@ PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress)
 
 PVOID MmGetVirtualForPhysical(PHYSICAL_ADDRESS PhysicalAddress)
 {
-    (VOID)KiCurrentThread();
+    (VOID) KiCurrentThread();
     PMMPFN Pfn = MiPfn((PFN_NUMBER)PhysicalAddress.QuadPart >> PAGE_SHIFT);
     PMMPTE Pte = NULL;
     if (Pfn == NULL) {
@@ -50,7 +51,7 @@ PVOID MmGetVirtualForPhysical(PHYSICAL_ADDRESS PhysicalAddress)
 BOOLEAN MmIsAddressValid(PVOID VirtualAddress)
 {
     ULONG_PTR Va = (ULONG_PTR)VirtualAddress;
-    (VOID)KiCurrentThread();
+    (VOID) KiCurrentThread();
     if (HalIsSystemAddress(Va) || HalIsUserAddress(Va)) {
         PMMPTE Pte = MiPteOf(Va);
         return Pte != NULL && MiPteIsValid(MiReadPte(Pte));
@@ -66,7 +67,7 @@ BOOLEAN MmIsNonPagedSystemAddressValid(PVOID VirtualAddress)
 
 MM_SYSTEMSIZE MmQuerySystemSize(VOID)
 {
-    (VOID)KiCurrentThread();
+    (VOID) KiCurrentThread();
     ULONG64 Mebibytes = MiState->TotalPages >> (20 - PAGE_SHIFT);
     return Mebibytes < 32 ? MmSmallSystem : Mebibytes < 512 ? MmMediumSystem : MmLargeSystem;
 }

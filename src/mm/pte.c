@@ -1,23 +1,25 @@
 /*
- * pte.c - the page tables: four levels of frames, walked and edited through the window. SPDX-License-Identifier: MIT
+ * pte.c - the page tables: four levels of frames, walked and edited through the window.
+ * SPDX-License-Identifier: MIT
  *
- * One root serves the system range and the user range. Tables are made when addresses are first committed or mapped
- * (never in a fault, so a fault needs no frame but the page's own), each charged one page of commitment, and stay until the
- * system stops: a walk therefore needs no lock, as the MMU's own needs none.
+ * One root serves the system range and the user range. Tables are made when addresses are first committed or
+ * mapped (never in a fault, so a fault needs no frame but the page's own), each charged one page of
+ * commitment, and stay until the system stops: a walk therefore needs no lock, as the MMU's own needs none.
  *
  *      Root -> level 4 entry -> table -> level 3 entry -> table -> level 2 entry -> page table -> leaf
  *
- * A table's frame has MI_PFN_TABLE, the entry that points at it as PteAddress, and in u1.UsedEntries how many of its 512
- * entries are not zero; MiSetEntry and MiClearEntry keep that count when an entry begins and ceases to be in use. From an
- * entry one can therefore climb to the root and know the address it maps (MiVaOfPte).
+ * A table's frame has MI_PFN_TABLE, the entry that points at it as PteAddress, and in u1.UsedEntries how many
+ * of its 512 entries are not zero; MiSetEntry and MiClearEntry keep that count when an entry begins and
+ * ceases to be in use. From an entry one can therefore climb to the root and know the address it maps
+ * (MiVaOfPte).
  *
  * Invariants (MiValidatePageTables quotes the numbers):
  *   T1  UsedEntries of a table is the number of its entries that are not zero.
  *   T2  A table's PteAddress is the entry that points at it.
- *   T3  A valid or transition leaf whose frame is managed, and which owns it, is that frame's PteAddress; a leaf that does
- *       not own its frame (a mapping of locked pages, I/O space) lies in the system-PTE region or in the user range.
- *   T4  TablePages is the number of tables.
- *   T5  A leaf that is not zero lies in an allocated page of a region.
+ *   T3  A valid or transition leaf whose frame is managed, and which owns it, is that frame's PteAddress; a
+ * leaf that does not own its frame (a mapping of locked pages, I/O space) lies in the system-PTE region or in
+ * the user range. T4  TablePages is the number of tables. T5  A leaf that is not zero lies in an allocated
+ * page of a region.
  *
  * Locks: TableLock (2nd) to make tables; entries as in mi.h.
  */
@@ -137,11 +139,12 @@ ULONG_PTR MiVaOfPte(PMMPTE Pte)
 
 MI_PROT MiMakeProtection(ULONG Protect)
 {
-    static const UCHAR Base[8] = {MI_PROT_NOACCESS,     MI_PROT_READONLY,     MI_PROT_READWRITE,
-                                  MI_PROT_WRITECOPY,    MI_PROT_EXECUTE,      MI_PROT_EXECUTE_READ,
+    static const UCHAR Base[8] = {MI_PROT_NOACCESS,          MI_PROT_READONLY,         MI_PROT_READWRITE,
+                                  MI_PROT_WRITECOPY,         MI_PROT_EXECUTE,          MI_PROT_EXECUTE_READ,
                                   MI_PROT_EXECUTE_READWRITE, MI_PROT_EXECUTE_WRITECOPY};
     ULONG Low = Protect & 0xFF, Modifiers = Protect & ~0xFFu;
-    if (Low == 0 || (Low & (Low - 1)) || (Modifiers & ~(ULONG)(PAGE_GUARD | PAGE_NOCACHE | PAGE_WRITECOMBINE)) ||
+    if (Low == 0 || (Low & (Low - 1)) ||
+        (Modifiers & ~(ULONG)(PAGE_GUARD | PAGE_NOCACHE | PAGE_WRITECOMBINE)) ||
         (Modifiers & (Modifiers - 1)) || (Low == PAGE_NOACCESS && Modifiers)) {
         return MI_PROT_INVALID;
     }
@@ -153,8 +156,9 @@ MI_PROT MiMakeProtection(ULONG Protect)
 
 ULONG MiMakePageProtection(MI_PROT Protection)
 {
-    static const UCHAR Base[8] = {PAGE_NOACCESS,  PAGE_READONLY,  PAGE_EXECUTE,           PAGE_EXECUTE_READ,
-                                  PAGE_READWRITE, PAGE_WRITECOPY, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY};
+    static const UCHAR Base[8] = {PAGE_NOACCESS,          PAGE_READONLY,         PAGE_EXECUTE,
+                                  PAGE_EXECUTE_READ,      PAGE_READWRITE,        PAGE_WRITECOPY,
+                                  PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY};
     static const USHORT Modifier[4] = {0, PAGE_NOCACHE, PAGE_GUARD, PAGE_WRITECOMBINE};
     ULONG Low = Base[Protection & MI_PROT_BASE];
     return Low == PAGE_NOACCESS ? Low : Low | Modifier[(Protection >> 3) & 3];
@@ -175,7 +179,9 @@ static const CHAR *MiValidateLeaf(PMMPTE Pte, MMPTE Entry, ULONG_PTR Va)
                    ? "T3: a leaf maps a frame that is not managed"
                    : NULL;
     }
-    return Region->Id == MmRegionSystemPtes || Region->User ? NULL : "T3: a leaf maps a frame that another entry owns";
+    return Region->Id == MmRegionSystemPtes || Region->User
+               ? NULL
+               : "T3: a leaf maps a frame that another entry owns";
 }
 
 static const CHAR *MiValidateTable(PFN_NUMBER Table, ULONG Level, ULONG_PTR Va, ULONG64 *Tables)
@@ -212,5 +218,7 @@ const CHAR *MiValidatePageTables(VOID)
 {
     ULONG64 Tables = 0;
     const CHAR *Broken = MiValidateTable(MiState->Root, 4, 0, &Tables);
-    return Broken ? Broken : Tables == MiState->TablePages ? NULL : "T4: TablePages is not the number of tables";
+    return Broken                          ? Broken
+           : Tables == MiState->TablePages ? NULL
+                                           : "T4: TablePages is not the number of tables";
 }

@@ -1,21 +1,24 @@
 /*
- * pte.h - page table entries: every form, its constructor and its predicate. Nobody shifts bits of an entry elsewhere.
- * SPDX-License-Identifier: MIT
+ * pte.h - page table entries: every form, its constructor and its predicate. Nobody shifts bits of an entry
+ * elsewhere. SPDX-License-Identifier: MIT
  *
- * An entry is 64 bits. Bit 0 says who reads it: set, the MMU does (architecture's form); clear, only the memory manager
- * does (a software form). The software forms are laid out as on NT for x64, so that a debugger's habits carry over:
+ * An entry is 64 bits. Bit 0 says who reads it: set, the MMU does (architecture's form); clear, only the
+ * memory manager does (a software form). The software forms are laid out as on NT for x64, so that a
+ * debugger's habits carry over:
  *
  *             63  62..52   51..12 / 63..32            11    10     9..5        4..1      0
  *   valid     NX  (core)   frame number               IO    -      COW .. D A  PCD PWT U W   1
- *   zero      0                                                                          0   address not in use
- *   demand 0  0   ..       0                          0     0      protection  0         0   a page of zeroes, charged
- *   transition             frame number               1     0      protection  -         0   frame kept, not mapped
- *   page file              page offset in file 63..32 0     0      protection  file      0
- *   prototype              address 63..16             0     1      protection? -         0   ask the prototype entry
+ *   zero      0                                                                          0   address not in
+ * use demand 0  0   ..       0                          0     0      protection  0         0   a page of
+ * zeroes, charged transition             frame number               1     0      protection  -         0
+ * frame kept, not mapped page file              page offset in file 63..32 0     0      protection  file 0
+ *   prototype              address 63..16             0     1      protection? -         0   ask the
+ * prototype entry
  *
- * In a valid entry bit 9 is copy-on-write and bit 11 marks a mapping of I/O space (both are the core's by hal.h, 4).
- * "Protection" is NT's five-bit code, MI_PROT below; the whole code MI_PROT_NOACCESS means no access, committed or not.
- * The MMU sets Accessed and Dirty behind our back, so a valid entry is only changed by exchange or compare-exchange.
+ * In a valid entry bit 9 is copy-on-write and bit 11 marks a mapping of I/O space (both are the core's by
+ * hal.h, 4). "Protection" is NT's five-bit code, MI_PROT below; the whole code MI_PROT_NOACCESS means no
+ * access, committed or not. The MMU sets Accessed and Dirty behind our back, so a valid entry is only changed
+ * by exchange or compare-exchange.
  */
 #pragma once
 #include "ke/ki.h"
@@ -54,7 +57,8 @@ static inline BOOLEAN MiProtAllowsWrite(MI_PROT Protection)
 }
 static inline BOOLEAN MiProtIsCopyOnWrite(MI_PROT Protection)
 {
-    return (Protection & MI_PROT_BASE) == MI_PROT_WRITECOPY || (Protection & MI_PROT_BASE) == MI_PROT_EXECUTE_WRITECOPY;
+    return (Protection & MI_PROT_BASE) == MI_PROT_WRITECOPY ||
+           (Protection & MI_PROT_BASE) == MI_PROT_EXECUTE_WRITECOPY;
 }
 static inline BOOLEAN MiProtAllowsExecute(MI_PROT Protection)
 {
@@ -67,20 +71,20 @@ static inline BOOLEAN MiProtIsGuard(MI_PROT Protection)
 }
 
 /* ---- bits, private to this header ---- */
-#define MI_PTE_P      0x001ull
-#define MI_PTE_W      0x002ull
-#define MI_PTE_U      0x004ull
-#define MI_PTE_PWT    0x008ull
-#define MI_PTE_PCD    0x010ull
-#define MI_PTE_A      0x020ull
-#define MI_PTE_D      0x040ull
-#define MI_PTE_LARGE  0x080ull
-#define MI_PTE_COW    0x200ull
-#define MI_PTE_PROTO  0x400ull /* software forms */
-#define MI_PTE_TRANS  0x800ull /* software forms */
-#define MI_PTE_IO     0x800ull /* valid form */
-#define MI_PTE_NX     0x8000000000000000ull
-#define MI_PTE_FRAME  0x000FFFFFFFFFF000ull
+#define MI_PTE_P     0x001ull
+#define MI_PTE_W     0x002ull
+#define MI_PTE_U     0x004ull
+#define MI_PTE_PWT   0x008ull
+#define MI_PTE_PCD   0x010ull
+#define MI_PTE_A     0x020ull
+#define MI_PTE_D     0x040ull
+#define MI_PTE_LARGE 0x080ull
+#define MI_PTE_COW   0x200ull
+#define MI_PTE_PROTO 0x400ull /* software forms */
+#define MI_PTE_TRANS 0x800ull /* software forms */
+#define MI_PTE_IO    0x800ull /* valid form */
+#define MI_PTE_NX    0x8000000000000000ull
+#define MI_PTE_FRAME 0x000FFFFFFFFFF000ull
 
 /* ---- reading and writing entries: always whole, always atomic ---- */
 static inline MMPTE MiReadPte(PMMPTE Pte)
@@ -97,14 +101,15 @@ static inline MMPTE MiExchangePte(PMMPTE Pte, MMPTE Value)
 }
 static inline BOOLEAN MiCompareExchangePte(PMMPTE Pte, MMPTE *Expected, MMPTE Value)
 {
-    return __atomic_compare_exchange_n(&Pte->Long, &Expected->Long, Value.Long, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    return __atomic_compare_exchange_n(&Pte->Long, &Expected->Long, Value.Long, 0, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
 }
 
 /* ---- constructors ---- */
 #define MI_ZERO_PTE ((MMPTE){0})
 
-/* A leaf the MMU may use. Accessed and Dirty are set up front: what we make valid is about to be used, and a write then
- * costs no second fault. NoAccess has no valid form. */
+/* A leaf the MMU may use. Accessed and Dirty are set up front: what we make valid is about to be used, and a
+ * write then costs no second fault. NoAccess has no valid form. */
 static inline MMPTE MiPteValid(PFN_NUMBER Page, MI_PROT Protection, BOOLEAN User)
 {
     ULONG64 Long = (Page << 12) | MI_PTE_P | MI_PTE_A;
@@ -145,7 +150,8 @@ static inline MMPTE MiPteTransition(PFN_NUMBER Page, MI_PROT Protection)
 }
 static inline MMPTE MiPtePageFile(ULONG File, ULONG PageOffset, MI_PROT Protection)
 {
-    return (MMPTE){(ULONG64)PageOffset << 32 | (ULONG64)(Protection & MI_PROT_MASK) << 5 | (ULONG64)(File & 0xFu) << 1};
+    return (MMPTE){(ULONG64)PageOffset << 32 | (ULONG64)(Protection & MI_PROT_MASK) << 5 |
+                   (ULONG64)(File & 0xFu) << 1};
 }
 static inline MMPTE MiPtePrototype(PMMPTE Prototype)
 {

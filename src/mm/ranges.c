@@ -1,25 +1,27 @@
 /*
  * ranges.c - the ranges of RAM, as drivers ask for them. SPDX-License-Identifier: MIT
  *
- * MmGetPhysicalMemoryRanges and its Ex forms hand out a snapshot in nonpaged pool, ended by an entry of zeroes; the caller
- * frees it. Runs that touch are one range. Device memory is not RAM and does not appear; the frames that the core took for
- * its own tables are RAM and do. Locks: none, the runs never change.
+ * MmGetPhysicalMemoryRanges and its Ex forms hand out a snapshot in nonpaged pool, ended by an entry of
+ * zeroes; the caller frees it. Runs that touch are one range. Device memory is not RAM and does not appear;
+ * the frames that the core took for its own tables are RAM and do. Locks: none, the runs never change.
  */
 #include "mm/mi.h"
 
 static PPHYSICAL_MEMORY_RANGE MiPhysicalRanges(VOID)
 {
-    (VOID)KiCurrentThread();
-    PPHYSICAL_MEMORY_RANGE Ranges =
-        ExAllocatePool2(POOL_FLAG_NON_PAGED, (MiState->RunCount + 1) * sizeof(*Ranges), 'hPmM'); /* zeroed: ends itself */
+    (VOID) KiCurrentThread();
+    PPHYSICAL_MEMORY_RANGE Ranges = ExAllocatePool2(
+        POOL_FLAG_NON_PAGED, (MiState->RunCount + 1) * sizeof(*Ranges), 'hPmM'); /* zeroed: ends itself */
     ULONG Count = 0;
     for (ULONG Index = 0; Ranges && Index < MiState->RunCount; Index++) {
         const MI_RUN *Run = &MiState->Runs[Index];
         if (Run->Device || Run->PageCount == 0) {
             continue;
         }
-        LONGLONG Base = (LONGLONG)(Run->BasePage << PAGE_SHIFT), Bytes = (LONGLONG)(Run->PageCount << PAGE_SHIFT);
-        if (Count && Ranges[Count - 1].BaseAddress.QuadPart + Ranges[Count - 1].NumberOfBytes.QuadPart == Base) {
+        LONGLONG Base = (LONGLONG)(Run->BasePage << PAGE_SHIFT),
+                 Bytes = (LONGLONG)(Run->PageCount << PAGE_SHIFT);
+        if (Count &&
+            Ranges[Count - 1].BaseAddress.QuadPart + Ranges[Count - 1].NumberOfBytes.QuadPart == Base) {
             Ranges[Count - 1].NumberOfBytes.QuadPart += Bytes;
             continue;
         }

@@ -6,17 +6,19 @@
  *   | 1 GiB none | NonPagedPool | gap | PagedPool | gap | SystemPtes | gap | ... | SystemData | ... |
  *   UserBase | User ............................................................................ | UserEnd
  *
- * The limit of a region is its address space: from the options, else from the size of RAM (twice RAM where fragmentation
- * must not be what ends an allocation), cut down until everything fits the range the machine offers. Growing costs page
- * tables and frames only as runs are used. Each limit, and the commit limit, is a way to be full; a caller sees NULL and
- * the region's Failures goes up.
+ * The limit of a region is its address space: from the options, else from the size of RAM (twice RAM where
+ * fragmentation must not be what ends an allocation), cut down until everything fits the range the machine
+ * offers. Growing costs page tables and frames only as runs are used. Each limit, and the commit limit, is a
+ * way to be full; a caller sees NULL and the region's Failures goes up.
  *
- * A run of addresses is described by two bitmaps, a bit a page: Allocated, and Last for the last page of a run. So the
- * exact start and length of every run are known, and giving back anything but a run is noticed. Kernel stacks and driver
- * images leave a page out below each run (guard), taken in Allocated but never backed.
+ * A run of addresses is described by two bitmaps, a bit a page: Allocated, and Last for the last page of a
+ * run. So the exact start and length of every run are known, and giving back anything but a run is noticed.
+ * Kernel stacks and driver images leave a page out below each run (guard), taken in Allocated but never
+ * backed.
  *
- * Search is first fit from a hint. Hint[n] bounds from below where a free run of 2^n or more pages (less than 2^(n+1))
- * can begin; freeing lowers it, a search for exactly 2^n pages raises it. So the common sizes are found without a scan.
+ * Search is first fit from a hint. Hint[n] bounds from below where a free run of 2^n or more pages (less than
+ * 2^(n+1)) can begin; freeing lowers it, a search for exactly 2^n pages raises it. So the common sizes are
+ * found without a scan.
  *
  * Invariants (MiValidateRegions quotes the numbers):
  *   R1  AddressPages is the number of bits set in Allocated.
@@ -57,7 +59,8 @@ static ULONG64 MiLimitOf(MM_REGION Region, ULONG64 Ram)
     ULONG64 Least = MiClamp(4 * Ram, 16 * MI_MIB, 64 * MI_MIB);
     switch (Region) {
     case MmRegionNonPagedPool:
-        return KeOptions.NonPagedPoolLimit ? KeOptions.NonPagedPoolLimit : MiClamp(2 * Ram, Least, 32 * MI_GIB);
+        return KeOptions.NonPagedPoolLimit ? KeOptions.NonPagedPoolLimit
+                                           : MiClamp(2 * Ram, Least, 32 * MI_GIB);
     case MmRegionPagedPool:
         return KeOptions.PagedPoolLimit ? KeOptions.PagedPoolLimit : MiClamp(2 * Ram, Least, 32 * MI_GIB);
     case MmRegionSystemPtes:
@@ -84,9 +87,11 @@ static ULONG64 MiRoundUp(ULONG64 Value, ULONG64 Unit)
 
 ULONG64 MiLayOutRegions(ULONG64 RamPages)
 {
-    ULONG64 Bytes[MmRegionMaximum] = {0}, Available = HalFacts.SystemEnd - HalFacts.SystemBase, Total, BitmapBytes = 0;
+    ULONG64 Bytes[MmRegionMaximum] = {0}, Available = HalFacts.SystemEnd - HalFacts.SystemBase, Total,
+            BitmapBytes = 0;
     for (ULONG Id = MmRegionNonPagedPool; Id < MmRegionMaximum; Id++) {
-        Bytes[Id] = MiClamp(MiRoundUp(MiLimitOf(Id, RamPages << PAGE_SHIFT), PAGE_SIZE), 64 * PAGE_SIZE, Available);
+        Bytes[Id] =
+            MiClamp(MiRoundUp(MiLimitOf(Id, RamPages << PAGE_SHIFT), PAGE_SIZE), 64 * PAGE_SIZE, Available);
     }
     for (;;) { /* the largest gives way until all fit, each with a gap of 1 GiB below */
         ULONG Largest = MmRegionNonPagedPool;
@@ -201,8 +206,7 @@ static const CHAR *MiValidateRegion(MI_REGION *Region, BOOLEAN AtRest)
     for (ULONG Word = 0; Word < MiRoundUp(Region->Bits, 64) / 64; Word++) {
         ULONG64 Allocated = Region->Allocated[Word], Last = Region->Last[Word];
         ULONG64 Next = Word + 1 < MiRoundUp(Region->Bits, 64) / 64 ? Region->Allocated[Word + 1] : 0;
-        /* By hand: without the instruction the compiler calls a library function. */
-        for (ULONG64 Left = Allocated; Left != 0; Left &= Left - 1) {
+        for (ULONG64 Left = Allocated; Left; Left &= Left - 1) {
             Set++;
         }
         if (Last & ~Allocated) {
@@ -292,7 +296,8 @@ static MI_VA_CHECK MiCheckVaLocked(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages
 {
     ULONG Start = (ULONG)((Va - Region->Base) >> PAGE_SHIFT);
     *Actual = 0;
-    if (Va < Region->Base || Start >= Region->Bits || !MiBit(Region->Allocated, Start) || Start < Region->Guard) {
+    if (Va < Region->Base || Start >= Region->Bits || !MiBit(Region->Allocated, Start) ||
+        Start < Region->Guard) {
         return MiVaNotAllocated;
     }
     ULONG Low = Start - Region->Guard;
@@ -301,8 +306,9 @@ static MI_VA_CHECK MiCheckVaLocked(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages
     }
     ULONG End = MiNextBit(Region->Last, Start, Region->Bits, TRUE) + 1;
     *Actual = End - Start;
-    if (Pages > Region->Bits - Start || (Pages > *Actual && MiNextBit(Region->Allocated, Start, Start + (ULONG)Pages, FALSE) !=
-                                                                Start + (ULONG)Pages)) {
+    if (Pages > Region->Bits - Start ||
+        (Pages > *Actual &&
+         MiNextBit(Region->Allocated, Start, Start + (ULONG)Pages, FALSE) != Start + (ULONG)Pages)) {
         return MiVaPartlyFree;
     }
     return Pages == *Actual ? MiVaExact : MiVaWrongSize;
@@ -330,7 +336,8 @@ BOOLEAN MiVaIsAllocated(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
 
 VOID MiFreeVa(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
 {
-    ULONG Start = (ULONG)((Va - Region->Base) >> PAGE_SHIFT) - Region->Guard, Count = (ULONG)Pages + Region->Guard;
+    ULONG Start = (ULONG)((Va - Region->Base) >> PAGE_SHIFT) - Region->Guard,
+          Count = (ULONG)Pages + Region->Guard;
     KiAcquireLock(&Region->Lock);
     MiFillBits(Region->Allocated, Start, Count, FALSE);
     MiClearBit(Region->Last, Start + Count - 1);
@@ -353,8 +360,8 @@ VOID MiChargeRegion(MI_REGION *Region, SIZE_T Pages)
 {
     ULONG64 InUse = __atomic_add_fetch(&Region->PagesInUse, Pages, __ATOMIC_RELAXED);
     ULONG64 Peak = __atomic_load_n(&Region->PeakPages, __ATOMIC_RELAXED);
-    while (Peak < InUse &&
-           !__atomic_compare_exchange_n(&Region->PeakPages, &Peak, InUse, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    while (Peak < InUse && !__atomic_compare_exchange_n(&Region->PeakPages, &Peak, InUse, 1, __ATOMIC_RELAXED,
+                                                        __ATOMIC_RELAXED)) {
     }
 }
 

@@ -1,10 +1,10 @@
 /*
  * sysptes.c - system PTEs: second addresses for frames that somebody else owns. SPDX-License-Identifier: MIT
  *
- * MDL mappings and I/O space live in their own region. A mapping is a run of addresses (region.c knows its exact start
- * and length) whose entries are valid and own nothing: the frames are kept by whoever locked them. Taking a mapping down
- * clears the entries, flushes the TB, and only then gives the addresses back, so that the next mapping there can
- * never show the old frames.
+ * MDL mappings and I/O space live in their own region. A mapping is a run of addresses (region.c knows its
+ * exact start and length) whose entries are valid and own nothing: the frames are kept by whoever locked
+ * them. Taking a mapping down clears the entries, flushes the TB, and only then gives the addresses back, so
+ * that the next mapping there can never show the old frames.
  *
  * Running out is an answer (0 here, NULL to drivers), counted in the region's Failures.
  * Locks: MI_REGION.Lock, TableLock, each by itself; entries belong to the owner of the run. Any IRQL.
@@ -39,7 +39,7 @@ VOID MiMapFrames(ULONG_PTR Va, SIZE_T Pages, const PFN_NUMBER *Array, PFN_NUMBER
             MiWritePte(Pte + Index, MiPteWithPage(Template, Array ? Array[Done] : First + Done));
         }
     }
-    (VOID)HalFillTb((PVOID)Va, Pages, 0);
+    (VOID) HalFillTb((PVOID)Va, Pages, 0);
 }
 
 VOID MiUnmapFrames(ULONG_PTR Va, SIZE_T Pages)

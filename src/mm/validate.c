@@ -1,9 +1,9 @@
 /*
  * validate.c - every validator of the memory manager, in one call. SPDX-License-Identifier: MIT
  *
- * For a moment when no other thread is inside the memory manager (a test's barrier, a debugger's stop): each structure is
- * checked under its own lock, the sums across structures only hold at rest. The text of the first broken invariant
- * begins with its number, which the owning file's opening explains.
+ * For a moment when no other thread is inside the memory manager (a test's barrier, a debugger's stop): each
+ * structure is checked under its own lock, the sums across structures only hold at rest. The text of the
+ * first broken invariant begins with its number, which the owning file's opening explains.
  */
 #include "mm/mi.h"
 

@@ -26,7 +26,8 @@ static int Teardown(void **State)
     return MiValidateAll() == NULL ? 0 : -1;
 }
 
-/* MmSizeOfMdl: "returns the number of bytes required to contain the MDL" for the pages that the buffer spans. */
+/* MmSizeOfMdl: "returns the number of bytes required to contain the MDL" for the pages that the buffer spans.
+ */
 static void MmSizeOfMdl_CountsPagesSpanned(void **State)
 {
     (void)State;
@@ -37,7 +38,8 @@ static void MmSizeOfMdl_CountsPagesSpanned(void **State)
     assert_int_equal(MmSizeOfMdl((PVOID)0x1001, PAGE_SIZE), 0x40);
 }
 
-/* MmInitializeMdl: "formats a memory descriptor list": Next, Size, MdlFlags, StartVa, ByteOffset, ByteCount. */
+/* MmInitializeMdl: "formats a memory descriptor list": Next, Size, MdlFlags, StartVa, ByteOffset, ByteCount.
+ */
 static void MmInitializeMdl_FormatsTheHeader(void **State)
 {
     (void)State;
@@ -63,8 +65,8 @@ static void MmCreateMdl_OwnOrGivenMemory(void **State)
     ExFreePool(Mdl);
 }
 
-/* MmBuildMdlForNonPagedPool: "receives an MDL that specifies a virtual memory buffer in nonpaged pool, and updates it to
- * describe the underlying physical pages." */
+/* MmBuildMdlForNonPagedPool: "receives an MDL that specifies a virtual memory buffer in nonpaged pool, and
+ * updates it to describe the underlying physical pages." */
 static void MmBuildMdlForNonPagedPool_FillsPagesAndFlags(void **State)
 {
     (void)State;
@@ -79,7 +81,8 @@ static void MmBuildMdlForNonPagedPool_FillsPagesAndFlags(void **State)
     assert_ptr_equal(MmGetSystemAddressForMdlSafe(M, NormalPagePriority), Nonpaged + 100);
 }
 
-/* MmProbeAndLockPages: "probes the specified virtual memory pages, makes them resident, and locks them in memory". */
+/* MmProbeAndLockPages: "probes the specified virtual memory pages, makes them resident, and locks them in
+ * memory". */
 static void MmProbeAndLockPages_MakesResidentAndPins(void **State)
 {
     (void)State;
@@ -114,7 +117,8 @@ static void MmProbeAndLockPages_Operation_SetsWriteOperation(void **State)
     MmUnlockPages(M);
 }
 
-/* "the routine confirms that the pages permit the specified operation" and raises STATUS_ACCESS_VIOLATION otherwise. */
+/* "the routine confirms that the pages permit the specified operation" and raises STATUS_ACCESS_VIOLATION
+ * otherwise. */
 static void MmProbeAndLockPages_NoSuchAccess_Raises(void **State)
 {
     (void)State;
@@ -221,7 +225,8 @@ static void MmUnlockPages_Mapped_Unmaps(void **State)
     assert_int_equal(M->MdlFlags & (MDL_PAGES_LOCKED | MDL_MAPPED_TO_SYSTEM_VA), 0);
 }
 
-/* MmMapLockedPagesSpecifyCache: "maps the physical pages that are described by an MDL to a virtual address". */
+/* MmMapLockedPagesSpecifyCache: "maps the physical pages that are described by an MDL to a virtual address".
+ */
 static void MmMapLockedPagesSpecifyCache_SecondAddressOfTheSameFrames(void **State)
 {
     (void)State;
@@ -267,7 +272,8 @@ static void MmMapLockedPagesSpecifyCache_PriorityFlags_AreProtections(void **Sta
         MMPTE Pte = MiReadPte(MiPteOf((ULONG_PTR)Mapped));
         assert_int_equal(MiPteProtection(Pte), Cases[Index].Protection);
         if (Cases[Index].Flags & MdlMappingNoWrite) {
-            KitExpectAccessStop(Mapped, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Mapped, Pte.Long, 0, 0);
+            KitExpectAccessStop(Mapped, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Mapped,
+                                Pte.Long, 0, 0);
         }
         MmUnmapLockedPages(Mapped, M);
     }
@@ -280,7 +286,8 @@ static void MmMapLockedPagesSpecifyCache_GuardPtes_LeaveAPageBehind(void **State
     MmInitializeMdl(M, Paged, PAGE_SIZE);
     MmProbeAndLockPages(M, KernelMode, IoReadAccess);
     PUCHAR Mapped = MmGetSystemAddressForMdlSafe(M, NormalPagePriority | MdlMappingWithGuardPtes);
-    KitExpectAccessStop(Mapped + PAGE_SIZE, PASSIVE_LEVEL, 'r', PAGE_FAULT_IN_NONPAGED_AREA, Mapped + PAGE_SIZE, 0, KitLoad, 0);
+    KitExpectAccessStop(Mapped + PAGE_SIZE, PASSIVE_LEVEL, 'r', PAGE_FAULT_IN_NONPAGED_AREA,
+                        Mapped + PAGE_SIZE, 0, KitLoad, 0);
     MmUnmapLockedPages(Mapped, M);
     MmUnlockPages(M);
     KitAssertValid();
@@ -295,15 +302,18 @@ static void MmMapLockedPagesSpecifyCache_CacheType_IsInTheEntry(void **State)
     MmInitializeMdl(M, Paged, PAGE_SIZE);
     MmProbeAndLockPages(M, KernelMode, IoReadAccess);
     for (size_t Index = 0; Index < 3; Index++) {
-        PUCHAR Mapped = MmMapLockedPagesSpecifyCache(M, KernelMode, Types[Index], NULL, FALSE, NormalPagePriority);
+        PUCHAR Mapped =
+            MmMapLockedPagesSpecifyCache(M, KernelMode, Types[Index], NULL, FALSE, NormalPagePriority);
         assert_int_equal(MiPteProtection(MiReadPte(MiPteOf((ULONG_PTR)Mapped))) & 0x18, Bits[Index]);
         MmUnmapLockedPages(Mapped, M);
     }
-    assert_null(MmMapLockedPagesSpecifyCache(M, KernelMode, MmMaximumCacheType, NULL, FALSE, NormalPagePriority));
+    assert_null(
+        MmMapLockedPagesSpecifyCache(M, KernelMode, MmMaximumCacheType, NULL, FALSE, NormalPagePriority));
     MmUnlockPages(M);
 }
 
-/* "If AccessMode is UserMode ... the mapped pages are in user space", at RequestedAddress if given; never executable. */
+/* "If AccessMode is UserMode ... the mapped pages are in user space", at RequestedAddress if given; never
+ * executable. */
 static void MmMapLockedPagesSpecifyCache_UserMode_MapsInTheUserRange(void **State)
 {
     NTSTATUS volatile Status = STATUS_SUCCESS;
@@ -326,7 +336,8 @@ static void MmMapLockedPagesSpecifyCache_UserMode_MapsInTheUserRange(void **Stat
     assert_int_equal(Status, STATUS_CONFLICTING_ADDRESSES); /* "UserMode: raises an exception on failure" */
     MmUnmapLockedPages(Mapped, M);
     assert_false(MmIsAddressValid(Mapped));
-    assert_ptr_equal(MmMapLockedPagesSpecifyCache(M, UserMode, MmCached, Mapped - 8, FALSE, NormalPagePriority), Mapped);
+    assert_ptr_equal(
+        MmMapLockedPagesSpecifyCache(M, UserMode, MmCached, Mapped - 8, FALSE, NormalPagePriority), Mapped);
     KitAssertValid();
     MmUnmapLockedPages(Mapped, M);
 }
@@ -339,7 +350,8 @@ static void MmMapLockedPagesSpecifyCache_NoPtesLeft_IsNull(void **State)
     MmInitializeMdl(M, Paged, PAGE_SIZE);
     MmProbeAndLockPages(M, KernelMode, IoReadAccess);
     MmQueryRegion(MmRegionSystemPtes, &Info);
-    ULONG_PTR Hog = MiAllocateVa(&MiState->Regions[MmRegionSystemPtes], Info.PageLimit - MiState->Regions[MmRegionSystemPtes].AddressPages);
+    ULONG_PTR Hog = MiAllocateVa(&MiState->Regions[MmRegionSystemPtes],
+                                 Info.PageLimit - MiState->Regions[MmRegionSystemPtes].AddressPages);
     if (Hog == 0) { /* not one piece: take what there is */
         skip();
     }
@@ -406,7 +418,8 @@ static void MmProtectMdlSystemAddress_ChangesTheMappingOnly(void **State)
     assert_int_equal(MmProtectMdlSystemAddress(M, 0x3), STATUS_INVALID_PAGE_PROTECTION);
     assert_int_equal(MmProtectMdlSystemAddress(M, PAGE_READONLY), STATUS_SUCCESS);
     MMPTE Pte = MiReadPte(MiPteOf((ULONG_PTR)Mapped));
-    KitExpectAccessStop(Mapped, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Mapped, Pte.Long, 0, 0);
+    KitExpectAccessStop(Mapped, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Mapped, Pte.Long, 0,
+                        0);
     Nonpaged[0] = 1;
     assert_int_equal(MmProtectMdlSystemAddress(M, PAGE_NOACCESS), STATUS_SUCCESS);
     assert_false(MmIsAddressValid(Mapped));

@@ -1,6 +1,6 @@
 /*
- * mm_physical.c - physical addresses, ranges of RAM, I/O space, the safe copy: a test for each documented sentence.
- * SPDX-License-Identifier: MIT
+ * mm_physical.c - physical addresses, ranges of RAM, I/O space, the safe copy: a test for each documented
+ * sentence. SPDX-License-Identifier: MIT
  */
 #include "mm_kit.h"
 
@@ -75,7 +75,8 @@ static void MmIsAddressValid_TellsTheTruthNow(void **State)
     assert_true(MmIsAddressValid(&Local));
 }
 
-/* MmGetPhysicalMemoryRangesEx2: "array ... ends with a zero pair"; at least three ranges with a hole; caller frees. */
+/* MmGetPhysicalMemoryRangesEx2: "array ... ends with a zero pair"; at least three ranges with a hole; caller
+ * frees. */
 static void MmGetPhysicalMemoryRanges_AreTheRuns(void **State)
 {
     (void)State;
@@ -87,7 +88,8 @@ static void MmGetPhysicalMemoryRanges_AreTheRuns(void **State)
         assert_non_null(Ranges[Form]);
         for (; Ranges[Form][Count].NumberOfBytes.QuadPart; Count++) {
             assert_true((ULONG64)Ranges[Form][Count].BaseAddress.QuadPart > End); /* a hole before each */
-            End = (ULONG64)(Ranges[Form][Count].BaseAddress.QuadPart + Ranges[Form][Count].NumberOfBytes.QuadPart);
+            End = (ULONG64)(Ranges[Form][Count].BaseAddress.QuadPart +
+                            Ranges[Form][Count].NumberOfBytes.QuadPart);
             Total += (ULONG64)Ranges[Form][Count].NumberOfBytes.QuadPart;
             assert_false(Device() >= (ULONG64)Ranges[Form][Count].BaseAddress.QuadPart && Device() < End);
         }
@@ -119,8 +121,8 @@ static void Limits_AreTheMachinesRanges(void **State)
     MmFreeUserPages(Va, 1);
 }
 
-/* MmMapIoSpace: "maps the given physical address range to nonpaged system space"; "returns the base virtual address", page
- * offset kept. */
+/* MmMapIoSpace: "maps the given physical address range to nonpaged system space"; "returns the base virtual
+ * address", page offset kept. */
 static void MmMapIoSpace_Device_IsMappedWithItsOffset(void **State)
 {
     (void)State;
@@ -137,7 +139,8 @@ static void MmMapIoSpace_Device_IsMappedWithItsOffset(void **State)
     assert_false(MmIsAddressValid((PVOID)Va));
 }
 
-/* "NumberOfBytes: a value greater than zero"; "if space for mapping the range is insufficient, it returns NULL". */
+/* "NumberOfBytes: a value greater than zero"; "if space for mapping the range is insufficient, it returns
+ * NULL". */
 static void MmMapIoSpace_Impossible_IsNull(void **State)
 {
     (void)State;
@@ -162,7 +165,8 @@ static void MmMapIoSpace_HeldRam_IsASecondAddress(void **State)
     MmFreePages(Va, 1);
 }
 
-/* MmMapIoSpaceEx: "Protect: PAGE_READONLY, PAGE_READWRITE, PAGE_EXECUTE..., with PAGE_NOCACHE or PAGE_WRITECOMBINE". */
+/* MmMapIoSpaceEx: "Protect: PAGE_READONLY, PAGE_READWRITE, PAGE_EXECUTE..., with PAGE_NOCACHE or
+ * PAGE_WRITECOMBINE". */
 static void MmMapIoSpaceEx_Protection_IsHonoured(void **State)
 {
     (void)State;
@@ -183,8 +187,8 @@ static NTSTATUS Copy(PVOID Target, const volatile void *Source, SIZE_T Bytes, SI
     return MmCopyMemory(Target, Address, Bytes, MM_COPY_MEMORY_VIRTUAL, Done);
 }
 
-/* MmCopyMemory: "copies the specified range of virtual or physical memory into the caller-supplied buffer"; "even if the
- * function fails, NumberOfBytesTransferred ... " says how much was copied. */
+/* MmCopyMemory: "copies the specified range of virtual or physical memory into the caller-supplied buffer";
+ * "even if the function fails, NumberOfBytesTransferred ... " says how much was copied. */
 static void MmCopyMemory_Virtual_CopiesUpToTheFirstBadPage(void **State)
 {
     UCHAR Buffer[2 * PAGE_SIZE];
@@ -222,7 +226,8 @@ static void MmCopyMemory_Physical_RamOnly(void **State)
     assert_int_equal(Done, 64);
     assert_memory_equal(Buffer, Va, 64);
     Address.PhysicalAddress = At(Device());
-    assert_int_equal(MmCopyMemory(Buffer, Address, 64, MM_COPY_MEMORY_PHYSICAL, &Done), STATUS_INVALID_ADDRESS);
+    assert_int_equal(MmCopyMemory(Buffer, Address, 64, MM_COPY_MEMORY_PHYSICAL, &Done),
+                     STATUS_INVALID_ADDRESS);
     assert_int_equal(Done, 0);
     PVOID Io = MmMapIoSpace(At(Device()), PAGE_SIZE, MmNonCached);
     assert_int_equal(Copy(Buffer, Io, 8, &Done), STATUS_ACCESS_VIOLATION);
@@ -246,12 +251,18 @@ int main(void)
 {
 #define TEST(Name) cmocka_unit_test(Name)
     const struct CMUnitTest Tests[] = {
-        TEST(MmGetPhysicalAddress_IncludesThePageOffset), TEST(MmGetVirtualForPhysical_IsTheOwnersAddress),
-        TEST(MmIsAddressValid_TellsTheTruthNow),          TEST(MmGetPhysicalMemoryRanges_AreTheRuns),
-        TEST(MmQuerySystemSize_FollowsRam),               TEST(Limits_AreTheMachinesRanges),
-        TEST(MmMapIoSpace_Device_IsMappedWithItsOffset),  TEST(MmMapIoSpace_Impossible_IsNull),
-        TEST(MmMapIoSpace_HeldRam_IsASecondAddress),      TEST(MmMapIoSpaceEx_Protection_IsHonoured),
-        TEST(MmCopyMemory_Virtual_CopiesUpToTheFirstBadPage), TEST(MmCopyMemory_Physical_RamOnly),
+        TEST(MmGetPhysicalAddress_IncludesThePageOffset),
+        TEST(MmGetVirtualForPhysical_IsTheOwnersAddress),
+        TEST(MmIsAddressValid_TellsTheTruthNow),
+        TEST(MmGetPhysicalMemoryRanges_AreTheRuns),
+        TEST(MmQuerySystemSize_FollowsRam),
+        TEST(Limits_AreTheMachinesRanges),
+        TEST(MmMapIoSpace_Device_IsMappedWithItsOffset),
+        TEST(MmMapIoSpace_Impossible_IsNull),
+        TEST(MmMapIoSpace_HeldRam_IsASecondAddress),
+        TEST(MmMapIoSpaceEx_Protection_IsHonoured),
+        TEST(MmCopyMemory_Virtual_CopiesUpToTheFirstBadPage),
+        TEST(MmCopyMemory_Physical_RamOnly),
         TEST(MmCopyMemory_Flags_ExactlyOne),
     };
     return cmocka_run_group_tests_name("mm_physical", Tests, KitStart, KitStop);

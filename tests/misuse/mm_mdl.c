@@ -1,5 +1,6 @@
 /*
- * mm_mdl.c - the sins with MDLs and I/O space: 0x1A 0x3F 0x4E 0x76 0xDA with all five numbers. SPDX-License-Identifier: MIT
+ * mm_mdl.c - the sins with MDLs and I/O space: 0x1A 0x3F 0x4E 0x76 0xDA with all five numbers.
+ * SPDX-License-Identifier: MIT
  */
 #include "mm_kit.h"
 
@@ -141,7 +142,7 @@ static void Unmap_WhatIsNotMappedSo_IsDA(void **State)
     Kit.Frames[0] = First;
     KIT_MDL Copy = Kit;
     MmUnmapLockedPages(Mapped, M);
-    KitExpectStop(Unmap, M, SYSTEM_PTE_MISUSE, 6, M, Mapped, 2); /* twice */
+    KitExpectStop(Unmap, M, SYSTEM_PTE_MISUSE, 6, M, Mapped, 2);                  /* twice */
     KitExpectStop(Unmap, &Copy.Mdl, SYSTEM_PTE_MISUSE, 0x306, Mapped, Mapped, 2); /* twice, through a copy */
     MmUnlockPages(M);
     MmFreePages(Va, 4);
@@ -243,12 +244,12 @@ int main(void)
 {
 #define TEST(Name) cmocka_unit_test(Name)
     const struct CMUnitTest Tests[] = {
-        TEST(NoPtesLeft_AskedToStop_Is3F),       TEST(BuildOverHostMemory_Is1A_1240),
-        TEST(BuildOverPageableMemory_Is1A_1240), TEST(UnlockTwice_SystemMemory_Is4E_7),
-        TEST(UnlockTwice_UserMemory_Is76_1),     TEST(MapUnlocked_Is1A_1236),
-        TEST(ProtectInvalidMapping_Is1A_1235),   TEST(Unmap_WhatIsNotMappedSo_IsDA),
+        TEST(NoPtesLeft_AskedToStop_Is3F),          TEST(BuildOverHostMemory_Is1A_1240),
+        TEST(BuildOverPageableMemory_Is1A_1240),    TEST(UnlockTwice_SystemMemory_Is4E_7),
+        TEST(UnlockTwice_UserMemory_Is76_1),        TEST(MapUnlocked_Is1A_1236),
+        TEST(ProtectInvalidMapping_Is1A_1235),      TEST(Unmap_WhatIsNotMappedSo_IsDA),
         TEST(Unmap_UserAddressThatIsNone_IsDA_302), TEST(MapNoBytes_IsDA_200),
-        TEST(LockPageableAtDispatch_Is0A),       TEST(MapIoSpace_FreeRam_Is1A_1233),
+        TEST(LockPageableAtDispatch_Is0A),          TEST(MapIoSpace_FreeRam_Is1A_1233),
         TEST(UnmapIoSpace_Unknown_IsDA_400),
     };
     return cmocka_run_group_tests_name("mm_mdl", Tests, KitStart, KitStop);

@@ -2,9 +2,10 @@
  * mm_stress_test.c - threads allocate, free, protect, lock and map at random; every validator between rounds.
  * SPDX-License-Identifier: MIT
  *
- * Every page a thread owns bears the thread's pattern, checked before it goes: a frame handed to two owners, or shown at an old
- * address, is seen at once. One paged run is shared: all threads lock and map it at the same time. After each round the
- * threads stand still and MiValidateAll walks everything; at the end all frames are where they were.
+ * Every page a thread owns bears the thread's pattern, checked before it goes: a frame handed to two owners,
+ * or shown at an old address, is seen at once. One paged run is shared: all threads lock and map it at the
+ * same time. After each round the threads stand still and MiValidateAll walks everything; at the end all
+ * frames are where they were.
  */
 #include "mm_kit.h"
 #include <pthread.h>
@@ -61,13 +62,14 @@ static void Check(WORKER *Me, SLOT *Slot)
 
 static void Allocate(WORKER *Me, SLOT *Slot)
 {
-    static const MM_REGION Regions[] = {MmRegionNonPagedPool, MmRegionPagedPool, MmRegionSpecialPool, MmRegionKernelStacks,
-                                        MmRegionSystemData};
+    static const MM_REGION Regions[] = {MmRegionNonPagedPool, MmRegionPagedPool, MmRegionSpecialPool,
+                                        MmRegionKernelStacks, MmRegionSystemData};
     Slot->Pages = 1 + Pick(Me, Pick(Me, 8) ? 12 : 60);
     Slot->User = Pick(Me, 4) == 0;
-    Slot->Va = Slot->User ? MmAllocateUserPages(Slot->Pages, PAGE_READWRITE)
-                          : MmAllocatePages(Regions[Pick(Me, 5)], Slot->Pages, Pick(Me, 2) ? MM_PAGES_ZERO : 0,
-                                            (EX_POOL_PRIORITY)(16 * Pick(Me, 3)));
+    Slot->Va = Slot->User
+                   ? MmAllocateUserPages(Slot->Pages, PAGE_READWRITE)
+                   : MmAllocatePages(Regions[Pick(Me, 5)], Slot->Pages, Pick(Me, 2) ? MM_PAGES_ZERO : 0,
+                                     (EX_POOL_PRIORITY)(16 * Pick(Me, 3)));
     if (Slot->Va) {
         Slot->Readable = TRUE;
         Mark(Me, Slot);
@@ -228,8 +230,10 @@ static void Random_FromManyThreads_EverythingAddsUp(void **State)
     MmQueryCounters(&After);
     MmFreePages(Shared, 32);
     ULONG64 NewTables = MiState->TablePages - Tables;
-    assert_in_range(After.Committed - Before.Committed, NewTables, NewTables + 4); /* the threads' own, while they last */
-    assert_in_range(After.ActivePages - Before.ActivePages, NewTables, NewTables + 16 + 4); /* and the shared run's frames */
+    assert_in_range(After.Committed - Before.Committed, NewTables,
+                    NewTables + 4); /* the threads' own, while they last */
+    assert_in_range(After.ActivePages - Before.ActivePages, NewTables,
+                    NewTables + 16 + 4); /* and the shared run's frames */
     assert_int_equal(After.ZeroedPages + After.FreePages + After.ActivePages, After.TotalPages);
     assert_int_equal(MiState->LockedPages, 0);
 }

@@ -1,6 +1,6 @@
 /*
- * mm_limits_test.c - the regions' limits from the options, and what happens at them: src/mm/region.c, src/mm/init.c.
- * SPDX-License-Identifier: MIT
+ * mm_limits_test.c - the regions' limits from the options, and what happens at them: src/mm/region.c,
+ * src/mm/init.c. SPDX-License-Identifier: MIT
  */
 #include "mm_kit.h"
 
@@ -23,8 +23,8 @@ static void Limits_FromOptions_EndEachRegion(void **State)
     static const struct {
         MM_REGION Region;
         ULONG Pages;
-    } Cases[] = {{MmRegionNonPagedPool, 512},  {MmRegionPagedPool, 768},    {MmRegionSystemPtes, 1024},
-                 {MmRegionSpecialPool, 1280},  {MmRegionDriverImages, 1536}, {MmRegionKernelStacks, 1792}};
+    } Cases[] = {{MmRegionNonPagedPool, 512}, {MmRegionPagedPool, 768},     {MmRegionSystemPtes, 1024},
+                 {MmRegionSpecialPool, 1280}, {MmRegionDriverImages, 1536}, {MmRegionKernelStacks, 1792}};
     (void)State;
     Start("ram=64M,nonpagedpool=2M,pagedpool=3M,systemptes=4M,specialpool=5M,images=6M,kernelstacks=7M");
     for (size_t Index = 0; Index < ARRAYSIZE(Cases); Index++) {

@@ -9,8 +9,12 @@ static int Setup(void **State)
 {
     (void)State;
     memset(Maps, 0, sizeof(Maps));
-    Region = (MI_REGION){.Id = MmRegionNonPagedPool, .Base = 0x100000000, .End = 0x100000000 + BITS * PAGE_SIZE,
-                         .Bits = BITS, .Allocated = Maps[0], .Last = Maps[1]};
+    Region = (MI_REGION){.Id = MmRegionNonPagedPool,
+                         .Base = 0x100000000,
+                         .End = 0x100000000 + BITS * PAGE_SIZE,
+                         .Bits = BITS,
+                         .Allocated = Maps[0],
+                         .Last = Maps[1]};
     return 0;
 }
 static ULONG PageOf(ULONG_PTR Va)
@@ -180,10 +184,14 @@ int main(void)
 {
 #define TEST(Name) cmocka_unit_test_setup(Name, Setup)
     const struct CMUnitTest Tests[] = {
-        TEST(Allocate_FirstFit_FromTheBottom),     TEST(Allocate_All_ThenNothing),
-        TEST(Allocate_SillySizes_AreRefused),      TEST(Allocate_Guard_LeavesAPageBelow),
-        TEST(AllocateAt_TakenOrOutside_IsRefused), TEST(Check_AnythingButTheRun_IsTold),
-        TEST(Random_AgainstAModel_NeverOverlaps),  cmocka_unit_test(Regions_LaidOut_DisjointAndInsideTheRange),
+        TEST(Allocate_FirstFit_FromTheBottom),
+        TEST(Allocate_All_ThenNothing),
+        TEST(Allocate_SillySizes_AreRefused),
+        TEST(Allocate_Guard_LeavesAPageBelow),
+        TEST(AllocateAt_TakenOrOutside_IsRefused),
+        TEST(Check_AnythingButTheRun_IsTold),
+        TEST(Random_AgainstAModel_NeverOverlaps),
+        cmocka_unit_test(Regions_LaidOut_DisjointAndInsideTheRange),
         cmocka_unit_test(Validate_BrokenInvariants_AreNamed),
     };
     return cmocka_run_group_tests_name("mm_region", Tests, KitStart, KitStop);

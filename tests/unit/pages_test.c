@@ -1,4 +1,5 @@
-/* pages_test.c - runs of pages: src/mm/pages.c, and what they cost: src/mm/commit.c. SPDX-License-Identifier: MIT */
+/* pages_test.c - runs of pages: src/mm/pages.c, and what they cost: src/mm/commit.c. SPDX-License-Identifier:
+ * MIT */
 #include "mm_kit.h"
 
 static MM_COUNTERS Counters(void)
@@ -61,7 +62,8 @@ static void Allocate_Paged_OneDemandZeroFaultAPage(void **State)
     (void)State;
     ULONG64 Active = Counters().ActivePages;
     PUCHAR Va = MmAllocatePages(MmRegionPagedPool, 32, 0, NormalPoolPriority);
-    assert_in_range(Counters().ActivePages - Active, 0, 3); /* tables at most: no frame before the first touch */
+    assert_in_range(Counters().ActivePages - Active, 0,
+                    3); /* tables at most: no frame before the first touch */
     ULONG64 Faults = Counters().DemandZeroFaults;
     for (ULONG Page = 0; Page < 32; Page++) {
         Va[Page * PAGE_SIZE + 7] = 1;
@@ -104,7 +106,8 @@ static void Allocate_AllOfRam_ThenNullThenEverythingBack(void **State)
         Count++;
     }
     Full = Counters();
-    assert_true(Low > 1000 && Normal > Low && Count > Normal); /* each priority leaves something to the next */
+    assert_true(Low > 1000 && Normal > Low &&
+                Count > Normal); /* each priority leaves something to the next */
     assert_true(Full.CommitLimit - Full.Committed <= 1);
     KitAssertValid();
     for (ULONG Index = Low; Index < Normal; Index++) { /* committed pages kept their promise */
@@ -124,7 +127,8 @@ static void Commit_DemandZeroAtTheLimit_NeverFails(void **State)
     SIZE_T Pages = (SIZE_T)(Now.CommitLimit - Now.Committed) - 100;
     PUCHAR Va = MmAllocatePages(MmRegionPagedPool, Pages, 0, HighPoolPriority);
     assert_non_null(Va);
-    while (MmAllocatePages(MmRegionSpecialPool, 1, 0, HighPoolPriority)) { /* leaked on purpose: the limit is reached */
+    while (MmAllocatePages(MmRegionSpecialPool, 1, 0,
+                           HighPoolPriority)) { /* leaked on purpose: the limit is reached */
     }
     for (SIZE_T Page = 0; Page < Pages; Page++) {
         Va[Page * PAGE_SIZE] = 1;
@@ -260,13 +264,20 @@ int main(void)
 {
 #define TEST(Name) cmocka_unit_test(Name)
     const struct CMUnitTest Tests[] = {
-        TEST(Allocate_EveryKernelRegion_IsMappedAndCharged), TEST(Allocate_ZeroWanted_IsZeroThoughTheFramesWereUsed),
-        TEST(Allocate_Resident_DoesNotFaultLater),           TEST(Allocate_Paged_OneDemandZeroFaultAPage),
-        TEST(Allocate_Sizes_ThatMakeNoSense_AreNull),        TEST(Reserve_CommitPart_OnlyThatIsBacked),
-        TEST(Protect_EachProtection_IsHonoured),             TEST(Free_ThenAllocate_OldAddressShowsNothing),
-        TEST(User_Pages_AreUserAndDemandZero),               TEST(Stacks_GuardPageBelow_IsNeverBacked),
-        TEST(Copy_AnyProtection_ReachesTheFrames),           TEST(Validate_Commitment_BrokenInvariantsAreNamed),
-        TEST(Allocate_AllOfRam_ThenNullThenEverythingBack),  TEST(Commit_DemandZeroAtTheLimit_NeverFails),
+        TEST(Allocate_EveryKernelRegion_IsMappedAndCharged),
+        TEST(Allocate_ZeroWanted_IsZeroThoughTheFramesWereUsed),
+        TEST(Allocate_Resident_DoesNotFaultLater),
+        TEST(Allocate_Paged_OneDemandZeroFaultAPage),
+        TEST(Allocate_Sizes_ThatMakeNoSense_AreNull),
+        TEST(Reserve_CommitPart_OnlyThatIsBacked),
+        TEST(Protect_EachProtection_IsHonoured),
+        TEST(Free_ThenAllocate_OldAddressShowsNothing),
+        TEST(User_Pages_AreUserAndDemandZero),
+        TEST(Stacks_GuardPageBelow_IsNeverBacked),
+        TEST(Copy_AnyProtection_ReachesTheFrames),
+        TEST(Validate_Commitment_BrokenInvariantsAreNamed),
+        TEST(Allocate_AllOfRam_ThenNullThenEverythingBack),
+        TEST(Commit_DemandZeroAtTheLimit_NeverFails),
     };
     return cmocka_run_group_tests_name("pages", Tests, KitStart, KitStop);
 }

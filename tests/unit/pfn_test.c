@@ -1,8 +1,8 @@
 /*
  * pfn_test.c - the frame database: src/mm/pfn.c. SPDX-License-Identifier: MIT
  *
- * Each test has a frame database of its own over 4 MiB of contiguous frames lent by the running system: two runs with a
- * hole between them.
+ * Each test has a frame database of its own over 4 MiB of contiguous frames lent by the running system: two
+ * runs with a hole between them.
  */
 #include "mm_kit.h"
 
@@ -42,7 +42,8 @@ static void Initialize_Runs_AllFramesAreZeroedAndUntouched(void **State)
 {
     (void)State;
     assert_int_equal(Mine.TotalPages, 900);
-    assert_int_equal(Mine.CorePages, 3 + 2 + 5); /* 32 bytes a frame, and two pages carved from the larger run */
+    assert_int_equal(Mine.CorePages,
+                     3 + 2 + 5); /* 32 bytes a frame, and two pages carved from the larger run */
     assert_int_equal(Mine.StateCount[MiPageZeroed], 890);
     assert_int_equal(Mine.ExtentCount, 2);
     assert_null(MiPfn(Lent));       /* the core's own */
@@ -279,12 +280,18 @@ int main(void)
 {
 #define TEST(Name) cmocka_unit_test_setup_teardown(Name, Setup, Teardown)
     const struct CMUnitTest Tests[] = {
-        TEST(Initialize_Runs_AllFramesAreZeroedAndUntouched), TEST(Take_Run_IsContiguousAndCounted),
-        TEST(Take_AfterRelease_SameRunComesBackUpwards),      TEST(Take_ZeroedWanted_PrefersFramesThatAreZero),
-        TEST(Take_Everything_ThenNothing),                    TEST(Take_MoreThanARun_GivesTheLongestThereIs),
-        TEST(Contiguous_BoundsAndBoundary_AreKept),           TEST(Contiguous_FromLists_FindsNeighbours),
-        TEST(Release_WhileLocked_WaitsForTheLastReference),   TEST(Reference_CountFull_IsRefused),
-        TEST(Scatter_SameSeed_SameFrames),                    TEST(Scatter_Everything_ExtentTableOverflowsIntoLists),
+        TEST(Initialize_Runs_AllFramesAreZeroedAndUntouched),
+        TEST(Take_Run_IsContiguousAndCounted),
+        TEST(Take_AfterRelease_SameRunComesBackUpwards),
+        TEST(Take_ZeroedWanted_PrefersFramesThatAreZero),
+        TEST(Take_Everything_ThenNothing),
+        TEST(Take_MoreThanARun_GivesTheLongestThereIs),
+        TEST(Contiguous_BoundsAndBoundary_AreKept),
+        TEST(Contiguous_FromLists_FindsNeighbours),
+        TEST(Release_WhileLocked_WaitsForTheLastReference),
+        TEST(Reference_CountFull_IsRefused),
+        TEST(Scatter_SameSeed_SameFrames),
+        TEST(Scatter_Everything_ExtentTableOverflowsIntoLists),
         TEST(Validate_BrokenInvariants_AreNamed),
     };
     return cmocka_run_group_tests_name("pfn", Tests, KitStart, KitStop);

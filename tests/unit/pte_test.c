@@ -4,8 +4,11 @@
 static void Constructors_EachForm_HasItsPredicateOnly(void **State)
 {
     (void)State;
-    MMPTE Forms[] = {MI_ZERO_PTE, MiPteValid(0x12345, MI_PROT_READWRITE, FALSE), MiPteDemandZero(MI_PROT_READWRITE),
-                     MiPteTransition(0x12345, MI_PROT_READWRITE), MiPtePageFile(3, 0x89ABCDEF, MI_PROT_READWRITE),
+    MMPTE Forms[] = {MI_ZERO_PTE,
+                     MiPteValid(0x12345, MI_PROT_READWRITE, FALSE),
+                     MiPteDemandZero(MI_PROT_READWRITE),
+                     MiPteTransition(0x12345, MI_PROT_READWRITE),
+                     MiPtePageFile(3, 0x89ABCDEF, MI_PROT_READWRITE),
                      MiPtePrototype((PMMPTE)(ULONG_PTR)0x7F1234567890)};
     for (size_t Index = 0; Index < ARRAYSIZE(Forms); Index++) {
         assert_int_equal(MiPteIsZero(Forms[Index]), Index == 0);
@@ -26,13 +29,15 @@ static void Valid_EveryProtection_RoundTrips(void **State)
 {
     (void)State;
     for (MI_PROT Protection = 1; Protection < 32; Protection++) {
-        if (!MiProtAllowsAccess(Protection) || MiProtIsGuard(Protection) || (Protection & MI_PROT_BASE) == MI_PROT_EXECUTE) {
+        if (!MiProtAllowsAccess(Protection) || MiProtIsGuard(Protection) ||
+            (Protection & MI_PROT_BASE) == MI_PROT_EXECUTE) {
             continue; /* no valid form, or (execute alone) the MMU cannot say it */
         }
         MMPTE Pte = MiPteValid(7, Protection, FALSE);
         assert_int_equal(MiPteProtection(Pte), Protection);
         assert_int_equal(MiPteIsNoExecute(Pte), !MiProtAllowsExecute(Protection));
-        assert_int_equal(MiPteIsWritable(Pte), MiProtAllowsWrite(Protection) && !MiProtIsCopyOnWrite(Protection));
+        assert_int_equal(MiPteIsWritable(Pte),
+                         MiProtAllowsWrite(Protection) && !MiProtIsCopyOnWrite(Protection));
         assert_int_equal(MiPteIsCopyOnWrite(Pte), MiProtIsCopyOnWrite(Protection));
         assert_false(MiPteIsUser(Pte));
         assert_true(MiPteIsUser(MiPteValid(7, Protection, TRUE)));
@@ -54,11 +59,24 @@ static void Valid_Hardware_IsTheArchitectures(void **State)
 static void Protection_PageConstants_RoundTrip(void **State)
 {
     (void)State;
-    static const ULONG Good[] = {PAGE_NOACCESS, PAGE_READONLY, PAGE_READWRITE, PAGE_WRITECOPY, PAGE_EXECUTE, PAGE_EXECUTE_READ,
-                                 PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY, PAGE_READWRITE | PAGE_GUARD,
-                                 PAGE_READWRITE | PAGE_NOCACHE, PAGE_READONLY | PAGE_WRITECOMBINE};
-    static const ULONG Bad[] = {0, PAGE_READONLY | PAGE_READWRITE, PAGE_GUARD, PAGE_NOACCESS | PAGE_GUARD,
-                                PAGE_READWRITE | PAGE_GUARD | PAGE_NOCACHE, PAGE_READWRITE | 0x800, 0x10000};
+    static const ULONG Good[] = {PAGE_NOACCESS,
+                                 PAGE_READONLY,
+                                 PAGE_READWRITE,
+                                 PAGE_WRITECOPY,
+                                 PAGE_EXECUTE,
+                                 PAGE_EXECUTE_READ,
+                                 PAGE_EXECUTE_READWRITE,
+                                 PAGE_EXECUTE_WRITECOPY,
+                                 PAGE_READWRITE | PAGE_GUARD,
+                                 PAGE_READWRITE | PAGE_NOCACHE,
+                                 PAGE_READONLY | PAGE_WRITECOMBINE};
+    static const ULONG Bad[] = {0,
+                                PAGE_READONLY | PAGE_READWRITE,
+                                PAGE_GUARD,
+                                PAGE_NOACCESS | PAGE_GUARD,
+                                PAGE_READWRITE | PAGE_GUARD | PAGE_NOCACHE,
+                                PAGE_READWRITE | 0x800,
+                                0x10000};
     for (size_t Index = 0; Index < ARRAYSIZE(Good); Index++) {
         assert_int_equal(MiMakePageProtection(MiMakeProtection(Good[Index])), Good[Index]);
     }
@@ -74,7 +92,8 @@ static void VaOfPte_EveryRegion_IsTheAddress(void **State)
         PUCHAR Va = MmAllocatePages(Region, 3, 0, NormalPoolPriority);
         assert_non_null(Va);
         for (ULONG Page = 0; Page < 3; Page++) {
-            assert_int_equal(MiVaOfPte(MiPteOf((ULONG_PTR)Va + Page * PAGE_SIZE)), (ULONG_PTR)Va + Page * PAGE_SIZE);
+            assert_int_equal(MiVaOfPte(MiPteOf((ULONG_PTR)Va + Page * PAGE_SIZE)),
+                             (ULONG_PTR)Va + Page * PAGE_SIZE);
         }
         MmFreePages(Va, 3);
     }
@@ -114,9 +133,12 @@ static void Validate_WrongCount_IsNamed(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Constructors_EachForm_HasItsPredicateOnly), cmocka_unit_test(Valid_EveryProtection_RoundTrips),
-        cmocka_unit_test(Valid_Hardware_IsTheArchitectures),         cmocka_unit_test(Protection_PageConstants_RoundTrip),
-        cmocka_unit_test(VaOfPte_EveryRegion_IsTheAddress),          cmocka_unit_test(Tables_RunAcrossATable_CountsItsEntries),
+        cmocka_unit_test(Constructors_EachForm_HasItsPredicateOnly),
+        cmocka_unit_test(Valid_EveryProtection_RoundTrips),
+        cmocka_unit_test(Valid_Hardware_IsTheArchitectures),
+        cmocka_unit_test(Protection_PageConstants_RoundTrip),
+        cmocka_unit_test(VaOfPte_EveryRegion_IsTheAddress),
+        cmocka_unit_test(Tables_RunAcrossATable_CountsItsEntries),
         cmocka_unit_test(Validate_WrongCount_IsNamed),
     };
     return cmocka_run_group_tests_name("pte", Tests, KitStart, KitStop);

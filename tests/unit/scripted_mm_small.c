@@ -1,8 +1,9 @@
 /*
- * scripted_mm_small.c - the memory manager over the scripted machine: a system of 64 pages. SPDX-License-Identifier: MIT
+ * scripted_mm_small.c - the memory manager over the scripted machine: a system of 64 pages.
+ * SPDX-License-Identifier: MIT
  *
- * Here accesses go through a modelled processor and TLB, every call to the machine is counted, and any of them can be made to
- * fail. The kernel's range lies in the upper half of the addresses.
+ * Here accesses go through a modelled processor and TLB, every call to the machine is counted, and any of
+ * them can be made to fail. The kernel's range lies in the upper half of the addresses.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,8 +46,14 @@ static VOID Trap(HAL_TRAP_FRAME *Frame)
 
 static VOID StartMachine(const HAL_RUN *Map, ULONG Count)
 {
-    HAL_MACHINE Machine = {HAL_VERSION, Map, Count, 128ull << 30, 64ull << 30, 0,
-                           {PageFault, Trap, Nothing, (VOID(*)(VOID))KiAttachCurrentThread, Detached, NoForeignCode}};
+    HAL_MACHINE Machine = {
+        HAL_VERSION,
+        Map,
+        Count,
+        128ull << 30,
+        64ull << 30,
+        0,
+        {PageFault, Trap, Nothing, (VOID(*)(VOID))KiAttachCurrentThread, Detached, NoForeignCode}};
     HalScriptReset();
     assert_int_equal(HalStartMachine(&Machine), STATUS_SUCCESS);
     memset(&KeOptions, 0, sizeof(KeOptions));
@@ -224,7 +231,8 @@ static void Pinned_FillFails_NothingIsLeft(void **State)
     MM_COUNTERS Before, After;
     MM_REGION_INFO Info;
     (void)State;
-    MmFreePages(MmAllocatePages(MmRegionKernelStacks, 2, MM_PAGES_PINNED, HighPoolPriority), 2); /* tables exist now */
+    MmFreePages(MmAllocatePages(MmRegionKernelStacks, 2, MM_PAGES_PINNED, HighPoolPriority),
+                2); /* tables exist now */
     MmQueryCounters(&Before);
     HalScriptFail(HalScriptFillTb, 1);
     assert_null(MmAllocatePages(MmRegionKernelStacks, 2, MM_PAGES_PINNED, HighPoolPriority));
@@ -300,12 +308,18 @@ int main(void)
 {
 #define TEST(Name) cmocka_unit_test_setup_teardown(Name, Setup, Teardown)
     const struct CMUnitTest Tests[] = {
-        TEST(Start_UpperHalf_AddressesAreCanonical), TEST(Start_TooLittleRam_IsNoMemory),
-        TEST(Paged_FirstTouch_OneFaultOneFrame),     TEST(Resident_Access_NeverFaults),
-        TEST(Full_EveryPage_ThenNullThenAgain),      TEST(Free_ValidPages_FlushesBeforeTheFrameIsFree),
-        TEST(Protect_Tightened_StaleTranslationIsGone), TEST(Zero_CleanFrames_AreNotZeroedAgain),
-        TEST(Pinned_FillFails_NothingIsLeft),        TEST(Mdl_SecondAddress_SameFrameThroughTheTlb),
-        TEST(IoSpace_Device_IsReached),              TEST(Deterministic_SameCalls_SameFrames),
+        TEST(Start_UpperHalf_AddressesAreCanonical),
+        TEST(Start_TooLittleRam_IsNoMemory),
+        TEST(Paged_FirstTouch_OneFaultOneFrame),
+        TEST(Resident_Access_NeverFaults),
+        TEST(Full_EveryPage_ThenNullThenAgain),
+        TEST(Free_ValidPages_FlushesBeforeTheFrameIsFree),
+        TEST(Protect_Tightened_StaleTranslationIsGone),
+        TEST(Zero_CleanFrames_AreNotZeroedAgain),
+        TEST(Pinned_FillFails_NothingIsLeft),
+        TEST(Mdl_SecondAddress_SameFrameThroughTheTlb),
+        TEST(IoSpace_Device_IsReached),
+        TEST(Deterministic_SameCalls_SameFrames),
     };
     return cmocka_run_group_tests_name("scripted_mm_small", Tests, NULL, NULL);
 }

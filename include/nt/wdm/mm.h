@@ -1,9 +1,10 @@
 /*
  * mm.h - the memory manager's driver-visible face: MDLs, physical addresses, I/O space, contiguous memory.
  *
- * Each declaration carries its contract: what it does, units, IRQL, every failure, and the name of Microsoft's page. The
- * memory it speaks of is the simulated machine's. Host memory (a source driver's globals, stack and malloc blocks) has
- * no frames: the routines below say what they do with it. SPDX-License-Identifier: MIT
+ * Each declaration carries its contract: what it does, units, IRQL, every failure, and the name of
+ * Microsoft's page. The memory it speaks of is the simulated machine's. Host memory (a source driver's
+ * globals, stack and malloc blocks) has no frames: the routines below say what they do with it.
+ * SPDX-License-Identifier: MIT
  */
 #ifndef _NTMM_MM_
 #define _NTMM_MM_
@@ -24,36 +25,36 @@ typedef MDL *PMDLX;
 C_ASSERT(sizeof(MDL) == 0x30 && offsetof(MDL, Process) == 0x10 && offsetof(MDL, ByteOffset) == 0x2C);
 
 /* MdlFlags */
-#define MDL_MAPPED_TO_SYSTEM_VA 0x1
-#define MDL_PAGES_LOCKED 0x2
+#define MDL_MAPPED_TO_SYSTEM_VA     0x1
+#define MDL_PAGES_LOCKED            0x2
 #define MDL_SOURCE_IS_NONPAGED_POOL 0x4
-#define MDL_ALLOCATED_FIXED_SIZE 0x8
-#define MDL_PARTIAL 0x10
+#define MDL_ALLOCATED_FIXED_SIZE    0x8
+#define MDL_PARTIAL                 0x10
 #define MDL_PARTIAL_HAS_BEEN_MAPPED 0x20
-#define MDL_IO_PAGE_READ 0x40
-#define MDL_WRITE_OPERATION 0x80
-#define MDL_LOCKED_PAGE_TABLES 0x100
+#define MDL_IO_PAGE_READ            0x40
+#define MDL_WRITE_OPERATION         0x80
+#define MDL_LOCKED_PAGE_TABLES      0x100
 #define MDL_PARENT_MAPPED_SYSTEM_VA 0x100
-#define MDL_FREE_EXTRA_PTES 0x200
-#define MDL_DESCRIBES_AWE 0x400
-#define MDL_IO_SPACE 0x800
-#define MDL_NETWORK_HEADER 0x1000
-#define MDL_MAPPING_CAN_FAIL 0x2000
+#define MDL_FREE_EXTRA_PTES         0x200
+#define MDL_DESCRIBES_AWE           0x400
+#define MDL_IO_SPACE                0x800
+#define MDL_NETWORK_HEADER          0x1000
+#define MDL_MAPPING_CAN_FAIL        0x2000
 #define MDL_PAGE_CONTENTS_INVARIANT 0x4000
-#define MDL_ALLOCATED_MUST_SUCCEED 0x4000
-#define MDL_INTERNAL 0x8000
+#define MDL_ALLOCATED_MUST_SUCCEED  0x4000
+#define MDL_INTERNAL                0x8000
 
-#define MDL_MAPPING_FLAGS                                                                                  \
-    (MDL_MAPPED_TO_SYSTEM_VA | MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL | MDL_PARTIAL_HAS_BEEN_MAPPED |  \
-     MDL_PARENT_MAPPED_SYSTEM_VA | MDL_IO_SPACE)
+#define MDL_MAPPING_FLAGS                                                                                    \
+    (MDL_MAPPED_TO_SYSTEM_VA | MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL |                              \
+     MDL_PARTIAL_HAS_BEEN_MAPPED | MDL_PARENT_MAPPED_SYSTEM_VA | MDL_IO_SPACE)
 
 typedef enum _MM_PAGE_PRIORITY {
     LowPagePriority = 0,
     NormalPagePriority = 16,
     HighPagePriority = 32
 } MM_PAGE_PRIORITY;
-#define MdlMappingNoWrite 0x80000000
-#define MdlMappingNoExecute 0x40000000
+#define MdlMappingNoWrite       0x80000000
+#define MdlMappingNoExecute     0x40000000
 #define MdlMappingWithGuardPtes 0x20000000
 
 typedef enum _LOCK_OPERATION { IoReadAccess, IoWriteAccess, IoModifyAccess } LOCK_OPERATION;
@@ -72,122 +73,123 @@ typedef enum _MM_SYSTEM_SIZE { MmSmallSystem, MmMediumSystem, MmLargeSystem } MM
 typedef enum _MMFLUSH_TYPE { MmFlushForDelete, MmFlushForWrite } MMFLUSH_TYPE;
 
 /* flag words of the Mm routines */
-#define MM_DONT_ZERO_ALLOCATION 0x1
-#define MM_ALLOCATE_FROM_LOCAL_NODE_ONLY 0x2
-#define MM_ALLOCATE_FULLY_REQUIRED 0x4
-#define MM_ALLOCATE_NO_WAIT 0x8
-#define MM_ALLOCATE_PREFER_CONTIGUOUS 0x10
-#define MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS 0x20
-#define MM_ALLOCATE_FAST_LARGE_PAGES 0x40
-#define MM_ALLOCATE_TRIM_IF_NECESSARY 0x80
-#define MM_ALLOCATE_AND_HOT_REMOVE 0x100
-#define MM_FREE_MDL_PAGES_ZERO 0x1
-#define MM_ANY_NODE_OK 0x80000000
-#define MM_ALLOCATE_CONTIGUOUS_MEMORY_FAST_ONLY 0x1
-#define MM_MAPPING_ADDRESS_DIVISIBLE 0x1
-#define MM_COPY_MEMORY_PHYSICAL 0x1
-#define MM_COPY_MEMORY_VIRTUAL 0x2
-#define MM_SECURE_EXCLUSIVE 0x1
-#define MM_SECURE_NO_CHANGE 0x2
-#define MM_SECURE_USER_MODE_ONLY 0x4
-#define MM_SECURE_NO_INHERIT 0x8
-#define MM_SYSTEM_VIEW_EXCEPTIONS_FOR_INPAGE_ERRORS 0x1
-#define MM_DUMP_MAP_CACHED 0x1
-#define MM_DUMP_MAP_INVALIDATE 0x2
-#define MM_PROTECT_DRIVER_SECTION_ALLOW_UNLOAD 0x1
-#define MM_GET_CACHE_ATTRIBUTE_IO_SPACE 0x1
-#define MM_PERMANENT_ADDRESS_IS_IO_SPACE 0x1
-#define MM_GET_PHYSICAL_MEMORY_RANGES_INCLUDE_FILE_ONLY 0x1
+#define MM_DONT_ZERO_ALLOCATION                              0x1
+#define MM_ALLOCATE_FROM_LOCAL_NODE_ONLY                     0x2
+#define MM_ALLOCATE_FULLY_REQUIRED                           0x4
+#define MM_ALLOCATE_NO_WAIT                                  0x8
+#define MM_ALLOCATE_PREFER_CONTIGUOUS                        0x10
+#define MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS                0x20
+#define MM_ALLOCATE_FAST_LARGE_PAGES                         0x40
+#define MM_ALLOCATE_TRIM_IF_NECESSARY                        0x80
+#define MM_ALLOCATE_AND_HOT_REMOVE                           0x100
+#define MM_FREE_MDL_PAGES_ZERO                               0x1
+#define MM_ANY_NODE_OK                                       0x80000000
+#define MM_ALLOCATE_CONTIGUOUS_MEMORY_FAST_ONLY              0x1
+#define MM_MAPPING_ADDRESS_DIVISIBLE                         0x1
+#define MM_COPY_MEMORY_PHYSICAL                              0x1
+#define MM_COPY_MEMORY_VIRTUAL                               0x2
+#define MM_SECURE_EXCLUSIVE                                  0x1
+#define MM_SECURE_NO_CHANGE                                  0x2
+#define MM_SECURE_USER_MODE_ONLY                             0x4
+#define MM_SECURE_NO_INHERIT                                 0x8
+#define MM_SYSTEM_VIEW_EXCEPTIONS_FOR_INPAGE_ERRORS          0x1
+#define MM_DUMP_MAP_CACHED                                   0x1
+#define MM_DUMP_MAP_INVALIDATE                               0x2
+#define MM_PROTECT_DRIVER_SECTION_ALLOW_UNLOAD               0x1
+#define MM_GET_CACHE_ATTRIBUTE_IO_SPACE                      0x1
+#define MM_PERMANENT_ADDRESS_IS_IO_SPACE                     0x1
+#define MM_GET_PHYSICAL_MEMORY_RANGES_INCLUDE_FILE_ONLY      0x1
 #define MM_GET_PHYSICAL_MEMORY_RANGES_INCLUDE_ALL_PARTITIONS 0x2
-#define MM_ADD_PHYSICAL_MEMORY_ALREADY_ZEROED 0x1
-#define MM_ADD_PHYSICAL_MEMORY_LARGE_PAGES_ONLY 0x2
-#define MM_ADD_PHYSICAL_MEMORY_HUGE_PAGES_ONLY 0x4
-#define MM_REMOVE_PHYSICAL_MEMORY_BAD_ONLY 0x1
-#define MM_FORCE_CLOSED_DATA 0x1
-#define MM_FORCE_CLOSED_IMAGE 0x2
-#define MM_FORCE_CLOSED_LATER_OK 0x4
-#define MM_MAXIMUM_DISK_IO_SIZE 0x10000
+#define MM_ADD_PHYSICAL_MEMORY_ALREADY_ZEROED                0x1
+#define MM_ADD_PHYSICAL_MEMORY_LARGE_PAGES_ONLY              0x2
+#define MM_ADD_PHYSICAL_MEMORY_HUGE_PAGES_ONLY               0x4
+#define MM_REMOVE_PHYSICAL_MEMORY_BAD_ONLY                   0x1
+#define MM_FORCE_CLOSED_DATA                                 0x1
+#define MM_FORCE_CLOSED_IMAGE                                0x2
+#define MM_FORCE_CLOSED_LATER_OK                             0x4
+#define MM_MAXIMUM_DISK_IO_SIZE                              0x10000
 
 /* page protection */
-#define PAGE_NOACCESS 0x1
-#define PAGE_READONLY 0x2
-#define PAGE_READWRITE 0x4
-#define PAGE_WRITECOPY 0x8
-#define PAGE_EXECUTE 0x10
-#define PAGE_EXECUTE_READ 0x20
-#define PAGE_EXECUTE_READWRITE 0x40
-#define PAGE_EXECUTE_WRITECOPY 0x80
-#define PAGE_GUARD 0x100
-#define PAGE_NOCACHE 0x200
-#define PAGE_WRITECOMBINE 0x400
-#define PAGE_GRAPHICS_NOACCESS 0x800
-#define PAGE_GRAPHICS_READONLY 0x1000
-#define PAGE_GRAPHICS_READWRITE 0x2000
-#define PAGE_GRAPHICS_EXECUTE 0x4000
-#define PAGE_GRAPHICS_EXECUTE_READ 0x8000
+#define PAGE_NOACCESS                   0x1
+#define PAGE_READONLY                   0x2
+#define PAGE_READWRITE                  0x4
+#define PAGE_WRITECOPY                  0x8
+#define PAGE_EXECUTE                    0x10
+#define PAGE_EXECUTE_READ               0x20
+#define PAGE_EXECUTE_READWRITE          0x40
+#define PAGE_EXECUTE_WRITECOPY          0x80
+#define PAGE_GUARD                      0x100
+#define PAGE_NOCACHE                    0x200
+#define PAGE_WRITECOMBINE               0x400
+#define PAGE_GRAPHICS_NOACCESS          0x800
+#define PAGE_GRAPHICS_READONLY          0x1000
+#define PAGE_GRAPHICS_READWRITE         0x2000
+#define PAGE_GRAPHICS_EXECUTE           0x4000
+#define PAGE_GRAPHICS_EXECUTE_READ      0x8000
 #define PAGE_GRAPHICS_EXECUTE_READWRITE 0x10000
-#define PAGE_GRAPHICS_COHERENT 0x20000
-#define PAGE_TARGETS_INVALID 0x40000000
-#define PAGE_TARGETS_NO_UPDATE 0x40000000
-#define PAGE_ENCLAVE_THREAD_CONTROL 0x80000000
-#define PAGE_REVERT_TO_FILE_MAP 0x80000000
-#define PAGE_ENCLAVE_UNVALIDATED 0x20000000
+#define PAGE_GRAPHICS_COHERENT          0x20000
+#define PAGE_TARGETS_INVALID            0x40000000
+#define PAGE_TARGETS_NO_UPDATE          0x40000000
+#define PAGE_ENCLAVE_THREAD_CONTROL     0x80000000
+#define PAGE_REVERT_TO_FILE_MAP         0x80000000
+#define PAGE_ENCLAVE_UNVALIDATED        0x20000000
 
-/* allocation type, free type, region state and type: several values have two names, the routine decides which */
-#define MEM_COMMIT 0x1000
-#define MEM_RESERVE 0x2000
-#define MEM_DECOMMIT 0x4000
-#define MEM_REPLACE_PLACEHOLDER 0x4000
-#define MEM_RELEASE 0x8000
-#define MEM_FREE 0x10000
-#define MEM_PRIVATE 0x20000
-#define MEM_MAPPED 0x40000
-#define MEM_RESERVE_PLACEHOLDER 0x40000
-#define MEM_RESET 0x80000
-#define MEM_TOP_DOWN 0x100000
-#define MEM_WRITE_WATCH 0x200000
-#define MEM_PHYSICAL 0x400000
-#define MEM_ROTATE 0x800000
-#define MEM_DIFFERENT_IMAGE_BASE_OK 0x800000
-#define MEM_RESET_UNDO 0x1000000
-#define MEM_IMAGE 0x1000000
-#define MEM_LARGE_PAGES 0x20000000
-#define MEM_DOS_LIM 0x40000000
-#define MEM_4MB_PAGES 0x80000000
-#define MEM_64K_PAGES 0x20400000
-#define MEM_COALESCE_PLACEHOLDERS 0x1
-#define MEM_PRESERVE_PLACEHOLDER 0x2
+/* allocation type, free type, region state and type: several values have two names, the routine decides which
+ */
+#define MEM_COMMIT                     0x1000
+#define MEM_RESERVE                    0x2000
+#define MEM_DECOMMIT                   0x4000
+#define MEM_REPLACE_PLACEHOLDER        0x4000
+#define MEM_RELEASE                    0x8000
+#define MEM_FREE                       0x10000
+#define MEM_PRIVATE                    0x20000
+#define MEM_MAPPED                     0x40000
+#define MEM_RESERVE_PLACEHOLDER        0x40000
+#define MEM_RESET                      0x80000
+#define MEM_TOP_DOWN                   0x100000
+#define MEM_WRITE_WATCH                0x200000
+#define MEM_PHYSICAL                   0x400000
+#define MEM_ROTATE                     0x800000
+#define MEM_DIFFERENT_IMAGE_BASE_OK    0x800000
+#define MEM_RESET_UNDO                 0x1000000
+#define MEM_IMAGE                      0x1000000
+#define MEM_LARGE_PAGES                0x20000000
+#define MEM_DOS_LIM                    0x40000000
+#define MEM_4MB_PAGES                  0x80000000
+#define MEM_64K_PAGES                  0x20400000
+#define MEM_COALESCE_PLACEHOLDERS      0x1
+#define MEM_PRESERVE_PLACEHOLDER       0x2
 #define MEM_UNMAP_WITH_TRANSIENT_BOOST 0x1
 
 /* sections */
-#define SEC_HUGE_PAGES 0x20000
-#define SEC_PARTITION_OWNER_HANDLE 0x40000
-#define SEC_64K_PAGES 0x80000
-#define SEC_BASED 0x200000
-#define SEC_NO_CHANGE 0x400000
-#define SEC_FILE 0x800000
-#define SEC_IMAGE 0x1000000
-#define SEC_PROTECTED_IMAGE 0x2000000
-#define SEC_RESERVE 0x4000000
-#define SEC_COMMIT 0x8000000
-#define SEC_NOCACHE 0x10000000
-#define SEC_GLOBAL 0x20000000
-#define SEC_WRITECOMBINE 0x40000000
-#define SEC_LARGE_PAGES 0x80000000
-#define SEC_IMAGE_NO_EXECUTE 0x11000000
-#define SECTION_QUERY 0x1
-#define SECTION_MAP_WRITE 0x2
-#define SECTION_MAP_READ 0x4
-#define SECTION_MAP_EXECUTE 0x8
-#define SECTION_EXTEND_SIZE 0x10
+#define SEC_HUGE_PAGES               0x20000
+#define SEC_PARTITION_OWNER_HANDLE   0x40000
+#define SEC_64K_PAGES                0x80000
+#define SEC_BASED                    0x200000
+#define SEC_NO_CHANGE                0x400000
+#define SEC_FILE                     0x800000
+#define SEC_IMAGE                    0x1000000
+#define SEC_PROTECTED_IMAGE          0x2000000
+#define SEC_RESERVE                  0x4000000
+#define SEC_COMMIT                   0x8000000
+#define SEC_NOCACHE                  0x10000000
+#define SEC_GLOBAL                   0x20000000
+#define SEC_WRITECOMBINE             0x40000000
+#define SEC_LARGE_PAGES              0x80000000
+#define SEC_IMAGE_NO_EXECUTE         0x11000000
+#define SECTION_QUERY                0x1
+#define SECTION_MAP_WRITE            0x2
+#define SECTION_MAP_READ             0x4
+#define SECTION_MAP_EXECUTE          0x8
+#define SECTION_EXTEND_SIZE          0x10
 #define SECTION_MAP_EXECUTE_EXPLICIT 0x20
-#define SECTION_ALL_ACCESS 0xF001F
+#define SECTION_ALL_ACCESS           0xF001F
 
 typedef enum _SECTION_INHERIT { ViewShare = 1, ViewUnmap = 2 } SECTION_INHERIT;
 
 #define PROCESS_VM_OPERATION 0x8
-#define PROCESS_VM_READ 0x10
-#define PROCESS_VM_WRITE 0x20
+#define PROCESS_VM_READ      0x10
+#define PROCESS_VM_WRITE     0x20
 
 typedef enum _MEMORY_INFORMATION_CLASS {
     MemoryBasicInformation = 0,
@@ -256,20 +258,22 @@ extern NTKERNELAPI PBOOLEAN Mm64BitPhysicalAddress;
 
 /* ---- memory descriptor lists ---- */
 
-/* Bytes of an MDL for Length bytes at Base: the header and a PFN_NUMBER for each page spanned. Any IRQL. Page: MmSizeOfMdl. */
+/* Bytes of an MDL for Length bytes at Base: the header and a PFN_NUMBER for each page spanned. Any IRQL.
+ * Page: MmSizeOfMdl. */
 NTKERNELAPI SIZE_T MmSizeOfMdl(PVOID Base, SIZE_T Length);
 
-/* Formats the header of an MDL in the caller's nonpaged memory; the page array is not touched. IRQL <= DISPATCH_LEVEL.
- * Page: MmInitializeMdl. */
-#define MmInitializeMdl(MemoryDescriptorList, BaseVa, Length)                                               \
-    do {                                                                                                   \
-        (MemoryDescriptorList)->Next = (PMDL)NULL;                                                         \
-        (MemoryDescriptorList)->Size =                                                                     \
-            (CSHORT)(sizeof(MDL) + (sizeof(PFN_NUMBER) * ADDRESS_AND_SIZE_TO_SPAN_PAGES((BaseVa), (Length)))); \
-        (MemoryDescriptorList)->MdlFlags = 0;                                                              \
-        (MemoryDescriptorList)->StartVa = (PVOID)PAGE_ALIGN((BaseVa));                                     \
-        (MemoryDescriptorList)->ByteOffset = BYTE_OFFSET((BaseVa));                                        \
-        (MemoryDescriptorList)->ByteCount = (ULONG)(Length);                                               \
+/* Formats the header of an MDL in the caller's nonpaged memory; the page array is not touched. IRQL <=
+ * DISPATCH_LEVEL. Page: MmInitializeMdl. */
+#define MmInitializeMdl(MemoryDescriptorList, BaseVa, Length)                                                \
+    do {                                                                                                     \
+        (MemoryDescriptorList)->Next = (PMDL)NULL;                                                           \
+        (MemoryDescriptorList)->Size =                                                                       \
+            (CSHORT)(sizeof(MDL) +                                                                           \
+                     (sizeof(PFN_NUMBER) * ADDRESS_AND_SIZE_TO_SPAN_PAGES((BaseVa), (Length))));             \
+        (MemoryDescriptorList)->MdlFlags = 0;                                                                \
+        (MemoryDescriptorList)->StartVa = (PVOID)PAGE_ALIGN((BaseVa));                                       \
+        (MemoryDescriptorList)->ByteOffset = BYTE_OFFSET((BaseVa));                                          \
+        (MemoryDescriptorList)->ByteCount = (ULONG)(Length);                                                 \
     } while (0)
 
 /* Any IRQL. Pages: MmGetMdlByteCount, MmGetMdlByteOffset, MmGetMdlVirtualAddress, MmGetMdlPfnArray. */
@@ -279,42 +283,45 @@ NTKERNELAPI SIZE_T MmSizeOfMdl(PVOID Base, SIZE_T Length);
 #define MmGetMdlVirtualAddress(Mdl) ((PVOID)((ULONG_PTR)((Mdl)->StartVa) + (Mdl)->ByteOffset))
 #define MmGetMdlPfnArray(Mdl)       ((PPFN_NUMBER)((Mdl) + 1))
 
-/* Formats an MDL, in memory of the caller's or (MemoryDescriptorList NULL) in new nonpaged pool; NULL if there is none.
- * Obsolete: IoAllocateMdl. IRQL <= DISPATCH_LEVEL. */
+/* Formats an MDL, in memory of the caller's or (MemoryDescriptorList NULL) in new nonpaged pool; NULL if
+ * there is none. Obsolete: IoAllocateMdl. IRQL <= DISPATCH_LEVEL. */
 NTKERNELAPI PMDL MmCreateMdl(PMDL MemoryDescriptorList, PVOID Base, SIZE_T Length);
 
-/* Fills in the pages of an MDL over resident system memory and sets MDL_SOURCE_IS_NONPAGED_POOL and MappedSystemVa. Such
- * an MDL is not locked, unlocked or unmapped. Memory that is not resident, or the host's, is bug check 0x1A/0x1240.
- * IRQL <= DISPATCH_LEVEL. Page: MmBuildMdlForNonPagedPool. */
+/* Fills in the pages of an MDL over resident system memory and sets MDL_SOURCE_IS_NONPAGED_POOL and
+ * MappedSystemVa. Such an MDL is not locked, unlocked or unmapped. Memory that is not resident, or the
+ * host's, is bug check 0x1A/0x1240. IRQL <= DISPATCH_LEVEL. Page: MmBuildMdlForNonPagedPool. */
 NTKERNELAPI VOID MmBuildMdlForNonPagedPool(PMDL MemoryDescriptorList);
 
-/* Makes the pages resident, checks the access, locks them and fills in their numbers; sets MDL_PAGES_LOCKED, and
- * MDL_WRITE_OPERATION for IoWriteAccess and IoModifyAccess. Raises STATUS_ACCESS_VIOLATION (also for host memory, which has
- * no frames) or STATUS_INSUFFICIENT_RESOURCES, and then nothing stays locked. IRQL <= APC_LEVEL for pageable memory, else
+/* Makes the pages resident, checks the access, locks them and fills in their numbers; sets MDL_PAGES_LOCKED,
+ * and MDL_WRITE_OPERATION for IoWriteAccess and IoModifyAccess. Raises STATUS_ACCESS_VIOLATION (also for host
+ * memory, which has no frames) or STATUS_INSUFFICIENT_RESOURCES, and then nothing stays locked. IRQL <=
+ * APC_LEVEL for pageable memory, else
  * <= DISPATCH_LEVEL. Page: MmProbeAndLockPages. */
-NTKERNELAPI VOID MmProbeAndLockPages(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation);
+NTKERNELAPI VOID MmProbeAndLockPages(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode,
+                                     LOCK_OPERATION Operation);
 
-/* Unlocks; takes a system mapping down first. An MDL that is not locked is bug check 0x76/1 (process memory) or 0x4E/7.
- * IRQL <= DISPATCH_LEVEL. Page: MmUnlockPages. */
+/* Unlocks; takes a system mapping down first. An MDL that is not locked is bug check 0x76/1 (process memory)
+ * or 0x4E/7. IRQL <= DISPATCH_LEVEL. Page: MmUnlockPages. */
 NTKERNELAPI VOID MmUnlockPages(PMDL MemoryDescriptorList);
 
-/* Maps the pages of a locked (or built, or partial) MDL to a second address: KernelMode into system space, UserMode into the
- * user range (RequestedAddress, or anywhere). The result includes ByteOffset. KernelMode failure is NULL, or with
- * BugCheckOnFailure bug check 0x3F; UserMode failure raises, and such a mapping is never executable. Priority is an
- * MM_PAGE_PRIORITY, with MdlMappingNoWrite and MdlMappingNoExecute or'ed in. A page that is not locked is 0x1A/0x1236.
- * IRQL <= DISPATCH_LEVEL (UserMode: APC_LEVEL). Page: MmMapLockedPagesSpecifyCache. */
+/* Maps the pages of a locked (or built, or partial) MDL to a second address: KernelMode into system space,
+ * UserMode into the user range (RequestedAddress, or anywhere). The result includes ByteOffset. KernelMode
+ * failure is NULL, or with BugCheckOnFailure bug check 0x3F; UserMode failure raises, and such a mapping is
+ * never executable. Priority is an MM_PAGE_PRIORITY, with MdlMappingNoWrite and MdlMappingNoExecute or'ed in.
+ * A page that is not locked is 0x1A/0x1236. IRQL <= DISPATCH_LEVEL (UserMode: APC_LEVEL). Page:
+ * MmMapLockedPagesSpecifyCache. */
 NTKERNELAPI PVOID MmMapLockedPagesSpecifyCache(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode,
                                                MEMORY_CACHING_TYPE CacheType, PVOID RequestedAddress,
                                                ULONG BugCheckOnFailure, ULONG Priority);
 /* The obsolete form: cached; failure bug checks (KernelMode) or raises. Page: MmMapLockedPages. */
 NTKERNELAPI PVOID MmMapLockedPages(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode);
 
-/* Takes a mapping down. An MDL that is not mapped there is bug check 0xDA. IRQL <= DISPATCH_LEVEL (user address: APC_LEVEL).
- * Page: MmUnmapLockedPages. */
+/* Takes a mapping down. An MDL that is not mapped there is bug check 0xDA. IRQL <= DISPATCH_LEVEL (user
+ * address: APC_LEVEL). Page: MmUnmapLockedPages. */
 NTKERNELAPI VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL MemoryDescriptorList);
 
-/* The system address of the MDL's buffer, mapped if it is not yet; NULL if it cannot be. IRQL <= DISPATCH_LEVEL.
- * Page: MmGetSystemAddressForMdlSafe. */
+/* The system address of the MDL's buffer, mapped if it is not yet; NULL if it cannot be. IRQL <=
+ * DISPATCH_LEVEL. Page: MmGetSystemAddressForMdlSafe. */
 FORCEINLINE PVOID MmGetSystemAddressForMdlSafe(PMDL Mdl, ULONG Priority)
 {
     if (Mdl->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL)) {
@@ -323,22 +330,23 @@ FORCEINLINE PVOID MmGetSystemAddressForMdlSafe(PMDL Mdl, ULONG Priority)
     return MmMapLockedPagesSpecifyCache(Mdl, KernelMode, MmCached, NULL, FALSE, Priority);
 }
 /* Obsolete: a failure bug checks. Page: MmGetSystemAddressForMdl. */
-#define MmGetSystemAddressForMdl(Mdl)                                                                       \
-    (((Mdl)->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL))                            \
-         ? (Mdl)->MappedSystemVa                                                                            \
+#define MmGetSystemAddressForMdl(Mdl)                                                                        \
+    (((Mdl)->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL))                             \
+         ? (Mdl)->MappedSystemVa                                                                             \
          : MmMapLockedPages((Mdl), KernelMode))
 
-/* Takes down the mapping that a partial MDL made itself, so that the MDL can be built again. IRQL <= DISPATCH_LEVEL.
- * Page: MmPrepareMdlForReuse. */
-#define MmPrepareMdlForReuse(Mdl)                                                                           \
-    do {                                                                                                   \
-        if (((Mdl)->MdlFlags & MDL_PARTIAL_HAS_BEEN_MAPPED) != 0) {                                         \
-            MmUnmapLockedPages((Mdl)->MappedSystemVa, (Mdl));                                               \
-        }                                                                                                  \
+/* Takes down the mapping that a partial MDL made itself, so that the MDL can be built again. IRQL <=
+ * DISPATCH_LEVEL. Page: MmPrepareMdlForReuse. */
+#define MmPrepareMdlForReuse(Mdl)                                                                            \
+    do {                                                                                                     \
+        if (((Mdl)->MdlFlags & MDL_PARTIAL_HAS_BEEN_MAPPED) != 0) {                                          \
+            MmUnmapLockedPages((Mdl)->MappedSystemVa, (Mdl));                                                \
+        }                                                                                                    \
     } while (0)
 
-/* Moves the start of the buffer NumberOfBytes forward; pages passed whole are unlocked at once, a mapping's address moves
- * along. STATUS_INVALID_PARAMETER_2: past the end. IRQL <= DISPATCH_LEVEL. Page: MmAdvanceMdl. */
+/* Moves the start of the buffer NumberOfBytes forward; pages passed whole are unlocked at once, a mapping's
+ * address moves along. STATUS_INVALID_PARAMETER_2: past the end. IRQL <= DISPATCH_LEVEL. Page: MmAdvanceMdl.
+ */
 NTKERNELAPI NTSTATUS MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes);
 
 /* Changes the protection of the MDL's own system mapping: PAGE_READONLY, PAGE_READWRITE, PAGE_EXECUTE_READ,
@@ -347,54 +355,62 @@ NTKERNELAPI NTSTATUS MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes);
 NTKERNELAPI NTSTATUS MmProtectMdlSystemAddress(PMDL MemoryDescriptorList, ULONG NewProtect);
 
 /* ---- I/O space ---- */
-/* Maps NumberOfBytes of physical addresses (device memory, or RAM that somebody holds) with a cache type; the page offset is
- * kept. NULL: zero bytes, no address space, or no such memory. RAM that nobody holds is bug check 0x1A/0x1233.
- * IRQL <= DISPATCH_LEVEL. Page: MmMapIoSpace. */
-NTKERNELAPI PVOID MmMapIoSpace(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, MEMORY_CACHING_TYPE CacheType);
+/* Maps NumberOfBytes of physical addresses (device memory, or RAM that somebody holds) with a cache type; the
+ * page offset is kept. NULL: zero bytes, no address space, or no such memory. RAM that nobody holds is bug
+ * check 0x1A/0x1233. IRQL <= DISPATCH_LEVEL. Page: MmMapIoSpace. */
+NTKERNELAPI PVOID MmMapIoSpace(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes,
+                               MEMORY_CACHING_TYPE CacheType);
 /* With a PAGE_ protection, or'ed with PAGE_NOCACHE or PAGE_WRITECOMBINE. Page: MmMapIoSpaceEx. */
 NTKERNELAPI PVOID MmMapIoSpaceEx(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, ULONG Protect);
-/* Takes it down; NumberOfBytes as mapped. Unknown: bug check 0xDA/0x400. IRQL <= DISPATCH_LEVEL. Page: MmUnmapIoSpace. */
+/* Takes it down; NumberOfBytes as mapped. Unknown: bug check 0xDA/0x400. IRQL <= DISPATCH_LEVEL. Page:
+ * MmUnmapIoSpace. */
 NTKERNELAPI VOID MmUnmapIoSpace(PVOID BaseAddress, SIZE_T NumberOfBytes);
 
 /* ---- contiguous memory ---- */
 typedef ULONG NODE_REQUIREMENT;
-/* Page-aligned nonpaged memory whose frames follow each other, no byte of it above HighestAcceptableAddress; cached, executable,
- * contents undefined. NULL: none. IRQL <= DISPATCH_LEVEL. Page: MmAllocateContiguousMemory. */
+/* Page-aligned nonpaged memory whose frames follow each other, no byte of it above HighestAcceptableAddress;
+ * cached, executable, contents undefined. NULL: none. IRQL <= DISPATCH_LEVEL. Page:
+ * MmAllocateContiguousMemory. */
 NTKERNELAPI PVOID MmAllocateContiguousMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress);
 /* Also with a lowest address, and not across a multiple of BoundaryAddressMultiple (a power of two, or 0). */
-NTKERNELAPI PVOID MmAllocateContiguousMemorySpecifyCache(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
+NTKERNELAPI PVOID MmAllocateContiguousMemorySpecifyCache(SIZE_T NumberOfBytes,
+                                                         PHYSICAL_ADDRESS LowestAcceptableAddress,
                                                          PHYSICAL_ADDRESS HighestAcceptableAddress,
                                                          PHYSICAL_ADDRESS BoundaryAddressMultiple,
                                                          MEMORY_CACHING_TYPE CacheType);
 /* On a node only, unless MM_ANY_NODE_OK. There is node 0. */
-NTKERNELAPI PVOID MmAllocateContiguousMemorySpecifyCacheNode(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
-                                                             PHYSICAL_ADDRESS HighestAcceptableAddress,
-                                                             PHYSICAL_ADDRESS BoundaryAddressMultiple,
-                                                             MEMORY_CACHING_TYPE CacheType, NODE_REQUIREMENT PreferredNode);
+NTKERNELAPI PVOID MmAllocateContiguousMemorySpecifyCacheNode(
+    SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress, PHYSICAL_ADDRESS HighestAcceptableAddress,
+    PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType, NODE_REQUIREMENT PreferredNode);
 /* PAGE_READWRITE (not executable) or PAGE_EXECUTE_READWRITE, with PAGE_NOCACHE or PAGE_WRITECOMBINE. */
-NTKERNELAPI PVOID MmAllocateContiguousNodeMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
+NTKERNELAPI PVOID MmAllocateContiguousNodeMemory(SIZE_T NumberOfBytes,
+                                                 PHYSICAL_ADDRESS LowestAcceptableAddress,
                                                  PHYSICAL_ADDRESS HighestAcceptableAddress,
                                                  PHYSICAL_ADDRESS BoundaryAddressMultiple, ULONG Protect,
                                                  NODE_REQUIREMENT PreferredNode);
-/* Frees by the exact base; anything else is bug check 0xC2/0x60, locked pages are 0x4E/0x9A. IRQL <= DISPATCH_LEVEL. */
+/* Frees by the exact base; anything else is bug check 0xC2/0x60, locked pages are 0x4E/0x9A. IRQL <=
+ * DISPATCH_LEVEL. */
 NTKERNELAPI VOID MmFreeContiguousMemory(PVOID BaseAddress);
-NTKERNELAPI VOID MmFreeContiguousMemorySpecifyCache(PVOID BaseAddress, SIZE_T NumberOfBytes, MEMORY_CACHING_TYPE CacheType);
-/* Whole uncached nonpaged pages; freed with the size allocated. IRQL <= APC_LEVEL. Page: MmAllocateNonCachedMemory. */
+NTKERNELAPI VOID MmFreeContiguousMemorySpecifyCache(PVOID BaseAddress, SIZE_T NumberOfBytes,
+                                                    MEMORY_CACHING_TYPE CacheType);
+/* Whole uncached nonpaged pages; freed with the size allocated. IRQL <= APC_LEVEL. Page:
+ * MmAllocateNonCachedMemory. */
 NTKERNELAPI PVOID MmAllocateNonCachedMemory(SIZE_T NumberOfBytes);
 NTKERNELAPI VOID MmFreeNonCachedMemory(PVOID BaseAddress, SIZE_T NumberOfBytes);
 
 /* ---- pages without an address ---- */
-/* Zeroed physical pages between the addresses, not mapped, described by a new MDL; SkipBytes moves the range up when it is used
- * up. Perhaps fewer bytes than asked for (see ByteCount); NULL if none. Give back with MmFreePagesFromMdl, then ExFreePool the MDL.
- * IRQL <= DISPATCH_LEVEL. Page: MmAllocatePagesForMdl. */
-NTKERNELAPI PMDL MmAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
-                                       SIZE_T TotalBytes);
+/* Zeroed physical pages between the addresses, not mapped, described by a new MDL; SkipBytes moves the range
+ * up when it is used up. Perhaps fewer bytes than asked for (see ByteCount); NULL if none. Give back with
+ * MmFreePagesFromMdl, then ExFreePool the MDL. IRQL <= DISPATCH_LEVEL. Page: MmAllocatePagesForMdl. */
+NTKERNELAPI PMDL MmAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress,
+                                       PHYSICAL_ADDRESS SkipBytes, SIZE_T TotalBytes);
 /* Flags: MM_ALLOCATE_ and MM_DONT_ZERO_ALLOCATION; an unknown one is NULL. At most 4 GiB less a page.
  * Page: MmAllocatePagesForMdlEx. */
-NTKERNELAPI PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
-                                         SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType, ULONG Flags);
-/* Frees the pages and takes a system mapping down; not the MDL. Pages that are not such: 0x4E/0x99, still locked 0x4E/0x9A.
- * IRQL <= DISPATCH_LEVEL. Page: MmFreePagesFromMdl. */
+NTKERNELAPI PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress,
+                                         PHYSICAL_ADDRESS SkipBytes, SIZE_T TotalBytes,
+                                         MEMORY_CACHING_TYPE CacheType, ULONG Flags);
+/* Frees the pages and takes a system mapping down; not the MDL. Pages that are not such: 0x4E/0x99, still
+ * locked 0x4E/0x9A. IRQL <= DISPATCH_LEVEL. Page: MmFreePagesFromMdl. */
 NTKERNELAPI VOID MmFreePagesFromMdl(PMDL MemoryDescriptorList);
 /* MM_FREE_MDL_PAGES_ZERO: their contents are wiped first. */
 NTKERNELAPI VOID MmFreePagesFromMdlEx(PMDL MemoryDescriptorList, ULONG Flags);
@@ -403,14 +419,15 @@ NTKERNELAPI VOID MmFreePagesFromMdlEx(PMDL MemoryDescriptorList, ULONG Flags);
 /* The physical address of a resident virtual one; 0 for anything else, host memory included. Any IRQL.
  * Page: MmGetPhysicalAddress. */
 NTKERNELAPI PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress);
-/* The virtual address whose entry owns the frame; NULL if none does. Any IRQL. Page: MmGetVirtualForPhysical. */
+/* The virtual address whose entry owns the frame; NULL if none does. Any IRQL. Page: MmGetVirtualForPhysical.
+ */
 NTKERNELAPI PVOID MmGetVirtualForPhysical(PHYSICAL_ADDRESS PhysicalAddress);
 /* TRUE if an access would not fault right now. IRQL <= DISPATCH_LEVEL. Page: MmIsAddressValid. */
 NTKERNELAPI BOOLEAN MmIsAddressValid(PVOID VirtualAddress);
 /* TRUE for a valid address of resident system memory. Obsolete. */
 NTKERNELAPI BOOLEAN MmIsNonPagedSystemAddressValid(PVOID VirtualAddress);
-/* The ranges of RAM, in nonpaged pool that the caller frees with ExFreePool, ended by an entry of zeroes; NULL if there is no pool.
- * PASSIVE_LEVEL. Pages: MmGetPhysicalMemoryRanges, MmGetPhysicalMemoryRangesEx2. */
+/* The ranges of RAM, in nonpaged pool that the caller frees with ExFreePool, ended by an entry of zeroes;
+ * NULL if there is no pool. PASSIVE_LEVEL. Pages: MmGetPhysicalMemoryRanges, MmGetPhysicalMemoryRangesEx2. */
 NTKERNELAPI PPHYSICAL_MEMORY_RANGE MmGetPhysicalMemoryRanges(VOID);
 /* PartitionObject NULL: the system's; there is no other. */
 NTKERNELAPI PPHYSICAL_MEMORY_RANGE MmGetPhysicalMemoryRangesEx(PVOID PartitionObject);
@@ -420,15 +437,15 @@ NTKERNELAPI MM_SYSTEMSIZE MmQuerySystemSize(VOID);
 /* FALSE: this is a workstation. Any IRQL. Page: MmIsThisAnNtAsSystem. */
 NTKERNELAPI BOOLEAN MmIsThisAnNtAsSystem(VOID);
 
-/* Copies from a virtual (MM_COPY_MEMORY_VIRTUAL) or physical (MM_COPY_MEMORY_PHYSICAL) source into nonpaged memory without
- * ever faulting; *NumberOfBytesTransferred is set also on failure. STATUS_INVALID_PARAMETER: flags. STATUS_ACCESS_VIOLATION,
- * STATUS_INVALID_ADDRESS: the source, from there on, cannot be read (I/O space is refused). IRQL <= APC_LEVEL.
- * Page: MmCopyMemory. */
-NTKERNELAPI NTSTATUS MmCopyMemory(PVOID TargetAddress, MM_COPY_ADDRESS SourceAddress, SIZE_T NumberOfBytes, ULONG Flags,
-                                  PSIZE_T NumberOfBytesTransferred);
+/* Copies from a virtual (MM_COPY_MEMORY_VIRTUAL) or physical (MM_COPY_MEMORY_PHYSICAL) source into nonpaged
+ * memory without ever faulting; *NumberOfBytesTransferred is set also on failure. STATUS_INVALID_PARAMETER:
+ * flags. STATUS_ACCESS_VIOLATION, STATUS_INVALID_ADDRESS: the source, from there on, cannot be read (I/O
+ * space is refused). IRQL <= APC_LEVEL. Page: MmCopyMemory. */
+NTKERNELAPI NTSTATUS MmCopyMemory(PVOID TargetAddress, MM_COPY_ADDRESS SourceAddress, SIZE_T NumberOfBytes,
+                                  ULONG Flags, PSIZE_T NumberOfBytesTransferred);
 
-/* The address of a routine of the kernel or the HAL by its name, as drivers ask for newer routines; NULL: there is none
- * of that name. IRQL PASSIVE_LEVEL. Page: MmGetSystemRoutineAddress */
+/* The address of a routine of the kernel or the HAL by its name, as drivers ask for newer routines; NULL:
+ * there is none of that name. IRQL PASSIVE_LEVEL. Page: MmGetSystemRoutineAddress */
 NTKERNELAPI PVOID MmGetSystemRoutineAddress(PUNICODE_STRING SystemRoutineName);
 
 EXTERN_C_END
