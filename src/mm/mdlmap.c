@@ -123,7 +123,7 @@ static VOID MiUnmapFromUser(PVOID BaseAddress, SIZE_T Pages)
 VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL Mdl)
 {
     SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount), Extra = 0,
-           Actual;
+           Actual = 0;
     PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
     (VOID) KiCurrentThread();
     if (HalIsUserAddress((ULONG_PTR)BaseAddress)) {
