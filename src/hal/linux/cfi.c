@@ -42,11 +42,11 @@ typedef enum _CFI_RULE {
 } CFI_RULE;
 
 typedef struct _CFI_ROW {
-    UCHAR Rule[REGISTERS];
     LONG64 Value[REGISTERS]; /* offset, register, or the address of an expression */
-    UCHAR CfaRegister;
     LONG64 CfaOffset;
     const UCHAR *CfaExpression; /* NULL: register + offset */
+    UCHAR Rule[REGISTERS];
+    UCHAR CfaRegister;
 } CFI_ROW;
 
 typedef struct _CFI_READER {

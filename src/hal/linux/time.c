@@ -106,7 +106,7 @@ VOID HalpStopClock(VOID)
 
 ULONG64 HalQueryEntropy(VOID)
 {
-    ULONG64 Value;
+    ULONG64 Value = 0;
     while (HalpSyscall(SYS_getrandom, (ULONG64)&Value, sizeof(Value), 0, 0, 0, 0) != (LONG64)sizeof(Value)) {
     }
     return Value;

@@ -583,7 +583,7 @@ NTSTATUS HalpStartTb(ULONG Entries)
 {
     const ULONG_PTR Base[2] = {HalFacts.UserBase, HalFacts.SystemBase},
                     End[2] = {HalFacts.UserEnd, HalFacts.SystemEnd};
-    CHAR Text[24];
+    CHAR Text[24] = {0};
     ULONG64 Maximum = 65530;
     LONG64 File = HalpSyscall(SYS_openat, (ULONG64)AT_FDCWD, (ULONG64) "/proc/sys/vm/max_map_count",
                               O_RDONLY | O_CLOEXEC, 0, 0, 0);

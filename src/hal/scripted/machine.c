@@ -232,7 +232,7 @@ ULONG64 HalQueryEntropy(VOID)
 BOOLEAN HalUnwindFrame(HAL_CONTEXT *Context)
 {
     ULONG_PTR Low, High;
-    if (HalpRecord(HalScriptUnwindFrame, (ULONG64)Context, 0, 0)) {
+    if (HalpRecord(HalScriptUnwindFrame, Context->Rip, Context->Rsp, 0)) {
         return FALSE;
     }
     HalQueryStack(&Low, &High);
