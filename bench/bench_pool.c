@@ -1,12 +1,13 @@
 /*
- * bench_pool.c - the pools beside malloc: the same loops over ExAllocatePool2, glibc's malloc and, where it is installed,
- * mimalloc, interleaved in one run.
+ * bench_pool.c - the pools beside malloc: the same loops over ExAllocatePool2, glibc's malloc and, where it
+ * is installed, mimalloc, interleaved in one run.
  *
  *   bench_pool [--json FILE] [--rounds N] [--smoke]
  *
- * Each loop runs N rounds; a round runs every allocator once, in turn, so that a busy moment of the machine hits all alike.
- * Figures are the median of the rounds, in nanoseconds for a pair of allocation and free, with the quartiles. The pool
- * side is the whole of it: tags counted, every free checked. SPDX-License-Identifier: MIT
+ * Each loop runs N rounds; a round runs every allocator once, in turn, so that a busy moment of the machine
+ * hits all alike. Figures are the median of the rounds, in nanoseconds for a pair of allocation and free,
+ * with the quartiles. The pool side is the whole of it: tags counted, every free checked.
+ * SPDX-License-Identifier: MIT
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -18,7 +19,7 @@
 #include <ntddk.h>
 #include <ntmm.h>
 
-#define TAG 'hcnB'
+#define TAG        'hcnB'
 #define MAX_ROUNDS 101
 
 static void *PoolAllocate(size_t Bytes)
@@ -61,7 +62,7 @@ static uint32_t Random(uint32_t *State)
     return *State;
 }
 
-#define LIVE(p) __asm__ volatile("" : : "r"(p) : "memory")
+#define LIVE(p)     __asm__ volatile("" : : "r"(p) : "memory")
 #define ALLOCATE(n) (Allocators[A].Allocate(n))
 #define FREE(p)     (Allocators[A].Free(p))
 
@@ -229,8 +230,10 @@ int main(int Argc, char **Argv)
                    atoi(Argv[Index + 1]) <= MAX_ROUNDS) {
             Rounds = (unsigned)atoi(Argv[++Index]);
         } else {
-            fprintf(stderr, "bench_pool: '%s' is not an option; bench_pool [--json FILE] [--rounds 1..%d] [--smoke]\n", Argv[Index],
-                    MAX_ROUNDS);
+            fprintf(
+                stderr,
+                "bench_pool: '%s' is not an option; bench_pool [--json FILE] [--rounds 1..%d] [--smoke]\n",
+                Argv[Index], MAX_ROUNDS);
             return 2;
         }
     }
@@ -267,16 +270,19 @@ int main(int Argc, char **Argv)
     if (Json != NULL) {
         fprintf(Json, "{\"bench\":\"pool\",\"unit\":\"ns per pair\",\"rounds\":%u,\"rows\":[", Rounds);
         for (Loop = 0; Loop < LOOPS; Loop++) {
-            fprintf(Json, "%s{\"name\":\"%s\",\"text\":\"%s\"", Loop ? "," : "", Loops[Loop].Name, Loops[Loop].Text);
+            fprintf(Json, "%s{\"name\":\"%s\",\"text\":\"%s\"", Loop ? "," : "", Loops[Loop].Name,
+                    Loops[Loop].Text);
             for (A = 0; A < AllocatorCount; A++)
                 fprintf(Json, ",\"%s\":{\"median\":%.2f,\"low\":%.2f,\"high\":%.2f}", Allocators[A].Name,
-                        Times[Loop][A][Rounds / 2], Times[Loop][A][Rounds / 4], Times[Loop][A][Rounds - 1 - Rounds / 4]);
+                        Times[Loop][A][Rounds / 2], Times[Loop][A][Rounds / 4],
+                        Times[Loop][A][Rounds - 1 - Rounds / 4]);
             fprintf(Json, "}");
         }
         fprintf(Json, "]}\n");
         fclose(Json);
     }
-    printf("Nanoseconds for a pair of allocation and free: median of %u rounds (quartiles)\n%-42s", Rounds, "");
+    printf("Nanoseconds for a pair of allocation and free: median of %u rounds (quartiles)\n%-42s", Rounds,
+           "");
     for (A = 0; A < AllocatorCount; A++)
         printf(" %22s", Allocators[A].Name);
     printf("\n");
@@ -284,8 +290,8 @@ int main(int Argc, char **Argv)
         printf("%-42s", Loops[Loop].Text);
         for (A = 0; A < AllocatorCount; A++) {
             char Text[64];
-            snprintf(Text, sizeof(Text), "%.1f (%.1f-%.1f)", Times[Loop][A][Rounds / 2], Times[Loop][A][Rounds / 4],
-                     Times[Loop][A][Rounds - 1 - Rounds / 4]);
+            snprintf(Text, sizeof(Text), "%.1f (%.1f-%.1f)", Times[Loop][A][Rounds / 2],
+                     Times[Loop][A][Rounds / 4], Times[Loop][A][Rounds - 1 - Rounds / 4]);
             printf(" %22s", Text);
         }
         printf("\n");

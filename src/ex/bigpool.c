@@ -2,9 +2,10 @@
  * bigpool.c - blocks of more than a page: a run of whole pages each.
  * SPDX-License-Identifier: MIT
  *
- * A big block starts on a page and owns its pages to the last one's end; the bytes behind the requested ones are slack
- * like that of a small block. Its record (EXP_BIG) is entered for every page, so an address inside the block is known as
- * such. The block's word has no room for the slack of a whole page: Size is kept beside it.
+ * A big block starts on a page and owns its pages to the last one's end; the bytes behind the requested ones
+ * are slack like that of a small block. Its record (EXP_BIG) is entered for every page, so an address inside
+ * the block is known as such. The block's word has no room for the slack of a whole page: Size is kept beside
+ * it.
  *
  * States:  ExpAllocateBig -> live -> ExpFreeBig -> ghost (Released, word not live) -> record free
  *

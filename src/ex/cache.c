@@ -1,42 +1,47 @@
 /*
- * cache.c - what a thread owns: magazines of free blocks, slabs, frees that come from other threads, the end of a thread.
- * SPDX-License-Identifier: MIT
+ * cache.c - what a thread owns: magazines of free blocks, slabs, frees that come from other threads, the end
+ * of a thread. SPDX-License-Identifier: MIT
  *
  * A thread's EXP_CACHE has a bin for each pool kind and size class.
  *
  *   Bin->Base .. Top .. Limit    the magazine: free blocks of any thread's slabs, last in, first out
- *   Bin->Slab (Current)          Bin->Partial -> slab <-> slab      Bin->Spare -> slab (empty)      full slabs: on no list
+ *   Bin->Slab (Current)          Bin->Partial -> slab <-> slab      Bin->Spare -> slab (empty)      full
+ * slabs: on no list
  *
- * Allocation takes from the magazine and free puts into it; neither looks at a slab's bitmaps. ExpRefill fills half of
- * an empty magazine from a slab; ExpFreeSlow empties half of a full one, the half that was freed first. A block in a
- * magazine is in use as far as its slab knows (Used), and free as far as its word knows (not live).
+ * Allocation takes from the magazine and free puts into it; neither looks at a slab's bitmaps. ExpRefill
+ * fills half of an empty magazine from a slab; ExpFreeSlow empties half of a full one, the half that was
+ * freed first. A block in a magazine is in use as far as its slab knows (Used), and free as far as its word
+ * knows (not live).
  *
- * ExpRefill looks, in this order: the current slab, frees by others into it, the remote queue, the partial list, the
- * spares, the abandoned slabs of the class, and last the memory manager.
+ * ExpRefill looks, in this order: the current slab, frees by others into it, the remote queue, the partial
+ * list, the spares, the abandoned slabs of the class, and last the memory manager.
  *
- * Blocks of other threads' slabs. The bits of blocks of one word go back together: they are set in Slab->Remote, and
- * whoever changes RemoteQueued from 0 to 1 pushes the slab on its owner's RemoteHead. The owner takes the whole queue at
- * once, clears RemoteQueued first and collects the bits after, so that a bit set later is announced again. A slab may
- * turn up on the queue of a cache that no longer owns it: it is passed on. A closed queue (no thread has the cache)
- * takes nothing: the bits wait for whoever adopts the slab.
+ * Blocks of other threads' slabs. The bits of blocks of one word go back together: they are set in
+ * Slab->Remote, and whoever changes RemoteQueued from 0 to 1 pushes the slab on its owner's RemoteHead. The
+ * owner takes the whole queue at once, clears RemoteQueued first and collects the bits after, so that a bit
+ * set later is announced again. A slab may turn up on the queue of a cache that no longer owns it: it is
+ * passed on. A closed queue (no thread has the cache) takes nothing: the bits wait for whoever adopts the
+ * slab.
  *
- * The end of a thread (ExThreadRundown) empties the magazines, closes the queue, releases what is empty and abandons the
- * rest. The cache is kept for the next thread.
+ * The end of a thread (ExThreadRundown) empties the magazines, closes the queue, releases what is empty and
+ * abandons the rest. The cache is kept for the next thread.
  *
- * Empty slabs stay with their thread as spares, up to ExpState.SparePages for all its bins together (a 256th of RAM),
- * so that a steady state does not go back and forth to the memory manager; beyond that they are released at once.
+ * Empty slabs stay with their thread as spares, up to ExpState.SparePages for all its bins together (a 256th
+ * of RAM), so that a steady state does not go back and forth to the memory manager; beyond that they are
+ * released at once.
  *
- * Two threads that free one block at the same instant both find its word live and both take it. That is found when the
- * block is handed out, or goes back to its slab, for the second time.
+ * Two threads that free one block at the same instant both find its word live and both take it. That is found
+ * when the block is handed out, or goes back to its slab, for the second time.
  *
  * Invariants:
  *   C1 a slab is on the All list of its owner, and its owner's alone; a slab and its tail have one owner
  *   C2 Used + number of set Free bits == BlockCount
- *   C3 a live block is in none of Free, Remote and the magazines; one that is not live is in exactly one of them
- *   C4 a slab on a partial list is Partial, the bin's slab is Current, a spare is Spare and empty
- *   C5 a Full slab has no Free bit
+ *   C3 a live block is in none of Free, Remote and the magazines; one that is not live is in exactly one of
+ * them C4 a slab on a partial list is Partial, the bin's slab is Current, a spare is Spare and empty C5 a
+ * Full slab has no Free bit
  *
- * Nothing here touches a block. AbandonLock is taken for the abandoned lists only; the rest belongs to one thread.
+ * Nothing here touches a block. AbandonLock is taken for the abandoned lists only; the rest belongs to one
+ * thread.
  */
 #include "ex/exp.h"
 
@@ -149,10 +154,12 @@ static BOOLEAN ExpTakeBlocks(EXP_BIN *Bin)
 
 static DECLSPEC_NORETURN VOID ExpStopTwice(ULONG_PTR Block)
 {
-    KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Block, 7, 0, 0, Block);
+    KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Block, 7, 0, 0,
+           Block);
 }
 
-/* Owner: takes in the blocks that others freed. Two threads that free one block at the same instant are told here. */
+/* Owner: takes in the blocks that others freed. Two threads that free one block at the same instant are told
+ * here. */
 static VOID ExpCollect(EXP_SLAB *Slab)
 {
     ULONG_PTR Twice = 0;
@@ -249,7 +256,8 @@ static BOOLEAN ExpAnnounce(EXP_CACHE *Owner, EXP_SLAB *Slab)
         if (Head == EXP_CLOSED)
             return FALSE;
         __atomic_store_n(&Slab->RemoteNext, Head, __ATOMIC_RELAXED);
-    } while (!__atomic_compare_exchange_n(&Owner->RemoteHead, &Head, Slab, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+    } while (!__atomic_compare_exchange_n(&Owner->RemoteHead, &Head, Slab, FALSE, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_SEQ_CST));
     return TRUE;
 }
 

@@ -2,21 +2,21 @@
  * check.c - fill patterns: what is written behind and into blocks, and what is said when it has changed.
  * SPDX-License-Identifier: MIT
  *
- * Slack. The bytes between the end of the requested size and the end of the block belong to nobody. The first 16 of them
- * (fewer if there are fewer) are filled with EXP_FILL_SLACK on allocation and checked on free: an overrun of a few
- * bytes is 0x19/0x21 (address, bytes asked for, the bytes found).
+ * Slack. The bytes between the end of the requested size and the end of the block belong to nobody. The first
+ * 16 of them (fewer if there are fewer) are filled with EXP_FILL_SLACK on allocation and checked on free: an
+ * overrun of a few bytes is 0x19/0x21 (address, bytes asked for, the bytes found).
  *
- * Freed blocks. The first 32 bytes of a freed block are filled with EXP_FILL_FREED and checked when the block is
- * handed out again: a write after free is 0xC6 (address, 1: write, 0: kernel, the bytes found).
+ * Freed blocks. The first 32 bytes of a freed block are filled with EXP_FILL_FREED and checked when the block
+ * is handed out again: a write after free is 0xC6 (address, 1: write, 0: kernel, the bytes found).
  *
  * Big blocks are given back to the memory manager when they are freed: a touch after free faults by itself.
  *
- * Both are small on purpose: they touch the cache lines that the driver has just used. The fills and comparisons are inline
- * in exp.h; here is what happens when one differs.
+ * Both are small on purpose: they touch the cache lines that the driver has just used. The fills and
+ * comparisons are inline in exp.h; here is what happens when one differs.
  */
 #include "ex/exp.h"
 
-#define ALL ~0ull
+#define ALL    ~0ull
 #define TOP(n) (ALL << (64 - 8 * (n)))
 const ULONG64 ExpSlackMasks[17][2] = {
     {0, 0},        {0, TOP(1)},   {0, TOP(2)},   {0, TOP(3)},   {0, TOP(4)},   {0, TOP(5)},
@@ -31,7 +31,8 @@ VOID ExpStopSlack(PVOID Block, SIZE_T Size, ULONG Slack)
     ULONG Index;
     for (Index = 0; Index < Slack && Index < 8; Index++)
         Found |= (ULONG64)Behind[Index] << (Index * 8);
-    memset(Behind, EXP_FILL_SLACK, Slack < 16 ? Slack : 16); /* said once: after a caught stop the block can be freed */
+    memset(Behind, EXP_FILL_SLACK,
+           Slack < 16 ? Slack : 16); /* said once: after a caught stop the block can be freed */
     KiStop(0x19, "Bytes behind a pool block were overwritten; found when the block is freed.", Block, 0x21,
            (ULONG_PTR)Block, Size, Found);
 }
@@ -47,6 +48,7 @@ VOID ExpStopFreedFill(PVOID Block, SIZE_T BlockSize)
     Where = (ULONG_PTR)At + (ULONG)__builtin_ctzll(Found ^ EXP_FREED_PATTERN) / 8;
     ExpFillFreed(Block, BlockSize); /* said once */
     ExpPoison(Block, BlockSize);
-    KiStop(0xC6, "A pool block was written to after it had been freed; found when it was to be handed out again.", Block,
-           Where, 1, 0, Found);
+    KiStop(0xC6,
+           "A pool block was written to after it had been freed; found when it was to be handed out again.",
+           Block, Where, 1, 0, Found);
 }

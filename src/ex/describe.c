@@ -2,8 +2,8 @@
  * describe.c - what is known about an address: for bug check reports, leak reports and the debugger.
  * SPDX-License-Identifier: MIT
  *
- * Reads records only, through the page maps, never the blocks. A run that has been given back is still known while its
- * ghost lingers (meta.c).
+ * Reads records only, through the page maps, never the blocks. A run that has been given back is still known
+ * while its ghost lingers (meta.c).
  */
 #include "ex/exp.h"
 
@@ -15,7 +15,9 @@ static POOL_TYPE ExpTypeOfKind(ULONG Kind)
 static VOID ExpDescribeWord(EXP_BLOCK_INFO *Info, EXP_WORD Word, const ULONG *Stacks)
 {
     EXP_TAG *Tag = (Word & EXP_WORD_USED) ? ExpTagOfSlot(EXP_WORD_SLOT(Word)) : NULL;
-    Info->State = (Word & EXP_WORD_LIVE) ? ExpBlockLive : (Word & EXP_WORD_USED) ? ExpBlockFreed : ExpBlockNever;
+    Info->State = (Word & EXP_WORD_LIVE)   ? ExpBlockLive
+                  : (Word & EXP_WORD_USED) ? ExpBlockFreed
+                                           : ExpBlockNever;
     Info->Tag = Tag != NULL ? Tag->Tag : 0;
     Info->QuotaCharged = (Word & EXP_WORD_QUOTA) != 0;
     if (Stacks != NULL) {
@@ -62,7 +64,8 @@ BOOLEAN ExpDescribeBlock(const volatile VOID *Address, EXP_BLOCK_INFO *Info)
     return TRUE;
 }
 
-static BOOLEAN ExpEnumerateRun(EXP_RUN *Run, BOOLEAN (*Callback)(const EXP_BLOCK_INFO *, PVOID), PVOID Context)
+static BOOLEAN ExpEnumerateRun(EXP_RUN *Run, BOOLEAN (*Callback)(const EXP_BLOCK_INFO *, PVOID),
+                               PVOID Context)
 {
     EXP_BLOCK_INFO Info;
     EXP_SLAB *Main = (EXP_SLAB *)Run, *Slab;

@@ -1,7 +1,8 @@
 /*
- * ex.h - what the pools offer to the layers above them: start and stop, the end of a thread, what is known about a
- * block, tag use, the validator, and the variables through which other layers take part. The pools' own structures are
- * in exp.h; driver-visible declarations in include/nt/wdm/ex.h. SPDX-License-Identifier: MIT
+ * ex.h - what the pools offer to the layers above them: start and stop, the end of a thread, what is known
+ * about a block, tag use, the validator, and the variables through which other layers take part. The pools'
+ * own structures are in exp.h; driver-visible declarations in include/nt/wdm/ex.h. SPDX-License-Identifier:
+ * MIT
  */
 #pragma once
 #include "mm/mm.h"
@@ -10,8 +11,8 @@
 NTSTATUS ExInitSystem(VOID);
 /* Forgets every block; before MmShutdownSystem, when no other thread uses pools any more. */
 VOID ExShutdownSystem(VOID);
-/* A thread ends: its blocks stay, its cache is given up. Called by ke on the ending thread or on its behalf, after its
- * last kernel call and before the KTHREAD is freed. IRQL <= DISPATCH_LEVEL. */
+/* A thread ends: its blocks stay, its cache is given up. Called by ke on the ending thread or on its behalf,
+ * after its last kernel call and before the KTHREAD is freed. IRQL <= DISPATCH_LEVEL. */
 VOID ExThreadRundown(KTHREAD *Thread);
 
 #define EXP_MAX_STACK 16
@@ -26,20 +27,21 @@ typedef enum _EXP_BLOCK_STATE {
 typedef struct _EXP_BLOCK_INFO {
     EXP_BLOCK_STATE State;
     ULONG_PTR Start;
-    SIZE_T Size;      /* bytes asked for; ExpBlockNever: the room */
-    SIZE_T Room;      /* bytes up to the next block */
-    LONG_PTR Offset;  /* of the address asked about, from Start */
-    ULONG Tag;        /* 0: unknown */
+    SIZE_T Size;     /* bytes asked for; ExpBlockNever: the room */
+    SIZE_T Room;     /* bytes up to the next block */
+    LONG_PTR Offset; /* of the address asked about, from Start */
+    ULONG Tag;       /* 0: unknown */
     POOL_TYPE PoolType;
     BOOLEAN QuotaCharged;
     ULONG AllocFrames, FreeFrames; /* frames below that are valid */
     ULONG_PTR AllocStack[EXP_MAX_STACK], FreeStack[EXP_MAX_STACK];
 } EXP_BLOCK_INFO;
-/* What is known about the block that holds Address, or held it. FALSE (State ExpBlockNone): not pool. Reads metadata
- * only, never the block. Any IRQL; exact while nobody frees the block at the same moment. */
+/* What is known about the block that holds Address, or held it. FALSE (State ExpBlockNone): not pool. Reads
+ * metadata only, never the block. Any IRQL; exact while nobody frees the block at the same moment. */
 BOOLEAN ExpDescribeBlock(const volatile VOID *Address, EXP_BLOCK_INFO *Info);
-/* Calls back for each live block, in address order of each pool, until the callback returns FALSE. The callback must not
- * allocate or free pool. Meant for a quiet system: blocks that come or go meanwhile may be seen or not. */
+/* Calls back for each live block, in address order of each pool, until the callback returns FALSE. The
+ * callback must not allocate or free pool. Meant for a quiet system: blocks that come or go meanwhile may be
+ * seen or not. */
 VOID ExpEnumerateBlocks(BOOLEAN (*Callback)(const EXP_BLOCK_INFO *Info, PVOID Context), PVOID Context);
 
 typedef struct _EXP_TAG_USE {
@@ -49,25 +51,27 @@ typedef struct _EXP_TAG_USE {
     LONG64 Bytes, PeakBytes;
     ULONG64 PeakError; /* PeakBytes is within this of the truth; 0: exact (one thread used the tag) */
 } EXP_TAG_USE;
-/* Calls back for each tag and pool ever used, in no order. Sums exact when nobody allocates or frees meanwhile. */
+/* Calls back for each tag and pool ever used, in no order. Sums exact when nobody allocates or frees
+ * meanwhile. */
 VOID ExpQueryTags(VOID (*Callback)(const EXP_TAG_USE *Use, PVOID Context), PVOID Context);
 
 typedef struct _EXP_POOL_TOTALS {
     ULONG64 Allocs, Frees;
     LONG64 Bytes;
-    LONG64 PeakBytes;     /* sum over all tags, tracked like a tag of its own */
+    LONG64 PeakBytes; /* sum over all tags, tracked like a tag of its own */
     ULONG64 PeakError;
     ULONG64 PagesInSlabs, PagesInRuns; /* held from the memory manager */
 } EXP_POOL_TOTALS;
 VOID ExpQueryPool(BOOLEAN Paged, EXP_POOL_TOTALS *Totals);
 
-/* NULL, or the text of the first broken invariant. Meant for a quiet system: no allocation or free at the same time. */
+/* NULL, or the text of the first broken invariant. Meant for a quiet system: no allocation or free at the
+ * same time. */
 const CHAR *ExpValidatePools(VOID);
 
 /* ---- variables other layers set ---- */
-/* ldr: the ms_abi entries of ExAllocatePoolWithTag and ExFreePool (and the Ex forms), which a lookaside list that was
- * initialised by a PE driver carries, because the driver's own inlined code calls them. ExpMakeLookasideForeign puts
- * them in where the list has the native defaults. NULL: native ones stay. */
+/* ldr: the ms_abi entries of ExAllocatePoolWithTag and ExFreePool (and the Ex forms), which a lookaside list
+ * that was initialised by a PE driver carries, because the driver's own inlined code calls them.
+ * ExpMakeLookasideForeign puts them in where the list has the native defaults. NULL: native ones stay. */
 extern PVOID ExpForeignAllocate, ExpForeignFree, ExpForeignAllocateEx, ExpForeignFreeEx;
 VOID ExpMakeLookasideForeign(PVOID Lookaside);
 /* ps: charges and returns pool quota. NULL: every charge succeeds and is only counted. */

@@ -1,60 +1,59 @@
 /*
  * exp.h - the pools' private structures. SPDX-License-Identifier: MIT
  *
- * Memory comes from the memory manager in runs of pages. A run is either a slab, cut into blocks of one size class, or
- * one big block of more than a page. Everything known about a run is kept away from it, in resident memory of the region
- * MmRegionSystemData, so that nothing a driver writes around its blocks reaches it:
+ * Memory comes from the memory manager in runs of pages. A run is either a slab, cut into blocks of one size
+ * class, or one big block of more than a page. Everything known about a run is kept away from it, in resident
+ * memory of the region MmRegionSystemData, so that nothing a driver writes around its blocks reaches it:
  *
- *   address --(page map of its pool region)--> EXP_RUN --+--> EXP_SLAB   header, bitmaps, block words, stack ids
+ *   address --(page map of its pool region)--> EXP_RUN --+--> EXP_SLAB   header, bitmaps, block words, stack
+ * ids
  *                                                        +--> EXP_BIG    one block
  *
- * A block of a page or less never crosses a page: every page of a slab holds PerPage blocks, then perhaps a tail.
+ * A block of a page or less never crosses a page: every page of a slab holds PerPage blocks, then perhaps a
+ * tail.
  *
  *   page:  | block | block | ... | block |   tail block   |      TailOffset = PAGE_SIZE where there is none
  *           ^Offset                       ^TailOffset
  *
- * The tails of a slab's pages, where they are worth having, form a second slab of their own class over the same pages
- * (Tail); the two are owned, abandoned and released together. A size between a half and a whole page would waste up to
- * half of each page otherwise.
+ * The tails of a slab's pages, where they are worth having, form a second slab of their own class over the
+ * same pages (Tail); the two are owned, abandoned and released together. A size between a half and a whole
+ * page would waste up to half of each page otherwise.
  *
  * Block word (EXP_WORD), one per block: what free must know, and whether it is live.
  *     31      24 23        14 13         0
  *    |  flags   |   slack    |  tag slot  |     requested bytes = BlockSize - slack; 0: never handed out
  *
- * Threads. Each thread has an EXP_CACHE: a magazine of free blocks for each class, which nearly every allocation and free
- * goes through, whoever's block it is; and slabs that it owns, from which magazines are filled and into which they are
- * emptied, half at a time, with plain loads and stores. A block of another thread's slab goes back by a bit in that slab's
- * Remote words, and the slab is announced once on its owner's queue; the owner collects when it runs short. At thread
- * end slabs are abandoned, to be adopted by the next thread that wants the class or frees into them.
+ * Threads. Each thread has an EXP_CACHE: a magazine of free blocks for each class, which nearly every
+ * allocation and free goes through, whoever's block it is; and slabs that it owns, from which magazines are
+ * filled and into which they are emptied, half at a time, with plain loads and stores. A block of another
+ * thread's slab goes back by a bit in that slab's Remote words, and the slab is announced once on its owner's
+ * queue; the owner collects when it runs short. At thread end slabs are abandoned, to be adopted by the next
+ * thread that wants the class or frees into them.
  *
- * Records (EXP_SLAB, EXP_BIG, EXP_CACHE) are recycled only as records of the same shape, never returned: a late reader
- * always finds a record, perhaps of another life, whose state tells.
+ * Records (EXP_SLAB, EXP_BIG, EXP_CACHE) are recycled only as records of the same shape, never returned: a
+ * late reader always finds a record, perhaps of another life, whose state tells.
  *
- * Locks (KI_LOCK), in order of acquisition: AbandonLock -> GhostLock -> MapLock -> MetaLock; TagLock, StackLock and QuotaLock
- * are leaves. None is held across a call of the memory manager other than for metadata, or while a block is touched.
+ * Locks (KI_LOCK), in order of acquisition: AbandonLock -> GhostLock -> MapLock -> MetaLock; TagLock,
+ * StackLock and QuotaLock are leaves. None is held across a call of the memory manager other than for
+ * metadata, or while a block is touched.
  */
 #pragma once
 #include "ex/ex.h"
 
-#define EXP_CLASSES      45
-#define EXP_MAX_SMALL    4096u
-#define EXP_MAX_BLOCKS   1024u /* of a slab */
-#define EXP_TAG_SLOTS    16384u
-#define EXP_SLOT_OVERFLOW 1u   /* slots 1 and 2: tags beyond the table, nonpaged and paged */
-#define EXP_COUNTERS     64u   /* per chunk */
-#define EXP_TAG_CACHE    128u  /* of each pool */
-#define EXP_FOLD_BYTES   16384 /* a thread's unreported change of a tag's bytes */
-#define EXP_GHOSTS       128u
-#define EXP_TAG_NONE     0x656e6f4eu /* 'None' as it reads in memory: untagged */
-#define EXP_TAG_OVERFLOW 0x6c66764fu /* 'Ovfl' */
-#define EXP_PROTECTED    0x80000000u
+#define EXP_CLASSES       45
+#define EXP_MAX_SMALL     4096u
+#define EXP_MAX_BLOCKS    1024u /* of a slab */
+#define EXP_TAG_SLOTS     16384u
+#define EXP_SLOT_OVERFLOW 1u    /* slots 1 and 2: tags beyond the table, nonpaged and paged */
+#define EXP_COUNTERS      64u   /* per chunk */
+#define EXP_TAG_CACHE     128u  /* of each pool */
+#define EXP_FOLD_BYTES    16384 /* a thread's unreported change of a tag's bytes */
+#define EXP_GHOSTS        128u
+#define EXP_TAG_NONE      0x656e6f4eu /* 'None' as it reads in memory: untagged */
+#define EXP_TAG_OVERFLOW  0x6c66764fu /* 'Ovfl' */
+#define EXP_PROTECTED     0x80000000u
 
-typedef enum _EXP_KIND {
-    ExpNonPagedNx,
-    ExpNonPagedExecute,
-    ExpPaged,
-    EXP_KINDS
-} EXP_KIND;
+typedef enum _EXP_KIND { ExpNonPagedNx, ExpNonPagedExecute, ExpPaged, EXP_KINDS } EXP_KIND;
 #define EXP_IS_PAGED(Kind) ((ULONG)(Kind) >> 1)
 C_ASSERT(EXP_IS_PAGED(ExpNonPagedExecute) == 0 && EXP_IS_PAGED(ExpPaged) == 1);
 /* The highest IRQL a kind may be used at: paged pool one below. */
@@ -72,15 +71,14 @@ typedef struct _EXP_RUN {
     volatile UCHAR Released; /* the pages are back with the memory manager; the record lingers for reports */
 } EXP_RUN;
 
-
 typedef ULONG EXP_WORD;
-#define EXP_WORD_SLOT(W)     ((W) & 0x3FFFu)
-#define EXP_WORD_SLACK(W)    (((W) >> 14) & 0x3FFu)
-#define EXP_WORD_LIVE        0x01000000u
-#define EXP_WORD_QUOTA       0x02000000u
-#define EXP_WORD_PROTECTED   0x04000000u
-#define EXP_WORD_USED        0x08000000u /* distinguishes a freed block from one never handed out */
-#define EXP_WORD_SPECIAL     (EXP_WORD_QUOTA | EXP_WORD_PROTECTED)
+#define EXP_WORD_SLOT(W)   ((W)&0x3FFFu)
+#define EXP_WORD_SLACK(W)  (((W) >> 14) & 0x3FFu)
+#define EXP_WORD_LIVE      0x01000000u
+#define EXP_WORD_QUOTA     0x02000000u
+#define EXP_WORD_PROTECTED 0x04000000u
+#define EXP_WORD_USED      0x08000000u /* distinguishes a freed block from one never handed out */
+#define EXP_WORD_SPECIAL   (EXP_WORD_QUOTA | EXP_WORD_PROTECTED)
 static inline EXP_WORD ExpMakeWord(ULONG Slot, ULONG Slack, ULONG Flags)
 {
     return Slot | (Slack << 14) | Flags | EXP_WORD_LIVE | EXP_WORD_USED;
@@ -97,7 +95,7 @@ typedef enum _EXP_SLAB_STATE {
 
 typedef struct _EXP_SLAB {
     /* what a free reads */
-    EXP_RUN Run; /* Run.Type first: shared with EXP_BIG */
+    EXP_RUN Run;              /* Run.Type first: shared with EXP_BIG */
     struct _EXP_CACHE *Owner; /* atomic; NULL: abandoned or released */
     EXP_WORD *Words;          /* [BlockCount] */
     struct _EXP_SLAB *Tail;   /* main: its tail slab; tail: its main; NULL: none */
@@ -114,8 +112,8 @@ typedef struct _EXP_SLAB {
     struct _EXP_SLAB *AllNext, *AllPrev; /* all slabs of the owner */
     struct _EXP_SLAB *RemoteNext;        /* owner's remote queue; never reset */
     volatile ULONG RemoteQueued;
-    ULONG Room;    /* bytes of this record */
-    PULONG Stacks; /* [2 * BlockCount]: allocation and free, or NULL */
+    ULONG Room;      /* bytes of this record */
+    PULONG Stacks;   /* [2 * BlockCount]: allocation and free, or NULL */
     ULONG64 *Remote; /* atomic bits: freed by others, not yet collected. On cache lines of its own. */
     ULONG64 Free[];  /* owner: free blocks */
 } EXP_SLAB;
@@ -149,8 +147,8 @@ typedef struct _EXP_BIN {
 C_ASSERT(sizeof(EXP_BIN) == 56);
 
 typedef struct _EXP_COUNTER {
-    LONG64 Delta;    /* bytes since the last fold */
-    LONG64 MaxDelta; /* highest Delta since the last fold */
+    LONG64 Delta;          /* bytes since the last fold */
+    LONG64 MaxDelta;       /* highest Delta since the last fold */
     ULONG64 Allocs, Frees; /* since the last fold */
     ULONG Slot;
     ULONG InUse;
@@ -194,9 +192,9 @@ C_ASSERT(sizeof(EXP_TAG) == 64);
 /* ---- page map ---- */
 typedef struct _EXP_MAP {
     ULONG_PTR Base;
-    SIZE_T Covered;     /* bytes of the region whose entries are backed; grows */
-    EXP_RUN **Entries;  /* one per page, atomic */
-    SIZE_T Size;        /* bytes of the region */
+    SIZE_T Covered;    /* bytes of the region whose entries are backed; grows */
+    EXP_RUN **Entries; /* one per page, atomic */
+    SIZE_T Size;       /* bytes of the region */
 } EXP_MAP;
 
 /* ---- classes ---- */
@@ -218,7 +216,7 @@ typedef struct _EXP_STATE {
     BOOLEAN Started;
     ULONG StackDepth;
     ULONG SparePages; /* of empty slabs, a thread keeps at most */
-    ULONG Tracking; /* pool tracking: 0xC2/0x9B-0x9D and 0xC7 are made */
+    ULONG Tracking;   /* pool tracking: 0xC2/0x9B-0x9D and 0xC7 are made */
     KI_LOCK MapLock, MetaLock, AbandonLock, GhostLock, TagLock, StackLock, QuotaLock, CacheLock;
     EXP_SLAB *Abandoned[EXP_KINDS][EXP_CLASSES];
     volatile LONG AbandonedCount[EXP_KINDS][EXP_CLASSES];
@@ -240,7 +238,7 @@ typedef enum _EXP_META { ExpMetaSlab, ExpMetaOther, EXP_METAS } EXP_META;
 PVOID ExpMetaAllocate(EXP_META Use, SIZE_T Bytes);
 VOID ExpMetaFree(EXP_META Use, PVOID Record, SIZE_T Bytes); /* used again for the same use and size only */
 NTSTATUS ExpInitMeta(VOID);
-BOOLEAN ExpMapRun(EXP_RUN *Run); /* enters a run into its page map; FALSE: no memory for the map */
+BOOLEAN ExpMapRun(EXP_RUN *Run);  /* enters a run into its page map; FALSE: no memory for the map */
 VOID ExpReleaseRun(EXP_RUN *Run); /* gives the pages back; the record lingers as a ghost */
 static inline EXP_RUN *ExpLookupIn(const EXP_MAP *Map, ULONG_PTR Offset)
 {
@@ -261,7 +259,7 @@ static inline EXP_RUN *ExpLookupRun(ULONG_PTR Address)
 /* slab.c */
 VOID ExpInitClasses(VOID);
 EXP_SLAB *ExpCreateSlab(EXP_CACHE *Cache, EXP_KIND Kind, ULONG Class, EX_POOL_PRIORITY Priority);
-VOID ExpFreeSlab(EXP_SLAB *Slab); /* a main slab on no list, it and its tail empty */
+VOID ExpFreeSlab(EXP_SLAB *Slab);    /* a main slab on no list, it and its tail empty */
 VOID ExpRecycleRecord(EXP_RUN *Run); /* a ghost is forgotten: its record may be used again */
 /* Number of the block that starts at Address, or a number of BlockCount and more: none does. */
 static inline ULONG ExpBlockNumber(const EXP_SLAB *Slab, ULONG_PTR Address)
@@ -275,7 +273,8 @@ static inline ULONG ExpBlockNumber(const EXP_SLAB *Slab, ULONG_PTR Address)
 static inline ULONG_PTR ExpBlockAddress(const EXP_SLAB *Slab, ULONG Number)
 {
     ULONG Page = (Number * Slab->PageReciprocal) >> 20;
-    return Slab->Run.Base + ((ULONG_PTR)Page << 12) + Slab->Offset + (Number - Page * Slab->PerPage) * Slab->BlockSize;
+    return Slab->Run.Base + ((ULONG_PTR)Page << 12) + Slab->Offset +
+           (Number - Page * Slab->PerPage) * Slab->BlockSize;
 }
 /* Of the two slabs that share the page, the one that an address belongs to. */
 static inline EXP_SLAB *ExpSlabAt(EXP_RUN *Run, ULONG_PTR Address)
@@ -309,7 +308,7 @@ VOID ExpFreeBig(EXP_BIG *Big);
 EXP_COUNTER *ExpFindCounterSlow(EXP_CACHE *Cache, ULONG Tag, BOOLEAN Paged);
 EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot);
 extern EXP_COUNTER ExpNoCounters[EXP_COUNTERS]; /* stands for a chunk that is not there: none in use */
-ULONG ExpFindSlot(ULONG Tag, BOOLEAN Paged); /* never 0 */
+ULONG ExpFindSlot(ULONG Tag, BOOLEAN Paged);    /* never 0 */
 EXP_TAG *ExpTagOfSlot(ULONG Slot);
 VOID ExpFold(EXP_COUNTER *Counter, EXP_TAG *Tag);
 VOID ExpFoldCache(EXP_CACHE *Cache);
@@ -368,8 +367,9 @@ ULONG ExpCaptureStack(PVOID Frame);
 ULONG ExpReadStack(ULONG Id, ULONG_PTR Frames[EXP_MAX_STACK]); /* number of frames */
 VOID ExpResetStacks(VOID);
 
-/* Under the address sanitizer everything of a slab that is not the requested bytes of a live block is poisoned, so an
- * overrun or a use after free is reported at its line. What these files check themselves they unpoison first. */
+/* Under the address sanitizer everything of a slab that is not the requested bytes of a live block is
+ * poisoned, so an overrun or a use after free is reported at its line. What these files check themselves they
+ * unpoison first. */
 #if defined(__SANITIZE_ADDRESS__)
 #define EXP_ASAN 1
 #elif defined(__has_feature)
@@ -388,8 +388,8 @@ VOID __asan_unpoison_memory_region(const volatile VOID *Address, SIZE_T Bytes);
 #endif
 
 /* check.c */
-#define EXP_FILL_SLACK 0x5Au
-#define EXP_FILL_FREED 0xDFu
+#define EXP_FILL_SLACK    0x5Au
+#define EXP_FILL_FREED    0xDFu
 #define EXP_SLACK_PATTERN (EXP_FILL_SLACK * 0x0101010101010101ull)
 #define EXP_FREED_PATTERN (EXP_FILL_FREED * 0x0101010101010101ull)
 DECLSPEC_NORETURN VOID ExpStopSlack(PVOID Block, SIZE_T Size, ULONG Slack);
@@ -400,14 +400,14 @@ typedef struct __attribute__((packed, may_alias)) _EXP_ANY64 {
 } EXP_ANY64;
 /* What of the 16 bytes is slack, by the number of slack bytes, 16 standing for more. */
 extern const ULONG64 ExpSlackMasks[17][2];
-/* The 16 bytes that hold the slack: right behind the requested ones, or, where less than 16 are slack, the last of the
- * block. No branch on the amount: it is as good as random. */
+/* The 16 bytes that hold the slack: right behind the requested ones, or, where less than 16 are slack, the
+ * last of the block. No branch on the amount: it is as good as random. */
 static inline EXP_ANY64 *ExpSlackAt(PVOID Block, SIZE_T Size, ULONG Slack)
 {
     return (EXP_ANY64 *)((PUCHAR)Block + Size - (Slack < 16 ? 16 - Slack : 0));
 }
-/* On allocation, before the contents are anybody's: may write over the last requested bytes. The block and its slack are
- * 16 bytes or more together. */
+/* On allocation, before the contents are anybody's: may write over the last requested bytes. The block and
+ * its slack are 16 bytes or more together. */
 static inline VOID ExpFillSlack(PVOID Block, SIZE_T Size, ULONG Slack)
 {
     EXP_ANY64 *At = ExpSlackAt(Block, Size, Slack);
@@ -418,7 +418,8 @@ static inline VOID ExpCheckSlack(PVOID Block, SIZE_T Size, ULONG Slack)
 {
     const EXP_ANY64 *At = ExpSlackAt(Block, Size, Slack);
     const ULONG64 *Mask = ExpSlackMasks[Slack < 16 ? Slack : 16];
-    if (__builtin_expect((((At[0].Value ^ EXP_SLACK_PATTERN) & Mask[0]) | ((At[1].Value ^ EXP_SLACK_PATTERN) & Mask[1])) != 0,
+    if (__builtin_expect((((At[0].Value ^ EXP_SLACK_PATTERN) & Mask[0]) |
+                          ((At[1].Value ^ EXP_SLACK_PATTERN) & Mask[1])) != 0,
                          0))
         ExpStopSlack(Block, Size, Slack);
 }

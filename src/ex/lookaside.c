@@ -2,23 +2,24 @@
  * lookaside.c - lookaside lists: caches of free entries of one size that their owners keep.
  * SPDX-License-Identifier: MIT
  *
- * Implements the NPaged, Paged and Ex forms of initialise, allocate, free, delete and flush. The structures are the
- * kit's to the byte, because older headers inline allocate and free into drivers:
+ * Implements the NPaged, Paged and Ex forms of initialise, allocate, free, delete and flush. The structures
+ * are the kit's to the byte, because older headers inline allocate and free into drivers:
  *
- *    allocate:  TotalAllocates++;  entry = pop ListHead;  none: AllocateMisses++, entry = Allocate(Type, Size, Tag)
- *    free:      TotalFrees++;  depth of ListHead >= Depth: FreeMisses++, Free(entry);  else push
+ *    allocate:  TotalAllocates++;  entry = pop ListHead;  none: AllocateMisses++, entry = Allocate(Type,
+ * Size, Tag) free:      TotalFrees++;  depth of ListHead >= Depth: FreeMisses++, Free(entry);  else push
  *
- * So Allocate and Free must be callable by the code that has the list: a list initialised by a PE driver is given the
- * ms_abi entries by ExpMakeLookasideForeign, and everything here calls them by KI_CALLOUT.
+ * So Allocate and Free must be callable by the code that has the list: a list initialised by a PE driver is
+ * given the ms_abi entries by ExpMakeLookasideForeign, and everything here calls them by KI_CALLOUT.
  *
- * Depth. A list starts with EXP_DEPTH_START and is adjusted by ExpAdjustList to its use since the last time: more where
- * more than one allocation in 200 found it empty, in proportion to the misses, up to MaximumDepth; one less where nobody
- * allocates. The lists are adjusted as they miss, and all of them by ExAdjustLookasideDepth.
+ * Depth. A list starts with EXP_DEPTH_START and is adjusted by ExpAdjustList to its use since the last time:
+ * more where more than one allocation in 200 found it empty, in proportion to the misses, up to MaximumDepth;
+ * one less where nobody allocates. The lists are adjusted as they miss, and all of them by
+ * ExAdjustLookasideDepth.
  *
  * The counters are the documented plain ones: concurrent users may lose a count.
  *
- * The lists in use are kept in a table of their own, by address, not through ListEntry: a list whose owner forgot to delete
- * it is then found by its address without being touched. ListEntry points at itself.
+ * The lists in use are kept in a table of their own, by address, not through ListEntry: a list whose owner
+ * forgot to delete it is then found by its address without being touched. ListEntry points at itself.
  *
  * LookasideLock guards the table and is never held while a list is touched.
  */
@@ -77,7 +78,8 @@ static VOID ExpRemoveList(GENERAL_LOOKASIDE_POOL *List)
 }
 
 /* ---- the default routines of the Ex form ---- */
-static PVOID ExpLookasideAllocate(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, PLOOKASIDE_LIST_EX Lookaside)
+static PVOID ExpLookasideAllocate(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
+                                  PLOOKASIDE_LIST_EX Lookaside)
 {
     UNREFERENCED_PARAMETER(Lookaside);
     return ExAllocatePoolWithTag(PoolType, NumberOfBytes, Tag);
@@ -118,8 +120,8 @@ static VOID ExpInitializeList(GENERAL_LOOKASIDE_POOL *List, ULONG Type, SIZE_T S
     List->Future[0] = List->Future[1] = 0;
 }
 
-static VOID ExpInitializeGeneral(PGENERAL_LOOKASIDE Lookaside, PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free, ULONG Type,
-                                 SIZE_T Size, ULONG Tag)
+static VOID ExpInitializeGeneral(PGENERAL_LOOKASIDE Lookaside, PALLOCATE_FUNCTION Allocate,
+                                 PFREE_FUNCTION Free, ULONG Type, SIZE_T Size, ULONG Tag)
 {
     GENERAL_LOOKASIDE_POOL *List = (GENERAL_LOOKASIDE_POOL *)Lookaside;
     ExpInitializeList(List, Type, Size, Tag);
@@ -128,23 +130,26 @@ static VOID ExpInitializeGeneral(PGENERAL_LOOKASIDE Lookaside, PALLOCATE_FUNCTIO
     ExpEnterList(List);
 }
 
-VOID ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
-                                     ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
+VOID ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
+                                     PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
+{
+    UNREFERENCED_PARAMETER(Depth);
+    ExpInitializeGeneral(
+        &Lookaside->L, Allocate, Free,
+        NonPagedPoolExecute | (Flags & (POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION)), Size, Tag);
+}
+
+VOID ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
+                                    PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
 {
     UNREFERENCED_PARAMETER(Depth);
     ExpInitializeGeneral(&Lookaside->L, Allocate, Free,
-                         NonPagedPoolExecute | (Flags & (POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION)), Size, Tag);
+                         PagedPool | (Flags & POOL_RAISE_IF_ALLOCATION_FAILURE), Size, Tag);
 }
 
-VOID ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
-                                    ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
-{
-    UNREFERENCED_PARAMETER(Depth);
-    ExpInitializeGeneral(&Lookaside->L, Allocate, Free, PagedPool | (Flags & POOL_RAISE_IF_ALLOCATION_FAILURE), Size, Tag);
-}
-
-NTSTATUS ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate, PFREE_FUNCTION_EX Free,
-                                     POOL_TYPE PoolType, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
+NTSTATUS ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate,
+                                     PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
+                                     ULONG Tag, USHORT Depth)
 {
     ULONG Type = PoolType;
     UNREFERENCED_PARAMETER(Depth);
@@ -165,7 +170,7 @@ NTSTATUS ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUN
 }
 
 /* ---- depth ---- */
-#define EXP_COUNT_UP(Field) \
+#define EXP_COUNT_UP(Field)                                                                                  \
     __atomic_store_n(&(Field), __atomic_load_n(&(Field), __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED)
 
 static VOID ExpAdjustList(GENERAL_LOOKASIDE_POOL *List)
@@ -193,8 +198,9 @@ static VOID ExpCountMiss(GENERAL_LOOKASIDE_POOL *List)
         ExpAdjustList(List);
 }
 
-/* Lists come and go meanwhile: the table is read a bucket at a time, and the lists touched without the lock. A list that
- * is deleted by another thread at that moment must not be: adjust from where lists do not go away. */
+/* Lists come and go meanwhile: the table is read a bucket at a time, and the lists touched without the lock.
+ * A list that is deleted by another thread at that moment must not be: adjust from where lists do not go
+ * away. */
 VOID ExAdjustLookasideDepth(VOID)
 {
     GENERAL_LOOKASIDE_POOL *Batch[32];
@@ -258,7 +264,8 @@ static PVOID ExpAllocateFromGeneral(PGENERAL_LOOKASIDE Lookaside)
     if (Entry == NULL)
         Entry = List->Allocate == ExAllocatePoolWithTag
                     ? ExAllocatePoolWithTag(List->Type, List->Size, List->Tag)
-                    : KI_CALLOUT(PVOID, List->Allocate, (POOL_TYPE, SIZE_T, ULONG), (List->Type, List->Size, List->Tag));
+                    : KI_CALLOUT(PVOID, List->Allocate, (POOL_TYPE, SIZE_T, ULONG),
+                                 (List->Type, List->Size, List->Tag));
     return Entry;
 }
 

@@ -2,15 +2,16 @@
  * meta.c - where the pools keep what they know: memory for records, and the page maps.
  * SPDX-License-Identifier: MIT
  *
- * Records. Resident memory of MmRegionSystemData, taken in chunks of 64 KiB and cut from the front. A record that is no
- * longer needed goes to the free list of its exact size and is used again for that use and size only; nothing returns to the
- * memory manager until ExShutdownSystem. So a pointer to a record may be followed at any later time.
+ * Records. Resident memory of MmRegionSystemData, taken in chunks of 64 KiB and cut from the front. A record
+ * that is no longer needed goes to the free list of its exact size and is used again for that use and size
+ * only; nothing returns to the memory manager until ExShutdownSystem. So a pointer to a record may be
+ * followed at any later time.
  *
- * Page maps. One per pool region: a flat array with a pointer for each page, in reserved address space that is backed
- * from the front as the region grows (Covered). An entry is the EXP_RUN whose page it is, or NULL.
+ * Page maps. One per pool region: a flat array with a pointer for each page, in reserved address space that
+ * is backed from the front as the region grows (Covered). An entry is the EXP_RUN whose page it is, or NULL.
  *
- * Ghosts. When a run's pages go back, its record stays in the map until EXP_GHOSTS later ones have followed it, or the
- * pages are used by a new run. A second free of such a block is then still named as what it is.
+ * Ghosts. When a run's pages go back, its record stays in the map until EXP_GHOSTS later ones have followed
+ * it, or the pages are used by a new run. A second free of such a block is then still named as what it is.
  *
  * Invariants:
  *   M1 an entry of a page below Covered is NULL, a run that spans the page, or a ghost that spanned it
@@ -23,7 +24,7 @@
 
 #define META_CHUNK_PAGES 16u
 #define META_SIZES       512u /* records of up to 32 KiB */
-#define MAP_STEP_PAGES   16u   /* of map memory: 8,192 entries, 32 MiB of a region */
+#define MAP_STEP_PAGES   16u  /* of map memory: 8,192 entries, 32 MiB of a region */
 
 typedef struct _META_FREE {
     struct _META_FREE *Next;
@@ -47,8 +48,10 @@ PVOID ExpMetaAllocate(EXP_META Use, SIZE_T Bytes)
         ExpMeta.Free[Use][List] = ExpMeta.Free[Use][List]->Next;
     } else {
         if ((SIZE_T)(ExpMeta.End - ExpMeta.Cursor) < Room) {
-            /* The rest of the old chunk is given up: less than one record. On a small machine take less at a time. */
-            SIZE_T Pages = Room > META_CHUNK_PAGES * PAGE_SIZE ? (Room + PAGE_SIZE - 1) / PAGE_SIZE : META_CHUNK_PAGES;
+            /* The rest of the old chunk is given up: less than one record. On a small machine take less at a
+             * time. */
+            SIZE_T Pages =
+                Room > META_CHUNK_PAGES * PAGE_SIZE ? (Room + PAGE_SIZE - 1) / PAGE_SIZE : META_CHUNK_PAGES;
             PUCHAR Chunk = MmAllocatePages(MmRegionSystemData, Pages, MM_PAGES_ZERO, HighPoolPriority);
             if (Chunk == NULL) {
                 Pages = (Room + PAGE_SIZE - 1) / PAGE_SIZE;

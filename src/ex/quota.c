@@ -2,9 +2,10 @@
  * quota.c - which process a quota-charged block was charged to.
  * SPDX-License-Identifier: MIT
  *
- * Few blocks are charged, so the process is not kept beside every block but in a hash table by address. Blocks of a page
- * or more are not charged. What a process may hold is decided above, through ExpChargeQuotaRoutine; without it every
- * charge succeeds. QuotaLock is a leaf; the routines are called without it.
+ * Few blocks are charged, so the process is not kept beside every block but in a hash table by address.
+ * Blocks of a page or more are not charged. What a process may hold is decided above, through
+ * ExpChargeQuotaRoutine; without it every charge succeeds. QuotaLock is a leaf; the routines are called
+ * without it.
  */
 #include "ex/exp.h"
 

@@ -2,30 +2,33 @@
  * slab.c - slabs: runs of pages cut into blocks of one size class.
  * SPDX-License-Identifier: MIT
  *
- * Size classes. Every class is a multiple of 16 bytes, so blocks are 16-byte aligned, and the first block of a page
- * starts the page, so a page-sized block is page-aligned. A class follows the one below it so closely that at most an
- * eighth of a block is slack (or less than 16 bytes), and as many blocks as fit are put into each page; none crosses a
- * page. What is left of the page becomes a block of the largest class that fits it, if that is worth having (256 bytes or
- * more): the tails of a slab's pages form a slab of their own, with one block a page. A tail block ends at the page's end,
- * which keeps the blocks of classes that are multiples of 64 cache-aligned.
+ * Size classes. Every class is a multiple of 16 bytes, so blocks are 16-byte aligned, and the first block of
+ * a page starts the page, so a page-sized block is page-aligned. A class follows the one below it so closely
+ * that at most an eighth of a block is slack (or less than 16 bytes), and as many blocks as fit are put into
+ * each page; none crosses a page. What is left of the page becomes a block of the largest class that fits it,
+ * if that is worth having (256 bytes or more): the tails of a slab's pages form a slab of their own, with one
+ * block a page. A tail block ends at the page's end, which keeps the blocks of classes that are multiples of
+ * 64 cache-aligned.
  *
- *   class 2560:  | 2560 .................... | 1536 tail .... |      class 736:  | 736 | 736 | 736 | 736 | 736 |..| 400 |
+ *   class 2560:  | 2560 .................... | 1536 tail .... |      class 736:  | 736 | 736 | 736 | 736 |
+ * 736 |..| 400 |
  *
- * Sizes of slabs. A thread's first slab of a class is one page, the next two, and so on up to the class's full size,
- * so that a class that is hardly used costs little memory.
+ * Sizes of slabs. A thread's first slab of a class is one page, the next two, and so on up to the class's
+ * full size, so that a class that is hardly used costs little memory.
  *
  * A slab's record is cut as: EXP_SLAB | free words | remote words (own cache line) | block words | stack ids.
  *
  * States, and who moves them (cache.c unless said otherwise):
  *
- *   ExpCreateSlab -> Current <-> Partial <-> Full        Partial -> Spare -> Current       any -> Abandoned -> Partial
- *                    Spare, Partial -> Released (ExpFreeSlab)
+ *   ExpCreateSlab -> Current <-> Partial <-> Full        Partial -> Spare -> Current       any -> Abandoned
+ * -> Partial Spare, Partial -> Released (ExpFreeSlab)
  */
 #include "ex/exp.h"
 
 static const USHORT ExpClassSizes[EXP_CLASSES] = {
-    16,  32,  48,  64,  80,  96,  112, 128, 144,  160,  176,  192,  208,  224,  240,  256,  272,  288,  304,  336,  368,  400,  448,
-    512, 576, 624, 672, 736, 816, 912, 1024, 1136, 1248, 1360, 1536, 1744, 1920, 2048, 2304, 2560, 2816, 3072, 3456, 3840, 4096};
+    16,   32,   48,   64,   80,   96,   112,  128,  144,  160,  176,  192,  208,  224,  240,
+    256,  272,  288,  304,  336,  368,  400,  448,  512,  576,  624,  672,  736,  816,  912,
+    1024, 1136, 1248, 1360, 1536, 1744, 1920, 2048, 2304, 2560, 2816, 3072, 3456, 3840, 4096};
 
 VOID ExpInitClasses(VOID)
 {

@@ -7,18 +7,22 @@
  *
  * The header is 16 bytes, changed as a whole by cmpxchg16b:
  *
- *    Alignment  | Sequence : 48 | Depth : 16 |        Region  | NextEntry : 60 | 0 : 4 |   = the entry's address
+ *    Alignment  | Sequence : 48 | Depth : 16 |        Region  | NextEntry : 60 | 0 : 4 |   = the entry's
+ * address
  *
- * A push counts Depth and Sequence up, a pop counts Depth down. So a header that a pop has read cannot come back with
- * another chain behind the same first entry: that takes a push, and the sequence has moved (the ABA problem).
+ * A push counts Depth and Sequence up, a pop counts Depth down. So a header that a pop has read cannot come
+ * back with another chain behind the same first entry: that takes a push, and the sequence has moved (the ABA
+ * problem).
  *
- * A pop reads Next of the first entry before it knows that the entry is still there: another thread may have popped it,
- * and may be using the memory for something else. What it reads is then thrown away, since the exchange fails, but the
- * memory must be readable. Pool blocks that are freed while a list is in use must not be unmapped under it; lookaside
- * lists free only entries that no thread can have seen first, or that are popped already.
+ * A pop reads Next of the first entry before it knows that the entry is still there: another thread may have
+ * popped it, and may be using the memory for something else. What it reads is then thrown away, since the
+ * exchange fails, but the memory must be readable. Pool blocks that are freed while a list is in use must not
+ * be unmapped under it; lookaside lists free only entries that no thread can have seen first, or that are
+ * popped already.
  *
- * The two halves are read one after the other; a torn pair fails the exchange, unless Sequence and Depth are unchanged,
- * and then the pair was not torn in a way that matters: only pushes and pops move Region, and both move Alignment.
+ * The two halves are read one after the other; a torn pair fails the exchange, unless Sequence and Depth are
+ * unchanged, and then the pair was not torn in a way that matters: only pushes and pops move Region, and both
+ * move Alignment.
  *
  * Any IRQL. No locks. Misaligned headers and entries raise STATUS_DATATYPE_MISALIGNMENT.
  */
@@ -70,7 +74,8 @@ static inline VOID ExpCheckAligned(const volatile VOID *Address)
 }
 
 /* May read an entry that is no longer in the list. */
-__attribute__((no_sanitize_address, no_sanitize_thread, noinline)) static PSLIST_ENTRY ExpNextOf(PSLIST_ENTRY Entry)
+__attribute__((no_sanitize_address, no_sanitize_thread, noinline)) static PSLIST_ENTRY
+ExpNextOf(PSLIST_ENTRY Entry)
 {
     return *(PSLIST_ENTRY volatile *)&Entry->Next;
 }
@@ -91,9 +96,9 @@ static PSLIST_ENTRY ExpPushChain(PSLIST_HEADER Head, PSLIST_ENTRY First, PSLIST_
     EXP_RELEASE(Head);
     do {
         __atomic_store_n(&Last->Next, (PSLIST_ENTRY)(Old[1] & ~15ull), __ATOMIC_RELAXED);
-    } while (!ExpExchangeHeader(Head, Old,
-                                ((Old[0] + SLIST_SEQUENCE) & ~0xFFFFull) | ((Old[0] + Count * SLIST_DEPTH) & 0xFFFF),
-                                (ULONG64)First));
+    } while (!ExpExchangeHeader(
+        Head, Old, ((Old[0] + SLIST_SEQUENCE) & ~0xFFFFull) | ((Old[0] + Count * SLIST_DEPTH) & 0xFFFF),
+        (ULONG64)First));
     return (PSLIST_ENTRY)(Old[1] & ~15ull);
 }
 
@@ -161,7 +166,8 @@ PSLIST_ENTRY RtlInterlockedPushEntrySList(PSLIST_HEADER ListHead, PSLIST_ENTRY L
     return ExpPushChain(ListHead, ListEntry, ListEntry, 1);
 }
 
-PSLIST_ENTRY RtlInterlockedPushListSListEx(PSLIST_HEADER ListHead, PSLIST_ENTRY List, PSLIST_ENTRY ListEnd, ULONG Count)
+PSLIST_ENTRY RtlInterlockedPushListSListEx(PSLIST_HEADER ListHead, PSLIST_ENTRY List, PSLIST_ENTRY ListEnd,
+                                           ULONG Count)
 {
     return ExpPushChain(ListHead, List, ListEnd, Count);
 }

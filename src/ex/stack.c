@@ -2,15 +2,16 @@
  * stack.c - the stack depot: each distinct call stack is kept once and named by a number of 32 bits.
  * SPDX-License-Identifier: MIT
  *
- * With KeOptions.StackDepth of n > 0 each block keeps two such numbers: of the stack that allocated it and of the one that
- * freed it. The n innermost return addresses from the routine that the driver called are taken by following frame pointers. Equal stacks share a record, so a
- * driver's blocks cost the depot one record per place that allocates.
+ * With KeOptions.StackDepth of n > 0 each block keeps two such numbers: of the stack that allocated it and of
+ * the one that freed it. The n innermost return addresses from the routine that the driver called are taken
+ * by following frame pointers. Equal stacks share a record, so a driver's blocks cost the depot one record
+ * per place that allocates.
  *
  *   id = chunk * 4096 + offset in the chunk, in units of 16 bytes;  0: no stack
  *   record: | Hash | Next (id) | Count | frames ... |
  *
- * Records are never given back and never change, so chains are walked without a lock; StackLock guards adding. When
- * DEPOT_CHUNKS are used up, new stacks are not kept (id 0) and known ones still are found.
+ * Records are never given back and never change, so chains are walked without a lock; StackLock guards
+ * adding. When DEPOT_CHUNKS are used up, new stacks are not kept (id 0) and known ones still are found.
  */
 #include "ex/exp.h"
 
@@ -40,7 +41,8 @@ static ULONG ExpSearchStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
     ULONG Id = __atomic_load_n(&ExpDepot.Buckets[Hash % DEPOT_BUCKETS], __ATOMIC_ACQUIRE);
     while (Id != 0) {
         DEPOT_STACK *Stack = ExpStackOfId(Id);
-        if (Stack->Hash == Hash && Stack->Count == Count && memcmp(Stack->Frames, Frames, Count * sizeof(*Frames)) == 0)
+        if (Stack->Hash == Hash && Stack->Count == Count &&
+            memcmp(Stack->Frames, Frames, Count * sizeof(*Frames)) == 0)
             break;
         Id = Stack->Next;
     }
@@ -57,7 +59,8 @@ static ULONG ExpAddStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
         PUCHAR Memory;
         if (Chunk == DEPOT_CHUNKS)
             return 0;
-        Memory = MmAllocatePages(MmRegionSystemData, DEPOT_CHUNK_BYTES / PAGE_SIZE, MM_PAGES_ZERO, LowPoolPriority);
+        Memory = MmAllocatePages(MmRegionSystemData, DEPOT_CHUNK_BYTES / PAGE_SIZE, MM_PAGES_ZERO,
+                                 LowPoolPriority);
         if (Memory == NULL)
             return 0;
         __atomic_store_n(&ExpDepot.Chunks[Chunk], Memory, __ATOMIC_RELEASE);

@@ -2,24 +2,26 @@
  * tag.c - who uses how much: counts and bytes of each tag in each pool.
  * SPDX-License-Identifier: MIT
  *
- * A pair of tag and pool (nonpaged or paged) has a slot, a number below EXP_TAG_SLOTS, for ever; a block's word holds
- * the slot. Slots are found through a chained hash table that is read without a lock and written under TagLock. Slots 1 and 2
- * take every tag that comes when the table is full: their blocks are counted, but their own tags are not known.
+ * A pair of tag and pool (nonpaged or paged) has a slot, a number below EXP_TAG_SLOTS, for ever; a block's
+ * word holds the slot. Slots are found through a chained hash table that is read without a lock and written
+ * under TagLock. Slots 1 and 2 take every tag that comes when the table is full: their blocks are counted,
+ * but their own tags are not known.
  *
- * Counting. Each thread has a counter for each slot it has used, which it alone writes, with plain adds; a free is
- * counted where it happens, so a thread's numbers mean little on their own, and a sum over all threads and the slot's
- * own record is exact whenever nothing is under way:
+ * Counting. Each thread has a counter for each slot it has used, which it alone writes, with plain adds; a
+ * free is counted where it happens, so a thread's numbers mean little on their own, and a sum over all
+ * threads and the slot's own record is exact whenever nothing is under way:
  *
  *     Bytes = EXP_TAG.Bytes + sum of EXP_COUNTER.Delta       (Allocs and Frees likewise)
  *
- * Peaks. A thread folds its counter into the slot when its Delta has moved by more than EXP_FOLD_BYTES, and keeps the
- * highest Delta in between, so the peak that a fold sees is EXP_TAG.Bytes + MaxDelta. With one thread that is the exact
- * peak; with several it can miss what the others had not folded: at most EXP_FOLD_BYTES each (EXP_TAG_USE.PeakError).
+ * Peaks. A thread folds its counter into the slot when its Delta has moved by more than EXP_FOLD_BYTES, and
+ * keeps the highest Delta in between, so the peak that a fold sees is EXP_TAG.Bytes + MaxDelta. With one
+ * thread that is the exact peak; with several it can miss what the others had not folded: at most
+ * EXP_FOLD_BYTES each (EXP_TAG_USE.PeakError).
  *
  * Invariants:
- *   T1 a slot's Bytes summed over all threads equal the requested bytes of the live blocks whose words name it
- *   T2 Allocs - Frees, summed, equals the number of those blocks
- *   T3 the pool totals equal the sums over all slots of the pool
+ *   T1 a slot's Bytes summed over all threads equal the requested bytes of the live blocks whose words name
+ * it T2 Allocs - Frees, summed, equals the number of those blocks T3 the pool totals equal the sums over all
+ * slots of the pool
  *
  * TagLock is a leaf.
  */
@@ -120,8 +122,8 @@ EXP_COUNTER *ExpFindCounterSlow(EXP_CACHE *Cache, ULONG Tag, BOOLEAN Paged)
 static VOID ExpRaisePeak(EXP_TAG *Tag, LONG64 Candidate)
 {
     LONG64 Peak = __atomic_load_n(&Tag->Peak, __ATOMIC_RELAXED);
-    while (Candidate > Peak &&
-           !__atomic_compare_exchange_n(&Tag->Peak, &Peak, Candidate, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    while (Candidate > Peak && !__atomic_compare_exchange_n(&Tag->Peak, &Peak, Candidate, FALSE,
+                                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ;
 }
 

@@ -1,14 +1,15 @@
 /*
  * validate.c - walks every structure of the pools and says what is wrong. SPDX-License-Identifier: MIT
  *
- * Meant for a quiet system: no thread allocates or frees meanwhile. Reads records only. The messages quote the
- * invariants of meta.c (M), slab.c and cache.c (C), bigpool.c (B) and tag.c (T); slabs' own:
- *   S1 the geometry of a slab is that of its class; a slab and its tail cover the same pages and name each other
- *   S2 a slot named by a used block's word exists and belongs to the block's pool
+ * Meant for a quiet system: no thread allocates or frees meanwhile. Reads records only. The messages quote
+ * the invariants of meta.c (M), slab.c and cache.c (C), bigpool.c (B) and tag.c (T); slabs' own: S1 the
+ * geometry of a slab is that of its class; a slab and its tail cover the same pages and name each other S2 a
+ * slot named by a used block's word exists and belongs to the block's pool
  */
 #include "ex/exp.h"
 
-/* What the live blocks say about a slot, to compare with the counters. One page at a time keeps the memory small. */
+/* What the live blocks say about a slot, to compare with the counters. One page at a time keeps the memory
+ * small. */
 typedef struct _EXP_COUNT {
     ULONG64 Blocks;
     LONG64 Bytes;
@@ -47,10 +48,12 @@ static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
     const EXP_CLASS *Class = &ExpState.Classes[Slab->Run.Class];
     ULONG Number, Free = 0;
     if (Slab->BlockSize != Class->Size || Slab->BlockCount != Slab->Run.Pages * Slab->PerPage ||
-        Slab->PerPage != (Slab->IsTail ? 1 : Class->PerPage) || Slab->WordCount != (Slab->BlockCount + 63u) / 64)
+        Slab->PerPage != (Slab->IsTail ? 1 : Class->PerPage) ||
+        Slab->WordCount != (Slab->BlockCount + 63u) / 64)
         return "S1: a slab's geometry is not that of its class";
-    if (Slab->Tail != NULL && (Slab->Tail->Tail != Slab || Slab->Tail->Run.Base != Slab->Run.Base ||
-                               Slab->Tail->Run.Pages != Slab->Run.Pages || Slab->Tail->IsTail == Slab->IsTail))
+    if (Slab->Tail != NULL &&
+        (Slab->Tail->Tail != Slab || Slab->Tail->Run.Base != Slab->Run.Base ||
+         Slab->Tail->Run.Pages != Slab->Run.Pages || Slab->Tail->IsTail == Slab->IsTail))
         return "S1: a slab and its tail do not fit each other";
     if (Slab->Tail != NULL && Slab->Tail->Owner != Slab->Owner)
         return "C1: a slab and its tail have different owners";
@@ -111,7 +114,8 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
             EXP_BIG *Big = (EXP_BIG *)Run;
             if (!(Big->Word & EXP_WORD_LIVE))
                 return "B1: a big block is neither live nor released";
-            if (Big->Size > (SIZE_T)Run->Pages * PAGE_SIZE || Big->Size <= (SIZE_T)(Run->Pages - 1) * PAGE_SIZE)
+            if (Big->Size > (SIZE_T)Run->Pages * PAGE_SIZE ||
+                Big->Size <= (SIZE_T)(Run->Pages - 1) * PAGE_SIZE)
                 return "B2: a big block's size does not fit its pages";
             Text = ExpAuditWord(Audit, Big->Word, Run->Kind, Big->Size);
             Audit->RunPages[Paged] += Run->Pages;
@@ -125,7 +129,8 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
             return Text;
         Offset += (ULONG_PTR)Run->Pages * PAGE_SIZE;
     }
-    if (Audit->SlabPages[Paged] != ExpState.SlabPages[Paged] || Audit->RunPages[Paged] != ExpState.RunPages[Paged])
+    if (Audit->SlabPages[Paged] != ExpState.SlabPages[Paged] ||
+        Audit->RunPages[Paged] != ExpState.RunPages[Paged])
         return "M2: the pages found in the map are not those counted";
     return NULL;
 }
@@ -217,7 +222,8 @@ const CHAR *ExpValidatePools(VOID)
     }
     for (Paged = 0; Paged < 2 && Text == NULL; Paged++) {
         ExpQueryPool((BOOLEAN)Paged, &Totals);
-        if (Totals.Bytes != Audit.Pools[Paged].Bytes || Totals.Allocs - Totals.Frees != Audit.Pools[Paged].Blocks)
+        if (Totals.Bytes != Audit.Pools[Paged].Bytes ||
+            Totals.Allocs - Totals.Frees != Audit.Pools[Paged].Blocks)
             Text = "T3: a pool's totals are not the sums over its blocks";
     }
     MmFreePages(Audit.Slots, Pages);

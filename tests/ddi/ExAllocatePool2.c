@@ -1,6 +1,6 @@
 /*
- * ExAllocatePool2.c - what the pages of ExAllocatePool2, ExAllocatePool3, POOL_FLAGS and POOL_EXTENDED_PARAMETER say, a test a
- * sentence. SPDX-License-Identifier: MIT
+ * ExAllocatePool2.c - what the pages of ExAllocatePool2, ExAllocatePool3, POOL_FLAGS and
+ * POOL_EXTENDED_PARAMETER say, a test a sentence. SPDX-License-Identifier: MIT
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -89,9 +89,9 @@ static void Pool2_PageOrMore_PageAligned(void **state)
                 ExFreePool(Blocks[Pool][Index][Copy]);
 }
 
-/* "Memory allocations of PAGE_SIZE or less are allocated within a page and do not cross page boundaries. Memory
- * allocations of less than PAGE_SIZE are not necessarily page-aligned but are aligned to ... 16-byte boundaries in 64-bit
- * systems." Every size, and no block overlaps another. */
+/* "Memory allocations of PAGE_SIZE or less are allocated within a page and do not cross page boundaries.
+ * Memory allocations of less than PAGE_SIZE are not necessarily page-aligned but are aligned to ... 16-byte
+ * boundaries in 64-bit systems." Every size, and no block overlaps another. */
 static void Pool2_PageOrLess_WithinAPageAnd16ByteAligned(void **state)
 {
     static PUCHAR Blocks[4097];
@@ -104,7 +104,8 @@ static void Pool2_PageOrLess_WithinAPageAnd16ByteAligned(void **state)
                 Blocks[Size] = ExAllocatePool2(Pools[Pool] | POOL_FLAG_UNINITIALIZED, Size, TAG);
                 assert_non_null(Blocks[Size]);
                 assert_int_equal((ULONG_PTR)Blocks[Size] % 16, 0);
-                assert_int_equal((ULONG_PTR)Blocks[Size] / PAGE_SIZE, ((ULONG_PTR)Blocks[Size] + Size - 1) / PAGE_SIZE);
+                assert_int_equal((ULONG_PTR)Blocks[Size] / PAGE_SIZE,
+                                 ((ULONG_PTR)Blocks[Size] + Size - 1) / PAGE_SIZE);
                 memset(Blocks[Size], (int)(Size * 7), Size);
             }
             for (Size = 1; Size <= 4096; Size++) {
@@ -134,8 +135,9 @@ static void Pool2_UnknownRequiredFlag_Null(void **state)
     for (Bit = 0; Bit < 32; Bit++) {
         POOL_FLAGS Flag = 1ull << Bit;
         PVOID Block;
-        if (Flag & (POOL_FLAG_USE_QUOTA | POOL_FLAG_UNINITIALIZED | POOL_FLAG_SESSION | POOL_FLAG_CACHE_ALIGNED |
-                    POOL_FLAG_RAISE_ON_FAILURE | POOL_FLAG_NON_PAGED | POOL_FLAG_NON_PAGED_EXECUTE | POOL_FLAG_PAGED))
+        if (Flag & (POOL_FLAG_USE_QUOTA | POOL_FLAG_UNINITIALIZED | POOL_FLAG_SESSION |
+                    POOL_FLAG_CACHE_ALIGNED | POOL_FLAG_RAISE_ON_FAILURE | POOL_FLAG_NON_PAGED |
+                    POOL_FLAG_NON_PAGED_EXECUTE | POOL_FLAG_PAGED))
             continue;
         Block = ExAllocatePool2(POOL_FLAG_NON_PAGED | Flag, 16, TAG);
         assert_null(Block);
@@ -219,7 +221,8 @@ static BOOLEAN CanExecute(POOL_FLAGS Flags, SIZE_T Bytes)
     return !Stopped;
 }
 
-/* POOL_FLAGS: NON_PAGED is "non paged, non executable"; NON_PAGED_EXECUTE is executable; paged pool is not on x64. */
+/* POOL_FLAGS: NON_PAGED is "non paged, non executable"; NON_PAGED_EXECUTE is executable; paged pool is not on
+ * x64. */
 static void Pool2_Execute_OnlyInExecutablePool(void **state)
 {
     (void)state;
@@ -270,7 +273,8 @@ static void Pool2_RegionFull_NullThenRecovers(void **state)
     (void)state;
     for (Pool = 0; Pool < 3; Pool++) {
         for (Count = 0; Count < ARRAYSIZE(Blocks); Count++) {
-            Blocks[Count] = ExAllocatePool2(Pools[Pool] | POOL_FLAG_UNINITIALIZED, 1 + Count * 31 % 6000, TAG);
+            Blocks[Count] =
+                ExAllocatePool2(Pools[Pool] | POOL_FLAG_UNINITIALIZED, 1 + Count * 31 % 6000, TAG);
             if (Blocks[Count] == NULL)
                 break;
         }
@@ -336,12 +340,14 @@ static void Pool3_Priority_Accepted(void **state)
 {
     (void)state;
     Expect3(TRUE, POOL_FLAG_PAGED, PoolExtendedParameterPriority, 0, LowPoolPriority);
-    Expect3(TRUE, POOL_FLAG_NON_PAGED, PoolExtendedParameterPriority, 0, NormalPoolPrioritySpecialPoolUnderrun);
+    Expect3(TRUE, POOL_FLAG_NON_PAGED, PoolExtendedParameterPriority, 0,
+            NormalPoolPrioritySpecialPoolUnderrun);
     Expect3(TRUE, POOL_FLAG_NON_PAGED, PoolExtendedParameterPriority, 0, HighPoolPriority);
     Expect3(FALSE, POOL_FLAG_NON_PAGED, PoolExtendedParameterPriority, 0, 77);
 }
 
-/* "PoolExtendedParameterNumaNode": "only valid with POOL_FLAG_NON_PAGED"; without MM_ANY_NODE_OK the node must serve. */
+/* "PoolExtendedParameterNumaNode": "only valid with POOL_FLAG_NON_PAGED"; without MM_ANY_NODE_OK the node
+ * must serve. */
 static void Pool3_Node_ZeroOrAny(void **state)
 {
     (void)state;
@@ -352,7 +358,8 @@ static void Pool3_Node_ZeroOrAny(void **state)
     Expect3(TRUE, POOL_FLAG_PAGED, PoolExtendedParameterNumaNode, 1, 0);
 }
 
-/* POOL_EXTENDED_PARAMETER: "Optional: if 0 and the parameter is not recognised, the allocation fails; if 1, ignored." */
+/* POOL_EXTENDED_PARAMETER: "Optional: if 0 and the parameter is not recognised, the allocation fails; if 1,
+ * ignored." */
 static void Pool3_UnknownType_FailsUnlessOptional(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /*
- * ExAllocatePoolWithTag.c - what the pages of the older allocation routines, their inline wrappers, the FsRtl forms and the
- * free routines say, a test a sentence. SPDX-License-Identifier: MIT
+ * ExAllocatePoolWithTag.c - what the pages of the older allocation routines, their inline wrappers, the FsRtl
+ * forms and the free routines say, a test a sentence. SPDX-License-Identifier: MIT
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,11 +12,13 @@
 #include <ntmm.h>
 #include "ex/ex.h"
 
-#define TAG 'tseT'
+#define TAG  'tseT'
 #define HUGE (1ull << 40)
 
-static const POOL_TYPE Types[] = {NonPagedPoolExecute, PagedPool, NonPagedPoolNx, NonPagedPoolCacheAligned,
-                                  PagedPoolCacheAligned, NonPagedPoolNxCacheAligned, NonPagedPoolSession, PagedPoolSession,
+static const POOL_TYPE Types[] = {NonPagedPoolExecute,   PagedPool,
+                                  NonPagedPoolNx,        NonPagedPoolCacheAligned,
+                                  PagedPoolCacheAligned, NonPagedPoolNxCacheAligned,
+                                  NonPagedPoolSession,   PagedPoolSession,
                                   NonPagedPoolSessionNx};
 
 static PUCHAR Soiled(POOL_TYPE Type, SIZE_T Bytes)
@@ -34,7 +36,8 @@ static BOOLEAN IsZero(const UCHAR *Block, SIZE_T Bytes)
     return TRUE;
 }
 
-/* "ExAllocatePoolWithTag allocates pool memory of the specified type and returns a pointer to the allocated block." */
+/* "ExAllocatePoolWithTag allocates pool memory of the specified type and returns a pointer to the allocated
+ * block." */
 static void WithTag_EveryType_BlockOfTheType(void **state)
 {
     unsigned Index;
@@ -87,7 +90,8 @@ static void WithTag_ZeroBytes_Block(void **state)
     ExFreePoolWithTag(Second, TAG);
 }
 
-/* ExAllocatePool: "allocates pool memory of the specified type". The untagged form's tag is None, and the header's is Wdm. */
+/* ExAllocatePool: "allocates pool memory of the specified type". The untagged form's tag is None, and the
+ * header's is Wdm. */
 static void Untagged_Tags(void **state)
 {
     PVOID Function = (ExAllocatePool)(PagedPool, 10), Macro = ExAllocatePool(PagedPool, 10);
@@ -155,11 +159,10 @@ static void Uninitialized_Wrappers_NotZeroed(void **state)
 /* ExAllocatePoolWithTagPriority: "the special pool variants ... " change nothing without special pool. */
 static void Priority_All_Block(void **state)
 {
-    static const EX_POOL_PRIORITY All[] = {LowPoolPriority, LowPoolPrioritySpecialPoolOverrun,
-                                           LowPoolPrioritySpecialPoolUnderrun, NormalPoolPriority,
-                                           NormalPoolPrioritySpecialPoolOverrun, NormalPoolPrioritySpecialPoolUnderrun,
-                                           HighPoolPriority, HighPoolPrioritySpecialPoolOverrun,
-                                           HighPoolPrioritySpecialPoolUnderrun};
+    static const EX_POOL_PRIORITY All[] = {
+        LowPoolPriority,    LowPoolPrioritySpecialPoolOverrun,    LowPoolPrioritySpecialPoolUnderrun,
+        NormalPoolPriority, NormalPoolPrioritySpecialPoolOverrun, NormalPoolPrioritySpecialPoolUnderrun,
+        HighPoolPriority,   HighPoolPrioritySpecialPoolOverrun,   HighPoolPrioritySpecialPoolUnderrun};
     unsigned Index;
     (void)state;
     for (Index = 0; Index < ARRAYSIZE(All); Index++) {
@@ -212,7 +215,8 @@ static void GiveQuotaBack(void)
     ExpReturnQuotaRoutine = OldReturn;
 }
 
-/* ExAllocatePoolWithQuotaTag: "charging the allocation against the quota of the current process"; freed, it is returned. */
+/* ExAllocatePoolWithQuotaTag: "charging the allocation against the quota of the current process"; freed, it
+ * is returned. */
 static void Quota_Block_ChargedUntilFreed(void **state)
 {
     PVOID First, Second;
@@ -344,7 +348,8 @@ static void Free_EveryRoutine_EveryFree(void **state)
 static void Query_LiveBlock_SizeAndCharge(void **state)
 {
     BOOLEAN Charge = TRUE;
-    PVOID Small = ExAllocatePoolWithTag(PagedPool, 33, TAG), Big = ExAllocatePoolWithTag(NonPagedPoolNx, 33333, TAG);
+    PVOID Small = ExAllocatePoolWithTag(PagedPool, 33, TAG),
+          Big = ExAllocatePoolWithTag(NonPagedPoolNx, 33333, TAG);
     (void)state;
     assert_int_equal(ExQueryPoolBlockSize(Small, &Charge), 33);
     assert_false(Charge);

@@ -1,6 +1,6 @@
 /*
- * ExInitializeLookasideListEx.c - what the pages of the lookaside lists say, all three kinds, a test a sentence.
- * SPDX-License-Identifier: MIT
+ * ExInitializeLookasideListEx.c - what the pages of the lookaside lists say, all three kinds, a test a
+ * sentence. SPDX-License-Identifier: MIT
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,7 +41,9 @@ static PVOID AllocateEx(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, PLO
     LastList = Lookaside;
     LastType = PoolType;
     Allocates++;
-    return Fail ? NULL : ExAllocatePoolWithTag((POOL_TYPE)(PoolType & ~POOL_QUOTA_FAIL_INSTEAD_OF_RAISE), NumberOfBytes, Tag);
+    return Fail ? NULL
+                : ExAllocatePoolWithTag((POOL_TYPE)(PoolType & ~POOL_QUOTA_FAIL_INSTEAD_OF_RAISE),
+                                        NumberOfBytes, Tag);
 }
 
 static VOID FreeEx(PVOID Buffer, PLOOKASIDE_LIST_EX Lookaside)
@@ -72,7 +74,8 @@ static USE Used(void)
     return Use;
 }
 
-/* "ExInitializeNPagedLookasideList ... does not allocate any entries": and the structure is what older headers expect. */
+/* "ExInitializeNPagedLookasideList ... does not allocate any entries": and the structure is what older
+ * headers expect. */
 static void NPaged_Initialize_NothingAllocatedFieldsSet(void **state)
 {
     NPAGED_LOOKASIDE_LIST List;
@@ -85,7 +88,8 @@ static void NPaged_Initialize_NothingAllocatedFieldsSet(void **state)
     assert_ptr_equal(List.L.Allocate, ExAllocatePoolWithTag);
     assert_ptr_equal(List.L.Free, (ExFreePool));
     assert_true(List.L.Depth > 0);
-    assert_int_equal(List.L.TotalAllocates | List.L.AllocateMisses | List.L.TotalFrees | List.L.FreeMisses, 0);
+    assert_int_equal(List.L.TotalAllocates | List.L.AllocateMisses | List.L.TotalFrees | List.L.FreeMisses,
+                     0);
     ExDeleteNPagedLookasideList(&List);
 }
 
@@ -140,7 +144,8 @@ static void NPaged_OwnRoutines_CalledOnEmptyAndFull(void **state)
     assert_int_equal(Used().Blocks, 0);
 }
 
-/* "The system ... adjusts the maximum number of entries": demand raises it, up to MaximumDepth; idleness lowers it. */
+/* "The system ... adjusts the maximum number of entries": demand raises it, up to MaximumDepth; idleness
+ * lowers it. */
 static void Depth_Use_Adjusted(void **state)
 {
     NPAGED_LOOKASIDE_LIST List;
@@ -183,12 +188,14 @@ static void Paged_AllocateFails_Null(void **state)
     assert_int_equal(Used().Blocks, 0);
 }
 
-/* "POOL_RAISE_IF_ALLOCATION_FAILURE" reaches Allocate in the type; "POOL_NX_ALLOCATION has no effect" on paged lists. */
+/* "POOL_RAISE_IF_ALLOCATION_FAILURE" reaches Allocate in the type; "POOL_NX_ALLOCATION has no effect" on
+ * paged lists. */
 static void Paged_Flags_InType(void **state)
 {
     PAGED_LOOKASIDE_LIST List;
     (void)state;
-    ExInitializePagedLookasideList(&List, NULL, NULL, POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION, 64, TAG, 0);
+    ExInitializePagedLookasideList(&List, NULL, NULL, POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION,
+                                   64, TAG, 0);
     assert_int_equal(List.L.Type, PagedPool | POOL_RAISE_IF_ALLOCATION_FAILURE);
     ExDeletePagedLookasideList(&List);
 }
@@ -202,11 +209,13 @@ static void Ex_BadArguments_Status(void **state)
                      STATUS_INVALID_PARAMETER_4);
     assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, (POOL_TYPE)0x4000, 0, 64, TAG, 0),
                      STATUS_INVALID_PARAMETER_4);
-    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, 3, 64, TAG, 0), STATUS_INVALID_PARAMETER_5);
-    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, 8, 64, TAG, 0), STATUS_INVALID_PARAMETER_5);
-    assert_int_equal(
-        ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, EX_LOOKASIDE_LIST_EX_FLAGS_FAIL_NO_RAISE, 64, TAG, 0),
-        STATUS_INVALID_PARAMETER_5);
+    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, 3, 64, TAG, 0),
+                     STATUS_INVALID_PARAMETER_5);
+    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, 8, 64, TAG, 0),
+                     STATUS_INVALID_PARAMETER_5);
+    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool,
+                                                 EX_LOOKASIDE_LIST_EX_FLAGS_FAIL_NO_RAISE, 64, TAG, 0),
+                     STATUS_INVALID_PARAMETER_5);
 }
 
 /* The Ex routines "receive the list as a parameter". */
@@ -238,14 +247,16 @@ static void Ex_OwnRoutines_ToldTheList(void **state)
     assert_int_equal(Used().Blocks, 0);
 }
 
-/* "EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL: ... raises an exception if the allocation fails"; without, NULL. */
+/* "EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL: ... raises an exception if the allocation fails"; without, NULL.
+ */
 static void Ex_RaiseOnFail_Raises(void **state)
 {
     LOOKASIDE_LIST_EX List;
     volatile NTSTATUS Status = 0;
     (void)state;
-    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL,
-                                                 0xF0000000, TAG, 0),
+    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool,
+                                                 EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL, 0xF0000000, TAG,
+                                                 0),
                      STATUS_SUCCESS);
     __try {
         ExAllocateFromLookasideListEx(&List);
@@ -254,7 +265,8 @@ static void Ex_RaiseOnFail_Raises(void **state)
     }
     assert_int_equal(Status, STATUS_INSUFFICIENT_RESOURCES);
     ExDeleteLookasideListEx(&List);
-    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, 0, 0xF0000000, TAG, 0), STATUS_SUCCESS);
+    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, 0, 0xF0000000, TAG, 0),
+                     STATUS_SUCCESS);
     assert_null(ExAllocateFromLookasideListEx(&List));
     ExDeleteLookasideListEx(&List);
 }

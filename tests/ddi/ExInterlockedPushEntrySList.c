@@ -25,8 +25,8 @@ static void Initialize_Head_Empty(void **state)
     assert_null(ExInterlockedFlushSList(&Head));
 }
 
-/* ExInterlockedPushEntrySList: "returns a pointer to the entry that was at the head before; NULL if the list was empty";
- * pop: "returns a pointer to the first entry", last in, first out. */
+/* ExInterlockedPushEntrySList: "returns a pointer to the entry that was at the head before; NULL if the list
+ * was empty"; pop: "returns a pointer to the first entry", last in, first out. */
 static void PushPop_Order_LastInFirstOut(void **state)
 {
     SLIST_HEADER Head;
@@ -97,7 +97,8 @@ static void Header_Bits_AsDocumented(void **state)
     assert_int_not_equal(Head.HeaderX64.Sequence, Sequence);
 }
 
-/* "All SLIST_HEADER structures must be 16-byte aligned; otherwise ... raises STATUS_DATATYPE_MISALIGNMENT." */
+/* "All SLIST_HEADER structures must be 16-byte aligned; otherwise ... raises STATUS_DATATYPE_MISALIGNMENT."
+ */
 static void Header_Misaligned_Raises(void **state)
 {
     UCHAR Room[64];
@@ -201,14 +202,10 @@ static int End(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(Initialize_Head_Empty),
-        cmocka_unit_test(PushPop_Order_LastInFirstOut),
-        cmocka_unit_test(Flush_All_ChainReturned),
-        cmocka_unit_test(PushList_Chain_AllThere),
-        cmocka_unit_test(Header_Bits_AsDocumented),
-        cmocka_unit_test(Header_Misaligned_Raises),
-        cmocka_unit_test(Depth_Past65535_Wraps),
-        cmocka_unit_test(PopPush_FourThreads_NothingLostOrTwice),
+        cmocka_unit_test(Initialize_Head_Empty),    cmocka_unit_test(PushPop_Order_LastInFirstOut),
+        cmocka_unit_test(Flush_All_ChainReturned),  cmocka_unit_test(PushList_Chain_AllThere),
+        cmocka_unit_test(Header_Bits_AsDocumented), cmocka_unit_test(Header_Misaligned_Raises),
+        cmocka_unit_test(Depth_Past65535_Wraps),    cmocka_unit_test(PopPush_FourThreads_NothingLostOrTwice),
     };
     return cmocka_run_group_tests(tests, Start, End);
 }

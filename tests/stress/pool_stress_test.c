@@ -1,11 +1,12 @@
 /*
- * pool_stress_test.c - eight threads that allocate, and free each other's blocks; then everything must be accounted for.
+ * pool_stress_test.c - eight threads that allocate, and free each other's blocks; then everything must be
+ * accounted for.
  *
- * Each block carries a pattern made from its address and size, checked when it is freed, so that a block handed out twice
- * or resized shows. Threads come and go (a round ends its threads and starts new ones), so slabs are abandoned and
- * adopted. At the end of each round, with every thread gone: ExpValidatePools and MiValidateAll find nothing, and when
- * the last block is freed every tag's bytes are zero and its allocations equal its frees.
- * SPDX-License-Identifier: MIT
+ * Each block carries a pattern made from its address and size, checked when it is freed, so that a block
+ * handed out twice or resized shows. Threads come and go (a round ends its threads and starts new ones), so
+ * slabs are abandoned and adopted. At the end of each round, with every thread gone: ExpValidatePools and
+ * MiValidateAll find nothing, and when the last block is freed every tag's bytes are zero and its allocations
+ * equal its frees. SPDX-License-Identifier: MIT
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -127,7 +128,8 @@ static void RunRound(unsigned Round)
     pthread_t Threads[THREADS];
     unsigned Index;
     for (Index = 0; Index < THREADS; Index++)
-        assert_int_equal(pthread_create(&Threads[Index], NULL, Work, (void *)(uintptr_t)(Round * THREADS + Index + 1)), 0);
+        assert_int_equal(
+            pthread_create(&Threads[Index], NULL, Work, (void *)(uintptr_t)(Round * THREADS + Index + 1)), 0);
     for (Index = 0; Index < THREADS; Index++)
         pthread_join(Threads[Index], NULL);
 }

@@ -1,6 +1,6 @@
 /*
- * pool_test.c - the pools inside: classes, thread caches, tags and peaks, descriptions, stacks, what the validator sees.
- * SPDX-License-Identifier: MIT
+ * pool_test.c - the pools inside: classes, thread caches, tags and peaks, descriptions, stacks, what the
+ * validator sees. SPDX-License-Identifier: MIT
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -216,7 +216,8 @@ static void Tags_MoreThanTheTable_CountedTogether(void **state)
     PVOID Block;
     (void)state;
     for (Index = 0; Index < EXP_TAG_SLOTS + 500; Index++) {
-        Block = ExAllocatePool2(NONPAGED, 16, 0x30303030 + (Index & 63) + ((Index >> 6 & 63) << 8) + (Index >> 12 << 16));
+        Block = ExAllocatePool2(NONPAGED, 16,
+                                0x30303030 + (Index & 63) + ((Index >> 6 & 63) << 8) + (Index >> 12 << 16));
         assert_non_null(Block);
         ExFreePoolWithTag(Block, 0x30303030 + (Index & 63) + ((Index >> 6 & 63) << 8) + (Index >> 12 << 16));
         Other++;

@@ -2,10 +2,11 @@
  * ex.h - the executive's pools, lookaside lists and S-lists.
  * SPDX-License-Identifier: MIT
  *
- * Pool. A block of PAGE_SIZE or more starts on a page; a smaller one is 16-byte aligned and never crosses a page. Only
- * the bytes asked for are the caller's: a write behind them is found when the block is freed (0x19/0x21). A block that is
- * written to after its free is found when it is handed out again (0xC6). NonPagedPool (= NonPagedPoolExecute) and
- * POOL_FLAG_NON_PAGED_EXECUTE are executable, every other pool is not.
+ * Pool. A block of PAGE_SIZE or more starts on a page; a smaller one is 16-byte aligned and never crosses a
+ * page. Only the bytes asked for are the caller's: a write behind them is found when the block is freed
+ * (0x19/0x21). A block that is written to after its free is found when it is handed out again (0xC6).
+ * NonPagedPool (= NonPagedPoolExecute) and POOL_FLAG_NON_PAGED_EXECUTE are executable, every other pool is
+ * not.
  */
 #ifndef _NTMM_EX_
 #define _NTMM_EX_
@@ -42,27 +43,27 @@ typedef enum _POOL_TYPE {
 
 #define POOL_QUOTA_FAIL_INSTEAD_OF_RAISE 8
 #define POOL_RAISE_IF_ALLOCATION_FAILURE 0x10
-#define POOL_COLD_ALLOCATION 0x100
-#define POOL_NX_ALLOCATION 0x200
-#define POOL_ZERO_ALLOCATION 0x400
+#define POOL_COLD_ALLOCATION             0x100
+#define POOL_NX_ALLOCATION               0x200
+#define POOL_ZERO_ALLOCATION             0x400
 
 typedef ULONG64 POOL_FLAGS;
-#define POOL_FLAG_REQUIRED_START 0x0000000000000001ULL
-#define POOL_FLAG_USE_QUOTA 0x0000000000000001ULL
-#define POOL_FLAG_UNINITIALIZED 0x0000000000000002ULL
-#define POOL_FLAG_SESSION 0x0000000000000004ULL
-#define POOL_FLAG_CACHE_ALIGNED 0x0000000000000008ULL
-#define POOL_FLAG_RESERVED1 0x0000000000000010ULL
-#define POOL_FLAG_RAISE_ON_FAILURE 0x0000000000000020ULL
-#define POOL_FLAG_NON_PAGED 0x0000000000000040ULL
+#define POOL_FLAG_REQUIRED_START    0x0000000000000001ULL
+#define POOL_FLAG_USE_QUOTA         0x0000000000000001ULL
+#define POOL_FLAG_UNINITIALIZED     0x0000000000000002ULL
+#define POOL_FLAG_SESSION           0x0000000000000004ULL
+#define POOL_FLAG_CACHE_ALIGNED     0x0000000000000008ULL
+#define POOL_FLAG_RESERVED1         0x0000000000000010ULL
+#define POOL_FLAG_RAISE_ON_FAILURE  0x0000000000000020ULL
+#define POOL_FLAG_NON_PAGED         0x0000000000000040ULL
 #define POOL_FLAG_NON_PAGED_EXECUTE 0x0000000000000080ULL
-#define POOL_FLAG_PAGED 0x0000000000000100ULL
-#define POOL_FLAG_RESERVED2 0x0000000000000200ULL
-#define POOL_FLAG_RESERVED3 0x0000000000000400ULL
-#define POOL_FLAG_REQUIRED_END 0x0000000080000000ULL
-#define POOL_FLAG_OPTIONAL_START 0x0000000100000000ULL
-#define POOL_FLAG_SPECIAL_POOL 0x0000000100000000ULL
-#define POOL_FLAG_OPTIONAL_END 0x8000000000000000ULL
+#define POOL_FLAG_PAGED             0x0000000000000100ULL
+#define POOL_FLAG_RESERVED2         0x0000000000000200ULL
+#define POOL_FLAG_RESERVED3         0x0000000000000400ULL
+#define POOL_FLAG_REQUIRED_END      0x0000000080000000ULL
+#define POOL_FLAG_OPTIONAL_START    0x0000000100000000ULL
+#define POOL_FLAG_SPECIAL_POOL      0x0000000100000000ULL
+#define POOL_FLAG_OPTIONAL_END      0x8000000000000000ULL
 
 typedef enum _EX_POOL_PRIORITY {
     LowPoolPriority = 0,
@@ -82,17 +83,18 @@ typedef enum POOL_EXTENDED_PARAMETER_TYPE {
     PoolExtendedParameterSecurePool,
     PoolExtendedParameterNumaNode,
     PoolExtendedParameterMax
-} POOL_EXTENDED_PARAMETER_TYPE, *PPOOL_EXTENDED_PARAMETER_TYPE;
+} POOL_EXTENDED_PARAMETER_TYPE,
+    *PPOOL_EXTENDED_PARAMETER_TYPE;
 #define POOL_EXTENDED_PARAMETER_TYPE_BITS           8
 #define POOL_EXTENDED_PARAMETER_REQUIRED_FIELD_BITS 1
 #define POOL_EXTENDED_PARAMETER_RESERVED_BITS       55
-#define SECURE_POOL_FLAGS_NONE       0
-#define SECURE_POOL_FLAGS_FREEABLE   1
-#define SECURE_POOL_FLAGS_MODIFIABLE 2
-#define POOL_CREATE_FLG_SECURE_POOL     1
-#define POOL_CREATE_FLG_USE_GLOBAL_POOL 2
-#define POOL_CREATE_PARAMS_VERSION      1
-#define POOL_NX_OPTIN_AUTO              1
+#define SECURE_POOL_FLAGS_NONE                      0
+#define SECURE_POOL_FLAGS_FREEABLE                  1
+#define SECURE_POOL_FLAGS_MODIFIABLE                2
+#define POOL_CREATE_FLG_SECURE_POOL                 1
+#define POOL_CREATE_FLG_USE_GLOBAL_POOL             2
+#define POOL_CREATE_PARAMS_VERSION                  1
+#define POOL_NX_OPTIN_AUTO                          1
 typedef struct _POOL_EXTENDED_PARAMS_SECURE_POOL {
     HANDLE SecurePoolHandle;
     PVOID Buffer;
@@ -125,38 +127,41 @@ typedef ULONG POOL_NODE_REQUIREMENT;
 EXTERN_C_START
 
 /* ---- pool: allocation ----
- * Every routine: IRQL <= DISPATCH_LEVEL, paged pool <= APC_LEVEL; above is bug check 0xC2/0x08 (IRQL, pool type, bytes).
- * Sizes are bytes. NULL when memory, the region's address space or its limit is used up, unless the form raises. */
+ * Every routine: IRQL <= DISPATCH_LEVEL, paged pool <= APC_LEVEL; above is bug check 0xC2/0x08 (IRQL, pool
+ * type, bytes). Sizes are bytes. NULL when memory, the region's address space or its limit is used up, unless
+ * the form raises. */
 
 /* Zeroed memory (POOL_FLAG_UNINITIALIZED: not zeroed) with a tag. Exactly one of POOL_FLAG_NON_PAGED,
- * POOL_FLAG_NON_PAGED_EXECUTE and POOL_FLAG_PAGED. NULL for 0 bytes, tag 0, no or several pools, and an unknown flag of the
- * lower 32 (required) bits; unknown flags of the upper 32 (optional) bits are ignored. POOL_FLAG_RAISE_ON_FAILURE raises
- * instead: STATUS_INVALID_PARAMETER for bad arguments, STATUS_INSUFFICIENT_RESOURCES, or the quota's status.
- * POOL_FLAG_USE_QUOTA charges the current process for blocks below PAGE_SIZE. Freed with ExFreePool,
- * ExFreePoolWithTag or ExFreePool2. Page: ExAllocatePool2 */
+ * POOL_FLAG_NON_PAGED_EXECUTE and POOL_FLAG_PAGED. NULL for 0 bytes, tag 0, no or several pools, and an
+ * unknown flag of the lower 32 (required) bits; unknown flags of the upper 32 (optional) bits are ignored.
+ * POOL_FLAG_RAISE_ON_FAILURE raises instead: STATUS_INVALID_PARAMETER for bad arguments,
+ * STATUS_INSUFFICIENT_RESOURCES, or the quota's status. POOL_FLAG_USE_QUOTA charges the current process for
+ * blocks below PAGE_SIZE. Freed with ExFreePool, ExFreePoolWithTag or ExFreePool2. Page: ExAllocatePool2 */
 _Must_inspect_result_
 NTKERNELAPI PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag);
 /* ExAllocatePool2 with extended parameters: a priority (PoolExtendedParameterPriority) and a NUMA node
- * (PoolExtendedParameterNumaNode; with POOL_FLAG_NON_PAGED only; there is one node, 0; MM_ANY_NODE_OK accepts any). An
- * unknown, unsuitable or unsupported parameter fails the call unless its Optional bit is set. Page: ExAllocatePool3 */
+ * (PoolExtendedParameterNumaNode; with POOL_FLAG_NON_PAGED only; there is one node, 0; MM_ANY_NODE_OK accepts
+ * any). An unknown, unsuitable or unsupported parameter fails the call unless its Optional bit is set. Page:
+ * ExAllocatePool3 */
 _Must_inspect_result_
 NTKERNELAPI PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag,
-                                  PCPOOL_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParametersCount);
-/* Memory with a tag, contents undefined (zero with POOL_ZERO_ALLOCATION). POOL_RAISE_IF_ALLOCATION_FAILURE raises
- * STATUS_INSUFFICIENT_RESOURCES. 0 bytes yield a block. Must-succeed types are bug check 0xC2/0x9A (type, bytes, tag).
- * With pool tracking (verifier), tag 0 is 0xC2/0x9B, "BIG" 0xC2/0x9C, a tag without letter or digit 0xC2/0x9D.
- * Page: ExAllocatePoolWithTag */
+                                  PCPOOL_EXTENDED_PARAMETER ExtendedParameters,
+                                  ULONG ExtendedParametersCount);
+/* Memory with a tag, contents undefined (zero with POOL_ZERO_ALLOCATION). POOL_RAISE_IF_ALLOCATION_FAILURE
+ * raises STATUS_INSUFFICIENT_RESOURCES. 0 bytes yield a block. Must-succeed types are bug check 0xC2/0x9A
+ * (type, bytes, tag). With pool tracking (verifier), tag 0 is 0xC2/0x9B, "BIG" 0xC2/0x9C, a tag without
+ * letter or digit 0xC2/0x9D. Page: ExAllocatePoolWithTag */
 _Must_inspect_result_
 NTKERNELAPI PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
-/* ExAllocatePoolWithTag with a priority: Low fails when memory is fairly low, Normal when it is very low, High only
- * when it is exhausted. The special pool variants only choose where a special pool block lies.
+/* ExAllocatePoolWithTag with a priority: Low fails when memory is fairly low, Normal when it is very low,
+ * High only when it is exhausted. The special pool variants only choose where a special pool block lies.
  * Page: ExAllocatePoolWithTagPriority */
 _Must_inspect_result_
 NTKERNELAPI PVOID ExAllocatePoolWithTagPriority(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
                                                 EX_POOL_PRIORITY Priority);
 /* ExAllocatePoolWithTag that charges the quota of the current process for blocks below PAGE_SIZE, and raises
- * STATUS_INSUFFICIENT_RESOURCES or STATUS_QUOTA_EXCEEDED when it fails; POOL_QUOTA_FAIL_INSTEAD_OF_RAISE in the type gives
- * NULL. Page: ExAllocatePoolWithQuotaTag */
+ * STATUS_INSUFFICIENT_RESOURCES or STATUS_QUOTA_EXCEEDED when it fails; POOL_QUOTA_FAIL_INSTEAD_OF_RAISE in
+ * the type gives NULL. Page: ExAllocatePoolWithQuotaTag */
 _Must_inspect_result_
 NTKERNELAPI PVOID ExAllocatePoolWithQuotaTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
 /* The untagged forms: the tag is "None" in binary drivers, "Wdm " in source ones (see the macros below).
@@ -165,23 +170,26 @@ NTKERNELAPI PVOID ExAllocatePool(POOL_TYPE PoolType, SIZE_T NumberOfBytes);
 NTKERNELAPI PVOID ExAllocatePoolWithQuota(POOL_TYPE PoolType, SIZE_T NumberOfBytes);
 
 /* ---- pool: free ----
- * P is the exact start of a live block of any of the routines above. Anything else is a bug check, always: 0xC2/0x07 a
- * block that is free already; 0x46, 0x41286 inside a block; 0x44, 0x50 never allocated; 0x40 a user address; 0x42 no pool
- * at all. IRQL <= DISPATCH_LEVEL, for paged pool <= APC_LEVEL: above is 0xC2/0x09 (IRQL, pool type, address). */
+ * P is the exact start of a live block of any of the routines above. Anything else is a bug check, always:
+ * 0xC2/0x07 a block that is free already; 0x46, 0x41286 inside a block; 0x44, 0x50 never allocated; 0x40 a
+ * user address; 0x42 no pool at all. IRQL <= DISPATCH_LEVEL, for paged pool <= APC_LEVEL: above is 0xC2/0x09
+ * (IRQL, pool type, address). */
 
 /* Page: ExFreePool */
 NTKERNELAPI VOID ExFreePool(PVOID P);
-/* Tag: what the block was allocated with, else bug check 0xC2/0x0A (address, its tag, the one given); 0 is not checked,
- * unless the block's tag is protected. Page: ExFreePoolWithTag */
+/* Tag: what the block was allocated with, else bug check 0xC2/0x0A (address, its tag, the one given); 0 is
+ * not checked, unless the block's tag is protected. Page: ExFreePoolWithTag */
 NTKERNELAPI VOID ExFreePoolWithTag(PVOID P, ULONG Tag);
-/* ExtendedParameters NULL and count 0 (there are no secure pools): else bug check 0xC2/0x99. Page: ExFreePool2 */
+/* ExtendedParameters NULL and count 0 (there are no secure pools): else bug check 0xC2/0x99. Page:
+ * ExFreePool2 */
 NTKERNELAPI VOID ExFreePool2(PVOID P, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters,
                              ULONG ExtendedParametersCount);
-/* The bytes of a live block that are the caller's, and whether quota was charged for it. A bad address is the bug check
- * that its free would be. Page: ExQueryPoolBlockSize */
+/* The bytes of a live block that are the caller's, and whether quota was charged for it. A bad address is the
+ * bug check that its free would be. Page: ExQueryPoolBlockSize */
 NTKERNELAPI SIZE_T ExQueryPoolBlockSize(PVOID PoolBlock, PBOOLEAN QuotaCharged);
 
-/* ---- pool: the raising forms of file systems: never NULL. Page: FsRtlAllocatePoolWithTag and its kin ---- */
+/* ---- pool: the raising forms of file systems: never NULL. Page: FsRtlAllocatePoolWithTag and its kin ----
+ */
 NTKERNELAPI PVOID FsRtlAllocatePool(POOL_TYPE PoolType, ULONG NumberOfBytes);
 NTKERNELAPI PVOID FsRtlAllocatePoolWithQuota(POOL_TYPE PoolType, ULONG NumberOfBytes);
 NTKERNELAPI PVOID FsRtlAllocatePoolWithTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULONG Tag);
@@ -191,8 +199,8 @@ NTKERNELAPI PVOID FsRtlAllocatePoolWithQuotaTag(POOL_TYPE PoolType, ULONG Number
 /* This kernel zeroes by itself (POOL_ZERO_ALLOCATION). */
 NTKERNELAPI extern const BOOLEAN ExPoolZeroingNativelySupported;
 #define DrvRtPoolNxOptIn 0x00000001
-/* Called once by DriverEntry. NonPagedPool becomes NonPagedPoolNx by POOL_NX_OPTIN when the driver is compiled, and zeroing
- * is native, so nothing is left to do. Page: ExInitializeDriverRuntime */
+/* Called once by DriverEntry. NonPagedPool becomes NonPagedPoolNx by POOL_NX_OPTIN when the driver is
+ * compiled, and zeroing is native, so nothing is left to do. Page: ExInitializeDriverRuntime */
 FORCEINLINE VOID ExInitializeDriverRuntime(ULONG RuntimeFlags)
 {
     UNREFERENCED_PARAMETER(RuntimeFlags);
@@ -226,7 +234,8 @@ _Must_inspect_result_
 FORCEINLINE PVOID ExAllocatePoolPriorityZero(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
                                              EX_POOL_PRIORITY Priority)
 {
-    return ExAllocatePoolWithTagPriority((POOL_TYPE)(PoolType | POOL_ZERO_ALLOCATION), NumberOfBytes, Tag, Priority);
+    return ExAllocatePoolWithTagPriority((POOL_TYPE)(PoolType | POOL_ZERO_ALLOCATION), NumberOfBytes, Tag,
+                                         Priority);
 }
 /* Page: ExAllocatePoolPriorityUninitialized */
 _Must_inspect_result_
@@ -264,7 +273,8 @@ C_ASSERT(sizeof(SLIST_HEADER) == 0x10 && sizeof(SLIST_ENTRY) == 0x10);
 typedef struct _LOOKASIDE_LIST_EX LOOKASIDE_LIST_EX, *PLOOKASIDE_LIST_EX;
 typedef PVOID ALLOCATE_FUNCTION(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
 typedef ALLOCATE_FUNCTION *PALLOCATE_FUNCTION;
-typedef PVOID ALLOCATE_FUNCTION_EX(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, PLOOKASIDE_LIST_EX Lookaside);
+typedef PVOID ALLOCATE_FUNCTION_EX(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
+                                   PLOOKASIDE_LIST_EX Lookaside);
 typedef ALLOCATE_FUNCTION_EX *PALLOCATE_FUNCTION_EX;
 typedef VOID FREE_FUNCTION(PVOID Buffer);
 typedef FREE_FUNCTION *PFREE_FUNCTION;
@@ -277,40 +287,40 @@ typedef FREE_FUNCTION_EX *PFREE_FUNCTION_EX;
 #define EX_MAXIMUM_LOOKASIDE_DEPTH_LIMIT         1024
 #define LOOKASIDE_MINIMUM_BLOCK_SIZE             8
 
-#define GENERAL_LOOKASIDE_LAYOUT           \
-    union {                                \
-        SLIST_HEADER ListHead;             \
-        SINGLE_LIST_ENTRY SingleListHead;  \
-    };                                     \
-    USHORT Depth;                          \
-    USHORT MaximumDepth;                   \
-    ULONG TotalAllocates;                  \
-    union {                                \
-        ULONG AllocateMisses;              \
-        ULONG AllocateHits;                \
-    };                                     \
-    ULONG TotalFrees;                      \
-    union {                                \
-        ULONG FreeMisses;                  \
-        ULONG FreeHits;                    \
-    };                                     \
-    POOL_TYPE Type;                        \
-    ULONG Tag;                             \
-    ULONG Size;                            \
-    union {                                \
-        PALLOCATE_FUNCTION_EX AllocateEx;  \
-        PALLOCATE_FUNCTION Allocate;       \
-    };                                     \
-    union {                                \
-        PFREE_FUNCTION_EX FreeEx;          \
-        PFREE_FUNCTION Free;               \
-    };                                     \
-    LIST_ENTRY ListEntry;                  \
-    ULONG LastTotalAllocates;              \
-    union {                                \
-        ULONG LastAllocateMisses;          \
-        ULONG LastAllocateHits;            \
-    };                                     \
+#define GENERAL_LOOKASIDE_LAYOUT                                                                             \
+    union {                                                                                                  \
+        SLIST_HEADER ListHead;                                                                               \
+        SINGLE_LIST_ENTRY SingleListHead;                                                                    \
+    };                                                                                                       \
+    USHORT Depth;                                                                                            \
+    USHORT MaximumDepth;                                                                                     \
+    ULONG TotalAllocates;                                                                                    \
+    union {                                                                                                  \
+        ULONG AllocateMisses;                                                                                \
+        ULONG AllocateHits;                                                                                  \
+    };                                                                                                       \
+    ULONG TotalFrees;                                                                                        \
+    union {                                                                                                  \
+        ULONG FreeMisses;                                                                                    \
+        ULONG FreeHits;                                                                                      \
+    };                                                                                                       \
+    POOL_TYPE Type;                                                                                          \
+    ULONG Tag;                                                                                               \
+    ULONG Size;                                                                                              \
+    union {                                                                                                  \
+        PALLOCATE_FUNCTION_EX AllocateEx;                                                                    \
+        PALLOCATE_FUNCTION Allocate;                                                                         \
+    };                                                                                                       \
+    union {                                                                                                  \
+        PFREE_FUNCTION_EX FreeEx;                                                                            \
+        PFREE_FUNCTION Free;                                                                                 \
+    };                                                                                                       \
+    LIST_ENTRY ListEntry;                                                                                    \
+    ULONG LastTotalAllocates;                                                                                \
+    union {                                                                                                  \
+        ULONG LastAllocateMisses;                                                                            \
+        ULONG LastAllocateHits;                                                                              \
+    };                                                                                                       \
     ULONG Future[2];
 
 typedef struct DECLSPEC_CACHEALIGN _GENERAL_LOOKASIDE {
@@ -334,10 +344,11 @@ C_ASSERT(offsetof(GENERAL_LOOKASIDE, Depth) == 0x10 && offsetof(GENERAL_LOOKASID
 
 EXTERN_C_START
 /* ---- S-lists: interlocked singly linked lists ----
- * The header and every entry are aligned to 16 bytes (a misaligned header raises STATUS_DATATYPE_MISALIGNMENT).
- * Any IRQL; header and entries are nonpaged where used at DISPATCH_LEVEL and above. The depth counter has 16 bits and
- * wraps. A pop may read the Next field of an entry that another thread has just popped, so the memory of entries must stay
- * readable, whatever it is used for, as long as the list is in use. */
+ * The header and every entry are aligned to 16 bytes (a misaligned header raises
+ * STATUS_DATATYPE_MISALIGNMENT). Any IRQL; header and entries are nonpaged where used at DISPATCH_LEVEL and
+ * above. The depth counter has 16 bits and wraps. A pop may read the Next field of an entry that another
+ * thread has just popped, so the memory of entries must stay readable, whatever it is used for, as long as
+ * the list is in use. */
 
 /* Empties the header. Pages: InitializeSListHead, ExInitializeSListHead */
 NTKERNELAPI VOID InitializeSListHead(PSLIST_HEADER SListHead);
@@ -356,30 +367,35 @@ NTSYSAPI VOID RtlInitializeSListHead(PSLIST_HEADER ListHead);
 NTSYSAPI PSLIST_ENTRY RtlFirstEntrySList(const SLIST_HEADER *ListHead);
 NTSYSAPI PSLIST_ENTRY RtlInterlockedPopEntrySList(PSLIST_HEADER ListHead);
 NTSYSAPI PSLIST_ENTRY RtlInterlockedPushEntrySList(PSLIST_HEADER ListHead, PSLIST_ENTRY ListEntry);
-NTSYSAPI PSLIST_ENTRY RtlInterlockedPushListSListEx(PSLIST_HEADER ListHead, PSLIST_ENTRY List, PSLIST_ENTRY ListEnd,
-                                                    ULONG Count);
+NTSYSAPI PSLIST_ENTRY RtlInterlockedPushListSListEx(PSLIST_HEADER ListHead, PSLIST_ENTRY List,
+                                                    PSLIST_ENTRY ListEnd, ULONG Count);
 NTSYSAPI PSLIST_ENTRY RtlInterlockedFlushSList(PSLIST_HEADER ListHead);
 NTSYSAPI USHORT RtlQueryDepthSList(PSLIST_HEADER ListHead);
-#define ExInitializeSListHead                         InitializeSListHead
+#define ExInitializeSListHead                          InitializeSListHead
 #define ExInterlockedPushEntrySList(Head, Entry, Lock) ExpInterlockedPushEntrySList(Head, Entry)
 #define ExInterlockedPopEntrySList(Head, Lock)         ExpInterlockedPopEntrySList(Head)
 #define ExInterlockedFlushSList(Head)                  ExpInterlockedFlushSList(Head)
 
 /* ---- lookaside lists ----
- * A cache of free entries of one size: last in, first out; entries keep what their last user left in them. The head is the
- * caller's, nonpaged and 16-byte aligned. The number of entries a list keeps (Depth) is adjusted to its use by the
- * system. Allocate is called when the list is empty, Free when it is full; neither is serialised. */
+ * A cache of free entries of one size: last in, first out; entries keep what their last user left in them.
+ * The head is the caller's, nonpaged and 16-byte aligned. The number of entries a list keeps (Depth) is
+ * adjusted to its use by the system. Allocate is called when the list is empty, Free when it is full; neither
+ * is serialised. */
 
-/* Prepares a list of nonpaged entries of Size bytes (at least LOOKASIDE_MINIMUM_BLOCK_SIZE). Allocate and Free NULL:
- * ExAllocatePoolWithTag and ExFreePool. Flags: 0, POOL_RAISE_IF_ALLOCATION_FAILURE, POOL_NX_ALLOCATION. Depth is 0.
- * Allocates nothing. IRQL <= DISPATCH_LEVEL. Page: ExInitializeNPagedLookasideList */
-NTKERNELAPI VOID ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
-                                                 PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
-/* The same for paged entries; the head is nonpaged all the same. IRQL <= APC_LEVEL. Page: ExInitializePagedLookasideList */
+/* Prepares a list of nonpaged entries of Size bytes (at least LOOKASIDE_MINIMUM_BLOCK_SIZE). Allocate and
+ * Free NULL: ExAllocatePoolWithTag and ExFreePool. Flags: 0, POOL_RAISE_IF_ALLOCATION_FAILURE,
+ * POOL_NX_ALLOCATION. Depth is 0. Allocates nothing. IRQL <= DISPATCH_LEVEL. Page:
+ * ExInitializeNPagedLookasideList */
+NTKERNELAPI VOID ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside,
+                                                 PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
+                                                 ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
+/* The same for paged entries; the head is nonpaged all the same. IRQL <= APC_LEVEL. Page:
+ * ExInitializePagedLookasideList */
 NTKERNELAPI VOID ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
-                                                PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
-/* Frees the entries the list holds; those that callers hold stay theirs. IRQL <= DISPATCH_LEVEL / APC_LEVEL. Pages:
- * ExDeleteNPagedLookasideList, ExDeletePagedLookasideList */
+                                                PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag,
+                                                USHORT Depth);
+/* Frees the entries the list holds; those that callers hold stay theirs. IRQL <= DISPATCH_LEVEL / APC_LEVEL.
+ * Pages: ExDeleteNPagedLookasideList, ExDeletePagedLookasideList */
 NTKERNELAPI VOID ExDeleteNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside);
 NTKERNELAPI VOID ExDeletePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside);
 /* The first entry, or a new one; NULL when there is no memory. Pages: ExAllocateFromNPagedLookasideList,
@@ -392,13 +408,13 @@ NTKERNELAPI VOID ExFreeToPagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PVO
 
 /* A list of either pool whose Allocate and Free routines are told the list. Flags: 0,
  * EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL (Allocate gets POOL_RAISE_IF_ALLOCATION_FAILURE) or
- * EX_LOOKASIDE_LIST_EX_FLAGS_FAIL_NO_RAISE (POOL_QUOTA_FAIL_INSTEAD_OF_RAISE; with an Allocate routine of the caller's
- * only), not both. STATUS_INVALID_PARAMETER_4 for a bad pool type, STATUS_INVALID_PARAMETER_5 for bad flags.
- * IRQL <= DISPATCH_LEVEL. Page: ExInitializeLookasideListEx */
+ * EX_LOOKASIDE_LIST_EX_FLAGS_FAIL_NO_RAISE (POOL_QUOTA_FAIL_INSTEAD_OF_RAISE; with an Allocate routine of the
+ * caller's only), not both. STATUS_INVALID_PARAMETER_4 for a bad pool type, STATUS_INVALID_PARAMETER_5 for
+ * bad flags. IRQL <= DISPATCH_LEVEL. Page: ExInitializeLookasideListEx */
 _Must_inspect_result_
 NTKERNELAPI NTSTATUS ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate,
-                                                 PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
-                                                 ULONG Tag, USHORT Depth);
+                                                 PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags,
+                                                 SIZE_T Size, ULONG Tag, USHORT Depth);
 /* Page: ExDeleteLookasideListEx */
 NTKERNELAPI VOID ExDeleteLookasideListEx(PLOOKASIDE_LIST_EX Lookaside);
 /* Frees every entry the list holds; it stays in use. Page: ExFlushLookasideListEx */
