@@ -13,8 +13,7 @@
  *   inside a block, live or freed: nonpaged                      0x46     address, 0, 0
  *   inside a block, live or freed: paged                         0x41286  0, 0, page offset in paged pool
  *   never allocated: nonpaged                                    0x44     address, 0, 0
- *   never allocated: paged                                       0x50     address, page offset in paged pool,
- * bytes of it
+ *   never allocated: paged                                       0x50     address, page in pool, pool bytes
  */
 #include "ex/exp.h"
 

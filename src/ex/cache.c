@@ -1,12 +1,11 @@
 /*
- * cache.c - what a thread owns: magazines of free blocks, slabs, frees that come from other threads, the end
- * of a thread. SPDX-License-Identifier: MIT
+ * cache.c - what a thread owns: magazines of free blocks, and slabs; frees from other threads; its end.
+ * SPDX-License-Identifier: MIT
  *
  * A thread's EXP_CACHE has a bin for each pool kind and size class.
  *
  *   Bin->Base .. Top .. Limit    the magazine: free blocks of any thread's slabs, last in, first out
- *   Bin->Slab (Current)          Bin->Partial -> slab <-> slab      Bin->Spare -> slab (empty)      full
- * slabs: on no list
+ *   Bin->Slab (Current)     Bin->Partial -> slab <-> slab     Bin->Spare -> slab (empty)     full: no list
  *
  * Allocation takes from the magazine and free puts into it; neither looks at a slab's bitmaps. ExpRefill
  * fills half of an empty magazine from a slab; ExpFreeSlow empties half of a full one, the half that was

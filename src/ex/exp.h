@@ -5,8 +5,7 @@
  * class, or one big block of more than a page. Everything known about a run is kept away from it, in resident
  * memory of the region MmRegionSystemData, so that nothing a driver writes around its blocks reaches it:
  *
- *   address --(page map of its pool region)--> EXP_RUN --+--> EXP_SLAB   header, bitmaps, block words, stack
- * ids
+ *   address --(page map of its pool region)--> EXP_RUN --+--> EXP_SLAB   bitmaps, block words, stack ids
  *                                                        +--> EXP_BIG    one block
  *
  * A block of a page or less never crosses a page: every page of a slab holds PerPage blocks, then perhaps a

@@ -10,8 +10,8 @@
  * block a page. A tail block ends at the page's end, which keeps the blocks of classes that are multiples of
  * 64 cache-aligned.
  *
- *   class 2560:  | 2560 .................... | 1536 tail .... |      class 736:  | 736 | 736 | 736 | 736 |
- * 736 |..| 400 |
+ *   class 2560:  | 2560 .................... | 1536 tail .... |
+ *   class 736:   | 736 | 736 | 736 | 736 | 736 |..| 400 tail  |
  *
  * Sizes of slabs. A thread's first slab of a class is one page, the next two, and so on up to the class's
  * full size, so that a class that is hardly used costs little memory.
@@ -20,8 +20,8 @@
  *
  * States, and who moves them (cache.c unless said otherwise):
  *
- *   ExpCreateSlab -> Current <-> Partial <-> Full        Partial -> Spare -> Current       any -> Abandoned
- * -> Partial Spare, Partial -> Released (ExpFreeSlab)
+ *   ExpCreateSlab -> Current <-> Partial <-> Full        Partial -> Spare -> Current
+ *   Partial, Spare -> Released (ExpFreeSlab)             any -> Abandoned -> Full, Partial
  */
 #include "ex/exp.h"
 

@@ -7,18 +7,16 @@
  *
  * The header is 16 bytes, changed as a whole by cmpxchg16b:
  *
- *    Alignment  | Sequence : 48 | Depth : 16 |        Region  | NextEntry : 60 | 0 : 4 |   = the entry's
- * address
+ *    Alignment  | Sequence : 48 | Depth : 16 |     Region  | NextEntry : 60 | 0 : 4 |  = entry's address
  *
  * A push counts Depth and Sequence up, a pop counts Depth down. So a header that a pop has read cannot come
  * back with another chain behind the same first entry: that takes a push, and the sequence has moved (the ABA
  * problem).
  *
  * A pop reads Next of the first entry before it knows that the entry is still there: another thread may have
- * popped it, and may be using the memory for something else. What it reads is then thrown away, since the
- * exchange fails, but the memory must be readable. Pool blocks that are freed while a list is in use must not
- * be unmapped under it; lookaside lists free only entries that no thread can have seen first, or that are
- * popped already.
+ * popped it, and may have given its memory back. What is read is then thrown away, since the exchange fails;
+ * and where there is nothing to read (KiTryRead) the header is read again. Only if the header still names the
+ * entry is the fault a real one: the memory of an entry in the list is gone.
  *
  * The two halves are read one after the other; a torn pair fails the exchange, unless Sequence and Depth are
  * unchanged, and then the pair was not torn in a way that matters: only pushes and pops move Region, and both
@@ -73,13 +71,6 @@ static inline VOID ExpCheckAligned(const volatile VOID *Address)
         ExRaiseStatus(STATUS_DATATYPE_MISALIGNMENT);
 }
 
-/* May read an entry that is no longer in the list. */
-__attribute__((no_sanitize_address, no_sanitize_thread, noinline)) static PSLIST_ENTRY
-ExpNextOf(PSLIST_ENTRY Entry)
-{
-    return *(PSLIST_ENTRY volatile *)&Entry->Next;
-}
-
 VOID InitializeSListHead(PSLIST_HEADER SListHead)
 {
     ExpCheckAligned(SListHead);
@@ -109,16 +100,25 @@ PSLIST_ENTRY ExpInterlockedPushEntrySList(PSLIST_HEADER ListHead, PSLIST_ENTRY L
 
 PSLIST_ENTRY ExpInterlockedPopEntrySList(PSLIST_HEADER ListHead)
 {
-    ULONG64 Old[2];
+    ULONG64 Old[2], Now[2], Next = 0;
     PSLIST_ENTRY First;
     ExpCheckAligned(ListHead);
     ExpReadHeader(ListHead, Old);
-    do {
+    for (;;) {
         First = (PSLIST_ENTRY)(Old[1] & ~15ull);
         if (First == NULL)
             return NULL;
-    } while (!ExpExchangeHeader(ListHead, Old, (Old[0] & ~0xFFFFull) | ((Old[0] - SLIST_DEPTH) & 0xFFFF),
-                                (ULONG64)ExpNextOf(First)));
+        if (!KiTryRead((const volatile ULONG64 *)&First->Next, &Next)) {
+            ExpReadHeader(ListHead, Now);
+            if (Now[0] == Old[0] && Now[1] == Old[1])
+                Next = *(const volatile ULONG64 *)&First->Next; /* faults for good */
+            Old[0] = Now[0];
+            Old[1] = Now[1];
+            continue;
+        }
+        if (ExpExchangeHeader(ListHead, Old, (Old[0] & ~0xFFFFull) | ((Old[0] - SLIST_DEPTH) & 0xFFFF), Next))
+            break;
+    }
     EXP_ACQUIRE(ListHead);
     return First;
 }

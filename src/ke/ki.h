@@ -281,6 +281,9 @@ extern VOID (*KiAccessFaultRoutine)(ULONG_PTR Address, ULONG ErrorCode, KIRQL Ir
 extern BOOLEAN (*KiIsDriverCodeRoutine)(ULONG_PTR Rip);
 /* Set by ldr: privileged instructions of PE code; TRUE if emulated (frame edited). */
 extern BOOLEAN (*KiEmulateRoutine)(HAL_TRAP_FRAME *Frame);
+/* Reads eight bytes that may not be there: FALSE, where the fault cannot be satisfied (ke/tryread.S). Any IRQL. */
+BOOLEAN KiTryRead(const volatile ULONG64 *From, ULONG64 *Value);
+extern const UCHAR KiTryReadAt[], KiTryReadFailed[];
 VOID KiPageFaultUpcall(HAL_TRAP_FRAME *Frame);
 VOID KiTrapUpcall(HAL_TRAP_FRAME *Frame);
 

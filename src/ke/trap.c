@@ -105,6 +105,10 @@ VOID KiPageFaultUpcall(HAL_TRAP_FRAME *Frame)
         Answer.Status = STATUS_SUCCESS;
         KiAccessFaultRoutine(Frame->FaultAddress, (ULONG)Frame->ErrorCode, Thread->Irql, Frame->Rip, &Answer);
     }
+    if ((Answer.StopCode || Answer.Status != STATUS_SUCCESS) && Frame->Rip == (ULONG_PTR)KiTryReadAt) {
+        Frame->Rip = (ULONG_PTR)KiTryReadFailed;
+        return;
+    }
     if (Answer.StopCode) {
         KI_BUGCHECK Stop = {.Code = Answer.StopCode, .Context = &Context};
         HalContextOfTrap(Frame, &Context);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <ntifs.h>
 #include <ntmm.h>
+#include "ke/ki.h"
 
 /* InitializeSListHead: the list is empty. */
 static void Initialize_Head_Empty(void **state)
@@ -129,6 +130,43 @@ static void Depth_Past65535_Wraps(void **state)
     assert_null(ExInterlockedPopEntrySList(&Head, NULL));
 }
 
+/* ---- entries whose memory is gone ---- */
+static void Pop(void *Head)
+{
+    ExInterlockedPopEntrySList((PSLIST_HEADER)Head, NULL);
+}
+
+static void Pop_MemoryOfFirstEntryGone_Stops(void **state)
+{
+    SLIST_HEADER Head;
+    PSLIST_ENTRY Entry = ExAllocatePool2(POOL_FLAG_NON_PAGED, 3 * PAGE_SIZE, 'tsLS');
+    ntmm_bugcheck Stop;
+    (void)state;
+    InitializeSListHead(&Head);
+    ExInterlockedPushEntrySList(&Head, Entry, NULL);
+    ExFreePool(Entry);
+    assert_true(ntmm_catch(Pop, &Head, &Stop));
+    assert_int_equal(Stop.code, 0x50);
+    assert_int_equal(Stop.parameters[0], (ULONG_PTR)Entry);
+}
+
+/* What a pop does when another thread has popped the entry and given its memory back meanwhile. */
+static void TryRead_MemoryGone_False(void **state)
+{
+    ULONG64 Value = 7, *Block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 3 * PAGE_SIZE, 'tsLS');
+    KIRQL Old;
+    (void)state;
+    *Block = 42;
+    assert_true(KiTryRead(Block, &Value));
+    assert_int_equal(Value, 42);
+    ExFreePool(Block);
+    KeRaiseIrql(DISPATCH_LEVEL, &Old);
+    assert_false(KiTryRead(Block, &Value));
+    KeLowerIrql(Old);
+    assert_int_equal(Value, 42);
+    assert_false(KiTryRead((const ULONG64 *)16, &Value));
+}
+
 /* ---- under contention: no entry is lost or in two hands (the ABA problem) ---- */
 #define WORKERS 4
 #define NODES   8
@@ -202,10 +240,16 @@ static int End(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(Initialize_Head_Empty),    cmocka_unit_test(PushPop_Order_LastInFirstOut),
-        cmocka_unit_test(Flush_All_ChainReturned),  cmocka_unit_test(PushList_Chain_AllThere),
-        cmocka_unit_test(Header_Bits_AsDocumented), cmocka_unit_test(Header_Misaligned_Raises),
-        cmocka_unit_test(Depth_Past65535_Wraps),    cmocka_unit_test(PopPush_FourThreads_NothingLostOrTwice),
+        cmocka_unit_test(Pop_MemoryOfFirstEntryGone_Stops),
+        cmocka_unit_test(TryRead_MemoryGone_False),
+        cmocka_unit_test(Initialize_Head_Empty),
+        cmocka_unit_test(PushPop_Order_LastInFirstOut),
+        cmocka_unit_test(Flush_All_ChainReturned),
+        cmocka_unit_test(PushList_Chain_AllThere),
+        cmocka_unit_test(Header_Bits_AsDocumented),
+        cmocka_unit_test(Header_Misaligned_Raises),
+        cmocka_unit_test(Depth_Past65535_Wraps),
+        cmocka_unit_test(PopPush_FourThreads_NothingLostOrTwice),
     };
     return cmocka_run_group_tests(tests, Start, End);
 }

@@ -347,8 +347,7 @@ EXTERN_C_START
  * The header and every entry are aligned to 16 bytes (a misaligned header raises
  * STATUS_DATATYPE_MISALIGNMENT). Any IRQL; header and entries are nonpaged where used at DISPATCH_LEVEL and
  * above. The depth counter has 16 bits and wraps. A pop may read the Next field of an entry that another
- * thread has just popped, so the memory of entries must stay readable, whatever it is used for, as long as
- * the list is in use. */
+ * thread has just popped; the entry's memory may be gone by then. */
 
 /* Empties the header. Pages: InitializeSListHead, ExInitializeSListHead */
 NTKERNELAPI VOID InitializeSListHead(PSLIST_HEADER SListHead);

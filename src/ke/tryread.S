@@ -1,0 +1,29 @@
+/*
+ * tryread.S - a read that may fail. SPDX-License-Identifier: MIT
+ *
+ * BOOLEAN KiTryRead(const volatile ULONG64 *From, ULONG64 *Value)
+ *
+ * Reads eight bytes at From. FALSE, and *Value untouched, where the read faults and the memory manager cannot satisfy it:
+ * memory that is not there, or not resident at a raised IRQL. For structures whose lock-free readers may look at memory
+ * that its owner has just given back (ex/slist.c).
+ *
+ * The one instruction that may fault is KiTryReadAt; KiPageFaultUpcall (trap.c) sends a thread that faults on it to
+ * KiTryReadFailed. No stack is used, so the frame needs no repair.
+ */
+        .text
+        .globl  KiTryRead, KiTryReadAt, KiTryReadFailed
+        .hidden KiTryRead, KiTryReadAt, KiTryReadFailed
+        .type   KiTryRead, @function
+KiTryRead:
+        .cfi_startproc
+KiTryReadAt:
+        movq    (%rdi), %rax
+        movq    %rax, (%rsi)
+        movl    $1, %eax
+        ret
+KiTryReadFailed:
+        xorl    %eax, %eax
+        ret
+        .cfi_endproc
+        .size   KiTryRead, . - KiTryRead
+        .section .note.GNU-stack,"",@progbits
