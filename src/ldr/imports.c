@@ -255,7 +255,7 @@ VOID LdrpFreeImports(LDR_IMAGE *Image)
 
 VOID KI_MSABI LdrpCallMissing(const LDRP_MISSING *Missing)
 {
-    CHAR Words[900];
+    static _Thread_local CHAR Words[900]; /* whoever catches the stop reads them after this frame is gone */
     KI_BUGCHECK Stop = {.Code = (ULONG)STATUS_DRIVER_ENTRYPOINT_NOT_FOUND};
     snprintf(Words, sizeof(Words),
              "%s called %s, which ntmm does not have; `ntmm imports` lists what is missing.",
