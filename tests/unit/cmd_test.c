@@ -211,6 +211,7 @@ static void Explain_ByNumberOrName(void **State)
 {
     (void)State;
     Expect("explain 0xC2 7", 0, "already free", NULL);
+    Expect("explain 0xC0000263", 0, "DRIVER_ENTRYPOINT_NOT_FOUND", NULL);
     Expect("explain bad_pool_caller", 0, "BAD_POOL_CALLER", NULL);
 }
 
