@@ -177,7 +177,8 @@ static NTSTATUS SetLabel(PRAMDISK Disk, const VOID *Buffer, ULONG Length)
         KIRQL OldIrql;
 
         KeAcquireSpinLock(&Disk->Lock, &OldIrql);
-        Disk->Label = ExAllocatePoolWithTag(PagedPool, RAMDISK_LABEL_BYTES, TAG_LABEL); /* bug 1: not at DISPATCH_LEVEL */
+        Disk->Label = ExAllocatePoolWithTag(PagedPool, RAMDISK_LABEL_BYTES,
+                                            TAG_LABEL); /* bug 1: not at DISPATCH_LEVEL */
         KeReleaseSpinLock(&Disk->Lock, OldIrql);
         ExFreePoolWithTag(Old, TAG_LABEL);
     }

@@ -116,7 +116,8 @@ static NTSTATUS DrivePath(const UNICODE_STRING *Name, char *Path)
 
 static NTSTATUS DriveCreate(PDEVICE_OBJECT Device, PIRP Irp)
 {
-    static const ULONG Results[] = {FILE_SUPERSEDED, FILE_OPENED, FILE_CREATED, FILE_OPENED, FILE_OVERWRITTEN, FILE_OVERWRITTEN};
+    static const ULONG Results[] = {FILE_SUPERSEDED, FILE_OPENED,      FILE_CREATED,
+                                    FILE_OPENED,     FILE_OVERWRITTEN, FILE_OVERWRITTEN};
     PIO_STACK_LOCATION Stack = IoGetCurrentIrpStackLocation(Irp);
     ULONG Options = Stack->Parameters.Create.Options, Disposition = Options >> 24;
     ULONG_PTR Information;
@@ -193,7 +194,8 @@ static NTSTATUS DriveReadWrite(PDEVICE_OBJECT Device, PIRP Irp)
     PFILE_OBJECT Object = Stack->FileObject;
     OPEN_FILE *File = Object->FsContext;
     ULONG Length = Write ? Stack->Parameters.Write.Length : Stack->Parameters.Read.Length;
-    LONGLONG Offset = Write ? Stack->Parameters.Write.ByteOffset.QuadPart : Stack->Parameters.Read.ByteOffset.QuadPart;
+    LONGLONG Offset =
+        Write ? Stack->Parameters.Write.ByteOffset.QuadPart : Stack->Parameters.Read.ByteOffset.QuadPart;
     PVOID Buffer = Irp->AssociatedIrp.SystemBuffer;
     char *bounce;
     ssize_t done;
