@@ -171,14 +171,13 @@ static NTSTATUS SetLabel(PRAMDISK Disk, const VOID *Buffer, ULONG Length)
 {
     if (Length > RAMDISK_LABEL_BYTES)
         return STATUS_INVALID_PARAMETER;
-#ifdef RAMDISK_BUGGY /* a longer label some day: "one lock is enough" */
+#ifdef RAMDISK_BUGGY /* "one lock is enough", and paged pool is asked for under it */
     {
         PUCHAR Old = Disk->Label;
         KIRQL OldIrql;
 
         KeAcquireSpinLock(&Disk->Lock, &OldIrql);
-        Disk->Label = ExAllocatePoolWithTag(PagedPool, RAMDISK_LABEL_BYTES,
-                                            TAG_LABEL); /* bug 1: not at DISPATCH_LEVEL */
+        Disk->Label = ExAllocatePoolWithTag(PagedPool, RAMDISK_LABEL_BYTES, TAG_LABEL); /* bug 1 */
         KeReleaseSpinLock(&Disk->Lock, OldIrql);
         ExFreePoolWithTag(Old, TAG_LABEL);
     }
