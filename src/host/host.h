@@ -21,6 +21,7 @@ VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size); /* on
 ULONG_PTR HostLandingPad(ULONG_PTR Rip); /* KiLandingPadRoutine */
 
 VOID HostAbandonStack(ULONG_PTR Stack); /* KiAbandonStackRoutine */
+VOID HostWatchStacks(VOID);             /* sets KiMarkStackRoutine if a thread sanitizer is there */
 
 /* symbols.c */
 typedef struct _HOST_SYMBOL {

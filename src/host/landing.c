@@ -15,6 +15,7 @@
 
 #define UNW_LOCAL_ONLY
 #include <libunwind.h>
+#include <setjmp.h>
 #include <string.h>
 
 static uint64_t Uleb(const UCHAR **At)
@@ -79,4 +80,36 @@ __attribute__((no_sanitize("address"))) VOID HostAbandonStack(ULONG_PTR Stack)
     ULONG_PTR Here = (ULONG_PTR)__builtin_frame_address(0);
     if (__asan_unpoison_memory_region && Here < Stack && Stack - Here < (64ul << 20))
         __asan_unpoison_memory_region((const volatile void *)Here, Stack - Here);
+}
+
+/* A thread sanitizer counts calls and returns; a jump over frames leaves it counting too many, until its stack is full. It
+ * knows setjmp and longjmp, so these take it back: a mark is a setjmp in a function that has returned since, and the way back a
+ * longjmp into that dead frame, from where nothing is read but a thread's variable before control goes on to the living one. */
+extern void __tsan_acquire(void *) __attribute__((weak));
+static _Thread_local struct {
+    VOID (*Go)(PVOID);
+    PVOID Argument;
+} Way;
+
+C_ASSERT(sizeof(jmp_buf) <= 32 * sizeof(PVOID));
+static KI_NO_TSAN __attribute__((noinline, no_sanitize("address"))) VOID MarkStack(PVOID *Mark)
+{
+    if (_setjmp(*(jmp_buf *)Mark) != 0) {
+        Way.Go(Way.Argument);
+        __builtin_unreachable();
+    }
+}
+
+static KI_NO_TSAN VOID ReturnToMark(PVOID *Mark, VOID (*Go)(PVOID), PVOID Argument)
+{
+    Way.Go = Go;
+    Way.Argument = Argument;
+    longjmp(*(jmp_buf *)Mark, 1);
+}
+
+VOID HostWatchStacks(VOID)
+{
+    if (!__tsan_acquire) return;
+    KiReturnToMarkRoutine = ReturnToMark;
+    KiMarkStackRoutine = MarkStack;
 }

@@ -224,6 +224,7 @@ static int StartLocked(const ntmm_options *Wanted)
     KiIsDriverCodeRoutine = HostIsDriverCode;
     KiLandingPadRoutine = HostLandingPad;
     KiAbandonStackRoutine = HostAbandonStack;
+    HostWatchStacks();
     for (I = 0; I < ARRAYSIZE(Steps); I++) {
         if (Steps[I].Up == KeInitSystem && !KeOptions.Seed) KeOptions.Seed = HalQueryEntropy();
         Status = Steps[I].Up();

@@ -33,6 +33,7 @@ typedef struct _KI_CATCH {
     struct _KI_CATCH *Outer;
     KI_BUGCHECK *Stop;
     BOOLEAN Stopping; /* callbacks are running on its behalf */
+    PVOID Mark[32];
 } KI_CATCH;
 
 VOID (*KiReportRoutine)(const KI_BUGCHECK *Stop);
@@ -210,6 +211,11 @@ static VOID PrintHead(const KI_BUGCHECK *Stop)
     HalPrint(Text, (SIZE_T)(Out - Text));
 }
 
+static KI_NO_TSAN VOID GoToCatch(PVOID Argument)
+{
+    KiRestoreJump(&((KI_CATCH *)Argument)->Jump, 1);
+}
+
 DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
 {
     KTHREAD *Thread = (KTHREAD *)HalCurrentThread();
@@ -245,7 +251,8 @@ DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
         *Catch->Stop = *Stop;
         Catch->Stop->Context = NULL;
         KiForgetStack(Catch->Jump.Rsp);
-        KiRestoreJump(&Catch->Jump, 1);
+        if (KiMarkStackRoutine) KiReturnToMarkRoutine(Catch->Mark, GoToCatch, Catch);
+        GoToCatch(Catch);
     }
     /* From here on a fault is the reporter's own: no handler of the driver's may see it. */
     if (Thread) Thread->SehChain = NULL;
@@ -299,6 +306,7 @@ __attribute__((no_sanitize("address"))) BOOLEAN KiCatch(VOID (*Function)(PVOID),
     struct _KPROCESS *volatile Process = Thread->Process, *volatile Attached = Thread->AttachedProcess;
 
     Thread->Catch = &Catch;
+    if (KiMarkStackRoutine) KiMarkStackRoutine(Catch.Mark);
     if (KiSaveJump(&Catch.Jump) == 0) {
         Function(Argument);
         Thread->Catch = Catch.Outer;

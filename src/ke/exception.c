@@ -46,6 +46,8 @@ typedef struct _KI_DISPATCH {
 volatile ULONG_PTR NtmmSehNever;
 ULONG_PTR (*KiLandingPadRoutine)(ULONG_PTR Rip);
 VOID (*KiAbandonStackRoutine)(ULONG_PTR Stack);
+VOID (*KiMarkStackRoutine)(PVOID *Mark);
+VOID (*KiReturnToMarkRoutine)(PVOID *Mark, VOID (*Go)(PVOID), PVOID Argument);
 const KI_FOREIGN_DISPATCH *KiForeignDispatch;
 
 VOID KiHalContextOf(const CONTEXT *From, HAL_CONTEXT *To)
@@ -56,7 +58,7 @@ VOID KiHalContextOf(const CONTEXT *From, HAL_CONTEXT *To)
 
 /* ---- what the macros call ---- */
 
-VOID NtmmSehEnter(NTMM_SEH_FRAME *Frame, PVOID Unused)
+KI_NO_TSAN VOID NtmmSehEnter(NTMM_SEH_FRAME *Frame, PVOID *Mark, PVOID Unused)
 {
     KTHREAD *Thread = KiCurrentThread();
     UNREFERENCED_PARAMETER(Unused);
@@ -64,7 +66,9 @@ VOID NtmmSehEnter(NTMM_SEH_FRAME *Frame, PVOID Unused)
     Frame->Phase = NtmmSehBody;
     /* Until __builtin_setjmp fills it: nothing can raise in between. */
     Frame->Jump[1] = NULL;
+    Frame->Marked = KiMarkStackRoutine ? Mark : NULL;
     Thread->SehChain = Frame;
+    if (Frame->Marked) KiMarkStackRoutine(Frame->Marked);
 }
 
 VOID NtmmSehEnd(NTMM_SEH_FRAME *Frame)
@@ -100,13 +104,13 @@ VOID NtmmSehLeave(NTMM_SEH_FRAME *Frame)
     }
 }
 
-DECLSPEC_NORETURN VOID NtmmSehFilterResult(NTMM_SEH_FRAME *Frame, LONG Result)
+DECLSPEC_NORETURN KI_NO_TSAN VOID NtmmSehFilterResult(NTMM_SEH_FRAME *Frame, LONG Result)
 {
     KiRestoreJump((KI_JUMP *)Frame->Return, Result);
 }
 
 /* The frame is one with __except: there is no block to run. */
-DECLSPEC_NORETURN VOID NtmmSehNoBlock(NTMM_SEH_FRAME *Frame)
+DECLSPEC_NORETURN KI_NO_TSAN VOID NtmmSehNoBlock(NTMM_SEH_FRAME *Frame)
 {
     KiRestoreJump((KI_JUMP *)Frame->Return, 0);
 }
@@ -119,7 +123,7 @@ VOID NtmmSehBeginBlock(NTMM_SEH_BLOCK *Block)
     Thread->Seh.Pending = NULL;
 }
 
-VOID NtmmSehEndBlock(NTMM_SEH_BLOCK *Block)
+KI_NO_TSAN VOID NtmmSehEndBlock(NTMM_SEH_BLOCK *Block)
 {
     Block->Run = 0;
     if (Block->Return) KiRestoreJump((KI_JUMP *)Block->Return, 0);
@@ -257,6 +261,12 @@ VOID KiForgetStack(ULONG_PTR Stack)
     Forget(KiCurrentThread(), Stack);
 }
 
+static KI_NO_TSAN VOID GoToFrame(PVOID Argument)
+{
+    NTMM_SEH_FRAME *Frame = (NTMM_SEH_FRAME *)Argument;
+    KiSehGo(Frame->Jump[0], Frame->Jump[1], Frame->Jump[2]);
+}
+
 static DECLSPEC_NORETURN VOID EnterHandler(KTHREAD *Thread, NTMM_SEH_FRAME *Frame, EXCEPTION_RECORD *Record, CONTEXT *Context)
 {
     Unwind(Thread, Frame, (ULONG_PTR)Frame->Jump[2], Record, Context);
@@ -264,7 +274,9 @@ static DECLSPEC_NORETURN VOID EnterHandler(KTHREAD *Thread, NTMM_SEH_FRAME *Fram
     Frame->Phase = NtmmSehHandler;
     Forget(Thread, (ULONG_PTR)Frame->Jump[2]);
     RememberCode(&Thread->Seh, (ULONG_PTR)Frame->Jump[0], (ULONG)Record->ExceptionCode);
-    KiSehGo(Frame->Jump[0], Frame->Jump[1], Frame->Jump[2]);
+    if (Frame->Marked) KiReturnToMarkRoutine(Frame->Marked, GoToFrame, Frame);
+    GoToFrame(Frame);
+    __builtin_unreachable();
 }
 
 /* Not instrumented: Dispatch is compared with stack addresses, and a sanitizer may move locals off the stack. */

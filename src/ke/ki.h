@@ -298,6 +298,15 @@ typedef struct _KI_JUMP {
 } KI_JUMP;
 /* Set by the host if a sanitizer watches the stack: the calling thread's stack from here up to Stack is given up. */
 extern VOID (*KiAbandonStackRoutine)(ULONG_PTR Stack);
+/* Set by the host if a sanitizer keeps a call stack of its own: notes how deep it is at the caller's caller; and makes it that
+ * deep again, on the way to Go(Argument), which does not return. Mark has room for 32 pointers. */
+extern VOID (*KiMarkStackRoutine)(PVOID *Mark);
+extern VOID (*KiReturnToMarkRoutine)(PVOID *Mark, VOID (*Go)(PVOID), PVOID Argument);
+#if defined(__clang__)
+#define KI_NO_TSAN __attribute__((no_sanitize("thread"), disable_sanitizer_instrumentation))
+#else
+#define KI_NO_TSAN __attribute__((no_sanitize("thread")))
+#endif
 /* Set by the host: the compiler's landing pad for an instruction of ELF code, or 0. */
 extern ULONG_PTR (*KiLandingPadRoutine)(ULONG_PTR Rip);
 /* Set by ldr once an image with exception handlers is loaded: handlers of PE frames take part in the dispatch. */

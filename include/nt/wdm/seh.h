@@ -32,6 +32,19 @@
 #define EXCEPTION_WRITE_FAULT   1
 #define EXCEPTION_EXECUTE_FAULT 8
 
+#if defined(__SANITIZE_THREAD__)
+#define NTMM_SEH_MARKS 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define NTMM_SEH_MARKS 1
+#endif
+#endif
+#if defined(NTMM_SEH_MARKS)
+#define NTMM_SEH_MARK(frame) ((frame).Mark)
+#else
+#define NTMM_SEH_MARK(frame) NULL
+#endif
+
 EXTERN_C_START
 typedef enum _NTMM_SEH_PHASE {
     NtmmSehBody,    /* on the chain; the body runs */
@@ -45,14 +58,18 @@ typedef struct _NTMM_SEH_FRAME {
     PVOID Jump[5]; /* __builtin_setjmp: frame pointer, point, stack pointer */
     struct _NTMM_SEH_FRAME *Next; /* outer frame */
     volatile NTMM_SEH_PHASE Phase;
-    PVOID Return; /* where the dispatcher waits for the filter's answer */
+    PVOID Return;  /* where the dispatcher waits for the filter's answer */
+    PVOID *Marked; /* Mark, or NULL */
+#if defined(NTMM_SEH_MARKS)
+    PVOID Mark[32]; /* for a sanitizer that keeps a call stack of its own: how deep it was */
+#endif
 } NTMM_SEH_FRAME;
 typedef struct _NTMM_SEH_BLOCK { /* a __finally block in progress */
     PVOID Return; /* who waits for its end; NULL: nobody, the body ended normally */
     int Run;
 } NTMM_SEH_BLOCK;
 extern NTMM_EXPORT volatile ULONG_PTR NtmmSehNever; /* 0 */
-NTMM_EXPORT VOID NtmmSehEnter(NTMM_SEH_FRAME *Frame, PVOID Unused);
+NTMM_EXPORT VOID NtmmSehEnter(NTMM_SEH_FRAME *Frame, PVOID *Mark, PVOID Unused);
 NTMM_EXPORT VOID NtmmSehEnd(NTMM_SEH_FRAME *Frame);
 NTMM_EXPORT VOID NtmmSehLeave(NTMM_SEH_FRAME *Frame);
 NTMM_EXPORT DECLSPEC_NORETURN VOID NtmmSehFilterResult(NTMM_SEH_FRAME *Frame, LONG Result);
@@ -97,7 +114,8 @@ FORCEINLINE VOID NtmmSehGuard(NTMM_SEH_FRAME **Guard)
         NTMM_SEH_BYPASS_FROM                                                                                           \
         NTMM_SEH_FRAME ntmm_seh;                                                                                       \
         NTMM_SEH_BYPASS_TO                                                                                             \
-        NtmmSehEnter(&ntmm_seh, __builtin_expect(NtmmSehNever != 0, 0) ? __builtin_alloca(NtmmSehNever) : NULL);       \
+        NtmmSehEnter(&ntmm_seh, NTMM_SEH_MARK(ntmm_seh),                                                               \
+                     __builtin_expect(NtmmSehNever != 0, 0) ? __builtin_alloca(NtmmSehNever) : NULL);                  \
         if (__builtin_setjmp(ntmm_seh.Jump) == 0) {                                                                    \
             __label__ ntmm_leave;                                                                                      \
             NTMM_SEH_FRAME *ntmm_guard __attribute__((cleanup(NtmmSehGuard))) = &ntmm_seh;
