@@ -30,6 +30,11 @@ typedef struct _IOP_LEFTOVERS {
 } IOP_LEFTOVERS;
 NTSTATUS IopUnloadDriver(PDRIVER_OBJECT Driver, IOP_LEFTOVERS *Left);
 
+/* Set by the loader, for ZwLoadDriver and ZwUnloadDriver: loads the image of a service and starts it as a driver of that name;
+ * unloads the driver whose DriverSection is an image. NULL: cannot. */
+extern NTSTATUS (*IopLoadImageRoutine)(PCUNICODE_STRING ServiceName, PCUNICODE_STRING ImagePath);
+extern NTSTATUS (*IopUnloadImageRoutine)(PDRIVER_OBJECT Driver);
+
 /* ---- requests of the user-mode requester (request.c) ---- PASSIVE_LEVEL ----
  * Buffers are host memory: their bytes are copied to user memory of the one user process, the request is made from
  * there as a UserMode request, and results are copied back. TimeoutMs 0: wait for ever. A request that does not come back

@@ -292,6 +292,12 @@ ULONG IoGetRequestorProcessId(PIRP Irp)
     return Process ? (ULONG)(ULONG_PTR)Process->ProcessId : 0;
 }
 
+BOOLEAN IoIs32bitProcess(PIRP Irp)
+{
+    UNREFERENCED_PARAMETER(Irp);
+    return FALSE;
+}
+
 BOOLEAN IoIsOperationSynchronous(PIRP Irp)
 {
     PIO_STACK_LOCATION Location = IoGetCurrentIrpStackLocation(Irp);

@@ -2,7 +2,7 @@
  * handle.c - handle tables. SPDX-License-Identifier: MIT
  *
  * Implements ZwClose, ObCloseHandle, ZwDuplicateObject, ObReferenceObjectByHandle(WithTag), ObOpenObjectByPointer(WithTag),
- * ObSetHandleAttributes, ZwQueryObject (basic, name and type information).
+ * ObSetHandleAttributes, ZwQueryObject (its basic, name and type information).
  *
  * A table is an array of entries; a handle is four times (index + 1), and for the kernel's table also has the bits of
  * OBP_KERNEL_BIT set when it was made with OBJ_KERNEL_HANDLE, so that it means the same in every process. The System
@@ -249,7 +249,7 @@ NTSTATUS ObOpenObjectByPointer(PVOID Object, ULONG HandleAttributes, PVOID Passe
     *Handle = NULL;
     NTSTATUS Status = ObReferenceObjectByPointer(Object, DesiredAccess, ObjectType, AccessMode);
     if (!NT_SUCCESS(Status)) return Status;
-    Status = ObpInsertHandle(Object, DesiredAccess, HandleAttributes, Handle);
+    Status = ObpInsertHandleChecked(Object, DesiredAccess, HandleAttributes, FALSE, Handle);
     ObfDereferenceObject(Object);
     return Status;
 }
@@ -292,10 +292,48 @@ NTSTATUS ZwDuplicateObject(HANDLE SourceProcessHandle, HANDLE SourceHandle, HAND
     if (TargetProcessHandle && TargetHandle) {
         ULONG Attributes = (Options & DUPLICATE_SAME_ATTRIBUTES) ? Information.HandleAttributes : HandleAttributes;
         if (((ULONG_PTR)SourceHandle & OBP_KERNEL_BIT) == OBP_KERNEL_BIT) Attributes |= OBJ_KERNEL_HANDLE;
-        Status = ObpInsertHandle(Object, (Options & DUPLICATE_SAME_ACCESS) ? Information.GrantedAccess : DesiredAccess, Attributes,
-                                 TargetHandle);
+        Status = ObpInsertHandleChecked(Object, (Options & DUPLICATE_SAME_ACCESS) ? Information.GrantedAccess : DesiredAccess,
+                                        Attributes, TRUE, TargetHandle);
     }
     if (Options & DUPLICATE_CLOSE_SOURCE) ObpCloseHandle(SourceHandle, KernelMode);
+    ObfDereferenceObject(Object);
+    return Status;
+}
+
+NTSTATUS ZwQueryObject(HANDLE Handle, OBJECT_INFORMATION_CLASS ObjectInformationClass, PVOID ObjectInformation,
+                       ULONG ObjectInformationLength, PULONG ReturnLength)
+{
+    PVOID Object;
+    OBJECT_HANDLE_INFORMATION Information;
+    ULONG Need = 0;
+    NTSTATUS Status = ObReferenceObjectByHandle(Handle, 0, NULL, KernelMode, &Object, &Information);
+    if (!NT_SUCCESS(Status)) return Status;
+    POB_HEADER Header = ObpHeader(Object);
+    if (ObjectInformationClass == ObjectBasicInformation) {
+        PUBLIC_OBJECT_BASIC_INFORMATION Basic = {.Attributes = Information.HandleAttributes, .GrantedAccess = Information.GrantedAccess,
+                                                 .HandleCount = (ULONG)ObpHandleCount(Object),
+                                                 .PointerCount = (ULONG)ObpPointerCount(Object) - 1};
+        Need = sizeof Basic;
+        if (ObjectInformationLength != Need) Status = STATUS_INFO_LENGTH_MISMATCH;
+        else memcpy(ObjectInformation, &Basic, sizeof Basic);
+    } else if (ObjectInformationClass == ObjectNameInformation) {
+        Status = ObQueryNameString(Object, ObjectInformation, ObjectInformationLength, &Need);
+    } else if (ObjectInformationClass == ObjectTypeInformation) {
+        PPUBLIC_OBJECT_TYPE_INFORMATION Type = ObjectInformation;
+        UNICODE_STRING Name;
+        RtlInitUnicodeString(&Name, Header->Type->Name);
+        Need = (ULONG)sizeof *Type + Name.Length + (ULONG)sizeof(WCHAR);
+        if (ObjectInformationLength < Need) {
+            Status = STATUS_INFO_LENGTH_MISMATCH;
+        } else {
+            memset(Type, 0, sizeof *Type);
+            Type->TypeName = (UNICODE_STRING){Name.Length, (USHORT)(Name.Length + sizeof(WCHAR)), (PWCH)(Type + 1)};
+            memcpy(Type + 1, Name.Buffer, Name.Length + sizeof(WCHAR));
+        }
+    } else {
+        Status = STATUS_INVALID_INFO_CLASS;
+    }
+    if (ReturnLength) *ReturnLength = Need;
     ObfDereferenceObject(Object);
     return Status;
 }

@@ -37,6 +37,7 @@ typedef struct _OBJECT_TYPE {
     GENERIC_MAPPING Mapping;
     ACCESS_MASK ValidAccess;
     LONG WaitOffset; /* where the body's DISPATCHER_HEADER is; < 0: not waitable */
+    BOOLEAN SupportsCallbacks; /* ObRegisterCallbacks */
     /* The last reference is gone. IRQL PASSIVE_LEVEL, no lock held. May be NULL. */
     VOID (*Delete)(PVOID Object);
     /* A handle was closed; Remaining handles are open in the whole system. PASSIVE_LEVEL. May be NULL. */
@@ -144,6 +145,8 @@ VOID ObpDestroyHandleTable(struct _OBP_HANDLE_TABLE *Table);
 /* A new handle, with its own reference, in the current process's table or (OBJ_KERNEL_HANDLE) the kernel's.
  * STATUS_INSUFFICIENT_RESOURCES. */
 NTSTATUS ObpInsertHandle(PVOID Object, ACCESS_MASK Access, ULONG Attributes, PHANDLE Handle);
+/* The same for a handle that a caller opens or duplicates: the callbacks of ObRegisterCallbacks see it and may take access away. */
+NTSTATUS ObpInsertHandleChecked(PVOID Object, ACCESS_MASK Access, ULONG Attributes, BOOLEAN Duplicate, PHANDLE Handle);
 /* STATUS_INVALID_HANDLE. */
 NTSTATUS ObpCloseHandle(HANDLE Handle, KPROCESSOR_MODE Mode);
 /* Calls Visit for each handle open in the kernel's table; used by reports of what a driver left open. */

@@ -33,8 +33,9 @@ static VOID PspDeleteProcess(PVOID Object)
 }
 
 OBJECT_TYPE PspProcessType = {
-    .Name = L"Process", .Tag = 'corP', .WaitOffset = 0, .ValidAccess = PROCESS_ALL_ACCESS, .Delete = PspDeleteProcess};
-OBJECT_TYPE PspThreadType = {.Name = L"Thread", .Tag = 'erhT', .WaitOffset = 0, .ValidAccess = THREAD_ALL_ACCESS};
+    .Name = L"Process", .Tag = 'corP', .WaitOffset = 0, .SupportsCallbacks = TRUE, .ValidAccess = PROCESS_ALL_ACCESS,
+    .Delete = PspDeleteProcess};
+OBJECT_TYPE PspThreadType = {.Name = L"Thread", .Tag = 'erhT', .WaitOffset = 0, .SupportsCallbacks = TRUE, .ValidAccess = THREAD_ALL_ACCESS};
 static POBJECT_TYPE PspProcessTypePointer = &PspProcessType, PspThreadTypePointer = &PspThreadType;
 POBJECT_TYPE *PsProcessType = &PspProcessTypePointer;
 POBJECT_TYPE *PsThreadType = &PspThreadTypePointer;

@@ -221,6 +221,8 @@ NTKERNELAPI VOID IoReleaseCancelSpinLock(KIRQL Irql);
 NTKERNELAPI VOID IoAcquireVpbSpinLock(PKIRQL Irql);
 NTKERNELAPI VOID IoReleaseVpbSpinLock(KIRQL Irql);
 NTKERNELAPI BOOLEAN IoIsOperationSynchronous(PIRP Irp);
+/* FALSE: there are no 32-bit processes. Page: IoIs32bitProcess. */
+NTKERNELAPI BOOLEAN IoIs32bitProcess(PIRP Irp);
 NTKERNELAPI PEPROCESS IoGetRequestorProcess(PIRP Irp);
 NTKERNELAPI ULONG IoGetRequestorProcessId(PIRP Irp);
 NTKERNELAPI PIRP IoGetTopLevelIrp(VOID);

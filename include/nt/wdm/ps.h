@@ -77,6 +77,23 @@ typedef LOAD_IMAGE_NOTIFY_ROUTINE *PLOAD_IMAGE_NOTIFY_ROUTINE;
 #define THREAD_QUERY_INFORMATION  0x0040
 #define THREAD_ALL_ACCESS         (STANDARD_RIGHTS_REQUIRED | SYNCHRONIZE | 0xFFFF)
 
+typedef enum _PROCESSINFOCLASS {
+    ProcessBasicInformation = 0,
+    ProcessDebugPort = 7,
+    ProcessWow64Information = 26,
+    ProcessImageFileName = 27,
+    ProcessBreakOnTermination = 29
+} PROCESSINFOCLASS;
+typedef struct _PROCESS_BASIC_INFORMATION {
+    NTSTATUS ExitStatus;
+    PVOID PebBaseAddress;
+    ULONG_PTR AffinityMask;
+    KPRIORITY BasePriority;
+    ULONG_PTR UniqueProcessId;
+    ULONG_PTR InheritedFromUniqueProcessId;
+} PROCESS_BASIC_INFORMATION, *PPROCESS_BASIC_INFORMATION;
+C_ASSERT(sizeof(PROCESS_BASIC_INFORMATION) == 0x30);
+
 EXTERN_C_START
 
 /* The System process. Page: PsInitialSystemProcess. */
@@ -91,6 +108,8 @@ NTKERNELAPI HANDLE PsGetCurrentProcessId(VOID);
 NTKERNELAPI HANDLE PsGetProcessId(PEPROCESS Process);
 /* A referenced process by id. IRQL <= APC_LEVEL. STATUS_INVALID_CID. Page: PsLookupProcessByProcessId. */
 NTKERNELAPI NTSTATUS PsLookupProcessByProcessId(HANDLE ProcessId, PEPROCESS *Process);
+NTKERNELAPI HANDLE PsGetProcessInheritedFromUniqueProcessId(PEPROCESS Process);
+NTKERNELAPI BOOLEAN IoIsSystemThread(PETHREAD Thread);
 NTKERNELAPI LONGLONG PsGetProcessCreateTimeQuadPart(PEPROCESS Process);
 NTKERNELAPI NTSTATUS PsGetProcessExitStatus(PEPROCESS Process);
 NTKERNELAPI PCHAR PsGetProcessImageFileName(PEPROCESS Process);

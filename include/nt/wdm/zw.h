@@ -242,6 +242,22 @@ NTSYSCALLAPI NTSTATUS ZwClose(HANDLE Handle);
 /* A second handle for an object of the caller's own process. Page: ZwDuplicateObject. */
 NTSYSCALLAPI NTSTATUS ZwDuplicateObject(HANDLE SourceProcessHandle, HANDLE SourceHandle, HANDLE TargetProcessHandle,
                                         PHANDLE TargetHandle, ACCESS_MASK DesiredAccess, ULONG HandleAttributes, ULONG Options);
+/* STATUS_INFO_LENGTH_MISMATCH, STATUS_INVALID_INFO_CLASS. Page: ZwQueryObject. */
+NTSYSCALLAPI NTSTATUS ZwQueryObject(HANDLE Handle, OBJECT_INFORMATION_CLASS ObjectInformationClass, PVOID ObjectInformation,
+                                    ULONG ObjectInformationLength, PULONG ReturnLength);
+/* A handle to a process (or a thread of it) by id. STATUS_INVALID_CID, STATUS_INVALID_PARAMETER_MIX (a name and an id).
+ * Page: ZwOpenProcess. */
+NTSYSCALLAPI NTSTATUS ZwOpenProcess(PHANDLE ProcessHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
+                                    PCLIENT_ID ClientId);
+/* ProcessBasicInformation, ProcessWow64Information and ProcessImageFileName. STATUS_INVALID_INFO_CLASS,
+ * STATUS_INFO_LENGTH_MISMATCH. Page: ZwQueryInformationProcess. */
+NTSYSCALLAPI NTSTATUS ZwQueryInformationProcess(HANDLE ProcessHandle, PROCESSINFOCLASS ProcessInformationClass,
+                                                PVOID ProcessInformation, ULONG ProcessInformationLength, PULONG ReturnLength);
+/* Loads the driver of a service key (its ImagePath), or unloads it. STATUS_IMAGE_ALREADY_LOADED, STATUS_OBJECT_NAME_NOT_FOUND (no such
+ * key, no such image, not loaded), STATUS_INVALID_DEVICE_REQUEST (no DriverUnload), what DriverEntry returned.
+ * Page: ZwLoadDriver, ZwUnloadDriver. */
+NTSYSCALLAPI NTSTATUS ZwLoadDriver(PUNICODE_STRING DriverServiceName);
+NTSYSCALLAPI NTSTATUS ZwUnloadDriver(PUNICODE_STRING DriverServiceName);
 /* The object's name goes when its last handle closes. Page: ZwMakeTemporaryObject. */
 NTSYSCALLAPI NTSTATUS ZwMakeTemporaryObject(HANDLE Handle);
 /* STATUS_OBJECT_NAME_COLLISION, STATUS_OBJECT_NAME_EXISTS (OBJ_OPENIF), STATUS_OBJECT_PATH_NOT_FOUND,
