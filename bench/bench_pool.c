@@ -172,7 +172,7 @@ static size_t Elsewhere(unsigned A)
 
 static size_t Large(unsigned A)
 {
-    size_t Index, Count = 100 * Scale;
+    size_t Index, Count = 20 * Scale;
     uint32_t State = 5;
     void *Blocks[16] = {NULL};
     for (Index = 0; Index < Count; Index++) {

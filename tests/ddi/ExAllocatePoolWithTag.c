@@ -172,6 +172,28 @@ static void Priority_All_Block(void **state)
     }
 }
 
+/* "LowPoolPriority: the system can fail the request if it is fairly low on memory"; Normal "if it is very low";
+ * High "unless it is completely out". */
+static void Priority_MemoryLow_LowFailsFirstHighLast(void **state)
+{
+    static PVOID Blocks[4096];
+    static const EX_POOL_PRIORITY Order[] = {LowPoolPriority, NormalPoolPriority, HighPoolPriority};
+    unsigned Count = 0, Index, Got[3];
+    (void)state;
+    for (Index = 0; Index < 3; Index++) {
+        unsigned Before = Count;
+        while (Count < ARRAYSIZE(Blocks) && (Blocks[Count] = ExAllocatePoolWithTagPriority(
+                                                 NonPagedPoolNx, 65536, TAG, Order[Index])) != NULL)
+            Count++;
+        Got[Index] = Count - Before;
+    }
+    while (Count != 0)
+        ExFreePool(Blocks[--Count]);
+    assert_true(Got[0] > 100);
+    assert_true(Got[1] > 0);
+    assert_true(Got[2] > 0);
+}
+
 /* ---- quota ---- */
 static LONG64 Charged, Limit;
 static unsigned Charges, Returns;
@@ -385,6 +407,7 @@ int main(void)
         cmocka_unit_test(WithTag_TagZeroWithoutTracking_None),
         cmocka_unit_test(Zero_Wrappers_Zeroed),
         cmocka_unit_test(Uninitialized_Wrappers_NotZeroed),
+        cmocka_unit_test(Priority_MemoryLow_LowFailsFirstHighLast),
         cmocka_unit_test(Priority_All_Block),
         cmocka_unit_test(Quota_Block_ChargedUntilFreed),
         cmocka_unit_test(Quota_PageOrMore_NotCharged),
