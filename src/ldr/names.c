@@ -1,12 +1,14 @@
 /*
  * names.c - which images are loaded, and what they export. SPDX-License-Identifier: MIT
  *
- * Owns the list of loaded images: LDRP_MAX_LOADED slots of atomic pointers, in load order of the slots. Writers hold the
- * loader's lock (image.c); readers take none, so that a trap, a stack walk or a report may ask from anywhere. A reader
- * may hold on to an image only while the image's code cannot be unloaded: it runs there, or its driver is started.
+ * Owns the list of loaded images: LDRP_MAX_LOADED slots. Writers hold the loader's lock (image.c); LdrpFindImage takes none and
+ * touches no image, only the slots, so that a trap, a stack walk or a report may ask from anywhere while another thread
+ * unloads something else. Who gets an image from it may use it while the code at that address cannot be unloaded: it
+ * runs there, or its driver is started. The other walks touch images and are for the loader itself and for quiet systems.
  *
  * Invariants:
- *  1. A slot's image is wholly built before it is stored (release) and stays whole until it is cleared.
+ *  1. A slot's ranges are written before its Image is (release), and after it is cleared they are not trusted: a reader
+ *     believes what it read if Image has not changed meanwhile.
  *  2. Images do not overlap: their pages are distinct runs of the driver-images region.
  */
 #include <stdio.h>
@@ -15,13 +17,21 @@
 #include "ldr/ldrp.h"
 
 #define LDRP_MAX_LOADED 64
-static LDR_IMAGE *LdrpLoaded[LDRP_MAX_LOADED];
+static struct {
+    LDR_IMAGE *Image; /* NULL: free */
+    ULONG_PTR Base, Size, Stubs, StubSize;
+} LdrpLoaded[LDRP_MAX_LOADED];
 
 NTSTATUS LdrpInsertImage(LDR_IMAGE *Image)
 {
     for (ULONG Index = 0; Index < LDRP_MAX_LOADED; Index++) {
-        if (LdrpLoaded[Index] == NULL) {
-            __atomic_store_n(&LdrpLoaded[Index], Image, __ATOMIC_RELEASE);
+        if (LdrpLoaded[Index].Image == NULL) {
+            __atomic_store_n(&LdrpLoaded[Index].Base, (ULONG_PTR)Image->Base, __ATOMIC_RELAXED);
+            __atomic_store_n(&LdrpLoaded[Index].Size, Image->Size, __ATOMIC_RELAXED);
+            __atomic_store_n(&LdrpLoaded[Index].Stubs, (ULONG_PTR)Image->Stubs, __ATOMIC_RELAXED);
+            __atomic_store_n(&LdrpLoaded[Index].StubSize, Image->StubPages * LDRP_PAGE_SIZE,
+                             __ATOMIC_RELAXED);
+            __atomic_store_n(&LdrpLoaded[Index].Image, Image, __ATOMIC_RELEASE);
             return STATUS_SUCCESS;
         }
     }
@@ -31,8 +41,8 @@ NTSTATUS LdrpInsertImage(LDR_IMAGE *Image)
 VOID LdrpRemoveImage(LDR_IMAGE *Image)
 {
     for (ULONG Index = 0; Index < LDRP_MAX_LOADED; Index++) {
-        if (LdrpLoaded[Index] == Image) {
-            __atomic_store_n(&LdrpLoaded[Index], NULL, __ATOMIC_RELEASE);
+        if (LdrpLoaded[Index].Image == Image) {
+            __atomic_store_n(&LdrpLoaded[Index].Image, NULL, __ATOMIC_SEQ_CST);
         }
     }
 }
@@ -43,9 +53,16 @@ LDR_IMAGE *LdrpFindImage(ULONG_PTR Address)
         return NULL;
     }
     for (ULONG Index = 0; Index < LDRP_MAX_LOADED; Index++) {
-        LDR_IMAGE *Image = __atomic_load_n(&LdrpLoaded[Index], __ATOMIC_ACQUIRE);
-        if (Image != NULL && (Address - (ULONG_PTR)Image->Base < Image->Size ||
-                              Address - (ULONG_PTR)Image->Stubs < Image->StubPages * LDRP_PAGE_SIZE)) {
+        LDR_IMAGE *Image = __atomic_load_n(&LdrpLoaded[Index].Image, __ATOMIC_ACQUIRE);
+        if (Image == NULL) {
+            continue;
+        }
+        ULONG_PTR Base = __atomic_load_n(&LdrpLoaded[Index].Base, __ATOMIC_ACQUIRE);
+        ULONG_PTR Size = __atomic_load_n(&LdrpLoaded[Index].Size, __ATOMIC_ACQUIRE);
+        ULONG_PTR Stubs = __atomic_load_n(&LdrpLoaded[Index].Stubs, __ATOMIC_ACQUIRE);
+        ULONG_PTR StubSize = __atomic_load_n(&LdrpLoaded[Index].StubSize, __ATOMIC_ACQUIRE);
+        if ((Address - Base < Size || Address - Stubs < StubSize) &&
+            __atomic_load_n(&LdrpLoaded[Index].Image, __ATOMIC_ACQUIRE) == Image) {
             return Image;
         }
     }
@@ -55,7 +72,7 @@ LDR_IMAGE *LdrpFindImage(ULONG_PTR Address)
 VOID LdrpEnumerateImages(BOOLEAN (*Routine)(LDR_IMAGE *Image, PVOID Context), PVOID Context)
 {
     for (ULONG Index = 0; Index < LDRP_MAX_LOADED; Index++) {
-        LDR_IMAGE *Image = __atomic_load_n(&LdrpLoaded[Index], __ATOMIC_ACQUIRE);
+        LDR_IMAGE *Image = __atomic_load_n(&LdrpLoaded[Index].Image, __ATOMIC_ACQUIRE);
         if (Image != NULL && !Routine(Image, Context)) {
             return;
         }
@@ -65,7 +82,7 @@ VOID LdrpEnumerateImages(BOOLEAN (*Routine)(LDR_IMAGE *Image, PVOID Context), PV
 LDR_IMAGE *LdrpFindImageByName(const CHAR *Name)
 {
     for (ULONG Index = 0; Index < LDRP_MAX_LOADED; Index++) {
-        LDR_IMAGE *Image = __atomic_load_n(&LdrpLoaded[Index], __ATOMIC_ACQUIRE);
+        LDR_IMAGE *Image = __atomic_load_n(&LdrpLoaded[Index].Image, __ATOMIC_ACQUIRE);
         if (Image != NULL &&
             (strcasecmp(Image->Name, Name) == 0 || strcasecmp(Image->Pe.ExportName, Name) == 0)) {
             return Image;

@@ -461,7 +461,8 @@ static const KI_FOREIGN_DISPATCH Dispatch = {Next, Call, Enter, ForgetRunning};
 /* Called when an image is loaded: from now on stacks may have PE frames with handlers. */
 VOID LdrpEnableDispatch(VOID)
 {
-    KiForeignDispatch = &Dispatch;
+    /* Once: threads that raise exceptions read it without a lock. */
+    if (__atomic_load_n(&KiForeignDispatch, __ATOMIC_RELAXED) == NULL) __atomic_store_n(&KiForeignDispatch, &Dispatch, __ATOMIC_RELEASE);
 }
 
 DECLSPEC_NORETURN VOID RtlUnwindEx(PVOID TargetFrame, PVOID TargetIp, PEXCEPTION_RECORD ExceptionRecord, PVOID ReturnValue,
