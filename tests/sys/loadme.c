@@ -31,6 +31,13 @@ static PVOID NTAPI CountedAllocate(POOL_TYPE Type, SIZE_T Bytes, ULONG Tag)
     return ExAllocatePoolWithTag(Type, Bytes, Tag);
 }
 
+static VOID NTAPI Thread(PVOID Context)
+{
+    (void)Context;
+    *(volatile char *)(ULONG_PTR)(ConstantPointer + 3) = 'x';
+    PsTerminateSystemThread(STATUS_SUCCESS);
+}
+
 static NTSTATUS NTAPI OpenClose(PDEVICE_OBJECT Device, PIRP Irp)
 {
     (void)Device;
@@ -89,6 +96,18 @@ static ULONG Answer(ULONG Function, PUCHAR Buffer, ULONG In, ULONG Out)
     case LOADME_RODATA:
         *(volatile char *)(ULONG_PTR)(ConstantPointer + 3) = 'x';
         return 0;
+    case LOADME_THREAD: {
+        HANDLE Handle;
+        PVOID Object;
+        if (NT_SUCCESS(PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, Thread, NULL))) {
+            if (NT_SUCCESS(ObReferenceObjectByHandle(Handle, SYNCHRONIZE, NULL, KernelMode, &Object, NULL))) {
+                KeWaitForSingleObject(Object, Executive, KernelMode, FALSE, NULL);
+                ObDereferenceObject(Object);
+            }
+            ZwClose(Handle);
+        }
+        return 0;
+    }
     case LOADME_XTEXT:
         ((void (*)(void))(ULONG_PTR)Code)();
         return 0;

@@ -20,3 +20,4 @@
 #define LOADME_ROUTINE                                                                                       \
     LOADME_IOCTL(0x80d) /* pool block through MmGetSystemRoutineAddress(ExAllocatePoolWithTag) */
 #define LOADME_XTEXT LOADME_IOCTL(0x80e) /* calls into the data section: NX */
+#define LOADME_THREAD LOADME_IOCTL(0x80f) /* a system thread of its own writes to a constant */

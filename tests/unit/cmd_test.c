@@ -155,6 +155,16 @@ static void Run_BugCheck_IsAFindingWithItsBlock(void **State)
            "loadme.sys called ntoskrnl.exe!PsNoSuchRoutineAnywhere");
 }
 
+static void Run_BugCheckOnAnotherThread_IsAFindingToo(void **State)
+{
+    (void)State;
+    Expect("run " SYS "loadme.sys --ioctl 0x22203c", 1, NULL, "*** STOP: 0x000000BE (");
+    assert_non_null(strstr(Err, "loadme.c:"));
+    assert_non_null(strstr(
+        Err, "ntmm: the system stopped on another thread than the driver's own while at: ioctl 0x0022203c"));
+    Expect("run " SYS "loadme.sys --ioctl 0x22203c --json", 1, "\"findings\": 1", NULL);
+}
+
 static void Run_FailedEntryOrDevice_IsAFinding(void **State)
 {
     (void)State;
@@ -203,7 +213,7 @@ static void Imports_ListsHereAndMissing(void **State)
 {
     (void)State;
     Expect("imports " SYS "loadme.sys", 1, "PsNoSuchRoutineAnywhere", NULL);
-    assert_non_null(strstr(Out, "18 of 19 here"));
+    assert_non_null(strstr(Out, "24 of 25 here"));
     Expect("imports " SYS "refuses.sys", 0, "Its one import is here", NULL);
 }
 
@@ -232,6 +242,7 @@ int main(void)
         cmocka_unit_test(Run_GoodDriver_IsClean),
         cmocka_unit_test(Run_Leak_IsAFindingWithItsLine),
         cmocka_unit_test(Run_BugCheck_IsAFindingWithItsBlock),
+        cmocka_unit_test(Run_BugCheckOnAnotherThread_IsAFindingToo),
         cmocka_unit_test(Run_FailedEntryOrDevice_IsAFinding),
         cmocka_unit_test(Json_IsTheSameReport),
         cmocka_unit_test(Imports_ListsHereAndMissing),
