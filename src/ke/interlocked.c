@@ -13,7 +13,8 @@ static VOID KipCheckList(PLIST_ENTRY Entry, PKSPIN_LOCK Lock, KIRQL OldIrql)
 {
     if (__builtin_expect(Entry->Flink->Blink != Entry || Entry->Blink->Flink != Entry, 0)) {
         KiReleaseListLock(Lock, OldIrql);
-        KiStop(KERNEL_SECURITY_CHECK_FAILURE, "The links of a doubly linked list do not fit.", Entry, 3, 0, 0, 0);
+        KiStop(KERNEL_SECURITY_CHECK_FAILURE, "The links of a doubly linked list do not fit.", Entry, 3, 0, 0,
+               0);
     }
 }
 
@@ -75,7 +76,8 @@ PSINGLE_LIST_ENTRY ExInterlockedPopEntryList(PSINGLE_LIST_ENTRY ListHead, PKSPIN
     return First;
 }
 
-PSINGLE_LIST_ENTRY ExInterlockedPushEntryList(PSINGLE_LIST_ENTRY ListHead, PSINGLE_LIST_ENTRY ListEntry, PKSPIN_LOCK Lock)
+PSINGLE_LIST_ENTRY ExInterlockedPushEntryList(PSINGLE_LIST_ENTRY ListHead, PSINGLE_LIST_ENTRY ListEntry,
+                                              PKSPIN_LOCK Lock)
 {
     KIRQL OldIrql = KiAcquireListLock(Lock);
     PSINGLE_LIST_ENTRY First = ListHead->Next;

@@ -68,8 +68,8 @@ static PLIST_ENTRY KipTakeEntry(PRKQUEUE Queue)
     return Entry;
 }
 
-ULONG KeRemoveQueueEx(PKQUEUE Queue, KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLARGE_INTEGER Timeout, PLIST_ENTRY *EntryArray,
-                      ULONG Count)
+ULONG KeRemoveQueueEx(PKQUEUE Queue, KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLARGE_INTEGER Timeout,
+                      PLIST_ENTRY *EntryArray, ULONG Count)
 {
     NTSTATUS Status = KeWaitForSingleObject(Queue, WrQueue, WaitMode, Alertable, Timeout);
     ULONG Taken = 0;

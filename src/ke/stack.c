@@ -29,8 +29,8 @@ ULONG IoWithinStackLimits(ULONG_PTR RegionStart, SIZE_T RegionSize)
            RegionSize <= Thread->StackHigh - RegionStart;
 }
 
-NTSTATUS KeExpandKernelStackAndCalloutEx(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter, SIZE_T Size, BOOLEAN Wait,
-                                         PVOID Context)
+NTSTATUS KeExpandKernelStackAndCalloutEx(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter, SIZE_T Size,
+                                         BOOLEAN Wait, PVOID Context)
 {
     KTHREAD *Thread = KiCurrentThread();
     KIRQL Irql = Thread->Irql;
@@ -46,7 +46,8 @@ NTSTATUS KeExpandKernelStackAndCalloutEx(PEXPAND_STACK_CALLOUT Callout, PVOID Pa
     KI_CALLOUT(VOID, Callout, (PVOID), (Parameter));
     if (__builtin_expect(Thread->Irql != Irql, 0)) {
         KiStop(IRQL_UNEXPECTED_VALUE, "A stack-expansion callout returned at another IRQL.", NULL,
-               (ULONG_PTR)Thread->Irql << 16 | (ULONG_PTR)Irql << 8 | 2, (ULONG_PTR)Callout, (ULONG_PTR)Parameter, 0);
+               (ULONG_PTR)Thread->Irql << 16 | (ULONG_PTR)Irql << 8 | 2, (ULONG_PTR)Callout,
+               (ULONG_PTR)Parameter, 0);
     }
     return STATUS_SUCCESS;
 }

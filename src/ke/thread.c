@@ -107,7 +107,7 @@ VOID KiInitializeThread(KTHREAD *Thread)
 
 NTSTATUS KiEnterThread(KTHREAD *Thread)
 {
-    VOID (*Started)(KTHREAD *Thread);
+    VOID (*Started)(KTHREAD * Thread);
     NTSTATUS Status;
 
     HalQueryStack(&Thread->StackLow, &Thread->StackHigh);
@@ -334,7 +334,8 @@ static VOID KipThreadMain(PVOID Argument)
     }
 }
 
-NTSTATUS KiCreateCoreThread(VOID (*Start)(PVOID), PVOID Context, PVOID StackBase, SIZE_T StackBytes, KTHREAD **Result)
+NTSTATUS KiCreateCoreThread(VOID (*Start)(PVOID), PVOID Context, PVOID StackBase, SIZE_T StackBytes,
+                            KTHREAD **Result)
 {
     KTHREAD *Thread = KiAllocateThread();
     NTSTATUS Status;

@@ -33,8 +33,12 @@ static PETHREAD Start(PKSTART_ROUTINE StartRoutine, PVOID Context, CLIENT_ID *Id
     HANDLE Handle;
 
     InitializeObjectAttributes(&Attributes, NULL, OBJ_KERNEL_HANDLE, NULL, NULL);
-    assert_int_equal(PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, &Attributes, NULL, Id, StartRoutine, Context), STATUS_SUCCESS);
-    assert_int_equal(ObReferenceObjectByHandle(Handle, SYNCHRONIZE, *PsThreadType, KernelMode, (PVOID *)&Thread, NULL), STATUS_SUCCESS);
+    assert_int_equal(
+        PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, &Attributes, NULL, Id, StartRoutine, Context),
+        STATUS_SUCCESS);
+    assert_int_equal(
+        ObReferenceObjectByHandle(Handle, SYNCHRONIZE, *PsThreadType, KernelMode, (PVOID *)&Thread, NULL),
+        STATUS_SUCCESS);
     assert_int_equal(ZwClose(Handle), STATUS_SUCCESS);
     return Thread;
 }
@@ -204,7 +208,8 @@ static void ExpandStack_Fits_CallsWithThatMuch(void **State)
     Await(Start(Expands, &Status, NULL));
     assert_int_equal(Status, STATUS_SUCCESS);
     assert_int_equal(Ran, 1);
-    assert_int_equal(KeExpandKernelStackAndCallout(Expanded, &Remaining, MAXIMUM_EXPANSION_SIZE + 1), STATUS_INVALID_PARAMETER_3);
+    assert_int_equal(KeExpandKernelStackAndCallout(Expanded, &Remaining, MAXIMUM_EXPANSION_SIZE + 1),
+                     STATUS_INVALID_PARAMETER_3);
     assert_true(IoWithinStackLimits((ULONG_PTR)&Status, sizeof Status) != 0);
     assert_true(IoWithinStackLimits((ULONG_PTR)&Ran, sizeof Ran) == 0);
 }
