@@ -32,6 +32,7 @@ static inline int KitStop(void **state)
 {
     const CHAR *Broken = ObpValidate();
     (void)state;
+    if (!Broken) Broken = IopValidate();
     if (Broken) print_error("%s\n", Broken);
     return ntmm_stop() || Broken;
 }

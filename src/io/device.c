@@ -15,7 +15,7 @@
  *
  * Invariants: 1. a device is in its driver's list until IoDeleteDevice; 2. AttachedTo and AttachedDevice mirror each
  * other; 3. ReferenceCount is the number of open file objects; 4. StackSize of an upper device exceeds the lower one's.
- * Locks: IopDatabaseLock (leaf) guards 1-3. An object reference goes with: being in the driver's list (the creator's), and
+ * (IopValidateDevices quotes the numbers.) Locks: IopDatabaseLock (leaf) guards 1-3. An object reference goes with: being in the driver's list (the creator's), and
  * each file object.
  */
 #include "io/iopp.h"
@@ -393,4 +393,28 @@ VOID IopShutdownDevices(VOID)
 {
     IopShutdownPass(IOP_D_SHUTDOWN);
     IopShutdownPass(IOP_D_LAST_SHUTDOWN);
+}
+
+const CHAR *IopValidateDevices(VOID)
+{
+    const CHAR *Broken = NULL;
+    KiAcquireLock(&IopDatabaseLock);
+    for (PLIST_ENTRY E = IopDrivers.Flink; E != &IopDrivers && !Broken; E = E->Flink) {
+        IOP_DRIVER *Driver = CONTAINING_RECORD(E, IOP_DRIVER, Link);
+        LONG Files = 0;
+        for (PDEVICE_OBJECT Device = Driver->Object.DeviceObject; Device && !Broken; Device = Device->NextDevice) {
+            PDEVICE_OBJECT Upper = Device->AttachedDevice, Lower = IopDevice(Device)->AttachedTo;
+            Files += Device->ReferenceCount;
+            if (ObpHeader(Device)->Magic != OBP_MAGIC || Device->Type != IO_TYPE_DEVICE) Broken = "io 1: a driver's list holds no device";
+            else if (Device->DriverObject != &Driver->Object) Broken = "io 1: a device is in another driver's list";
+            else if (IopDevice(Device)->Flags & IOP_D_DELETE_PENDING) Broken = "io 1: a deleted device is in its driver's list";
+            else if (Upper && IopDevice(Upper)->AttachedTo != Device) Broken = "io 2: an attachment has no way back down";
+            else if (Lower && Lower->AttachedDevice != Device) Broken = "io 2: an attachment has no way back up";
+            else if (Device->ReferenceCount < 0) Broken = "io 3: a device has a negative number of open files";
+            else if (Lower && Device->StackSize <= Lower->StackSize) Broken = "io 4: a device has no more stack locations than the one below";
+        }
+        if (!Broken && Files > Driver->OpenFiles) Broken = "io 3: a driver's devices have more open files than the driver";
+    }
+    KiReleaseLock(&IopDatabaseLock);
+    return Broken;
 }

@@ -17,9 +17,14 @@
  */
 #include "io/iopp.h"
 
+LIST_ENTRY IopDrivers = {&IopDrivers, &IopDrivers};
+
 static VOID IopFreeDriver(PVOID Object)
 {
     IOP_DRIVER *Driver = Object;
+    KiAcquireLock(&IopDatabaseLock);
+    RemoveEntryList(&Driver->Link);
+    KiReleaseLock(&IopDatabaseLock);
     while (Driver->Clients) {
         IOP_CLIENT_EXTENSION *Next = Driver->Clients->Next;
         ExFreePoolWithTag(Driver->Clients, IOP_TAG);
@@ -109,6 +114,9 @@ static NTSTATUS IopMakeDriver(PCUNICODE_STRING Name, PCUNICODE_STRING FullName, 
     IOP_DRIVER *Driver;
     NTSTATUS Status = ObpCreateObject(&IopDriverType, sizeof *Driver, (PVOID *)&Driver);
     if (!NT_SUCCESS(Status)) return Status;
+    KiAcquireLock(&IopDatabaseLock);
+    InsertTailList(&IopDrivers, &Driver->Link);
+    KiReleaseLock(&IopDatabaseLock);
     Driver->Object.Type = IO_TYPE_DRIVER;
     Driver->Object.Size = sizeof(DRIVER_OBJECT);
     Driver->Object.DriverExtension = &Driver->Extension;

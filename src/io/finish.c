@@ -65,6 +65,20 @@ VOID IoCancelThreadIo(PETHREAD Thread)
     }
 }
 
+const CHAR *IopValidateIrps(VOID)
+{
+    const CHAR *Broken = NULL;
+    KiAcquireLock(&IopThreadIrpLock);
+    for (PLIST_ENTRY E = IopThreadIrps.Flink; E != &IopThreadIrps && !Broken; E = E->Flink) {
+        PIRP Irp = CONTAINING_RECORD(E, IRP, ThreadListEntry);
+        if (E->Flink->Blink != E) Broken = "finish 2: the list of threads' packets is broken";
+        else if (Irp->Type != IO_TYPE_IRP) Broken = "finish 2: a freed packet is still on its thread's list";
+        else if (Irp->Tail.Overlay.Thread == NULL) Broken = "finish 2: a packet on a thread's list has no thread";
+    }
+    KiReleaseLock(&IopThreadIrpLock);
+    return Broken;
+}
+
 static VOID IopWarn(const CHAR *Text)
 {
     SIZE_T Length = 0;

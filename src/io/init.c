@@ -19,3 +19,9 @@ VOID IoShutdownSystem(VOID)
     IopShutdownPnp();
     ExpDrainWork();
 }
+
+const CHAR *IopValidate(VOID)
+{
+    const CHAR *Broken = IopValidateDevices();
+    return Broken ? Broken : IopValidateIrps();
+}

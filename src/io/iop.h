@@ -6,6 +6,7 @@
 
 NTSTATUS IoInitSystem(VOID); /* after PsInitSystem */
 VOID IoShutdownSystem(VOID);
+const CHAR *IopValidate(VOID); /* NULL, or the first broken invariant of drivers, devices and threads' IRPs */
 
 /* ---- drivers (driver.c) ---- PASSIVE_LEVEL */
 typedef struct _IOP_DRIVER_PARAMETERS {

@@ -21,6 +21,7 @@ typedef struct _IOP_NAME {
 } IOP_NAME;
 typedef struct _IOP_DRIVER {
     DRIVER_OBJECT Object; /* first: what drivers see */
+    LIST_ENTRY Link;      /* all drivers */
     DRIVER_EXTENSION Extension;
     UNICODE_STRING RegistryPath;
     IOP_CLIENT_EXTENSION *Clients;
@@ -61,6 +62,10 @@ static inline IOP_DRIVER *IopDriver(PDRIVER_OBJECT Driver)
 extern OBJECT_TYPE IopDeviceType, IopDriverType, IopFileType;
 /* Guards device lists, attachments, reference counts and flags of devices. Leaf. */
 extern KI_LOCK IopDatabaseLock;
+
+extern LIST_ENTRY IopDrivers; /* IOP_DRIVER.Link; IopDatabaseLock */
+const CHAR *IopValidateDevices(VOID);
+const CHAR *IopValidateIrps(VOID);
 
 /* device.c */
 VOID IopReferenceDevice(PDEVICE_OBJECT Device);   /* an open file object */

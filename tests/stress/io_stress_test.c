@@ -119,6 +119,11 @@ static void Requests_ManyThreadsWithCancel_NoneLost(void **state)
     LONG Files = (*IoFileObjectType) ? KitCreates : 0;
     pthread_create(&Helper, NULL, Completer, NULL);
     for (uintptr_t i = 0; i < Threads; i++) pthread_create(&Senders[i], NULL, Sender, (void *)i);
+    for (int i = 0; i < 50; i++) {
+        const CHAR *Wrong = IopValidate();
+        if (Wrong) fail_msg("%s", Wrong);
+        HalYield();
+    }
     for (uintptr_t i = 0; i < Threads; i++) pthread_join(Senders[i], NULL);
     __atomic_store_n(&Ending, true, __ATOMIC_RELEASE);
     pthread_join(Helper, NULL);
