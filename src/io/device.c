@@ -405,7 +405,7 @@ const CHAR *IopValidateDevices(VOID)
         for (PDEVICE_OBJECT Device = Driver->Object.DeviceObject; Device && !Broken; Device = Device->NextDevice) {
             PDEVICE_OBJECT Upper = Device->AttachedDevice, Lower = IopDevice(Device)->AttachedTo;
             Files += Device->ReferenceCount;
-            if (ObpHeader(Device)->Magic != OBP_MAGIC || Device->Type != IO_TYPE_DEVICE) Broken = "io 1: a driver's list holds no device";
+            if (__atomic_load_n(&ObpHeader(Device)->Magic, __ATOMIC_ACQUIRE) != OBP_MAGIC || Device->Type != IO_TYPE_DEVICE) Broken = "io 1: a driver's list holds no device";
             else if (Device->DriverObject != &Driver->Object) Broken = "io 1: a device is in another driver's list";
             else if (IopDevice(Device)->Flags & IOP_D_DELETE_PENDING) Broken = "io 1: a deleted device is in its driver's list";
             else if (Upper && IopDevice(Upper)->AttachedTo != Device) Broken = "io 2: an attachment has no way back down";

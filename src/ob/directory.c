@@ -235,13 +235,13 @@ NTSTATUS ObpInsertName(PVOID Object, PVOID Root, PCUNICODE_STRING Path, ULONG At
         RemoveEntryList(&Old->DirectoryLink);
         InitializeListHead(&Old->DirectoryLink);
         ((OBP_DIRECTORY *)Directory)->Count--;
-        Old->Flags |= OBP_F_UNLINKED;
+        __atomic_fetch_or(&Old->Flags, OBP_F_UNLINKED, __ATOMIC_ACQ_REL);
         Old = NULL;
     }
     if (Old == NULL) {
         Header->Name = Name;
         Header->Directory = ObpHeader(Directory);
-        if (Attributes & OBJ_PERMANENT) Header->Flags |= OBP_F_PERMANENT;
+        if (Attributes & OBJ_PERMANENT) __atomic_fetch_or(&Header->Flags, OBP_F_PERMANENT, __ATOMIC_ACQ_REL);
         InsertTailList(&((OBP_DIRECTORY *)Directory)->Entries, &Header->DirectoryLink);
         ((OBP_DIRECTORY *)Directory)->Count++;
     }
@@ -258,25 +258,38 @@ NTSTATUS ObpInsertName(PVOID Object, PVOID Root, PCUNICODE_STRING Path, ULONG At
     return STATUS_OBJECT_NAME_COLLISION;
 }
 
-VOID ObpForgetName(POB_HEADER Header)
+static VOID ObpForget(POB_HEADER Header, BOOLEAN IfIdle)
 {
     UNICODE_STRING Name = {0};
     KiAcquireLock(&ObpNameLock);
     POB_HEADER Directory = Header->Directory;
+    ULONG Flags = __atomic_load_n(&Header->Flags, __ATOMIC_ACQUIRE);
+    /* Opened again, or permanent: the name stays. */
+    if (IfIdle && ((Flags & OBP_F_PERMANENT) || __atomic_load_n(&Header->HandleCount, __ATOMIC_ACQUIRE))) Directory = NULL;
     if (Directory) {
-        if (!(Header->Flags & OBP_F_UNLINKED)) {
+        if (!(Flags & OBP_F_UNLINKED)) {
             RemoveEntryList(&Header->DirectoryLink);
             ((OBP_DIRECTORY *)ObpBody(Directory))->Count--;
         }
         Name = Header->Name;
         memset(&Header->Name, 0, sizeof Header->Name);
         Header->Directory = NULL;
-        Header->Flags &= ~OBP_F_UNLINKED;
+        __atomic_fetch_and(&Header->Flags, ~OBP_F_UNLINKED, __ATOMIC_ACQ_REL);
     }
     KiReleaseLock(&ObpNameLock);
     if (Directory == NULL) return;
     ObpFreeString(&Name);
     ObfDereferenceObject(ObpBody(Directory));
+}
+
+VOID ObpForgetName(POB_HEADER Header)
+{
+    ObpForget(Header, FALSE);
+}
+
+VOID ObpForgetIdleName(POB_HEADER Header)
+{
+    ObpForget(Header, TRUE);
 }
 
 VOID ObpRemoveName(PVOID Object)
@@ -290,7 +303,7 @@ VOID ObMakeTemporaryObject(PVOID Object)
 {
     POB_HEADER Header = ObpHeader(Object);
     if (!(__atomic_fetch_and(&Header->Flags, ~OBP_F_PERMANENT, __ATOMIC_ACQ_REL) & OBP_F_PERMANENT)) return;
-    if (ObpHandleCount(Object) == 0) ObpForgetName(Header);
+    ObpForgetIdleName(Header);
     ObfDereferenceObject(Object);
 }
 
@@ -305,7 +318,7 @@ VOID ObpEnumerateDirectory(PVOID Directory, VOID (*Visit)(PVOID, PCUNICODE_STRIN
         WCHAR Buffer[64];
         KiAcquireLock(&ObpNameLock);
         PLIST_ENTRY Entry = D->Entries.Flink;
-        if (Previous && ObpHeader(Previous)->Directory == ObpHeader(Directory) && !(ObpHeader(Previous)->Flags & OBP_F_UNLINKED))
+        if (Previous && ObpHeader(Previous)->Directory == ObpHeader(Directory) && !(__atomic_load_n(&ObpHeader(Previous)->Flags, __ATOMIC_ACQUIRE) & OBP_F_UNLINKED))
             Entry = ObpHeader(Previous)->DirectoryLink.Flink;
         for (; Entry != &D->Entries; Entry = Entry->Flink) {
             POB_HEADER Header = CONTAINING_RECORD(Entry, OB_HEADER, DirectoryLink);
@@ -547,7 +560,8 @@ const CHAR *ObpValidateNames(VOID)
         ULONG Count = 0;
         for (PLIST_ENTRY Entry = Directory->Entries.Flink; Entry != &Directory->Entries && !Broken; Entry = Entry->Flink, Count++) {
             POB_HEADER Header = CONTAINING_RECORD(Entry, OB_HEADER, DirectoryLink);
-            if (Header->Magic != OBP_MAGIC && Header->Magic != OBP_DEAD) Broken = "ob 1: a named object has no live header";
+            ULONG Magic = __atomic_load_n(&Header->Magic, __ATOMIC_ACQUIRE);
+            if (Magic != OBP_MAGIC && Magic != OBP_DEAD) Broken = "ob 1: a named object has no live header";
             else if (Header->Directory != ObpHeader(Directory)) Broken = "ob 3: a directory entry points at another directory";
             else if (ObpFindLocked(Directory, &Header->Name) != Header) Broken = "ob 3: two entries have one name";
             else if (Entry->Flink->Blink != Entry) Broken = "ob 3: a directory list is broken";

@@ -140,7 +140,7 @@ static VOID ObpHandleClosed(PVOID Object)
     LONG Remaining = __atomic_sub_fetch(&Header->HandleCount, 1, __ATOMIC_ACQ_REL);
     __atomic_sub_fetch(&Type->Handles, 1, __ATOMIC_RELAXED);
     if (Type->Close) Type->Close(Object, Remaining);
-    if (Remaining == 0 && !(Header->Flags & OBP_F_PERMANENT) && Type->Parse == NULL) ObpForgetName(Header);
+    if (Remaining == 0 && Type->Parse == NULL) ObpForgetIdleName(Header);
     ObfDereferenceObject(Object);
 }
 
@@ -379,9 +379,11 @@ const CHAR *ObpValidateHandles(VOID)
         if (Table->Entries[i].Object == NULL) continue;
         POB_HEADER Header = ObpHeader(Table->Entries[i].Object);
         Used++;
-        if (Header->Magic != OBP_MAGIC) Broken = "ob 4: a handle names no live object";
-        else if (Header->HandleCount < 1) Broken = "ob 4: an object with a handle has no handle count";
-        else if (Header->PointerCount < Header->HandleCount) Broken = "ob 2: an object has more handles than references";
+        /* Handles are counted before references when read: both may grow meanwhile, references first. */
+        LONG Handles = __atomic_load_n(&Header->HandleCount, __ATOMIC_ACQUIRE);
+        if (__atomic_load_n(&Header->Magic, __ATOMIC_ACQUIRE) != OBP_MAGIC) Broken = "ob 4: a handle names no live object";
+        else if (Handles < 1) Broken = "ob 4: an object with a handle has no handle count";
+        else if (__atomic_load_n(&Header->PointerCount, __ATOMIC_ACQUIRE) < 1) Broken = "ob 2: an object with a handle has no reference";
     }
     for (ULONG i = Table->FirstFree; i && Free <= Table->Capacity; i = Table->Entries[i - 1].Attributes) Free++;
     if (!Broken && Used != Table->Count) Broken = "ob 4: a handle table's count is wrong";

@@ -6,6 +6,7 @@
 
 /* directory.c: takes a dying or closed object out of its directory; the permanent name's reference is the caller's. */
 VOID ObpForgetName(POB_HEADER Header);
+VOID ObpForgetIdleName(POB_HEADER Header); /* unless it is permanent or has handles */
 NTSTATUS ObpInitNames(VOID);
 VOID ObpShutdownNames(VOID);
 const CHAR *ObpValidateNames(VOID);
