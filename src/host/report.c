@@ -132,10 +132,18 @@ VOID HostDescribeStop(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
 /* Calls back for each frame worth showing: of the library's own only those that drivers and programs call by name, and not
  * what the C library runs before main. */
 static VOID EachFrame(const uint64_t *Frames, unsigned Count, BOOLEAN FirstExact,
+                      /* Symbol NULL: the frame before, Address times more */
                       VOID (*Show)(PVOID Context, uint64_t Address, const HOST_SYMBOL *Symbol), PVOID Context)
 {
     for (unsigned I = 0; I < Count; I++) {
         HOST_SYMBOL Symbols[MAX_INLINE];
+        unsigned Same = 0;
+        while (I + 1 < Count && I > 0 && Frames[I] == Frames[I - 1] && Frames[I + 1] == Frames[I]) I++, Same++;
+        if (Same) {
+            /* a recursion: its frame has been shown twice */
+            Show(Context, Same + 1, NULL);
+            continue;
+        }
         ULONG Number = HostSymbolize(Frames[I], I == 0 && FirstExact, Symbols, MAX_INLINE);
         if (Symbols[0].Library && !LdrFindEntry(Symbols[0].Function) && strncmp(Symbols[0].Function, "ntmm_", 5)) continue;
         if (!strncmp(Symbols[0].Function, "__libc_start", 12) || !strcmp(Symbols[0].Function, "_start")) break;
@@ -146,6 +154,10 @@ static VOID EachFrame(const uint64_t *Frames, unsigned Count, BOOLEAN FirstExact
 static VOID ShowFrame(PVOID Context, uint64_t Address, const HOST_SYMBOL *Symbol)
 {
     char Place[600];
+    if (!Symbol) {
+        Put((TEXT *)Context, "    ... the same %llu times\n", (unsigned long long)Address);
+        return;
+    }
     FormatPlace(Symbol, Place, sizeof Place);
     Put((TEXT *)Context, "    0x%016llX  %s!%s%s\n", (unsigned long long)Address, Symbol->Module, Place, Symbol->Inlined ? " (inlined)" : "");
 }
@@ -225,6 +237,11 @@ static VOID JsonFrame(PVOID Context, uint64_t Address, const HOST_SYMBOL *Symbol
 {
     char Hex[24];
     json_t *Frame = json_object();
+    if (!Symbol) {
+        json_object_set_new(Frame, "repeated", json_integer((json_int_t)Address));
+        json_array_append_new((json_t *)Context, Frame);
+        return;
+    }
     snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Address);
     json_object_set_new(Frame, "address", json_string(Hex));
     json_object_set_new(Frame, "module", json_string(Symbol->Module));

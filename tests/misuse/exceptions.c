@@ -169,6 +169,38 @@ static void List_Corrupt_139_3(void **state)
     assert_int_equal(Stop.parameters[0], 3);
 }
 
+static volatile int Depth;
+static __attribute__((noinline)) int Deep(int n)
+{
+    volatile char local[512];
+    local[0] = (char)n;
+    Depth = n;
+    return Depth >= 0 ? Deep(n + 1) + local[0] : 0;
+}
+static void Overflow(void *unused)
+{
+    (void)unused;
+    Deep(0);
+}
+
+static void StackOverflow_7F_8(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        BOOLEAN caught = FALSE;
+        __try {
+            caught = ntmm_catch(Overflow, NULL, &Stop);
+        } __except (EXCEPTION_EXECUTE_HANDLER) {
+            fail();
+        }
+        assert_true(caught);
+        assert_int_equal(Stop.code, 0x7F);
+        assert_int_equal(Stop.parameters[0], 8);
+    }
+    assert_true(ntmm_catch(WriteNull, NULL, &Stop)); /* and the next fault is an ordinary one */
+    assert_int_equal(Stop.code, 0x1E);
+}
+
 static void FilterAlwaysContinues(void *unused)
 {
     (void)unused;
@@ -217,6 +249,7 @@ int main(void)
         cmocka_unit_test(Unhandled_InRequestOfUserMode_3B),
         cmocka_unit_test(FastFail_Code_139),
         cmocka_unit_test(List_Corrupt_139_3),
+        cmocka_unit_test(StackOverflow_7F_8),
         cmocka_unit_test(Filter_ContinuesForEver_1E),
         cmocka_unit_test(Filter_FaultsForEver_1E),
     };
