@@ -77,8 +77,12 @@ extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attri
 
 __attribute__((no_sanitize("address"))) VOID HostAbandonStack(ULONG_PTR Stack)
 {
-    ULONG_PTR Here = (ULONG_PTR)__builtin_frame_address(0);
-    if (__asan_unpoison_memory_region && Here < Stack && Stack - Here < (64ul << 20))
+    ULONG_PTR Here = (ULONG_PTR)__builtin_frame_address(0), Low, High;
+    if (!__asan_unpoison_memory_region) return;
+    /* After a stack overflow this runs on another stack: then it is the whole of the thread's own below. */
+    HalQueryStack(&Low, &High);
+    if (Here < Low || Here >= High) Here = Low;
+    if (Here < Stack && Stack <= High)
         __asan_unpoison_memory_region((const volatile void *)Here, Stack - Here);
 }
 

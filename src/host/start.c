@@ -266,6 +266,7 @@ int ntmm_stop(void)
     __atomic_store_n(&Running, 0, __ATOMIC_RELEASE);
     KiCurrentThread();
     StopSteps(ARRAYSIZE(Steps));
+    HostForgetSymbols();
     pthread_mutex_unlock(&StartLock);
     return 0;
 }
