@@ -6,9 +6,13 @@
  * becomes part of the report, one on another thread prints its block and ends the child, and whatever a wild driver does
  * to its process leaves the parent able to say so.
  *
+ * The session has a thread of the system for itself, on a kernel stack: so the driver's stack is simulated memory, with frames
+ * behind it, as on Windows, and its local variables can be locked in an MDL. The thread is there before the report's baseline is
+ * taken and until the report is made, so nothing of its own shows in the numbers.
+ *
  *   parent: parse -> fork -> wait (progress)  ------------------------------------> exit code
  *   child:          start -> load -> [DriverEntry -> open -> requests -> close -> DriverUnload] -> report -> stop
- *                                    `--------------- inside ntmm_catch --------------'
+ *                                    `---- on its thread, inside KiCatch ------------'
  */
 #include <errno.h>
 #include <signal.h>
@@ -54,6 +58,8 @@ static const char Help[] =
     "  --pnp ID                   the driver serves a plug-and-play device with this hardware ID: it is made "
     "for it\n"
     "  --section NAME=SIZE        make a named section that the driver shares with a program; repeatable\n"
+    "  --service NAME=IMAGEPATH   make the registry key of a driver that this one may load by ZwLoadDriver; "
+    "repeatable\n"
     "  --with FILE.sys            load another image first, for the driver to import from; repeatable\n"
     "  --timeout MS               cancel a request that takes longer (10000; 0: never)\n"
     "  --json                     the report for machines, on standard output\n"
@@ -89,6 +95,8 @@ typedef struct RUN {
     unsigned WithCount;
     const char *Sections[MAX_WITH]; /* NAME=SIZE, checked */
     unsigned SectionCount;
+    const char *Services[MAX_WITH]; /* NAME=IMAGEPATH, checked */
+    unsigned ServiceCount;
     STEP Steps[MAX_STEPS];
     unsigned StepCount;
     uint32_t Timeout;
@@ -243,7 +251,7 @@ static bool DeviceName(RUN *Run, char *Name, size_t Size)
     return Name[0] != 0;
 }
 
-/* ---- the session, inside ntmm_catch ---- */
+/* ---- the session, inside KiCatch ---- */
 
 static void Request(RUN *Run, PFILE_OBJECT File, const STEP *Step, unsigned Number)
 {
@@ -419,6 +427,24 @@ static NTSTATUS MakeSection(const char *Text)
                            NULL);
 }
 
+/* Makes the registry key of the service "NAME=IMAGEPATH", as an installer would. */
+static NTSTATUS MakeService(const char *Text)
+{
+    const char *Image = strchr(Text, '=');
+    WCHAR Key[MAX_SECTION_NAME], Path[MAX_SECTION_NAME];
+    char Narrow[MAX_SECTION_NAME];
+    UNICODE_STRING Name;
+    snprintf(Narrow, sizeof(Narrow), "%.*s", (int)(Image - Text), Text);
+    ToWide(Narrow, Key, &Name);
+    Key[Name.Length / sizeof(WCHAR)] = 0;
+    ToWide(Image + 1, Path, &Name);
+    Path[Name.Length / sizeof(WCHAR)] = 0;
+    NTSTATUS Status = RtlCreateRegistryKey(RTL_REGISTRY_SERVICES, Key);
+    return NT_SUCCESS(Status) ? RtlWriteRegistryValue(RTL_REGISTRY_SERVICES, Key, L"ImagePath", REG_EXPAND_SZ,
+                                                      Path, Name.Length + (ULONG)sizeof(WCHAR))
+                              : Status;
+}
+
 static void Session(void *Argument)
 {
     RUN *Run = Argument;
@@ -439,6 +465,60 @@ static void Session(void *Argument)
             LdrStopDriver(Run->WithImages[Index - 1], NULL);
         }
     }
+}
+
+/* ---- its thread ---- */
+
+typedef struct SESSION {
+    RUN *Run;
+    KEVENT Begin, Done, Quit;
+    PVOID Thread;
+    bool Stopped, Finished;
+    KI_BUGCHECK Raw;
+    ntmm_bugcheck Stop;
+} SESSION;
+
+static VOID SessionMain(PVOID Context)
+{
+    SESSION *Own = Context;
+    KeWaitForSingleObject(&Own->Begin, Executive, KernelMode, FALSE, NULL);
+    if (Own->Run != NULL) {
+        Own->Stopped = !KiCatch(Session, Own->Run, &Own->Raw);
+        Own->Finished = true;
+    }
+    KeSetEvent(&Own->Done, IO_NO_INCREMENT, FALSE);
+    KeWaitForSingleObject(&Own->Quit, Executive, KernelMode, FALSE, NULL);
+}
+
+/* Makes the thread, which waits. */
+static NTSTATUS PrepareSession(SESSION *Own)
+{
+    HANDLE Handle;
+    KeInitializeEvent(&Own->Begin, NotificationEvent, FALSE);
+    KeInitializeEvent(&Own->Done, NotificationEvent, FALSE);
+    KeInitializeEvent(&Own->Quit, NotificationEvent, FALSE);
+    NTSTATUS Status = PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, SessionMain, Own);
+    if (NT_SUCCESS(Status)) {
+        ObReferenceObjectByHandle(Handle, 0, *PsThreadType, KernelMode, &Own->Thread, NULL);
+        ZwClose(Handle);
+    }
+    return Status;
+}
+
+/* Runs the session; Run NULL: there is none to run. Comes back when it is over, or when its driver has ended the thread. */
+static void RunSession(SESSION *Own, RUN *Run)
+{
+    PVOID Objects[2] = {&Own->Done, Own->Thread};
+    Own->Run = Run;
+    KeSetEvent(&Own->Begin, IO_NO_INCREMENT, FALSE);
+    KeWaitForMultipleObjects(2, Objects, WaitAny, Executive, KernelMode, FALSE, NULL, NULL);
+}
+
+static void EndSession(SESSION *Own)
+{
+    KeSetEvent(&Own->Quit, IO_NO_INCREMENT, FALSE);
+    KeWaitForSingleObject(Own->Thread, Executive, KernelMode, FALSE, NULL);
+    ObDereferenceObject(Own->Thread);
 }
 
 /* ---- the child ---- */
@@ -494,7 +574,7 @@ static void SayStop(RUN *Run, const ntmm_bugcheck *Stop)
 static int Child(RUN *Run)
 {
     struct timespec From;
-    ntmm_bugcheck Stop;
+    SESSION Own = {.Run = NULL};
     Run->Root = json_object();
     Run->Requests = json_array();
     json_object_set_new(Run->Root, "file", json_string(Run->Path));
@@ -511,24 +591,49 @@ static int Child(RUN *Run)
             return CmdComplain("--section %s: %s", Run->Sections[Index], CmdStatus(Status, Text));
         }
     }
+    for (unsigned Index = 0; Index < Run->ServiceCount; Index++) {
+        NTSTATUS Status = MakeService(Run->Services[Index]);
+        char Text[64];
+        if (!NT_SUCCESS(Status)) {
+            ntmm_stop();
+            return CmdComplain("--service %s: %s", Run->Services[Index], CmdStatus(Status, Text));
+        }
+    }
+    NTSTATUS Prepared = PrepareSession(&Own);
+    if (!NT_SUCCESS(Prepared)) {
+        char Text[64];
+        ntmm_stop();
+        return CmdComplain("no thread to run the driver on: %s", CmdStatus(Prepared, Text));
+    }
     CMD_BASELINE *Baseline = CmdTakeBaseline();
     clock_gettime(CLOCK_MONOTONIC, &From);
     for (unsigned Index = 0; Index < Run->WithCount; Index++) {
         if (!LoadOne(Run, Run->With[Index], &Run->WithImages[Index])) {
+            RunSession(&Own, NULL);
+            EndSession(&Own);
             ntmm_stop();
             return CMD_USAGE;
         }
     }
     if (!LoadOne(Run, Run->Path, &Run->Image)) {
+        RunSession(&Own, NULL);
+        EndSession(&Own);
         ntmm_stop();
         return CMD_USAGE;
     }
     Run->Image->HardwareId = Run->Pnp;
     SayLoaded(Run, Milliseconds(&From));
-    bool Stopped = ntmm_catch(Session, Run, &Stop);
+    RunSession(&Own, Run);
+    bool Stopped = Own.Stopped;
     if (Stopped) {
+        HostDescribeStop(&Own.Raw,
+                         &Own.Stop); /* reading debug information wants more stack than a kernel's */
         Run->Findings++;
-        SayStop(Run, &Stop);
+        SayStop(Run, &Own.Stop);
+    } else if (!Own.Finished) {
+        Run->Findings++;
+        Say(Run, "the driver ended the thread that ran it\n");
+        json_object_set_new(Run->Root, "error", json_string("the driver ended the thread that ran it"));
     }
     json_object_set_new(Run->Root, "requests", Run->Requests);
     Run->Progress->Stage[0] = 0; /* no more lines: the report writes to the same terminal */
@@ -544,7 +649,7 @@ static int Child(RUN *Run)
     if (Run->Json) {
         CmdPrintJson(Run->Root);
     } else if (Stopped) {
-        printf("\n%s was stopped by bug check 0x%X, %s.\n", Run->Image->Name, Stop.code, Stop.name);
+        printf("\n%s was stopped by bug check 0x%X, %s.\n", Run->Image->Name, Own.Stop.code, Own.Stop.name);
     } else if (Run->Findings == 0) {
         printf("\n%s is clean.\n", Run->Image->Name);
     } else {
@@ -552,6 +657,9 @@ static int Child(RUN *Run)
     }
     fflush(stdout);
     CmdFreeBaseline(Baseline);
+    if (!Stopped && Own.Finished) {
+        EndSession(&Own);
+    }
     if (!Stopped && Run->Unloaded) {
         /* A driver that stays loaded, or was stopped half way, may have threads: the process takes them along. */
         LdrUnloadImage(Run->Image);
@@ -696,11 +804,29 @@ static bool TakeSection(RUN *Run, const char *Value)
     return true;
 }
 
+static bool TakeService(RUN *Run, const char *Value)
+{
+    const char *Image = strchr(Value, '=');
+    if (Image == NULL || Image == Value || Image[1] == 0 ||
+        memchr(Value, '\\', (size_t)(Image - Value)) != NULL || strlen(Value) >= MAX_SECTION_NAME) {
+        CmdComplain("--service %s: a name, =, and the path of its file are wanted, for example "
+                    "other=\\??\\C:\\other.sys",
+                    Value);
+        return false;
+    }
+    if (Run->ServiceCount == MAX_WITH) {
+        CmdComplain("more than %d services with --service", MAX_WITH);
+        return false;
+    }
+    Run->Services[Run->ServiceCount++] = Value;
+    return true;
+}
+
 /* One option that has a value; 1 taken, 0 not ours, -1 complained. */
 static int TakeOption(RUN *Run, int Argc, char **Argv, int *Index)
 {
-    static const char *const Names[] = {"ioctl",  "in",     "out-size", "read", "write",   "offset",
-                                        "repeat", "device", "pnp",      "with", "section", "timeout"};
+    static const char *const Names[] = {"ioctl",  "in",  "out-size", "read",    "write",   "offset", "repeat",
+                                        "device", "pnp", "with",     "section", "timeout", "service"};
     STEP *Last = Run->StepCount != 0 ? &Run->Steps[Run->StepCount - 1] : NULL, *Step;
     const char *Value;
     uint64_t Number;
@@ -779,6 +905,8 @@ static int TakeOption(RUN *Run, int Argc, char **Argv, int *Index)
         return 1;
     case 10:
         return TakeSection(Run, Value) ? 1 : -1;
+    case 12:
+        return TakeService(Run, Value) ? 1 : -1;
     default:
         if (!TakeNumber("timeout", Value, 86400000, &Number)) {
             return -1;

@@ -5,7 +5,8 @@
  * A driver in the sense of WDM, linked into the library: \??\C: is a symbolic link to its device, and a create request
  * carries the rest of the name in FileObject->FileName. Names are matched without regard to case, as Windows does, by
  * looking through the folder; a name may not leave the folder. Buffered reads and writes, sizes, deletion; no directory
- * listing, no locks, no sharing checks, no caching. It exists only when the option drive= names a folder.
+ * listing, no locks, no sharing checks, no caching. It exists only when the option drive= names a folder. \SystemRoot is a
+ * symbolic link to its folder "windows".
  *
  * Invariants:
  *   1. FileObject->FsContext is an OPEN_FILE from a successful create until close.
@@ -258,8 +259,10 @@ static NTSTATUS DriveQuery(PDEVICE_OBJECT Device, PIRP Irp)
 
 static VOID DriveUnload(PDRIVER_OBJECT Driver)
 {
-    UNICODE_STRING Link = RTL_CONSTANT_STRING(L"\\DosDevices\\C:");
+    UNICODE_STRING Link = RTL_CONSTANT_STRING(L"\\DosDevices\\C:"),
+                   Root = RTL_CONSTANT_STRING(L"\\SystemRoot");
 
+    IoDeleteSymbolicLink(&Root);
     IoDeleteSymbolicLink(&Link);
     IoDeleteDevice(Driver->DeviceObject);
 }
@@ -267,7 +270,9 @@ static VOID DriveUnload(PDRIVER_OBJECT Driver)
 static NTSTATUS DriveEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
 {
     UNICODE_STRING Name = RTL_CONSTANT_STRING(L"\\Device\\NtmmDrive0");
-    UNICODE_STRING Link = RTL_CONSTANT_STRING(L"\\DosDevices\\C:");
+    UNICODE_STRING Link = RTL_CONSTANT_STRING(L"\\DosDevices\\C:"),
+                   Root = RTL_CONSTANT_STRING(L"\\SystemRoot");
+    UNICODE_STRING Windows = RTL_CONSTANT_STRING(L"\\Device\\NtmmDrive0\\windows");
     PDEVICE_OBJECT Device;
     NTSTATUS Status;
 
@@ -276,6 +281,11 @@ static NTSTATUS DriveEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
     if (!NT_SUCCESS(Status))
         return Status;
     Status = IoCreateSymbolicLink(&Link, &Name);
+    if (NT_SUCCESS(Status)) {
+        Status = IoCreateSymbolicLink(&Root, &Windows);
+        if (!NT_SUCCESS(Status))
+            IoDeleteSymbolicLink(&Link);
+    }
     if (!NT_SUCCESS(Status)) {
         IoDeleteDevice(Device);
         return Status;

@@ -46,7 +46,8 @@ static VOID IopFreeDriver(PVOID Object)
     ObpFreeString(&Driver->RegistryPath);
 }
 
-OBJECT_TYPE IopDriverType = {.Name = L"Driver", .Tag = 'virD', .WaitOffset = -1, .ValidAccess = 0, .Delete = IopFreeDriver};
+OBJECT_TYPE IopDriverType = {
+    .Name = L"Driver", .Tag = 'virD', .WaitOffset = -1, .ValidAccess = 0, .Delete = IopFreeDriver};
 static POBJECT_TYPE IopDriverTypePointer = &IopDriverType;
 POBJECT_TYPE *IoDriverObjectType = &IopDriverTypePointer;
 
@@ -66,9 +67,11 @@ static NTSTATUS IopJoinName(const WCHAR *Prefix, PCUNICODE_STRING Name, PUNICODE
     UNICODE_STRING Head;
     RtlInitUnicodeString(&Head, Prefix);
     SIZE_T Length = (SIZE_T)Head.Length + Name->Length;
-    if (Length > 0xfff0) return STATUS_NAME_TOO_LONG;
+    if (Length > 0xfff0)
+        return STATUS_NAME_TOO_LONG;
     PWCH Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, Length + sizeof(WCHAR), OBP_TAG_NAME);
-    if (Buffer == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (Buffer == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     memcpy(Buffer, Head.Buffer, Head.Length);
     memcpy((PUCHAR)Buffer + Head.Length, Name->Buffer, Name->Length);
     *Result = (UNICODE_STRING){(USHORT)Length, (USHORT)(Length + sizeof(WCHAR)), Buffer};
@@ -87,23 +90,31 @@ static NTSTATUS IopCreateServiceKey(IOP_DRIVER *Driver, PCUNICODE_STRING Name)
 {
     OBJECT_ATTRIBUTES Attributes;
     HANDLE Key, Sub;
-    ULONG Type = 1, Start = 3, Control = 1;
+    ULONG Type = 1, Start = 3, Control = 1, Disposition;
     UNICODE_STRING Image, SubName;
     NTSTATUS Status;
-    InitializeObjectAttributes(&Attributes, &Driver->RegistryPath, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, NULL, NULL);
-    Status = ZwCreateKey(&Key, KEY_ALL_ACCESS, &Attributes, 0, NULL, 0, NULL);
-    if (!NT_SUCCESS(Status)) return Status;
-    Status = IopJoinName(L"\\??\\", Name, &Image);
-    if (NT_SUCCESS(Status)) {
+    InitializeObjectAttributes(&Attributes, &Driver->RegistryPath, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE,
+                               NULL, NULL);
+    Status = ZwCreateKey(&Key, KEY_ALL_ACCESS, &Attributes, 0, NULL, 0, &Disposition);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    /* A key that was there describes the service already. */
+    if (Disposition == REG_CREATED_NEW_KEY)
+        Status = IopJoinName(L"\\??\\", Name, &Image);
+    if (NT_SUCCESS(Status) && Disposition == REG_CREATED_NEW_KEY) {
         IopSetValue(Key, L"ImagePath", REG_EXPAND_SZ, Image.Buffer, Image.Length + (ULONG)sizeof(WCHAR));
         ObpFreeString(&Image);
         IopSetValue(Key, L"Type", REG_DWORD, &Type, sizeof Type);
         IopSetValue(Key, L"Start", REG_DWORD, &Start, sizeof Start);
         IopSetValue(Key, L"ErrorControl", REG_DWORD, &Control, sizeof Control);
+    }
+    if (NT_SUCCESS(Status)) {
         RtlInitUnicodeString(&SubName, L"Parameters");
-        InitializeObjectAttributes(&Attributes, &SubName, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, Key, NULL);
+        InitializeObjectAttributes(&Attributes, &SubName, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, Key,
+                                   NULL);
         Status = ZwCreateKey(&Sub, KEY_ALL_ACCESS, &Attributes, 0, NULL, 0, NULL);
-        if (NT_SUCCESS(Status)) ZwClose(Sub);
+        if (NT_SUCCESS(Status))
+            ZwClose(Sub);
     }
     ZwClose(Key);
     return Status;
@@ -113,7 +124,8 @@ static NTSTATUS IopMakeDriver(PCUNICODE_STRING Name, PCUNICODE_STRING FullName, 
 {
     IOP_DRIVER *Driver;
     NTSTATUS Status = ObpCreateObject(&IopDriverType, sizeof *Driver, (PVOID *)&Driver);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     KiAcquireLock(&IopDatabaseLock);
     InsertTailList(&IopDrivers, &Driver->Link);
     KiReleaseLock(&IopDatabaseLock);
@@ -121,17 +133,22 @@ static NTSTATUS IopMakeDriver(PCUNICODE_STRING Name, PCUNICODE_STRING FullName, 
     Driver->Object.Size = sizeof(DRIVER_OBJECT);
     Driver->Object.DriverExtension = &Driver->Extension;
     Driver->Extension.DriverObject = &Driver->Object;
-    for (ULONG i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++) Driver->Object.MajorFunction[i] = IopInvalidDeviceRequest;
+    for (ULONG i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++)
+        Driver->Object.MajorFunction[i] = IopInvalidDeviceRequest;
     for (ULONG i = 0; i < Name->Length / sizeof(WCHAR) && i < sizeof Driver->Name - 1; i++)
         Driver->Name[i] = Name->Buffer[i] < 0x7f ? (CHAR)Name->Buffer[i] : '?';
     Status = ObpCopyString(Name, &Driver->Extension.ServiceKeyName);
     if (NT_SUCCESS(Status)) {
-        if (FullName) Status = ObpCopyString(FullName, &Driver->Object.DriverName);
-        else Status = IopJoinName(L"\\Driver\\", Name, &Driver->Object.DriverName);
+        if (FullName)
+            Status = ObpCopyString(FullName, &Driver->Object.DriverName);
+        else
+            Status = IopJoinName(L"\\Driver\\", Name, &Driver->Object.DriverName);
     }
     if (NT_SUCCESS(Status))
-        Status = IopJoinName(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\", Name, &Driver->RegistryPath);
-    if (NT_SUCCESS(Status)) Status = ObpInsertName(Driver, NULL, &Driver->Object.DriverName, OBJ_PERMANENT, NULL);
+        Status = IopJoinName(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\", Name,
+                             &Driver->RegistryPath);
+    if (NT_SUCCESS(Status))
+        Status = ObpInsertName(Driver, NULL, &Driver->Object.DriverName, OBJ_PERMANENT, NULL);
     if (!NT_SUCCESS(Status)) {
         ObfDereferenceObject(Driver);
         return Status;
@@ -150,7 +167,8 @@ static VOID IopVisitLink(PVOID Object, PCUNICODE_STRING Name, PVOID Context)
 {
     IOP_LINK_SCAN *Scan = Context;
     UNREFERENCED_PARAMETER(Name);
-    if (ObGetObjectType(Object) != &ObpSymbolicLinkType) return;
+    if (ObGetObjectType(Object) != &ObpSymbolicLinkType)
+        return;
     for (IOP_NAME *N = Scan->Driver->DeviceNames; N; N = N->Next)
         if (RtlEqualUnicodeString(ObpLinkTarget(Object), &N->Name, TRUE)) {
             Scan->Count++;
@@ -179,15 +197,19 @@ static VOID IopTakeDown(IOP_DRIVER *Driver, IOP_LEFTOVERS *Left)
         Device = Driver->Object.DeviceObject;
         Ours.OpenFiles = (ULONG)Driver->OpenFiles;
         KiReleaseLock(&IopDatabaseLock);
-        if (Device == NULL) break;
+        if (Device == NULL)
+            break;
         Ours.Devices++;
-        if (Device->Timer) Ours.Timers++;
+        if (Device->Timer)
+            Ours.Timers++;
         PDEVICE_OBJECT Lower = IopDevice(Device)->AttachedTo;
-        if (Lower) IoDetachDevice(Lower);
+        if (Lower)
+            IoDetachDevice(Lower);
         IoDeleteDevice(Device);
     }
     ObpRemoveName(Driver);
-    if (Left) *Left = Ours;
+    if (Left)
+        *Left = Ours;
 }
 
 /* ---- load ---- */
@@ -196,7 +218,8 @@ static NTSTATUS IopCallEntry(IOP_DRIVER *Driver)
     NTSTATUS Status = KI_CALLOUT(NTSTATUS, Driver->Object.DriverInit, (PDRIVER_OBJECT, PUNICODE_STRING),
                                  (&Driver->Object, &Driver->RegistryPath));
     for (ULONG i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++)
-        if (Driver->Object.MajorFunction[i] == NULL) Driver->Object.MajorFunction[i] = IopInvalidDeviceRequest;
+        if (Driver->Object.MajorFunction[i] == NULL)
+            Driver->Object.MajorFunction[i] = IopInvalidDeviceRequest;
     return Status;
 }
 
@@ -207,11 +230,13 @@ static VOID IopCopyId(IOP_DRIVER *Driver, const IOP_DRIVER_PARAMETERS *Parameter
                             Parameters->HardwareId ? "" : Parameters->Name};
     ULONG At = 0;
     for (ULONG i = 0; i < 2; i++)
-        for (const CHAR *P = Parts[i]; *P && At < sizeof Driver->HardwareId - 1; P++) Driver->HardwareId[At++] = *P;
+        for (const CHAR *P = Parts[i]; *P && At < sizeof Driver->HardwareId - 1; P++)
+            Driver->HardwareId[At++] = *P;
     Driver->HardwareId[At] = 0;
 }
 
-NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT *Result, BOOLEAN *EntryCalled)
+NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT *Result,
+                         BOOLEAN *EntryCalled)
 {
     WCHAR Wide[64];
     UNICODE_STRING Name = {0, sizeof Wide, Wide};
@@ -219,15 +244,19 @@ NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT
     PSP_IDENTITY Saved;
     NTSTATUS Status;
     *Result = NULL;
-    if (EntryCalled) *EntryCalled = FALSE;
+    if (EntryCalled)
+        *EntryCalled = FALSE;
     for (ULONG i = 0; Parameters->Name[i]; i++) {
-        if (i >= ARRAYSIZE(Wide) - 1 || Parameters->Name[i] == '\\') return STATUS_OBJECT_NAME_INVALID;
+        if (i >= ARRAYSIZE(Wide) - 1 || Parameters->Name[i] == '\\')
+            return STATUS_OBJECT_NAME_INVALID;
         Wide[i] = (UCHAR)Parameters->Name[i];
         Name.Length = (USHORT)((i + 1) * sizeof(WCHAR));
     }
-    if (Name.Length == 0) return STATUS_OBJECT_NAME_INVALID;
+    if (Name.Length == 0)
+        return STATUS_OBJECT_NAME_INVALID;
     Status = IopMakeDriver(&Name, NULL, &Driver);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     IopCopyId(Driver, Parameters);
     Driver->Object.DriverStart = Parameters->ImageBase;
     Driver->Object.DriverSize = Parameters->ImageSize;
@@ -235,7 +264,8 @@ NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT
     Driver->Object.DriverInit = Parameters->Entry;
     Status = IopCreateServiceKey(Driver, &Name);
     if (NT_SUCCESS(Status)) {
-        if (EntryCalled) *EntryCalled = TRUE;
+        if (EntryCalled)
+            *EntryCalled = TRUE;
         PspBecome(PsInitialSystemProcess, KernelMode, &Saved);
         Status = IopCallEntry(Driver);
         PspRevert(&Saved);
@@ -268,16 +298,21 @@ NTSTATUS IopStartDriver(PDRIVER_OBJECT DriverObject)
         /* A routine may register itself again; one pass per registration, as documented. */
         KiAcquireLock(&IopDatabaseLock);
         IOP_REINITIALIZE *Entry = Driver->Reinitialize;
-        if (Entry) Driver->Reinitialize = Entry->Next;
+        if (Entry)
+            Driver->Reinitialize = Entry->Next;
         KiReleaseLock(&IopDatabaseLock);
-        if (Entry == NULL) break;
+        if (Entry == NULL)
+            break;
         Driver->Extension.Count = Count;
-        KI_CALLOUT(VOID, Entry->Routine, (PDRIVER_OBJECT, PVOID, ULONG), (DriverObject, Entry->Context, Count));
+        KI_CALLOUT(VOID, Entry->Routine, (PDRIVER_OBJECT, PVOID, ULONG),
+                   (DriverObject, Entry->Context, Count));
         ExFreePoolWithTag(Entry, IOP_TAG);
-        if (Count >= 64) break;
+        if (Count >= 64)
+            break;
     }
     NTSTATUS Status = STATUS_SUCCESS;
-    if (Driver->Extension.AddDevice) Status = IopAddRootDevice(DriverObject, Driver->HardwareId);
+    if (Driver->Extension.AddDevice && Driver->HardwareId[0])
+        Status = IopAddRootDevice(DriverObject, Driver->HardwareId);
     PspRevert(&Saved);
     return Status;
 }
@@ -286,7 +321,8 @@ NTSTATUS IopUnloadDriver(PDRIVER_OBJECT DriverObject, IOP_LEFTOVERS *Left)
 {
     IOP_DRIVER *Driver = IopDriver(DriverObject);
     PSP_IDENTITY Saved;
-    if (DriverObject->DriverUnload == NULL) return STATUS_INVALID_DEVICE_REQUEST;
+    if (DriverObject->DriverUnload == NULL)
+        return STATUS_INVALID_DEVICE_REQUEST;
     IopRemoveDriverNodes(DriverObject);
     DriverObject->Flags |= DRVO_UNLOAD_INVOKED;
     PspBecome(PsInitialSystemProcess, KernelMode, &Saved);
@@ -306,16 +342,19 @@ NTSTATUS IoCreateDriver(PUNICODE_STRING DriverName, PDRIVER_INITIALIZE Initializ
     static volatile LONG Counter;
     if (DriverName) {
         ULONG Count = DriverName->Length / sizeof(WCHAR), At = Count;
-        while (At > 0 && DriverName->Buffer[At - 1] != L'\\') At--;
-        Last = (UNICODE_STRING){(USHORT)((Count - At) * sizeof(WCHAR)), (USHORT)((Count - At) * sizeof(WCHAR)),
-                                DriverName->Buffer + At};
+        while (At > 0 && DriverName->Buffer[At - 1] != L'\\')
+            At--;
+        Last = (UNICODE_STRING){(USHORT)((Count - At) * sizeof(WCHAR)),
+                                (USHORT)((Count - At) * sizeof(WCHAR)), DriverName->Buffer + At};
     } else {
         ULONG Number = (ULONG)__atomic_add_fetch(&Counter, 1, __ATOMIC_RELAXED);
-        for (ULONG i = 0; i < 8; i++) Generated[7 + i] = L"0123456789ABCDEF"[(Number >> (28 - 4 * i)) & 15];
+        for (ULONG i = 0; i < 8; i++)
+            Generated[7 + i] = L"0123456789ABCDEF"[(Number >> (28 - 4 * i)) & 15];
         RtlInitUnicodeString(&Last, Generated);
     }
     NTSTATUS Status = IopMakeDriver(&Last, DriverName, &Driver);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Driver->Object.Flags |= DRVO_BUILTIN_DRIVER;
     Driver->Object.DriverInit = InitializationFunction;
     Status = IopCallEntry(Driver);
@@ -341,10 +380,12 @@ NTSTATUS IoAllocateDriverObjectExtension(PDRIVER_OBJECT DriverObject, PVOID Clie
     IOP_CLIENT_EXTENSION *New, *Old;
     *DriverObjectExtension = NULL;
     New = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *New + (SIZE_T)DriverObjectExtensionSize, IOP_TAG);
-    if (New == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (New == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     New->Id = ClientIdentificationAddress;
     KiAcquireLock(&IopDatabaseLock);
-    for (Old = Driver->Clients; Old && Old->Id != ClientIdentificationAddress;) Old = Old->Next;
+    for (Old = Driver->Clients; Old && Old->Id != ClientIdentificationAddress;)
+        Old = Old->Next;
     if (Old == NULL) {
         New->Next = Driver->Clients;
         Driver->Clients = New;
@@ -362,7 +403,8 @@ PVOID IoGetDriverObjectExtension(PDRIVER_OBJECT DriverObject, PVOID ClientIdenti
 {
     KiAcquireLock(&IopDatabaseLock);
     IOP_CLIENT_EXTENSION *Entry = IopDriver(DriverObject)->Clients;
-    while (Entry && Entry->Id != ClientIdentificationAddress) Entry = Entry->Next;
+    while (Entry && Entry->Id != ClientIdentificationAddress)
+        Entry = Entry->Next;
     KiReleaseLock(&IopDatabaseLock);
     return Entry ? Entry + 1 : NULL;
 }
@@ -370,24 +412,26 @@ PVOID IoGetDriverObjectExtension(PDRIVER_OBJECT DriverObject, PVOID ClientIdenti
 static VOID IopAddReinitialize(PDRIVER_OBJECT DriverObject, PDRIVER_REINITIALIZE Routine, PVOID Context)
 {
     IOP_REINITIALIZE *New = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *New, IOP_TAG), **Link;
-    if (New == NULL) return;
+    if (New == NULL)
+        return;
     New->Routine = Routine;
     New->Context = Context;
     DriverObject->Flags |= DRVO_REINIT_REGISTERED;
     KiAcquireLock(&IopDatabaseLock);
-    for (Link = &IopDriver(DriverObject)->Reinitialize; *Link;) Link = &(*Link)->Next;
+    for (Link = &IopDriver(DriverObject)->Reinitialize; *Link;)
+        Link = &(*Link)->Next;
     *Link = New;
     KiReleaseLock(&IopDatabaseLock);
 }
 
-VOID IoRegisterDriverReinitialization(PDRIVER_OBJECT DriverObject, PDRIVER_REINITIALIZE DriverReinitializationRoutine,
-                                      PVOID Context)
+VOID IoRegisterDriverReinitialization(PDRIVER_OBJECT DriverObject,
+                                      PDRIVER_REINITIALIZE DriverReinitializationRoutine, PVOID Context)
 {
     IopAddReinitialize(DriverObject, DriverReinitializationRoutine, Context);
 }
 
-VOID IoRegisterBootDriverReinitialization(PDRIVER_OBJECT DriverObject, PDRIVER_REINITIALIZE DriverReinitializationRoutine,
-                                          PVOID Context)
+VOID IoRegisterBootDriverReinitialization(PDRIVER_OBJECT DriverObject,
+                                          PDRIVER_REINITIALIZE DriverReinitializationRoutine, PVOID Context)
 {
     IopAddReinitialize(DriverObject, DriverReinitializationRoutine, Context);
 }

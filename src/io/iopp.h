@@ -26,11 +26,12 @@ typedef struct _IOP_DRIVER {
     UNICODE_STRING RegistryPath;
     IOP_CLIENT_EXTENSION *Clients;
     IOP_REINITIALIZE *Reinitialize;
-    IOP_NAME *DeviceNames; /* every name IoCreateDevice was given: to find links left behind */
+    IOP_NAME *DeviceNames;   /* every name IoCreateDevice was given: to find links left behind */
     volatile LONG WorkItems; /* queued or running for a device of this driver */
     LONG OpenFiles;          /* on all its devices; IopDatabaseLock */
     CHAR Name[64];
     CHAR HardwareId[96];
+    BOOLEAN ByService; /* ZwLoadDriver made it */
 } IOP_DRIVER;
 
 /* ---- behind a DEVICE_OBJECT ---- */
@@ -87,10 +88,12 @@ VOID IopCleanupFile(PFILE_OBJECT File);
 NTSTATUS IopParseDevice(PVOID Object, PCUNICODE_STRING Rest, OBP_OPEN *Open, PVOID *Result);
 
 /* irp.c */
-#define IOP_IRP_ALLOCATED 0x01 /* AllocationFlags: from IoAllocateIrp */
-#define IOP_IRP_REQUEST   0x02 /* Tail.Overlay.IrpExtension is an IOP_REQUEST */
-#define IOP_IRP_OWNED     0x04 /* the I/O manager frees the IRP and its MDLs at the end */
-#define IOP_VERIFY_IO     0x10 /* Driver Verifier's mask: I/O verification */
+/* IRP.AllocationFlags. The low four bits have the names of wdm.h: a packet of ours is of a size that is fixed from IoAllocateIrp
+ * on (IRP_ALLOCATED_FIXED_SIZE), and is no look-aside allocation. The high ones are ours. */
+#define IOP_IRP_ALLOCATED IRP_ALLOCATED_FIXED_SIZE /* from IoAllocateIrp */
+#define IOP_IRP_REQUEST   0x40                     /* Tail.Overlay.IrpExtension is an IOP_REQUEST */
+#define IOP_IRP_OWNED     0x80                     /* the I/O manager frees the IRP and its MDLs at the end */
+#define IOP_VERIFY_IO     0x10                     /* Driver Verifier's mask: I/O verification */
 PIRP IopAllocateIrp(CCHAR StackSize);
 
 /* finish.c: what happens to an IRP after the last completion routine */
@@ -101,10 +104,10 @@ typedef struct _IOP_REQUEST {
     KEVENT Done;
     volatile LONG State;
     KPROCESSOR_MODE Mode;
-    BOOLEAN KeepFile;      /* FileObject is referenced by the request */
+    BOOLEAN KeepFile; /* FileObject is referenced by the request */
     PIRP Irp;
     PFILE_OBJECT FileObject;
-    PVOID UserPages[2];    /* user memory to give back */
+    PVOID UserPages[2]; /* user memory to give back */
     SIZE_T UserPageCount[2];
     IO_STATUS_BLOCK IoStatus; /* the result, after IopFinish */
 } IOP_REQUEST;
@@ -113,7 +116,8 @@ IOP_REQUEST *IopCreateRequest(PIRP Irp);
 VOID IopDestroyRequest(IOP_REQUEST *Request);
 /* Sends the request's IRP to Device and waits; TimeoutMs as in iop.h. The IRP is gone afterwards, and the request too if
  * *Abandoned. Returns the final status (STATUS_IO_TIMEOUT if abandoned). */
-NTSTATUS IopSendAndWait(PDEVICE_OBJECT Device, IOP_REQUEST *Request, ULONG TimeoutMs, ULONG_PTR *Information, BOOLEAN *Abandoned);
+NTSTATUS IopSendAndWait(PDEVICE_OBJECT Device, IOP_REQUEST *Request, ULONG TimeoutMs, ULONG_PTR *Information,
+                        BOOLEAN *Abandoned);
 /* The I/O manager's own part of completion: copies back, unlocks, stores the status, sets the event, frees the IRP. */
 VOID IopFinish(PIRP Irp);
 VOID IopCompleteTop(PIRP Irp);
@@ -124,8 +128,8 @@ VOID IopDequeueThreadIrp(PIRP Irp);
 /* Fills the next stack location, and the buffers as the device or the code asks for. On failure nothing is left behind. */
 NTSTATUS IopSetTransfer(PIRP Irp, UCHAR Major, ULONG DeviceFlags, PVOID Buffer, ULONG Length, LONGLONG Offset,
                         KPROCESSOR_MODE Mode);
-NTSTATUS IopSetControl(PIRP Irp, UCHAR Major, ULONG Code, PVOID In, ULONG InLength, PVOID Out, ULONG OutLength,
-                       KPROCESSOR_MODE Mode);
+NTSTATUS IopSetControl(PIRP Irp, UCHAR Major, ULONG Code, PVOID In, ULONG InLength, PVOID Out,
+                       ULONG OutLength, KPROCESSOR_MODE Mode);
 /* Frees the buffers and MDLs of an IRP that was not sent. */
 VOID IopUndo(PIRP Irp);
 NTSTATUS IopTryCopy(PVOID Target, const VOID *Source, SIZE_T Length); /* the exception's code if it faults */

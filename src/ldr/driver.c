@@ -12,10 +12,14 @@
 #include "ldr/ldrp.h"
 #include "io/iop.h"
 
-/* "ramdisk" of "ramdisk.sys". */
+/* The service it is loaded for, or "ramdisk" of "ramdisk.sys". */
 static VOID LdrpServiceName(const LDR_IMAGE *Image, CHAR *Name, SIZE_T Size)
 {
     SIZE_T Length = strlen(Image->Name);
+    if (Image->Service[0] != 0) {
+        snprintf(Name, Size, "%s", Image->Service);
+        return;
+    }
     if (Length > 4 && strcasecmp(Image->Name + Length - 4, ".sys") == 0) {
         Length -= 4;
     }
@@ -24,6 +28,10 @@ static VOID LdrpServiceName(const LDR_IMAGE *Image, CHAR *Name, SIZE_T Size)
 
 static VOID LdrpNotify(const LDR_IMAGE *Image)
 {
+    if (Image->ObjectName != NULL) {
+        PspNotifyImage(Image->ObjectName, NULL, Image->Base, Image->Size, TRUE);
+        return;
+    }
     static const CHAR Directory[] = "\\SystemRoot\\System32\\drivers\\";
     WCHAR Buffer[sizeof(Directory) + sizeof(Image->Name)];
     USHORT Length = 0;

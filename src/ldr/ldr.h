@@ -38,8 +38,12 @@ typedef struct _LDR_IMAGE {
     ULONG ReferenceCount; /* images that import from this one */
     struct _LDR_IMAGE *Uses[16];
     ULONG UseCount;
-    PVOID DriverObject;     /* PDRIVER_OBJECT once started */
-    const CHAR *HardwareId; /* before LdrStartDriver: a root-enumerated device is made for it; NULL: none */
+    PVOID DriverObject; /* PDRIVER_OBJECT once started */
+    const CHAR *
+        HardwareId; /* before LdrStartDriver: of the root device of a plug-and-play driver; NULL: ROOT\<name>; "": no device */
+    PCUNICODE_STRING
+        ObjectName; /* during LdrStartDriver: the file's full name for load notifications; NULL: as if in the drivers' folder */
+    CHAR Service[64]; /* before LdrStartDriver: the driver's name; empty: the file's, without .sys */
 } LDR_IMAGE;
 
 /* Loads an image from Path, or from Bytes (Path is then its name; the bytes are copied). Maps, relocates, binds, does not

@@ -36,6 +36,10 @@ VOID KI_MSABI LdrpCallMissing(const LDRP_MISSING *Missing);
 NTSTATUS LdrpRedirectSharedData(LDR_IMAGE *Image, UCHAR *Copy, CHAR *Error, SIZE_T ErrorSize);
 VOID LdrpReleaseSharedData(LDR_IMAGE *Image);
 
+/* ---- service.c: ZwLoadDriver ---- */
+VOID LdrpInitServices(VOID);
+VOID LdrpShutdownServices(VOID);
+
 /* ---- emulate.c ---- */
 BOOLEAN LdrpEmulate(HAL_TRAP_FRAME *Frame);
 

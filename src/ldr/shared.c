@@ -114,7 +114,7 @@ static NTSTATUS LdrpMakeMirror(VOID)
     MmQueryCounters(&Counters);
     Data->TickCountMultiplier = 0x0FA00000; /* 15.625 ms in 2^-24 ms */
     memcpy(Data->NtSystemRoot, Root, sizeof(Root));
-    Data->NtBuildNumber = 19041;
+    Data->NtBuildNumber = NtBuildNumber & 0xffff;
     Data->NtProductType = 1;
     Data->ProductTypeIsValid = TRUE;
     Data->NativeProcessorArchitecture = 9; /* AMD64 */

@@ -31,6 +31,7 @@ NTSTATUS LdrInitSystem(VOID)
     KiPrepareForeignRoutine = LdrPrepareThread;
     KiEmulateRoutine = LdrpEmulate;
     LdrpInitBorder();
+    LdrpInitServices();
     return STATUS_SUCCESS;
 }
 
@@ -42,6 +43,7 @@ static BOOLEAN LdrpTakeAny(LDR_IMAGE *Image, PVOID Context)
 
 VOID LdrShutdownSystem(VOID)
 {
+    LdrpShutdownServices();
     for (;;) {
         LDR_IMAGE *Image = NULL;
         LdrpEnumerateImages(LdrpTakeAny, &Image);

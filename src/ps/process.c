@@ -28,7 +28,8 @@ PEPROCESS PsInitialSystemProcess;
 static VOID PspDeleteProcess(PVOID Object)
 {
     KPROCESS *Process = Object;
-    if (!Process->System) ObpDestroyHandleTable(Process->HandleTable);
+    if (!Process->System)
+        ObpDestroyHandleTable(Process->HandleTable);
     ObpFreeString(&Process->ImageName);
 }
 
@@ -40,24 +41,29 @@ static POBJECT_TYPE PspProcessTypePointer = &PspProcessType, PspThreadTypePointe
 POBJECT_TYPE *PsProcessType = &PspProcessTypePointer;
 POBJECT_TYPE *PsThreadType = &PspThreadTypePointer;
 
-static NTSTATUS PspCreateProcess(HANDLE Id, const CHAR *ShortName, const WCHAR *Name, BOOLEAN System, KPROCESS **Result)
+static NTSTATUS PspCreateProcess(HANDLE Id, const CHAR *ShortName, const WCHAR *Name, BOOLEAN System,
+                                 KPROCESS **Result)
 {
     KPROCESS *Process;
     UNICODE_STRING Image;
     NTSTATUS Status = ObpCreateObject(&PspProcessType, sizeof *Process, (PVOID *)&Process);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Process->System = System;
     Process->ProcessId = Id;
     Process->Header.Type = ProcessObject;
     Process->Header.Size = sizeof(DISPATCHER_HEADER) / sizeof(LONG);
     InitializeListHead(&Process->Header.WaitListHead);
-    for (ULONG i = 0; ShortName[i] && i < sizeof Process->ImageFileName - 1; i++) Process->ImageFileName[i] = ShortName[i];
+    for (ULONG i = 0; ShortName[i] && i < sizeof Process->ImageFileName - 1; i++)
+        Process->ImageFileName[i] = ShortName[i];
     KeQuerySystemTime(&Process->CreateTime);
     RtlInitUnicodeString(&Image, Name);
     Status = ObpCopyString(&Image, &Process->ImageName);
     if (NT_SUCCESS(Status)) {
-        if (System) Process->HandleTable = ObpKernelTable;
-        else Status = ObpCreateHandleTable(&Process->HandleTable);
+        if (System)
+            Process->HandleTable = ObpKernelTable;
+        else
+            Status = ObpCreateHandleTable(&Process->HandleTable);
     }
     if (!NT_SUCCESS(Status)) {
         ObfDereferenceObject(Process);
@@ -73,11 +79,14 @@ static NTSTATUS PspCreateProcess(HANDLE Id, const CHAR *ShortName, const WCHAR *
 NTSTATUS PspCreateUserProcess(VOID)
 {
     KPROCESS *Process;
-    if (__atomic_load_n(&PspUserProcess, __ATOMIC_ACQUIRE)) return STATUS_SUCCESS;
+    if (__atomic_load_n(&PspUserProcess, __ATOMIC_ACQUIRE))
+        return STATUS_SUCCESS;
     NTSTATUS Status = PspCreateProcess((HANDLE)(ULONG_PTR)0x10000, "ntmm", L"\\??\\ntmm", FALSE, &Process);
     KPROCESS *None = NULL;
-    if (!NT_SUCCESS(Status)) return Status;
-    if (__atomic_compare_exchange_n(&PspUserProcess, &None, Process, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+    if (!NT_SUCCESS(Status))
+        return Status;
+    if (__atomic_compare_exchange_n(&PspUserProcess, &None, Process, FALSE, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE)) {
         PspNotifyProcess(Process, TRUE);
         return STATUS_SUCCESS;
     }
@@ -108,7 +117,8 @@ VOID PspRevert(const PSP_IDENTITY *Saved)
 PEPROCESS PsGetCurrentProcess(VOID)
 {
     KTHREAD *Thread = KiCurrentThread();
-    if (Thread->AttachedProcess) return Thread->AttachedProcess;
+    if (Thread->AttachedProcess)
+        return Thread->AttachedProcess;
     return Thread->Process ? Thread->Process : PsInitialSystemProcess;
 }
 
@@ -189,12 +199,19 @@ NTSTATUS PsLookupProcessByProcessId(HANDLE ProcessId, PEPROCESS *Process)
     return Status;
 }
 
+/* The high four bits say that it is a free build. */
+ULONG NtBuildNumber = 0xf0000000u | 19045;
+
 BOOLEAN PsGetVersion(PULONG MajorVersion, PULONG MinorVersion, PULONG BuildNumber, PUNICODE_STRING CSDVersion)
 {
-    if (MajorVersion) *MajorVersion = 10;
-    if (MinorVersion) *MinorVersion = 0;
-    if (BuildNumber) *BuildNumber = 19045;
-    if (CSDVersion) *CSDVersion = (UNICODE_STRING){0, sizeof(WCHAR), (PWCH)L""};
+    if (MajorVersion)
+        *MajorVersion = 10;
+    if (MinorVersion)
+        *MinorVersion = 0;
+    if (BuildNumber)
+        *BuildNumber = NtBuildNumber & 0xffff;
+    if (CSDVersion)
+        *CSDVersion = (UNICODE_STRING){0, sizeof(WCHAR), (PWCH)L""};
     return FALSE;
 }
 
@@ -209,8 +226,9 @@ static VOID PspAttach(KTHREAD *Thread, PRKPROCESS Process, BOOLEAN MayNest)
     BOOLEAN Attached = Thread->AttachedProcess != Thread->Process;
     if (PspInDpc(Thread) || (Attached && !MayNest && Thread->AttachedProcess != Process))
         KiStop(INVALID_PROCESS_ATTACH_ATTEMPT,
-               PspInDpc(Thread) ? "A thread attached to a process inside a DPC."
-                                : "A thread that is attached to one process attached to another without stacking.",
+               PspInDpc(Thread)
+                   ? "A thread attached to a process inside a DPC."
+                   : "A thread that is attached to one process attached to another without stacking.",
                NULL, (ULONG_PTR)Process, (ULONG_PTR)Thread->AttachedProcess, Attached, PspInDpc(Thread));
     Thread->AttachedProcess = Process;
 }
@@ -233,7 +251,8 @@ VOID KeStackAttachProcess(PRKPROCESS Process, PRKAPC_STATE ApcState)
 
 VOID KeUnstackDetachProcess(PRKAPC_STATE ApcState)
 {
-    if (ApcState->Process == (PRKPROCESS)1) return;
+    if (ApcState->Process == (PRKPROCESS)1)
+        return;
     KiCurrentThread()->AttachedProcess = ApcState->Process;
 }
 
@@ -252,13 +271,15 @@ VOID KeDetachProcess(VOID)
 NTSTATUS PspChargeQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes)
 {
     volatile LONG64 *Usage = &Process->QuotaUsage[Paged != 0], *Peak = &Process->QuotaPeak[Paged != 0];
-    LONG64 Limit = Process->QuotaLimit[Paged != 0], Now = __atomic_add_fetch(Usage, (LONG64)Bytes, __ATOMIC_RELAXED);
+    LONG64 Limit = Process->QuotaLimit[Paged != 0],
+           Now = __atomic_add_fetch(Usage, (LONG64)Bytes, __ATOMIC_RELAXED);
     if (Limit && Now > Limit) {
         __atomic_sub_fetch(Usage, (LONG64)Bytes, __ATOMIC_RELAXED);
         return STATUS_QUOTA_EXCEEDED;
     }
     LONG64 Old = __atomic_load_n(Peak, __ATOMIC_RELAXED);
-    while (Now > Old && !__atomic_compare_exchange_n(Peak, &Old, Now, TRUE, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    while (Now > Old &&
+           !__atomic_compare_exchange_n(Peak, &Old, Now, TRUE, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
     return STATUS_SUCCESS;
 }
@@ -270,19 +291,22 @@ VOID PspReturnQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes)
 
 NTSTATUS PsChargeProcessPoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount)
 {
-    if (Process == PsInitialSystemProcess) return STATUS_SUCCESS; /* the System process has no quota */
+    if (Process == PsInitialSystemProcess)
+        return STATUS_SUCCESS; /* the System process has no quota */
     return PspChargeQuota(Process, (PoolType & 1) != 0, Amount);
 }
 
 VOID PsChargePoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount)
 {
     NTSTATUS Status = PsChargeProcessPoolQuota(Process, PoolType, Amount);
-    if (!NT_SUCCESS(Status)) ExRaiseStatus(Status);
+    if (!NT_SUCCESS(Status))
+        ExRaiseStatus(Status);
 }
 
 VOID PsReturnPoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount)
 {
-    if (Process != PsInitialSystemProcess) PspReturnQuota(Process, (PoolType & 1) != 0, Amount);
+    if (Process != PsInitialSystemProcess)
+        PspReturnQuota(Process, (PoolType & 1) != 0, Amount);
 }
 
 /* ---- start and stop ---- */
@@ -294,14 +318,16 @@ static struct _OBP_HANDLE_TABLE *PspCurrentTable(VOID)
 
 static PVOID PspPseudoHandle(HANDLE Handle)
 {
-    if (Handle == ZwCurrentProcess()) return PsGetCurrentProcess();
+    if (Handle == ZwCurrentProcess())
+        return PsGetCurrentProcess();
     return KiCurrentThread();
 }
 
 /* A thread's record becomes an object; one that ps made itself has its header already. */
 static VOID PspThreadStarts(KTHREAD *Thread)
 {
-    if (ObpHeader(Thread)->Magic != OBP_MAGIC) ObpInitializeStatic(&PspThreadType, Thread);
+    if (ObpHeader(Thread)->Magic != OBP_MAGIC)
+        ObpInitializeStatic(&PspThreadType, Thread);
 }
 
 static BOOLEAN PspAdopt(KTHREAD *Thread, PVOID Context)
@@ -313,8 +339,10 @@ static BOOLEAN PspAdopt(KTHREAD *Thread, PVOID Context)
 
 NTSTATUS PsInitSystem(VOID)
 {
-    NTSTATUS Status = PspCreateProcess((HANDLE)(ULONG_PTR)4, "System", L"System", TRUE, &PsInitialSystemProcess);
-    if (!NT_SUCCESS(Status)) return Status;
+    NTSTATUS Status =
+        PspCreateProcess((HANDLE)(ULONG_PTR)4, "System", L"System", TRUE, &PsInitialSystemProcess);
+    if (!NT_SUCCESS(Status))
+        return Status;
     C_ASSERT(sizeof(OB_HEADER) <= KI_OBJECT_HEADER_BYTES);
     /* First the hook, then those that are there: a thread that starts meanwhile comes by one way or both. */
     __atomic_store_n(&KiThreadStartRoutine, PspThreadStarts, __ATOMIC_RELEASE);

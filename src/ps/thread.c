@@ -175,7 +175,8 @@ PEPROCESS IoThreadToProcess(PETHREAD Thread)
 
 BOOLEAN PsIsSystemThread(PETHREAD Thread)
 {
-    return Thread->System || Thread->Process == NULL || Thread->Process == PsInitialSystemProcess;
+    /* A thread is its process's: one that serves a request for the user process is that one's for as long. */
+    return Thread->Process == NULL || Thread->Process == PsInitialSystemProcess;
 }
 
 BOOLEAN PsIsThreadTerminating(PETHREAD Thread)

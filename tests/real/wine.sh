@@ -32,9 +32,17 @@ run driver_pnp --pnp 'ROOT\WINETEST' "${shared[@]}"
 cp "$dir/driver.sys" "$dir/WineTestDriver.sys"
 run WineTestDriver "${shared[@]}"
 [ $code = 0 ] || fail WineTestDriver "not clean (exit $code)"
-run WineTestDriver --ioctl 0x222004 --in 00000000000000000000000000000000 --out-size 16 "${shared[@]}"
+# It loads driver2 as the service WineTestDriver2, whose file its other half would have named *.tmp.
+cp "$dir/driver2.sys" "$work/c/driver2.tmp"
+run WineTestDriver --ioctl 0x222004 --in 00000000000000000000000000000000 --out-size 16 "${shared[@]}" \
+    --service 'WineTestDriver2=\??\C:\driver2.tmp'
+checks=$work/c/windows/winetest_ntoskrnl_okfile
+# All of the main test runs; docs/CAVEATS.md has the reasons of the checks that fail. 1: it never closes a thread's handle.
 case $code in 0 | 1) ;; *) fail WineTestDriver "the run itself failed (exit $code)" ;; esac
-[ $status = 0 ] && echo "driver2, driver3, driver_pnp: clean; driver: loads and unloads clean; its checks:" &&
-    grep -E 'STOP|does not have|are missing|^    ntoskrnl|^ioctl' "$work/WineTestDriver"
-cat "$work/c/windows/winetest_ntoskrnl_okfile"
+grep -q '^ioctl 0x00222004.*STATUS_SUCCESS' "$work/WineTestDriver" || fail WineTestDriver "its main test did not come to its end"
+! grep -q 'are missing' "$work/WineTestDriver" || fail WineTestDriver "imports are missing"
+failures=$(grep -c 'Test failed' "$checks")
+[ "$failures" -le 17 ] || fail WineTestDriver "$failures of its checks failed; 17 are known"
+[ $status = 0 ] && echo "driver2, driver3, driver_pnp: clean; driver: loads and unloads clean, runs its main test; $failures of its checks fail:"
+cat "$checks"
 exit $status

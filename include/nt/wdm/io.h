@@ -465,6 +465,12 @@ typedef struct _FILE_OBJECT {
 C_ASSERT(sizeof(FILE_OBJECT) == 0xD8 && offsetof(FILE_OBJECT, FileName) == 0x58 && offsetof(FILE_OBJECT, Lock) == 0x80 &&
          offsetof(FILE_OBJECT, IrpListLock) == 0xB8);
 
+/* IRP.AllocationFlags */
+#define IRP_QUOTA_CHARGED          0x01
+#define IRP_ALLOCATED_MUST_SUCCEED 0x02
+#define IRP_ALLOCATED_FIXED_SIZE   0x04
+#define IRP_LOOKASIDE_ALLOCATION   0x08
+
 typedef struct DECLSPEC_ALIGN(16) _IRP {
     CSHORT Type;
     USHORT Size;

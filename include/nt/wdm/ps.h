@@ -163,6 +163,8 @@ NTKERNELAPI NTSTATUS PsSetLoadImageNotifyRoutine(PLOAD_IMAGE_NOTIFY_ROUTINE Noti
 NTKERNELAPI NTSTATUS PsRemoveLoadImageNotifyRoutine(PLOAD_IMAGE_NOTIFY_ROUTINE NotifyRoutine);
 
 /* The version this system reports: 10.0, build 19045. TRUE: a checked build (never). Page: PsGetVersion. */
+/* The build number; 0xF in the high four bits stands for a free build. */
+extern NTKERNELAPI ULONG NtBuildNumber;
 NTKERNELAPI BOOLEAN PsGetVersion(PULONG MajorVersion, PULONG MinorVersion, PULONG BuildNumber, PUNICODE_STRING CSDVersion);
 
 /* Pool quota. The Charge routine raises STATUS_QUOTA_EXCEEDED; the ProcessXxx form returns it. IRQL <= DISPATCH_LEVEL.

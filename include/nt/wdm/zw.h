@@ -253,10 +253,14 @@ NTSYSCALLAPI NTSTATUS ZwOpenProcess(PHANDLE ProcessHandle, ACCESS_MASK DesiredAc
  * STATUS_INFO_LENGTH_MISMATCH. Page: ZwQueryInformationProcess. */
 NTSYSCALLAPI NTSTATUS ZwQueryInformationProcess(HANDLE ProcessHandle, PROCESSINFOCLASS ProcessInformationClass,
                                                 PVOID ProcessInformation, ULONG ProcessInformationLength, PULONG ReturnLength);
-/* Loads the driver of a service key (its ImagePath), or unloads it. STATUS_IMAGE_ALREADY_LOADED, STATUS_OBJECT_NAME_NOT_FOUND (no such
- * key, no such image, not loaded), STATUS_INVALID_DEVICE_REQUEST (no DriverUnload), what DriverEntry returned.
- * Page: ZwLoadDriver, ZwUnloadDriver. */
+/* Loads the driver of the service whose key is \Registry\Machine\System\CurrentControlSet\Services\<Name>: its ImagePath names
+ * the file, on drive C: or on a file system of another driver; \SystemRoot is C:\windows. No device is made for a
+ * plug-and-play driver. STATUS_INVALID_PARAMETER (not such a key's path), STATUS_OBJECT_NAME_NOT_FOUND (no key, or no file),
+ * STATUS_OBJECT_PATH_NOT_FOUND (no such drive), STATUS_ILL_FORMED_SERVICE_ENTRY (ImagePath is no string),
+ * STATUS_IMAGE_ALREADY_LOADED, STATUS_INVALID_IMAGE_FORMAT, or what DriverEntry returned. Page: ZwLoadDriver. */
 NTSYSCALLAPI NTSTATUS ZwLoadDriver(PUNICODE_STRING DriverServiceName);
+/* Calls the driver's DriverUnload and takes it away. STATUS_INVALID_DEVICE_REQUEST: it has no DriverUnload, or its image was
+ * loaded by the host. STATUS_DEVICE_BUSY: files are open on its devices. STATUS_OBJECT_NAME_NOT_FOUND. Page: ZwUnloadDriver. */
 NTSYSCALLAPI NTSTATUS ZwUnloadDriver(PUNICODE_STRING DriverServiceName);
 /* The object's name goes when its last handle closes. Page: ZwMakeTemporaryObject. */
 NTSYSCALLAPI NTSTATUS ZwMakeTemporaryObject(HANDLE Handle);
