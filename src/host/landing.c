@@ -73,15 +73,20 @@ ULONG_PTR HostLandingPad(ULONG_PTR Rip)
 
 /* An address sanitizer in the program, whether this library is built with it or not: the frames that are skipped never
  * return, so nobody takes their red zones off the stack. */
+#define EMERGENCY_BYTES (64u << 10) /* what may be in use of it */
 extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attribute__((weak));
 
 __attribute__((no_sanitize("address"))) VOID HostAbandonStack(ULONG_PTR Stack)
 {
     ULONG_PTR Here = (ULONG_PTR)__builtin_frame_address(0), Low, High;
     if (!__asan_unpoison_memory_region) return;
-    /* After a stack overflow this runs on another stack: then it is the whole of the thread's own below. */
+    /* After a stack overflow this runs on an emergency stack, whose frames are given up too, and with them the whole of the
+     * thread's own stack below. */
     HalQueryStack(&Low, &High);
-    if (Here < Low || Here >= High) Here = Low;
+    if (Here < Low || Here >= High) {
+        __asan_unpoison_memory_region((const volatile void *)Here, EMERGENCY_BYTES);
+        Here = Low;
+    }
     if (Here < Stack && Stack <= High)
         __asan_unpoison_memory_region((const volatile void *)Here, Stack - Here);
 }
