@@ -524,7 +524,7 @@ EXCEPTION_DISPOSITION __C_specific_handler(PEXCEPTION_RECORD Record, PVOID Estab
 
     if (!Image || Table < Image->View || Table + 4 > Image->View + Image->Size) return ExceptionContinueSearch;
     memcpy(&Count, Table, 4);
-    if (Count > (Image->Size - (ULONG_PTR)(Table - Image->View)) / sizeof(SCOPE)) return ExceptionContinueSearch;
+    if (Count > (Image->Size - (ULONG_PTR)(Table - Image->View) - 4) / sizeof(SCOPE)) return ExceptionContinueSearch;
     for (; Dispatcher->ScopeIndex < Count;) {
         SCOPE Scope;
         ULONG Index = Dispatcher->ScopeIndex++;
