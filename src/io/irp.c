@@ -272,8 +272,11 @@ BOOLEAN IoCancelIrp(PIRP Irp)
         KiStop(CANCEL_STATE_IN_COMPLETED_IRP, "A completed IRP with a cancel routine was cancelled.", NULL, (ULONG_PTR)Irp,
                (ULONG_PTR)Routine, 0, 0);
     Irp->CancelIrql = Irql;
+    /* A request that was not sent anywhere yet has no current location behind its last one. */
+    PDEVICE_OBJECT Device =
+        Irp->CurrentLocation <= Irp->StackCount ? IoGetCurrentIrpStackLocation(Irp)->DeviceObject : NULL;
     /* The routine releases the cancel spin lock. */
-    KI_CALLOUT(VOID, Routine, (PDEVICE_OBJECT, PIRP), (IoGetCurrentIrpStackLocation(Irp)->DeviceObject, Irp));
+    KI_CALLOUT(VOID, Routine, (PDEVICE_OBJECT, PIRP), (Device, Irp));
     return TRUE;
 }
 

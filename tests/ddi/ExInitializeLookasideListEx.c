@@ -188,15 +188,15 @@ static void Paged_AllocateFails_Null(void **state)
     assert_int_equal(Used().Blocks, 0);
 }
 
-/* "POOL_RAISE_IF_ALLOCATION_FAILURE" reaches Allocate in the type; "POOL_NX_ALLOCATION has no effect" on
- * paged lists. */
+/* POOL_RAISE_IF_ALLOCATION_FAILURE and POOL_NX_ALLOCATION reach Allocate in the type; for paged lists the latter "has no
+ * effect", as paged pool does not execute anyway. */
 static void Paged_Flags_InType(void **state)
 {
     PAGED_LOOKASIDE_LIST List;
     (void)state;
     ExInitializePagedLookasideList(&List, NULL, NULL, POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION,
                                    64, TAG, 0);
-    assert_int_equal(List.L.Type, PagedPool | POOL_RAISE_IF_ALLOCATION_FAILURE);
+    assert_int_equal(List.L.Type, PagedPool | POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION);
     ExDeletePagedLookasideList(&List);
 }
 

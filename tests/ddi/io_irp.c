@@ -481,6 +481,25 @@ static void IoCancelIrp_CallsTheRoutineOnce(void **state)
     IoFreeIrp(Irp);
 }
 
+static PDEVICE_OBJECT CancelDevice;
+static VOID OnCancelledUnsent(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    CancelDevice = Device;
+    IoReleaseCancelSpinLock(Irp->CancelIrql);
+}
+
+/* An IRP that was not sent yet has no current stack location: nothing behind its last one is looked at. */
+static void IoCancelIrp_UnsentIrp_NoDevice(void **state)
+{
+    (void)state;
+    PIRP Irp = IoAllocateIrp(1, FALSE);
+    CancelDevice = KitDevice;
+    assert_null(IoSetCancelRoutine(Irp, OnCancelledUnsent));
+    assert_true(IoCancelIrp(Irp));
+    assert_null(CancelDevice);
+    IoFreeIrp(Irp);
+}
+
 /* Page: IoSetCancelRoutine. "returns the previous value of Irp->CancelRoutine". */
 static void IoSetCancelRoutine_ReturnsPrevious(void **state)
 {
@@ -520,6 +539,7 @@ int main(void)
         cmocka_unit_test(IoBuildAsynchronousFsdRequest_RoutineFrees),
         cmocka_unit_test(IoMakeAssociatedIrp_MasterCompletesLast),
         cmocka_unit_test(IoCancelIrp_CallsTheRoutineOnce),
+        cmocka_unit_test(IoCancelIrp_UnsentIrp_NoDevice),
         cmocka_unit_test(IoSetCancelRoutine_ReturnsPrevious),
         cmocka_unit_test(IoSetTopLevelIrp_PerThread),
     };
