@@ -675,7 +675,8 @@ static int Child(RUN *Run)
 
 static int Parent(RUN *Run, pid_t Pid)
 {
-    bool Terminal = isatty(STDERR_FILENO) && getenv("TERM") != NULL && strcmp(getenv("TERM"), "dumb") != 0;
+    const char *Kind = getenv("TERM");
+    bool Terminal = isatty(STDERR_FILENO) && Kind != NULL && strcmp(Kind, "dumb") != 0;
     struct timespec From;
     int Status;
     clock_gettime(CLOCK_MONOTONIC, &From);

@@ -108,7 +108,7 @@ static int AddObject(struct dl_phdr_info *Info, size_t Size, void *Context)
     const char *Path = Info->dlpi_name && Info->dlpi_name[0] ? Info->dlpi_name : "/proc/self/exe";
     (void)Size;
     (void)Context;
-    if (Path[0] == '/') dwfl_report_elf(Session, Info->dlpi_name[0] ? BaseName(Path) : program_invocation_short_name, Path, -1, Info->dlpi_addr, true);
+    if (Path[0] == '/') dwfl_report_elf(Session, Path == Info->dlpi_name ? BaseName(Path) : program_invocation_short_name, Path, -1, Info->dlpi_addr, true);
     return 0;
 }
 

@@ -243,7 +243,7 @@ NTSTATUS IoRegisterDeviceInterface(PDEVICE_OBJECT PhysicalDeviceObject, const GU
 static UNICODE_STRING IopLinkPart(PCUNICODE_STRING Name)
 {
     UNICODE_STRING Part = *Name;
-    for (USHORT i = 4; i < Name->Length / sizeof(WCHAR); i++)
+    for (ULONG i = 4; i < Name->Length / sizeof(WCHAR); i++)
         if (Name->Buffer[i] == L'\\') {
             Part.Length = (USHORT)(i * sizeof(WCHAR));
             break;

