@@ -449,6 +449,8 @@ VOID ExpResetQuota(VOID);
 VOID ExpFreeBlock(PVOID Block, ULONG Tag, BOOLEAN Tagged);
 
 /* slist.c, lookaside.c */
+/* As ExpInterlockedPopEntrySList, of a list that is the pools' own: a dead entry at raised IRQL is 0xC5. */
+PSLIST_ENTRY ExpPopPoolEntry(PSLIST_HEADER ListHead);
 VOID ExpInitLookaside(VOID);
 VOID ExpInitStringMemory(VOID); /* strings.c */
 

@@ -228,7 +228,7 @@ static inline PVOID ExpPopList(GENERAL_LOOKASIDE_POOL *List)
 {
     PVOID Entry;
     EXP_COUNT_UP(List->TotalAllocates);
-    Entry = ExpInterlockedPopEntrySList(&List->ListHead);
+    Entry = ExpPopPoolEntry(&List->ListHead);
     if (Entry == NULL)
         ExpCountMiss(List);
     return Entry;
@@ -282,7 +282,7 @@ static VOID ExpDeleteGeneral(PGENERAL_LOOKASIDE Lookaside)
     GENERAL_LOOKASIDE_POOL *List = (GENERAL_LOOKASIDE_POOL *)Lookaside;
     PSLIST_ENTRY Entry;
     ExpRemoveList(List);
-    while ((Entry = ExpInterlockedPopEntrySList(&List->ListHead)) != NULL)
+    while ((Entry = ExpPopPoolEntry(&List->ListHead)) != NULL)
         ExpFreeEntry(List, Entry);
 }
 
@@ -334,7 +334,7 @@ VOID ExFreeToLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PVOID Entry)
 VOID ExFlushLookasideListEx(PLOOKASIDE_LIST_EX Lookaside)
 {
     PSLIST_ENTRY Entry;
-    while ((Entry = ExpInterlockedPopEntrySList(&Lookaside->L.ListHead)) != NULL)
+    while ((Entry = ExpPopPoolEntry(&Lookaside->L.ListHead)) != NULL)
         ExpFreeEntryEx(Lookaside, Entry);
 }
 

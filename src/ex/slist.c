@@ -16,7 +16,8 @@
  * A pop reads Next of the first entry before it knows that the entry is still there: another thread may have
  * popped it, and may have given its memory back. What is read is then thrown away, since the exchange fails;
  * and where there is nothing to read (KiTryRead) the header is read again. Only if the header still names the
- * entry is the fault a real one: the memory of an entry in the list is gone.
+ * entry is the fault a real one: the memory of an entry in the list is gone. At raised IRQL that is 0xC5 for a
+ * lookaside list, which belongs to the pools (ExpPopPoolEntry), and 0x0A for a driver's own S-list.
  *
  * The two halves are read one after the other; a torn pair fails the exchange, unless Sequence and Depth are
  * unchanged, and then the pair was not torn in a way that matters: only pushes and pops move Region, and both
@@ -98,7 +99,8 @@ PSLIST_ENTRY ExpInterlockedPushEntrySList(PSLIST_HEADER ListHead, PSLIST_ENTRY L
     return ExpPushChain(ListHead, ListEntry, ListEntry, 1);
 }
 
-PSLIST_ENTRY ExpInterlockedPopEntrySList(PSLIST_HEADER ListHead)
+/* Pool: the list is one of the pool's own (a lookaside list), so a dead entry at raised IRQL is a corrupted pool. */
+static inline PSLIST_ENTRY ExpPop(PSLIST_HEADER ListHead, BOOLEAN Pool)
 {
     ULONG64 Old[2], Now[2], Next = 0;
     PSLIST_ENTRY First;
@@ -110,8 +112,15 @@ PSLIST_ENTRY ExpInterlockedPopEntrySList(PSLIST_HEADER ListHead)
             return NULL;
         if (!KiTryRead((const volatile ULONG64 *)&First->Next, &Next)) {
             ExpReadHeader(ListHead, Now);
-            if (Now[0] == Old[0] && Now[1] == Old[1])
+            if (Now[0] == Old[0] && Now[1] == Old[1]) {
+                KIRQL Irql = KeGetCurrentIrql();
+                if (Pool && Irql >= DISPATCH_LEVEL)
+                    KiStop(DRIVER_CORRUPTED_EXPOOL,
+                           "A lookaside list leads to memory that is not there: an entry was written to after it was freed, or its "
+                           "memory is gone.",
+                           NULL, (ULONG_PTR)&First->Next, Irql, 0, (ULONG_PTR)KiTryReadAt);
                 Next = *(const volatile ULONG64 *)&First->Next; /* faults for good */
+            }
             Old[0] = Now[0];
             Old[1] = Now[1];
             continue;
@@ -121,6 +130,16 @@ PSLIST_ENTRY ExpInterlockedPopEntrySList(PSLIST_HEADER ListHead)
     }
     EXP_ACQUIRE(ListHead);
     return First;
+}
+
+PSLIST_ENTRY ExpInterlockedPopEntrySList(PSLIST_HEADER ListHead)
+{
+    return ExpPop(ListHead, FALSE);
+}
+
+PSLIST_ENTRY ExpPopPoolEntry(PSLIST_HEADER ListHead)
+{
+    return ExpPop(ListHead, TRUE);
 }
 
 PSLIST_ENTRY ExpInterlockedFlushSList(PSLIST_HEADER ListHead)

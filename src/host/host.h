@@ -31,6 +31,7 @@ typedef struct _HOST_SYMBOL {
     unsigned Line;
     ULONG64 Offset;  /* from the function's start; without a function, from the module's if it is a PE image */
     BOOLEAN Library; /* code of this library itself */
+    BOOLEAN Header;  /* a function of the library's headers, compiled into a driver or program */
     BOOLEAN Foreign; /* code of a PE image */
     BOOLEAN Inlined; /* the next symbol is the function it was inlined into */
 } HOST_SYMBOL;

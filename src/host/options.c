@@ -22,6 +22,8 @@
 
 #define MIB (1ull << 20)
 
+#define LEAST_REGION 0x40000u /* mm gives a region no less than 64 pages */
+
 typedef enum _KEY_KIND { KeySize, KeyNumber32, KeyNumber64, KeyPath, KeyVerifier, KeyFlag } KEY_KIND;
 static const struct {
     const char *Key;
@@ -40,12 +42,12 @@ static const struct {
     {"seed", KeyNumber64, AT(seed), 0, ~0ull, "N", "of everything random; 0: a new one each time (default 1)"},
     {"stacks", KeyNumber32, AT(stacks), 0, 16, "N", "frames kept of each allocation and free, 0 to 16 (default 6)"},
     {"tlb", KeyNumber32, AT(tlb), 0, 32768, "N", "entries of the translation buffer, 16 to 32768; 0: as many as the host allows"},
-    {"nonpagedpool", KeySize, AT(nonpagedpool), 0, 1ull << 40, "SIZE", "limit of nonpaged pool; 0: by the RAM"},
-    {"pagedpool", KeySize, AT(pagedpool), 0, 1ull << 40, "SIZE", "limit of paged pool; 0: by the RAM"},
-    {"systemptes", KeySize, AT(systemptes), 0, 1ull << 40, "SIZE", "address space for mappings of MDLs and devices; 0: by the RAM"},
-    {"specialpool", KeySize, AT(specialpool), 0, 1ull << 40, "SIZE", "limit of special pool; 0: by the RAM"},
-    {"images", KeySize, AT(images), 0, 1ull << 40, "SIZE", "address space for driver images; 0: by the RAM"},
-    {"kernelstacks", KeySize, AT(kernelstacks), 0, 1ull << 40, "SIZE", "address space for kernel stacks; 0: by the RAM"},
+    {"nonpagedpool", KeySize, AT(nonpagedpool), 0, 1ull << 40, "SIZE", "limit of nonpaged pool, 256K to 1T; 0: by the RAM"},
+    {"pagedpool", KeySize, AT(pagedpool), 0, 1ull << 40, "SIZE", "limit of paged pool, 256K to 1T; 0: by the RAM"},
+    {"systemptes", KeySize, AT(systemptes), 0, 1ull << 40, "SIZE", "address space for mappings of MDLs and devices, 256K to 1T; 0: by the RAM"},
+    {"specialpool", KeySize, AT(specialpool), 0, 1ull << 40, "SIZE", "limit of special pool, 256K to 1T; 0: by the RAM"},
+    {"images", KeySize, AT(images), 0, 1ull << 40, "SIZE", "address space for driver images, 256K to 1T; 0: by the RAM"},
+    {"kernelstacks", KeySize, AT(kernelstacks), 0, 1ull << 40, "SIZE", "address space for kernel stacks, 256K to 1T; 0: by the RAM"},
     {"drive", KeyPath, AT(drive), 0, 0, "FOLDER", "folder that drivers see as drive C: (default none)"},
     {"json", KeyFlag, AT(json), 0, 1, "0|1", "print a bug check as one line of JSON"},
 #undef AT
@@ -160,6 +162,7 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
         }
         Good = Keys[I].Kind == KeyVerifier ? ParseVerifier(value, &Number) : ParseNumber(value, Keys[I].Kind == KeySize, &Number);
         if (Good && !strcmp(key, "tlb") && Number && Number < 16) Good = FALSE;
+        if (Good && Keys[I].Kind == KeySize && Keys[I].Low == 0 && Number && Number < LEAST_REGION) Good = FALSE;
         if (!Good || Number < Keys[I].Low || Number > Keys[I].High) {
             if (Keys[I].Kind == KeyVerifier) {
                 List[0] = 0;

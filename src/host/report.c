@@ -94,19 +94,40 @@ static VOID FormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size)
     else snprintf(Text, Size, "+0x%llx", (unsigned long long)Symbol->Offset);
 }
 
-/* Cuts the library's own frames off the inner end, and names who is to blame. */
+/* The C library and the sanitizers' run time: memcpy there works for whoever called it. */
+static BOOLEAN IsRuntime(const char *Module)
+{
+    static const char *const Names[] = {"libc.so", "ld-linux", "libasan", "libubsan", "libtsan", "libclang_rt"};
+    for (unsigned I = 0; I < ARRAYSIZE(Names); I++)
+        if (!strncmp(Module, Names[I], strlen(Names[I]))) return TRUE;
+    return FALSE;
+}
+
+/* Who is to be named for a frame, of what was inlined there: the innermost that is neither the library's nor the run time's.
+ * Count: nobody. */
+static ULONG ToBlame(const HOST_SYMBOL *Symbols, ULONG Count)
+{
+    for (ULONG I = 0; I < Count; I++)
+        if (!Symbols[I].Library && !Symbols[I].Header && !IsRuntime(Symbols[I].Module)) return I;
+    return Count;
+}
+
+/* Cuts the library's own frames off the inner end, and names who is to blame: where a jump ended in data or nowhere, who jumped. */
 static VOID DescribeBlame(const VOID *Blame, ntmm_bugcheck *Out)
 {
     HOST_SYMBOL Symbols[MAX_INLINE];
-    unsigned First = 0;
-    BOOLEAN Found = FALSE, Exact = FALSE;
+    unsigned First = 0, At;
+    ULONG Count, Name = 0;
+    BOOLEAN Found = FALSE, Jumped = FALSE;
 
     for (unsigned I = 0; I < Out->frame_count && !Found; I++) {
-        Exact = I == 0 && Out->trapped;
-        HostSymbolize(Out->frames[I], Exact, Symbols, MAX_INLINE);
+        HostSymbolize(Out->frames[I], I == 0 && Out->trapped, Symbols, MAX_INLINE);
         if (!Symbols[0].Library) {
             First = I;
             Found = TRUE;
+            /* "?" and "(no image)": no module is there */
+            Jumped = I == 0 && Out->trapped &&
+                     (Out->frames[0] == Out->parameters[0] || Symbols[0].Module[0] == '?' || Symbols[0].Module[0] == '(');
         }
     }
     if (Found && First > 0) {
@@ -114,11 +135,24 @@ static VOID DescribeBlame(const VOID *Blame, ntmm_bugcheck *Out)
         Out->frame_count -= First;
         Out->trapped = false;
     }
-    if (Blame) HostSymbolize((ULONG_PTR)Blame, TRUE, Symbols, MAX_INLINE);
-    else if (Out->frame_count) Out->address = Out->frames[0];
     if (!Blame && !Out->frame_count) return;
-    snprintf(Out->driver, sizeof Out->driver, "%s", Symbols[0].Module);
-    FormatPlace(&Symbols[0], Out->where, sizeof Out->where);
+    if (Blame) {
+        HostSymbolize((ULONG_PTR)Blame, TRUE, Symbols, MAX_INLINE);
+    } else {
+        for (At = Jumped; At < Out->frame_count; At++) {
+            Count = HostSymbolize(Out->frames[At], At == 0 && Out->trapped, Symbols, MAX_INLINE);
+            Name = ToBlame(Symbols, Count);
+            if (Name < Count) break;
+        }
+        if (At >= Out->frame_count) {
+            At = 0;
+            Name = 0;
+            HostSymbolize(Out->frames[0], Out->trapped, Symbols, MAX_INLINE);
+        }
+        Out->address = Out->frames[At];
+    }
+    snprintf(Out->driver, sizeof Out->driver, "%.95s", Symbols[Name].Module);
+    FormatPlace(&Symbols[Name], Out->where, sizeof Out->where);
 }
 
 VOID HostDescribeStop(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)

@@ -51,6 +51,14 @@ static const char *BaseName(const char *Path)
 
 /* ---- what libdw says about one address of one compilation unit ---- */
 
+/* A function of our headers, to which a driver's compiler gave a body in the driver. */
+static BOOLEAN DeclaredInHeader(Dwarf_Die *Function)
+{
+    const char *File = dwarf_decl_file(Function), *Folder = File ? strstr(File, "/wdm/") : NULL;
+    if (!Folder) return FALSE;
+    return (Folder - File >= 3 && !strncmp(Folder - 3, "/nt", 3)) || (Folder - File >= 5 && !strncmp(Folder - 5, "/ntmm", 5));
+}
+
 /* Fills up to Max symbols from the scopes around Pc (in the file's own addresses); 0 if nothing is known. */
 static ULONG FromDwarf(Dwarf_Die *Unit, Dwarf_Addr Pc, HOST_SYMBOL *Out, ULONG Max)
 {
@@ -77,6 +85,7 @@ static ULONG FromDwarf(Dwarf_Die *Unit, Dwarf_Addr Pc, HOST_SYMBOL *Out, ULONG M
         Copy(Out[Filled].File, sizeof Out[Filled].File, File);
         Out[Filled].Line = (unsigned)Row;
         if (dwarf_lowpc(&Scopes[I], &Low) == 0) Out[Filled].Offset = Pc - Low;
+        Out[Filled].Header = DeclaredInHeader(&Scopes[I]);
         Out[Filled].Inlined = Tag == DW_TAG_inlined_subroutine;
         Filled++;
         if (Tag == DW_TAG_subprogram) break;

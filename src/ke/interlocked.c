@@ -9,12 +9,12 @@
  */
 #include "ke/kip.h"
 
-static VOID KipCheckList(PLIST_ENTRY Entry, PKSPIN_LOCK Lock, KIRQL OldIrql)
+/* Fails fast as the inline list routines of wdm/rtl.h do, so that the parameters are the same. */
+static VOID KipCheckLinks(BOOLEAN Fit, PKSPIN_LOCK Lock, KIRQL OldIrql)
 {
-    if (__builtin_expect(Entry->Flink->Blink != Entry || Entry->Blink->Flink != Entry, 0)) {
+    if (__builtin_expect(!Fit, 0)) {
         KiReleaseListLock(Lock, OldIrql);
-        KiStop(KERNEL_SECURITY_CHECK_FAILURE, "The links of a doubly linked list do not fit.", Entry, 3, 0, 0,
-               0);
+        RtlFailFast(FAST_FAIL_CORRUPT_LIST_ENTRY);
     }
 }
 
@@ -23,7 +23,7 @@ PLIST_ENTRY ExInterlockedInsertHeadList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEn
     KIRQL OldIrql = KiAcquireListLock(Lock);
     PLIST_ENTRY First;
 
-    KipCheckList(ListHead, Lock, OldIrql);
+    KipCheckLinks(ListHead->Flink->Blink == ListHead && ListHead->Blink->Flink == ListHead, Lock, OldIrql);
     First = ListHead->Flink;
     ListEntry->Flink = First;
     ListEntry->Blink = ListHead;
@@ -38,7 +38,7 @@ PLIST_ENTRY ExInterlockedInsertTailList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEn
     KIRQL OldIrql = KiAcquireListLock(Lock);
     PLIST_ENTRY Last;
 
-    KipCheckList(ListHead, Lock, OldIrql);
+    KipCheckLinks(ListHead->Flink->Blink == ListHead && ListHead->Blink->Flink == ListHead, Lock, OldIrql);
     Last = ListHead->Blink;
     ListEntry->Flink = ListHead;
     ListEntry->Blink = Last;
@@ -54,7 +54,7 @@ PLIST_ENTRY ExInterlockedRemoveHeadList(PLIST_ENTRY ListHead, PKSPIN_LOCK Lock)
     PLIST_ENTRY First = ListHead->Flink;
 
     if (First != ListHead) {
-        KipCheckList(First, Lock, OldIrql);
+        KipCheckLinks(First->Blink == ListHead && First->Flink->Blink == First, Lock, OldIrql);
         ListHead->Flink = First->Flink;
         First->Flink->Blink = ListHead;
     } else {

@@ -6,17 +6,22 @@
  * questions:
  *
  *   address    IRQL       entry                              answer
+ *   -------    ----       -----                              ------
  *   kernel     any        valid, and allows it               resume (another thread was faster)
  *   kernel     any        valid, a write to read-only        0xBE
  *   kernel     any        valid, execution of NX             0xFC
- *   kernel     DISPATCH+  anything else                      0xD1 if a driver's code did it, else 0x0A: even
- * if the page could be brought in kernel     <= APC     demand zero, allowed               a frame of zeroes,
- * resume kernel     <= APC     demand zero, a write to read-only  0xBE kernel     <= APC     zero, or without
- * access            0x50, type 0 kernel     <= APC     no page table                      0x50, type 2 user
- * DISPATCH+  not valid                          0xD1 or 0x0A user       <= APC     demand zero, allowed a
- * frame of zeroes, resume user       <= APC     guard                              the guard goes,
- * STATUS_GUARD_PAGE_VIOLATION user       any        valid, execution of NX             0xFC user       <= APC
- * anything else                      STATUS_ACCESS_VIOLATION neither    DISPATCH+  not present 0xD1 or 0x0A
+ *   kernel     DISPATCH+  anything else                      0xD1 if a driver's code did it, else 0x0A:
+ *                                                            even if the page could be brought in
+ *   kernel     <= APC     demand zero, allowed               a frame of zeroes, resume
+ *   kernel     <= APC     demand zero, a write to read-only  0xBE
+ *   kernel     <= APC     zero, or without access            0x50, type 0
+ *   kernel     <= APC     no page table                      0x50, type 2
+ *   user       DISPATCH+  not valid                          0xD1 or 0x0A
+ *   user       <= APC     demand zero, allowed               a frame of zeroes
+ *   user       <= APC     guard                              the guard goes, STATUS_GUARD_PAGE_VIOLATION
+ *   user       any        valid, execution of NX             0xFC
+ *   user       <= APC     anything else                      STATUS_ACCESS_VIOLATION
+ *   neither    DISPATCH+  not present                        0xD1 or 0x0A
  *   neither    any        present, write to read-only        0xBE (a driver's own constants)
  *   neither    any        present, execution of NX           0xFC (data, stack)
  *   neither    <= APC     not present                        STATUS_ACCESS_VIOLATION

@@ -46,6 +46,21 @@ static void InsertBeforeStray(void *Argument)
     First.Blink = &Second;
     InsertHeadList(&Head, &New);
 }
+static KSPIN_LOCK Lock;
+static void InterlockedRemoveAfterStray(void *Argument)
+{
+    UNREFERENCED_PARAMETER(Argument);
+    First.Blink = &Second;
+    Second.Flink = &First; /* First agrees with its neighbours, but not with the head */
+    ExInterlockedRemoveHeadList(&Head, &Lock);
+}
+static void InterlockedInsertBehindStray(void *Argument)
+{
+    static LIST_ENTRY New;
+    UNREFERENCED_PARAMETER(Argument);
+    Second.Flink = &First;
+    ExInterlockedInsertTailList(&Head, &New, &Lock);
+}
 static void FastFail(void *Argument)
 {
     __fastfail((ULONG)(ULONG_PTR)Argument);
@@ -74,6 +89,26 @@ static void List_Corrupt_0x139_3(void **State)
     Expect(InsertBeforeStray, NULL, 3);
 }
 
+/* The lock is free and the IRQL as before when the list is found corrupt. */
+static void InterlockedList_Corrupt_0x139_3(void **State)
+{
+    UNREFERENCED_PARAMETER(State);
+    Expect(InterlockedRemoveAfterStray, NULL, 3);
+    Expect(InterlockedInsertBehindStray, NULL, 3);
+    assert_int_equal(Lock, 0);
+    assert_int_equal(KeGetCurrentIrql(), PASSIVE_LEVEL);
+}
+
+/* Named is the driver's function, not the header's that found it. */
+static void List_Corrupt_DriverIsNamed(void **State)
+{
+    ntmm_bugcheck Stop;
+    UNREFERENCED_PARAMETER(State);
+    Build();
+    assert_true(ntmm_catch(HeadAfterStray, NULL, &Stop));
+    assert_non_null(strstr(Stop.where, "(list_corrupt.c:"));
+}
+
 static void FastFail_AnyCode_IsParameter1(void **State)
 {
     UNREFERENCED_PARAMETER(State);
@@ -83,6 +118,8 @@ static void FastFail_AnyCode_IsParameter1(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {cmocka_unit_test(List_Corrupt_0x139_3),
+                                       cmocka_unit_test(InterlockedList_Corrupt_0x139_3),
+                                       cmocka_unit_test(List_Corrupt_DriverIsNamed),
                                        cmocka_unit_test(FastFail_AnyCode_IsParameter1)};
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

@@ -77,6 +77,8 @@ static void Parse_Bad_SentenceNamesItAndNothingChanges(void **state)
         {"cpus=2K", "'2K'"},
         {"stacks=17", "0 to 16"},
         {"tlb=3", "16 to 32768"},
+        {"nonpagedpool=1", "256K to 1T"},
+        {"kernelstacks=255K", "256K to 1T"},
         {"json=2", "0|1"},
         {"pagefile=", "a path is missing"},
         {"cpus=2,ram=64M,bogus=1", "'bogus'"},

@@ -142,6 +142,54 @@ static void Block_NullPointer_SaysSo(void **state)
     CONTAINS("function:   Null (report_test.c:");
 }
 
+static UCHAR Data[64];
+static NOINLINE void JumpIntoData(void)
+{
+    KeGetCurrentIrql(); /* starts the system */
+    ((void (*)(void))(ULONG_PTR)Data)();
+    __asm__ volatile("");
+}
+static NOINLINE void JumpToNull(void)
+{
+    void (*volatile Nowhere)(void) = NULL;
+    KeGetCurrentIrql();
+    Nowhere();
+    __asm__ volatile("");
+}
+
+/* A jump astray: who jumped is named, since where it ended is nobody's code. */
+static void Block_JumpAstray_NamesWhoJumped(void **state)
+{
+    (void)state;
+    assert_int_equal(Die(JumpIntoData, "ram=32M"), SIGABRT);
+    assert_string_equal(Line(2), "ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY");
+    CONTAINS("function:   JumpIntoData (report_test.c:");
+    assert_int_equal(Die(JumpToNull, "ram=32M"), SIGABRT);
+    assert_string_equal(Line(2), "KMODE_EXCEPTION_NOT_HANDLED");
+    CONTAINS("function:   JumpToNull (report_test.c:");
+}
+
+static NOINLINE void CopyPaged(void)
+{
+    static UCHAR Buffer[8192];
+    PVOID Paged = ExAllocatePool2(POOL_FLAG_PAGED | POOL_FLAG_UNINITIALIZED, sizeof Buffer, 'tseT');
+    volatile SIZE_T Length = sizeof Buffer;
+    KIRQL Old;
+    KeRaiseIrql(DISPATCH_LEVEL, &Old);
+    RtlCopyMemory(Buffer, Paged, Length);
+    KeLowerIrql(Old);
+}
+
+/* memcpy of the C library faults for its caller. */
+static void Block_InsideMemcpy_NamesItsCaller(void **state)
+{
+    (void)state;
+    assert_int_equal(Die(CopyPaged, "ram=32M"), SIGABRT);
+    assert_string_equal(Line(2), "DRIVER_IRQL_NOT_LESS_OR_EQUAL");
+    CONTAINS("driver:     test_unit.report_test\n");
+    CONTAINS("function:   CopyPaged (report_test.c:");
+}
+
 static void Json_OneLine_SameFacts(void **state)
 {
     json_t *root, *stop;
@@ -284,6 +332,8 @@ int main(void)
         cmocka_unit_test(Block_UnknownCode_StillWhole),
         cmocka_unit_test(Block_PoolBlock_HasItsHistory),
         cmocka_unit_test(Block_NullPointer_SaysSo),
+        cmocka_unit_test(Block_JumpAstray_NamesWhoJumped),
+        cmocka_unit_test(Block_InsideMemcpy_NamesItsCaller),
         cmocka_unit_test(Json_OneLine_SameFacts),
         cmocka_unit_test(Block_AtHighIrql_IsPrinted),
         cmocka_unit_test(Block_OnKernelStack_IsPrinted),

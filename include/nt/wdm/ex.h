@@ -375,6 +375,14 @@ NTSYSAPI USHORT RtlQueryDepthSList(PSLIST_HEADER ListHead);
 #define ExInterlockedPopEntrySList(Head, Lock)         ExpInterlockedPopEntrySList(Head)
 #define ExInterlockedFlushSList(Head)                  ExpInterlockedFlushSList(Head)
 
+/* wdm.h's names for the same where winbase.h does not declare functions of these names. */
+#ifndef _WINBASE_
+#define InterlockedPushEntrySList(Head, Entry) ExpInterlockedPushEntrySList(Head, Entry)
+#define InterlockedPopEntrySList(Head)         ExpInterlockedPopEntrySList(Head)
+#define InterlockedFlushSList(Head)            ExpInterlockedFlushSList(Head)
+#define QueryDepthSList(Head)                  ExQueryDepthSList(Head)
+#endif
+
 /* ---- lookaside lists ----
  * A cache of free entries of one size: last in, first out; entries keep what their last user left in them.
  * The head is the caller's, nonpaged and 16-byte aligned. The number of entries a list keeps (Depth) is

@@ -55,6 +55,28 @@ BOOLEAN HalUnwindFrame(HAL_CONTEXT *Context)
            HalpStepFrame(Context, Context->Rip - HalpFollowsCall(Context->Rip));
 }
 
+static BOOLEAN HalpUnwindForeign(HAL_CONTEXT *Context)
+{
+    return HalpMachine.Upcalls.UnwindForeign && HalpMachine.Upcalls.UnwindForeign(Context);
+}
+
+/* Where Rip is no code, a call went astray: what it pushed is on top of the stack, and nothing else has changed. */
+static BOOLEAN HalpStepOutOfJump(HAL_CONTEXT *Context)
+{
+    HAL_CONTEXT Caller = *Context, Outer;
+    if ((Context->Rsp & 7) != 0 || !HalpReadable(Context->Rsp)) {
+        return FALSE;
+    }
+    Caller.Rip = *(const ULONG_PTR *)Context->Rsp;
+    Caller.Rsp += 8;
+    Outer = Caller;
+    if (!(HalpIsHostCode(Caller.Rip) ? HalpFollowsCall(Caller.Rip) : HalpUnwindForeign(&Outer))) {
+        return FALSE;
+    }
+    *Context = Caller;
+    return TRUE;
+}
+
 static ULONG HalpFastWalk(ULONG_PTR Rbp, ULONG_PTR Rsp, ULONG_PTR *Frames, ULONG Count, ULONG Max)
 {
     ULONG_PTR Low, High;
@@ -109,11 +131,8 @@ __attribute__((noinline)) ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_P
     }
     while (Count < Max) {
         ULONG_PTR Rsp = Context.Rsp;
-        if (HalpIsHostCode(Context.Rip)) {
-            if (!HalUnwindFrame(&Context)) {
-                break;
-            }
-        } else if (!HalpMachine.Upcalls.UnwindForeign || !HalpMachine.Upcalls.UnwindForeign(&Context)) {
+        BOOLEAN Stepped = HalpIsHostCode(Context.Rip) ? HalUnwindFrame(&Context) : HalpUnwindForeign(&Context);
+        if (!Stepped && !(From && Count == 1 && HalpStepOutOfJump(&Context))) {
             break;
         }
         if (Context.Rip == 0 || Context.Rsp <= Rsp) {
