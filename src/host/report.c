@@ -127,7 +127,7 @@ static VOID DescribeBlame(const VOID *Blame, ntmm_bugcheck *Out)
             Found = TRUE;
             /* "?" and "(no image)": no module is there */
             Jumped = I == 0 && Out->trapped &&
-                     (Out->frames[0] == Out->parameters[0] || Symbols[0].Module[0] == '?' || Symbols[0].Module[0] == '(');
+                     (Out->code == ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY || Symbols[0].Module[0] == '?' || Symbols[0].Module[0] == '(');
         }
     }
     if (Found && First > 0) {
