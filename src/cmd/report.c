@@ -9,10 +9,13 @@
 #include "cmd.h"
 #include "ex/ex.h"
 #include "mm/mm.h"
+#include <time.h>
 
 #define MAX_TAGS   512
 #define MAX_BLOCKS 4096 /* listed; more are counted */
 #define MAX_SHOWN  20
+#define TAG_HANDLE_TABLE 0x6c54624fu /* 'ObTl' */
+#define TAG_THREAD       0x65726854u /* 'Thre' */
 
 typedef struct TAG_TABLE {
     unsigned Count;
@@ -99,7 +102,8 @@ static BOOLEAN KeepBlock(const EXP_BLOCK_INFO *Info, PVOID Context)
     for (ULONG Index = 0; Index < Info->AllocFrames && Index < EXP_MAX_STACK; Index++) {
         Drivers = Drivers || LdrpFindImage(Info->AllocStack[Index]) != NULL;
     }
-    if (Drivers) {
+    /* The table that a driver's handle made grow is the process's, not the driver's. */
+    if (Drivers && Info->Tag != TAG_HANDLE_TABLE) {
         List->Count++;
         List->Bytes += Info->Size;
         if (List->Listed < MAX_BLOCKS) {
@@ -107,6 +111,24 @@ static BOOLEAN KeepBlock(const EXP_BLOCK_INFO *Info, PVOID Context)
         }
     }
     return TRUE;
+}
+
+/* A thread that a driver made frees its object a moment after its routine ended: it is given that moment. */
+static void FindBlocks(BLOCK_LIST *List, bool Unloaded)
+{
+    for (unsigned Try = 0;; Try++) {
+        bool Threads = false;
+        List->Count = List->Listed = 0;
+        List->Bytes = 0;
+        ExpEnumerateBlocks(KeepBlock, List);
+        for (unsigned Index = 0; Index < List->Listed; Index++) {
+            Threads = Threads || List->Blocks[Index].Tag == TAG_THREAD;
+        }
+        if (!Unloaded || !Threads || Try == 20) {
+            return;
+        }
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    }
 }
 
 static const char *PoolName(BOOLEAN Paged)
@@ -252,8 +274,9 @@ static void ReportPools(const CMD_BASELINE *Baseline, bool Json, json_t *Root)
                                       (json_int_t)(Now.Bytes - Baseline->Pools[Paged].Bytes), "peak_bytes",
                                       (json_int_t)Now.PeakBytes));
         if (!Json) {
-            printf("%s pool: %s allocations, %s frees, at most %s at a time.\n", Paged ? "Paged" : "Nonpaged",
-                   CmdCount(Allocs, A), CmdCount(Frees, B), CmdBytes((uint64_t)Now.PeakBytes, C));
+            printf("%s pool: %s allocation%s, %s free%s, at most %s at a time.\n", Paged ? "Paged" : "Nonpaged",
+                   CmdCount(Allocs, A), Allocs == 1 ? "" : "s", CmdCount(Frees, B), Frees == 1 ? "" : "s",
+                   CmdBytes((uint64_t)Now.PeakBytes, C));
         }
     }
     json_object_set_new(Root, "pools", Pools);
@@ -279,7 +302,7 @@ unsigned CmdReportMemory(const CMD_BASELINE *Baseline, bool Unloaded, bool Stopp
     AddTags(Used, Root);
     ReportPools(Baseline, Json, Root);
     ReportFaults(Baseline, Json, Root);
-    ExpEnumerateBlocks(KeepBlock, &List);
+    FindBlocks(&List, Unloaded);
     if (List.Count != 0) {
         char Bytes[32];
         if (!Json) {

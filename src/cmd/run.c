@@ -539,10 +539,12 @@ static void SayLoaded(RUN *Run, double Elapsed)
     const LDR_IMAGE *Image = Run->Image;
     json_t *Missing = json_array();
     char Size[32];
-    Say(Run, "%s: %s at 0x%llx, %u imports, loaded in %.2f ms\n", Image->Name, CmdBytes(Image->Size, Size),
-        (unsigned long long)(ULONG_PTR)Image->Base, Image->ImportsBound + Image->ImportsMissing, Elapsed);
+    Say(Run, "%s: %s at 0x%llx, %u import%s, loaded in %.2f ms\n", Image->Name, CmdBytes(Image->Size, Size),
+        (unsigned long long)(ULONG_PTR)Image->Base, Image->ImportsBound + Image->ImportsMissing,
+        Image->ImportsBound + Image->ImportsMissing == 1 ? "" : "s", Elapsed);
     if (Image->ImportsMissing != 0) {
-        Say(Run, "  %u of them are missing; the driver stops if it calls one:\n", Image->ImportsMissing);
+        Say(Run, "  %u of them %s missing; the driver stops if it calls %s:\n", Image->ImportsMissing,
+            Image->ImportsMissing == 1 ? "is" : "are", Image->ImportsMissing == 1 ? "it" : "one");
     }
     for (ULONG Index = 0; Index < Image->ImportsMissing; Index++) {
         Say(Run, "    %s\n", Image->Missing[Index]);

@@ -25,6 +25,8 @@
  *   neither    any        present, write to read-only        0xBE (a driver's own constants)
  *   neither    any        present, execution of NX           0xFC (data, stack)
  *   neither    <= APC     not present                        STATUS_ACCESS_VIOLATION
+ *   the host's own kernel half                               as a kernel address without a page table: 0x50, type 2,
+ *                                                            or 0xD1/0x0A; the host calls every such fault "present"
  *
  * "Neither" is host memory: source drivers' globals, their stacks, and NULL. Windows' kernel has no such
  * memory; a wild address there (NULL above all) is a user-range address on Windows, hence the same answer as
@@ -44,6 +46,7 @@ BOOLEAN (*KiIsDriverCodeRoutine)(ULONG_PTR Rip);
 #define MI_FAULT_PRESENT 0x1u
 #define MI_FAULT_WRITE   0x2u
 #define MI_FAULT_EXECUTE 0x10u
+#define MI_HOST_KERNEL   0xFFFF800000000000ull /* no process of the host can map anything from here on */
 
 static BOOLEAN MiIsDriverCode(ULONG_PTR Rip)
 {
@@ -220,6 +223,14 @@ static VOID MiUserFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PT
 static VOID MiHostFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip,
                         KI_FAULT_ANSWER *Answer)
 {
+    if (Address >= MI_HOST_KERNEL) {
+        if (Irql >= DISPATCH_LEVEL) {
+            MiAnswerIrql(Answer, Address, ErrorCode, Irql, Rip);
+        } else {
+            MiAnswerNonPaged(Answer, Address, ErrorCode, Rip, 2);
+        }
+        return;
+    }
     if (ErrorCode & MI_FAULT_PRESENT) { /* host memory has no entry of ours: parameter 2 is 0 */
         if (ErrorCode & MI_FAULT_EXECUTE) {
             MiAnswerStop(Answer, ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, Address, 0, 0, 0);

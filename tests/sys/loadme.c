@@ -38,6 +38,12 @@ static VOID NTAPI Thread(PVOID Context)
     PsTerminateSystemThread(STATUS_SUCCESS);
 }
 
+static VOID NTAPI Nothing(PVOID Context)
+{
+    (void)Context;
+    PsTerminateSystemThread(STATUS_SUCCESS);
+}
+
 static NTSTATUS NTAPI OpenClose(PDEVICE_OBJECT Device, PIRP Irp)
 {
     (void)Device;
@@ -104,6 +110,16 @@ static ULONG Answer(ULONG Function, PUCHAR Buffer, ULONG In, ULONG Out)
                 KeWaitForSingleObject(Object, Executive, KernelMode, FALSE, NULL);
                 ObDereferenceObject(Object);
             }
+            ZwClose(Handle);
+        }
+        return 0;
+    }
+    case LOADME_BEYOND:
+        *(volatile char *)0xFFFFF80000000000ull = 1;
+        return 0;
+    case LOADME_LOOSE: {
+        HANDLE Handle;
+        if (NT_SUCCESS(PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, Nothing, NULL))) {
             ZwClose(Handle);
         }
         return 0;

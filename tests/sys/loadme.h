@@ -21,3 +21,5 @@
     LOADME_IOCTL(0x80d) /* pool block through MmGetSystemRoutineAddress(ExAllocatePoolWithTag) */
 #define LOADME_XTEXT LOADME_IOCTL(0x80e) /* calls into the data section: NX */
 #define LOADME_THREAD LOADME_IOCTL(0x80f) /* a system thread of its own writes to a constant */
+#define LOADME_BEYOND LOADME_IOCTL(0x810) /* writes where the host's own kernel is */
+#define LOADME_LOOSE  LOADME_IOCTL(0x811) /* a system thread that nobody waits for, and that ends at once */

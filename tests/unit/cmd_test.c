@@ -153,6 +153,16 @@ static void Run_BugCheck_IsAFindingWithItsBlock(void **State)
     assert_non_null(strstr(Err, "loadme.c:"));
     Expect("run " SYS "loadme.sys --ioctl 0x222010", 1, NULL,
            "loadme.sys called ntoskrnl.exe!PsNoSuchRoutineAnywhere");
+    /* The host reports its own half as a protection violation; for a driver nothing is there. */
+    Expect("run " SYS "loadme.sys --ioctl 0x222040", 1, "stopped by bug check 0x50, PAGE_FAULT_IN_NONPAGED_AREA",
+           "*** STOP: 0x00000050 (0xFFFFF80000000000,0x0000000000000002,");
+}
+
+static void Run_ThreadThatNobodyWaitsFor_IsNoLeak(void **State)
+{
+    (void)State;
+    Expect("run " SYS "loadme.sys --ioctl 0x222044", 0, "loadme.sys is clean", NULL);
+    assert_non_null(strstr(Out, "Everything it allocated was freed."));
 }
 
 static void Run_BugCheckOnAnotherThread_IsAFindingToo(void **State)
@@ -242,6 +252,7 @@ int main(void)
         cmocka_unit_test(Run_GoodDriver_IsClean),
         cmocka_unit_test(Run_Leak_IsAFindingWithItsLine),
         cmocka_unit_test(Run_BugCheck_IsAFindingWithItsBlock),
+        cmocka_unit_test(Run_ThreadThatNobodyWaitsFor_IsNoLeak),
         cmocka_unit_test(Run_BugCheckOnAnotherThread_IsAFindingToo),
         cmocka_unit_test(Run_FailedEntryOrDevice_IsAFinding),
         cmocka_unit_test(Json_IsTheSameReport),
