@@ -21,6 +21,8 @@
 #define CMD_USAGE   2
 
 /* Prints "ntmm: <sentence>" and returns CMD_USAGE. */
+/* The exit code: Code, or 2 and a sentence if the output could not be written (disk full, closed). */
+int CmdFinishOutput(int Code);
 int CmdComplain(const char *Format, ...) __attribute__((format(printf, 1, 2)));
 /* A number, decimal or 0x-hexadecimal, nothing behind it. */
 bool CmdNumber(const char *Text, uint64_t *Value);

@@ -1,6 +1,7 @@
 /*
  * main.c - the ntmm command: which subcommand it is, and what they share. SPDX-License-Identifier: MIT
  */
+#include <fcntl.h>
 #include "cmd.h"
 
 static const char Help[] =
@@ -22,8 +23,19 @@ static const struct {
     int (*Routine)(int Argc, char **Argv);
 } Commands[] = {{"run", CmdRun}, {"imports", CmdImports}, {"explain", CmdExplain}, {"map", CmdMap}};
 
+/* A standard stream that is closed is made one that cannot be written: the machine's memory must not become descriptor 1. */
+static void OccupyStandardStreams(void)
+{
+    for (int Stream = 0; Stream < 3; Stream++) {
+        if (fcntl(Stream, F_GETFD) < 0 && open("/dev/full", O_RDWR) < 0) {
+            return;
+        }
+    }
+}
+
 int main(int Argc, char **Argv)
 {
+    OccupyStandardStreams();
     if (Argc < 2) {
         fputs(Help, stderr);
         return CMD_USAGE;
@@ -38,11 +50,7 @@ int main(int Argc, char **Argv)
     }
     for (size_t Index = 0; Index < ARRAYSIZE(Commands); Index++) {
         if (strcmp(Argv[1], Commands[Index].Name) == 0) {
-            int Code = Commands[Index].Routine(Argc - 1, Argv + 1);
-            if (fflush(stdout) != 0 || ferror(stdout)) {
-                return CmdComplain("cannot write the output");
-            }
-            return Code;
+            return CmdFinishOutput(Commands[Index].Routine(Argc - 1, Argv + 1));
         }
     }
     return CmdComplain("unknown command \"%s\"; there are run, imports, explain and map (ntmm --help)",

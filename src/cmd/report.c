@@ -11,9 +11,9 @@
 #include "mm/mm.h"
 #include <time.h>
 
-#define MAX_TAGS   512
-#define MAX_BLOCKS 4096 /* listed; more are counted */
-#define MAX_SHOWN  20
+#define MAX_TAGS         512
+#define MAX_BLOCKS       4096 /* listed; more are counted */
+#define MAX_SHOWN        20
 #define TAG_HANDLE_TABLE 0x6c54624fu /* 'ObTl' */
 #define TAG_THREAD       0x65726854u /* 'Thre' */
 
@@ -274,9 +274,9 @@ static void ReportPools(const CMD_BASELINE *Baseline, bool Json, json_t *Root)
                                       (json_int_t)(Now.Bytes - Baseline->Pools[Paged].Bytes), "peak_bytes",
                                       (json_int_t)Now.PeakBytes));
         if (!Json) {
-            printf("%s pool: %s allocation%s, %s free%s, at most %s at a time.\n", Paged ? "Paged" : "Nonpaged",
-                   CmdCount(Allocs, A), Allocs == 1 ? "" : "s", CmdCount(Frees, B), Frees == 1 ? "" : "s",
-                   CmdBytes((uint64_t)Now.PeakBytes, C));
+            printf("%s pool: %s allocation%s, %s free%s, at most %s at a time.\n",
+                   Paged ? "Paged" : "Nonpaged", CmdCount(Allocs, A), Allocs == 1 ? "" : "s",
+                   CmdCount(Frees, B), Frees == 1 ? "" : "s", CmdBytes((uint64_t)Now.PeakBytes, C));
         }
     }
     json_object_set_new(Root, "pools", Pools);

@@ -710,6 +710,9 @@ static int Parent(RUN *Run, pid_t Pid)
         return WEXITSTATUS(Status);
     }
     int Signal = WTERMSIG(Status);
+    if (Signal == SIGPIPE) {
+        return CmdComplain("nobody reads the report to its end");
+    }
     if (Signal == SIGABRT) {
         fprintf(stderr, "ntmm: the system stopped on another thread than the driver's own while at: %.96s\n",
                 Run->Progress->Stage);
@@ -973,9 +976,7 @@ int CmdRun(int Argc, char **Argv)
         if (getppid() != Self) {
             _exit(CMD_FINDING);
         }
-        int Code = Child(&Run);
-        fflush(NULL);
-        _exit(Code);
+        _exit(CmdFinishOutput(Child(&Run)));
     }
     return Parent(&Run, Pid);
 }

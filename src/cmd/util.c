@@ -16,6 +16,14 @@ int CmdComplain(const char *Format, ...)
     return CMD_USAGE;
 }
 
+int CmdFinishOutput(int Code)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        return CmdComplain("cannot write the output");
+    }
+    return Code;
+}
+
 bool CmdNumber(const char *Text, uint64_t *Value)
 {
     char *End;

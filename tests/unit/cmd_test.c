@@ -154,7 +154,8 @@ static void Run_BugCheck_IsAFindingWithItsBlock(void **State)
     Expect("run " SYS "loadme.sys --ioctl 0x222010", 1, NULL,
            "loadme.sys called ntoskrnl.exe!PsNoSuchRoutineAnywhere");
     /* The host reports its own half as a protection violation; for a driver nothing is there. */
-    Expect("run " SYS "loadme.sys --ioctl 0x222040", 1, "stopped by bug check 0x50, PAGE_FAULT_IN_NONPAGED_AREA",
+    Expect("run " SYS "loadme.sys --ioctl 0x222040", 1,
+           "stopped by bug check 0x50, PAGE_FAULT_IN_NONPAGED_AREA",
            "*** STOP: 0x00000050 (0xFFFFF80000000000,0x0000000000000002,");
 }
 
@@ -173,6 +174,24 @@ static void Run_BugCheckOnAnotherThread_IsAFindingToo(void **State)
     assert_non_null(strstr(
         Err, "ntmm: the system stopped on another thread than the driver's own while at: ioctl 0x0022203c"));
     Expect("run " SYS "loadme.sys --ioctl 0x22203c --json", 1, "\"findings\": 1", NULL);
+}
+
+static void ExitsWith(const char *Line, int Code)
+{
+    int Status = system(Line);
+    assert_true(WIFEXITED(Status));
+    assert_int_equal(WEXITSTATUS(Status), Code);
+}
+
+/* A report that is lost is no clean run; nor may the machine's memory become descriptor 1. */
+static void LostOutput_IsUsage(void **State)
+{
+    (void)State;
+    ExitsWith(NTMM_COMMAND " run " SYS "loadme.sys >/dev/full 2>/dev/null", 2);
+    ExitsWith(NTMM_COMMAND " run " SYS "loadme.sys --json >/dev/full 2>/dev/null", 2);
+    ExitsWith(NTMM_COMMAND " run " SYS "loadme.sys >&- 2>/dev/null", 2);
+    ExitsWith(NTMM_COMMAND " map >&- 2>/dev/null", 2);
+    ExitsWith(NTMM_COMMAND " run " SYS "loadme.sys >/dev/null 2>&- <&-", 0);
 }
 
 static void Run_FailedEntryOrDevice_IsAFinding(void **State)
@@ -254,6 +273,7 @@ int main(void)
         cmocka_unit_test(Run_BugCheck_IsAFindingWithItsBlock),
         cmocka_unit_test(Run_ThreadThatNobodyWaitsFor_IsNoLeak),
         cmocka_unit_test(Run_BugCheckOnAnotherThread_IsAFindingToo),
+        cmocka_unit_test(LostOutput_IsUsage),
         cmocka_unit_test(Run_FailedEntryOrDevice_IsAFinding),
         cmocka_unit_test(Json_IsTheSameReport),
         cmocka_unit_test(Imports_ListsHereAndMissing),
