@@ -344,7 +344,10 @@ static BOOLEAN PeCoff(const LDR_IMAGE *Image, ULONG_PTR Rva, HOST_SYMBOL *Out)
         COFF_SYMBOL Symbol;
         memcpy(&Symbol, Pe->Bytes + Pe->SymbolTable + (size_t)I * sizeof Symbol, sizeof Symbol);
         I += Symbol.Auxiliaries;
-        if (Symbol.Section < 1 || (ULONG)Symbol.Section > Pe->SectionCount || (Symbol.Type & 0x30) != 0x20) continue;
+        if (Symbol.Section < 1 || (ULONG)Symbol.Section > Pe->SectionCount || !(Pe->Sections[Symbol.Section - 1].Characteristics & IMAGE_SCN_MEM_EXECUTE))
+            continue;
+        /* A function by its type, or an assembler's global label, which has no type. */
+        if ((Symbol.Type & 0x30) != 0x20 && (Symbol.Type != 0 || Symbol.Class != 2)) continue;
         ULONG_PTR At = (ULONG_PTR)Pe->Sections[Symbol.Section - 1].Rva + Symbol.Value;
         if (At > Rva || Rva - At >= Best) continue;
         Best = Rva - At;

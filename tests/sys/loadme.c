@@ -38,6 +38,14 @@ static VOID NTAPI Thread(PVOID Context)
     PsTerminateSystemThread(STATUS_SUCCESS);
 }
 
+__attribute__((noinline)) static ULONG Deeper(volatile char *Above)
+{
+    volatile char Page[5000];
+    Page[0] = Above[0];
+    ULONG Sum = Page[0] < 0 ? 0 : Deeper(Page);
+    return Sum + (ULONG)Page[0];
+}
+
 static VOID NTAPI Nothing(PVOID Context)
 {
     (void)Context;
@@ -117,6 +125,10 @@ static ULONG Answer(ULONG Function, PUCHAR Buffer, ULONG In, ULONG Out)
     case LOADME_BEYOND:
         *(volatile char *)0xFFFFF80000000000ull = 1;
         return 0;
+    case LOADME_DEEP: {
+        volatile char Seed = 1;
+        return Deeper(&Seed);
+    }
     case LOADME_LOOSE: {
         HANDLE Handle;
         if (NT_SUCCESS(PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, Nothing, NULL))) {

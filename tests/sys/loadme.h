@@ -23,3 +23,4 @@
 #define LOADME_THREAD LOADME_IOCTL(0x80f) /* a system thread of its own writes to a constant */
 #define LOADME_BEYOND LOADME_IOCTL(0x810) /* writes where the host's own kernel is */
 #define LOADME_LOOSE  LOADME_IOCTL(0x811) /* a system thread that nobody waits for, and that ends at once */
+#define LOADME_DEEP   LOADME_IOCTL(0x812) /* recursion until the stack ends, found by the compiler's stack probe */

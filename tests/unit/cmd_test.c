@@ -157,6 +157,8 @@ static void Run_BugCheck_IsAFindingWithItsBlock(void **State)
     Expect("run " SYS "loadme.sys --ioctl 0x222040", 1,
            "stopped by bug check 0x50, PAGE_FAULT_IN_NONPAGED_AREA",
            "*** STOP: 0x00000050 (0xFFFFF80000000000,0x0000000000000002,");
+    /* An assembler's routine has a name without a type; it is not its neighbour's. */
+    Expect("run " SYS "loadme.sys --ioctl 0x222048", 1, "stopped by bug check 0x7F", "___chkstk_ms");
 }
 
 static void Run_ThreadThatNobodyWaitsFor_IsNoLeak(void **State)
