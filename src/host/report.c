@@ -94,12 +94,15 @@ static VOID FormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size)
     else snprintf(Text, Size, "+0x%llx", (unsigned long long)Symbol->Offset);
 }
 
-/* The C library and the sanitizers' run time: memcpy there works for whoever called it. */
-static BOOLEAN IsRuntime(const char *Module)
+/* The C library and the sanitizers' run time, which clang links into the program: memcpy there works for whoever called it. */
+static BOOLEAN IsRuntime(const HOST_SYMBOL *Symbol)
 {
-    static const char *const Names[] = {"libc.so", "ld-linux", "libasan", "libubsan", "libtsan", "libclang_rt"};
-    for (unsigned I = 0; I < ARRAYSIZE(Names); I++)
-        if (!strncmp(Module, Names[I], strlen(Names[I]))) return TRUE;
+    static const char *const Modules[] = {"libc.so", "ld-linux", "libasan", "libubsan", "libtsan", "libclang_rt"};
+    static const char *const Functions[] = {"__asan_", "__tsan_", "__interceptor_", "__sanitizer_", "___interceptor_"};
+    for (unsigned I = 0; I < ARRAYSIZE(Modules); I++)
+        if (!strncmp(Symbol->Module, Modules[I], strlen(Modules[I]))) return TRUE;
+    for (unsigned I = 0; I < ARRAYSIZE(Functions); I++)
+        if (!strncmp(Symbol->Function, Functions[I], strlen(Functions[I]))) return TRUE;
     return FALSE;
 }
 
@@ -108,7 +111,7 @@ static BOOLEAN IsRuntime(const char *Module)
 static ULONG ToBlame(const HOST_SYMBOL *Symbols, ULONG Count)
 {
     for (ULONG I = 0; I < Count; I++)
-        if (!Symbols[I].Library && !Symbols[I].Header && !IsRuntime(Symbols[I].Module)) return I;
+        if (!Symbols[I].Library && !Symbols[I].Header && !IsRuntime(&Symbols[I])) return I;
     return Count;
 }
 
