@@ -169,14 +169,14 @@ static void Block_JumpAstray_NamesWhoJumped(void **state)
     CONTAINS("function:   JumpToNull (report_test.c:");
 }
 
-static NOINLINE void CopyPaged(void)
+static NOINLINE void CopyNowhere(void)
 {
     static UCHAR Buffer[8192];
-    PVOID Paged = ExAllocatePool2(POOL_FLAG_PAGED | POOL_FLAG_UNINITIALIZED, sizeof Buffer, 'tseT');
+    PVOID volatile Nowhere = (PVOID)0x40;
     volatile SIZE_T Length = sizeof Buffer;
     KIRQL Old;
     KeRaiseIrql(DISPATCH_LEVEL, &Old);
-    RtlCopyMemory(Buffer, Paged, Length);
+    RtlCopyMemory(Buffer, Nowhere, Length);
     KeLowerIrql(Old);
 }
 
@@ -184,10 +184,10 @@ static NOINLINE void CopyPaged(void)
 static void Block_InsideMemcpy_NamesItsCaller(void **state)
 {
     (void)state;
-    assert_int_equal(Die(CopyPaged, "ram=32M"), SIGABRT);
+    assert_int_equal(Die(CopyNowhere, "ram=32M"), SIGABRT);
     assert_string_equal(Line(2), "DRIVER_IRQL_NOT_LESS_OR_EQUAL");
     CONTAINS("driver:     test_unit.report_test\n");
-    CONTAINS("function:   CopyPaged (report_test.c:");
+    CONTAINS("function:   CopyNowhere (report_test.c:");
 }
 
 static void Json_OneLine_SameFacts(void **state)
