@@ -173,10 +173,11 @@ static NOINLINE void CopyNowhere(void)
 {
     static UCHAR Buffer[8192];
     PVOID volatile Nowhere = (PVOID)0x40;
+    PVOID volatile Target = Buffer;
     volatile SIZE_T Length = sizeof Buffer;
     KIRQL Old;
     KeRaiseIrql(DISPATCH_LEVEL, &Old);
-    RtlCopyMemory(Buffer, Nowhere, Length);
+    RtlCopyMemory(Target, Nowhere, Length);
     KeLowerIrql(Old);
 }
 
