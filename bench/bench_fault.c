@@ -118,8 +118,7 @@ static double Miss(char *Base, BOOLEAN Contiguous)
 {
     PFN_NUMBER First = Scattered() & ~15ull;
     for (ULONG i = 0; i < BATCH; i++) {
-        *Pte((ULONG_PTR)Base + i * 4096u) =
-            ((DATA + (Contiguous ? (First + i) % FRAMES : Scattered())) << 12) | RESIDENT;
+        *Pte((ULONG_PTR)Base + i * 4096u) = ((DATA + (Contiguous ? (First + i) % FRAMES : Scattered())) << 12) | RESIDENT;
     }
     HalFlushTb(Base, BATCH);
     double Cost = Touch(Base);
@@ -187,8 +186,7 @@ int main(int Count, char **Arguments)
     if (ftruncate(FloorFile, FRAMES * 4096) != 0) {
         return 1;
     }
-    char *Warm =
-        (char *)mmap(NULL, FRAMES * 4096u, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, FloorFile, 0);
+    char *Warm = (char *)mmap(NULL, FRAMES * 4096u, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, FloorFile, 0);
     memset(Warm, 0, FRAMES * 4096u);
     munmap(Warm, FRAMES * 4096u);
     for (ULONG r = 0; r < ROWS; r++) {
@@ -211,8 +209,8 @@ int main(int Count, char **Arguments)
         double Median = Samples[r][Rounds / 2], Ratio = Median / Samples[FLOOR][Rounds / 2];
         printf("%-12s %10.0f %10.0f %8.2f\n", Names[r], Median, Samples[r][0], Ratio);
         if (Out) {
-            fprintf(Out, "%s\"%s\": {\"median_ns\": %.0f, \"best_ns\": %.0f, \"ratio_to_floor\": %.3f}",
-                    r ? ", " : "{", Names[r], Median, Samples[r][0], Ratio);
+            fprintf(Out, "%s\"%s\": {\"median_ns\": %.0f, \"best_ns\": %.0f, \"ratio_to_floor\": %.3f}", r ? ", " : "{",
+                    Names[r], Median, Samples[r][0], Ratio);
         }
     }
     printf("%-12s %10.0f\n", "start", (double)Start);

@@ -23,8 +23,7 @@
 #define RAMDISK_LABEL 0x72008u
 
 enum { LOAD, RUN, IOCTL, BORDER, NATIVE, CR8, ROWS };
-static const char *const Names[ROWS] = {"load+unload", "load-run-unload", "ioctl",
-                                        "border-call", "native-call",     "mov-cr8"};
+static const char *const Names[ROWS] = {"load+unload", "load-run-unload", "ioctl", "border-call", "native-call", "mov-cr8"};
 static double *Samples[ROWS];
 
 static ULONG64 Now(void)
@@ -152,8 +151,7 @@ int main(int Count, char **Arguments)
         qsort(Samples[Row], Rounds, sizeof(double), Compare);
         printf("%-16s %14.1f %14.1f\n", Names[Row], Samples[Row][Rounds / 2], Samples[Row][0]);
         if (Out != NULL) {
-            fprintf(Out, ", \"%s\": {\"median\": %.1f, \"best\": %.1f}", Names[Row], Samples[Row][Rounds / 2],
-                    Samples[Row][0]);
+            fprintf(Out, ", \"%s\": {\"median\": %.1f, \"best\": %.1f}", Names[Row], Samples[Row][Rounds / 2], Samples[Row][0]);
         }
     }
     if (Out != NULL) {

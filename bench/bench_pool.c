@@ -230,10 +230,8 @@ int main(int Argc, char **Argv)
                    atoi(Argv[Index + 1]) <= MAX_ROUNDS) {
             Rounds = (unsigned)atoi(Argv[++Index]);
         } else {
-            fprintf(
-                stderr,
-                "bench_pool: '%s' is not an option; bench_pool [--json FILE] [--rounds 1..%d] [--smoke]\n",
-                Argv[Index], MAX_ROUNDS);
+            fprintf(stderr, "bench_pool: '%s' is not an option; bench_pool [--json FILE] [--rounds 1..%d] [--smoke]\n",
+                    Argv[Index], MAX_ROUNDS);
             return 2;
         }
     }
@@ -270,19 +268,16 @@ int main(int Argc, char **Argv)
     if (Json != NULL) {
         fprintf(Json, "{\"bench\":\"pool\",\"unit\":\"ns per pair\",\"rounds\":%u,\"rows\":[", Rounds);
         for (Loop = 0; Loop < LOOPS; Loop++) {
-            fprintf(Json, "%s{\"name\":\"%s\",\"text\":\"%s\"", Loop ? "," : "", Loops[Loop].Name,
-                    Loops[Loop].Text);
+            fprintf(Json, "%s{\"name\":\"%s\",\"text\":\"%s\"", Loop ? "," : "", Loops[Loop].Name, Loops[Loop].Text);
             for (A = 0; A < AllocatorCount; A++)
                 fprintf(Json, ",\"%s\":{\"median\":%.2f,\"low\":%.2f,\"high\":%.2f}", Allocators[A].Name,
-                        Times[Loop][A][Rounds / 2], Times[Loop][A][Rounds / 4],
-                        Times[Loop][A][Rounds - 1 - Rounds / 4]);
+                        Times[Loop][A][Rounds / 2], Times[Loop][A][Rounds / 4], Times[Loop][A][Rounds - 1 - Rounds / 4]);
             fprintf(Json, "}");
         }
         fprintf(Json, "]}\n");
         fclose(Json);
     }
-    printf("Nanoseconds for a pair of allocation and free: median of %u rounds (quartiles)\n%-42s", Rounds,
-           "");
+    printf("Nanoseconds for a pair of allocation and free: median of %u rounds (quartiles)\n%-42s", Rounds, "");
     for (A = 0; A < AllocatorCount; A++)
         printf(" %22s", Allocators[A].Name);
     printf("\n");
@@ -290,8 +285,8 @@ int main(int Argc, char **Argv)
         printf("%-42s", Loops[Loop].Text);
         for (A = 0; A < AllocatorCount; A++) {
             char Text[64];
-            snprintf(Text, sizeof(Text), "%.1f (%.1f-%.1f)", Times[Loop][A][Rounds / 2],
-                     Times[Loop][A][Rounds / 4], Times[Loop][A][Rounds - 1 - Rounds / 4]);
+            snprintf(Text, sizeof(Text), "%.1f (%.1f-%.1f)", Times[Loop][A][Rounds / 2], Times[Loop][A][Rounds / 4],
+                     Times[Loop][A][Rounds - 1 - Rounds / 4]);
             printf(" %22s", Text);
         }
         printf("\n");

@@ -15,7 +15,7 @@
 #include <ntmm.h>
 #include "io/iop.h"
 
-#define OK(Status) assert_int_equal((unsigned)(Status), STATUS_SUCCESS)
+#define OK(Status)              assert_int_equal((unsigned)(Status), STATUS_SUCCESS)
 #define FAILS(Status, Expected) assert_int_equal((unsigned)(Status), (unsigned)(Expected))
 
 static inline int KitStart(void **state)
@@ -32,8 +32,10 @@ static inline int KitStop(void **state)
 {
     const CHAR *Broken = ObpValidate();
     (void)state;
-    if (!Broken) Broken = IopValidate();
-    if (Broken) print_error("%s\n", Broken);
+    if (!Broken)
+        Broken = IopValidate();
+    if (Broken)
+        print_error("%s\n", Broken);
     return ntmm_stop() || Broken;
 }
 
@@ -80,7 +82,8 @@ static VOID KitUnload(PDRIVER_OBJECT Driver)
 {
     UNICODE_STRING Link = KitString(L"\\??\\Kit");
     IoDeleteSymbolicLink(&Link);
-    while (Driver->DeviceObject) IoDeleteDevice(Driver->DeviceObject);
+    while (Driver->DeviceObject)
+        IoDeleteDevice(Driver->DeviceObject);
 }
 
 static __attribute__((unused)) NTSTATUS KitEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
@@ -89,10 +92,12 @@ static __attribute__((unused)) NTSTATUS KitEntry(PDRIVER_OBJECT Driver, PUNICODE
     UNREFERENCED_PARAMETER(RegistryPath);
     KitDriver = Driver;
     KitCreates = KitCleanups = KitCloses = 0;
-    for (ULONG i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++) Driver->MajorFunction[i] = KitAnyDispatch;
+    for (ULONG i = 0; i <= IRP_MJ_MAXIMUM_FUNCTION; i++)
+        Driver->MajorFunction[i] = KitAnyDispatch;
     Driver->DriverUnload = KitUnload;
     NTSTATUS Status = IoCreateDevice(Driver, 64, &Name, FILE_DEVICE_UNKNOWN, 0, FALSE, &KitDevice);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     KitDevice->Flags |= KitDeviceFlags;
     return IoCreateSymbolicLink(&Link, &Name);
 }

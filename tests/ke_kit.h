@@ -40,8 +40,8 @@ static inline ULONG64 Now(void)
 }
 
 /* Runs Function(Argument); expects exactly this stop, and the thread put back to where it was. */
-static inline void ExpectStop(void (*Function)(void *), void *Argument, uint32_t Code, uint64_t P1,
-                              uint64_t P2, uint64_t P3, uint64_t P4)
+static inline void ExpectStop(void (*Function)(void *), void *Argument, uint32_t Code, uint64_t P1, uint64_t P2, uint64_t P3,
+                              uint64_t P4)
 {
     ntmm_bugcheck Stop;
     KIRQL Irql = KeGetCurrentIrql();

@@ -63,21 +63,21 @@ static KIT_UNUSED void KitDoAccess(void *Argument)
 }
 
 /* Runs Function and expects exactly this stop, all five numbers. */
-#define KitExpectStop(Function, Argument, Code, P1, P2, P3, P4)                                              \
-    do {                                                                                                     \
-        ntmm_bugcheck Stop_;                                                                                 \
-        assert_true(ntmm_catch((Function), (Argument), &Stop_));                                             \
-        assert_int_equal(Stop_.code, (Code));                                                                \
-        assert_int_equal(Stop_.parameters[0], (ULONG_PTR)(P1));                                              \
-        assert_int_equal(Stop_.parameters[1], (ULONG_PTR)(P2));                                              \
-        assert_int_equal(Stop_.parameters[2], (ULONG_PTR)(P3));                                              \
-        assert_int_equal(Stop_.parameters[3], (ULONG_PTR)(P4));                                              \
-        assert_int_equal(KeGetCurrentIrql(), PASSIVE_LEVEL);                                                 \
+#define KitExpectStop(Function, Argument, Code, P1, P2, P3, P4)                                                                \
+    do {                                                                                                                       \
+        ntmm_bugcheck Stop_;                                                                                                   \
+        assert_true(ntmm_catch((Function), (Argument), &Stop_));                                                               \
+        assert_int_equal(Stop_.code, (Code));                                                                                  \
+        assert_int_equal(Stop_.parameters[0], (ULONG_PTR)(P1));                                                                \
+        assert_int_equal(Stop_.parameters[1], (ULONG_PTR)(P2));                                                                \
+        assert_int_equal(Stop_.parameters[2], (ULONG_PTR)(P3));                                                                \
+        assert_int_equal(Stop_.parameters[3], (ULONG_PTR)(P4));                                                                \
+        assert_int_equal(KeGetCurrentIrql(), PASSIVE_LEVEL);                                                                   \
     } while (0)
-#define KitExpectAccessStop(Address_, Irql_, Kind_, Code, P1, P2, P3, P4)                                    \
-    do {                                                                                                     \
-        KIT_ACCESS Access_ = {(Address_), (Irql_), (Kind_)};                                                 \
-        KitExpectStop(KitDoAccess, &Access_, Code, P1, P2, P3, P4);                                          \
+#define KitExpectAccessStop(Address_, Irql_, Kind_, Code, P1, P2, P3, P4)                                                      \
+    do {                                                                                                                       \
+        KIT_ACCESS Access_ = {(Address_), (Irql_), (Kind_)};                                                                   \
+        KitExpectStop(KitDoAccess, &Access_, Code, P1, P2, P3, P4);                                                            \
     } while (0)
 
 #define KitAssertValid() assert_ptr_equal(MiValidateAll(), NULL)

@@ -13,20 +13,19 @@
 #include <string.h>
 #include "ldr/pe.h"
 
-#define PB_FILE_SIZE   0x1200u
-#define PB_IMAGE_BASE  0x140000000ull
-#define PB_FILE_HEADER 0x84u
-#define PB_OPTIONAL    0x98u
-#define PB_SECTIONS    (PB_OPTIONAL + 112 + 128)
-#define PB_TEXT        0x400u
-#define PB_RDATA       0x600u
-#define PB_DATA        0xc00u
-#define PB_INIT        0xe00u
-#define PB_RELOC       0x1000u
-#define PB_OPT(Field)  (PB_OPTIONAL + (ULONG)offsetof(IMAGE_OPTIONAL_HEADER64, Field))
-#define PB_DIR(Index)  (PB_OPTIONAL + 112 + 8 * (ULONG)(Index))
-#define PB_SEC(Index, Field)                                                                                 \
-    (PB_SECTIONS + 40 * (ULONG)(Index) + (ULONG)offsetof(IMAGE_SECTION_HEADER, Field))
+#define PB_FILE_SIZE         0x1200u
+#define PB_IMAGE_BASE        0x140000000ull
+#define PB_FILE_HEADER       0x84u
+#define PB_OPTIONAL          0x98u
+#define PB_SECTIONS          (PB_OPTIONAL + 112 + 128)
+#define PB_TEXT              0x400u
+#define PB_RDATA             0x600u
+#define PB_DATA              0xc00u
+#define PB_INIT              0xe00u
+#define PB_RELOC             0x1000u
+#define PB_OPT(Field)        (PB_OPTIONAL + (ULONG)offsetof(IMAGE_OPTIONAL_HEADER64, Field))
+#define PB_DIR(Index)        (PB_OPTIONAL + 112 + 8 * (ULONG)(Index))
+#define PB_SEC(Index, Field) (PB_SECTIONS + 40 * (ULONG)(Index) + (ULONG)offsetof(IMAGE_SECTION_HEADER, Field))
 
 static inline void PbPut16(UCHAR *Image, ULONG At, ULONG Value)
 {
@@ -44,8 +43,8 @@ static inline void PbText(UCHAR *Image, ULONG At, const CHAR *Text)
 {
     strcpy((char *)Image + At, Text);
 }
-static inline void PbSection(UCHAR *Image, ULONG Index, const CHAR *Name, ULONG Rva, ULONG VirtualSize,
-                             ULONG File, ULONG FileSize, ULONG Flags)
+static inline void PbSection(UCHAR *Image, ULONG Index, const CHAR *Name, ULONG Rva, ULONG VirtualSize, ULONG File,
+                             ULONG FileSize, ULONG Flags)
 {
     strncpy((char *)Image + PB_SECTIONS + 40 * Index, Name, 8);
     PbPut32(Image, PB_SEC(Index, VirtualSize), VirtualSize);
@@ -79,8 +78,7 @@ static inline void PbBuild(UCHAR *Image, ULONG Status)
     PbPut32(Image, PB_OPT(NumberOfRvaAndSizes), 16);
     PbSection(Image, 0, ".text", 0x1000, 0x100, PB_TEXT, 0x200,
               IMAGE_SCN_CNT_CODE | IMAGE_SCN_MEM_EXECUTE | IMAGE_SCN_MEM_READ);
-    PbSection(Image, 1, ".rdata", 0x2000, 0x600, PB_RDATA, 0x600,
-              IMAGE_SCN_CNT_INITIALIZED_DATA | IMAGE_SCN_MEM_READ);
+    PbSection(Image, 1, ".rdata", 0x2000, 0x600, PB_RDATA, 0x600, IMAGE_SCN_CNT_INITIALIZED_DATA | IMAGE_SCN_MEM_READ);
     PbSection(Image, 2, ".data", 0x3000, 0x300, PB_DATA, 0x200,
               IMAGE_SCN_CNT_INITIALIZED_DATA | IMAGE_SCN_MEM_READ | IMAGE_SCN_MEM_WRITE);
     PbSection(Image, 3, "INIT", 0x4000, 0x100, PB_INIT, 0x200,

@@ -105,8 +105,7 @@ static NTSTATUS RamDiskReadWrite(PDEVICE_OBJECT Device, PIRP Irp)
     PIO_STACK_LOCATION Stack = IoGetCurrentIrpStackLocation(Irp);
     BOOLEAN Write = Stack->MajorFunction == IRP_MJ_WRITE;
     ULONG Length = Write ? Stack->Parameters.Write.Length : Stack->Parameters.Read.Length;
-    LONGLONG Offset =
-        Write ? Stack->Parameters.Write.ByteOffset.QuadPart : Stack->Parameters.Read.ByteOffset.QuadPart;
+    LONGLONG Offset = Write ? Stack->Parameters.Write.ByteOffset.QuadPart : Stack->Parameters.Read.ByteOffset.QuadPart;
     NTSTATUS Status;
     PVOID Buffer;
 
@@ -305,8 +304,7 @@ static VOID RamDiskUnload(PDRIVER_OBJECT Driver)
     IoDeleteSymbolicLink(&Link);
 #ifndef RAMDISK_BUGGY /* bug 5: the records in the history are forgotten */
     while (!IsListEmpty(&Disk->History))
-        ExFreeToNPagedLookasideList(&Disk->Records,
-                                    CONTAINING_RECORD(RemoveHeadList(&Disk->History), RECORD, Link));
+        ExFreeToNPagedLookasideList(&Disk->Records, CONTAINING_RECORD(RemoveHeadList(&Disk->History), RECORD, Link));
 #endif
     ExDeleteNPagedLookasideList(&Disk->Records);
     ExFreePoolWithTag(Disk->Label, TAG_LABEL);

@@ -11,10 +11,8 @@
 DRIVER_INITIALIZE DriverEntry;
 
 static int failures;
-#define CHECK(condition)                                                                                     \
-    ((condition)                                                                                             \
-         ? (void)0                                                                                           \
-         : (void)(failures++, fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition)))
+#define CHECK(condition)                                                                                                       \
+    ((condition) ? (void)0 : (void)(failures++, fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition)))
 
 static void use(void *context)
 {
@@ -27,28 +25,20 @@ static void use(void *context)
 
     memset(sector, 0x5a, sizeof(sector));
     CHECK(ntmm_write(file, sector, sizeof(sector), 0, &done) == STATUS_SUCCESS && done == sizeof(sector));
-    CHECK(ntmm_read(file, back, sizeof(back), 0, &done) == STATUS_SUCCESS &&
-          memcmp(sector, back, sizeof(back)) == 0);
-    CHECK(ntmm_read(file, back, sizeof(back), RAMDISK_DEFAULT_BYTES - 100, &done) ==
-              STATUS_NONEXISTENT_SECTOR &&
-          done == 0);
+    CHECK(ntmm_read(file, back, sizeof(back), 0, &done) == STATUS_SUCCESS && memcmp(sector, back, sizeof(back)) == 0);
+    CHECK(ntmm_read(file, back, sizeof(back), RAMDISK_DEFAULT_BYTES - 100, &done) == STATUS_NONEXISTENT_SECTOR && done == 0);
     CHECK(ntmm_ioctl(file, IOCTL_RAMDISK_RESIZE, &size, sizeof(size), NULL, 0, NULL) == STATUS_SUCCESS);
     memset(back, 0, sizeof(back));
-    CHECK(ntmm_ioctl(file, IOCTL_RAMDISK_READ, &extent, sizeof(extent), back, sizeof(back), &done) ==
-          STATUS_SUCCESS);
+    CHECK(ntmm_ioctl(file, IOCTL_RAMDISK_READ, &extent, sizeof(extent), back, sizeof(back), &done) == STATUS_SUCCESS);
     CHECK(done == sizeof(back) && memcmp(sector, back, sizeof(back)) == 0);
-    CHECK(ntmm_ioctl(file, IOCTL_RAMDISK_CHECKSUM, &extent, sizeof(extent), &sum, sizeof(sum), &done) ==
-          STATUS_SUCCESS);
+    CHECK(ntmm_ioctl(file, IOCTL_RAMDISK_CHECKSUM, &extent, sizeof(extent), &sum, sizeof(sum), &done) == STATUS_SUCCESS);
     CHECK(sum == 512 * 0x5a);
     CHECK(ntmm_ioctl(file, IOCTL_RAMDISK_SET_LABEL, "boot", 4, NULL, 0, NULL) == STATUS_SUCCESS);
-    CHECK(ntmm_ioctl(file, IOCTL_RAMDISK_GET_LABEL, NULL, 0, back, RAMDISK_LABEL_BYTES, &done) ==
-          STATUS_SUCCESS);
+    CHECK(ntmm_ioctl(file, IOCTL_RAMDISK_GET_LABEL, NULL, 0, back, RAMDISK_LABEL_BYTES, &done) == STATUS_SUCCESS);
     CHECK(memcmp(back, "boot", 5) == 0);
-    CHECK(ntmm_ioctl(file, IOCTL_RAMDISK_HISTORY, NULL, 0, history, sizeof(history), &done) ==
-          STATUS_SUCCESS);
+    CHECK(ntmm_ioctl(file, IOCTL_RAMDISK_HISTORY, NULL, 0, history, sizeof(history), &done) == STATUS_SUCCESS);
     CHECK(done == 3 * sizeof(history[0]) && history[0].Length == sizeof(back));
-    CHECK(ntmm_ioctl(file, IOCTL_RAMDISK_INFO, NULL, 0, &info, sizeof(info), &done) == STATUS_SUCCESS &&
-          info.Bytes == 8192);
+    CHECK(ntmm_ioctl(file, IOCTL_RAMDISK_INFO, NULL, 0, &info, sizeof(info), &done) == STATUS_SUCCESS && info.Bytes == 8192);
 }
 
 int main(void)

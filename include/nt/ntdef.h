@@ -29,18 +29,18 @@
 #endif
 
 /* What the library exports: NT names and ntmm_*; everything else is built with hidden visibility. */
-#define NTMM_EXPORT __attribute__((visibility("default")))
-#define NTKERNELAPI NTMM_EXPORT
-#define NTSYSAPI    NTMM_EXPORT
-#define NTHALAPI    NTMM_EXPORT
+#define NTMM_EXPORT  __attribute__((visibility("default")))
+#define NTKERNELAPI  NTMM_EXPORT
+#define NTSYSAPI     NTMM_EXPORT
+#define NTHALAPI     NTMM_EXPORT
 #define NTSYSCALLAPI NTMM_EXPORT
 #define DECLSPEC_IMPORT
-#define DECLSPEC_NORETURN __attribute__((noreturn))
-#define DECLSPEC_ALIGN(x) __attribute__((aligned(x)))
+#define DECLSPEC_NORETURN   __attribute__((noreturn))
+#define DECLSPEC_ALIGN(x)   __attribute__((aligned(x)))
 #define DECLSPEC_CACHEALIGN DECLSPEC_ALIGN(64)
-#define DECLSPEC_NOINLINE __attribute__((noinline))
-#define FORCEINLINE static inline __attribute__((always_inline))
-#define CFORCEINLINE FORCEINLINE
+#define DECLSPEC_NOINLINE   __attribute__((noinline))
+#define FORCEINLINE         static inline __attribute__((always_inline))
+#define CFORCEINLINE        FORCEINLINE
 /* Calling conventions are words without meaning in source drivers; binary drivers cross the border in src/ldr. */
 #define NTAPI
 #define FASTCALL
@@ -66,8 +66,8 @@
 #define OUT
 #define OPTIONAL
 #endif
-#define UNREFERENCED_PARAMETER(P)       ((void)(P))
-#define DBG_UNREFERENCED_PARAMETER(P)   ((void)(P))
+#define UNREFERENCED_PARAMETER(P)          ((void)(P))
+#define DBG_UNREFERENCED_PARAMETER(P)      ((void)(P))
 #define DBG_UNREFERENCED_LOCAL_VARIABLE(V) ((void)(V))
 
 typedef char CHAR, *PCHAR, *LPCH, *PCH;
@@ -114,18 +114,18 @@ typedef ULONG_PTR ERESOURCE_THREAD, *PERESOURCE_THREAD;
 #ifndef NULL
 #define NULL ((void *)0)
 #endif
-#define MAXUCHAR   0xff
-#define MAXUSHORT  0xffff
-#define MAXSHORT   0x7fff
-#define MAXLONG    0x7fffffff
-#define MAXULONG   0xffffffffU
-#define MAXLONGLONG 0x7fffffffffffffffLL
+#define MAXUCHAR     0xff
+#define MAXUSHORT    0xffff
+#define MAXSHORT     0x7fff
+#define MAXLONG      0x7fffffff
+#define MAXULONG     0xffffffffU
+#define MAXLONGLONG  0x7fffffffffffffffLL
 #define MAXULONGLONG 0xffffffffffffffffULL
 #define MAXULONG_PTR ((ULONG_PTR)~0ULL)
-#define MAXSIZE_T  ((SIZE_T)~0ULL)
-#define MINLONG    (-0x7fffffff - 1)
+#define MAXSIZE_T    ((SIZE_T)~0ULL)
+#define MINLONG      (-0x7fffffff - 1)
 #define UNICODE_NULL ((WCHAR)0)
-#define ANSI_NULL  ((CHAR)0)
+#define ANSI_NULL    ((CHAR)0)
 
 typedef union _LARGE_INTEGER {
     struct {
@@ -198,12 +198,12 @@ typedef struct _OBJECT_ATTRIBUTES {
 #define NT_WARNING(Status)     ((((ULONG)(Status)) >> 30) == 2)
 #define NT_ERROR(Status)       ((((ULONG)(Status)) >> 30) == 3)
 
-#define FIELD_OFFSET(type, field)        ((LONG)(LONG_PTR)offsetof(type, field))
-#define UFIELD_OFFSET(type, field)       ((ULONG)offsetof(type, field))
-#define RTL_FIELD_SIZE(type, field)      (sizeof(((type *)0)->field))
+#define FIELD_OFFSET(type, field)               ((LONG)(LONG_PTR)offsetof(type, field))
+#define UFIELD_OFFSET(type, field)              ((ULONG)offsetof(type, field))
+#define RTL_FIELD_SIZE(type, field)             (sizeof(((type *)0)->field))
 #define CONTAINING_RECORD(address, type, field) ((type *)((PCHAR)(address) - (ULONG_PTR)offsetof(type, field)))
-#define ARRAYSIZE(A)                     (sizeof(A) / sizeof((A)[0]))
-#define RTL_NUMBER_OF(A)                 ARRAYSIZE(A)
+#define ARRAYSIZE(A)                            (sizeof(A) / sizeof((A)[0]))
+#define RTL_NUMBER_OF(A)                        ARRAYSIZE(A)
 #ifdef __cplusplus
 #define C_ASSERT(e) static_assert(e, #e)
 #else

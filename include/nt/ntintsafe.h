@@ -11,22 +11,22 @@
 #include "ntstatus.h"
 
 #define INTSAFE_SUCCESS NT_SUCCESS
-#define NTMM_INTSAFE(Name, Type, Builtin)                                                                    \
-    static inline __attribute__((unused)) NTSTATUS Name(Type a, Type b, Type *r)                             \
-    {                                                                                                        \
-        if (!Builtin(a, b, r))                                                                               \
-            return STATUS_SUCCESS;                                                                           \
-        *r = (Type)-1;                                                                                       \
-        return STATUS_INTEGER_OVERFLOW;                                                                      \
+#define NTMM_INTSAFE(Name, Type, Builtin)                                                                                      \
+    static inline __attribute__((unused)) NTSTATUS Name(Type a, Type b, Type *r)                                               \
+    {                                                                                                                          \
+        if (!Builtin(a, b, r))                                                                                                 \
+            return STATUS_SUCCESS;                                                                                             \
+        *r = (Type)-1;                                                                                                         \
+        return STATUS_INTEGER_OVERFLOW;                                                                                        \
     }
 /* A sum with zero of the other type: the builtin checks the mathematical value against the result's type. */
-#define NTMM_INTSAFE_CONVERT(Name, From, To)                                                                 \
-    static inline __attribute__((unused)) NTSTATUS Name(From a, To *r)                                       \
-    {                                                                                                        \
-        if (!__builtin_add_overflow(a, 0, r))                                                                \
-            return STATUS_SUCCESS;                                                                           \
-        *r = (To)-1;                                                                                         \
-        return STATUS_INTEGER_OVERFLOW;                                                                      \
+#define NTMM_INTSAFE_CONVERT(Name, From, To)                                                                                   \
+    static inline __attribute__((unused)) NTSTATUS Name(From a, To *r)                                                         \
+    {                                                                                                                          \
+        if (!__builtin_add_overflow(a, 0, r))                                                                                  \
+            return STATUS_SUCCESS;                                                                                             \
+        *r = (To)-1;                                                                                                           \
+        return STATUS_INTEGER_OVERFLOW;                                                                                        \
     }
 
 NTMM_INTSAFE(RtlUCharAdd, UCHAR, __builtin_add_overflow)

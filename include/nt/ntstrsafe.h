@@ -25,9 +25,9 @@
 #define STRSAFE_NO_TRUNCATION                       0x00001000
 #define STRSAFE_IGNORE_NULL_UNICODE_STRINGS         0x00010000
 #define STRSAFE_UNICODE_STRING_DEST_NULL_TERMINATED 0x00020000
-#define STRSAFE_VALID_FLAGS                                                                                  \
-    (0xFF | STRSAFE_IGNORE_NULLS | STRSAFE_FILL_BEHIND_NULL | STRSAFE_FILL_ON_FAILURE |                      \
-     STRSAFE_NULL_ON_FAILURE | STRSAFE_NO_TRUNCATION)
+#define STRSAFE_VALID_FLAGS                                                                                                    \
+    (0xFF | STRSAFE_IGNORE_NULLS | STRSAFE_FILL_BEHIND_NULL | STRSAFE_FILL_ON_FAILURE | STRSAFE_NULL_ON_FAILURE |              \
+     STRSAFE_NO_TRUNCATION)
 #define STRSAFE_FILL_BYTE(x)    ((ULONG)(((x)&0x000000FF) | STRSAFE_FILL_BEHIND_NULL))
 #define STRSAFE_FAILURE_BYTE(x) ((ULONG)(((x)&0x000000FF) | STRSAFE_FILL_ON_FAILURE))
 #define NTMM_STRSAFE            __attribute__((unused)) static inline
@@ -39,8 +39,7 @@ extern "C" {
 /* ---- CHAR ---- */
 /* Copies up to Limit characters of Source to *At; returns the status and where it stopped. Room is never 0
  * and keeps one for the terminator. */
-NTMM_STRSAFE NTSTATUS NtmmStrCopyA(CHAR *Destination, size_t Room, size_t *Length, const CHAR *Source,
-                                   size_t Limit)
+NTMM_STRSAFE NTSTATUS NtmmStrCopyA(CHAR *Destination, size_t Room, size_t *Length, const CHAR *Source, size_t Limit)
 {
     size_t i = 0;
     for (; i < Limit && Source[i] != 0; i++) {
@@ -65,8 +64,8 @@ NTMM_STRSAFE NTSTATUS NtmmStrLengthA(const CHAR *Text, size_t Limit, size_t *Len
     return i < Limit ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
 }
 /* What all Ex forms do with their flags once the text stands (Length characters of Size) or has failed. */
-NTMM_STRSAFE NTSTATUS NtmmStrFinishA(NTSTATUS Status, CHAR *Destination, size_t Size, size_t Length,
-                                     CHAR **End, size_t *Remaining, ULONG Flags, size_t Original)
+NTMM_STRSAFE NTSTATUS NtmmStrFinishA(NTSTATUS Status, CHAR *Destination, size_t Size, size_t Length, CHAR **End,
+                                     size_t *Remaining, ULONG Flags, size_t Original)
 {
     if (NT_SUCCESS(Status)) {
         if ((Flags & STRSAFE_FILL_BEHIND_NULL) && Length + 1 < Size)
@@ -110,9 +109,8 @@ NTMM_STRSAFE NTSTATUS RtlStringCbLengthA(const CHAR *psz, size_t cbMax, size_t *
         *pcbLength *= sizeof(CHAR);
     return Status;
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchCopyNExA(CHAR *pszDest, size_t cchDest, const CHAR *pszSrc,
-                                           size_t cchToCopy, CHAR **ppszDestEnd, size_t *pcchRemaining,
-                                           ULONG dwFlags)
+NTMM_STRSAFE NTSTATUS RtlStringCchCopyNExA(CHAR *pszDest, size_t cchDest, const CHAR *pszSrc, size_t cchToCopy,
+                                           CHAR **ppszDestEnd, size_t *pcchRemaining, ULONG dwFlags)
 {
     static const CHAR Empty[1] = {0};
     size_t Length = 0;
@@ -133,9 +131,8 @@ NTMM_STRSAFE NTSTATUS RtlStringCchCopyNExA(CHAR *pszDest, size_t cchDest, const 
     NTSTATUS Status = NtmmStrCopyA(pszDest, cchDest, &Length, pszSrc, cchToCopy);
     return NtmmStrFinishA(Status, pszDest, cchDest, Length, ppszDestEnd, pcchRemaining, dwFlags, 0);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchCatNExA(CHAR *pszDest, size_t cchDest, const CHAR *pszSrc,
-                                          size_t cchToAppend, CHAR **ppszDestEnd, size_t *pcchRemaining,
-                                          ULONG dwFlags)
+NTMM_STRSAFE NTSTATUS RtlStringCchCatNExA(CHAR *pszDest, size_t cchDest, const CHAR *pszSrc, size_t cchToAppend,
+                                          CHAR **ppszDestEnd, size_t *pcchRemaining, ULONG dwFlags)
 {
     static const CHAR Empty[1] = {0};
     size_t Start = 0, Length = 0;
@@ -148,16 +145,13 @@ NTMM_STRSAFE NTSTATUS RtlStringCchCatNExA(CHAR *pszDest, size_t cchDest, const C
         if (pszDest == NULL && cchDest == 0 && *pszSrc == 0)
             return NtmmStrFinishA(STATUS_SUCCESS, NULL, 0, 0, ppszDestEnd, pcchRemaining, 0, 0);
     }
-    if (cchDest == 0 || pszDest == NULL || pszSrc == NULL ||
-        !NT_SUCCESS(NtmmStrLengthA(pszDest, cchDest, &Start)))
+    if (cchDest == 0 || pszDest == NULL || pszSrc == NULL || !NT_SUCCESS(NtmmStrLengthA(pszDest, cchDest, &Start)))
         return STATUS_INVALID_PARAMETER;
     NTSTATUS Status = NtmmStrCopyA(pszDest + Start, cchDest - Start, &Length, pszSrc, cchToAppend);
-    return NtmmStrFinishA(Status, pszDest, cchDest, Start + Length, ppszDestEnd, pcchRemaining, dwFlags,
-                          Start);
+    return NtmmStrFinishA(Status, pszDest, cchDest, Start + Length, ppszDestEnd, pcchRemaining, dwFlags, Start);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchVPrintfExA(CHAR *pszDest, size_t cchDest, CHAR **ppszDestEnd,
-                                             size_t *pcchRemaining, ULONG dwFlags, const CHAR *pszFormat,
-                                             va_list argList)
+NTMM_STRSAFE NTSTATUS RtlStringCchVPrintfExA(CHAR *pszDest, size_t cchDest, CHAR **ppszDestEnd, size_t *pcchRemaining,
+                                             ULONG dwFlags, const CHAR *pszFormat, va_list argList)
 {
     static const CHAR Empty[1] = {0};
     if ((dwFlags & ~(ULONG)STRSAFE_VALID_FLAGS) || cchDest > NTSTRSAFE_MAX_CCH)
@@ -184,8 +178,8 @@ NTMM_STRSAFE NTSTATUS RtlStringCchCopyNA(CHAR *pszDest, size_t cchDest, const CH
 {
     return RtlStringCchCopyNExA(pszDest, cchDest, pszSrc, cchToCopy, NULL, NULL, 0);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchCopyExA(CHAR *pszDest, size_t cchDest, const CHAR *pszSrc,
-                                          CHAR **ppszDestEnd, size_t *pcchRemaining, ULONG dwFlags)
+NTMM_STRSAFE NTSTATUS RtlStringCchCopyExA(CHAR *pszDest, size_t cchDest, const CHAR *pszSrc, CHAR **ppszDestEnd,
+                                          size_t *pcchRemaining, ULONG dwFlags)
 {
     return RtlStringCchCopyNExA(pszDest, cchDest, pszSrc, (size_t)-1, ppszDestEnd, pcchRemaining, dwFlags);
 }
@@ -197,13 +191,12 @@ NTMM_STRSAFE NTSTATUS RtlStringCchCatNA(CHAR *pszDest, size_t cchDest, const CHA
 {
     return RtlStringCchCatNExA(pszDest, cchDest, pszSrc, cchToAppend, NULL, NULL, 0);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchCatExA(CHAR *pszDest, size_t cchDest, const CHAR *pszSrc,
-                                         CHAR **ppszDestEnd, size_t *pcchRemaining, ULONG dwFlags)
+NTMM_STRSAFE NTSTATUS RtlStringCchCatExA(CHAR *pszDest, size_t cchDest, const CHAR *pszSrc, CHAR **ppszDestEnd,
+                                         size_t *pcchRemaining, ULONG dwFlags)
 {
     return RtlStringCchCatNExA(pszDest, cchDest, pszSrc, (size_t)-1, ppszDestEnd, pcchRemaining, dwFlags);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchVPrintfA(CHAR *pszDest, size_t cchDest, const CHAR *pszFormat,
-                                           va_list argList)
+NTMM_STRSAFE NTSTATUS RtlStringCchVPrintfA(CHAR *pszDest, size_t cchDest, const CHAR *pszFormat, va_list argList)
 {
     return RtlStringCchVPrintfExA(pszDest, cchDest, NULL, NULL, 0, pszFormat, argList);
 }
@@ -234,25 +227,21 @@ NTMM_STRSAFE NTSTATUS RtlStringCbCopyExA(CHAR *pszDest, size_t cbDest, const CHA
                                          size_t *pcbRemaining, ULONG dwFlags)
 {
     size_t Remaining = 0;
-    NTSTATUS Status =
-        RtlStringCchCopyExA(pszDest, cbDest / sizeof(CHAR), pszSrc, ppszDestEnd, &Remaining, dwFlags);
+    NTSTATUS Status = RtlStringCchCopyExA(pszDest, cbDest / sizeof(CHAR), pszSrc, ppszDestEnd, &Remaining, dwFlags);
     return NtmmStrBytesA(Status, cbDest, Remaining, pcbRemaining);
 }
 NTMM_STRSAFE NTSTATUS RtlStringCbCatExA(CHAR *pszDest, size_t cbDest, const CHAR *pszSrc, CHAR **ppszDestEnd,
                                         size_t *pcbRemaining, ULONG dwFlags)
 {
     size_t Remaining = 0;
-    NTSTATUS Status =
-        RtlStringCchCatExA(pszDest, cbDest / sizeof(CHAR), pszSrc, ppszDestEnd, &Remaining, dwFlags);
+    NTSTATUS Status = RtlStringCchCatExA(pszDest, cbDest / sizeof(CHAR), pszSrc, ppszDestEnd, &Remaining, dwFlags);
     return NtmmStrBytesA(Status, cbDest, Remaining, pcbRemaining);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCbVPrintfA(CHAR *pszDest, size_t cbDest, const CHAR *pszFormat,
-                                          va_list argList)
+NTMM_STRSAFE NTSTATUS RtlStringCbVPrintfA(CHAR *pszDest, size_t cbDest, const CHAR *pszFormat, va_list argList)
 {
     return RtlStringCchVPrintfA(pszDest, cbDest / sizeof(CHAR), pszFormat, argList);
 }
-__attribute__((unused)) static NTSTATUS RtlStringCchPrintfA(CHAR *pszDest, size_t cchDest,
-                                                            const CHAR *pszFormat, ...)
+__attribute__((unused)) static NTSTATUS RtlStringCchPrintfA(CHAR *pszDest, size_t cchDest, const CHAR *pszFormat, ...)
 {
     va_list Arguments;
     va_start(Arguments, pszFormat);
@@ -260,8 +249,7 @@ __attribute__((unused)) static NTSTATUS RtlStringCchPrintfA(CHAR *pszDest, size_
     va_end(Arguments);
     return Status;
 }
-__attribute__((unused)) static NTSTATUS RtlStringCbPrintfA(CHAR *pszDest, size_t cbDest,
-                                                           const CHAR *pszFormat, ...)
+__attribute__((unused)) static NTSTATUS RtlStringCbPrintfA(CHAR *pszDest, size_t cbDest, const CHAR *pszFormat, ...)
 {
     va_list Arguments;
     va_start(Arguments, pszFormat);
@@ -269,26 +257,23 @@ __attribute__((unused)) static NTSTATUS RtlStringCbPrintfA(CHAR *pszDest, size_t
     va_end(Arguments);
     return Status;
 }
-__attribute__((unused)) static NTSTATUS RtlStringCchPrintfExA(CHAR *pszDest, size_t cchDest,
-                                                              CHAR **ppszDestEnd, size_t *pcchRemaining,
-                                                              ULONG dwFlags, const CHAR *pszFormat, ...)
+__attribute__((unused)) static NTSTATUS RtlStringCchPrintfExA(CHAR *pszDest, size_t cchDest, CHAR **ppszDestEnd,
+                                                              size_t *pcchRemaining, ULONG dwFlags, const CHAR *pszFormat, ...)
 {
     va_list Arguments;
     va_start(Arguments, pszFormat);
-    NTSTATUS Status =
-        RtlStringCchVPrintfExA(pszDest, cchDest, ppszDestEnd, pcchRemaining, dwFlags, pszFormat, Arguments);
+    NTSTATUS Status = RtlStringCchVPrintfExA(pszDest, cchDest, ppszDestEnd, pcchRemaining, dwFlags, pszFormat, Arguments);
     va_end(Arguments);
     return Status;
 }
 __attribute__((unused)) static NTSTATUS RtlStringCbPrintfExA(CHAR *pszDest, size_t cbDest, CHAR **ppszDestEnd,
-                                                             size_t *pcbRemaining, ULONG dwFlags,
-                                                             const CHAR *pszFormat, ...)
+                                                             size_t *pcbRemaining, ULONG dwFlags, const CHAR *pszFormat, ...)
 {
     va_list Arguments;
     size_t Remaining = 0;
     va_start(Arguments, pszFormat);
-    NTSTATUS Status = RtlStringCchVPrintfExA(pszDest, cbDest / sizeof(CHAR), ppszDestEnd, &Remaining, dwFlags,
-                                             pszFormat, Arguments);
+    NTSTATUS Status =
+        RtlStringCchVPrintfExA(pszDest, cbDest / sizeof(CHAR), ppszDestEnd, &Remaining, dwFlags, pszFormat, Arguments);
     va_end(Arguments);
     return NtmmStrBytesA(Status, cbDest, Remaining, pcbRemaining);
 }
@@ -296,8 +281,7 @@ __attribute__((unused)) static NTSTATUS RtlStringCbPrintfExA(CHAR *pszDest, size
 /* ---- WCHAR ---- */
 /* Copies up to Limit characters of Source to *At; returns the status and where it stopped. Room is never 0
  * and keeps one for the terminator. */
-NTMM_STRSAFE NTSTATUS NtmmStrCopyW(WCHAR *Destination, size_t Room, size_t *Length, const WCHAR *Source,
-                                   size_t Limit)
+NTMM_STRSAFE NTSTATUS NtmmStrCopyW(WCHAR *Destination, size_t Room, size_t *Length, const WCHAR *Source, size_t Limit)
 {
     size_t i = 0;
     for (; i < Limit && Source[i] != 0; i++) {
@@ -322,8 +306,8 @@ NTMM_STRSAFE NTSTATUS NtmmStrLengthW(const WCHAR *Text, size_t Limit, size_t *Le
     return i < Limit ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
 }
 /* What all Ex forms do with their flags once the text stands (Length characters of Size) or has failed. */
-NTMM_STRSAFE NTSTATUS NtmmStrFinishW(NTSTATUS Status, WCHAR *Destination, size_t Size, size_t Length,
-                                     WCHAR **End, size_t *Remaining, ULONG Flags, size_t Original)
+NTMM_STRSAFE NTSTATUS NtmmStrFinishW(NTSTATUS Status, WCHAR *Destination, size_t Size, size_t Length, WCHAR **End,
+                                     size_t *Remaining, ULONG Flags, size_t Original)
 {
     if (NT_SUCCESS(Status)) {
         if ((Flags & STRSAFE_FILL_BEHIND_NULL) && Length + 1 < Size)
@@ -367,9 +351,8 @@ NTMM_STRSAFE NTSTATUS RtlStringCbLengthW(const WCHAR *psz, size_t cbMax, size_t 
         *pcbLength *= sizeof(WCHAR);
     return Status;
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchCopyNExW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszSrc,
-                                           size_t cchToCopy, WCHAR **ppszDestEnd, size_t *pcchRemaining,
-                                           ULONG dwFlags)
+NTMM_STRSAFE NTSTATUS RtlStringCchCopyNExW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszSrc, size_t cchToCopy,
+                                           WCHAR **ppszDestEnd, size_t *pcchRemaining, ULONG dwFlags)
 {
     static const WCHAR Empty[1] = {0};
     size_t Length = 0;
@@ -390,9 +373,8 @@ NTMM_STRSAFE NTSTATUS RtlStringCchCopyNExW(WCHAR *pszDest, size_t cchDest, const
     NTSTATUS Status = NtmmStrCopyW(pszDest, cchDest, &Length, pszSrc, cchToCopy);
     return NtmmStrFinishW(Status, pszDest, cchDest, Length, ppszDestEnd, pcchRemaining, dwFlags, 0);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchCatNExW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszSrc,
-                                          size_t cchToAppend, WCHAR **ppszDestEnd, size_t *pcchRemaining,
-                                          ULONG dwFlags)
+NTMM_STRSAFE NTSTATUS RtlStringCchCatNExW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszSrc, size_t cchToAppend,
+                                          WCHAR **ppszDestEnd, size_t *pcchRemaining, ULONG dwFlags)
 {
     static const WCHAR Empty[1] = {0};
     size_t Start = 0, Length = 0;
@@ -405,16 +387,13 @@ NTMM_STRSAFE NTSTATUS RtlStringCchCatNExW(WCHAR *pszDest, size_t cchDest, const 
         if (pszDest == NULL && cchDest == 0 && *pszSrc == 0)
             return NtmmStrFinishW(STATUS_SUCCESS, NULL, 0, 0, ppszDestEnd, pcchRemaining, 0, 0);
     }
-    if (cchDest == 0 || pszDest == NULL || pszSrc == NULL ||
-        !NT_SUCCESS(NtmmStrLengthW(pszDest, cchDest, &Start)))
+    if (cchDest == 0 || pszDest == NULL || pszSrc == NULL || !NT_SUCCESS(NtmmStrLengthW(pszDest, cchDest, &Start)))
         return STATUS_INVALID_PARAMETER;
     NTSTATUS Status = NtmmStrCopyW(pszDest + Start, cchDest - Start, &Length, pszSrc, cchToAppend);
-    return NtmmStrFinishW(Status, pszDest, cchDest, Start + Length, ppszDestEnd, pcchRemaining, dwFlags,
-                          Start);
+    return NtmmStrFinishW(Status, pszDest, cchDest, Start + Length, ppszDestEnd, pcchRemaining, dwFlags, Start);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchVPrintfExW(WCHAR *pszDest, size_t cchDest, WCHAR **ppszDestEnd,
-                                             size_t *pcchRemaining, ULONG dwFlags, const WCHAR *pszFormat,
-                                             va_list argList)
+NTMM_STRSAFE NTSTATUS RtlStringCchVPrintfExW(WCHAR *pszDest, size_t cchDest, WCHAR **ppszDestEnd, size_t *pcchRemaining,
+                                             ULONG dwFlags, const WCHAR *pszFormat, va_list argList)
 {
     static const WCHAR Empty[1] = {0};
     if ((dwFlags & ~(ULONG)STRSAFE_VALID_FLAGS) || cchDest > NTSTRSAFE_MAX_CCH)
@@ -437,13 +416,12 @@ NTMM_STRSAFE NTSTATUS RtlStringCchCopyW(WCHAR *pszDest, size_t cchDest, const WC
 {
     return RtlStringCchCopyNExW(pszDest, cchDest, pszSrc, (size_t)-1, NULL, NULL, 0);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchCopyNW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszSrc,
-                                         size_t cchToCopy)
+NTMM_STRSAFE NTSTATUS RtlStringCchCopyNW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszSrc, size_t cchToCopy)
 {
     return RtlStringCchCopyNExW(pszDest, cchDest, pszSrc, cchToCopy, NULL, NULL, 0);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchCopyExW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszSrc,
-                                          WCHAR **ppszDestEnd, size_t *pcchRemaining, ULONG dwFlags)
+NTMM_STRSAFE NTSTATUS RtlStringCchCopyExW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszSrc, WCHAR **ppszDestEnd,
+                                          size_t *pcchRemaining, ULONG dwFlags)
 {
     return RtlStringCchCopyNExW(pszDest, cchDest, pszSrc, (size_t)-1, ppszDestEnd, pcchRemaining, dwFlags);
 }
@@ -451,18 +429,16 @@ NTMM_STRSAFE NTSTATUS RtlStringCchCatW(WCHAR *pszDest, size_t cchDest, const WCH
 {
     return RtlStringCchCatNExW(pszDest, cchDest, pszSrc, (size_t)-1, NULL, NULL, 0);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchCatNW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszSrc,
-                                        size_t cchToAppend)
+NTMM_STRSAFE NTSTATUS RtlStringCchCatNW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszSrc, size_t cchToAppend)
 {
     return RtlStringCchCatNExW(pszDest, cchDest, pszSrc, cchToAppend, NULL, NULL, 0);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchCatExW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszSrc,
-                                         WCHAR **ppszDestEnd, size_t *pcchRemaining, ULONG dwFlags)
+NTMM_STRSAFE NTSTATUS RtlStringCchCatExW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszSrc, WCHAR **ppszDestEnd,
+                                         size_t *pcchRemaining, ULONG dwFlags)
 {
     return RtlStringCchCatNExW(pszDest, cchDest, pszSrc, (size_t)-1, ppszDestEnd, pcchRemaining, dwFlags);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCchVPrintfW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszFormat,
-                                           va_list argList)
+NTMM_STRSAFE NTSTATUS RtlStringCchVPrintfW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszFormat, va_list argList)
 {
     return RtlStringCchVPrintfExW(pszDest, cchDest, NULL, NULL, 0, pszFormat, argList);
 }
@@ -489,29 +465,25 @@ NTMM_STRSAFE NTSTATUS NtmmStrBytesW(NTSTATUS Status, size_t cbDest, size_t Remai
         *pcbRemaining = Remaining * sizeof(WCHAR) + cbDest % sizeof(WCHAR);
     return Status;
 }
-NTMM_STRSAFE NTSTATUS RtlStringCbCopyExW(WCHAR *pszDest, size_t cbDest, const WCHAR *pszSrc,
-                                         WCHAR **ppszDestEnd, size_t *pcbRemaining, ULONG dwFlags)
+NTMM_STRSAFE NTSTATUS RtlStringCbCopyExW(WCHAR *pszDest, size_t cbDest, const WCHAR *pszSrc, WCHAR **ppszDestEnd,
+                                         size_t *pcbRemaining, ULONG dwFlags)
 {
     size_t Remaining = 0;
-    NTSTATUS Status =
-        RtlStringCchCopyExW(pszDest, cbDest / sizeof(WCHAR), pszSrc, ppszDestEnd, &Remaining, dwFlags);
+    NTSTATUS Status = RtlStringCchCopyExW(pszDest, cbDest / sizeof(WCHAR), pszSrc, ppszDestEnd, &Remaining, dwFlags);
     return NtmmStrBytesW(Status, cbDest, Remaining, pcbRemaining);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCbCatExW(WCHAR *pszDest, size_t cbDest, const WCHAR *pszSrc,
-                                        WCHAR **ppszDestEnd, size_t *pcbRemaining, ULONG dwFlags)
+NTMM_STRSAFE NTSTATUS RtlStringCbCatExW(WCHAR *pszDest, size_t cbDest, const WCHAR *pszSrc, WCHAR **ppszDestEnd,
+                                        size_t *pcbRemaining, ULONG dwFlags)
 {
     size_t Remaining = 0;
-    NTSTATUS Status =
-        RtlStringCchCatExW(pszDest, cbDest / sizeof(WCHAR), pszSrc, ppszDestEnd, &Remaining, dwFlags);
+    NTSTATUS Status = RtlStringCchCatExW(pszDest, cbDest / sizeof(WCHAR), pszSrc, ppszDestEnd, &Remaining, dwFlags);
     return NtmmStrBytesW(Status, cbDest, Remaining, pcbRemaining);
 }
-NTMM_STRSAFE NTSTATUS RtlStringCbVPrintfW(WCHAR *pszDest, size_t cbDest, const WCHAR *pszFormat,
-                                          va_list argList)
+NTMM_STRSAFE NTSTATUS RtlStringCbVPrintfW(WCHAR *pszDest, size_t cbDest, const WCHAR *pszFormat, va_list argList)
 {
     return RtlStringCchVPrintfW(pszDest, cbDest / sizeof(WCHAR), pszFormat, argList);
 }
-__attribute__((unused)) static NTSTATUS RtlStringCchPrintfW(WCHAR *pszDest, size_t cchDest,
-                                                            const WCHAR *pszFormat, ...)
+__attribute__((unused)) static NTSTATUS RtlStringCchPrintfW(WCHAR *pszDest, size_t cchDest, const WCHAR *pszFormat, ...)
 {
     va_list Arguments;
     va_start(Arguments, pszFormat);
@@ -519,8 +491,7 @@ __attribute__((unused)) static NTSTATUS RtlStringCchPrintfW(WCHAR *pszDest, size
     va_end(Arguments);
     return Status;
 }
-__attribute__((unused)) static NTSTATUS RtlStringCbPrintfW(WCHAR *pszDest, size_t cbDest,
-                                                           const WCHAR *pszFormat, ...)
+__attribute__((unused)) static NTSTATUS RtlStringCbPrintfW(WCHAR *pszDest, size_t cbDest, const WCHAR *pszFormat, ...)
 {
     va_list Arguments;
     va_start(Arguments, pszFormat);
@@ -528,26 +499,23 @@ __attribute__((unused)) static NTSTATUS RtlStringCbPrintfW(WCHAR *pszDest, size_
     va_end(Arguments);
     return Status;
 }
-__attribute__((unused)) static NTSTATUS RtlStringCchPrintfExW(WCHAR *pszDest, size_t cchDest,
-                                                              WCHAR **ppszDestEnd, size_t *pcchRemaining,
-                                                              ULONG dwFlags, const WCHAR *pszFormat, ...)
+__attribute__((unused)) static NTSTATUS RtlStringCchPrintfExW(WCHAR *pszDest, size_t cchDest, WCHAR **ppszDestEnd,
+                                                              size_t *pcchRemaining, ULONG dwFlags, const WCHAR *pszFormat, ...)
 {
     va_list Arguments;
     va_start(Arguments, pszFormat);
-    NTSTATUS Status =
-        RtlStringCchVPrintfExW(pszDest, cchDest, ppszDestEnd, pcchRemaining, dwFlags, pszFormat, Arguments);
+    NTSTATUS Status = RtlStringCchVPrintfExW(pszDest, cchDest, ppszDestEnd, pcchRemaining, dwFlags, pszFormat, Arguments);
     va_end(Arguments);
     return Status;
 }
-__attribute__((unused)) static NTSTATUS RtlStringCbPrintfExW(WCHAR *pszDest, size_t cbDest,
-                                                             WCHAR **ppszDestEnd, size_t *pcbRemaining,
-                                                             ULONG dwFlags, const WCHAR *pszFormat, ...)
+__attribute__((unused)) static NTSTATUS RtlStringCbPrintfExW(WCHAR *pszDest, size_t cbDest, WCHAR **ppszDestEnd,
+                                                             size_t *pcbRemaining, ULONG dwFlags, const WCHAR *pszFormat, ...)
 {
     va_list Arguments;
     size_t Remaining = 0;
     va_start(Arguments, pszFormat);
-    NTSTATUS Status = RtlStringCchVPrintfExW(pszDest, cbDest / sizeof(WCHAR), ppszDestEnd, &Remaining,
-                                             dwFlags, pszFormat, Arguments);
+    NTSTATUS Status =
+        RtlStringCchVPrintfExW(pszDest, cbDest / sizeof(WCHAR), ppszDestEnd, &Remaining, dwFlags, pszFormat, Arguments);
     va_end(Arguments);
     return NtmmStrBytesW(Status, cbDest, Remaining, pcbRemaining);
 }
@@ -555,8 +523,7 @@ __attribute__((unused)) static NTSTATUS RtlStringCbPrintfExW(WCHAR *pszDest, siz
 /* ---- UNICODE_STRING ---- */
 NTMM_STRSAFE NTSTATUS RtlUnicodeStringValidate(PCUNICODE_STRING SourceString)
 {
-    if (SourceString == NULL || SourceString->Length % sizeof(WCHAR) != 0 ||
-        SourceString->MaximumLength % sizeof(WCHAR) != 0 ||
+    if (SourceString == NULL || SourceString->Length % sizeof(WCHAR) != 0 || SourceString->MaximumLength % sizeof(WCHAR) != 0 ||
         SourceString->Length > SourceString->MaximumLength ||
         (SourceString->Buffer == NULL && SourceString->MaximumLength != 0))
         return STATUS_INVALID_PARAMETER;
@@ -572,8 +539,7 @@ NTMM_STRSAFE NTSTATUS RtlUnicodeStringInit(PUNICODE_STRING DestinationString, PC
     DestinationString->MaximumLength = (USHORT)(pszSrc != NULL ? (Length + 1) * sizeof(WCHAR) : 0);
     return STATUS_SUCCESS;
 }
-NTMM_STRSAFE NTSTATUS NtmmUnicodePut(PUNICODE_STRING Destination, size_t At, PCWCH Source, size_t Limit,
-                                     BOOLEAN Terminated)
+NTMM_STRSAFE NTSTATUS NtmmUnicodePut(PUNICODE_STRING Destination, size_t At, PCWCH Source, size_t Limit, BOOLEAN Terminated)
 {
     size_t Room, i = 0;
     if (!NT_SUCCESS(RtlUnicodeStringValidate(Destination)) || (Source == NULL && Limit != 0) ||
@@ -592,37 +558,31 @@ NTMM_STRSAFE NTSTATUS NtmmUnicodePut(PUNICODE_STRING Destination, size_t At, PCW
 }
 NTMM_STRSAFE NTSTATUS RtlUnicodeStringCopyString(PUNICODE_STRING DestinationString, PCWSTR pszSrc)
 {
-    return pszSrc == NULL ? STATUS_INVALID_PARAMETER
-                          : NtmmUnicodePut(DestinationString, 0, pszSrc, (size_t)-1, TRUE);
+    return pszSrc == NULL ? STATUS_INVALID_PARAMETER : NtmmUnicodePut(DestinationString, 0, pszSrc, (size_t)-1, TRUE);
 }
 NTMM_STRSAFE NTSTATUS RtlUnicodeStringCopy(PUNICODE_STRING DestinationString, PCUNICODE_STRING SourceString)
 {
     if (!NT_SUCCESS(RtlUnicodeStringValidate(SourceString)))
         return STATUS_INVALID_PARAMETER;
-    return NtmmUnicodePut(DestinationString, 0, SourceString->Buffer, SourceString->Length / sizeof(WCHAR),
-                          FALSE);
+    return NtmmUnicodePut(DestinationString, 0, SourceString->Buffer, SourceString->Length / sizeof(WCHAR), FALSE);
 }
-NTMM_STRSAFE NTSTATUS RtlUnicodeStringCchCopyStringN(PUNICODE_STRING DestinationString, PCWSTR pszSrc,
-                                                     size_t cchToCopy)
+NTMM_STRSAFE NTSTATUS RtlUnicodeStringCchCopyStringN(PUNICODE_STRING DestinationString, PCWSTR pszSrc, size_t cchToCopy)
 {
     return NtmmUnicodePut(DestinationString, 0, pszSrc, cchToCopy, TRUE);
 }
-NTMM_STRSAFE NTSTATUS RtlUnicodeStringCbCopyStringN(PUNICODE_STRING DestinationString, PCWSTR pszSrc,
-                                                    size_t cbToCopy)
+NTMM_STRSAFE NTSTATUS RtlUnicodeStringCbCopyStringN(PUNICODE_STRING DestinationString, PCWSTR pszSrc, size_t cbToCopy)
 {
     return RtlUnicodeStringCchCopyStringN(DestinationString, pszSrc, cbToCopy / sizeof(WCHAR));
 }
-NTMM_STRSAFE NTSTATUS RtlUnicodeStringCchCopyN(PUNICODE_STRING DestinationString,
-                                               PCUNICODE_STRING SourceString, size_t cchToCopy)
+NTMM_STRSAFE NTSTATUS RtlUnicodeStringCchCopyN(PUNICODE_STRING DestinationString, PCUNICODE_STRING SourceString,
+                                               size_t cchToCopy)
 {
     if (!NT_SUCCESS(RtlUnicodeStringValidate(SourceString)))
         return STATUS_INVALID_PARAMETER;
     size_t Length = SourceString->Length / sizeof(WCHAR);
-    return NtmmUnicodePut(DestinationString, 0, SourceString->Buffer, cchToCopy < Length ? cchToCopy : Length,
-                          FALSE);
+    return NtmmUnicodePut(DestinationString, 0, SourceString->Buffer, cchToCopy < Length ? cchToCopy : Length, FALSE);
 }
-NTMM_STRSAFE NTSTATUS RtlUnicodeStringCbCopyN(PUNICODE_STRING DestinationString,
-                                              PCUNICODE_STRING SourceString, size_t cbToCopy)
+NTMM_STRSAFE NTSTATUS RtlUnicodeStringCbCopyN(PUNICODE_STRING DestinationString, PCUNICODE_STRING SourceString, size_t cbToCopy)
 {
     return RtlUnicodeStringCchCopyN(DestinationString, SourceString, cbToCopy / sizeof(WCHAR));
 }
@@ -630,8 +590,7 @@ NTMM_STRSAFE NTSTATUS RtlUnicodeStringCatString(PUNICODE_STRING DestinationStrin
 {
     if (pszSrc == NULL || DestinationString == NULL)
         return STATUS_INVALID_PARAMETER;
-    return NtmmUnicodePut(DestinationString, DestinationString->Length / sizeof(WCHAR), pszSrc, (size_t)-1,
-                          TRUE);
+    return NtmmUnicodePut(DestinationString, DestinationString->Length / sizeof(WCHAR), pszSrc, (size_t)-1, TRUE);
 }
 NTMM_STRSAFE NTSTATUS RtlUnicodeStringCat(PUNICODE_STRING DestinationString, PCUNICODE_STRING SourceString)
 {
@@ -640,32 +599,26 @@ NTMM_STRSAFE NTSTATUS RtlUnicodeStringCat(PUNICODE_STRING DestinationString, PCU
     return NtmmUnicodePut(DestinationString, DestinationString->Length / sizeof(WCHAR), SourceString->Buffer,
                           SourceString->Length / sizeof(WCHAR), FALSE);
 }
-NTMM_STRSAFE NTSTATUS RtlUnicodeStringCchCatStringN(PUNICODE_STRING DestinationString, PCWSTR pszSrc,
-                                                    size_t cchToAppend)
+NTMM_STRSAFE NTSTATUS RtlUnicodeStringCchCatStringN(PUNICODE_STRING DestinationString, PCWSTR pszSrc, size_t cchToAppend)
 {
     if (DestinationString == NULL)
         return STATUS_INVALID_PARAMETER;
-    return NtmmUnicodePut(DestinationString, DestinationString->Length / sizeof(WCHAR), pszSrc, cchToAppend,
-                          TRUE);
+    return NtmmUnicodePut(DestinationString, DestinationString->Length / sizeof(WCHAR), pszSrc, cchToAppend, TRUE);
 }
-NTMM_STRSAFE NTSTATUS RtlUnicodeStringCbCatStringN(PUNICODE_STRING DestinationString, PCWSTR pszSrc,
-                                                   size_t cbToAppend)
+NTMM_STRSAFE NTSTATUS RtlUnicodeStringCbCatStringN(PUNICODE_STRING DestinationString, PCWSTR pszSrc, size_t cbToAppend)
 {
     return RtlUnicodeStringCchCatStringN(DestinationString, pszSrc, cbToAppend / sizeof(WCHAR));
 }
-NTMM_STRSAFE NTSTATUS RtlUnicodeStringVPrintf(PUNICODE_STRING DestinationString, PCWSTR pszFormat,
-                                              va_list argList)
+NTMM_STRSAFE NTSTATUS RtlUnicodeStringVPrintf(PUNICODE_STRING DestinationString, PCWSTR pszFormat, va_list argList)
 {
-    if (!NT_SUCCESS(RtlUnicodeStringValidate(DestinationString)) || pszFormat == NULL ||
-        DestinationString->Buffer == NULL)
+    if (!NT_SUCCESS(RtlUnicodeStringValidate(DestinationString)) || pszFormat == NULL || DestinationString->Buffer == NULL)
         return STATUS_INVALID_PARAMETER;
     size_t Room = DestinationString->MaximumLength / sizeof(WCHAR);
     int Written = _vsnwprintf(DestinationString->Buffer, Room, pszFormat, argList);
     DestinationString->Length = (USHORT)((Written < 0 ? Room : (size_t)Written) * sizeof(WCHAR));
     return Written < 0 ? STATUS_BUFFER_OVERFLOW : STATUS_SUCCESS;
 }
-__attribute__((unused)) static NTSTATUS RtlUnicodeStringPrintf(PUNICODE_STRING DestinationString,
-                                                               PCWSTR pszFormat, ...)
+__attribute__((unused)) static NTSTATUS RtlUnicodeStringPrintf(PUNICODE_STRING DestinationString, PCWSTR pszFormat, ...)
 {
     va_list Arguments;
     va_start(Arguments, pszFormat);

@@ -25,23 +25,23 @@ extern "C" {
 /* What a system is started with. Fill with ntmm_default_options() first, then change what matters.
  * A limit of 0 means the default for the RAM. */
 typedef struct ntmm_options {
-    size_t struct_size;            /* sizeof(ntmm_options), set by ntmm_default_options */
-    uint64_t ram;                  /* ram=       bytes of RAM, 4 MiB to 1 TiB; default 1 GiB */
-    char pagefile[NTMM_PATH_BYTES];/* pagefile=  path of the page file to create; empty: none */
-    uint64_t pagefile_size;        /* pagefile_size=  bytes; default 256 MiB if there is a page file */
-    uint32_t cpus;                 /* cpus=      processors, 1 to 64; default: those of the host, at least 2 */
-    uint32_t verifier;             /* verifier=  Driver Verifier's mask; default 0 */
-    uint64_t seed;                 /* seed=      of everything random; 0: a new one each time; default 1 */
-    uint32_t stacks;               /* stacks=    frames kept of the stacks that allocate and free a block, 0 to 16 */
-    uint32_t tlb;                  /* tlb=       entries of the translation buffer; 0: the machine's own bound */
-    uint64_t nonpagedpool;         /* nonpagedpool=  limit in bytes of nonpaged pool ... */
-    uint64_t pagedpool;            /* pagedpool= */
-    uint64_t systemptes;           /* systemptes=    (bytes of address space) */
-    uint64_t specialpool;          /* specialpool= */
-    uint64_t images;               /* images=        driver images */
-    uint64_t kernelstacks;         /* kernelstacks= */
-    char drive[NTMM_PATH_BYTES];   /* drive=     folder that drivers see as drive C:; empty: there is no drive */
-    bool json;                     /* json=      print a bug check as one line of JSON instead of the block */
+    size_t struct_size;             /* sizeof(ntmm_options), set by ntmm_default_options */
+    uint64_t ram;                   /* ram=       bytes of RAM, 4 MiB to 1 TiB; default 1 GiB */
+    char pagefile[NTMM_PATH_BYTES]; /* pagefile=  path of the page file to create; empty: none */
+    uint64_t pagefile_size;         /* pagefile_size=  bytes; default 256 MiB if there is a page file */
+    uint32_t cpus;                  /* cpus=      processors, 1 to 64; default: those of the host, at least 2 */
+    uint32_t verifier;              /* verifier=  Driver Verifier's mask; default 0 */
+    uint64_t seed;                  /* seed=      of everything random; 0: a new one each time; default 1 */
+    uint32_t stacks;                /* stacks=    frames kept of the stacks that allocate and free a block, 0 to 16 */
+    uint32_t tlb;                   /* tlb=       entries of the translation buffer; 0: the machine's own bound */
+    uint64_t nonpagedpool;          /* nonpagedpool=  limit in bytes of nonpaged pool ... */
+    uint64_t pagedpool;             /* pagedpool= */
+    uint64_t systemptes;            /* systemptes=    (bytes of address space) */
+    uint64_t specialpool;           /* specialpool= */
+    uint64_t images;                /* images=        driver images */
+    uint64_t kernelstacks;          /* kernelstacks= */
+    char drive[NTMM_PATH_BYTES];    /* drive=     folder that drivers see as drive C:; empty: there is no drive */
+    bool json;                      /* json=      print a bug check as one line of JSON instead of the block */
 } ntmm_options;
 
 /* The defaults. Never fails. */
@@ -75,20 +75,20 @@ NTMM_API const char *ntmm_version(void);
 
 /* A bug check as data. */
 typedef struct ntmm_bugcheck {
-    uint32_t code;           /* 0xC2 */
+    uint32_t code; /* 0xC2 */
     uint64_t parameters[4];
-    char name[64];           /* "BAD_POOL_CALLER" */
-    char words[512];         /* what the code did wrong */
+    char name[64];   /* "BAD_POOL_CALLER" */
+    char words[512]; /* what the code did wrong */
     uint8_t irql;
     uint32_t processor;
-    uint32_t thread;         /* id */
-    uint64_t address;        /* the instruction to blame */
-    char driver[128];        /* whose code it is: driver or program */
-    char where[384];         /* "Function (file.c:12)", or as much of it as is known */
+    uint32_t thread;  /* id */
+    uint64_t address; /* the instruction to blame */
+    char driver[128]; /* whose code it is: driver or program */
+    char where[384];  /* "Function (file.c:12)", or as much of it as is known */
     unsigned frame_count;
-    uint64_t frames[32];     /* the call stack, innermost first, without the library's own frames */
-    bool trapped;            /* frames[0] is the instruction that faulted, not a return address */
-    const void *block;       /* the pool block concerned, or NULL */
+    uint64_t frames[32]; /* the call stack, innermost first, without the library's own frames */
+    bool trapped;        /* frames[0] is the instruction that faulted, not a return address */
+    const void *block;   /* the pool block concerned, or NULL */
 } ntmm_bugcheck;
 
 /* Runs function(argument) on the calling thread. False if it returned. True if the system stopped meanwhile on this

@@ -64,8 +64,8 @@ int CmdExplain(int Argc, char **Argv)
         for (unsigned Index = 0; Index < Count; Index++) {
             json_array_append_new(Array, CmdHex(Parameters[Index]));
         }
-        CmdPrintJson(json_pack("{s:o, s:s?, s:o, s:s}", "code", CmdHex(Code), "name",
-                               ntmm_bugcheck_name((uint32_t)Code), "parameters", Array, "text", Text));
+        CmdPrintJson(json_pack("{s:o, s:s?, s:o, s:s}", "code", CmdHex(Code), "name", ntmm_bugcheck_name((uint32_t)Code),
+                               "parameters", Array, "text", Text));
     } else {
         printf("%s%s", Text, Text[Length - 1] == '\n' ? "" : "\n");
     }

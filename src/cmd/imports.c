@@ -45,8 +45,8 @@ static BOOLEAN CountImport(const LDR_IMPORT *Import, PVOID Context)
         }
     }
     if (Module == NULL) {
-        Module = json_pack("{s:s, s:b, s:[], s:[]}", "module", Import->Module, "kernel",
-                           LdrIsKernelModule(Import->Module), "have", "missing");
+        Module = json_pack("{s:s, s:b, s:[], s:[]}", "module", Import->Module, "kernel", LdrIsKernelModule(Import->Module),
+                           "have", "missing");
         if (Module == NULL) {
             return TRUE; /* a module name that is not UTF-8 */
         }
@@ -88,9 +88,8 @@ static void PrintText(const char *Path, const LDR_PE *Pe, const LISTING *Listing
     json_t *Module;
     size_t Index;
     char Size[32];
-    printf("%s: x64, %s in memory, %u sections, %s, %u functions with unwind data", Base,
-           CmdBytes(Pe->SizeOfImage, Size), Pe->SectionCount,
-           Pe->RelocationCount != 0 ? "relocatable" : "no relocations", Pe->FunctionCount);
+    printf("%s: x64, %s in memory, %u sections, %s, %u functions with unwind data", Base, CmdBytes(Pe->SizeOfImage, Size),
+           Pe->SectionCount, Pe->RelocationCount != 0 ? "relocatable" : "no relocations", Pe->FunctionCount);
     if (Pe->ExportCount != 0) {
         printf(", %u exports", Pe->ExportCount);
     }
@@ -99,11 +98,8 @@ static void PrintText(const char *Path, const LDR_PE *Pe, const LISTING *Listing
     {
         const json_t *Have = json_object_get(Module, "have"), *Missing = json_object_get(Module, "missing");
         size_t All = json_array_size(Have) + json_array_size(Missing);
-        printf("%s: %zu of %zu here%s\n", json_string_value(json_object_get(Module, "module")),
-               json_array_size(Have), All,
-               json_is_true(json_object_get(Module, "kernel"))
-                   ? ""
-                   : " (a module of its own: load it with --with)");
+        printf("%s: %zu of %zu here%s\n", json_string_value(json_object_get(Module, "module")), json_array_size(Have), All,
+               json_is_true(json_object_get(Module, "kernel")) ? "" : " (a module of its own: load it with --with)");
         PrintNames("missing", Missing);
         if (!MissingOnly) {
             PrintNames("here", Have);
@@ -129,8 +125,7 @@ static bool ReadFile(const char *Path, unsigned char **Bytes, size_t *Size)
     if (File == NULL || fstat(fileno(File), &Facts) != 0) {
         CmdComplain("%s: %s", Path, strerror(errno));
     } else if (!S_ISREG(Facts.st_mode) || Facts.st_size > 256 << 20) {
-        CmdComplain("%s: not a driver: %s", Path,
-                    S_ISREG(Facts.st_mode) ? "larger than 256 MiB" : "not a regular file");
+        CmdComplain("%s: not a driver: %s", Path, S_ISREG(Facts.st_mode) ? "larger than 256 MiB" : "not a regular file");
     } else if ((*Bytes = malloc((size_t)Facts.st_size + 1)) == NULL) {
         CmdComplain("%s: no memory for its %lld bytes", Path, (long long)Facts.st_size);
     } else {
@@ -185,10 +180,9 @@ int CmdImports(int Argc, char **Argv)
     LISTING Listing = {.Modules = json_array()};
     LdrPeEnumerateImports(&Pe, CountImport, &Listing);
     if (Json) {
-        CmdPrintJson(json_pack("{s:s, s:i, s:i, s:b, s:i, s:i, s:o}", "file", Path, "image_bytes",
-                               (int)Pe.SizeOfImage, "sections", (int)Pe.SectionCount, "relocations",
-                               Pe.RelocationCount != 0, "have", (int)Listing.Have, "missing",
-                               (int)Listing.Missing, "modules", Listing.Modules));
+        CmdPrintJson(json_pack("{s:s, s:i, s:i, s:b, s:i, s:i, s:o}", "file", Path, "image_bytes", (int)Pe.SizeOfImage,
+                               "sections", (int)Pe.SectionCount, "relocations", Pe.RelocationCount != 0, "have",
+                               (int)Listing.Have, "missing", (int)Listing.Missing, "modules", Listing.Modules));
     } else {
         PrintText(Path, &Pe, &Listing, MissingOnly);
         json_decref(Listing.Modules);

@@ -53,6 +53,5 @@ int main(int Argc, char **Argv)
             return CmdFinishOutput(Commands[Index].Routine(Argc - 1, Argv + 1));
         }
     }
-    return CmdComplain("unknown command \"%s\"; there are run, imports, explain and map (ntmm --help)",
-                       Argv[1]);
+    return CmdComplain("unknown command \"%s\"; there are run, imports, explain and map (ntmm --help)", Argv[1]);
 }

@@ -14,11 +14,10 @@ static const char Help[] = "usage: ntmm map [--KEY=VALUE...] [--json]\n"
 
 static json_t *RegionJson(const MM_REGION_INFO *Info)
 {
-    return json_pack("{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "name", Info->Name, "base",
-                     CmdHex(Info->Base), "end", CmdHex(Info->End), "size",
-                     (json_int_t)(Info->End - Info->Base), "pages_in_use", (json_int_t)Info->PagesInUse,
-                     "peak_pages", (json_int_t)Info->PeakPages, "page_limit", (json_int_t)Info->PageLimit,
-                     "failures", (json_int_t)Info->Failures);
+    return json_pack("{s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "name", Info->Name, "base", CmdHex(Info->Base), "end",
+                     CmdHex(Info->End), "size", (json_int_t)(Info->End - Info->Base), "pages_in_use",
+                     (json_int_t)Info->PagesInUse, "peak_pages", (json_int_t)Info->PeakPages, "page_limit",
+                     (json_int_t)Info->PageLimit, "failures", (json_int_t)Info->Failures);
 }
 
 static int Show(bool Json)
@@ -41,8 +40,7 @@ static int Show(bool Json)
         json_array_append_new(Regions, RegionJson(&Info));
         if (!Json) {
             printf("%-22s %016llx - %016llx %11s %12s %12s\n", Info.Name, Info.Base, Info.End - 1,
-                   CmdBytes(Info.End - Info.Base, A), CmdBytes(Info.PagesInUse * 4096, B),
-                   CmdBytes(Info.PageLimit * 4096, C));
+                   CmdBytes(Info.End - Info.Base, A), CmdBytes(Info.PagesInUse * 4096, B), CmdBytes(Info.PageLimit * 4096, C));
         }
     }
     if (!Json) {
@@ -50,26 +48,24 @@ static int Show(bool Json)
     }
     for (ULONG Index = 0; Index < RunCount; Index++) {
         uint64_t First = Runs[Index].BasePage << 12, Bytes = Runs[Index].PageCount << 12;
-        json_array_append_new(Memory,
-                              json_pack("{s:s, s:o, s:I}", "kind", Runs[Index].Device ? "device" : "ram",
-                                        "base", CmdHex(First), "size", (json_int_t)Bytes));
+        json_array_append_new(Memory, json_pack("{s:s, s:o, s:I}", "kind", Runs[Index].Device ? "device" : "ram", "base",
+                                                CmdHex(First), "size", (json_int_t)Bytes));
         if (!Json) {
-            printf("%-22s %016llx - %016llx %11s\n", Runs[Index].Device ? "device memory" : "RAM",
-                   (unsigned long long)First, (unsigned long long)(First + Bytes - 1), CmdBytes(Bytes, A));
+            printf("%-22s %016llx - %016llx %11s\n", Runs[Index].Device ? "device memory" : "RAM", (unsigned long long)First,
+                   (unsigned long long)(First + Bytes - 1), CmdBytes(Bytes, A));
         }
     }
     if (Json) {
-        CmdPrintJson(json_pack(
-            "{s:o, s:o, s:{s:I, s:I, s:I, s:I}}", "regions", Regions, "memory", Memory, "pages", "total",
-            (json_int_t)Counters.TotalPages, "free", (json_int_t)(Counters.FreePages + Counters.ZeroedPages),
-            "committed", (json_int_t)Counters.Committed, "commit_limit", (json_int_t)Counters.CommitLimit));
+        CmdPrintJson(json_pack("{s:o, s:o, s:{s:I, s:I, s:I, s:I}}", "regions", Regions, "memory", Memory, "pages", "total",
+                               (json_int_t)Counters.TotalPages, "free", (json_int_t)(Counters.FreePages + Counters.ZeroedPages),
+                               "committed", (json_int_t)Counters.Committed, "commit_limit", (json_int_t)Counters.CommitLimit));
     } else {
         json_decref(Regions);
         json_decref(Memory);
         printf("\n%s of RAM in frames of 4 KiB: %s free, %s in use. Committed: %s of %s.\n",
-               CmdBytes(Counters.TotalPages * 4096, A),
-               CmdCount(Counters.FreePages + Counters.ZeroedPages, B), CmdCount(Counters.ActivePages, C),
-               CmdBytes(Counters.Committed * 4096, D), CmdBytes(Counters.CommitLimit * 4096, E));
+               CmdBytes(Counters.TotalPages * 4096, A), CmdCount(Counters.FreePages + Counters.ZeroedPages, B),
+               CmdCount(Counters.ActivePages, C), CmdBytes(Counters.Committed * 4096, D),
+               CmdBytes(Counters.CommitLimit * 4096, E));
     }
     return CMD_CLEAN;
 }

@@ -146,8 +146,8 @@ static void PrintTags(const TAG_TABLE *Used)
     printf("\n%-6s %-9s %13s %13s %15s %15s\n", "Tag", "Pool", "Allocations", "Frees", "Peak", "In use now");
     for (unsigned Index = 0; Index < Used->Count; Index++) {
         const EXP_TAG_USE *Use = &Used->Use[Index];
-        printf("%-6s %-9s %13s %13s %15s %15s\n", CmdTag(Use->Tag, Tag), PoolName(Use->Paged),
-               CmdCount(Use->Allocs, A), CmdCount(Use->Frees, B), CmdBytes((uint64_t)Use->PeakBytes, C),
+        printf("%-6s %-9s %13s %13s %15s %15s\n", CmdTag(Use->Tag, Tag), PoolName(Use->Paged), CmdCount(Use->Allocs, A),
+               CmdCount(Use->Frees, B), CmdBytes((uint64_t)Use->PeakBytes, C),
                CmdBytes((uint64_t)(Use->Bytes > 0 ? Use->Bytes : 0), D));
     }
 }
@@ -158,11 +158,10 @@ static void AddTags(const TAG_TABLE *Used, json_t *Root)
     for (unsigned Index = 0; Index < Used->Count; Index++) {
         const EXP_TAG_USE *Use = &Used->Use[Index];
         char Tag[5];
-        json_array_append_new(Array,
-                              json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "tag", CmdTag(Use->Tag, Tag),
-                                        "pool", PoolName(Use->Paged), "allocations", (json_int_t)Use->Allocs,
-                                        "frees", (json_int_t)Use->Frees, "peak_bytes",
-                                        (json_int_t)Use->PeakBytes, "bytes", (json_int_t)Use->Bytes));
+        json_array_append_new(Array, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "tag", CmdTag(Use->Tag, Tag), "pool",
+                                               PoolName(Use->Paged), "allocations", (json_int_t)Use->Allocs, "frees",
+                                               (json_int_t)Use->Frees, "peak_bytes", (json_int_t)Use->PeakBytes, "bytes",
+                                               (json_int_t)Use->Bytes));
     }
     json_object_set_new(Root, "tags", Array);
 }
@@ -196,27 +195,24 @@ static void ReportBlocks(const BLOCK_LIST *List, bool Json, json_t *Array)
         BOOLEAN Paged = (Block->PoolType & 1) != 0;
         json_t *Stack = json_array();
         if (Text && Same == 1) {
-            printf("  %s, tag '%s', %s pool, at 0x%llx\n", CmdBytes(Block->Size, Size),
-                   CmdTag(Block->Tag, Tag), PoolName(Paged), Block->Start);
+            printf("  %s, tag '%s', %s pool, at 0x%llx\n", CmdBytes(Block->Size, Size), CmdTag(Block->Tag, Tag),
+                   PoolName(Paged), Block->Start);
         } else if (Text) {
-            printf("  %u blocks of %s, tag '%s', %s pool, the first at 0x%llx\n", Same,
-                   CmdBytes(Block->Size, Size), CmdTag(Block->Tag, Tag), PoolName(Paged), Block->Start);
+            printf("  %u blocks of %s, tag '%s', %s pool, the first at 0x%llx\n", Same, CmdBytes(Block->Size, Size),
+                   CmdTag(Block->Tag, Tag), PoolName(Paged), Block->Start);
         }
         for (ULONG Frame = 0; Frame < Block->AllocFrames; Frame++) {
-            unsigned Lines =
-                CmdWhere(Block->AllocStack[Frame], Where); /* our own frames tell nobody anything */
+            unsigned Lines = CmdWhere(Block->AllocStack[Frame], Where); /* our own frames tell nobody anything */
             for (unsigned Line = 0; Line < Lines; Line++) {
                 if (Text) {
-                    printf("    %-12s %s\n", json_array_size(Stack) == 0 ? "allocated at" : "called from",
-                           Where[Line]);
+                    printf("    %-12s %s\n", json_array_size(Stack) == 0 ? "allocated at" : "called from", Where[Line]);
                 }
                 json_array_append_new(Stack, json_string(Where[Line]));
             }
         }
-        json_array_append_new(Array,
-                              json_pack("{s:s, s:s, s:I, s:i, s:o, s:o}", "tag", CmdTag(Block->Tag, Tag),
-                                        "pool", PoolName(Paged), "bytes", (json_int_t)Block->Size, "blocks",
-                                        (int)Same, "first", CmdHex(Block->Start), "allocated_at", Stack));
+        json_array_append_new(Array, json_pack("{s:s, s:s, s:I, s:i, s:o, s:o}", "tag", CmdTag(Block->Tag, Tag), "pool",
+                                               PoolName(Paged), "bytes", (json_int_t)Block->Size, "blocks", (int)Same, "first",
+                                               CmdHex(Block->Start), "allocated_at", Stack));
     }
     if (!Json && Shown > MAX_SHOWN) {
         printf("  ... and %u more places\n", Shown - MAX_SHOWN);
@@ -266,17 +262,15 @@ static void ReportPools(const CMD_BASELINE *Baseline, bool Json, json_t *Root)
         EXP_POOL_TOTALS Now;
         char A[32], B[32], C[32];
         ExpQueryPool((BOOLEAN)Paged, &Now);
-        ULONG64 Allocs = Now.Allocs - Baseline->Pools[Paged].Allocs,
-                Frees = Now.Frees - Baseline->Pools[Paged].Frees;
+        ULONG64 Allocs = Now.Allocs - Baseline->Pools[Paged].Allocs, Frees = Now.Frees - Baseline->Pools[Paged].Frees;
         json_object_set_new(Pools, PoolName((BOOLEAN)Paged),
-                            json_pack("{s:I, s:I, s:I, s:I}", "allocations", (json_int_t)Allocs, "frees",
-                                      (json_int_t)Frees, "bytes",
-                                      (json_int_t)(Now.Bytes - Baseline->Pools[Paged].Bytes), "peak_bytes",
+                            json_pack("{s:I, s:I, s:I, s:I}", "allocations", (json_int_t)Allocs, "frees", (json_int_t)Frees,
+                                      "bytes", (json_int_t)(Now.Bytes - Baseline->Pools[Paged].Bytes), "peak_bytes",
                                       (json_int_t)Now.PeakBytes));
         if (!Json) {
-            printf("%s pool: %s allocation%s, %s free%s, at most %s at a time.\n",
-                   Paged ? "Paged" : "Nonpaged", CmdCount(Allocs, A), Allocs == 1 ? "" : "s",
-                   CmdCount(Frees, B), Frees == 1 ? "" : "s", CmdBytes((uint64_t)Now.PeakBytes, C));
+            printf("%s pool: %s allocation%s, %s free%s, at most %s at a time.\n", Paged ? "Paged" : "Nonpaged",
+                   CmdCount(Allocs, A), Allocs == 1 ? "" : "s", CmdCount(Frees, B), Frees == 1 ? "" : "s",
+                   CmdBytes((uint64_t)Now.PeakBytes, C));
         }
     }
     json_object_set_new(Root, "pools", Pools);

@@ -164,11 +164,8 @@ static void Dump(RUN *Run, const unsigned char *Bytes, size_t Length)
         Star = false;
         for (size_t Index = 0; Index < 16; Index++) {
             bool There = At + Index < Length;
-            Put += (size_t)snprintf(Hex + Put, sizeof(Hex) - Put, There ? "%02x " : "   ",
-                                    There ? Bytes[At + Index] : 0);
-            Text[Index] = !There                                                 ? 0
-                          : Bytes[At + Index] >= ' ' && Bytes[At + Index] <= '~' ? (char)Bytes[At + Index]
-                                                                                 : '.';
+            Put += (size_t)snprintf(Hex + Put, sizeof(Hex) - Put, There ? "%02x " : "   ", There ? Bytes[At + Index] : 0);
+            Text[Index] = !There ? 0 : Bytes[At + Index] >= ' ' && Bytes[At + Index] <= '~' ? (char)Bytes[At + Index] : '.';
         }
         Text[16] = 0;
         Say(Run, "    %04zx  %s %s\n", At, Hex, Text);
@@ -213,8 +210,7 @@ static void ObjectPath(PVOID Object, char *Path, size_t Size)
     char Parts[512];
     size_t At = sizeof(Parts) - 1;
     Parts[At] = 0;
-    for (POB_HEADER Header = ObpHeader(Object); Header != NULL && Header->Directory != NULL;
-         Header = Header->Directory) {
+    for (POB_HEADER Header = ObpHeader(Object); Header != NULL && Header->Directory != NULL; Header = Header->Directory) {
         size_t Length = Header->Name.Length / sizeof(WCHAR);
         if (Length + 1 > At) {
             break;
@@ -276,13 +272,12 @@ static void Request(RUN *Run, PFILE_OBJECT File, const STEP *Step, unsigned Numb
     clock_gettime(CLOCK_MONOTONIC, &From);
     for (uint32_t Round = 0; Round < Step->Repeat; Round++) {
         if (Round % 1024 == 1023) {
-            Stage(Run, "%s, request %u of %u, round %u of %u", Title, Number, Run->StepCount, Round + 1,
-                  Step->Repeat);
+            Stage(Run, "%s, request %u of %u, round %u of %u", Title, Number, Run->StepCount, Round + 1, Step->Repeat);
         }
         switch (Step->Kind) {
         case StepControl:
-            Status = IopDeviceControlUser(File, FALSE, Step->Code, Step->In, Step->InBytes, Out, Step->Out,
-                                          Run->Timeout, &Information);
+            Status = IopDeviceControlUser(File, FALSE, Step->Code, Step->In, Step->InBytes, Out, Step->Out, Run->Timeout,
+                                          &Information);
             break;
         case StepRead:
             Status = IopReadUser(File, Out, Step->Out, Step->Offset, Run->Timeout, &Information);
@@ -294,16 +289,15 @@ static void Request(RUN *Run, PFILE_OBJECT File, const STEP *Step, unsigned Numb
     }
     double Elapsed = Milliseconds(&From);
     size_t Length = Information < Step->Out ? (size_t)Information : Step->Out;
-    Say(Run, "%-36s %s, information %llu, %.2f ms%s\n", Title, CmdStatus(Status, Text),
-        (unsigned long long)Information, Elapsed, Step->Repeat > 1 ? " in all" : "");
+    Say(Run, "%-36s %s, information %llu, %.2f ms%s\n", Title, CmdStatus(Status, Text), (unsigned long long)Information,
+        Elapsed, Step->Repeat > 1 ? " in all" : "");
     if (Status == STATUS_IO_TIMEOUT) {
         Say(Run, "    it did not come back within %u ms, nor when cancelled\n", Run->Timeout);
         Run->Findings++;
     }
     Dump(Run, Out, Length);
-    json_t *Entry = json_pack("{s:s, s:o, s:I, s:f, s:o}", "request", Title, "status",
-                              CmdHex((uint32_t)Status), "information", (json_int_t)Information,
-                              "milliseconds", Elapsed, "output", HexString(Out, Length));
+    json_t *Entry = json_pack("{s:s, s:o, s:I, s:f, s:o}", "request", Title, "status", CmdHex((uint32_t)Status), "information",
+                              (json_int_t)Information, "milliseconds", Elapsed, "output", HexString(Out, Length));
     json_array_append_new(Run->Requests, Entry);
     free(Out);
 }
@@ -355,8 +349,7 @@ static void Unload(RUN *Run)
     Run->Unloaded = NT_SUCCESS(Status);
     json_object_set_new(Run->Root, "unloaded", json_boolean(Run->Unloaded));
     if (Status == STATUS_INVALID_DEVICE_REQUEST) {
-        Say(Run, "%-36s it has none: the driver stays loaded, and nothing it holds counts as a leak\n",
-            "DriverUnload");
+        Say(Run, "%-36s it has none: the driver stays loaded, and nothing it holds counts as a leak\n", "DriverUnload");
         return;
     }
     char Text[64];
@@ -394,8 +387,8 @@ static bool Entry(RUN *Run, LDR_IMAGE *Image)
     Stage(Run, "DriverEntry of %s", Image->Name);
     clock_gettime(CLOCK_MONOTONIC, &From);
     NTSTATUS Status = LdrStartDriver(Image, &Entered, Error, sizeof(Error));
-    Say(Run, "%-36s %s, %.2f ms\n", Image == Run->Image ? "DriverEntry" : Image->Name,
-        CmdStatus(Status, Text), Milliseconds(&From));
+    Say(Run, "%-36s %s, %.2f ms\n", Image == Run->Image ? "DriverEntry" : Image->Name, CmdStatus(Status, Text),
+        Milliseconds(&From));
     if (Image == Run->Image) {
         json_object_set_new(Run->Root, "driver_entry", CmdHex((uint32_t)Status));
     }
@@ -423,8 +416,7 @@ static NTSTATUS MakeSection(const char *Text)
     snprintf(Narrow, sizeof(Narrow), "%.*s", (int)(Size - Text), Text);
     ToWide(Narrow, Wide, &Name);
     InitializeObjectAttributes(&Attributes, &Name, OBJ_KERNEL_HANDLE, NULL, NULL);
-    return ZwCreateSection(&Handle, SECTION_ALL_ACCESS, &Attributes, &Bytes, PAGE_READWRITE, SEC_COMMIT,
-                           NULL);
+    return ZwCreateSection(&Handle, SECTION_ALL_ACCESS, &Attributes, &Bytes, PAGE_READWRITE, SEC_COMMIT, NULL);
 }
 
 /* Makes the registry key of the service "NAME=IMAGEPATH", as an installer would. */
@@ -440,8 +432,8 @@ static NTSTATUS MakeService(const char *Text)
     ToWide(Image + 1, Path, &Name);
     Path[Name.Length / sizeof(WCHAR)] = 0;
     NTSTATUS Status = RtlCreateRegistryKey(RTL_REGISTRY_SERVICES, Key);
-    return NT_SUCCESS(Status) ? RtlWriteRegistryValue(RTL_REGISTRY_SERVICES, Key, L"ImagePath", REG_EXPAND_SZ,
-                                                      Path, Name.Length + (ULONG)sizeof(WCHAR))
+    return NT_SUCCESS(Status) ? RtlWriteRegistryValue(RTL_REGISTRY_SERVICES, Key, L"ImagePath", REG_EXPAND_SZ, Path,
+                                                      Name.Length + (ULONG)sizeof(WCHAR))
                               : Status;
 }
 
@@ -449,8 +441,8 @@ static void Session(void *Argument)
 {
     RUN *Run = Argument;
     for (unsigned Index = 0; Index < Run->WithCount; Index++) {
-        if (Run->WithImages[Index]->Pe.Subsystem == IMAGE_SUBSYSTEM_NATIVE &&
-            Run->WithImages[Index]->Pe.EntryPoint != 0 && !Entry(Run, Run->WithImages[Index])) {
+        if (Run->WithImages[Index]->Pe.Subsystem == IMAGE_SUBSYSTEM_NATIVE && Run->WithImages[Index]->Pe.EntryPoint != 0 &&
+            !Entry(Run, Run->WithImages[Index])) {
             return;
         }
     }
@@ -628,8 +620,7 @@ static int Child(RUN *Run)
     RunSession(&Own, Run);
     bool Stopped = Own.Stopped;
     if (Stopped) {
-        HostDescribeStop(&Own.Raw,
-                         &Own.Stop); /* reading debug information wants more stack than a kernel's */
+        HostDescribeStop(&Own.Raw, &Own.Stop); /* reading debug information wants more stack than a kernel's */
         Run->Findings++;
         SayStop(Run, &Own.Stop);
     } else if (!Own.Finished) {
@@ -697,10 +688,7 @@ static int Parent(RUN *Run, pid_t Pid)
                 fprintf(stderr, "\r\033[Kntmm: %.80s, %.0f s", Run->Progress->Stage, Elapsed / 1000);
                 fflush(stderr);
             }
-            nanosleep(&(struct timespec){0, Elapsed < 50     ? 1000000
-                                            : Elapsed < 1000 ? 20000000
-                                                             : 200000000},
-                      NULL);
+            nanosleep(&(struct timespec){0, Elapsed < 50 ? 1000000 : Elapsed < 1000 ? 20000000 : 200000000}, NULL);
         }
     }
     if (Terminal && Run->Progress->Shown) {
@@ -721,8 +709,8 @@ static int Parent(RUN *Run, pid_t Pid)
                 Run->Progress->Stage);
     }
     if (Run->Json) {
-        CmdPrintJson(json_pack("{s:s, s:i, s:s, s:i}", "file", Run->Path, "signal", Signal, "stage",
-                               Run->Progress->Stage, "findings", 1));
+        CmdPrintJson(json_pack("{s:s, s:i, s:s, s:i}", "file", Run->Path, "signal", Signal, "stage", Run->Progress->Stage,
+                               "findings", 1));
     }
     return CMD_FINDING;
 }
@@ -751,8 +739,7 @@ static bool TakeBytes(const char *Text, STEP *Step)
     }
     FILE *File = fopen(Text, "rbe");
     if (File == NULL || fstat(fileno(File), &Facts) != 0 || !S_ISREG(Facts.st_mode)) {
-        CmdComplain("\"%s\" is neither an even number of hexadecimal digits nor a file that can be read",
-                    Text);
+        CmdComplain("\"%s\" is neither an even number of hexadecimal digits nor a file that can be read", Text);
         if (File != NULL) {
             fclose(File);
         }
@@ -794,12 +781,11 @@ static bool TakeSection(RUN *Run, const char *Value)
 {
     const char *Size = strrchr(Value, '=');
     uint64_t Bytes;
-    if (Size == NULL || Size == Value || Value[0] != '\\' || Size - Value >= MAX_SECTION_NAME ||
-        !CmdNumber(Size + 1, &Bytes) || Bytes == 0 || Bytes > MAX_OUTPUT) {
-        CmdComplain(
-            "--section %s: a name that begins with a backslash, =, and 1 to %u bytes are wanted, for example "
-            "\\BaseNamedObjects\\shared=4096",
-            Value, MAX_OUTPUT);
+    if (Size == NULL || Size == Value || Value[0] != '\\' || Size - Value >= MAX_SECTION_NAME || !CmdNumber(Size + 1, &Bytes) ||
+        Bytes == 0 || Bytes > MAX_OUTPUT) {
+        CmdComplain("--section %s: a name that begins with a backslash, =, and 1 to %u bytes are wanted, for example "
+                    "\\BaseNamedObjects\\shared=4096",
+                    Value, MAX_OUTPUT);
         return false;
     }
     if (Run->SectionCount == MAX_WITH) {
@@ -813,8 +799,8 @@ static bool TakeSection(RUN *Run, const char *Value)
 static bool TakeService(RUN *Run, const char *Value)
 {
     const char *Image = strchr(Value, '=');
-    if (Image == NULL || Image == Value || Image[1] == 0 ||
-        memchr(Value, '\\', (size_t)(Image - Value)) != NULL || strlen(Value) >= MAX_SECTION_NAME) {
+    if (Image == NULL || Image == Value || Image[1] == 0 || memchr(Value, '\\', (size_t)(Image - Value)) != NULL ||
+        strlen(Value) >= MAX_SECTION_NAME) {
         CmdComplain("--service %s: a name, =, and the path of its file are wanted, for example "
                     "other=\\??\\C:\\other.sys",
                     Value);
@@ -838,9 +824,7 @@ static int TakeOption(RUN *Run, int Argc, char **Argv, int *Index)
     uint64_t Number;
     int Taken = 0;
     unsigned Which;
-    for (Which = 0;
-         Which < ARRAYSIZE(Names) && (Taken = CmdTakeValue(Argc, Argv, Index, Names[Which], &Value)) == 0;
-         Which++) {
+    for (Which = 0; Which < ARRAYSIZE(Names) && (Taken = CmdTakeValue(Argc, Argv, Index, Names[Which], &Value)) == 0; Which++) {
     }
     if (Taken != 1) {
         return Taken;
@@ -950,8 +934,7 @@ int CmdRun(int Argc, char **Argv)
         } else if (Argv[Index][0] == '-') {
             return CmdUnknown("run", Argv[Index]);
         } else if (Run.Path != NULL) {
-            return CmdComplain("ntmm run takes one driver; \"%s\" is a second (--with loads others first)",
-                               Argv[Index]);
+            return CmdComplain("ntmm run takes one driver; \"%s\" is a second (--with loads others first)", Argv[Index]);
         } else {
             Run.Path = Argv[Index];
         }

@@ -4,9 +4,9 @@
 #include "cmd.h"
 #include <ntstatus.h>
 
-#define NAME(Status)                                                                                         \
-    {                                                                                                        \
-        Status, #Status                                                                                      \
+#define NAME(Status)                                                                                                           \
+    {                                                                                                                          \
+        Status, #Status                                                                                                        \
     }
 static const struct {
     NTSTATUS Status;

@@ -102,8 +102,7 @@ bool CmdDefaultOptions(ntmm_options *Options)
 
 int CmdUnknown(const char *Command, const char *Option)
 {
-    return CmdComplain("ntmm %s has no option \"%s\"; `ntmm %s --help` lists the ones it has", Command,
-                       Option, Command);
+    return CmdComplain("ntmm %s has no option \"%s\"; `ntmm %s --help` lists the ones it has", Command, Option, Command);
 }
 
 const char *CmdBytes(uint64_t Bytes, char Text[32])
@@ -123,8 +122,7 @@ const char *CmdBytes(uint64_t Bytes, char Text[32])
     if (Scaled % 10 == 0) {
         snprintf(Text, 32, "%llu %s", (unsigned long long)Scaled / 10, Units[Unit]);
     } else {
-        snprintf(Text, 32, "%llu.%llu %s", (unsigned long long)Scaled / 10, (unsigned long long)Scaled % 10,
-                 Units[Unit]);
+        snprintf(Text, 32, "%llu.%llu %s", (unsigned long long)Scaled / 10, (unsigned long long)Scaled % 10, Units[Unit]);
     }
     return Text;
 }

@@ -13,8 +13,7 @@ unsigned CmdWhere(uintptr_t Address, char Text[CMD_WHERE_MAX][512])
     for (ULONG Index = 0; Index < Count; Index++) {
         const HOST_SYMBOL *Symbol = &Symbols[Index];
         const char *File = strrchr(Symbol->File, '/') != NULL ? strrchr(Symbol->File, '/') + 1 : Symbol->File;
-        int Put = snprintf(Text[Index], 512, "%s%s%s", Symbol->Module, Symbol->Function[0] != 0 ? "!" : "",
-                           Symbol->Function);
+        int Put = snprintf(Text[Index], 512, "%s%s%s", Symbol->Module, Symbol->Function[0] != 0 ? "!" : "", Symbol->Function);
         if (File[0] != 0 && Symbol->Line != 0) {
             snprintf(Text[Index] + Put, 512 - (size_t)Put, " (%s:%u)", File, Symbol->Line);
         } else {

@@ -24,28 +24,25 @@ DECLSPEC_NORETURN VOID ExpStopBadFree(PVOID Block)
     MM_REGION Region;
     const EXP_MAP *Paged = &ExpState.Maps[1];
     if (HalIsUserAddress(Address) || Address < 0x10000)
-        KiStop(0xC2, "A user-mode address (or NULL) was given to the pool's free routine.", NULL, 0x40,
-               Address, HalFacts.SystemBase, 0);
+        KiStop(0xC2, "A user-mode address (or NULL) was given to the pool's free routine.", NULL, 0x40, Address,
+               HalFacts.SystemBase, 0);
     Region = MmRegionOf(Block);
     if (Region != MmRegionNonPagedPool && Region != MmRegionPagedPool)
-        KiStop(
-            0xC2,
-            HalIsSystemAddress(Address)
-                ? "An address of a kernel region other than the pools was given to the pool's free routine."
-                : "An address that was never pool (a stack, a global or a host allocation) was given to the "
-                  "pool's "
-                  "free routine.",
-            NULL, 0x42, Address, 0, 0);
+        KiStop(0xC2,
+               HalIsSystemAddress(Address)
+                   ? "An address of a kernel region other than the pools was given to the pool's free routine."
+                   : "An address that was never pool (a stack, a global or a host allocation) was given to the "
+                     "pool's "
+                     "free routine.",
+               NULL, 0x42, Address, 0, 0);
     ExpDescribeBlock(Block, &Info);
     if ((Info.State == ExpBlockLive || Info.State == ExpBlockFreed) && (SIZE_T)Info.Offset < Info.Room) {
         if (Info.Offset == 0)
-            KiStop(0xC2, "A pool block was freed that is free already: double free.", Block, 7, 0, Info.Tag,
-                   Address);
+            KiStop(0xC2, "A pool block was freed that is free already: double free.", Block, 7, 0, Info.Tag, Address);
         if (Region == MmRegionPagedPool)
-            KiStop(0xC2, "An address inside a paged pool block was freed, not the block's start.", Block,
-                   0x41286, 0, 0, (Address - Paged->Base) >> 12);
-        KiStop(0xC2, "An address inside a pool block was freed, not the block's start.", Block, 0x46, Address,
-               0, 0);
+            KiStop(0xC2, "An address inside a paged pool block was freed, not the block's start.", Block, 0x41286, 0, 0,
+                   (Address - Paged->Base) >> 12);
+        KiStop(0xC2, "An address inside a pool block was freed, not the block's start.", Block, 0x46, Address, 0, 0);
     }
     if (Region == MmRegionPagedPool)
         KiStop(0xC2, "A paged pool address was freed that is not allocated.", Block, 0x50, Address,

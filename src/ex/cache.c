@@ -153,8 +153,7 @@ static BOOLEAN ExpTakeBlocks(EXP_BIN *Bin)
 
 static DECLSPEC_NORETURN VOID ExpStopTwice(ULONG_PTR Block)
 {
-    KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Block, 7, 0, 0,
-           Block);
+    KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Block, 7, 0, 0, Block);
 }
 
 /* Owner: takes in the blocks that others freed. Two threads that free one block at the same instant are told
@@ -255,8 +254,7 @@ static BOOLEAN ExpAnnounce(EXP_CACHE *Owner, EXP_SLAB *Slab)
         if (Head == EXP_CLOSED)
             return FALSE;
         __atomic_store_n(&Slab->RemoteNext, Head, __ATOMIC_RELAXED);
-    } while (!__atomic_compare_exchange_n(&Owner->RemoteHead, &Head, Slab, FALSE, __ATOMIC_SEQ_CST,
-                                          __ATOMIC_SEQ_CST));
+    } while (!__atomic_compare_exchange_n(&Owner->RemoteHead, &Head, Slab, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
     return TRUE;
 }
 

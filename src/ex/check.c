@@ -31,10 +31,9 @@ VOID ExpStopSlack(PVOID Block, SIZE_T Size, ULONG Slack)
     ULONG Index;
     for (Index = 0; Index < Slack && Index < 8; Index++)
         Found |= (ULONG64)Behind[Index] << (Index * 8);
-    memset(Behind, EXP_FILL_SLACK,
-           Slack < 16 ? Slack : 16); /* said once: after a caught stop the block can be freed */
-    KiStop(0x19, "Bytes behind a pool block were overwritten; found when the block is freed.", Block, 0x21,
-           (ULONG_PTR)Block, Size, Found);
+    memset(Behind, EXP_FILL_SLACK, Slack < 16 ? Slack : 16); /* said once: after a caught stop the block can be freed */
+    KiStop(0x19, "Bytes behind a pool block were overwritten; found when the block is freed.", Block, 0x21, (ULONG_PTR)Block,
+           Size, Found);
 }
 
 VOID ExpStopFreedFill(PVOID Block, SIZE_T BlockSize)
@@ -48,7 +47,6 @@ VOID ExpStopFreedFill(PVOID Block, SIZE_T BlockSize)
     Where = (ULONG_PTR)At + (ULONG)__builtin_ctzll(Found ^ EXP_FREED_PATTERN) / 8;
     ExpFillFreed(Block, BlockSize); /* said once */
     ExpPoison(Block, BlockSize);
-    KiStop(0xC6,
-           "A pool block was written to after it had been freed; found when it was to be handed out again.",
-           Block, Where, 1, 0, Found);
+    KiStop(0xC6, "A pool block was written to after it had been freed; found when it was to be handed out again.", Block, Where,
+           1, 0, Found);
 }

@@ -15,9 +15,7 @@ static POOL_TYPE ExpTypeOfKind(ULONG Kind)
 static VOID ExpDescribeWord(EXP_BLOCK_INFO *Info, EXP_WORD Word, const ULONG *Stacks)
 {
     EXP_TAG *Tag = (Word & EXP_WORD_USED) ? ExpTagOfSlot(EXP_WORD_SLOT(Word)) : NULL;
-    Info->State = (Word & EXP_WORD_LIVE)   ? ExpBlockLive
-                  : (Word & EXP_WORD_USED) ? ExpBlockFreed
-                                           : ExpBlockNever;
+    Info->State = (Word & EXP_WORD_LIVE) ? ExpBlockLive : (Word & EXP_WORD_USED) ? ExpBlockFreed : ExpBlockNever;
     Info->Tag = Tag != NULL ? Tag->Tag : 0;
     Info->QuotaCharged = (Word & EXP_WORD_QUOTA) != 0;
     if (Stacks != NULL) {
@@ -64,8 +62,7 @@ BOOLEAN ExpDescribeBlock(const volatile VOID *Address, EXP_BLOCK_INFO *Info)
     return TRUE;
 }
 
-static BOOLEAN ExpEnumerateRun(EXP_RUN *Run, BOOLEAN (*Callback)(const EXP_BLOCK_INFO *, PVOID),
-                               PVOID Context)
+static BOOLEAN ExpEnumerateRun(EXP_RUN *Run, BOOLEAN (*Callback)(const EXP_BLOCK_INFO *, PVOID), PVOID Context)
 {
     EXP_BLOCK_INFO Info;
     EXP_SLAB *Main = (EXP_SLAB *)Run, *Slab;

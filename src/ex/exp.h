@@ -272,8 +272,7 @@ static inline ULONG ExpBlockNumber(const EXP_SLAB *Slab, ULONG_PTR Address)
 static inline ULONG_PTR ExpBlockAddress(const EXP_SLAB *Slab, ULONG Number)
 {
     ULONG Page = (Number * Slab->PageReciprocal) >> 20;
-    return Slab->Run.Base + ((ULONG_PTR)Page << 12) + Slab->Offset +
-           (Number - Page * Slab->PerPage) * Slab->BlockSize;
+    return Slab->Run.Base + ((ULONG_PTR)Page << 12) + Slab->Offset + (Number - Page * Slab->PerPage) * Slab->BlockSize;
 }
 /* Of the two slabs that share the page, the one that an address belongs to. */
 static inline EXP_SLAB *ExpSlabAt(EXP_RUN *Run, ULONG_PTR Address)
@@ -417,8 +416,7 @@ static inline VOID ExpCheckSlack(PVOID Block, SIZE_T Size, ULONG Slack)
 {
     const EXP_ANY64 *At = ExpSlackAt(Block, Size, Slack);
     const ULONG64 *Mask = ExpSlackMasks[Slack < 16 ? Slack : 16];
-    if (__builtin_expect((((At[0].Value ^ EXP_SLACK_PATTERN) & Mask[0]) |
-                          ((At[1].Value ^ EXP_SLACK_PATTERN) & Mask[1])) != 0,
+    if (__builtin_expect((((At[0].Value ^ EXP_SLACK_PATTERN) & Mask[0]) | ((At[1].Value ^ EXP_SLACK_PATTERN) & Mask[1])) != 0,
                          0))
         ExpStopSlack(Block, Size, Slack);
 }

@@ -29,9 +29,8 @@ static LONG_PTR ExpApcDisableCount(KTHREAD *Thread)
 static VOID ExpTakeMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
 {
     if (__builtin_expect(__atomic_load_n(&Mutex->Owner, __ATOMIC_RELAXED) == Thread, 0)) {
-        KiStop(MUTEX_ALREADY_OWNED,
-               "A fast or guarded mutex was acquired by the thread that already owns it: a deadlock.", Mutex,
-               (ULONG_PTR)Mutex, (ULONG_PTR)Thread, 0, 0);
+        KiStop(MUTEX_ALREADY_OWNED, "A fast or guarded mutex was acquired by the thread that already owns it: a deadlock.",
+               Mutex, (ULONG_PTR)Mutex, (ULONG_PTR)Thread, 0, 0);
     }
     if (__atomic_sub_fetch(&Mutex->Count, 1, __ATOMIC_ACQUIRE) != 0) {
         __atomic_add_fetch(&Mutex->Contention, 1, __ATOMIC_RELAXED);
@@ -56,8 +55,7 @@ static VOID ExpDropMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
     PVOID Owner = __atomic_load_n(&Mutex->Owner, __ATOMIC_RELAXED);
 
     if (__builtin_expect(Owner != Thread, 0)) {
-        KiStop(THREAD_NOT_MUTEX_OWNER,
-               "A fast or guarded mutex was released by a thread that does not own it.", Mutex,
+        KiStop(THREAD_NOT_MUTEX_OWNER, "A fast or guarded mutex was released by a thread that does not own it.", Mutex,
                (ULONG_PTR)Mutex, (ULONG_PTR)Thread, (ULONG_PTR)Owner, 0);
     }
     __atomic_store_n(&Mutex->Owner, NULL, __ATOMIC_RELAXED);
@@ -69,8 +67,8 @@ static VOID ExpDropMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
 static VOID ExpCheckApcLevel(PFAST_MUTEX Mutex, KTHREAD *Thread)
 {
     if (__builtin_expect(Thread->Irql > APC_LEVEL, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A fast or guarded mutex was acquired above APC_LEVEL.",
-               Mutex, 0x33, Thread->Irql, (ULONG_PTR)Mutex, 0);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A fast or guarded mutex was acquired above APC_LEVEL.", Mutex, 0x33,
+               Thread->Irql, (ULONG_PTR)Mutex, 0);
     }
 }
 
@@ -115,9 +113,8 @@ VOID ExReleaseFastMutex(PFAST_MUTEX FastMutex)
     KIRQL OldIrql = (KIRQL)FastMutex->OldIrql;
 
     if (__builtin_expect(Thread->Irql != APC_LEVEL, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
-               "A fast mutex was released at another IRQL than APC_LEVEL.", FastMutex, 0x34, Thread->Irql,
-               (ULONG_PTR)ExpApcDisableCount(Thread), (ULONG_PTR)FastMutex);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A fast mutex was released at another IRQL than APC_LEVEL.", FastMutex, 0x34,
+               Thread->Irql, (ULONG_PTR)ExpApcDisableCount(Thread), (ULONG_PTR)FastMutex);
     }
     ExpDropMutex(FastMutex, Thread);
     KfLowerIrql(OldIrql);
@@ -125,8 +122,7 @@ VOID ExReleaseFastMutex(PFAST_MUTEX FastMutex)
 
 static VOID ExpCheckApcsOff(PFAST_MUTEX Mutex, KTHREAD *Thread, ULONG Code)
 {
-    if (__builtin_expect(
-            KeOptions.VerifierFlags != 0 && Thread->Irql < APC_LEVEL && ExpApcDisableCount(Thread) == 0, 0)) {
+    if (__builtin_expect(KeOptions.VerifierFlags != 0 && Thread->Irql < APC_LEVEL && ExpApcDisableCount(Thread) == 0, 0)) {
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
                Code == 0x39 ? "A mutex was acquired with an Unsafe routine while APCs are enabled."
                             : "A mutex was released with an Unsafe routine while APCs are enabled.",

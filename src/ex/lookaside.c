@@ -78,8 +78,7 @@ static VOID ExpRemoveList(GENERAL_LOOKASIDE_POOL *List)
 }
 
 /* ---- the default routines of the Ex form ---- */
-static PVOID ExpLookasideAllocate(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
-                                  PLOOKASIDE_LIST_EX Lookaside)
+static PVOID ExpLookasideAllocate(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, PLOOKASIDE_LIST_EX Lookaside)
 {
     UNREFERENCED_PARAMETER(Lookaside);
     return ExAllocatePoolWithTag(PoolType, NumberOfBytes, Tag);
@@ -120,8 +119,8 @@ static VOID ExpInitializeList(GENERAL_LOOKASIDE_POOL *List, ULONG Type, SIZE_T S
     List->Future[0] = List->Future[1] = 0;
 }
 
-static VOID ExpInitializeGeneral(PGENERAL_LOOKASIDE Lookaside, PALLOCATE_FUNCTION Allocate,
-                                 PFREE_FUNCTION Free, ULONG Type, SIZE_T Size, ULONG Tag)
+static VOID ExpInitializeGeneral(PGENERAL_LOOKASIDE Lookaside, PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free, ULONG Type,
+                                 SIZE_T Size, ULONG Tag)
 {
     GENERAL_LOOKASIDE_POOL *List = (GENERAL_LOOKASIDE_POOL *)Lookaside;
     ExpInitializeList(List, Type, Size, Tag);
@@ -130,27 +129,24 @@ static VOID ExpInitializeGeneral(PGENERAL_LOOKASIDE Lookaside, PALLOCATE_FUNCTIO
     ExpEnterList(List);
 }
 
-VOID ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
-                                     PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
-{
-    UNREFERENCED_PARAMETER(Depth);
-    ExpInitializeGeneral(
-        &Lookaside->L, Allocate, Free,
-        NonPagedPoolExecute | (Flags & (POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION)), Size, Tag);
-}
-
-VOID ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
-                                    PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
+VOID ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
+                                     ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
 {
     UNREFERENCED_PARAMETER(Depth);
     ExpInitializeGeneral(&Lookaside->L, Allocate, Free,
-                         PagedPool | (Flags & (POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION)), Size,
-                         Tag);
+                         NonPagedPoolExecute | (Flags & (POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION)), Size, Tag);
 }
 
-NTSTATUS ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate,
-                                     PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
-                                     ULONG Tag, USHORT Depth)
+VOID ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
+                                    ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
+{
+    UNREFERENCED_PARAMETER(Depth);
+    ExpInitializeGeneral(&Lookaside->L, Allocate, Free,
+                         PagedPool | (Flags & (POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION)), Size, Tag);
+}
+
+NTSTATUS ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate, PFREE_FUNCTION_EX Free,
+                                     POOL_TYPE PoolType, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
 {
     ULONG Type = PoolType;
     UNREFERENCED_PARAMETER(Depth);
@@ -171,8 +167,7 @@ NTSTATUS ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUN
 }
 
 /* ---- depth ---- */
-#define EXP_COUNT_UP(Field)                                                                                  \
-    __atomic_store_n(&(Field), __atomic_load_n(&(Field), __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED)
+#define EXP_COUNT_UP(Field) __atomic_store_n(&(Field), __atomic_load_n(&(Field), __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED)
 
 static VOID ExpAdjustList(GENERAL_LOOKASIDE_POOL *List)
 {
@@ -265,8 +260,7 @@ static PVOID ExpAllocateFromGeneral(PGENERAL_LOOKASIDE Lookaside)
     if (Entry == NULL)
         Entry = List->Allocate == ExAllocatePoolWithTag
                     ? ExAllocatePoolWithTag(List->Type, List->Size, List->Tag)
-                    : KI_CALLOUT(PVOID, List->Allocate, (POOL_TYPE, SIZE_T, ULONG),
-                                 (List->Type, List->Size, List->Tag));
+                    : KI_CALLOUT(PVOID, List->Allocate, (POOL_TYPE, SIZE_T, ULONG), (List->Type, List->Size, List->Tag));
     return Entry;
 }
 

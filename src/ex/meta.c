@@ -50,8 +50,7 @@ PVOID ExpMetaAllocate(EXP_META Use, SIZE_T Bytes)
         if ((SIZE_T)(ExpMeta.End - ExpMeta.Cursor) < Room) {
             /* The rest of the old chunk is given up: less than one record. On a small machine take less at a
              * time. */
-            SIZE_T Pages =
-                Room > META_CHUNK_PAGES * PAGE_SIZE ? (Room + PAGE_SIZE - 1) / PAGE_SIZE : META_CHUNK_PAGES;
+            SIZE_T Pages = Room > META_CHUNK_PAGES * PAGE_SIZE ? (Room + PAGE_SIZE - 1) / PAGE_SIZE : META_CHUNK_PAGES;
             PUCHAR Chunk = MmAllocatePages(MmRegionSystemData, Pages, MM_PAGES_ZERO, HighPoolPriority);
             if (Chunk == NULL) {
                 Pages = (Room + PAGE_SIZE - 1) / PAGE_SIZE;
@@ -88,8 +87,7 @@ static NTSTATUS ExpInitMap(EXP_MAP *Map, MM_REGION Region)
     Map->Base = Info.Base;
     Map->Size = Info.End - Info.Base;
     Map->Covered = 0;
-    Map->Entries = MmAllocatePages(MmRegionSystemData,
-                                   ((Map->Size >> 12) * sizeof(EXP_RUN *) + PAGE_SIZE - 1) / PAGE_SIZE,
+    Map->Entries = MmAllocatePages(MmRegionSystemData, ((Map->Size >> 12) * sizeof(EXP_RUN *) + PAGE_SIZE - 1) / PAGE_SIZE,
                                    MM_PAGES_RESERVE, HighPoolPriority);
     return Map->Entries != NULL ? STATUS_SUCCESS : STATUS_NO_MEMORY;
 }

@@ -58,8 +58,7 @@ NTSTATUS ExInitSystem(VOID)
     if (!NT_SUCCESS(Status))
         return Status;
     /* The slots of the tags that find no slot. */
-    if (ExpFindSlot(EXP_TAG_OVERFLOW, FALSE) != EXP_SLOT_OVERFLOW ||
-        ExpTagOfSlot(EXP_SLOT_OVERFLOW) == NULL ||
+    if (ExpFindSlot(EXP_TAG_OVERFLOW, FALSE) != EXP_SLOT_OVERFLOW || ExpTagOfSlot(EXP_SLOT_OVERFLOW) == NULL ||
         ExpFindSlot(EXP_TAG_OVERFLOW, TRUE) != EXP_SLOT_OVERFLOW + 1)
         return STATUS_NO_MEMORY;
     ExpState.Totals[1].Paged = TRUE;
@@ -111,9 +110,8 @@ static DECLSPEC_NOINLINE VOID ExpCheckNewTag(ULONG Type, SIZE_T Size, ULONG Tag,
 }
 
 /* A block of more than a page. */
-static DECLSPEC_NOINLINE PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
-                                                ULONG Options, EX_POOL_PRIORITY Priority, ULONG Flags,
-                                                PVOID Frame)
+static DECLSPEC_NOINLINE PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options,
+                                                EX_POOL_PRIORITY Priority, ULONG Flags, PVOID Frame)
 {
     ULONG Paged = EXP_IS_PAGED(Kind);
     EXP_COUNTER *Counter = ExpFindCounter(Cache, Tag, Paged);
@@ -144,17 +142,15 @@ static DECLSPEC_NOINLINE VOID ExpNoteStack(ULONG_PTR Block, const EXP_WORD *Word
 static inline VOID ExpCheckReuse(EXP_BIN *Bin, ULONG_PTR Block, SIZE_T BlockSize, EXP_WORD Old)
 {
     if (__builtin_expect(Old & EXP_WORD_LIVE, 0))
-        KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Block, 7, 0, 0,
-               Block);
+        KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Block, 7, 0, 0, Block);
     if (__builtin_expect(!ExpIsFreedFill((PVOID)Block, BlockSize), 0)) {
         Bin->Top++; /* not taken */
         ExpStopFreedFill((PVOID)Block, BlockSize);
     }
 }
 
-static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind,
-                                                                    SIZE_T Size, ULONG Tag, ULONG Options,
-                                                                    EX_POOL_PRIORITY Priority, ULONG Flags)
+static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
+                                                                    ULONG Options, EX_POOL_PRIORITY Priority, ULONG Flags)
 {
     EXP_CACHE *Cache = Thread->ExCache;
     ULONG Paged = EXP_IS_PAGED(Kind);
@@ -175,8 +171,7 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thr
     }
     if (__builtin_expect(Size > EXP_MAX_SMALL, 0))
         return ExpAllocateLarge(Cache, Kind, Size, Tag, Options, Priority, Flags, __builtin_frame_address(0));
-    Class = (Options & EXP_ALIGNED) ? ExpState.AlignedClassOf[(Size + 15) >> 4]
-                                    : ExpState.ClassOf[(Size + 15) >> 4];
+    Class = (Options & EXP_ALIGNED) ? ExpState.AlignedClassOf[(Size + 15) >> 4] : ExpState.ClassOf[(Size + 15) >> 4];
     Counter = ExpFindCounter(Cache, Tag, Paged);
     if (__builtin_expect(Counter == NULL, 0))
         return NULL;
@@ -210,8 +205,8 @@ static inline VOID ExpCheckIrql(KTHREAD *Thread, EXP_KIND Kind, ULONG Options, S
 }
 
 /* With quota: the process current at the call is charged, except for a page and more. */
-static DECLSPEC_NOINLINE PVOID ExpAllocateWithQuota(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
-                                                    ULONG Options, EX_POOL_PRIORITY Priority)
+static DECLSPEC_NOINLINE PVOID ExpAllocateWithQuota(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options,
+                                                    EX_POOL_PRIORITY Priority)
 {
     struct _KPROCESS *Process = Thread->AttachedProcess != NULL ? Thread->AttachedProcess : Thread->Process;
     BOOLEAN Charge = Size < PAGE_SIZE, Paged = (BOOLEAN)EXP_IS_PAGED(Kind);
@@ -234,8 +229,8 @@ static DECLSPEC_NOINLINE PVOID ExpAllocateWithQuota(KTHREAD *Thread, EXP_KIND Ki
     return Block;
 }
 
-static inline __attribute__((always_inline)) PVOID
-ExpAllocate(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options, EX_POOL_PRIORITY Priority)
+static inline __attribute__((always_inline)) PVOID ExpAllocate(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
+                                                               ULONG Options, EX_POOL_PRIORITY Priority)
 {
     PVOID Block;
     ExpCheckIrql(Thread, Kind, Options, Size);
@@ -248,19 +243,14 @@ ExpAllocate(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Option
 }
 
 /* The forms that take a POOL_TYPE. */
-static inline __attribute__((always_inline)) PVOID ExpAllocateLegacy(ULONG Type, SIZE_T Size, ULONG Tag,
-                                                                     ULONG Options, EX_POOL_PRIORITY Priority,
-                                                                     ULONG_PTR Caller)
+static inline __attribute__((always_inline)) PVOID ExpAllocateLegacy(ULONG Type, SIZE_T Size, ULONG Tag, ULONG Options,
+                                                                     EX_POOL_PRIORITY Priority, ULONG_PTR Caller)
 {
     KTHREAD *Thread = KiCurrentThread(); /* first: it may be what starts the system */
-    EXP_KIND Kind = (Type & PagedPool)            ? ExpPaged
-                    : (Type & POOL_NX_ALLOCATION) ? ExpNonPagedNx
-                                                  : ExpNonPagedExecute;
-    if (Type & (NonPagedPoolMustSucceed | NonPagedPoolCacheAligned | POOL_RAISE_IF_ALLOCATION_FAILURE |
-                POOL_ZERO_ALLOCATION)) {
+    EXP_KIND Kind = (Type & PagedPool) ? ExpPaged : (Type & POOL_NX_ALLOCATION) ? ExpNonPagedNx : ExpNonPagedExecute;
+    if (Type & (NonPagedPoolMustSucceed | NonPagedPoolCacheAligned | POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_ZERO_ALLOCATION)) {
         if (Type & NonPagedPoolMustSucceed)
-            KiStop(0xC2, "Must-succeed pool was asked for; no such pool exists any more.", NULL, 0x9A, Type,
-                   Size, Tag);
+            KiStop(0xC2, "Must-succeed pool was asked for; no such pool exists any more.", NULL, 0x9A, Type, Size, Tag);
         if (Type & NonPagedPoolCacheAligned)
             Options |= EXP_ALIGNED;
         if (Type & POOL_RAISE_IF_ALLOCATION_FAILURE)
@@ -288,8 +278,7 @@ PVOID ExAllocatePool(POOL_TYPE PoolType, SIZE_T NumberOfBytes)
     return ExpAllocateLegacy(PoolType, NumberOfBytes, EXP_TAG_NONE, 0, HighPoolPriority, 0);
 }
 
-PVOID ExAllocatePoolWithTagPriority(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
-                                    EX_POOL_PRIORITY Priority)
+PVOID ExAllocatePoolWithTagPriority(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, EX_POOL_PRIORITY Priority)
 {
     return ExpAllocateLegacy(PoolType, NumberOfBytes, Tag, EXP_WITH_TAG, (EX_POOL_PRIORITY)(Priority & 0x30),
                              (ULONG_PTR)__builtin_return_address(0));
@@ -305,8 +294,7 @@ static PVOID ExpAllocateLegacyQuota(ULONG Type, SIZE_T Size, ULONG Tag, ULONG Op
 
 PVOID ExAllocatePoolWithQuotaTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
 {
-    return ExpAllocateLegacyQuota(PoolType, NumberOfBytes, Tag, EXP_WITH_TAG,
-                                  (ULONG_PTR)__builtin_return_address(0));
+    return ExpAllocateLegacyQuota(PoolType, NumberOfBytes, Tag, EXP_WITH_TAG, (ULONG_PTR)__builtin_return_address(0));
 }
 
 PVOID ExAllocatePoolWithQuota(POOL_TYPE PoolType, SIZE_T NumberOfBytes)
@@ -315,9 +303,9 @@ PVOID ExAllocatePoolWithQuota(POOL_TYPE PoolType, SIZE_T NumberOfBytes)
 }
 
 #define POOL2_KINDS (POOL_FLAG_NON_PAGED | POOL_FLAG_NON_PAGED_EXECUTE | POOL_FLAG_PAGED)
-#define POOL2_KNOWN                                                                                          \
-    (POOL2_KINDS | POOL_FLAG_USE_QUOTA | POOL_FLAG_UNINITIALIZED | POOL_FLAG_SESSION |                       \
-     POOL_FLAG_CACHE_ALIGNED | POOL_FLAG_RAISE_ON_FAILURE)
+#define POOL2_KNOWN                                                                                                            \
+    (POOL2_KINDS | POOL_FLAG_USE_QUOTA | POOL_FLAG_UNINITIALIZED | POOL_FLAG_SESSION | POOL_FLAG_CACHE_ALIGNED |               \
+     POOL_FLAG_RAISE_ON_FAILURE)
 
 static DECLSPEC_NOINLINE PVOID ExpFailFlags(POOL_FLAGS Flags)
 {
@@ -350,9 +338,7 @@ static VOID ExpInitFlags(VOID)
             Options |= EXP_QUOTA;
         if (Flags & POOL_FLAG_RAISE_ON_FAILURE)
             Options |= EXP_RAISE;
-        Pool = Pool == POOL_FLAG_NON_PAGED ? ExpNonPagedNx
-               : Pool == POOL_FLAG_PAGED   ? ExpPaged
-                                           : ExpNonPagedExecute;
+        Pool = Pool == POOL_FLAG_NON_PAGED ? ExpNonPagedNx : Pool == POOL_FLAG_PAGED ? ExpPaged : ExpNonPagedExecute;
         ExpFlagTable[Flags] = (UCHAR)(Pool << 6 | Options);
     }
 }
@@ -372,8 +358,8 @@ PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag)
     return ExpAllocateFlags(Flags, NumberOfBytes, Tag, HighPoolPriority);
 }
 
-PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag,
-                      PCPOOL_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParametersCount)
+PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters,
+                      ULONG ExtendedParametersCount)
 {
     EX_POOL_PRIORITY Priority = HighPoolPriority;
     ULONG Index;
@@ -442,8 +428,8 @@ static inline VOID ExpCheckTag(PVOID Block, EXP_WORD Word, ULONG Own, ULONG Tag,
     if (__builtin_expect(!Tagged && !(Word & EXP_WORD_PROTECTED), 0))
         return;
     if (__builtin_expect((Tag & ~EXP_PROTECTED) != Own, 0) && EXP_WORD_SLOT(Word) > EXP_SLOT_OVERFLOW + 1)
-        KiStop(0xC2, "A pool block was freed with another tag than it was allocated with.", Block, 0xA,
-               (ULONG_PTR)Block, (Word & EXP_WORD_PROTECTED) ? Own | EXP_PROTECTED : Own, Tag);
+        KiStop(0xC2, "A pool block was freed with another tag than it was allocated with.", Block, 0xA, (ULONG_PTR)Block,
+               (Word & EXP_WORD_PROTECTED) ? Own | EXP_PROTECTED : Own, Tag);
 }
 
 /* Under pool tracking: what is being freed holds no timer that runs and no DPC that waits. */
@@ -452,15 +438,14 @@ static DECLSPEC_NOINLINE VOID ExpCheckContents(PVOID Block, SIZE_T Size)
     PKTIMER Timer = KiFindTimer(Block, Size);
     PKDPC Dpc = KiFindDpc(Block, Size);
     if (Timer != NULL)
-        KiStop(0xC7, "A pool block that holds an active timer was freed.", Block, 0, (ULONG_PTR)Timer,
-               (ULONG_PTR)Block, (ULONG_PTR)Block + Size);
+        KiStop(0xC7, "A pool block that holds an active timer was freed.", Block, 0, (ULONG_PTR)Timer, (ULONG_PTR)Block,
+               (ULONG_PTR)Block + Size);
     if (Dpc != NULL)
-        KiStop(0xC7, "A pool block that holds a queued DPC was freed.", Block, 1, (ULONG_PTR)Dpc,
-               (ULONG_PTR)Block, (ULONG_PTR)Block + Size);
+        KiStop(0xC7, "A pool block that holds a queued DPC was freed.", Block, 1, (ULONG_PTR)Dpc, (ULONG_PTR)Block,
+               (ULONG_PTR)Block + Size);
 }
 
-static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag,
-                                           BOOLEAN Tagged, PVOID Frame)
+static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, BOOLEAN Tagged, PVOID Frame)
 {
     EXP_WORD Word = ExpReadWord(&Big->Word);
     ULONG Slot = EXP_WORD_SLOT(Word);
@@ -536,8 +521,7 @@ static inline __attribute__((always_inline)) VOID ExpFreeInline(PVOID Block, ULO
     if (__builtin_expect(Cache == NULL, 0))
         Cache = ExpGetCache(Thread);
     Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
-    ExpCheckTag(Block, Word, __builtin_expect(Counter != NULL, 1) ? Counter->Tag : ExpTagOfSlot(Slot)->Tag,
-                Tag, Tagged);
+    ExpCheckTag(Block, Word, __builtin_expect(Counter != NULL, 1) ? Counter->Tag : ExpTagOfSlot(Slot)->Tag, Tag, Tagged);
     if (__builtin_expect(ExpState.Tracking, 0) && Kind != ExpPaged)
         ExpCheckContents(Block, Size);
     ExpUnpoison(Block, Slab->BlockSize);
@@ -579,13 +563,11 @@ VOID ExFreePool(PVOID P)
     ExpFreeInline(P, 0, FALSE);
 }
 
-VOID ExFreePool2(PVOID P, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters,
-                 ULONG ExtendedParametersCount)
+VOID ExFreePool2(PVOID P, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParametersCount)
 {
     /* Secure pools are not there, so a parameter names a pool that does not exist. */
     if (ExtendedParameters != NULL || ExtendedParametersCount != 0)
-        KiStop(0xC2, "ExFreePool2 was given an extended parameter that does not fit the block.", P, 0x99,
-               (ULONG_PTR)P, 0, 0);
+        KiStop(0xC2, "ExFreePool2 was given an extended parameter that does not fit the block.", P, 0x99, (ULONG_PTR)P, 0, 0);
     ExpFreeInline(P, Tag, Tag != 0);
 }
 

@@ -28,8 +28,8 @@ static BOOLEAN ExpTryPushExclusive(PEX_PUSH_LOCK PushLock, KTHREAD *Thread)
     ULONG_PTR Old = __atomic_load_n(PushLock, __ATOMIC_RELAXED);
 
     while ((Old & ~EXP_PUSH_INTENT) == 0) {
-        if (__atomic_compare_exchange_n(PushLock, &Old, (ULONG_PTR)Thread | EXP_PUSH_EXCLUSIVE, FALSE,
-                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+        if (__atomic_compare_exchange_n(PushLock, &Old, (ULONG_PTR)Thread | EXP_PUSH_EXCLUSIVE, FALSE, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED)) {
             return TRUE;
         }
     }
@@ -41,8 +41,8 @@ static BOOLEAN ExpTryPushShared(PEX_PUSH_LOCK PushLock)
     ULONG_PTR Old = __atomic_load_n(PushLock, __ATOMIC_RELAXED);
 
     while ((Old & (EXP_PUSH_EXCLUSIVE | EXP_PUSH_INTENT)) == 0) {
-        if (__atomic_compare_exchange_n(PushLock, &Old, (Old | EXP_PUSH_SHARED) + EXP_PUSH_ONE, FALSE,
-                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+        if (__atomic_compare_exchange_n(PushLock, &Old, (Old | EXP_PUSH_SHARED) + EXP_PUSH_ONE, FALSE, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED)) {
             return TRUE;
         }
     }
@@ -56,8 +56,7 @@ static VOID ExpWaitPushLock(PEX_PUSH_LOCK PushLock, KTHREAD *Thread, BOOLEAN Exc
     BOOLEAN Taken = FALSE;
 
     if ((Found & EXP_PUSH_EXCLUSIVE) != 0 && (Found & ~EXP_PUSH_FLAGS) == (ULONG_PTR)Thread) {
-        KiStop(MUTEX_ALREADY_OWNED,
-               "A push lock was acquired by the thread that already holds it exclusive: a deadlock.",
+        KiStop(MUTEX_ALREADY_OWNED, "A push lock was acquired by the thread that already holds it exclusive: a deadlock.",
                PushLock, (ULONG_PTR)PushLock, (ULONG_PTR)Thread, 0, 0);
     }
     __atomic_add_fetch(&Place->Waiters, 1, __ATOMIC_SEQ_CST);
@@ -83,8 +82,8 @@ static VOID ExpWaitPushLock(PEX_PUSH_LOCK PushLock, KTHREAD *Thread, BOOLEAN Exc
 static VOID ExpCheckPushIrql(PEX_PUSH_LOCK PushLock, KTHREAD *Thread)
 {
     if (__builtin_expect(Thread->Irql > APC_LEVEL, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A push lock was acquired above APC_LEVEL.", PushLock,
-               0xE5, Thread->Irql, 0, 0);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A push lock was acquired above APC_LEVEL.", PushLock, 0xE5, Thread->Irql, 0,
+               0);
     }
 }
 
@@ -122,8 +121,7 @@ VOID ExReleasePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
 
     UNREFERENCED_PARAMETER(Flags);
     if ((Old & EXP_PUSH_EXCLUSIVE) == 0 || (Old & ~EXP_PUSH_FLAGS) != (ULONG_PTR)Thread) {
-        KiStop(THREAD_NOT_MUTEX_OWNER,
-               "A push lock was released exclusive by a thread that does not hold it so.", PushLock,
+        KiStop(THREAD_NOT_MUTEX_OWNER, "A push lock was released exclusive by a thread that does not hold it so.", PushLock,
                (ULONG_PTR)PushLock, (ULONG_PTR)Thread, Old & ~EXP_PUSH_FLAGS, 0);
     }
     __atomic_and_fetch(PushLock, EXP_PUSH_INTENT, __ATOMIC_SEQ_CST);
@@ -138,8 +136,8 @@ VOID ExReleasePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
     UNREFERENCED_PARAMETER(Flags);
     do {
         if ((Old & EXP_PUSH_SHARED) == 0) {
-            KiStop(THREAD_NOT_MUTEX_OWNER, "A push lock was released shared that is not held shared.",
-                   PushLock, (ULONG_PTR)PushLock, (ULONG_PTR)KiCurrentThread(), Old & ~EXP_PUSH_FLAGS, 0);
+            KiStop(THREAD_NOT_MUTEX_OWNER, "A push lock was released shared that is not held shared.", PushLock,
+                   (ULONG_PTR)PushLock, (ULONG_PTR)KiCurrentThread(), Old & ~EXP_PUSH_FLAGS, 0);
         }
         New = Old - EXP_PUSH_ONE;
         if (New < EXP_PUSH_ONE) {

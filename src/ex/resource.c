@@ -111,8 +111,7 @@ static BOOLEAN ExpReserveEntry(PERESOURCE Resource)
     }
     Wanted = Resource->OwnerTable != NULL ? Resource->OwnerTable[0].TableSize * 2 : 4;
     KiReleaseLock(ExpLockOf(Resource));
-    Table =
-        (POWNER_ENTRY)ExAllocatePoolWithTag(NonPagedPoolNx, Wanted * sizeof(OWNER_ENTRY), EXP_RESOURCE_TAG);
+    Table = (POWNER_ENTRY)ExAllocatePoolWithTag(NonPagedPoolNx, Wanted * sizeof(OWNER_ENTRY), EXP_RESOURCE_TAG);
     if (Table == NULL) {
         LARGE_INTEGER Pause = {.QuadPart = -10000};
 
@@ -210,12 +209,10 @@ static VOID ExpCheckAcquire(PERESOURCE Resource, KTHREAD *Thread)
     LONG_PTR ApcDisable = -(LONG_PTR)(Thread->CriticalRegion + Thread->GuardedRegion);
 
     if (__builtin_expect(((ULONG_PTR)Resource & (sizeof(PVOID) - 1)) != 0, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An ERESOURCE is not aligned.", Resource, 0x3D, 0, 0,
-               (ULONG_PTR)Resource);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An ERESOURCE is not aligned.", Resource, 0x3D, 0, 0, (ULONG_PTR)Resource);
     }
     if (__builtin_expect(Thread->Irql > APC_LEVEL ||
-                             (KeOptions.VerifierFlags != 0 && Thread->Irql < APC_LEVEL && ApcDisable == 0 &&
-                              !Thread->System),
+                             (KeOptions.VerifierFlags != 0 && Thread->Irql < APC_LEVEL && ApcDisable == 0 && !Thread->System),
                          0)) {
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
                Thread->Irql > APC_LEVEL ? "An ERESOURCE was acquired above APC_LEVEL."
@@ -230,8 +227,7 @@ static VOID ExpCheckAcquire(PERESOURCE Resource, KTHREAD *Thread)
 NTSTATUS ExInitializeResourceLite(PERESOURCE Resource)
 {
     memset(Resource, 0, sizeof *Resource);
-    Resource->SystemResourcesList.Flink = Resource->SystemResourcesList.Blink =
-        &Resource->SystemResourcesList;
+    Resource->SystemResourcesList.Flink = Resource->SystemResourcesList.Blink = &Resource->SystemResourcesList;
     return STATUS_SUCCESS;
 }
 
@@ -252,9 +248,8 @@ NTSTATUS ExReinitializeResourceLite(PERESOURCE Resource)
 NTSTATUS ExDeleteResourceLite(PERESOURCE Resource)
 {
     if (Resource->SystemResourcesList.Flink != &Resource->SystemResourcesList) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
-               "An ERESOURCE was deleted that is not initialised, or deleted twice.", Resource, 0xD1,
-               (ULONG_PTR)Resource, 0, 0);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An ERESOURCE was deleted that is not initialised, or deleted twice.",
+               Resource, 0xD1, (ULONG_PTR)Resource, 0, 0);
     }
     Resource->SystemResourcesList.Flink = Resource->SystemResourcesList.Blink = NULL;
     if (Resource->OwnerTable != NULL) {
@@ -374,9 +369,8 @@ VOID ExReleaseResourceForThreadLite(PERESOURCE Resource, ERESOURCE_THREAD Resour
     BOOLEAN Exclusive;
 
     if (__builtin_expect(Thread->Irql > DISPATCH_LEVEL, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An ERESOURCE was released above DISPATCH_LEVEL.",
-               Resource, 0x38, Thread->Irql,
-               (ULONG_PTR)(-(LONG_PTR)(Thread->CriticalRegion + Thread->GuardedRegion)), (ULONG_PTR)Resource);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An ERESOURCE was released above DISPATCH_LEVEL.", Resource, 0x38,
+               Thread->Irql, (ULONG_PTR)(-(LONG_PTR)(Thread->CriticalRegion + Thread->GuardedRegion)), (ULONG_PTR)Resource);
     }
     KiTouch(Resource);
     KiAcquireLock(ExpLockOf(Resource));
@@ -385,8 +379,8 @@ VOID ExReleaseResourceForThreadLite(PERESOURCE Resource, ERESOURCE_THREAD Resour
         POWNER_ENTRY Table = Resource->OwnerTable;
 
         KiReleaseLock(ExpLockOf(Resource));
-        KiStop(RESOURCE_NOT_OWNED, "An ERESOURCE was released by a thread that does not own it.", Resource,
-               (ULONG_PTR)Resource, (ULONG_PTR)ResourceThreadId, (ULONG_PTR)Table, 0);
+        KiStop(RESOURCE_NOT_OWNED, "An ERESOURCE was released by a thread that does not own it.", Resource, (ULONG_PTR)Resource,
+               (ULONG_PTR)ResourceThreadId, (ULONG_PTR)Table, 0);
     }
     Entry->OwnerCount -= 1;
     if (Entry->OwnerCount == 0) {
@@ -416,16 +410,14 @@ VOID ExConvertExclusiveToSharedLite(PERESOURCE Resource)
     BOOLEAN Mine;
 
     KiAcquireLock(ExpLockOf(Resource));
-    Mine = (Resource->Flag & ResourceOwnedExclusive) != 0 &&
-           Resource->OwnerEntry.OwnerThread == (ERESOURCE_THREAD)Thread;
+    Mine = (Resource->Flag & ResourceOwnedExclusive) != 0 && Resource->OwnerEntry.OwnerThread == (ERESOURCE_THREAD)Thread;
     if (Mine) {
         Resource->Flag &= (USHORT)~ResourceOwnedExclusive;
         ExpGrantShared(Resource, &Go);
     }
     KiReleaseLock(ExpLockOf(Resource));
     if (!Mine) {
-        KiStop(RESOURCE_NOT_OWNED,
-               "An ERESOURCE was converted to shared by a thread that does not own it exclusive.", Resource,
+        KiStop(RESOURCE_NOT_OWNED, "An ERESOURCE was converted to shared by a thread that does not own it exclusive.", Resource,
                (ULONG_PTR)Resource, (ULONG_PTR)Thread, (ULONG_PTR)Resource->OwnerTable, 0);
     }
     ExpWakeWaiters(Go);
@@ -451,9 +443,8 @@ VOID ExSetResourceOwnerPointerEx(PERESOURCE Resource, PVOID OwnerPointer, ULONG 
     }
     KiReleaseLock(ExpLockOf(Resource));
     if (Entry == NULL) {
-        KiStop(RESOURCE_NOT_OWNED,
-               "ExSetResourceOwnerPointer was called by a thread that does not own the ERESOURCE.", Resource,
-               (ULONG_PTR)Resource, Me, (ULONG_PTR)Resource->OwnerTable, 0);
+        KiStop(RESOURCE_NOT_OWNED, "ExSetResourceOwnerPointer was called by a thread that does not own the ERESOURCE.",
+               Resource, (ULONG_PTR)Resource, Me, (ULONG_PTR)Resource->OwnerTable, 0);
     }
 }
 
@@ -560,14 +551,12 @@ const CHAR *ExpValidateResource(PERESOURCE Resource)
     for (EXP_WAITER *Waiter = (EXP_WAITER *)Resource->SharedWaiters; Waiter != NULL; Waiter = Waiter->Next) {
         Shared += 1;
     }
-    for (EXP_WAITER *Waiter = (EXP_WAITER *)Resource->ExclusiveWaiters; Waiter != NULL;
-         Waiter = Waiter->Next) {
+    for (EXP_WAITER *Waiter = (EXP_WAITER *)Resource->ExclusiveWaiters; Waiter != NULL; Waiter = Waiter->Next) {
         Exclusive += 1;
     }
     if (Entries != Resource->ActiveEntries || (Entries != 0) != (Resource->ActiveCount == 1)) {
         Broken = "Q1: ActiveEntries or ActiveCount does not fit the owner entries";
-    } else if ((Resource->Flag & ResourceOwnedExclusive) != 0 &&
-               (Entries != 1 || Resource->OwnerEntry.OwnerThread == 0)) {
+    } else if ((Resource->Flag & ResourceOwnedExclusive) != 0 && (Entries != 1 || Resource->OwnerEntry.OwnerThread == 0)) {
         Broken = "Q2: an exclusive resource does not have one owner in OwnerEntry";
     } else if (Shared != Resource->NumberOfSharedWaiters || Exclusive != Resource->NumberOfExclusiveWaiters) {
         Broken = "Q4: the waiter counts do not fit the lists";

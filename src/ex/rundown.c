@@ -46,8 +46,8 @@ BOOLEAN ExAcquireRundownProtectionEx(PEX_RUNDOWN_REF RunRef, ULONG Count)
         if ((Old & EXP_RUNDOWN_ACTIVE) != 0) {
             return FALSE;
         }
-    } while (!__atomic_compare_exchange_n(&RunRef->Count, &Old, Old + 2 * (ULONG_PTR)Count, FALSE,
-                                          __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(&RunRef->Count, &Old, Old + 2 * (ULONG_PTR)Count, FALSE, __ATOMIC_ACQUIRE,
+                                          __ATOMIC_RELAXED));
     return TRUE;
 }
 
@@ -63,13 +63,11 @@ VOID ExReleaseRundownProtectionEx(PEX_RUNDOWN_REF RunRef, ULONG Count)
 
     do {
         if (Old / 2 < Count) {
-            KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
-                   "Rundown protection was released more often than it was acquired.", RunRef, 0xE5,
-                   KiCurrentThread()->Irql, 0, 0);
+            KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "Rundown protection was released more often than it was acquired.",
+                   RunRef, 0xE5, KiCurrentThread()->Irql, 0, 0);
         }
         New = Old - 2 * (ULONG_PTR)Count;
-    } while (
-        !__atomic_compare_exchange_n(&RunRef->Count, &Old, New, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(&RunRef->Count, &Old, New, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
     if (New == EXP_RUNDOWN_ACTIVE) {
         KiUnpark(RunRef);
     }
@@ -90,9 +88,8 @@ VOID ExWaitForRundownProtectionRelease(PEX_RUNDOWN_REF RunRef)
         return;
     }
     if (Thread->Irql > APC_LEVEL) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
-               "ExWaitForRundownProtectionRelease had to wait above APC_LEVEL.", RunRef, 0x3B, Thread->Irql,
-               (ULONG_PTR)RunRef, 0);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "ExWaitForRundownProtectionRelease had to wait above APC_LEVEL.", RunRef,
+               0x3B, Thread->Irql, (ULONG_PTR)RunRef, 0);
     }
     __atomic_add_fetch(&Place->Waiters, 1, __ATOMIC_SEQ_CST);
     for (;;) {
@@ -121,8 +118,8 @@ VOID ExInitializeRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefC
 
 PEX_RUNDOWN_REF_CACHE_AWARE ExAllocateCacheAwareRundownProtection(POOL_TYPE PoolType, ULONG PoolTag)
 {
-    PEX_RUNDOWN_REF_CACHE_AWARE RunRef = (PEX_RUNDOWN_REF_CACHE_AWARE)ExAllocatePoolWithTag(
-        PoolType, sizeof(EX_RUNDOWN_REF_CACHE_AWARE), PoolTag);
+    PEX_RUNDOWN_REF_CACHE_AWARE RunRef =
+        (PEX_RUNDOWN_REF_CACHE_AWARE)ExAllocatePoolWithTag(PoolType, sizeof(EX_RUNDOWN_REF_CACHE_AWARE), PoolTag);
 
     if (RunRef != NULL) {
         ExInitializeRundownProtection(&RunRef->Ref);

@@ -88,9 +88,8 @@ static PSLIST_ENTRY ExpPushChain(PSLIST_HEADER Head, PSLIST_ENTRY First, PSLIST_
     EXP_RELEASE(Head);
     do {
         __atomic_store_n(&Last->Next, (PSLIST_ENTRY)(Old[1] & ~15ull), __ATOMIC_RELAXED);
-    } while (!ExpExchangeHeader(
-        Head, Old, ((Old[0] + SLIST_SEQUENCE) & ~0xFFFFull) | ((Old[0] + Count * SLIST_DEPTH) & 0xFFFF),
-        (ULONG64)First));
+    } while (!ExpExchangeHeader(Head, Old, ((Old[0] + SLIST_SEQUENCE) & ~0xFFFFull) | ((Old[0] + Count * SLIST_DEPTH) & 0xFFFF),
+                                (ULONG64)First));
     return (PSLIST_ENTRY)(Old[1] & ~15ull);
 }
 
@@ -116,7 +115,8 @@ static inline PSLIST_ENTRY ExpPop(PSLIST_HEADER ListHead, BOOLEAN Pool)
                 KIRQL Irql = KeGetCurrentIrql();
                 if (Pool && Irql >= DISPATCH_LEVEL)
                     KiStop(DRIVER_CORRUPTED_EXPOOL,
-                           "A lookaside list leads to memory that is not there: an entry was written to after it was freed, or its "
+                           "A lookaside list leads to memory that is not there: an entry was written to after it was freed, or "
+                           "its "
                            "memory is gone.",
                            NULL, (ULONG_PTR)&First->Next, Irql, 0, (ULONG_PTR)KiTryReadAt);
                 Next = *(const volatile ULONG64 *)&First->Next; /* faults for good */
@@ -185,8 +185,7 @@ PSLIST_ENTRY RtlInterlockedPushEntrySList(PSLIST_HEADER ListHead, PSLIST_ENTRY L
     return ExpPushChain(ListHead, ListEntry, ListEntry, 1);
 }
 
-PSLIST_ENTRY RtlInterlockedPushListSListEx(PSLIST_HEADER ListHead, PSLIST_ENTRY List, PSLIST_ENTRY ListEnd,
-                                           ULONG Count)
+PSLIST_ENTRY RtlInterlockedPushListSListEx(PSLIST_HEADER ListHead, PSLIST_ENTRY List, PSLIST_ENTRY ListEnd, ULONG Count)
 {
     return ExpPushChain(ListHead, List, ListEnd, Count);
 }

@@ -41,8 +41,7 @@ static ULONG ExpSearchStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
     ULONG Id = __atomic_load_n(&ExpDepot.Buckets[Hash % DEPOT_BUCKETS], __ATOMIC_ACQUIRE);
     while (Id != 0) {
         DEPOT_STACK *Stack = ExpStackOfId(Id);
-        if (Stack->Hash == Hash && Stack->Count == Count &&
-            memcmp(Stack->Frames, Frames, Count * sizeof(*Frames)) == 0)
+        if (Stack->Hash == Hash && Stack->Count == Count && memcmp(Stack->Frames, Frames, Count * sizeof(*Frames)) == 0)
             break;
         Id = Stack->Next;
     }
@@ -59,8 +58,7 @@ static ULONG ExpAddStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
         PUCHAR Memory;
         if (Chunk == DEPOT_CHUNKS)
             return 0;
-        Memory = MmAllocatePages(MmRegionSystemData, DEPOT_CHUNK_BYTES / PAGE_SIZE, MM_PAGES_ZERO,
-                                 LowPoolPriority);
+        Memory = MmAllocatePages(MmRegionSystemData, DEPOT_CHUNK_BYTES / PAGE_SIZE, MM_PAGES_ZERO, LowPoolPriority);
         if (Memory == NULL)
             return 0;
         __atomic_store_n(&ExpDepot.Chunks[Chunk], Memory, __ATOMIC_RELEASE);

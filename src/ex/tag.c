@@ -122,8 +122,8 @@ EXP_COUNTER *ExpFindCounterSlow(EXP_CACHE *Cache, ULONG Tag, BOOLEAN Paged)
 static VOID ExpRaisePeak(EXP_TAG *Tag, LONG64 Candidate)
 {
     LONG64 Peak = __atomic_load_n(&Tag->Peak, __ATOMIC_RELAXED);
-    while (Candidate > Peak && !__atomic_compare_exchange_n(&Tag->Peak, &Peak, Candidate, FALSE,
-                                                            __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    while (Candidate > Peak &&
+           !__atomic_compare_exchange_n(&Tag->Peak, &Peak, Candidate, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ;
 }
 

@@ -62,8 +62,7 @@ PEX_TIMER ExAllocateTimer(PEXT_CALLBACK Callback, PVOID CallbackContext, ULONG A
     PEX_TIMER Timer;
 
     if ((Attributes & ~(EX_TIMER_HIGH_RESOLUTION | EX_TIMER_NO_WAKE | EX_TIMER_NOTIFICATION)) != 0 ||
-        (Attributes & (EX_TIMER_HIGH_RESOLUTION | EX_TIMER_NO_WAKE)) ==
-            (EX_TIMER_HIGH_RESOLUTION | EX_TIMER_NO_WAKE)) {
+        (Attributes & (EX_TIMER_HIGH_RESOLUTION | EX_TIMER_NO_WAKE)) == (EX_TIMER_HIGH_RESOLUTION | EX_TIMER_NO_WAKE)) {
         return NULL;
     }
     Timer = (PEX_TIMER)ExAllocatePoolWithTag(NonPagedPoolNx, sizeof *Timer, EXP_TIMER_TAG);
@@ -71,8 +70,7 @@ PEX_TIMER ExAllocateTimer(PEXT_CALLBACK Callback, PVOID CallbackContext, ULONG A
         return NULL;
     }
     memset((VOID *)Timer, 0, sizeof *Timer);
-    KeInitializeTimerEx(&Timer->Timer,
-                        (Attributes & EX_TIMER_NOTIFICATION) != 0 ? NotificationTimer : SynchronizationTimer);
+    KeInitializeTimerEx(&Timer->Timer, (Attributes & EX_TIMER_NOTIFICATION) != 0 ? NotificationTimer : SynchronizationTimer);
     KeInitializeDpc(&Timer->Dpc, ExpTimerDpc, Timer);
     ExInitializeWorkItem(&Timer->Item, ExpDeleteLater, Timer);
     Timer->Callback = Callback;
@@ -86,8 +84,7 @@ BOOLEAN ExSetTimer(PEX_TIMER Timer, LONGLONG DueTime, LONGLONG Period, PEXT_SET_
     LONGLONG Milliseconds = Period <= 0 ? 0 : Period / 10000 + (Period % 10000 != 0);
 
     UNREFERENCED_PARAMETER(Parameters);
-    return KeSetTimerEx(&Timer->Timer, Due, Milliseconds > MAXLONG ? MAXLONG : (LONG)Milliseconds,
-                        &Timer->Dpc);
+    return KeSetTimerEx(&Timer->Timer, Due, Milliseconds > MAXLONG ? MAXLONG : (LONG)Milliseconds, &Timer->Dpc);
 }
 
 BOOLEAN ExCancelTimer(PEX_TIMER Timer, PEXT_CANCEL_PARAMETERS Parameters)
@@ -107,8 +104,7 @@ BOOLEAN ExDeleteTimer(PEX_TIMER Timer, BOOLEAN Cancel, BOOLEAN Wait, PEXT_DELETE
         Cancelled = KeCancelTimer(&Timer->Timer);
     } else if (KiFindTimer(Timer, sizeof *Timer) != NULL) {
         __atomic_store_n(&Timer->Deleting, 1, __ATOMIC_RELEASE);
-        if (KiFindTimer(Timer, sizeof *Timer) != NULL ||
-            __atomic_exchange_n(&Timer->Deleting, 0, __ATOMIC_ACQ_REL) == 0) {
+        if (KiFindTimer(Timer, sizeof *Timer) != NULL || __atomic_exchange_n(&Timer->Deleting, 0, __ATOMIC_ACQ_REL) == 0) {
             return FALSE; /* the callback that is still to come deletes it */
         }
     }

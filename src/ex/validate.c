@@ -48,12 +48,10 @@ static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
     const EXP_CLASS *Class = &ExpState.Classes[Slab->Run.Class];
     ULONG Number, Free = 0;
     if (Slab->BlockSize != Class->Size || Slab->BlockCount != Slab->Run.Pages * Slab->PerPage ||
-        Slab->PerPage != (Slab->IsTail ? 1 : Class->PerPage) ||
-        Slab->WordCount != (Slab->BlockCount + 63u) / 64)
+        Slab->PerPage != (Slab->IsTail ? 1 : Class->PerPage) || Slab->WordCount != (Slab->BlockCount + 63u) / 64)
         return "S1: a slab's geometry is not that of its class";
-    if (Slab->Tail != NULL &&
-        (Slab->Tail->Tail != Slab || Slab->Tail->Run.Base != Slab->Run.Base ||
-         Slab->Tail->Run.Pages != Slab->Run.Pages || Slab->Tail->IsTail == Slab->IsTail))
+    if (Slab->Tail != NULL && (Slab->Tail->Tail != Slab || Slab->Tail->Run.Base != Slab->Run.Base ||
+                               Slab->Tail->Run.Pages != Slab->Run.Pages || Slab->Tail->IsTail == Slab->IsTail))
         return "S1: a slab and its tail do not fit each other";
     if (Slab->Tail != NULL && Slab->Tail->Owner != Slab->Owner)
         return "C1: a slab and its tail have different owners";
@@ -114,8 +112,7 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
             EXP_BIG *Big = (EXP_BIG *)Run;
             if (!(Big->Word & EXP_WORD_LIVE))
                 return "B1: a big block is neither live nor released";
-            if (Big->Size > (SIZE_T)Run->Pages * PAGE_SIZE ||
-                Big->Size <= (SIZE_T)(Run->Pages - 1) * PAGE_SIZE)
+            if (Big->Size > (SIZE_T)Run->Pages * PAGE_SIZE || Big->Size <= (SIZE_T)(Run->Pages - 1) * PAGE_SIZE)
                 return "B2: a big block's size does not fit its pages";
             Text = ExpAuditWord(Audit, Big->Word, Run->Kind, Big->Size);
             Audit->RunPages[Paged] += Run->Pages;
@@ -129,8 +126,7 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
             return Text;
         Offset += (ULONG_PTR)Run->Pages * PAGE_SIZE;
     }
-    if (Audit->SlabPages[Paged] != ExpState.SlabPages[Paged] ||
-        Audit->RunPages[Paged] != ExpState.RunPages[Paged])
+    if (Audit->SlabPages[Paged] != ExpState.SlabPages[Paged] || Audit->RunPages[Paged] != ExpState.RunPages[Paged])
         return "M2: the pages found in the map are not those counted";
     return NULL;
 }
@@ -222,8 +218,7 @@ const CHAR *ExpValidatePools(VOID)
     }
     for (Paged = 0; Paged < 2 && Text == NULL; Paged++) {
         ExpQueryPool((BOOLEAN)Paged, &Totals);
-        if (Totals.Bytes != Audit.Pools[Paged].Bytes ||
-            Totals.Allocs - Totals.Frees != Audit.Pools[Paged].Blocks)
+        if (Totals.Bytes != Audit.Pools[Paged].Bytes || Totals.Allocs - Totals.Frees != Audit.Pools[Paged].Blocks)
             Text = "T3: a pool's totals are not the sums over its blocks";
     }
     MmFreePages(Audit.Slots, Pages);

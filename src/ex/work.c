@@ -54,10 +54,9 @@ static struct {
 
 PVOID ExpAllocateKernelStack(SIZE_T *Bytes)
 {
-    SIZE_T Size =
-        HalFacts.StackBytes > EXP_STACK_BYTES ? ROUND_TO_PAGES(HalFacts.StackBytes) : EXP_STACK_BYTES;
-    PVOID Stack = MmAllocatePages(MmRegionKernelStacks, BYTES_TO_PAGES(Size), MM_PAGES_PINNED | MM_PAGES_ZERO,
-                                  HighPoolPriority);
+    SIZE_T Size = HalFacts.StackBytes > EXP_STACK_BYTES ? ROUND_TO_PAGES(HalFacts.StackBytes) : EXP_STACK_BYTES;
+    PVOID Stack =
+        MmAllocatePages(MmRegionKernelStacks, BYTES_TO_PAGES(Size), MM_PAGES_PINNED | MM_PAGES_ZERO, HighPoolPriority);
 
     *Bytes = Stack != NULL ? Size : 0;
     return Stack;
@@ -82,8 +81,7 @@ static ULONG ExpListOf(WORK_QUEUE_TYPE Type)
     case CriticalWorkQueue:
         return 1;
     default:
-        return Type >= CustomPriorityWorkQueue && Type - CustomPriorityWorkQueue >= LOW_REALTIME_PRIORITY ? 0
-                                                                                                          : 2;
+        return Type >= CustomPriorityWorkQueue && Type - CustomPriorityWorkQueue >= LOW_REALTIME_PRIORITY ? 0 : 2;
     }
 }
 
@@ -101,8 +99,8 @@ static BOOLEAN ExpIsQueued(PWORK_QUEUE_ITEM Item)
 
 static DECLSPEC_NORETURN VOID ExpBadItem(PWORK_QUEUE_ITEM Item, ULONG List, const CHAR *Words)
 {
-    KiStop(INVALID_WORK_QUEUE_ITEM, Words, Item, (ULONG_PTR)Item, (ULONG_PTR)&ExpWork.Heads[List],
-           (ULONG_PTR)ExpWork.Heads, (ULONG_PTR)Item->WorkerRoutine);
+    KiStop(INVALID_WORK_QUEUE_ITEM, Words, Item, (ULONG_PTR)Item, (ULONG_PTR)&ExpWork.Heads[List], (ULONG_PTR)ExpWork.Heads,
+           (ULONG_PTR)Item->WorkerRoutine);
 }
 
 VOID ExpQueueWork(PWORK_QUEUE_ITEM Item, WORK_QUEUE_TYPE Type)
@@ -142,8 +140,8 @@ VOID ExQueueWorkItem(PWORK_QUEUE_ITEM WorkItem, WORK_QUEUE_TYPE QueueType)
     KTHREAD *Thread = KiCurrentThread();
 
     if (__builtin_expect(Thread->Irql > DISPATCH_LEVEL, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A work item was queued above DISPATCH_LEVEL.", WorkItem,
-               0xE5, Thread->Irql, 0, 0);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A work item was queued above DISPATCH_LEVEL.", WorkItem, 0xE5, Thread->Irql,
+               0, 0);
     }
     ExpQueueWork(WorkItem, QueueType);
 }
@@ -158,11 +156,10 @@ static VOID ExpRunItem(KTHREAD *Thread, PWORK_QUEUE_ITEM Item)
     /* The item is its owner's again: it may be freed or queued anew by the routine. */
     KI_CALLOUT(VOID, Routine, (PVOID), (Parameter));
     if (__builtin_expect(Thread->Irql != PASSIVE_LEVEL, 0)) {
-        KI_BUGCHECK Stop = {
-            .Code = WORKER_THREAD_RETURNED_AT_BAD_IRQL,
-            .Parameters = {(ULONG_PTR)Routine, Thread->Irql, (ULONG_PTR)Parameter, (ULONG_PTR)Item},
-            .Words = "A work item's routine returned above PASSIVE_LEVEL.",
-            .Driver = (const VOID *)(ULONG_PTR)Routine};
+        KI_BUGCHECK Stop = {.Code = WORKER_THREAD_RETURNED_AT_BAD_IRQL,
+                            .Parameters = {(ULONG_PTR)Routine, Thread->Irql, (ULONG_PTR)Parameter, (ULONG_PTR)Item},
+                            .Words = "A work item's routine returned above PASSIVE_LEVEL.",
+                            .Driver = (const VOID *)(ULONG_PTR)Routine};
 
         KiBugCheck(&Stop);
     }
@@ -244,8 +241,8 @@ static VOID ExpWorkerThread(PVOID Context)
 static BOOLEAN ExpMakeWorker(ULONG Number)
 {
     ExpWork.Stacks[Number] = ExpAllocateKernelStack(&ExpWork.StackBytes[Number]);
-    if (NT_SUCCESS(KiCreateCoreThread(ExpWorkerThread, NULL, ExpWork.Stacks[Number],
-                                      ExpWork.StackBytes[Number], &ExpWork.Threads[Number]))) {
+    if (NT_SUCCESS(KiCreateCoreThread(ExpWorkerThread, NULL, ExpWork.Stacks[Number], ExpWork.StackBytes[Number],
+                                      &ExpWork.Threads[Number]))) {
         KiAcquireLock(&ExpWork.Lock);
         ExpWork.Workers += 1;
         KiReleaseLock(&ExpWork.Lock);
@@ -290,8 +287,7 @@ static VOID ExpManagerThread(PVOID Context)
             Watching = TRUE;
             LastTaken = Taken;
             Deadline = HalQueryTime() + EXP_PATIENCE;
-            while (HalWait(&ExpWork.Manage, Seen, Deadline) &&
-                   !__atomic_load_n(&ExpWork.Stop, __ATOMIC_ACQUIRE)) {
+            while (HalWait(&ExpWork.Manage, Seen, Deadline) && !__atomic_load_n(&ExpWork.Stop, __ATOMIC_ACQUIRE)) {
                 Seen = __atomic_load_n(&ExpWork.Manage, __ATOMIC_ACQUIRE);
             }
             continue;

@@ -77,12 +77,12 @@ typedef struct _HAL_MACHINE {
 
 /* What the machine turned out to be; filled by HalStartMachine, constant until HalStopMachine. */
 typedef struct _HAL_FACTS {
-    ULONG_PTR WindowBase; /* virtual address of physical address 0 in the window */
+    ULONG_PTR WindowBase;            /* virtual address of physical address 0 in the window */
     ULONG_PTR SystemBase, SystemEnd; /* the kernel's range: [SystemBase, SystemEnd), 1 GiB aligned, bit 63 may be 0 */
     ULONG_PTR UserBase, UserEnd;     /* the user range; below the kernel's */
     ULONG TlbEntries;
     ULONG HostProcessors;
-    ULONG StackBytes;     /* what a thread's stack needs at least here (sanitizers need more) */
+    ULONG StackBytes; /* what a thread's stack needs at least here (sanitizers need more) */
 } HAL_FACTS;
 extern HAL_FACTS HalFacts;
 

@@ -87,8 +87,8 @@ static inline BOOLEAN HalpLeafExecutable(const HALP_LEAF *Leaf, ULONG64 Entry)
 
 /* Translates Va for an access (HALP_FAULT_WRITE, _USER, _FETCH). Mark: as the processor would, with A and D
  * set. FALSE: *Error is the page-fault error code. */
-static inline BOOLEAN HalpWalk(const HALP_PHYSICAL *Physical, PFN_NUMBER Root, ULONG_PTR Va, ULONG Access,
-                               BOOLEAN Mark, HALP_LEAF *Leaf, ULONG *Error)
+static inline BOOLEAN HalpWalk(const HALP_PHYSICAL *Physical, PFN_NUMBER Root, ULONG_PTR Va, ULONG Access, BOOLEAN Mark,
+                               HALP_LEAF *Leaf, ULONG *Error)
 {
     volatile ULONG64 *Slot[5];
     ULONG64 Entry[5];
@@ -148,8 +148,8 @@ Again:
             if (At == Level && (Access & HALP_FAULT_WRITE)) {
                 Want |= HALP_PTE_DIRTY;
             }
-            if (Want != Entry[At] && !__atomic_compare_exchange_n(Slot[At], &Entry[At], Want, FALSE,
-                                                                  __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            if (Want != Entry[At] &&
+                !__atomic_compare_exchange_n(Slot[At], &Entry[At], Want, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
                 goto Again;
             }
             Entry[At] = Want;

@@ -21,7 +21,9 @@ bool ntmm_catch(void (*function)(void *argument), void *argument, ntmm_bugcheck 
     CALL Call = {function, argument};
     KI_BUGCHECK Stop;
     KiCurrentThread();
-    if (KiCatch(Run, &Call, &Stop)) return false;
-    if (stop) HostDescribeStop(&Stop, stop);
+    if (KiCatch(Run, &Call, &Stop))
+        return false;
+    if (stop)
+        HostDescribeStop(&Stop, stop);
     return true;
 }

@@ -195,8 +195,7 @@ static NTSTATUS DriveReadWrite(PDEVICE_OBJECT Device, PIRP Irp)
     PFILE_OBJECT Object = Stack->FileObject;
     OPEN_FILE *File = Object->FsContext;
     ULONG Length = Write ? Stack->Parameters.Write.Length : Stack->Parameters.Read.Length;
-    LONGLONG Offset =
-        Write ? Stack->Parameters.Write.ByteOffset.QuadPart : Stack->Parameters.Read.ByteOffset.QuadPart;
+    LONGLONG Offset = Write ? Stack->Parameters.Write.ByteOffset.QuadPart : Stack->Parameters.Read.ByteOffset.QuadPart;
     PVOID Buffer = Irp->AssociatedIrp.SystemBuffer;
     char *bounce;
     ssize_t done;
@@ -259,8 +258,7 @@ static NTSTATUS DriveQuery(PDEVICE_OBJECT Device, PIRP Irp)
 
 static VOID DriveUnload(PDRIVER_OBJECT Driver)
 {
-    UNICODE_STRING Link = RTL_CONSTANT_STRING(L"\\DosDevices\\C:"),
-                   Root = RTL_CONSTANT_STRING(L"\\SystemRoot");
+    UNICODE_STRING Link = RTL_CONSTANT_STRING(L"\\DosDevices\\C:"), Root = RTL_CONSTANT_STRING(L"\\SystemRoot");
 
     IoDeleteSymbolicLink(&Root);
     IoDeleteSymbolicLink(&Link);
@@ -270,8 +268,7 @@ static VOID DriveUnload(PDRIVER_OBJECT Driver)
 static NTSTATUS DriveEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
 {
     UNICODE_STRING Name = RTL_CONSTANT_STRING(L"\\Device\\NtmmDrive0");
-    UNICODE_STRING Link = RTL_CONSTANT_STRING(L"\\DosDevices\\C:"),
-                   Root = RTL_CONSTANT_STRING(L"\\SystemRoot");
+    UNICODE_STRING Link = RTL_CONSTANT_STRING(L"\\DosDevices\\C:"), Root = RTL_CONSTANT_STRING(L"\\SystemRoot");
     UNICODE_STRING Windows = RTL_CONSTANT_STRING(L"\\Device\\NtmmDrive0\\windows");
     PDEVICE_OBJECT Device;
     NTSTATUS Status;

@@ -30,15 +30,21 @@ static const struct {
     uint32_t Code;
     const char *Why, *Cure;
 } General[] = {
-    {0x0A, "Code at DISPATCH_LEVEL or above may touch resident memory only: a page fault there cannot wait for the disk, so the system "
-           "stops even if the page could have been brought in. Often the pointer is stale or NULL.",
+    {0x0A,
+     "Code at DISPATCH_LEVEL or above may touch resident memory only: a page fault there cannot wait for the disk, so the "
+     "system "
+     "stops even if the page could have been brought in. Often the pointer is stale or NULL.",
      "Look at the instruction and at the address: allocate the memory nonpaged, lock it with an MDL, or touch it before the "
      "IRQL is raised. A near-zero address is a member of a structure whose pointer is NULL."},
-    {0xD1, "As 0x0A, in a driver's code: pageable or invalid memory was touched at DISPATCH_LEVEL or above, or the driver's own pageable "
-           "code ran there.",
+    {0xD1,
+     "As 0x0A, in a driver's code: pageable or invalid memory was touched at DISPATCH_LEVEL or above, or the driver's own "
+     "pageable "
+     "code ran there.",
      "Allocate the memory nonpaged, or do the work at PASSIVE_LEVEL; take #pragma alloc_text(PAGE, ...) off functions that run "
      "under spin locks or in DPCs; keep MmProbeAndLockPages until the transfer is done."},
-    {0x50, "The address is in the kernel's range and no memory is there: never mapped, or freed. An exception handler cannot catch this.",
+    {0x50,
+     "The address is in the kernel's range and no memory is there: never mapped, or freed. An exception handler cannot catch "
+     "this.",
      "Find who freed the memory (the report names the pool block if it was one), or where the pointer was computed."},
     {0x1E, "An exception was raised and no __except around it took it.",
      "Guard what may fault (user buffers, ProbeForRead, allocations that raise) with __try/__except, or make it not fault."},
@@ -52,13 +58,15 @@ static const struct {
      "Use the Verifier's special pool or an ASan build to find the write."},
     {0x19, "Bytes around a pool block are not what they were: something wrote past its end or before its start.",
      "The block that was overrun is usually the one before; its tag names the owner. Special pool stops at the write itself."},
-    {0x1A, "The memory manager found its state contradicted by a call or by memory.", "The first parameter tells what; look at the call in the stack."},
+    {0x1A, "The memory manager found its state contradicted by a call or by memory.",
+     "The first parameter tells what; look at the call in the stack."},
     {0xBE, "The page is mapped read only: code, constants, or a mapping that asked for it.",
      "Do not write there: copy it, or map it writable. String literals and const data are read only."},
     {0xFC, "The page is not executable: nonpaged pool of type NonPagedPoolNx, a stack, data of an image.",
      "A function pointer is wrong, or code was generated into data: allocate it as NonPagedPoolExecute."},
     {0x139, "A check that protects a structure failed and called __fastfail; it cannot be handled.",
-     "For a list entry: it was removed twice, inserted twice, or freed while in a list. For a cookie: a local array was overrun."},
+     "For a list entry: it was removed twice, inserted twice, or freed while in a list. For a cookie: a local array was "
+     "overrun."},
     {0xC4, "The Driver Verifier found a rule broken.", "The first parameter names the rule."},
     {0xC1, "Special pool puts each block in a page of its own: the bytes around it were changed, or it was freed wrongly.",
      "Compare the address with the block's end: what lies beyond is the overrun."},
@@ -81,23 +89,35 @@ static const struct {
     uint32_t Status;
     const char *Name;
 } Statuses[] = {
-    {0x80000001, "STATUS_GUARD_PAGE_VIOLATION"}, {0x80000002, "STATUS_DATATYPE_MISALIGNMENT"},
-    {0x80000003, "STATUS_BREAKPOINT"},           {0x80000004, "STATUS_SINGLE_STEP"},
-    {0xC0000001, "STATUS_UNSUCCESSFUL"},         {0xC0000005, "STATUS_ACCESS_VIOLATION"},
-    {0xC0000006, "STATUS_IN_PAGE_ERROR"},        {0xC000000D, "STATUS_INVALID_PARAMETER"},
-    {0xC0000017, "STATUS_NO_MEMORY"},            {0xC000001D, "STATUS_ILLEGAL_INSTRUCTION"},
-    {0xC0000022, "STATUS_ACCESS_DENIED"},        {0xC0000025, "STATUS_NONCONTINUABLE_EXCEPTION"},
-    {0xC0000044, "STATUS_QUOTA_EXCEEDED"},       {0xC000008C, "STATUS_ARRAY_BOUNDS_EXCEEDED"},
-    {0xC0000090, "STATUS_FLOAT_INVALID_OPERATION"}, {0xC0000094, "STATUS_INTEGER_DIVIDE_BY_ZERO"},
-    {0xC0000095, "STATUS_INTEGER_OVERFLOW"},     {0xC0000096, "STATUS_PRIVILEGED_INSTRUCTION"},
-    {0xC000009A, "STATUS_INSUFFICIENT_RESOURCES"}, {0xC00000A1, "STATUS_WORKING_SET_QUOTA"},
-    {0xC0000409, "STATUS_STACK_BUFFER_OVERRUN"}, {0xC0000420, "STATUS_ASSERTION_FAILURE"},
+    {0x80000001, "STATUS_GUARD_PAGE_VIOLATION"},
+    {0x80000002, "STATUS_DATATYPE_MISALIGNMENT"},
+    {0x80000003, "STATUS_BREAKPOINT"},
+    {0x80000004, "STATUS_SINGLE_STEP"},
+    {0xC0000001, "STATUS_UNSUCCESSFUL"},
+    {0xC0000005, "STATUS_ACCESS_VIOLATION"},
+    {0xC0000006, "STATUS_IN_PAGE_ERROR"},
+    {0xC000000D, "STATUS_INVALID_PARAMETER"},
+    {0xC0000017, "STATUS_NO_MEMORY"},
+    {0xC000001D, "STATUS_ILLEGAL_INSTRUCTION"},
+    {0xC0000022, "STATUS_ACCESS_DENIED"},
+    {0xC0000025, "STATUS_NONCONTINUABLE_EXCEPTION"},
+    {0xC0000044, "STATUS_QUOTA_EXCEEDED"},
+    {0xC000008C, "STATUS_ARRAY_BOUNDS_EXCEEDED"},
+    {0xC0000090, "STATUS_FLOAT_INVALID_OPERATION"},
+    {0xC0000094, "STATUS_INTEGER_DIVIDE_BY_ZERO"},
+    {0xC0000095, "STATUS_INTEGER_OVERFLOW"},
+    {0xC0000096, "STATUS_PRIVILEGED_INSTRUCTION"},
+    {0xC000009A, "STATUS_INSUFFICIENT_RESOURCES"},
+    {0xC00000A1, "STATUS_WORKING_SET_QUOTA"},
+    {0xC0000409, "STATUS_STACK_BUFFER_OVERRUN"},
+    {0xC0000420, "STATUS_ASSERTION_FAILURE"},
 };
 
 const char *HostStatusName(uint32_t Status)
 {
     for (size_t I = 0; I < ARRAYSIZE(Statuses); I++)
-        if (Statuses[I].Status == Status) return Statuses[I].Name;
+        if (Statuses[I].Status == Status)
+            return Statuses[I].Name;
     return NULL;
 }
 
@@ -106,11 +126,14 @@ static int FindRow(uint32_t Code, const uint64_t *Parameters, unsigned Count)
 {
     int Any = -1;
     for (size_t I = 0; I < ARRAYSIZE(Rows); I++) {
-        if (Rows[I].Code != Code) continue;
+        if (Rows[I].Code != Code)
+            continue;
         if (Rows[I].Selector >= 1 && Rows[I].Selector <= 4) {
-            if (Rows[I].Selector <= Count && Parameters[Rows[I].Selector - 1] == Rows[I].Value) return (int)I;
+            if (Rows[I].Selector <= Count && Parameters[Rows[I].Selector - 1] == Rows[I].Value)
+                return (int)I;
         } else if (Rows[I].Selector == SELECT_NEAR_ZERO) {
-            if (Count >= 1 && Parameters[0] < Rows[I].Value) return (int)I;
+            if (Count >= 1 && Parameters[0] < Rows[I].Value)
+                return (int)I;
         } else if (Any < 0) {
             Any = (int)I;
         }
@@ -133,8 +156,8 @@ VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size)
             if (P[3] == ~0ull)
                 snprintf(Text, Size, "An access violation that nothing handled: a use of an address that is not canonical.");
             else
-                snprintf(Text, Size, "An access violation that nothing handled: a %s address 0x%016llX%s.", Kind, (unsigned long long)P[3],
-                         P[3] < 0x1000 ? " (a NULL pointer)" : "");
+                snprintf(Text, Size, "An access violation that nothing handled: a %s address 0x%016llX%s.", Kind,
+                         (unsigned long long)P[3], P[3] < 0x1000 ? " (a NULL pointer)" : "");
             return;
         }
         snprintf(Text, Size, "An exception that nothing handled%s: %s (0x%08X).",
@@ -147,9 +170,9 @@ VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size)
     case 0xD1:
         Kind = P[2] & 8 ? "jump to" : P[2] & 1 ? "write to" : "read of";
         snprintf(Text, Size, "A %s address 0x%016llX at IRQL %u: %s.", Kind, (unsigned long long)P[0], (unsigned)P[1],
-                 P[0] < 0x1000   ? "a NULL pointer was used"
-                 : P[2] & 8      ? "pageable code, or none, at DISPATCH_LEVEL or above"
-                                 : "pageable or invalid memory was touched at DISPATCH_LEVEL or above");
+                 P[0] < 0x1000 ? "a NULL pointer was used"
+                 : P[2] & 8    ? "pageable code, or none, at DISPATCH_LEVEL or above"
+                               : "pageable or invalid memory was touched at DISPATCH_LEVEL or above");
         return;
     case 0x50:
         Kind = P[1] & 0x10 ? "jump to" : P[1] & 2 ? "write to" : "read of";
@@ -162,9 +185,12 @@ VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size)
                  Code == 0xBE ? "the page is read only" : "the page is data, not code");
         return;
     default:
-        if (Row >= 0) snprintf(Text, Size, "%s.", Rows[Row].What);
-        else if (KiBugCheckName(Code)) snprintf(Text, Size, "The parameters are not ones that the documents name.");
-        else snprintf(Text, Size, "A driver stopped the system with a code of its own.");
+        if (Row >= 0)
+            snprintf(Text, Size, "%s.", Rows[Row].What);
+        else if (KiBugCheckName(Code))
+            snprintf(Text, Size, "The parameters are not ones that the documents name.");
+        else
+            snprintf(Text, Size, "A driver stopped the system with a code of its own.");
     }
 }
 
@@ -176,7 +202,8 @@ static VOID Add(char *Text, size_t Size, size_t *Used, const char *Format, ...)
     va_start(List, Format);
     Length = vsnprintf(*Used < Size ? Text + *Used : NULL, *Used < Size ? Size - *Used : 0, Format, List);
     va_end(List);
-    if (Length > 0) *Used += (size_t)Length;
+    if (Length > 0)
+        *Used += (size_t)Length;
 }
 
 /* A paragraph, wrapped at 96 columns, each line after Indent. */
@@ -193,7 +220,8 @@ static VOID AddWrapped(char *Text, size_t Size, size_t *Used, const char *Head, 
         Add(Text, Size, Used, " %.*s", (int)Length, Words);
         Column += 1 + Length;
         Words += Length;
-        while (*Words == ' ') Words++;
+        while (*Words == ' ')
+            Words++;
     }
     Add(Text, Size, Used, "\n");
 }
@@ -205,25 +233,33 @@ size_t ntmm_explain(uint32_t code, const uint64_t *parameters, unsigned count, c
     int Row;
     BOOLEAN Known = FALSE;
 
-    if (size) text[0] = 0;
-    for (size_t I = 0; I < ARRAYSIZE(Rows); I++) Known |= Rows[I].Code == code;
-    if (!Name && !Known) return 0;
-    if (count > 4) count = 4;
+    if (size)
+        text[0] = 0;
+    for (size_t I = 0; I < ARRAYSIZE(Rows); I++)
+        Known |= Rows[I].Code == code;
+    if (!Name && !Known)
+        return 0;
+    if (count > 4)
+        count = 4;
     Add(text, size, &Used, "0x%08X %s\n", code, Name ? Name : "");
     Row = FindRow(code, parameters, count);
     if (Row >= 0) {
         AddWrapped(text, size, &Used, " ", Rows[Row].What);
         for (unsigned I = 0; I < 4; I++) {
             const char *Meaning = Rows[Row].Parameters[I];
-            if (I < count) Add(text, size, &Used, "  parameter %u  0x%016llX  %s\n", I + 1, (unsigned long long)parameters[I], Meaning);
-            else if (*Meaning) Add(text, size, &Used, "  parameter %u  %s\n", I + 1, Meaning);
+            if (I < count)
+                Add(text, size, &Used, "  parameter %u  0x%016llX  %s\n", I + 1, (unsigned long long)parameters[I], Meaning);
+            else if (*Meaning)
+                Add(text, size, &Used, "  parameter %u  %s\n", I + 1, Meaning);
         }
     } else if (Known) {
-        Add(text, size, &Used, count ? "  These parameters are not ones that the documents name. Known are:\n" : "  The parameters tell which:\n");
+        Add(text, size, &Used,
+            count ? "  These parameters are not ones that the documents name. Known are:\n" : "  The parameters tell which:\n");
         for (size_t I = 0; I < ARRAYSIZE(Rows); I++)
             if (Rows[I].Code == code) {
                 char Head[40];
-                snprintf(Head, sizeof Head, "  %s%llX:", Rows[I].Selector == 4 ? "parameter 4 0x" : "0x", (unsigned long long)Rows[I].Value);
+                snprintf(Head, sizeof Head, "  %s%llX:", Rows[I].Selector == 4 ? "parameter 4 0x" : "0x",
+                         (unsigned long long)Rows[I].Value);
                 AddWrapped(text, size, &Used, Head, Rows[I].What);
             }
     }

@@ -14,7 +14,7 @@ const HAL_RUN *HostRuns(ULONG *Count);
 int HostPageFile(VOID);
 
 /* explain.c */
-const char *HostStatusName(uint32_t Status); /* NULL: not one of the common ones */
+const char *HostStatusName(uint32_t Status);                               /* NULL: not one of the common ones */
 VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size); /* one sentence */
 
 /* landing.c */

@@ -19,14 +19,16 @@ struct ntmm_file {
     unsigned Timeout;
 };
 
-int32_t ntmm_add_driver(const char *name, int32_t (*entry)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *), ntmm_driver **driver)
+int32_t ntmm_add_driver(const char *name, int32_t (*entry)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *),
+                        ntmm_driver **driver)
 {
     IOP_DRIVER_PARAMETERS Parameters = {.Name = name, .Entry = entry};
     BOOLEAN Called;
     *driver = NULL;
     KiCurrentThread();
     ntmm_driver *New = malloc(sizeof *New);
-    if (New == NULL) return STATUS_NO_MEMORY;
+    if (New == NULL)
+        return STATUS_NO_MEMORY;
     New->Image = NULL;
     NTSTATUS Status = IopCreateDriver(&Parameters, &New->Object, &Called);
     if (NT_SUCCESS(Status)) {
@@ -45,8 +47,10 @@ int32_t ntmm_remove_driver(ntmm_driver *driver, ntmm_leftovers *left)
 {
     IOP_LEFTOVERS Left = {0};
     NTSTATUS Status = IopUnloadDriver(driver->Object, &Left);
-    if (!NT_SUCCESS(Status)) return Status;
-    if (driver->Image != NULL) HostUnloadImage(driver);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    if (driver->Image != NULL)
+        HostUnloadImage(driver);
     if (left)
         *left = (ntmm_leftovers){Left.Devices, Left.SymbolicLinks, Left.OpenFiles, Left.WorkItems, Left.Timers};
     free(driver);
@@ -62,10 +66,13 @@ static NTSTATUS DeviceName(const char *name, UNICODE_STRING *Result, WCHAR *Buff
         name += 4;
     else if (name[0] == '\\')
         Prefix = "";
-    if (name[0] == 0) return STATUS_OBJECT_NAME_INVALID;
-    for (; *Prefix; Prefix++) Buffer[Count++] = (unsigned char)*Prefix;
+    if (name[0] == 0)
+        return STATUS_OBJECT_NAME_INVALID;
+    for (; *Prefix; Prefix++)
+        Buffer[Count++] = (unsigned char)*Prefix;
     for (; *name; name++) {
-        if (Count >= Room) return STATUS_NAME_TOO_LONG;
+        if (Count >= Room)
+            return STATUS_NAME_TOO_LONG;
         Buffer[Count++] = (unsigned char)*name;
     }
     *Result = (UNICODE_STRING){(USHORT)(Count * sizeof(WCHAR)), (USHORT)(Count * sizeof(WCHAR)), Buffer};
@@ -79,12 +86,16 @@ int32_t ntmm_open(const char *name, ntmm_file **file)
     *file = NULL;
     KiCurrentThread();
     NTSTATUS Status = DeviceName(name, &Name, Buffer, ARRAYSIZE(Buffer));
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     ntmm_file *New = calloc(1, sizeof *New);
-    if (New == NULL) return STATUS_NO_MEMORY;
+    if (New == NULL)
+        return STATUS_NO_MEMORY;
     Status = IopOpenUser(&Name, FILE_ALL_ACCESS, &New->Object);
-    if (NT_SUCCESS(Status)) *file = New;
-    else free(New);
+    if (NT_SUCCESS(Status))
+        *file = New;
+    else
+        free(New);
     return Status;
 }
 
@@ -104,27 +115,33 @@ int32_t ntmm_ioctl(ntmm_file *file, uint32_t code, const void *in, size_t in_len
                    uint64_t *information)
 {
     ULONG_PTR Stored = 0;
-    if (in_length > MAXULONG || out_length > MAXULONG) return STATUS_INVALID_PARAMETER;
-    NTSTATUS Status = IopDeviceControlUser(file->Object, FALSE, code, in, (ULONG)in_length, out, (ULONG)out_length, file->Timeout,
-                                           &Stored);
-    if (information) *information = Stored;
+    if (in_length > MAXULONG || out_length > MAXULONG)
+        return STATUS_INVALID_PARAMETER;
+    NTSTATUS Status =
+        IopDeviceControlUser(file->Object, FALSE, code, in, (ULONG)in_length, out, (ULONG)out_length, file->Timeout, &Stored);
+    if (information)
+        *information = Stored;
     return Status;
 }
 
 int32_t ntmm_read(ntmm_file *file, void *buffer, size_t length, int64_t offset, uint64_t *information)
 {
     ULONG_PTR Stored = 0;
-    if (length > MAXULONG) return STATUS_INVALID_PARAMETER;
+    if (length > MAXULONG)
+        return STATUS_INVALID_PARAMETER;
     NTSTATUS Status = IopReadUser(file->Object, buffer, (ULONG)length, offset, file->Timeout, &Stored);
-    if (information) *information = Stored;
+    if (information)
+        *information = Stored;
     return Status;
 }
 
 int32_t ntmm_write(ntmm_file *file, const void *buffer, size_t length, int64_t offset, uint64_t *information)
 {
     ULONG_PTR Stored = 0;
-    if (length > MAXULONG) return STATUS_INVALID_PARAMETER;
+    if (length > MAXULONG)
+        return STATUS_INVALID_PARAMETER;
     NTSTATUS Status = IopWriteUser(file->Object, buffer, (ULONG)length, offset, file->Timeout, &Stored);
-    if (information) *information = Stored;
+    if (information)
+        *information = Stored;
     return Status;
 }

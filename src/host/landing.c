@@ -23,8 +23,10 @@ static uint64_t Uleb(const UCHAR **At)
     uint64_t Value = 0;
     for (unsigned Shift = 0;; Shift += 7) {
         UCHAR Byte = *(*At)++;
-        if (Shift < 64) Value |= (uint64_t)(Byte & 0x7f) << Shift;
-        if (!(Byte & 0x80)) return Value;
+        if (Shift < 64)
+            Value |= (uint64_t)(Byte & 0x7f) << Shift;
+        if (!(Byte & 0x80))
+            return Value;
     }
 }
 
@@ -32,7 +34,9 @@ static uint64_t Uleb(const UCHAR **At)
 static BOOLEAN Value(UCHAR Encoding, const UCHAR **At, uint64_t *Out)
 {
     switch (Encoding & 0x0f) {
-    case 0x01: *Out = Uleb(At); return TRUE;
+    case 0x01:
+        *Out = Uleb(At);
+        return TRUE;
     case 0x03: {
         uint32_t Word;
         memcpy(&Word, *At, 4);
@@ -40,8 +44,12 @@ static BOOLEAN Value(UCHAR Encoding, const UCHAR **At, uint64_t *Out)
         *Out = Word;
         return TRUE;
     }
-    case 0x04: memcpy(Out, *At, 8); *At += 8; return TRUE;
-    default: return FALSE;
+    case 0x04:
+        memcpy(Out, *At, 8);
+        *At += 8;
+        return TRUE;
+    default:
+        return FALSE;
     }
 }
 
@@ -52,21 +60,27 @@ ULONG_PTR HostLandingPad(ULONG_PTR Rip)
     UCHAR Encoding;
     uint64_t Start, Length, Pad;
 
-    if (unw_get_proc_info_by_ip(unw_local_addr_space, Rip, &Info, NULL) < 0 || !Info.lsda) return 0;
+    if (unw_get_proc_info_by_ip(unw_local_addr_space, Rip, &Info, NULL) < 0 || !Info.lsda)
+        return 0;
     At = (const UCHAR *)Info.lsda;
-    if (*At++ != 0xff) return 0; /* pads based elsewhere: not what C compilers emit */
+    if (*At++ != 0xff)
+        return 0; /* pads based elsewhere: not what C compilers emit */
     Encoding = *At++;
-    if (Encoding != 0xff) Uleb(&At);
+    if (Encoding != 0xff)
+        Uleb(&At);
     Encoding = *At++;
     End = At;
     Length = Uleb(&End);
     At = End;
     End += Length;
     while (At < End) {
-        if (!Value(Encoding, &At, &Start) || !Value(Encoding, &At, &Length) || !Value(Encoding, &At, &Pad)) return 0;
+        if (!Value(Encoding, &At, &Start) || !Value(Encoding, &At, &Length) || !Value(Encoding, &At, &Pad))
+            return 0;
         Uleb(&At);
-        if (Rip < Info.start_ip + Start) return 0;
-        if (Rip < Info.start_ip + Start + Length) return Pad ? Info.start_ip + Pad : 0;
+        if (Rip < Info.start_ip + Start)
+            return 0;
+        if (Rip < Info.start_ip + Start + Length)
+            return Pad ? Info.start_ip + Pad : 0;
     }
     return 0;
 }
@@ -79,7 +93,8 @@ extern void __asan_unpoison_memory_region(const volatile void *, size_t) __attri
 __attribute__((no_sanitize("address"))) VOID HostAbandonStack(ULONG_PTR Stack)
 {
     ULONG_PTR Here = (ULONG_PTR)__builtin_frame_address(0), Low, High;
-    if (!__asan_unpoison_memory_region) return;
+    if (!__asan_unpoison_memory_region)
+        return;
     /* After a stack overflow this runs on an emergency stack, whose frames are given up too, and with them the whole of the
      * thread's own stack below. */
     HalQueryStack(&Low, &High);
@@ -118,7 +133,8 @@ static KI_NO_TSAN VOID ReturnToMark(PVOID *Mark, VOID (*Go)(PVOID), PVOID Argume
 
 VOID HostWatchStacks(VOID)
 {
-    if (!__tsan_acquire) return;
+    if (!__tsan_acquire)
+        return;
     KiReturnToMarkRoutine = ReturnToMark;
     KiMarkStackRoutine = MarkStack;
 }

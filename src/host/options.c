@@ -41,13 +41,16 @@ static const struct {
      "Driver Verifier: a mask such as 0x209BB, or names joined by '+' (default none)"},
     {"seed", KeyNumber64, AT(seed), 0, ~0ull, "N", "of everything random; 0: a new one each time (default 1)"},
     {"stacks", KeyNumber32, AT(stacks), 0, 16, "N", "frames kept of each allocation and free, 0 to 16 (default 6)"},
-    {"tlb", KeyNumber32, AT(tlb), 0, 32768, "N", "entries of the translation buffer, 16 to 32768; 0: as many as the host allows"},
+    {"tlb", KeyNumber32, AT(tlb), 0, 32768, "N",
+     "entries of the translation buffer, 16 to 32768; 0: as many as the host allows"},
     {"nonpagedpool", KeySize, AT(nonpagedpool), 0, 1ull << 40, "SIZE", "limit of nonpaged pool, 256K to 1T; 0: by the RAM"},
     {"pagedpool", KeySize, AT(pagedpool), 0, 1ull << 40, "SIZE", "limit of paged pool, 256K to 1T; 0: by the RAM"},
-    {"systemptes", KeySize, AT(systemptes), 0, 1ull << 40, "SIZE", "address space for mappings of MDLs and devices, 256K to 1T; 0: by the RAM"},
+    {"systemptes", KeySize, AT(systemptes), 0, 1ull << 40, "SIZE",
+     "address space for mappings of MDLs and devices, 256K to 1T; 0: by the RAM"},
     {"specialpool", KeySize, AT(specialpool), 0, 1ull << 40, "SIZE", "limit of special pool, 256K to 1T; 0: by the RAM"},
     {"images", KeySize, AT(images), 0, 1ull << 40, "SIZE", "address space for driver images, 256K to 1T; 0: by the RAM"},
-    {"kernelstacks", KeySize, AT(kernelstacks), 0, 1ull << 40, "SIZE", "address space for kernel stacks, 256K to 1T; 0: by the RAM"},
+    {"kernelstacks", KeySize, AT(kernelstacks), 0, 1ull << 40, "SIZE",
+     "address space for kernel stacks, 256K to 1T; 0: by the RAM"},
     {"drive", KeyPath, AT(drive), 0, 0, "FOLDER", "folder that drivers see as drive C: (default none)"},
     {"json", KeyFlag, AT(json), 0, 1, "0|1", "print a bug check as one line of JSON"},
 #undef AT
@@ -91,9 +94,12 @@ void ntmm_default_options(ntmm_options *options)
 
 const char *ntmm_option_help(unsigned index, const char **value, const char **meaning)
 {
-    if (index >= ARRAYSIZE(Keys)) return NULL;
-    if (value) *value = Keys[index].Value;
-    if (meaning) *meaning = Keys[index].Meaning;
+    if (index >= ARRAYSIZE(Keys))
+        return NULL;
+    if (value)
+        *value = Keys[index].Value;
+    if (meaning)
+        *meaning = Keys[index].Meaning;
     return Keys[index].Key;
 }
 
@@ -108,37 +114,54 @@ static BOOLEAN ParseNumber(const char *Text, BOOLEAN Suffix, uint64_t *Number)
 {
     char *End;
     unsigned Shift = 0;
-    if (Text[0] < '0' || Text[0] > '9') return FALSE;
+    if (Text[0] < '0' || Text[0] > '9')
+        return FALSE;
     errno = 0;
     *Number = strtoull(Text, &End, Text[0] == '0' && (Text[1] | 32) == 'x' ? 16 : 10);
-    if (errno || End == Text) return FALSE;
+    if (errno || End == Text)
+        return FALSE;
     if (Suffix && *End) {
         switch (*End | 32) {
-        case 'k': Shift = 10; break;
-        case 'm': Shift = 20; break;
-        case 'g': Shift = 30; break;
-        case 't': Shift = 40; break;
-        default: return FALSE;
+        case 'k':
+            Shift = 10;
+            break;
+        case 'm':
+            Shift = 20;
+            break;
+        case 'g':
+            Shift = 30;
+            break;
+        case 't':
+            Shift = 40;
+            break;
+        default:
+            return FALSE;
         }
         End++;
-        if ((*End | 32) == 'b') End++;
+        if ((*End | 32) == 'b')
+            End++;
     }
-    if (*End || (Shift && *Number >> (64 - Shift))) return FALSE;
+    if (*End || (Shift && *Number >> (64 - Shift)))
+        return FALSE;
     *Number <<= Shift;
     return TRUE;
 }
 
 static BOOLEAN ParseVerifier(const char *Text, uint64_t *Mask)
 {
-    if (ParseNumber(Text, FALSE, Mask)) return *Mask <= 0xffffffff;
+    if (ParseNumber(Text, FALSE, Mask))
+        return *Mask <= 0xffffffff;
     *Mask = 0;
     for (;;) {
         size_t Length = strcspn(Text, "+"), I;
         for (I = 0; I < ARRAYSIZE(VerifierNames); I++)
-            if (strlen(VerifierNames[I].Name) == Length && !memcmp(VerifierNames[I].Name, Text, Length)) break;
-        if (I == ARRAYSIZE(VerifierNames)) return FALSE;
+            if (strlen(VerifierNames[I].Name) == Length && !memcmp(VerifierNames[I].Name, Text, Length))
+                break;
+        if (I == ARRAYSIZE(VerifierNames))
+            return FALSE;
         *Mask |= VerifierNames[I].Bits;
-        if (!Text[Length]) return TRUE;
+        if (!Text[Length])
+            return TRUE;
         Text += Length + 1;
     }
 }
@@ -155,27 +178,40 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
             continue;
         }
         if (Keys[I].Kind == KeyPath) {
-            if (!*value) return HostFail("option %s: a path is missing (%s=PATH)", key, key);
-            if (strlen(value) >= NTMM_PATH_BYTES) return HostFail("option %s: the path is longer than %d bytes", key, NTMM_PATH_BYTES - 1);
+            if (!*value)
+                return HostFail("option %s: a path is missing (%s=PATH)", key, key);
+            if (strlen(value) >= NTMM_PATH_BYTES)
+                return HostFail("option %s: the path is longer than %d bytes", key, NTMM_PATH_BYTES - 1);
             strcpy(Field, value);
             return 0;
         }
-        Good = Keys[I].Kind == KeyVerifier ? ParseVerifier(value, &Number) : ParseNumber(value, Keys[I].Kind == KeySize, &Number);
-        if (Good && !strcmp(key, "tlb") && Number && Number < 16) Good = FALSE;
-        if (Good && Keys[I].Kind == KeySize && Keys[I].Low == 0 && Number && Number < LEAST_REGION) Good = FALSE;
+        Good =
+            Keys[I].Kind == KeyVerifier ? ParseVerifier(value, &Number) : ParseNumber(value, Keys[I].Kind == KeySize, &Number);
+        if (Good && !strcmp(key, "tlb") && Number && Number < 16)
+            Good = FALSE;
+        if (Good && Keys[I].Kind == KeySize && Keys[I].Low == 0 && Number && Number < LEAST_REGION)
+            Good = FALSE;
         if (!Good || Number < Keys[I].Low || Number > Keys[I].High) {
             if (Keys[I].Kind == KeyVerifier) {
                 List[0] = 0;
-                for (size_t J = 0; J < ARRAYSIZE(VerifierNames); J++) Append(List, sizeof List, VerifierNames[J].Name);
-                return HostFail("option verifier: '%s' is neither a mask nor names joined by '+'; the names are %s", value, List);
+                for (size_t J = 0; J < ARRAYSIZE(VerifierNames); J++)
+                    Append(List, sizeof List, VerifierNames[J].Name);
+                return HostFail("option verifier: '%s' is neither a mask nor names joined by '+'; the names are %s", value,
+                                List);
             }
             return HostFail("option %s: '%s' will not do; %s=%s, %s", key, value, key, Keys[I].Value, Keys[I].Meaning);
         }
         switch (Keys[I].Kind) {
-        case KeyFlag: *(bool *)Field = Number != 0; break;
+        case KeyFlag:
+            *(bool *)Field = Number != 0;
+            break;
         case KeyNumber32:
-        case KeyVerifier: *(uint32_t *)Field = (uint32_t)Number; break;
-        default: *(uint64_t *)Field = Number; break;
+        case KeyVerifier:
+            *(uint32_t *)Field = (uint32_t)Number;
+            break;
+        default:
+            *(uint64_t *)Field = Number;
+            break;
         }
         return 0;
     }
@@ -188,19 +224,23 @@ int ntmm_parse_options(const char *text, ntmm_options *options)
     char Pair[NTMM_PATH_BYTES + 64], *Equals;
     while (*text) {
         size_t Length = strcspn(text, ",");
-        if (Length >= sizeof Pair) return HostFail("option '%.40s...' is too long", text);
+        if (Length >= sizeof Pair)
+            return HostFail("option '%.40s...' is too long", text);
         memcpy(Pair, text, Length);
         Pair[Length] = 0;
         text += Length + (text[Length] == ',');
-        if (!Length) continue;
+        if (!Length)
+            continue;
         Equals = strchr(Pair, '=');
         if (!Equals) {
             /* The sentence for an unknown key is the better one if there is no such key. */
-            if (ntmm_set_option(&New, Pair, "") < 0 && strncmp(ntmm_error(), "unknown", 7) == 0) return -1;
+            if (ntmm_set_option(&New, Pair, "") < 0 && strncmp(ntmm_error(), "unknown", 7) == 0)
+                return -1;
             return HostFail("option '%s' has no value; write %s=VALUE", Pair, Pair);
         }
         *Equals = 0;
-        if (ntmm_set_option(&New, Pair, Equals + 1) < 0) return -1;
+        if (ntmm_set_option(&New, Pair, Equals + 1) < 0)
+            return -1;
     }
     *options = New;
     return 0;

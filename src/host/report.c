@@ -24,9 +24,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define STACK_BYTES    (1u << 20)
+#define STACK_BYTES      (1u << 20)
 #define WATCHDOG_SECONDS 20
-#define MAX_INLINE     8
+#define MAX_INLINE       8
 
 extern BOOLEAN ExpDescribeBlock(const volatile VOID *Address, EXP_BLOCK_INFO *Info) __attribute__((weak));
 
@@ -47,17 +47,18 @@ static VOID Put(TEXT *Text, const char *Format, ...)
     va_list List;
     int Length;
     va_start(List, Format);
-    Length = vsnprintf(Text->Used < Text->Size ? Text->Bytes + Text->Used : NULL, Text->Used < Text->Size ? Text->Size - Text->Used : 0,
-                       Format, List);
+    Length = vsnprintf(Text->Used < Text->Size ? Text->Bytes + Text->Used : NULL,
+                       Text->Used < Text->Size ? Text->Size - Text->Used : 0, Format, List);
     va_end(List);
-    if (Length > 0) Text->Used += (size_t)Length;
+    if (Length > 0)
+        Text->Used += (size_t)Length;
 }
 
 static VOID PutHead(TEXT *Text, const ntmm_bugcheck *Stop)
 {
-    Put(Text, "*** STOP: 0x%08X (0x%016llX,0x%016llX,0x%016llX,0x%016llX)\n%s\n%s\n", Stop->code, (unsigned long long)Stop->parameters[0],
-        (unsigned long long)Stop->parameters[1], (unsigned long long)Stop->parameters[2], (unsigned long long)Stop->parameters[3],
-        Stop->name, Stop->words);
+    Put(Text, "*** STOP: 0x%08X (0x%016llX,0x%016llX,0x%016llX,0x%016llX)\n%s\n%s\n", Stop->code,
+        (unsigned long long)Stop->parameters[0], (unsigned long long)Stop->parameters[1],
+        (unsigned long long)Stop->parameters[2], (unsigned long long)Stop->parameters[3], Stop->name, Stop->words);
 }
 
 /* ---- the data form ---- */
@@ -68,20 +69,25 @@ static VOID DescribeBasics(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
     uint64_t Parameters[4];
     memset(Out, 0, sizeof *Out);
     Out->code = Stop->Code;
-    for (int I = 0; I < 4; I++) Out->parameters[I] = Parameters[I] = Stop->Parameters[I];
+    for (int I = 0; I < 4; I++)
+        Out->parameters[I] = Parameters[I] = Stop->Parameters[I];
     snprintf(Out->name, sizeof Out->name, "%s", Name ? Name : "UNKNOWN_BUG_CHECK");
-    if (Stop->Words) snprintf(Out->words, sizeof Out->words, "%s", Stop->Words);
-    else HostWords(Stop->Code, Parameters, Out->words, sizeof Out->words);
+    if (Stop->Words)
+        snprintf(Out->words, sizeof Out->words, "%s", Stop->Words);
+    else
+        HostWords(Stop->Code, Parameters, Out->words, sizeof Out->words);
     Out->irql = Stop->Irql;
     Out->processor = Stop->Processor;
     Out->thread = Stop->Thread ? (uint32_t)Stop->Thread->Id : 0;
     Out->block = Stop->Block;
     /* The address of a bad access may be in a block, live or freed. */
-    if (!Out->block && (Stop->Code == 0x0A || Stop->Code == 0xD1 || Stop->Code == 0x50 || Stop->Code == 0xBE || Stop->Code == 0xFC))
+    if (!Out->block &&
+        (Stop->Code == 0x0A || Stop->Code == 0xD1 || Stop->Code == 0x50 || Stop->Code == 0xBE || Stop->Code == 0xFC))
         Out->block = (const void *)(ULONG_PTR)Stop->Parameters[0];
     Out->trapped = Stop->Trapped;
     Out->frame_count = Stop->FrameCount < ARRAYSIZE(Out->frames) ? Stop->FrameCount : ARRAYSIZE(Out->frames);
-    for (unsigned I = 0; I < Out->frame_count; I++) Out->frames[I] = Stop->Frames[I];
+    for (unsigned I = 0; I < Out->frame_count; I++)
+        Out->frames[I] = Stop->Frames[I];
     Out->address = Stop->Driver ? (uint64_t)(ULONG_PTR)Stop->Driver : Out->frame_count ? Out->frames[0] : 0;
 }
 
@@ -89,9 +95,12 @@ static VOID FormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size)
 {
     const char *File = strrchr(Symbol->File, '/');
     File = File ? File + 1 : Symbol->File;
-    if (Symbol->Function[0] && File[0]) snprintf(Text, Size, "%s (%s:%u)", Symbol->Function, File, Symbol->Line);
-    else if (Symbol->Function[0]) snprintf(Text, Size, "%s+0x%llx", Symbol->Function, (unsigned long long)Symbol->Offset);
-    else snprintf(Text, Size, "+0x%llx", (unsigned long long)Symbol->Offset);
+    if (Symbol->Function[0] && File[0])
+        snprintf(Text, Size, "%s (%s:%u)", Symbol->Function, File, Symbol->Line);
+    else if (Symbol->Function[0])
+        snprintf(Text, Size, "%s+0x%llx", Symbol->Function, (unsigned long long)Symbol->Offset);
+    else
+        snprintf(Text, Size, "+0x%llx", (unsigned long long)Symbol->Offset);
 }
 
 /* The C library and the sanitizers' run time, which clang links into the program: memcpy there works for whoever called it. */
@@ -100,9 +109,11 @@ static BOOLEAN IsRuntime(const HOST_SYMBOL *Symbol)
     static const char *const Modules[] = {"libc.so", "ld-linux", "libasan", "libubsan", "libtsan", "libclang_rt"};
     static const char *const Functions[] = {"__asan_", "__tsan_", "__interceptor_", "__sanitizer_", "___interceptor_"};
     for (unsigned I = 0; I < ARRAYSIZE(Modules); I++)
-        if (!strncmp(Symbol->Module, Modules[I], strlen(Modules[I]))) return TRUE;
+        if (!strncmp(Symbol->Module, Modules[I], strlen(Modules[I])))
+            return TRUE;
     for (unsigned I = 0; I < ARRAYSIZE(Functions); I++)
-        if (!strncmp(Symbol->Function, Functions[I], strlen(Functions[I]))) return TRUE;
+        if (!strncmp(Symbol->Function, Functions[I], strlen(Functions[I])))
+            return TRUE;
     return FALSE;
 }
 
@@ -111,7 +122,8 @@ static BOOLEAN IsRuntime(const HOST_SYMBOL *Symbol)
 static ULONG ToBlame(const HOST_SYMBOL *Symbols, ULONG Count)
 {
     for (ULONG I = 0; I < Count; I++)
-        if (!Symbols[I].Library && !Symbols[I].Header && !IsRuntime(&Symbols[I])) return I;
+        if (!Symbols[I].Library && !Symbols[I].Header && !IsRuntime(&Symbols[I]))
+            return I;
     return Count;
 }
 
@@ -130,7 +142,8 @@ static VOID DescribeBlame(const VOID *Blame, ntmm_bugcheck *Out)
             Found = TRUE;
             /* "?" and "(no image)": no module is there */
             Jumped = I == 0 && Out->trapped &&
-                     (Out->code == ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY || Symbols[0].Module[0] == '?' || Symbols[0].Module[0] == '(');
+                     (Out->code == ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY || Symbols[0].Module[0] == '?' ||
+                      Symbols[0].Module[0] == '(');
         }
     }
     if (Found && First > 0) {
@@ -138,14 +151,16 @@ static VOID DescribeBlame(const VOID *Blame, ntmm_bugcheck *Out)
         Out->frame_count -= First;
         Out->trapped = false;
     }
-    if (!Blame && !Out->frame_count) return;
+    if (!Blame && !Out->frame_count)
+        return;
     if (Blame) {
         HostSymbolize((ULONG_PTR)Blame, TRUE, Symbols, MAX_INLINE);
     } else {
         for (At = Jumped; At < Out->frame_count; At++) {
             Count = HostSymbolize(Out->frames[At], At == 0 && Out->trapped, Symbols, MAX_INLINE);
             Name = ToBlame(Symbols, Count);
-            if (Name < Count) break;
+            if (Name < Count)
+                break;
         }
         if (At >= Out->frame_count) {
             At = 0;
@@ -175,16 +190,20 @@ static VOID EachFrame(const uint64_t *Frames, unsigned Count, BOOLEAN FirstExact
     for (unsigned I = 0; I < Count; I++) {
         HOST_SYMBOL Symbols[MAX_INLINE];
         unsigned Same = 0;
-        while (I + 1 < Count && I > 0 && Frames[I] == Frames[I - 1] && Frames[I + 1] == Frames[I]) I++, Same++;
+        while (I + 1 < Count && I > 0 && Frames[I] == Frames[I - 1] && Frames[I + 1] == Frames[I])
+            I++, Same++;
         if (Same) {
             /* a recursion: its frame has been shown twice */
             Show(Context, Same + 1, NULL);
             continue;
         }
         ULONG Number = HostSymbolize(Frames[I], I == 0 && FirstExact, Symbols, MAX_INLINE);
-        if (Symbols[0].Library && !LdrFindEntry(Symbols[0].Function) && strncmp(Symbols[0].Function, "ntmm_", 5)) continue;
-        if (!strncmp(Symbols[0].Function, "__libc_start", 12) || !strcmp(Symbols[0].Function, "_start")) break;
-        for (ULONG J = 0; J < Number; J++) Show(Context, Frames[I], &Symbols[J]);
+        if (Symbols[0].Library && !LdrFindEntry(Symbols[0].Function) && strncmp(Symbols[0].Function, "ntmm_", 5))
+            continue;
+        if (!strncmp(Symbols[0].Function, "__libc_start", 12) || !strcmp(Symbols[0].Function, "_start"))
+            break;
+        for (ULONG J = 0; J < Number; J++)
+            Show(Context, Frames[I], &Symbols[J]);
     }
 }
 
@@ -196,27 +215,37 @@ static VOID ShowFrame(PVOID Context, uint64_t Address, const HOST_SYMBOL *Symbol
         return;
     }
     FormatPlace(Symbol, Place, sizeof Place);
-    Put((TEXT *)Context, "    0x%016llX  %s!%s%s\n", (unsigned long long)Address, Symbol->Module, Place, Symbol->Inlined ? " (inlined)" : "");
+    Put((TEXT *)Context, "    0x%016llX  %s!%s%s\n", (unsigned long long)Address, Symbol->Module, Place,
+        Symbol->Inlined ? " (inlined)" : "");
 }
 
 static const char *IrqlName(unsigned Irql)
 {
     switch (Irql) {
-    case PASSIVE_LEVEL: return "PASSIVE_LEVEL";
-    case APC_LEVEL: return "APC_LEVEL";
-    case DISPATCH_LEVEL: return "DISPATCH_LEVEL";
-    case HIGH_LEVEL: return "HIGH_LEVEL";
-    default: return "device level";
+    case PASSIVE_LEVEL:
+        return "PASSIVE_LEVEL";
+    case APC_LEVEL:
+        return "APC_LEVEL";
+    case DISPATCH_LEVEL:
+        return "DISPATCH_LEVEL";
+    case HIGH_LEVEL:
+        return "HIGH_LEVEL";
+    default:
+        return "device level";
     }
 }
 
 static const char *PoolName(POOL_TYPE Type)
 {
     switch ((ULONG)Type) {
-    case NonPagedPool: return "nonpaged pool, executable";
-    case NonPagedPoolNx: return "nonpaged pool";
-    case PagedPool: return "paged pool";
-    default: return (ULONG)Type & 1 ? "paged pool" : "nonpaged pool";
+    case NonPagedPool:
+        return "nonpaged pool, executable";
+    case NonPagedPoolNx:
+        return "nonpaged pool";
+    case PagedPool:
+        return "paged pool";
+    default:
+        return (ULONG)Type & 1 ? "paged pool" : "nonpaged pool";
     }
 }
 
@@ -232,8 +261,10 @@ static VOID TagText(ULONG Tag, char Text[8])
 static VOID PutStack(TEXT *Text, const char *Head, const ULONG_PTR *Stack, ULONG Count)
 {
     uint64_t Frames[EXP_MAX_STACK];
-    if (!Count) return;
-    for (ULONG I = 0; I < Count; I++) Frames[I] = Stack[I];
+    if (!Count)
+        return;
+    for (ULONG I = 0; I < Count; I++)
+        Frames[I] = Stack[I];
     Put(Text, "  %s\n", Head);
     EachFrame(Frames, Count, FALSE, ShowFrame, Text);
 }
@@ -242,17 +273,20 @@ static VOID PutBlock(TEXT *Text, const VOID *Block)
 {
     EXP_BLOCK_INFO Info;
     char Tag[8];
-    if (!Block || !ExpDescribeBlock || !ExpDescribeBlock(Block, &Info)) return;
+    if (!Block || !ExpDescribeBlock || !ExpDescribeBlock(Block, &Info))
+        return;
     if (Info.State == ExpBlockNever) {
         Put(Text, "  pool block: none was ever allocated at 0x%016llX\n", (unsigned long long)(ULONG_PTR)Block);
         return;
     }
     TagText(Info.Tag, Tag);
-    Put(Text, "  pool block: 0x%016llX, %llu byte%s, tag '%s', %s, %s\n", (unsigned long long)Info.Start, (unsigned long long)Info.Size,
-        Info.Size == 1 ? "" : "s", Tag, PoolName(Info.PoolType), Info.State == ExpBlockLive ? "allocated" : "freed");
+    Put(Text, "  pool block: 0x%016llX, %llu byte%s, tag '%s', %s, %s\n", (unsigned long long)Info.Start,
+        (unsigned long long)Info.Size, Info.Size == 1 ? "" : "s", Tag, PoolName(Info.PoolType),
+        Info.State == ExpBlockLive ? "allocated" : "freed");
     if (Info.Offset)
         Put(Text, "              0x%016llX is %lld bytes %s its %s\n", (unsigned long long)(ULONG_PTR)Block,
-            Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? (long long)(Info.Offset - (LONG_PTR)Info.Size) : (long long)Info.Offset,
+            Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? (long long)(Info.Offset - (LONG_PTR)Info.Size)
+                                                                 : (long long)Info.Offset,
             Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? "behind" : "after",
             Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? "end" : "start");
     PutStack(Text, "allocated by:", Info.AllocStack, Info.AllocFrames);
@@ -261,8 +295,10 @@ static VOID PutBlock(TEXT *Text, const VOID *Block)
 
 static VOID PutRest(TEXT *Text, const ntmm_bugcheck *Stop)
 {
-    Put(Text, "\n  driver:     %s\n  function:   %s\n", Stop->driver[0] ? Stop->driver : "?", Stop->where[0] ? Stop->where : "?");
-    Put(Text, "  IRQL:       %u (%s), processor %u, thread %u\n  stack:\n", Stop->irql, IrqlName(Stop->irql), Stop->processor, Stop->thread);
+    Put(Text, "\n  driver:     %s\n  function:   %s\n", Stop->driver[0] ? Stop->driver : "?",
+        Stop->where[0] ? Stop->where : "?");
+    Put(Text, "  IRQL:       %u (%s), processor %u, thread %u\n  stack:\n", Stop->irql, IrqlName(Stop->irql), Stop->processor,
+        Stop->thread);
     EachFrame(Stop->frames, Stop->frame_count, Stop->trapped, ShowFrame, Text);
     PutBlock(Text, Stop->block);
     Put(Text, "\n");
@@ -282,13 +318,15 @@ static VOID JsonFrame(PVOID Context, uint64_t Address, const HOST_SYMBOL *Symbol
     snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Address);
     json_object_set_new(Frame, "address", json_string(Hex));
     json_object_set_new(Frame, "module", json_string(Symbol->Module));
-    if (Symbol->Function[0]) json_object_set_new(Frame, "function", json_string(Symbol->Function));
+    if (Symbol->Function[0])
+        json_object_set_new(Frame, "function", json_string(Symbol->Function));
     json_object_set_new(Frame, "offset", json_integer((json_int_t)Symbol->Offset));
     if (Symbol->File[0]) {
         json_object_set_new(Frame, "file", json_string(Symbol->File));
         json_object_set_new(Frame, "line", json_integer(Symbol->Line));
     }
-    if (Symbol->Inlined) json_object_set_new(Frame, "inlined", json_true());
+    if (Symbol->Inlined)
+        json_object_set_new(Frame, "inlined", json_true());
     json_array_append_new((json_t *)Context, Frame);
 }
 
@@ -296,7 +334,8 @@ static json_t *JsonStack(const ULONG_PTR *Stack, ULONG Count)
 {
     uint64_t Frames[EXP_MAX_STACK];
     json_t *List = json_array();
-    for (ULONG I = 0; I < Count; I++) Frames[I] = Stack[I];
+    for (ULONG I = 0; I < Count; I++)
+        Frames[I] = Stack[I];
     EachFrame(Frames, Count, FALSE, JsonFrame, List);
     return List;
 }
@@ -327,7 +366,10 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
         json_t *Block = json_object();
         snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Info.Start);
         json_object_set_new(Block, "address", json_string(Hex));
-        json_object_set_new(Block, "state", json_string(Info.State == ExpBlockLive ? "allocated" : Info.State == ExpBlockFreed ? "freed" : "never"));
+        json_object_set_new(Block, "state",
+                            json_string(Info.State == ExpBlockLive    ? "allocated"
+                                        : Info.State == ExpBlockFreed ? "freed"
+                                                                      : "never"));
         if (Info.State != ExpBlockNever) {
             TagText(Info.Tag, Tag);
             json_object_set_new(Block, "size", json_integer((json_int_t)Info.Size));
@@ -394,8 +436,10 @@ static VOID WriteRest(VOID)
 {
     TEXT Text = {FatalText, sizeof FatalText, 0};
     DescribeBlame(FatalBlame, &Fatal);
-    if (FatalJson) Text.Used = ntmm_report(&Fatal, true, FatalText, sizeof FatalText);
-    else PutRest(&Text, &Fatal);
+    if (FatalJson)
+        Text.Used = ntmm_report(&Fatal, true, FatalText, sizeof FatalText);
+    else
+        PutRest(&Text, &Fatal);
     HalPrint(FatalText, Text.Used < sizeof FatalText ? Text.Used : sizeof FatalText - 1);
 }
 
@@ -421,6 +465,7 @@ VOID HostReport(const KI_BUGCHECK *Stop)
         HalPrint(FatalText, Text.Used);
     }
     Stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (Stack == MAP_FAILED) return;
+    if (Stack == MAP_FAILED)
+        return;
     HostCallOnStack((char *)Stack + STACK_BYTES, WriteRest);
 }

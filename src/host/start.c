@@ -94,10 +94,12 @@ static VOID LayOutMemory(uint64_t Ram)
 static int OpenPageFile(const ntmm_options *Wanted)
 {
     int Error;
-    if (!Wanted->pagefile[0]) return 0;
+    if (!Wanted->pagefile[0])
+        return 0;
     PageFile = open(Wanted->pagefile, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (PageFile < 0) {
-        if (errno == EEXIST) return HostFail("pagefile=%s: the path is taken; the page file is always created new", Wanted->pagefile);
+        if (errno == EEXIST)
+            return HostFail("pagefile=%s: the path is taken; the page file is always created new", Wanted->pagefile);
         return HostFail("pagefile=%s: cannot create the page file: %s", Wanted->pagefile, strerror(errno));
     }
     unlink(Wanted->pagefile);
@@ -105,15 +107,16 @@ static int OpenPageFile(const ntmm_options *Wanted)
     if (Error) {
         close(PageFile);
         PageFile = -1;
-        return HostFail("pagefile=%s: cannot give it %llu bytes: %s", Wanted->pagefile, (unsigned long long)Wanted->pagefile_size,
-                        strerror(Error));
+        return HostFail("pagefile=%s: cannot give it %llu bytes: %s", Wanted->pagefile,
+                        (unsigned long long)Wanted->pagefile_size, strerror(Error));
     }
     return 0;
 }
 
 static VOID ClosePageFile(VOID)
 {
-    if (PageFile >= 0) close(PageFile);
+    if (PageFile >= 0)
+        close(PageFile);
     PageFile = -1;
 }
 
@@ -130,8 +133,8 @@ static BOOLEAN UnwindUpcall(HAL_CONTEXT *Context)
 static NTSTATUS StartMachine(VOID)
 {
     static const uint64_t Least = 64 * GIB;
-    uint64_t Space = Least + 4 * Options.ram + Options.nonpagedpool + Options.pagedpool + Options.systemptes + Options.specialpool +
-                     Options.images + Options.kernelstacks;
+    uint64_t Space = Least + 4 * Options.ram + Options.nonpagedpool + Options.pagedpool + Options.systemptes +
+                     Options.specialpool + Options.images + Options.kernelstacks;
     HAL_MACHINE Machine = {
         .Version = HAL_VERSION,
         .Runs = Runs,
@@ -160,25 +163,22 @@ static const struct {
     NTSTATUS (*Up)(VOID);
     VOID (*Down)(VOID);
 } Steps[] = {
-    {"the machine", StartMachine, HalStopMachine},
-    {"processors", KeInitSystem, NULL},
-    {"the memory manager", StartMemory, MmShutdownSystem},
-    {"the pools", ExInitSystem, ExShutdownSystem},
-    {"system threads", KeInitThreads, KeShutdownSystem},
-    {"objects", ObInitSystem, ObShutdownSystem},
-    {"processes", PsInitSystem, PsShutdownSystem},
-    {"input and output", IoInitSystem, IoShutdownSystem},
-    {"driver images", LdrInitSystem, LdrShutdownSystem},
-    {"drive C:", StartDrive, NtmmpUnmountDrive},
+    {"the machine", StartMachine, HalStopMachine},         {"processors", KeInitSystem, NULL},
+    {"the memory manager", StartMemory, MmShutdownSystem}, {"the pools", ExInitSystem, ExShutdownSystem},
+    {"system threads", KeInitThreads, KeShutdownSystem},   {"objects", ObInitSystem, ObShutdownSystem},
+    {"processes", PsInitSystem, PsShutdownSystem},         {"input and output", IoInitSystem, IoShutdownSystem},
+    {"driver images", LdrInitSystem, LdrShutdownSystem},   {"drive C:", StartDrive, NtmmpUnmountDrive},
 };
 
 static VOID StopSteps(size_t Count)
 {
     while (Count > 0) {
         Count--;
-        if (Steps[Count].Down) Steps[Count].Down();
+        if (Steps[Count].Down)
+            Steps[Count].Down();
         /* KeInitSystem's counterpart: the caller stops being a thread of the system. */
-        if (Steps[Count].Up == KeInitSystem) HalSetCurrentThread(NULL);
+        if (Steps[Count].Up == KeInitSystem)
+            HalSetCurrentThread(NULL);
     }
     ClosePageFile();
 }
@@ -188,7 +188,8 @@ static int StartLocked(const ntmm_options *Wanted)
     NTSTATUS Status;
     size_t I;
 
-    if (Running) return HostFail("the system runs already");
+    if (Running)
+        return HostFail("the system runs already");
     if (Wanted) {
         if (Wanted->struct_size != sizeof *Wanted)
             return HostFail("these options were not filled by ntmm_default_options of this version");
@@ -196,13 +197,19 @@ static int StartLocked(const ntmm_options *Wanted)
     } else {
         const char *Text = getenv("NTMM_OPTIONS");
         ntmm_default_options(&Options);
-        if (Text && ntmm_parse_options(Text, &Options) < 0) return -1;
+        if (Text && ntmm_parse_options(Text, &Options) < 0)
+            return -1;
     }
-    if (Options.ram < 4ull << 20) return HostFail("ram=%llu: the system needs at least 4M of RAM", (unsigned long long)Options.ram);
-    if (Options.cpus < 1 || Options.cpus > KI_MAX_PROCESSORS) return HostFail("cpus=%u: 1 to %d processors", Options.cpus, KI_MAX_PROCESSORS);
-    if (Options.stacks > 16) return HostFail("stacks=%u: at most 16 frames", Options.stacks);
-    if (Options.pagefile_size && !Options.pagefile[0]) return HostFail("option pagefile_size needs pagefile=PATH");
-    if (Options.pagefile[0] && !Options.pagefile_size) Options.pagefile_size = 256ull << 20;
+    if (Options.ram < 4ull << 20)
+        return HostFail("ram=%llu: the system needs at least 4M of RAM", (unsigned long long)Options.ram);
+    if (Options.cpus < 1 || Options.cpus > KI_MAX_PROCESSORS)
+        return HostFail("cpus=%u: 1 to %d processors", Options.cpus, KI_MAX_PROCESSORS);
+    if (Options.stacks > 16)
+        return HostFail("stacks=%u: at most 16 frames", Options.stacks);
+    if (Options.pagefile_size && !Options.pagefile[0])
+        return HostFail("option pagefile_size needs pagefile=PATH");
+    if (Options.pagefile[0] && !Options.pagefile_size)
+        Options.pagefile_size = 256ull << 20;
     Options.ram &= ~4095ull;
 
     KeOptions = (KE_OPTIONS){
@@ -219,14 +226,16 @@ static int StartLocked(const ntmm_options *Wanted)
         .KernelStackLimit = Options.kernelstacks,
     };
     LayOutMemory(Options.ram);
-    if (OpenPageFile(&Options) < 0) return -1;
+    if (OpenPageFile(&Options) < 0)
+        return -1;
     KiReportRoutine = HostReport;
     KiIsDriverCodeRoutine = HostIsDriverCode;
     KiLandingPadRoutine = HostLandingPad;
     KiAbandonStackRoutine = HostAbandonStack;
     HostWatchStacks();
     for (I = 0; I < ARRAYSIZE(Steps); I++) {
-        if (Steps[I].Up == KeInitSystem && !KeOptions.Seed) KeOptions.Seed = HalQueryEntropy();
+        if (Steps[I].Up == KeInitSystem && !KeOptions.Seed)
+            KeOptions.Seed = HalQueryEntropy();
         Status = Steps[I].Up();
         if (!NT_SUCCESS(Status)) {
             StopSteps(I);
@@ -284,7 +293,8 @@ const ntmm_options *ntmm_running_options(void)
 /* The first kernel call of a process that did not start the system itself. */
 static VOID AutoStart(VOID)
 {
-    if (ntmm_running()) return;
+    if (ntmm_running())
+        return;
     pthread_mutex_lock(&StartLock);
     if (!Running && StartLocked(NULL) < 0) {
         fprintf(stderr, "ntmm: %s\n", ErrorText);

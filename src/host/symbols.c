@@ -55,7 +55,8 @@ static const char *BaseName(const char *Path)
 static BOOLEAN DeclaredInHeader(Dwarf_Die *Function)
 {
     const char *File = dwarf_decl_file(Function), *Folder = File ? strstr(File, "/wdm/") : NULL;
-    if (!Folder) return FALSE;
+    if (!Folder)
+        return FALSE;
     return (Folder - File >= 3 && !strncmp(Folder - 3, "/nt", 3)) || (Folder - File >= 5 && !strncmp(Folder - 5, "/ntmm", 5));
 }
 
@@ -72,30 +73,36 @@ static ULONG FromDwarf(Dwarf_Die *Unit, Dwarf_Addr Pc, HOST_SYMBOL *Out, ULONG M
 
     /* The innermost scope by address, then its parents as they stand in the file: of an inlined function the caller, not
      * the place of its definition. */
-    if (dwarf_getscopes(Unit, Pc, &Inner) > 0) Count = dwarf_getscopes_die(&Inner[0], &Scopes);
-    if (Line) dwarf_lineno(Line, &Row);
+    if (dwarf_getscopes(Unit, Pc, &Inner) > 0)
+        Count = dwarf_getscopes_die(&Inner[0], &Scopes);
+    if (Line)
+        dwarf_lineno(Line, &Row);
     dwarf_getsrcfiles(Unit, &Files, &FileCount);
     for (int I = 0; I < Count && Filled < Max; I++) {
         int Tag = dwarf_tag(&Scopes[I]);
         Dwarf_Attribute Attribute;
         Dwarf_Addr Low = 0;
-        if (Tag != DW_TAG_subprogram && Tag != DW_TAG_inlined_subroutine) continue;
+        if (Tag != DW_TAG_subprogram && Tag != DW_TAG_inlined_subroutine)
+            continue;
         Copy(Out[Filled].Function, sizeof Out[Filled].Function,
              dwarf_formstring(dwarf_attr_integrate(&Scopes[I], DW_AT_name, &Attribute)));
         Copy(Out[Filled].File, sizeof Out[Filled].File, File);
         Out[Filled].Line = (unsigned)Row;
-        if (dwarf_lowpc(&Scopes[I], &Low) == 0) Out[Filled].Offset = Pc - Low;
+        if (dwarf_lowpc(&Scopes[I], &Low) == 0)
+            Out[Filled].Offset = Pc - Low;
         Out[Filled].Header = DeclaredInHeader(&Scopes[I]);
         Out[Filled].Inlined = Tag == DW_TAG_inlined_subroutine;
         Filled++;
-        if (Tag == DW_TAG_subprogram) break;
+        if (Tag == DW_TAG_subprogram)
+            break;
         /* The next frame outward stands at the call that was inlined. */
         Dwarf_Word Number = 0;
         File = NULL;
         Row = 0;
         if (dwarf_formudata(dwarf_attr(&Scopes[I], DW_AT_call_file, &Attribute), &Number) == 0 && Files && Number < FileCount)
             File = dwarf_filesrc(Files, (size_t)Number, NULL, NULL);
-        if (dwarf_formudata(dwarf_attr(&Scopes[I], DW_AT_call_line, &Attribute), &Number) == 0) Row = (int)Number;
+        if (dwarf_formudata(dwarf_attr(&Scopes[I], DW_AT_call_line, &Attribute), &Number) == 0)
+            Row = (int)Number;
     }
     free(Scopes);
     free(Inner);
@@ -117,7 +124,9 @@ static int AddObject(struct dl_phdr_info *Info, size_t Size, void *Context)
     const char *Path = Info->dlpi_name && Info->dlpi_name[0] ? Info->dlpi_name : "/proc/self/exe";
     (void)Size;
     (void)Context;
-    if (Path[0] == '/') dwfl_report_elf(Session, Path == Info->dlpi_name ? BaseName(Path) : program_invocation_short_name, Path, -1, Info->dlpi_addr, true);
+    if (Path[0] == '/')
+        dwfl_report_elf(Session, Path == Info->dlpi_name ? BaseName(Path) : program_invocation_short_name, Path, -1,
+                        Info->dlpi_addr, true);
     return 0;
 }
 
@@ -130,9 +139,11 @@ static VOID OpenSession(VOID)
         .section_address = dwfl_offline_section_address,
         .debuginfo_path = &NoPath,
     };
-    if (Session) return;
+    if (Session)
+        return;
     Session = dwfl_begin(&Callbacks);
-    if (!Session) return;
+    if (!Session)
+        return;
     dwfl_report_begin(Session);
     dl_iterate_phdr(AddObject, NULL);
     dwfl_report_end(Session, NULL, NULL);
@@ -144,10 +155,12 @@ static VOID OpenSession(VOID)
 static Dwarf_Die *UnitAt(Dwfl_Module *Module, ULONG_PTR Address, Dwarf_Addr *Bias)
 {
     Dwarf_Die *Unit = dwfl_module_addrdie(Module, Address, Bias);
-    if (Unit && dwarf_haspc(Unit, Address - *Bias) == 1) return Unit;
+    if (Unit && dwarf_haspc(Unit, Address - *Bias) == 1)
+        return Unit;
     Unit = NULL;
     while ((Unit = dwfl_module_nextcu(Module, Unit, Bias)) != NULL)
-        if (dwarf_haspc(Unit, Address - *Bias) == 1) return Unit;
+        if (dwarf_haspc(Unit, Address - *Bias) == 1)
+            return Unit;
     return NULL;
 }
 
@@ -160,7 +173,8 @@ static const char *UnitFile(ULONG_PTR Address, char *Text, size_t Size)
     Dwfl_Module *Module = dwfl_addrmodule(Session, Address);
     Dwarf_Die *Unit = Module ? UnitAt(Module, Address, &Bias) : NULL;
     const char *Name = Unit ? dwarf_diename(Unit) : NULL;
-    if (!Name) return NULL;
+    if (!Name)
+        return NULL;
     snprintf(Text, Size, "%s", Name);
     return Text;
 }
@@ -174,13 +188,17 @@ static BOOLEAN IsLibraryCode(ULONG_PTR Address, Dwfl_Module *Module)
         OwnRootKnown = TRUE;
         File = UnitFile((ULONG_PTR)&IsLibraryCode, Text, sizeof Text);
         const char *End = File ? strstr(File, "src/host/symbols.c") : NULL;
-        if (End) snprintf(OwnRoot, sizeof OwnRoot, "%.*s", (int)(End - File) + 4, File);
+        if (End)
+            snprintf(OwnRoot, sizeof OwnRoot, "%.*s", (int)(End - File) + 4, File);
     }
     /* The shared library: everything in it. */
-    if (dladdr((PVOID)(ULONG_PTR)&IsLibraryCode, &Mine) && dladdr((PVOID)Address, &Theirs) && Mine.dli_fbase != Theirs.dli_fbase)
+    if (dladdr((PVOID)(ULONG_PTR)&IsLibraryCode, &Mine) && dladdr((PVOID)Address, &Theirs) &&
+        Mine.dli_fbase != Theirs.dli_fbase)
         return FALSE;
-    if (Mine.dli_fname && strstr(BaseName(Mine.dli_fname), "libntmm")) return TRUE;
-    if (!OwnRoot[0] || !Module) return FALSE;
+    if (Mine.dli_fname && strstr(BaseName(Mine.dli_fname), "libntmm"))
+        return TRUE;
+    if (!OwnRoot[0] || !Module)
+        return FALSE;
     File = UnitFile(Address, Text, sizeof Text);
     return File && strncmp(File, OwnRoot, strlen(OwnRoot)) == 0;
 }
@@ -198,11 +216,13 @@ static ULONG SymbolizeElf(ULONG_PTR Address, HOST_SYMBOL *Out, ULONG Max)
             Dwarf_Die *Unit = UnitAt(Module, Address, &Bias);
             const char *Name = dwfl_module_info(Module, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
             BOOLEAN Library = IsLibraryCode(Address, Module);
-            if (Unit) Count = FromDwarf(Unit, Address - Bias, Out, Max);
+            if (Unit)
+                Count = FromDwarf(Unit, Address - Bias, Out, Max);
             if (Count == 0) {
                 GElf_Off Offset = 0;
                 GElf_Sym Symbol;
-                Copy(Out[0].Function, sizeof Out[0].Function, dwfl_module_addrinfo(Module, Address, &Offset, &Symbol, NULL, NULL, NULL));
+                Copy(Out[0].Function, sizeof Out[0].Function,
+                     dwfl_module_addrinfo(Module, Address, &Offset, &Symbol, NULL, NULL, NULL));
                 if (!Out[0].Function[0]) {
                     Dwarf_Addr Start = 0;
                     dwfl_module_info(Module, NULL, &Start, NULL, NULL, NULL, NULL, NULL);
@@ -221,7 +241,8 @@ static ULONG SymbolizeElf(ULONG_PTR Address, HOST_SYMBOL *Out, ULONG Max)
     if (Count == 0 && dladdr((PVOID)Address, &Info)) {
         Copy(Out[0].Module, sizeof Out[0].Module, BaseName(Info.dli_fname));
         Copy(Out[0].Function, sizeof Out[0].Function, Info.dli_sname);
-        if (Info.dli_saddr) Out[0].Offset = Address - (ULONG_PTR)Info.dli_saddr;
+        if (Info.dli_saddr)
+            Out[0].Offset = Address - (ULONG_PTR)Info.dli_saddr;
         Count = 1;
     }
     return Count;
@@ -245,11 +266,13 @@ static char *MakeElf(const LDR_IMAGE *Image, size_t *Size)
             Names += strlen(Pe->Sections[I].Name) + 1;
             Bytes += (Pe->Sections[I].FileSize + 15) & ~15u;
         }
-    if (!Count) return NULL;
+    if (!Count)
+        return NULL;
     Names += sizeof ".shstrtab";
     *Size = sizeof *Header + (Count + 2) * sizeof *Sections + ((Names + 15) & ~15ul) + Bytes;
     Elf = calloc(1, *Size);
-    if (!Elf) return NULL;
+    if (!Elf)
+        return NULL;
     Header = (Elf64_Ehdr *)Elf;
     memcpy(Header->e_ident, ELFMAG, SELFMAG);
     Header->e_ident[EI_CLASS] = ELFCLASS64;
@@ -274,8 +297,10 @@ static char *MakeElf(const LDR_IMAGE *Image, size_t *Size)
     At += (Names + 15) & ~15ul;
     for (I = 0; I < Pe->SectionCount; I++) {
         const LDR_SECTION *Section = &Pe->Sections[I];
-        if (strncmp(Section->Name, ".debug_", 7) || !Section->FileSize) continue;
-        ULONG Length = Section->VirtualSize && Section->VirtualSize < Section->FileSize ? Section->VirtualSize : Section->FileSize;
+        if (strncmp(Section->Name, ".debug_", 7) || !Section->FileSize)
+            continue;
+        ULONG Length =
+            Section->VirtualSize && Section->VirtualSize < Section->FileSize ? Section->VirtualSize : Section->FileSize;
         Sections[Index].sh_name = (Elf64_Word)(Name - (Elf + Strings->sh_offset));
         Sections[Index].sh_type = SHT_PROGBITS;
         Sections[Index].sh_offset = At;
@@ -301,7 +326,8 @@ static ULONG PeDwarf(const LDR_IMAGE *Image, ULONG_PTR Rva, HOST_SYMBOL *Out, UL
     ULONG Count = 0;
     Dwarf_Addr Pc = Image->Pe.ImageBase + Rva;
 
-    if (!Bytes) return 0;
+    if (!Bytes)
+        return 0;
     elf_version(EV_CURRENT);
     File = elf_memory(Bytes, Size);
     Debug = File ? dwarf_begin_elf(File, DWARF_C_READ, NULL) : NULL;
@@ -311,10 +337,12 @@ static ULONG PeDwarf(const LDR_IMAGE *Image, ULONG_PTR Rva, HOST_SYMBOL *Out, UL
         uint8_t Type;
         Dwarf_Die Unit;
         while (Count == 0 && dwarf_get_units(Debug, Cu, &Cu, &Version, &Type, &Unit, NULL) == 0)
-            if (dwarf_haspc(&Unit, Pc) == 1) Count = FromDwarf(&Unit, Pc, Out, Max);
+            if (dwarf_haspc(&Unit, Pc) == 1)
+                Count = FromDwarf(&Unit, Pc, Out, Max);
         dwarf_end(Debug);
     }
-    if (File) elf_end(File);
+    if (File)
+        elf_end(File);
     free(Bytes);
     return Count;
 }
@@ -337,23 +365,29 @@ static BOOLEAN PeCoff(const LDR_IMAGE *Image, ULONG_PTR Rva, HOST_SYMBOL *Out)
 {
     const LDR_PE *Pe = &Image->Pe;
     ULONG_PTR Best = ~0ul;
-    if (!Pe->SymbolTable) return FALSE;
+    if (!Pe->SymbolTable)
+        return FALSE;
     const char *Strings = (const char *)Pe->Bytes + Pe->SymbolTable + (size_t)Pe->SymbolCount * sizeof(COFF_SYMBOL);
     const char *End = (const char *)Pe->Bytes + Pe->Size;
     for (ULONG I = 0; I < Pe->SymbolCount; I++) {
         COFF_SYMBOL Symbol;
         memcpy(&Symbol, Pe->Bytes + Pe->SymbolTable + (size_t)I * sizeof Symbol, sizeof Symbol);
         I += Symbol.Auxiliaries;
-        if (Symbol.Section < 1 || (ULONG)Symbol.Section > Pe->SectionCount || !(Pe->Sections[Symbol.Section - 1].Characteristics & IMAGE_SCN_MEM_EXECUTE))
+        if (Symbol.Section < 1 || (ULONG)Symbol.Section > Pe->SectionCount ||
+            !(Pe->Sections[Symbol.Section - 1].Characteristics & IMAGE_SCN_MEM_EXECUTE))
             continue;
         /* A function by its type, or an assembler's global label, which has no type. */
-        if ((Symbol.Type & 0x30) != 0x20 && (Symbol.Type != 0 || Symbol.Class != 2)) continue;
+        if ((Symbol.Type & 0x30) != 0x20 && (Symbol.Type != 0 || Symbol.Class != 2))
+            continue;
         ULONG_PTR At = (ULONG_PTR)Pe->Sections[Symbol.Section - 1].Rva + Symbol.Value;
-        if (At > Rva || Rva - At >= Best) continue;
+        if (At > Rva || Rva - At >= Best)
+            continue;
         Best = Rva - At;
-        if (Symbol.Name.Long.Zero) snprintf(Out->Function, sizeof Out->Function, "%.8s", Symbol.Name.Short);
+        if (Symbol.Name.Long.Zero)
+            snprintf(Out->Function, sizeof Out->Function, "%.8s", Symbol.Name.Short);
         else if (Strings < End && Symbol.Name.Long.Offset < (size_t)(End - Strings))
-            snprintf(Out->Function, sizeof Out->Function, "%.*s", (int)(End - Strings - Symbol.Name.Long.Offset), Strings + Symbol.Name.Long.Offset);
+            snprintf(Out->Function, sizeof Out->Function, "%.*s", (int)(End - Strings - Symbol.Name.Long.Offset),
+                     Strings + Symbol.Name.Long.Offset);
         Out->Offset = Best;
     }
     return Best != ~0ul;
@@ -404,7 +438,8 @@ ULONG HostSymbolize(ULONG_PTR Address, BOOLEAN Exact, HOST_SYMBOL *Out, ULONG Ma
 VOID HostForgetSymbols(VOID)
 {
     pthread_mutex_lock(&SessionLock);
-    if (Session) dwfl_end(Session);
+    if (Session)
+        dwfl_end(Session);
     Session = NULL;
     OwnRootKnown = FALSE;
     OwnRoot[0] = 0;

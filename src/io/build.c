@@ -43,7 +43,8 @@ VOID IopUndo(PIRP Irp)
     Irp->Flags &= ~(ULONG)(IRP_DEALLOCATE_BUFFER | IRP_BUFFERED_IO | IRP_INPUT_OPERATION);
     for (PMDL Mdl = Irp->MdlAddress, Next; Mdl; Mdl = Next) {
         Next = Mdl->Next;
-        if (Mdl->MdlFlags & MDL_PAGES_LOCKED) MmUnlockPages(Mdl);
+        if (Mdl->MdlFlags & MDL_PAGES_LOCKED)
+            MmUnlockPages(Mdl);
         IoFreeMdl(Mdl);
     }
     Irp->MdlAddress = NULL;
@@ -52,7 +53,8 @@ VOID IopUndo(PIRP Irp)
 static NTSTATUS IopSystemBuffer(PIRP Irp, const VOID *In, SIZE_T InLength, SIZE_T Size)
 {
     PVOID Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, Size, IOP_TAG);
-    if (Buffer == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (Buffer == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     Irp->AssociatedIrp.SystemBuffer = Buffer;
     Irp->Flags |= IRP_BUFFERED_IO | IRP_DEALLOCATE_BUFFER;
     return InLength ? IopTryCopy(Buffer, In, InLength) : STATUS_SUCCESS;
@@ -61,7 +63,8 @@ static NTSTATUS IopSystemBuffer(PIRP Irp, const VOID *In, SIZE_T InLength, SIZE_
 static NTSTATUS IopLockedMdl(PIRP Irp, PVOID Buffer, ULONG Length, KPROCESSOR_MODE Mode, LOCK_OPERATION Operation)
 {
     PMDL Mdl = IoAllocateMdl(Buffer, Length, FALSE, FALSE, Irp);
-    if (Mdl == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (Mdl == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     return IopTryLock(Mdl, Mode, Operation);
 }
 
@@ -82,11 +85,13 @@ NTSTATUS IopSetControl(PIRP Irp, UCHAR Major, ULONG Code, PVOID In, ULONG InLeng
             Status = IopSystemBuffer(Irp, In, In ? InLength : 0, InLength > OutLength ? InLength : OutLength);
         Irp->UserBuffer = Out;
         Irp->Overlay.AsynchronousParameters.UserApcContext = (PVOID)(ULONG_PTR)OutLength;
-        if (Out && OutLength) Irp->Flags |= IRP_INPUT_OPERATION;
+        if (Out && OutLength)
+            Irp->Flags |= IRP_INPUT_OPERATION;
         break;
     case METHOD_IN_DIRECT:
     case METHOD_OUT_DIRECT:
-        if (InLength && In) Status = IopSystemBuffer(Irp, In, InLength, InLength);
+        if (InLength && In)
+            Status = IopSystemBuffer(Irp, In, InLength, InLength);
         if (NT_SUCCESS(Status) && OutLength && Out)
             Status = IopLockedMdl(Irp, Out, OutLength, Mode, Method == METHOD_IN_DIRECT ? IoReadAccess : IoWriteAccess);
         break;
@@ -95,7 +100,8 @@ NTSTATUS IopSetControl(PIRP Irp, UCHAR Major, ULONG Code, PVOID In, ULONG InLeng
         Next->Parameters.DeviceIoControl.Type3InputBuffer = In;
         break;
     }
-    if (!NT_SUCCESS(Status)) IopUndo(Irp);
+    if (!NT_SUCCESS(Status))
+        IopUndo(Irp);
     return Status;
 }
 
@@ -107,20 +113,25 @@ NTSTATUS IopSetTransfer(PIRP Irp, UCHAR Major, ULONG DeviceFlags, PVOID Buffer, 
     NTSTATUS Status = STATUS_SUCCESS;
     Next->MajorFunction = Major;
     Irp->RequestorMode = Mode;
-    if (Major != IRP_MJ_READ && Major != IRP_MJ_WRITE) return STATUS_SUCCESS;
+    if (Major != IRP_MJ_READ && Major != IRP_MJ_WRITE)
+        return STATUS_SUCCESS;
     /* Read and Write have one layout. */
     Next->Parameters.Read.Length = Length;
     Next->Parameters.Read.ByteOffset.QuadPart = Offset;
     Irp->Flags |= Read ? IRP_READ_OPERATION : IRP_WRITE_OPERATION;
     Irp->UserBuffer = Buffer;
     if (DeviceFlags & DO_BUFFERED_IO) {
-        if (Length) Status = IopSystemBuffer(Irp, Buffer, Read ? 0 : Length, Length);
+        if (Length)
+            Status = IopSystemBuffer(Irp, Buffer, Read ? 0 : Length, Length);
         Irp->Overlay.AsynchronousParameters.UserApcContext = (PVOID)(ULONG_PTR)Length;
-        if (Read && Length) Irp->Flags |= IRP_INPUT_OPERATION;
+        if (Read && Length)
+            Irp->Flags |= IRP_INPUT_OPERATION;
     } else if (DeviceFlags & DO_DIRECT_IO) {
-        if (Length) Status = IopLockedMdl(Irp, Buffer, Length, Mode, Read ? IoWriteAccess : IoReadAccess);
+        if (Length)
+            Status = IopLockedMdl(Irp, Buffer, Length, Mode, Read ? IoWriteAccess : IoReadAccess);
     }
-    if (!NT_SUCCESS(Status)) IopUndo(Irp);
+    if (!NT_SUCCESS(Status))
+        IopUndo(Irp);
     return Status;
 }
 
@@ -129,9 +140,11 @@ PIRP IoBuildDeviceIoControlRequest(ULONG IoControlCode, PDEVICE_OBJECT DeviceObj
                                    PIO_STATUS_BLOCK IoStatusBlock)
 {
     PIRP Irp = IopAllocateIrp(DeviceObject->StackSize);
-    if (Irp == NULL) return NULL;
-    NTSTATUS Status = IopSetControl(Irp, InternalDeviceIoControl ? IRP_MJ_INTERNAL_DEVICE_CONTROL : IRP_MJ_DEVICE_CONTROL,
-                                    IoControlCode, InputBuffer, InputBufferLength, OutputBuffer, OutputBufferLength, KernelMode);
+    if (Irp == NULL)
+        return NULL;
+    NTSTATUS Status =
+        IopSetControl(Irp, InternalDeviceIoControl ? IRP_MJ_INTERNAL_DEVICE_CONTROL : IRP_MJ_DEVICE_CONTROL, IoControlCode,
+                      InputBuffer, InputBufferLength, OutputBuffer, OutputBufferLength, KernelMode);
     if (!NT_SUCCESS(Status)) {
         IoFreeIrp(Irp);
         return NULL;
@@ -148,7 +161,8 @@ PIRP IoBuildAsynchronousFsdRequest(ULONG MajorFunction, PDEVICE_OBJECT DeviceObj
                                    PLARGE_INTEGER StartingOffset, PIO_STATUS_BLOCK IoStatusBlock)
 {
     PIRP Irp = IopAllocateIrp(DeviceObject->StackSize);
-    if (Irp == NULL) return NULL;
+    if (Irp == NULL)
+        return NULL;
     NTSTATUS Status = IopSetTransfer(Irp, (UCHAR)MajorFunction, DeviceObject->Flags, Buffer, Length,
                                      StartingOffset ? StartingOffset->QuadPart : 0, KernelMode);
     if (!NT_SUCCESS(Status)) {
@@ -164,7 +178,8 @@ PIRP IoBuildSynchronousFsdRequest(ULONG MajorFunction, PDEVICE_OBJECT DeviceObje
                                   PLARGE_INTEGER StartingOffset, PKEVENT Event, PIO_STATUS_BLOCK IoStatusBlock)
 {
     PIRP Irp = IoBuildAsynchronousFsdRequest(MajorFunction, DeviceObject, Buffer, Length, StartingOffset, IoStatusBlock);
-    if (Irp == NULL) return NULL;
+    if (Irp == NULL)
+        return NULL;
     Irp->AllocationFlags |= IOP_IRP_OWNED;
     Irp->Flags |= IRP_SYNCHRONOUS_API;
     Irp->UserEvent = Event;

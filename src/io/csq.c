@@ -49,7 +49,8 @@ static VOID IopCsqCancel(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     Csq = IopCsqOf(Irp, &Context);
     IopCsqLock(Csq, &Irql);
     IopCsqTakeOut(Csq, Irp);
-    if (Context) Context->Irp = NULL; /* IoCsqRemoveIrp finds nothing */
+    if (Context)
+        Context->Irp = NULL; /* IoCsqRemoveIrp finds nothing */
     IopCsqUnlock(Csq, Irql);
     KI_CALLOUT(VOID, Csq->CsqCompleteCanceledIrp, (PIO_CSQ, PIRP), (Csq, Irp));
 }
@@ -67,8 +68,8 @@ NTSTATUS IoCsqInitializeEx(PIO_CSQ Csq, PIO_CSQ_INSERT_IRP_EX CsqInsertIrp, PIO_
                            PIO_CSQ_PEEK_NEXT_IRP CsqPeekNextIrp, PIO_CSQ_ACQUIRE_LOCK CsqAcquireLock,
                            PIO_CSQ_RELEASE_LOCK CsqReleaseLock, PIO_CSQ_COMPLETE_CANCELED_IRP CsqCompleteCanceledIrp)
 {
-    IoCsqInitialize(Csq, (PIO_CSQ_INSERT_IRP)(ULONG_PTR)CsqInsertIrp, CsqRemoveIrp, CsqPeekNextIrp, CsqAcquireLock, CsqReleaseLock,
-                    CsqCompleteCanceledIrp);
+    IoCsqInitialize(Csq, (PIO_CSQ_INSERT_IRP)(ULONG_PTR)CsqInsertIrp, CsqRemoveIrp, CsqPeekNextIrp, CsqAcquireLock,
+                    CsqReleaseLock, CsqCompleteCanceledIrp);
     Csq->Type = IO_TYPE_CSQ_EX;
     return STATUS_SUCCESS;
 }
@@ -96,7 +97,8 @@ NTSTATUS IoCsqInsertIrpEx(PIO_CSQ Csq, PIRP Irp, PIO_CSQ_IRP_CONTEXT Context, PV
     IoSetCancelRoutine(Irp, IopCsqCancel);
     if (__atomic_load_n(&Irp->Cancel, __ATOMIC_SEQ_CST) && IoSetCancelRoutine(Irp, NULL) != NULL) {
         IopCsqTakeOut(Csq, Irp);
-        if (Context) Context->Irp = NULL;
+        if (Context)
+            Context->Irp = NULL;
         IopCsqUnlock(Csq, Irql);
         KI_CALLOUT(VOID, Csq->CsqCompleteCanceledIrp, (PIO_CSQ, PIRP), (Csq, Irp));
         return Status;
@@ -117,13 +119,16 @@ PIRP IoCsqRemoveNextIrp(PIO_CSQ Csq, PVOID PeekContext)
     IopCsqLock(Csq, &Irql);
     for (;;) {
         Irp = KI_CALLOUT(PIRP, Csq->CsqPeekNextIrp, (PIO_CSQ, PIRP, PVOID), (Csq, Irp, PeekContext));
-        if (Irp == NULL) break;
+        if (Irp == NULL)
+            break;
         /* Being cancelled: the cancel routine waits for our lock and will take it out. */
-        if (IoSetCancelRoutine(Irp, NULL) == NULL) continue;
+        if (IoSetCancelRoutine(Irp, NULL) == NULL)
+            continue;
         IopCsqTakeOut(Csq, Irp);
         PIO_CSQ_IRP_CONTEXT Context;
         IopCsqOf(Irp, &Context);
-        if (Context) Context->Irp = NULL;
+        if (Context)
+            Context->Irp = NULL;
         Irp->Tail.Overlay.DriverContext[3] = NULL;
         break;
     }
@@ -137,7 +142,8 @@ PIRP IoCsqRemoveIrp(PIO_CSQ Csq, PIO_CSQ_IRP_CONTEXT Context)
     KIRQL Irql;
     IopCsqLock(Csq, &Irql);
     Irp = Context->Irp;
-    if (Irp && IoSetCancelRoutine(Irp, NULL) == NULL) Irp = NULL;
+    if (Irp && IoSetCancelRoutine(Irp, NULL) == NULL)
+        Irp = NULL;
     if (Irp) {
         IopCsqTakeOut(Csq, Irp);
         Context->Irp = NULL;

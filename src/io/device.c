@@ -27,9 +27,11 @@ static VOID IopFreeDevice(PVOID Object)
 {
     PDEVICE_OBJECT Device = Object;
     PDRIVER_OBJECT Driver = Device->DriverObject;
-    if (Device->Vpb) ExFreePoolWithTag(Device->Vpb, IOP_TAG);
+    if (Device->Vpb)
+        ExFreePoolWithTag(Device->Vpb, IOP_TAG);
     Device->Type = 0;
-    if (Driver) ObfDereferenceObject(Driver);
+    if (Driver)
+        ObfDereferenceObject(Driver);
 }
 
 OBJECT_TYPE IopDeviceType = {.Name = L"Device",
@@ -51,7 +53,8 @@ NTSTATUS IoCreateDevice(PDRIVER_OBJECT DriverObject, ULONG DeviceExtensionSize, 
     NTSTATUS Status;
     *DeviceObject = NULL;
     Status = ObpCreateObject(&IopDeviceType, sizeof(DEVICE_OBJECT) + Extension + sizeof(IOP_DEVICE), (PVOID *)&Device);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Private = (IOP_DEVICE *)((PUCHAR)(Device + 1) + Extension);
     Device->Type = IO_TYPE_DEVICE;
     Device->Size = (USHORT)(sizeof(DEVICE_OBJECT) + DeviceExtensionSize);
@@ -90,7 +93,8 @@ NTSTATUS IoCreateDevice(PDRIVER_OBJECT DriverObject, ULONG DeviceExtensionSize, 
     if (DeviceName && DeviceName->Length) {
         Remembered = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Remembered, IOP_TAG);
         Status = Remembered ? ObpCopyString(DeviceName, &Remembered->Name) : STATUS_INSUFFICIENT_RESOURCES;
-        if (NT_SUCCESS(Status)) Status = ObpInsertName(Device, NULL, &Remembered->Name, OBJ_PERMANENT, NULL);
+        if (NT_SUCCESS(Status))
+            Status = ObpInsertName(Device, NULL, &Remembered->Name, OBJ_PERMANENT, NULL);
         if (!NT_SUCCESS(Status)) {
             if (Remembered) {
                 ObpFreeString(&Remembered->Name);
@@ -115,7 +119,8 @@ NTSTATUS IoCreateDevice(PDRIVER_OBJECT DriverObject, ULONG DeviceExtensionSize, 
 
 NTSTATUS WdmlibIoCreateDeviceSecure(PDRIVER_OBJECT DriverObject, ULONG DeviceExtensionSize, PUNICODE_STRING DeviceName,
                                     DEVICE_TYPE DeviceType, ULONG DeviceCharacteristics, BOOLEAN Exclusive,
-                                    PCUNICODE_STRING DefaultSDDLString, const GUID *DeviceClassGuid, PDEVICE_OBJECT *DeviceObject)
+                                    PCUNICODE_STRING DefaultSDDLString, const GUID *DeviceClassGuid,
+                                    PDEVICE_OBJECT *DeviceObject)
 {
     UNREFERENCED_PARAMETER(DefaultSDDLString);
     UNREFERENCED_PARAMETER(DeviceClassGuid);
@@ -159,7 +164,8 @@ VOID IoDeleteDevice(PDEVICE_OBJECT DeviceObject)
     Private->Flags |= IOP_D_DELETE_PENDING;
     Busy = DeviceObject->ReferenceCount > 0;
     KiReleaseLock(&IopDatabaseLock);
-    if (!Busy && First) IopFinishDelete(DeviceObject);
+    if (!Busy && First)
+        IopFinishDelete(DeviceObject);
 }
 
 VOID IopReferenceDevice(PDEVICE_OBJECT Device)
@@ -175,10 +181,11 @@ VOID IopDereferenceDevice(PDEVICE_OBJECT Device)
 {
     KiAcquireLock(&IopDatabaseLock);
     IopDriver(Device->DriverObject)->OpenFiles--;
-    BOOLEAN Finish = --Device->ReferenceCount == 0 && (IopDevice(Device)->Flags & (IOP_D_DELETE_PENDING | IOP_D_DELETED)) ==
-                                                          IOP_D_DELETE_PENDING;
+    BOOLEAN Finish = --Device->ReferenceCount == 0 &&
+                     (IopDevice(Device)->Flags & (IOP_D_DELETE_PENDING | IOP_D_DELETED)) == IOP_D_DELETE_PENDING;
     KiReleaseLock(&IopDatabaseLock);
-    if (Finish) IopFinishDelete(Device);
+    if (Finish)
+        IopFinishDelete(Device);
     ObfDereferenceObject(Device);
 }
 
@@ -191,7 +198,8 @@ BOOLEAN IopDeviceUsable(PDEVICE_OBJECT Device)
 /* ---- stacks ---- */
 static PDEVICE_OBJECT IopTopLocked(PDEVICE_OBJECT Device)
 {
-    while (Device->AttachedDevice) Device = Device->AttachedDevice;
+    while (Device->AttachedDevice)
+        Device = Device->AttachedDevice;
     return Device;
 }
 
@@ -216,8 +224,10 @@ PDEVICE_OBJECT IoGetLowerDeviceObject(PDEVICE_OBJECT DeviceObject)
 {
     KiAcquireLock(&IopDatabaseLock);
     PDEVICE_OBJECT Lower = IopDevice(DeviceObject)->AttachedTo;
-    if (IopDevice(DeviceObject)->Flags & (IOP_D_DELETE_PENDING | IOP_D_DELETED)) Lower = NULL;
-    if (Lower) ObfReferenceObject(Lower);
+    if (IopDevice(DeviceObject)->Flags & (IOP_D_DELETE_PENDING | IOP_D_DELETED))
+        Lower = NULL;
+    if (Lower)
+        ObfReferenceObject(Lower);
     KiReleaseLock(&IopDatabaseLock);
     return Lower;
 }
@@ -225,7 +235,8 @@ PDEVICE_OBJECT IoGetLowerDeviceObject(PDEVICE_OBJECT DeviceObject)
 PDEVICE_OBJECT IoGetDeviceAttachmentBaseRef(PDEVICE_OBJECT DeviceObject)
 {
     KiAcquireLock(&IopDatabaseLock);
-    while (IopDevice(DeviceObject)->AttachedTo) DeviceObject = IopDevice(DeviceObject)->AttachedTo;
+    while (IopDevice(DeviceObject)->AttachedTo)
+        DeviceObject = IopDevice(DeviceObject)->AttachedTo;
     ObfReferenceObject(DeviceObject);
     KiReleaseLock(&IopDatabaseLock);
     return DeviceObject;
@@ -264,7 +275,8 @@ NTSTATUS IoAttachDevice(PDEVICE_OBJECT SourceDevice, PUNICODE_STRING TargetDevic
     PFILE_OBJECT File;
     PDEVICE_OBJECT Target;
     NTSTATUS Status = IoGetDeviceObjectPointer(TargetDevice, FILE_READ_ATTRIBUTES, &File, &Target);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     /* The caller's variable is set before a request can reach the new top. */
     Status = IoAttachDeviceToDeviceStackSafe(SourceDevice, Target, AttachedDevice);
     ObfDereferenceObject(File);
@@ -275,7 +287,8 @@ VOID IoDetachDevice(PDEVICE_OBJECT TargetDevice)
 {
     KiAcquireLock(&IopDatabaseLock);
     PDEVICE_OBJECT Upper = TargetDevice->AttachedDevice;
-    if (Upper) IopDevice(Upper)->AttachedTo = NULL;
+    if (Upper)
+        IopDevice(Upper)->AttachedTo = NULL;
     TargetDevice->AttachedDevice = NULL;
     KiReleaseLock(&IopDatabaseLock);
 }
@@ -295,7 +308,8 @@ NTSTATUS IoEnumerateDeviceObjectList(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT
 {
     ULONG Count = 0, Room = DeviceObjectListSize / sizeof(PDEVICE_OBJECT);
     KiAcquireLock(&IopDatabaseLock);
-    for (PDEVICE_OBJECT Device = DriverObject->DeviceObject; Device; Device = Device->NextDevice) Count++;
+    for (PDEVICE_OBJECT Device = DriverObject->DeviceObject; Device; Device = Device->NextDevice)
+        Count++;
     *ActualNumberDeviceObjects = Count;
     if (Count <= Room) {
         for (PDEVICE_OBJECT Device = DriverObject->DeviceObject; Device; Device = Device->NextDevice) {
@@ -327,7 +341,8 @@ NTSTATUS IoDeleteSymbolicLink(PUNICODE_STRING SymbolicLinkName)
 static NTSTATUS IopRegisterShutdown(PDEVICE_OBJECT Device, ULONG Flag)
 {
     KiAcquireLock(&IopDatabaseLock);
-    if (IsListEmpty(&IopDevice(Device)->ShutdownLink)) InsertHeadList(&IopShutdownList, &IopDevice(Device)->ShutdownLink);
+    if (IsListEmpty(&IopDevice(Device)->ShutdownLink))
+        InsertHeadList(&IopShutdownList, &IopDevice(Device)->ShutdownLink);
     IopDevice(Device)->Flags |= Flag;
     Device->Flags |= DO_SHUTDOWN_REGISTERED;
     KiReleaseLock(&IopDatabaseLock);
@@ -364,7 +379,8 @@ static VOID IopShutdownPass(ULONG Flag)
         KiAcquireLock(&IopDatabaseLock);
         for (PLIST_ENTRY E = IopShutdownList.Flink; E != &IopShutdownList; E = E->Flink) {
             IOP_DEVICE *Private = CONTAINING_RECORD(E, IOP_DEVICE, ShutdownLink);
-            if (!(Private->Flags & Flag)) continue;
+            if (!(Private->Flags & Flag))
+                continue;
             RemoveEntryList(E);
             InitializeListHead(E);
             Device = Private->Public.DeviceObject;
@@ -372,7 +388,8 @@ static VOID IopShutdownPass(ULONG Flag)
             break;
         }
         KiReleaseLock(&IopDatabaseLock);
-        if (Device == NULL) return;
+        if (Device == NULL)
+            return;
         PDEVICE_OBJECT Top = IoGetAttachedDeviceReference(Device);
         PIRP Irp = IopAllocateIrp(Top->StackSize);
         IOP_REQUEST *Request = Irp ? IopCreateRequest(Irp) : NULL;
@@ -380,7 +397,8 @@ static VOID IopShutdownPass(ULONG Flag)
             BOOLEAN Abandoned;
             IoGetNextIrpStackLocation(Irp)->MajorFunction = IRP_MJ_SHUTDOWN;
             IopSendAndWait(Top, Request, 5000, NULL, &Abandoned);
-            if (!Abandoned) IopDestroyRequest(Request);
+            if (!Abandoned)
+                IopDestroyRequest(Request);
         } else if (Irp) {
             IoFreeIrp(Irp);
         }
@@ -405,15 +423,23 @@ const CHAR *IopValidateDevices(VOID)
         for (PDEVICE_OBJECT Device = Driver->Object.DeviceObject; Device && !Broken; Device = Device->NextDevice) {
             PDEVICE_OBJECT Upper = Device->AttachedDevice, Lower = IopDevice(Device)->AttachedTo;
             Files += Device->ReferenceCount;
-            if (__atomic_load_n(&ObpHeader(Device)->Magic, __ATOMIC_ACQUIRE) != OBP_MAGIC || Device->Type != IO_TYPE_DEVICE) Broken = "io 1: a driver's list holds no device";
-            else if (Device->DriverObject != &Driver->Object) Broken = "io 1: a device is in another driver's list";
-            else if (IopDevice(Device)->Flags & IOP_D_DELETE_PENDING) Broken = "io 1: a deleted device is in its driver's list";
-            else if (Upper && IopDevice(Upper)->AttachedTo != Device) Broken = "io 2: an attachment has no way back down";
-            else if (Lower && Lower->AttachedDevice != Device) Broken = "io 2: an attachment has no way back up";
-            else if (Device->ReferenceCount < 0) Broken = "io 3: a device has a negative number of open files";
-            else if (Lower && Device->StackSize <= Lower->StackSize) Broken = "io 4: a device has no more stack locations than the one below";
+            if (__atomic_load_n(&ObpHeader(Device)->Magic, __ATOMIC_ACQUIRE) != OBP_MAGIC || Device->Type != IO_TYPE_DEVICE)
+                Broken = "io 1: a driver's list holds no device";
+            else if (Device->DriverObject != &Driver->Object)
+                Broken = "io 1: a device is in another driver's list";
+            else if (IopDevice(Device)->Flags & IOP_D_DELETE_PENDING)
+                Broken = "io 1: a deleted device is in its driver's list";
+            else if (Upper && IopDevice(Upper)->AttachedTo != Device)
+                Broken = "io 2: an attachment has no way back down";
+            else if (Lower && Lower->AttachedDevice != Device)
+                Broken = "io 2: an attachment has no way back up";
+            else if (Device->ReferenceCount < 0)
+                Broken = "io 3: a device has a negative number of open files";
+            else if (Lower && Device->StackSize <= Lower->StackSize)
+                Broken = "io 4: a device has no more stack locations than the one below";
         }
-        if (!Broken && Files > Driver->OpenFiles) Broken = "io 3: a driver's devices have more open files than the driver";
+        if (!Broken && Files > Driver->OpenFiles)
+            Broken = "io 3: a driver's devices have more open files than the driver";
     }
     KiReleaseLock(&IopDatabaseLock);
     return Broken;

@@ -48,7 +48,8 @@ static BOOLEAN IopIsOnPdo(PFILE_OBJECT File, PDEVICE_OBJECT Pdo)
 {
     PDEVICE_OBJECT Device = File->DeviceObject;
     KiAcquireLock(&IopDatabaseLock);
-    while (IopDevice(Device)->AttachedTo) Device = IopDevice(Device)->AttachedTo;
+    while (IopDevice(Device)->AttachedTo)
+        Device = IopDevice(Device)->AttachedTo;
     KiReleaseLock(&IopDatabaseLock);
     return Device == Pdo;
 }
@@ -62,16 +63,21 @@ static VOID IopTell(IO_NOTIFICATION_EVENT_CATEGORY Category, const GUID *Class, 
         PLIST_ENTRY E = Previous ? Previous->Link.Flink : IopListeners.Flink;
         for (; E != &IopListeners; E = E->Flink) {
             IOP_LISTENER *L = CONTAINING_RECORD(E, IOP_LISTENER, Link);
-            if (L->Dying || L->Category != Category) continue;
-            if (Class && !IopSameGuid(&L->Class, Class)) continue;
-            if (Pdo && (L->File == NULL || !IopIsOnPdo(L->File, Pdo))) continue;
+            if (L->Dying || L->Category != Category)
+                continue;
+            if (Class && !IopSameGuid(&L->Class, Class))
+                continue;
+            if (Pdo && (L->File == NULL || !IopIsOnPdo(L->File, Pdo)))
+                continue;
             L->Calls++;
             Next = L;
             break;
         }
-        if (Previous) Previous->Calls--;
+        if (Previous)
+            Previous->Calls--;
         ExReleaseFastMutex(&IopPnpLock);
-        if (Next == NULL) return;
+        if (Next == NULL)
+            return;
         KI_CALLOUT(NTSTATUS, Next->Routine, (PVOID, PVOID), (Structure, Next->Context));
         Previous = Next;
     }
@@ -84,7 +90,8 @@ NTSTATUS IoRegisterPlugPlayNotification(IO_NOTIFICATION_EVENT_CATEGORY EventCate
 {
     IOP_LISTENER *Listener = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Listener, IOP_TAG);
     *NotificationEntry = NULL;
-    if (Listener == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (Listener == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     Listener->Category = EventCategory;
     Listener->Routine = CallbackRoutine;
     Listener->Context = Context;
@@ -113,11 +120,13 @@ NTSTATUS IoRegisterPlugPlayNotification(IO_NOTIFICATION_EVENT_CATEGORY EventCate
             ExAcquireFastMutex(&IopPnpLock);
             for (PLIST_ENTRY E = IopInterfaces.Flink; E != &IopInterfaces && !Found; E = E->Flink) {
                 IOP_INTERFACE *I = CONTAINING_RECORD(E, IOP_INTERFACE, Link);
-                if (!I->Enabled || !IopSameGuid(&I->Class, &Listener->Class) || At++ != Index) continue;
+                if (!I->Enabled || !IopSameGuid(&I->Class, &Listener->Class) || At++ != Index)
+                    continue;
                 Found = NT_SUCCESS(ObpCopyString(&I->Name, &Name));
             }
             ExReleaseFastMutex(&IopPnpLock);
-            if (!Found) break;
+            if (!Found)
+                break;
             DEVICE_INTERFACE_CHANGE_NOTIFICATION Event = {1, sizeof Event, IopArrival, Listener->Class, &Name};
             KI_CALLOUT(NTSTATUS, CallbackRoutine, (PVOID, PVOID), (&Event, Context));
             ObpFreeString(&Name);
@@ -133,12 +142,15 @@ NTSTATUS IoUnregisterPlugPlayNotificationEx(PVOID NotificationEntry)
         ExAcquireFastMutex(&IopPnpLock);
         Listener->Dying = TRUE;
         BOOLEAN Idle = Listener->Calls == 0;
-        if (Idle) RemoveEntryList(&Listener->Link);
+        if (Idle)
+            RemoveEntryList(&Listener->Link);
         ExReleaseFastMutex(&IopPnpLock);
-        if (Idle) break;
+        if (Idle)
+            break;
         HalYield();
     }
-    if (Listener->File) ObfDereferenceObject(Listener->File);
+    if (Listener->File)
+        ObfDereferenceObject(Listener->File);
     ObfDereferenceObject(Listener->Driver);
     ExFreePoolWithTag(Listener, IOP_TAG);
     return STATUS_SUCCESS;
@@ -159,7 +171,8 @@ NTSTATUS IoReportTargetDeviceChange(PDEVICE_OBJECT PhysicalDeviceObject, PVOID N
 /* ---- interfaces ---- */
 static ULONG IopHex(PWCH Buffer, ULONG Count, ULONG64 Value, ULONG Digits)
 {
-    while (Digits--) Buffer[Count++] = (WCHAR)"0123456789abcdef"[(Value >> (4 * Digits)) & 15];
+    while (Digits--)
+        Buffer[Count++] = (WCHAR) "0123456789abcdef"[(Value >> (4 * Digits)) & 15];
     return Count;
 }
 
@@ -167,7 +180,8 @@ static NTSTATUS IopInterfaceName(IOP_NODE *Node, const GUID *Class, PCUNICODE_ST
 {
     WCHAR Buffer[400];
     ULONG Count = 0;
-    for (const CHAR *P = "\\??\\"; *P; P++) Buffer[Count++] = (UCHAR)*P;
+    for (const CHAR *P = "\\??\\"; *P; P++)
+        Buffer[Count++] = (UCHAR)*P;
     for (ULONG i = 0; i < Node->InstancePath.Length / sizeof(WCHAR) && Count < 220; i++)
         Buffer[Count++] = Node->InstancePath.Buffer[i] == L'\\' ? L'#' : Node->InstancePath.Buffer[i];
     Buffer[Count++] = L'#';
@@ -180,13 +194,15 @@ static NTSTATUS IopInterfaceName(IOP_NODE *Node, const GUID *Class, PCUNICODE_ST
     Buffer[Count++] = L'-';
     for (ULONG i = 0; i < 8; i++) {
         Count = IopHex(Buffer, Count, Class->Data4[i], 2);
-        if (i == 1) Buffer[Count++] = L'-';
+        if (i == 1)
+            Buffer[Count++] = L'-';
     }
     Buffer[Count++] = L'}';
     if (Reference && Reference->Length) {
         Buffer[Count++] = L'\\';
         for (ULONG i = 0; i < Reference->Length / sizeof(WCHAR) && Count < ARRAYSIZE(Buffer); i++) {
-            if (Reference->Buffer[i] == L'\\' || Reference->Buffer[i] == L'/') return STATUS_INVALID_DEVICE_REQUEST;
+            if (Reference->Buffer[i] == L'\\' || Reference->Buffer[i] == L'/')
+                return STATUS_INVALID_DEVICE_REQUEST;
             Buffer[Count++] = Reference->Buffer[i];
         }
     }
@@ -198,7 +214,8 @@ static NTSTATUS IopInterfaceName(IOP_NODE *Node, const GUID *Class, PCUNICODE_ST
 static NTSTATUS IopStringForDriver(PCUNICODE_STRING Source, PUNICODE_STRING Result)
 {
     PWCH Buffer = ExAllocatePool2(POOL_FLAG_PAGED, Source->Length + sizeof(WCHAR), 'SnuI');
-    if (Buffer == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (Buffer == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     memcpy(Buffer, Source->Buffer, Source->Length);
     *Result = (UNICODE_STRING){Source->Length, (USHORT)(Source->Length + sizeof(WCHAR)), Buffer};
     return STATUS_SUCCESS;
@@ -208,7 +225,8 @@ static IOP_INTERFACE *IopFindInterface(PCUNICODE_STRING Name)
 {
     for (PLIST_ENTRY E = IopInterfaces.Flink; E != &IopInterfaces; E = E->Flink) {
         IOP_INTERFACE *I = CONTAINING_RECORD(E, IOP_INTERFACE, Link);
-        if (RtlEqualUnicodeString(&I->Name, Name, TRUE)) return I;
+        if (RtlEqualUnicodeString(&I->Name, Name, TRUE))
+            return I;
     }
     return NULL;
 }
@@ -219,9 +237,11 @@ NTSTATUS IoRegisterDeviceInterface(PDEVICE_OBJECT PhysicalDeviceObject, const GU
     IOP_NODE *Node = IopNodeOfPdo(PhysicalDeviceObject);
     IOP_INTERFACE *New = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *New, IOP_TAG);
     NTSTATUS Status;
-    if (New == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (New == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     Status = IopInterfaceName(Node, InterfaceClassGuid, ReferenceString, &New->Name);
-    if (NT_SUCCESS(Status)) Status = IopStringForDriver(&New->Name, SymbolicLinkName);
+    if (NT_SUCCESS(Status))
+        Status = IopStringForDriver(&New->Name, SymbolicLinkName);
     if (NT_SUCCESS(Status)) {
         New->Node = Node;
         New->Class = *InterfaceClassGuid;
@@ -256,7 +276,8 @@ static NTSTATUS IopMakeLink(PCUNICODE_STRING Name, PDEVICE_OBJECT Pdo)
 {
     UNICODE_STRING Part = IopLinkPart(Name), Target;
     NTSTATUS Status = ObpQueryName(Pdo, &Target);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Status = ObpCreateLink(&Part, &Target, OBJ_PERMANENT);
     ObpFreeString(&Target);
     return Status == STATUS_OBJECT_NAME_COLLISION ? STATUS_SUCCESS : Status;
@@ -273,7 +294,8 @@ static VOID IopDropLink(PCUNICODE_STRING Name)
         Used = I->Enabled && RtlEqualUnicodeString(&Other, &Part, TRUE);
     }
     ExReleaseFastMutex(&IopPnpLock);
-    if (!Used) ObpRemoveLink(&Part);
+    if (!Used)
+        ObpRemoveLink(&Part);
 }
 
 static VOID IopAnnounce(const GUID *Event, const GUID *Class, PUNICODE_STRING Name)
@@ -290,9 +312,12 @@ NTSTATUS IoSetDeviceInterfaceState(PUNICODE_STRING SymbolicLinkName, BOOLEAN Ena
     UNICODE_STRING Name = {0};
     ExAcquireFastMutex(&IopPnpLock);
     IOP_INTERFACE *I = IopFindInterface(SymbolicLinkName);
-    if (I == NULL) Status = STATUS_OBJECT_NAME_NOT_FOUND;
-    else if (I->Enabled == (Enable != 0)) Status = Enable ? STATUS_OBJECT_NAME_EXISTS : STATUS_OBJECT_NAME_NOT_FOUND;
-    else Status = ObpCopyString(&I->Name, &Name);
+    if (I == NULL)
+        Status = STATUS_OBJECT_NAME_NOT_FOUND;
+    else if (I->Enabled == (Enable != 0))
+        Status = Enable ? STATUS_OBJECT_NAME_EXISTS : STATUS_OBJECT_NAME_NOT_FOUND;
+    else
+        Status = ObpCopyString(&I->Name, &Name);
     if (Status == STATUS_SUCCESS) {
         I->Enabled = Enable != 0;
         Class = I->Class;
@@ -300,11 +325,15 @@ NTSTATUS IoSetDeviceInterfaceState(PUNICODE_STRING SymbolicLinkName, BOOLEAN Ena
         ObfReferenceObject(Pdo);
     }
     ExReleaseFastMutex(&IopPnpLock);
-    if (Status != STATUS_SUCCESS) return Status;
-    if (Enable) Status = IopMakeLink(&Name, Pdo);
-    else IopDropLink(&Name);
+    if (Status != STATUS_SUCCESS)
+        return Status;
+    if (Enable)
+        Status = IopMakeLink(&Name, Pdo);
+    else
+        IopDropLink(&Name);
     ObfDereferenceObject(Pdo);
-    if (NT_SUCCESS(Status)) IopAnnounce(Enable ? &IopArrival : &IopRemoval, &Class, &Name);
+    if (NT_SUCCESS(Status))
+        IopAnnounce(Enable ? &IopArrival : &IopRemoval, &Class, &Name);
     ObpFreeString(&Name);
     return Status;
 }
@@ -319,7 +348,8 @@ NTSTATUS IoGetDeviceInterfaces(const GUID *InterfaceClassGuid, PDEVICE_OBJECT Ph
     for (ULONG Pass = 0; Pass < 2; Pass++) {
         if (Pass) {
             List = ExAllocatePool2(POOL_FLAG_PAGED, Bytes, 'LnuI');
-            if (List == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+            if (List == NULL)
+                return STATUS_INSUFFICIENT_RESOURCES;
         }
         ExAcquireFastMutex(&IopPnpLock);
         for (PLIST_ENTRY E = IopInterfaces.Flink; E != &IopInterfaces; E = E->Flink) {
@@ -352,7 +382,8 @@ NTSTATUS IoOpenDeviceInterfaceRegistryKey(PUNICODE_STRING SymbolicLinkName, ACCE
         ObfReferenceObject(Pdo);
     }
     ExReleaseFastMutex(&IopPnpLock);
-    if (Pdo == NULL) return Status;
+    if (Pdo == NULL)
+        return Status;
     /* One key for all interfaces of a device: nothing tells them apart in this registry. */
     Status = IoOpenDeviceRegistryKey(Pdo, PLUGPLAY_REGKEY_DEVICE, DesiredAccess, DeviceInterfaceRegKey);
     ObfDereferenceObject(Pdo);
@@ -375,15 +406,19 @@ VOID IopForgetInterfaces(IOP_NODE *Node)
         IOP_INTERFACE *Found = NULL;
         ExAcquireFastMutex(&IopPnpLock);
         for (PLIST_ENTRY E = IopInterfaces.Flink; E != &IopInterfaces && !Found; E = E->Flink)
-            if (CONTAINING_RECORD(E, IOP_INTERFACE, Link)->Node == Node) Found = CONTAINING_RECORD(E, IOP_INTERFACE, Link);
-        if (Found) RemoveEntryList(&Found->Link);
+            if (CONTAINING_RECORD(E, IOP_INTERFACE, Link)->Node == Node)
+                Found = CONTAINING_RECORD(E, IOP_INTERFACE, Link);
+        if (Found)
+            RemoveEntryList(&Found->Link);
         ExReleaseFastMutex(&IopPnpLock);
-        if (Found == NULL) return;
+        if (Found == NULL)
+            return;
         IopFreeInterface(Found);
     }
 }
 
 VOID IopShutdownInterfaces(VOID)
 {
-    while (!IsListEmpty(&IopListeners)) IoUnregisterPlugPlayNotificationEx(CONTAINING_RECORD(IopListeners.Flink, IOP_LISTENER, Link));
+    while (!IsListEmpty(&IopListeners))
+        IoUnregisterPlugPlayNotificationEx(CONTAINING_RECORD(IopListeners.Flink, IOP_LISTENER, Link));
 }

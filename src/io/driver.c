@@ -46,8 +46,7 @@ static VOID IopFreeDriver(PVOID Object)
     ObpFreeString(&Driver->RegistryPath);
 }
 
-OBJECT_TYPE IopDriverType = {
-    .Name = L"Driver", .Tag = 'virD', .WaitOffset = -1, .ValidAccess = 0, .Delete = IopFreeDriver};
+OBJECT_TYPE IopDriverType = {.Name = L"Driver", .Tag = 'virD', .WaitOffset = -1, .ValidAccess = 0, .Delete = IopFreeDriver};
 static POBJECT_TYPE IopDriverTypePointer = &IopDriverType;
 POBJECT_TYPE *IoDriverObjectType = &IopDriverTypePointer;
 
@@ -93,8 +92,7 @@ static NTSTATUS IopCreateServiceKey(IOP_DRIVER *Driver, PCUNICODE_STRING Name)
     ULONG Type = 1, Start = 3, Control = 1, Disposition;
     UNICODE_STRING Image, SubName;
     NTSTATUS Status;
-    InitializeObjectAttributes(&Attributes, &Driver->RegistryPath, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE,
-                               NULL, NULL);
+    InitializeObjectAttributes(&Attributes, &Driver->RegistryPath, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, NULL, NULL);
     Status = ZwCreateKey(&Key, KEY_ALL_ACCESS, &Attributes, 0, NULL, 0, &Disposition);
     if (!NT_SUCCESS(Status))
         return Status;
@@ -110,8 +108,7 @@ static NTSTATUS IopCreateServiceKey(IOP_DRIVER *Driver, PCUNICODE_STRING Name)
     }
     if (NT_SUCCESS(Status)) {
         RtlInitUnicodeString(&SubName, L"Parameters");
-        InitializeObjectAttributes(&Attributes, &SubName, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, Key,
-                                   NULL);
+        InitializeObjectAttributes(&Attributes, &SubName, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, Key, NULL);
         Status = ZwCreateKey(&Sub, KEY_ALL_ACCESS, &Attributes, 0, NULL, 0, NULL);
         if (NT_SUCCESS(Status))
             ZwClose(Sub);
@@ -145,8 +142,7 @@ static NTSTATUS IopMakeDriver(PCUNICODE_STRING Name, PCUNICODE_STRING FullName, 
             Status = IopJoinName(L"\\Driver\\", Name, &Driver->Object.DriverName);
     }
     if (NT_SUCCESS(Status))
-        Status = IopJoinName(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\", Name,
-                             &Driver->RegistryPath);
+        Status = IopJoinName(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\", Name, &Driver->RegistryPath);
     if (NT_SUCCESS(Status))
         Status = ObpInsertName(Driver, NULL, &Driver->Object.DriverName, OBJ_PERMANENT, NULL);
     if (!NT_SUCCESS(Status)) {
@@ -235,8 +231,7 @@ static VOID IopCopyId(IOP_DRIVER *Driver, const IOP_DRIVER_PARAMETERS *Parameter
     Driver->HardwareId[At] = 0;
 }
 
-NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT *Result,
-                         BOOLEAN *EntryCalled)
+NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT *Result, BOOLEAN *EntryCalled)
 {
     WCHAR Wide[64];
     UNICODE_STRING Name = {0, sizeof Wide, Wide};
@@ -304,8 +299,7 @@ NTSTATUS IopStartDriver(PDRIVER_OBJECT DriverObject)
         if (Entry == NULL)
             break;
         Driver->Extension.Count = Count;
-        KI_CALLOUT(VOID, Entry->Routine, (PDRIVER_OBJECT, PVOID, ULONG),
-                   (DriverObject, Entry->Context, Count));
+        KI_CALLOUT(VOID, Entry->Routine, (PDRIVER_OBJECT, PVOID, ULONG), (DriverObject, Entry->Context, Count));
         ExFreePoolWithTag(Entry, IOP_TAG);
         if (Count >= 64)
             break;
@@ -344,8 +338,8 @@ NTSTATUS IoCreateDriver(PUNICODE_STRING DriverName, PDRIVER_INITIALIZE Initializ
         ULONG Count = DriverName->Length / sizeof(WCHAR), At = Count;
         while (At > 0 && DriverName->Buffer[At - 1] != L'\\')
             At--;
-        Last = (UNICODE_STRING){(USHORT)((Count - At) * sizeof(WCHAR)),
-                                (USHORT)((Count - At) * sizeof(WCHAR)), DriverName->Buffer + At};
+        Last = (UNICODE_STRING){(USHORT)((Count - At) * sizeof(WCHAR)), (USHORT)((Count - At) * sizeof(WCHAR)),
+                                DriverName->Buffer + At};
     } else {
         ULONG Number = (ULONG)__atomic_add_fetch(&Counter, 1, __ATOMIC_RELAXED);
         for (ULONG i = 0; i < 8; i++)
@@ -424,14 +418,14 @@ static VOID IopAddReinitialize(PDRIVER_OBJECT DriverObject, PDRIVER_REINITIALIZE
     KiReleaseLock(&IopDatabaseLock);
 }
 
-VOID IoRegisterDriverReinitialization(PDRIVER_OBJECT DriverObject,
-                                      PDRIVER_REINITIALIZE DriverReinitializationRoutine, PVOID Context)
+VOID IoRegisterDriverReinitialization(PDRIVER_OBJECT DriverObject, PDRIVER_REINITIALIZE DriverReinitializationRoutine,
+                                      PVOID Context)
 {
     IopAddReinitialize(DriverObject, DriverReinitializationRoutine, Context);
 }
 
-VOID IoRegisterBootDriverReinitialization(PDRIVER_OBJECT DriverObject,
-                                          PDRIVER_REINITIALIZE DriverReinitializationRoutine, PVOID Context)
+VOID IoRegisterBootDriverReinitialization(PDRIVER_OBJECT DriverObject, PDRIVER_REINITIALIZE DriverReinitializationRoutine,
+                                          PVOID Context)
 {
     IopAddReinitialize(DriverObject, DriverReinitializationRoutine, Context);
 }

@@ -16,9 +16,11 @@ typedef struct _IOP_LOG_ENTRY {
 
 PVOID IoAllocateErrorLogEntry(PVOID IoObject, UCHAR EntrySize)
 {
-    if (IoObject == NULL || EntrySize < sizeof(IO_ERROR_LOG_PACKET) || EntrySize > ERROR_LOG_MAXIMUM_SIZE) return NULL;
+    if (IoObject == NULL || EntrySize < sizeof(IO_ERROR_LOG_PACKET) || EntrySize > ERROR_LOG_MAXIMUM_SIZE)
+        return NULL;
     IOP_LOG_ENTRY *Entry = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Entry + EntrySize, IOP_TAG);
-    if (Entry == NULL) return NULL;
+    if (Entry == NULL)
+        return NULL;
     ObfReferenceObject(IoObject);
     *Entry = (IOP_LOG_ENTRY){IoObject, EntrySize, 0};
     return Entry + 1;
@@ -37,9 +39,10 @@ VOID IoWriteErrorLogEntry(PVOID ElEntry)
     PIO_ERROR_LOG_PACKET Packet = ElEntry;
     PDEVICE_OBJECT Device = Entry->Object;
     PDRIVER_OBJECT Driver = Device->Type == IO_TYPE_DRIVER ? (PDRIVER_OBJECT)Entry->Object : Device->DriverObject;
-    DbgPrint("%s: error log entry: code 0x%08X, final status 0x%08X, unique value 0x%X, major function 0x%02X, %u bytes of data\n",
-             IopDriver(Driver)->Name, (unsigned)Packet->ErrorCode, (unsigned)Packet->FinalStatus, (unsigned)Packet->UniqueErrorValue,
-             (unsigned)Packet->MajorFunctionCode, (unsigned)Packet->DumpDataSize);
+    DbgPrint(
+        "%s: error log entry: code 0x%08X, final status 0x%08X, unique value 0x%X, major function 0x%02X, %u bytes of data\n",
+        IopDriver(Driver)->Name, (unsigned)Packet->ErrorCode, (unsigned)Packet->FinalStatus, (unsigned)Packet->UniqueErrorValue,
+        (unsigned)Packet->MajorFunctionCode, (unsigned)Packet->DumpDataSize);
     IoFreeErrorLogEntry(ElEntry);
 }
 

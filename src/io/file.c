@@ -21,7 +21,8 @@
 static VOID IopCloseFile(PVOID Object);
 static VOID IopHandleClosed(PVOID Object, LONG Remaining)
 {
-    if (Remaining == 0) IopCleanupFile(Object);
+    if (Remaining == 0)
+        IopCleanupFile(Object);
 }
 
 static VOID IopQueryFileName(PVOID Object, PVOID *Base, PUNICODE_STRING Suffix)
@@ -47,8 +48,10 @@ static PIRP IopMustAllocateIrp(CCHAR StackSize)
     for (;;) {
         PIRP Irp = IopAllocateIrp(StackSize);
         IOP_REQUEST *Request = Irp ? IopCreateRequest(Irp) : NULL;
-        if (Request) return Irp;
-        if (Irp) IoFreeIrp(Irp);
+        if (Request)
+            return Irp;
+        if (Irp)
+            IoFreeIrp(Irp);
         HalYield();
     }
 }
@@ -64,13 +67,15 @@ static VOID IopSendSimple(PFILE_OBJECT File, UCHAR Major)
     IoGetNextIrpStackLocation(Irp)->MajorFunction = Major;
     IoGetNextIrpStackLocation(Irp)->FileObject = File;
     IopSendAndWait(Top, Request, 0, NULL, &Abandoned);
-    if (!Abandoned) IopDestroyRequest(Request);
+    if (!Abandoned)
+        IopDestroyRequest(Request);
 }
 
 VOID IopCleanupFile(PFILE_OBJECT File)
 {
     ULONG Old = __atomic_fetch_or(&File->Flags, FO_CLEANUP_COMPLETE, __ATOMIC_ACQ_REL);
-    if (!(Old & FO_FILE_OPEN) || (Old & FO_CLEANUP_COMPLETE)) return;
+    if (!(Old & FO_FILE_OPEN) || (Old & FO_CLEANUP_COMPLETE))
+        return;
     IopSendSimple(File, IRP_MJ_CLEANUP);
 }
 
@@ -82,8 +87,10 @@ static VOID IopCloseFile(PVOID Object)
         IopSendSimple(File, IRP_MJ_CLOSE);
     }
     ObpFreeString(&File->FileName);
-    if (File->RelatedFileObject) ObfDereferenceObject(File->RelatedFileObject);
-    if (File->DeviceObject) IopDereferenceDevice(File->DeviceObject);
+    if (File->RelatedFileObject)
+        ObfDereferenceObject(File->RelatedFileObject);
+    if (File->DeviceObject)
+        IopDereferenceDevice(File->DeviceObject);
 }
 
 NTSTATUS IopParseDevice(PVOID Object, PCUNICODE_STRING Rest, OBP_OPEN *Open, PVOID *Result)
@@ -98,12 +105,14 @@ NTSTATUS IopParseDevice(PVOID Object, PCUNICODE_STRING Rest, OBP_OPEN *Open, PVO
     BOOLEAN Abandoned;
     NTSTATUS Status;
     if (Open->Type != &IopFileType || Packet == NULL) {
-        if (Rest->Length) return STATUS_OBJECT_TYPE_MISMATCH;
+        if (Rest->Length)
+            return STATUS_OBJECT_TYPE_MISMATCH;
         ObfReferenceObject(Object);
         *Result = Object;
         return STATUS_SUCCESS;
     }
-    if (!IopDeviceUsable(Device)) return STATUS_NO_SUCH_DEVICE;
+    if (!IopDeviceUsable(Device))
+        return STATUS_NO_SUCH_DEVICE;
     IopReferenceDevice(Device);
     if ((Device->Flags & DO_EXCLUSIVE) && Device->ReferenceCount > 1) {
         IopDereferenceDevice(Device);
@@ -126,12 +135,14 @@ NTSTATUS IopParseDevice(PVOID Object, PCUNICODE_STRING Rest, OBP_OPEN *Open, PVO
     KeInitializeEvent(&File->Lock, SynchronizationEvent, FALSE);
     KeInitializeEvent(&File->Event, NotificationEvent, FALSE);
     InitializeListHead(&File->IrpList);
-    if (Rest->Length) Status = ObpCopyString(Rest, &File->FileName);
+    if (Rest->Length)
+        Status = ObpCopyString(Rest, &File->FileName);
     Top = IoGetAttachedDevice(Device);
     Irp = NT_SUCCESS(Status) ? IopAllocateIrp(Top->StackSize) : NULL;
     Request = Irp ? IopCreateRequest(Irp) : NULL;
     if (Request == NULL) {
-        if (Irp) IoFreeIrp(Irp);
+        if (Irp)
+            IoFreeIrp(Irp);
         ObfDereferenceObject(File);
         return STATUS_INSUFFICIENT_RESOURCES;
     }
@@ -152,9 +163,11 @@ NTSTATUS IopParseDevice(PVOID Object, PCUNICODE_STRING Rest, OBP_OPEN *Open, PVO
     Irp->RequestorMode = Open->Mode;
     Irp->Tail.Overlay.OriginalFileObject = NULL;
     Status = IopSendAndWait(Top, Request, 0, &Packet->Information, &Abandoned);
-    if (!Abandoned) IopDestroyRequest(Request);
+    if (!Abandoned)
+        IopDestroyRequest(Request);
     Packet->Status = Status;
-    if (Status == STATUS_REPARSE) Status = STATUS_OBJECT_NAME_INVALID; /* no driver's reparse leads anywhere here */
+    if (Status == STATUS_REPARSE)
+        Status = STATUS_OBJECT_NAME_INVALID; /* no driver's reparse leads anywhere here */
     if (!NT_SUCCESS(Status)) {
         ObfDereferenceObject(File);
         return Status;
@@ -168,11 +181,16 @@ NTSTATUS ZwCreateFile(PHANDLE FileHandle, ACCESS_MASK DesiredAccess, POBJECT_ATT
                       PIO_STATUS_BLOCK IoStatusBlock, PLARGE_INTEGER AllocationSize, ULONG FileAttributes, ULONG ShareAccess,
                       ULONG CreateDisposition, ULONG CreateOptions, PVOID EaBuffer, ULONG EaLength)
 {
-    IOP_OPEN Packet = {.Options = CreateOptions, .Disposition = CreateDisposition, .FileAttributes = FileAttributes,
-                       .ShareAccess = ShareAccess, .EaBuffer = EaBuffer, .EaLength = EaLength};
+    IOP_OPEN Packet = {.Options = CreateOptions,
+                       .Disposition = CreateDisposition,
+                       .FileAttributes = FileAttributes,
+                       .ShareAccess = ShareAccess,
+                       .EaBuffer = EaBuffer,
+                       .EaLength = EaLength};
     UNREFERENCED_PARAMETER(AllocationSize);
     *FileHandle = NULL;
-    if (CreateDisposition > FILE_OVERWRITE_IF) return STATUS_INVALID_PARAMETER;
+    if (CreateDisposition > FILE_OVERWRITE_IF)
+        return STATUS_INVALID_PARAMETER;
     if ((CreateOptions & (FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT)) && !(DesiredAccess & SYNCHRONIZE))
         return STATUS_INVALID_PARAMETER;
     NTSTATUS Status = ObpOpenWithHandle(&IopFileType, ObjectAttributes, DesiredAccess, &Packet, FileHandle);
@@ -184,8 +202,8 @@ NTSTATUS ZwCreateFile(PHANDLE FileHandle, ACCESS_MASK DesiredAccess, POBJECT_ATT
 NTSTATUS ZwOpenFile(PHANDLE FileHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
                     PIO_STATUS_BLOCK IoStatusBlock, ULONG ShareAccess, ULONG OpenOptions)
 {
-    return ZwCreateFile(FileHandle, DesiredAccess, ObjectAttributes, IoStatusBlock, NULL, 0, ShareAccess, FILE_OPEN, OpenOptions,
-                        NULL, 0);
+    return ZwCreateFile(FileHandle, DesiredAccess, ObjectAttributes, IoStatusBlock, NULL, 0, ShareAccess, FILE_OPEN,
+                        OpenOptions, NULL, 0);
 }
 
 NTSTATUS IoGetDeviceObjectPointer(PUNICODE_STRING ObjectName, ACCESS_MASK DesiredAccess, PFILE_OBJECT *FileObject,
@@ -196,9 +214,11 @@ NTSTATUS IoGetDeviceObjectPointer(PUNICODE_STRING ObjectName, ACCESS_MASK Desire
     HANDLE Handle;
     InitializeObjectAttributes(&Attributes, ObjectName, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, NULL, NULL);
     NTSTATUS Status = ZwOpenFile(&Handle, DesiredAccess, &Attributes, &Iosb, 0, FILE_NON_DIRECTORY_FILE);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Status = ObReferenceObjectByHandle(Handle, 0, &IopFileType, KernelMode, (PVOID *)FileObject, NULL);
-    if (NT_SUCCESS(Status)) *DeviceObject = IoGetRelatedDeviceObject(*FileObject);
+    if (NT_SUCCESS(Status))
+        *DeviceObject = IoGetRelatedDeviceObject(*FileObject);
     ZwClose(Handle); /* sends the cleanup; the caller's reference keeps the file until it lets go */
     return Status;
 }
@@ -218,7 +238,8 @@ static VOID IopLockFile(PFILE_OBJECT File)
 static VOID IopUnlockFile(PFILE_OBJECT File)
 {
     __atomic_store_n(&File->Busy, 0, __ATOMIC_RELEASE);
-    if (__atomic_load_n(&File->Waiters, __ATOMIC_ACQUIRE)) KeSetEvent(&File->Lock, IO_NO_INCREMENT, FALSE);
+    if (__atomic_load_n(&File->Waiters, __ATOMIC_ACQUIRE))
+        KeSetEvent(&File->Lock, IO_NO_INCREMENT, FALSE);
 }
 
 /* What the services have in common, around Fill, which prepares the packet. */
@@ -251,8 +272,8 @@ static NTSTATUS IopFill(PIRP Irp, PDEVICE_OBJECT Top, const IOP_SERVICE *Service
         Next->Parameters.QueryFile.FileInformationClass = Service->InformationClass;
         return Status;
     default:
-        return IopSetControl(Irp, Service->Major, Service->Code, Service->In, Service->InLength, Service->Out, Service->OutLength,
-                             KernelMode);
+        return IopSetControl(Irp, Service->Major, Service->Code, Service->In, Service->InLength, Service->Out,
+                             Service->OutLength, KernelMode);
     }
 }
 
@@ -264,9 +285,11 @@ static NTSTATUS IopService(HANDLE FileHandle, HANDLE EventHandle, PIO_APC_ROUTIN
     PDEVICE_OBJECT Top;
     PIRP Irp;
     NTSTATUS Status;
-    if (ApcRoutine) return STATUS_NOT_SUPPORTED; /* there are no APCs */
+    if (ApcRoutine)
+        return STATUS_NOT_SUPPORTED; /* there are no APCs */
     Status = ObReferenceObjectByHandle(FileHandle, 0, &IopFileType, KernelMode, (PVOID *)&File, NULL);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     BOOLEAN Synchronous = (File->Flags & FO_SYNCHRONOUS_IO) != 0;
     if (Service->Major == IRP_MJ_READ || Service->Major == IRP_MJ_WRITE) {
         if (ByteOffset && !(ByteOffset->HighPart == -1 && ByteOffset->LowPart == 0xfffffffeu))
@@ -280,21 +303,26 @@ static NTSTATUS IopService(HANDLE FileHandle, HANDLE EventHandle, PIO_APC_ROUTIN
     }
     if (NT_SUCCESS(Status) && EventHandle) {
         Status = ObReferenceObjectByHandle(EventHandle, EVENT_MODIFY_STATE, &ObpEventType, KernelMode, (PVOID *)&Event, NULL);
-        if (NT_SUCCESS(Status)) KeClearEvent(Event);
+        if (NT_SUCCESS(Status))
+            KeClearEvent(Event);
     }
     if (!NT_SUCCESS(Status)) {
         ObfDereferenceObject(File);
         return Status;
     }
-    if (Synchronous) IopLockFile(File);
+    if (Synchronous)
+        IopLockFile(File);
     KeClearEvent(&File->Event);
     Top = IoGetRelatedDeviceObject(File);
     Irp = IopAllocateIrp(Top->StackSize);
     Status = Irp ? IopFill(Irp, Top, Service) : STATUS_INSUFFICIENT_RESOURCES;
     if (!NT_SUCCESS(Status)) {
-        if (Irp) IoFreeIrp(Irp);
-        if (Synchronous) IopUnlockFile(File);
-        if (Event) ObfDereferenceObject(Event);
+        if (Irp)
+            IoFreeIrp(Irp);
+        if (Synchronous)
+            IopUnlockFile(File);
+        if (Event)
+            ObfDereferenceObject(Event);
         ObfDereferenceObject(File);
         return Status;
     }
@@ -307,7 +335,8 @@ static NTSTATUS IopService(HANDLE FileHandle, HANDLE EventHandle, PIO_APC_ROUTIN
         if (Request) {
             Irp->Flags |= IRP_SYNCHRONOUS_API;
             Status = IopSendAndWait(Top, Request, 0, &Information, &Abandoned);
-            if (!Abandoned) IopDestroyRequest(Request);
+            if (!Abandoned)
+                IopDestroyRequest(Request);
         } else {
             IopUndo(Irp);
             IoFreeIrp(Irp);
@@ -315,10 +344,13 @@ static NTSTATUS IopService(HANDLE FileHandle, HANDLE EventHandle, PIO_APC_ROUTIN
         }
         Iosb->Status = Status;
         Iosb->Information = Information;
-        if (Event) KeSetEvent(Event, IO_NO_INCREMENT, FALSE);
+        if (Event)
+            KeSetEvent(Event, IO_NO_INCREMENT, FALSE);
         KeSetEvent(&File->Event, IO_NO_INCREMENT, FALSE);
-        if (Synchronous) IopUnlockFile(File);
-        if (Event) ObfDereferenceObject(Event);
+        if (Synchronous)
+            IopUnlockFile(File);
+        if (Event)
+            ObfDereferenceObject(Event);
         ObfDereferenceObject(File);
         return Status;
     }
@@ -332,8 +364,8 @@ static NTSTATUS IopService(HANDLE FileHandle, HANDLE EventHandle, PIO_APC_ROUTIN
     return IofCallDriver(Top, Irp);
 }
 
-NTSTATUS ZwReadFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRoutine, PVOID ApcContext, PIO_STATUS_BLOCK IoStatusBlock,
-                    PVOID Buffer, ULONG Length, PLARGE_INTEGER ByteOffset, PULONG Key)
+NTSTATUS ZwReadFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRoutine, PVOID ApcContext,
+                    PIO_STATUS_BLOCK IoStatusBlock, PVOID Buffer, ULONG Length, PLARGE_INTEGER ByteOffset, PULONG Key)
 {
     IOP_SERVICE Service = {.Major = IRP_MJ_READ, .Out = Buffer, .OutLength = Length};
     UNREFERENCED_PARAMETER(ApcContext);
@@ -341,8 +373,8 @@ NTSTATUS ZwReadFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRoutine,
     return IopService(FileHandle, Event, ApcRoutine, IoStatusBlock, ByteOffset, &Service);
 }
 
-NTSTATUS ZwWriteFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRoutine, PVOID ApcContext, PIO_STATUS_BLOCK IoStatusBlock,
-                     PVOID Buffer, ULONG Length, PLARGE_INTEGER ByteOffset, PULONG Key)
+NTSTATUS ZwWriteFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRoutine, PVOID ApcContext,
+                     PIO_STATUS_BLOCK IoStatusBlock, PVOID Buffer, ULONG Length, PLARGE_INTEGER ByteOffset, PULONG Key)
 {
     IOP_SERVICE Service = {.Major = IRP_MJ_WRITE, .Out = Buffer, .OutLength = Length};
     UNREFERENCED_PARAMETER(ApcContext);
@@ -354,8 +386,12 @@ NTSTATUS ZwDeviceIoControlFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE 
                                PIO_STATUS_BLOCK IoStatusBlock, ULONG IoControlCode, PVOID InputBuffer, ULONG InputBufferLength,
                                PVOID OutputBuffer, ULONG OutputBufferLength)
 {
-    IOP_SERVICE Service = {.Major = IRP_MJ_DEVICE_CONTROL, .Code = IoControlCode, .In = InputBuffer, .InLength = InputBufferLength,
-                           .Out = OutputBuffer, .OutLength = OutputBufferLength};
+    IOP_SERVICE Service = {.Major = IRP_MJ_DEVICE_CONTROL,
+                           .Code = IoControlCode,
+                           .In = InputBuffer,
+                           .InLength = InputBufferLength,
+                           .Out = OutputBuffer,
+                           .OutLength = OutputBufferLength};
     UNREFERENCED_PARAMETER(ApcContext);
     return IopService(FileHandle, Event, ApcRoutine, IoStatusBlock, NULL, &Service);
 }
@@ -364,8 +400,12 @@ NTSTATUS ZwFsControlFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRou
                          PIO_STATUS_BLOCK IoStatusBlock, ULONG FsControlCode, PVOID InputBuffer, ULONG InputBufferLength,
                          PVOID OutputBuffer, ULONG OutputBufferLength)
 {
-    IOP_SERVICE Service = {.Major = IRP_MJ_FILE_SYSTEM_CONTROL, .Code = FsControlCode, .In = InputBuffer,
-                           .InLength = InputBufferLength, .Out = OutputBuffer, .OutLength = OutputBufferLength};
+    IOP_SERVICE Service = {.Major = IRP_MJ_FILE_SYSTEM_CONTROL,
+                           .Code = FsControlCode,
+                           .In = InputBuffer,
+                           .InLength = InputBufferLength,
+                           .Out = OutputBuffer,
+                           .OutLength = OutputBufferLength};
     UNREFERENCED_PARAMETER(ApcContext);
     return IopService(FileHandle, Event, ApcRoutine, IoStatusBlock, NULL, &Service);
 }
@@ -377,8 +417,10 @@ static NTSTATUS IopOwnInformation(PFILE_OBJECT File, PVOID Information, ULONG Le
     *Stored = 0;
     switch (Class) {
     case FilePositionInformation:
-        if (Length < sizeof(FILE_POSITION_INFORMATION)) return STATUS_INFO_LENGTH_MISMATCH;
-        if (!(File->Flags & FO_SYNCHRONOUS_IO)) return STATUS_NOT_IMPLEMENTED;
+        if (Length < sizeof(FILE_POSITION_INFORMATION))
+            return STATUS_INFO_LENGTH_MISMATCH;
+        if (!(File->Flags & FO_SYNCHRONOUS_IO))
+            return STATUS_NOT_IMPLEMENTED;
         if (Set) {
             File->CurrentByteOffset = ((FILE_POSITION_INFORMATION *)Information)->CurrentByteOffset;
         } else {
@@ -387,8 +429,10 @@ static NTSTATUS IopOwnInformation(PFILE_OBJECT File, PVOID Information, ULONG Le
         }
         return STATUS_SUCCESS;
     case FileAlignmentInformation:
-        if (Set) return STATUS_INVALID_INFO_CLASS;
-        if (Length < sizeof(FILE_ALIGNMENT_INFORMATION)) return STATUS_INFO_LENGTH_MISMATCH;
+        if (Set)
+            return STATUS_INVALID_INFO_CLASS;
+        if (Length < sizeof(FILE_ALIGNMENT_INFORMATION))
+            return STATUS_INFO_LENGTH_MISMATCH;
         ((FILE_ALIGNMENT_INFORMATION *)Information)->AlignmentRequirement = File->DeviceObject->AlignmentRequirement;
         *Stored = sizeof(FILE_ALIGNMENT_INFORMATION);
         return STATUS_SUCCESS;
@@ -402,9 +446,11 @@ static NTSTATUS IopInformation(HANDLE FileHandle, PIO_STATUS_BLOCK Iosb, PVOID I
 {
     PFILE_OBJECT File;
     ULONG_PTR Stored;
-    if (Class <= 0 || Class >= FileMaximumInformation) return STATUS_INVALID_INFO_CLASS;
+    if (Class <= 0 || Class >= FileMaximumInformation)
+        return STATUS_INVALID_INFO_CLASS;
     NTSTATUS Status = ObReferenceObjectByHandle(FileHandle, 0, &IopFileType, KernelMode, (PVOID *)&File, NULL);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Status = IopOwnInformation(File, Information, Length, Class, Set, &Stored);
     ObfDereferenceObject(File);
     if (Status != STATUS_NOT_IMPLEMENTED) {
@@ -412,8 +458,10 @@ static NTSTATUS IopInformation(HANDLE FileHandle, PIO_STATUS_BLOCK Iosb, PVOID I
         Iosb->Information = Stored;
         return Status;
     }
-    IOP_SERVICE Service = {.Major = Set ? IRP_MJ_SET_INFORMATION : IRP_MJ_QUERY_INFORMATION, .Out = Information,
-                           .OutLength = Length, .InformationClass = (ULONG)Class};
+    IOP_SERVICE Service = {.Major = Set ? IRP_MJ_SET_INFORMATION : IRP_MJ_QUERY_INFORMATION,
+                           .Out = Information,
+                           .OutLength = Length,
+                           .InformationClass = (ULONG)Class};
     return IopService(FileHandle, NULL, NULL, Iosb, NULL, &Service);
 }
 

@@ -60,7 +60,8 @@ VOID IoCancelThreadIo(PETHREAD Thread)
             }
         }
         KiReleaseLock(&IopThreadIrpLock);
-        if (Irp == NULL) return;
+        if (Irp == NULL)
+            return;
         IoCancelIrp(Irp);
     }
 }
@@ -71,9 +72,12 @@ const CHAR *IopValidateIrps(VOID)
     KiAcquireLock(&IopThreadIrpLock);
     for (PLIST_ENTRY E = IopThreadIrps.Flink; E != &IopThreadIrps && !Broken; E = E->Flink) {
         PIRP Irp = CONTAINING_RECORD(E, IRP, ThreadListEntry);
-        if (E->Flink->Blink != E) Broken = "finish 2: the list of threads' packets is broken";
-        else if (Irp->Type != IO_TYPE_IRP) Broken = "finish 2: a freed packet is still on its thread's list";
-        else if (Irp->Tail.Overlay.Thread == NULL) Broken = "finish 2: a packet on a thread's list has no thread";
+        if (E->Flink->Blink != E)
+            Broken = "finish 2: the list of threads' packets is broken";
+        else if (Irp->Type != IO_TYPE_IRP)
+            Broken = "finish 2: a freed packet is still on its thread's list";
+        else if (Irp->Tail.Overlay.Thread == NULL)
+            Broken = "finish 2: a packet on a thread's list has no thread";
     }
     KiReleaseLock(&IopThreadIrpLock);
     return Broken;
@@ -82,7 +86,8 @@ const CHAR *IopValidateIrps(VOID)
 static VOID IopWarn(const CHAR *Text)
 {
     SIZE_T Length = 0;
-    while (Text[Length]) Length++;
+    while (Text[Length])
+        Length++;
     HalPrint(Text, Length);
 }
 
@@ -107,7 +112,8 @@ VOID IopFinish(PIRP Irp)
             /* The system buffer may be larger than the caller's: no more than that was asked for is copied. */
             SIZE_T Room = (SIZE_T)Irp->Overlay.AsynchronousParameters.UserApcContext, Length = Result.Information;
             if (Length > Room) {
-                IopWarn("ntmm: a driver completed a buffered request with more bytes in Information than the output buffer has\n");
+                IopWarn(
+                    "ntmm: a driver completed a buffered request with more bytes in Information than the output buffer has\n");
                 Length = Room;
             }
             IopCopyOut(Irp->UserBuffer, Irp->AssociatedIrp.SystemBuffer, Length);
@@ -118,7 +124,8 @@ VOID IopFinish(PIRP Irp)
     if (Owned) {
         for (PMDL Mdl = Irp->MdlAddress, Next; Mdl; Mdl = Next) {
             Next = Mdl->Next;
-            if (Mdl->MdlFlags & MDL_PAGES_LOCKED) MmUnlockPages(Mdl);
+            if (Mdl->MdlFlags & MDL_PAGES_LOCKED)
+                MmUnlockPages(Mdl);
             IoFreeMdl(Mdl);
         }
         Irp->MdlAddress = NULL;
@@ -133,9 +140,11 @@ VOID IopFinish(PIRP Irp)
         KeSetEvent(&File->Event, IO_NO_INCREMENT, FALSE);
         File->FinalStatus = Result.Status;
     }
-    if (Event) KeSetEvent(Event, IO_NO_INCREMENT, FALSE);
+    if (Event)
+        KeSetEvent(Event, IO_NO_INCREMENT, FALSE);
     if (File && Owned) { /* a Zw service's: the event is an object that it referenced */
-        if (Event) ObfDereferenceObject(Event);
+        if (Event)
+            ObfDereferenceObject(Event);
         ObfDereferenceObject(File);
     }
 }
@@ -180,7 +189,8 @@ static VOID IopFreeUserPages(IOP_REQUEST *Request)
 IOP_REQUEST *IopCreateRequest(PIRP Irp)
 {
     IOP_REQUEST *Request = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Request, IOP_TAG);
-    if (Request == NULL) return NULL;
+    if (Request == NULL)
+        return NULL;
     KeInitializeEvent(&Request->Done, NotificationEvent, FALSE);
     Request->Irp = Irp;
     Irp->AllocationFlags |= IOP_IRP_REQUEST | IOP_IRP_OWNED;
@@ -191,7 +201,8 @@ IOP_REQUEST *IopCreateRequest(PIRP Irp)
 VOID IopDestroyRequest(IOP_REQUEST *Request)
 {
     IopFreeUserPages(Request);
-    if (Request->KeepFile) ObfDereferenceObject(Request->FileObject);
+    if (Request->KeepFile)
+        ObfDereferenceObject(Request->FileObject);
     ExFreePoolWithTag(Request, IOP_TAG);
 }
 
@@ -230,7 +241,8 @@ static BOOLEAN IopWaitMs(PKEVENT Event, ULONG Ms)
     return KeWaitForSingleObject(Event, Executive, KernelMode, FALSE, Ms ? &Due : NULL) == STATUS_SUCCESS;
 }
 
-NTSTATUS IopSendAndWait(PDEVICE_OBJECT Device, IOP_REQUEST *Request, ULONG TimeoutMs, ULONG_PTR *Information, BOOLEAN *Abandoned)
+NTSTATUS IopSendAndWait(PDEVICE_OBJECT Device, IOP_REQUEST *Request, ULONG TimeoutMs, ULONG_PTR *Information,
+                        BOOLEAN *Abandoned)
 {
     PIRP Irp = Request->Irp;
     LONG Waiting = IOP_R_WAITING;
@@ -245,10 +257,12 @@ NTSTATUS IopSendAndWait(PDEVICE_OBJECT Device, IOP_REQUEST *Request, ULONG Timeo
         KiStop(IRQL_GT_ZERO_AT_SYSTEM_SERVICE, "A driver's dispatch routine returned from a request above PASSIVE_LEVEL.", NULL,
                (ULONG_PTR)Dispatch, KeGetCurrentIrql(), 0, 0);
     if (Returned != STATUS_PENDING) {
-        if (__atomic_compare_exchange_n(&Request->State, &Waiting, IOP_R_ABANDONED, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        if (__atomic_compare_exchange_n(&Request->State, &Waiting, IOP_R_ABANDONED, FALSE, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE)) {
             IopWarn("ntmm: a driver returned from a request without completing it and without STATUS_PENDING\n");
             *Abandoned = TRUE;
-            if (Information) *Information = 0;
+            if (Information)
+                *Information = 0;
             return Returned;
         }
     } else {
@@ -257,9 +271,11 @@ NTSTATUS IopSendAndWait(PDEVICE_OBJECT Device, IOP_REQUEST *Request, ULONG Timeo
             IoCancelIrp(Irp);
             Came = IopWaitMs(&Request->Done, TimeoutMs < 1000 ? 1000 : TimeoutMs);
         }
-        if (!Came && __atomic_compare_exchange_n(&Request->State, &Waiting, IOP_R_ABANDONED, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        if (!Came && __atomic_compare_exchange_n(&Request->State, &Waiting, IOP_R_ABANDONED, FALSE, __ATOMIC_ACQ_REL,
+                                                 __ATOMIC_ACQUIRE)) {
             *Abandoned = TRUE;
-            if (Information) *Information = 0;
+            if (Information)
+                *Information = 0;
             return STATUS_IO_TIMEOUT;
         }
         if (!Irp->PendingReturned)
@@ -269,7 +285,8 @@ NTSTATUS IopSendAndWait(PDEVICE_OBJECT Device, IOP_REQUEST *Request, ULONG Timeo
     KeWaitForSingleObject(&Request->Done, Executive, KernelMode, FALSE, NULL);
     Request->IoStatus = Irp->IoStatus;
     Status = Irp->IoStatus.Status;
-    if (Information) *Information = Irp->IoStatus.Information;
+    if (Information)
+        *Information = Irp->IoStatus.Information;
     IopFinish(Irp);
     return Status;
 }

@@ -16,14 +16,17 @@ PMDL IoAllocateMdl(PVOID VirtualAddress, ULONG Length, BOOLEAN SecondaryBuffer, 
 {
     PMDL Mdl;
     UNREFERENCED_PARAMETER(ChargeQuota);
-    if (Length > 0xfffff000u) return NULL; /* 4 GiB - PAGE_SIZE */
+    if (Length > 0xfffff000u)
+        return NULL; /* 4 GiB - PAGE_SIZE */
     Mdl = ExAllocatePool2(POOL_FLAG_NON_PAGED, MmSizeOfMdl(VirtualAddress, Length), IOP_MDL_TAG);
-    if (Mdl == NULL) return NULL;
+    if (Mdl == NULL)
+        return NULL;
     MmInitializeMdl(Mdl, VirtualAddress, Length);
     if (Irp) {
         if (SecondaryBuffer && Irp->MdlAddress) {
             PMDL Last = Irp->MdlAddress;
-            while (Last->Next) Last = Last->Next;
+            while (Last->Next)
+                Last = Last->Next;
             Last->Next = Mdl;
         } else {
             Irp->MdlAddress = Mdl;
@@ -54,8 +57,9 @@ VOID IoBuildPartialMdl(PMDL SourceMdl, PMDL TargetMdl, PVOID VirtualAddress, ULO
     TargetMdl->StartVa = PAGE_ALIGN(VirtualAddress);
     TargetMdl->ByteOffset = BYTE_OFFSET(VirtualAddress);
     TargetMdl->ByteCount = Bytes;
-    TargetMdl->MdlFlags = (CSHORT)((TargetMdl->MdlFlags & (MDL_ALLOCATED_FIXED_SIZE | MDL_ALLOCATED_MUST_SUCCEED)) | MDL_PARTIAL |
-                                   (SourceMdl->MdlFlags & (MDL_SOURCE_IS_NONPAGED_POOL | MDL_MAPPED_TO_SYSTEM_VA | MDL_IO_SPACE)));
+    TargetMdl->MdlFlags =
+        (CSHORT)((TargetMdl->MdlFlags & (MDL_ALLOCATED_FIXED_SIZE | MDL_ALLOCATED_MUST_SUCCEED)) | MDL_PARTIAL |
+                 (SourceMdl->MdlFlags & (MDL_SOURCE_IS_NONPAGED_POOL | MDL_MAPPED_TO_SYSTEM_VA | MDL_IO_SPACE)));
     TargetMdl->MappedSystemVa = (SourceMdl->MdlFlags & (MDL_SOURCE_IS_NONPAGED_POOL | MDL_MAPPED_TO_SYSTEM_VA))
                                     ? (PUCHAR)SourceMdl->MappedSystemVa + Offset
                                     : NULL;

@@ -10,19 +10,17 @@ const CHAR *IopValidate(VOID); /* NULL, or the first broken invariant of drivers
 
 /* ---- drivers (driver.c) ---- PASSIVE_LEVEL */
 typedef struct _IOP_DRIVER_PARAMETERS {
-    const CHAR *Name; /* service name, without path or extension: \Driver\<Name> and its registry key */
+    const CHAR *Name;         /* service name, without path or extension: \Driver\<Name> and its registry key */
     PDRIVER_INITIALIZE Entry; /* native or foreign: KI_CALLOUT decides */
     PVOID ImageBase;          /* NULL for a driver linked into the program */
     ULONG ImageSize;
-    PVOID Section; /* kept in DriverObject->DriverSection */
-    const CHAR *
-        HardwareId; /* of the root device that a driver with AddDevice gets; NULL: ROOT\<Name>; "": it gets none */
+    PVOID Section;          /* kept in DriverObject->DriverSection */
+    const CHAR *HardwareId; /* of the root device that a driver with AddDevice gets; NULL: ROOT\<Name>; "": it gets none */
 } IOP_DRIVER_PARAMETERS;
 /* Makes \Driver\<Name> with every major function completing STATUS_INVALID_DEVICE_REQUEST, its registry key
  * \Registry\Machine\System\CurrentControlSet\Services\<Name>, and calls Entry. Success: a referenced driver object.
  * Otherwise Entry's status (*EntryCalled TRUE) after its devices and names were taken down, or ours. */
-NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT *Driver,
-                         BOOLEAN *EntryCalled);
+NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT *Driver, BOOLEAN *EntryCalled);
 /* What a loaded driver goes through after its entry: reinitialisation routines; AddDevice and start for a PnP driver, whose
  * status is the result (the driver stays loaded). */
 NTSTATUS IopStartDriver(PDRIVER_OBJECT Driver);
@@ -35,8 +33,7 @@ NTSTATUS IopUnloadDriver(PDRIVER_OBJECT Driver, IOP_LEFTOVERS *Left);
 
 /* Set by the image loader: ZwLoadDriver makes the driver of a service from the file of that ImagePath, ZwUnloadDriver stops it and
  * takes its image away (load.c). */
-extern NTSTATUS (*IopLoadService)(PCUNICODE_STRING Service, PCUNICODE_STRING ImagePath,
-                                  PDRIVER_OBJECT *Driver);
+extern NTSTATUS (*IopLoadService)(PCUNICODE_STRING Service, PCUNICODE_STRING ImagePath, PDRIVER_OBJECT *Driver);
 extern NTSTATUS (*IopUnloadService)(PDRIVER_OBJECT Driver);
 
 /* ---- requests of the user-mode requester (request.c) ---- PASSIVE_LEVEL ----
@@ -45,10 +42,8 @@ extern NTSTATUS (*IopUnloadService)(PDRIVER_OBJECT Driver);
  * in time is cancelled; if it still does not, STATUS_IO_TIMEOUT is the answer and the request is left to the driver. */
 NTSTATUS IopOpenUser(PCUNICODE_STRING Name, ACCESS_MASK Access, PFILE_OBJECT *File);
 NTSTATUS IopCloseUser(PFILE_OBJECT File); /* cleanup, then close with the last reference */
-NTSTATUS IopDeviceControlUser(PFILE_OBJECT File, BOOLEAN InternalControl, ULONG Code, const VOID *In,
-                              ULONG InLength, VOID *Out, ULONG OutLength, ULONG TimeoutMs,
-                              ULONG_PTR *Information);
-NTSTATUS IopReadUser(PFILE_OBJECT File, VOID *Buffer, ULONG Length, LONGLONG Offset, ULONG TimeoutMs,
-                     ULONG_PTR *Information);
+NTSTATUS IopDeviceControlUser(PFILE_OBJECT File, BOOLEAN InternalControl, ULONG Code, const VOID *In, ULONG InLength, VOID *Out,
+                              ULONG OutLength, ULONG TimeoutMs, ULONG_PTR *Information);
+NTSTATUS IopReadUser(PFILE_OBJECT File, VOID *Buffer, ULONG Length, LONGLONG Offset, ULONG TimeoutMs, ULONG_PTR *Information);
 NTSTATUS IopWriteUser(PFILE_OBJECT File, const VOID *Buffer, ULONG Length, LONGLONG Offset, ULONG TimeoutMs,
                       ULONG_PTR *Information);

@@ -128,8 +128,8 @@ VOID IopDequeueThreadIrp(PIRP Irp);
 /* Fills the next stack location, and the buffers as the device or the code asks for. On failure nothing is left behind. */
 NTSTATUS IopSetTransfer(PIRP Irp, UCHAR Major, ULONG DeviceFlags, PVOID Buffer, ULONG Length, LONGLONG Offset,
                         KPROCESSOR_MODE Mode);
-NTSTATUS IopSetControl(PIRP Irp, UCHAR Major, ULONG Code, PVOID In, ULONG InLength, PVOID Out,
-                       ULONG OutLength, KPROCESSOR_MODE Mode);
+NTSTATUS IopSetControl(PIRP Irp, UCHAR Major, ULONG Code, PVOID In, ULONG InLength, PVOID Out, ULONG OutLength,
+                       KPROCESSOR_MODE Mode);
 /* Frees the buffers and MDLs of an IRP that was not sent. */
 VOID IopUndo(PIRP Irp);
 NTSTATUS IopTryCopy(PVOID Target, const VOID *Source, SIZE_T Length); /* the exception's code if it faults */

@@ -49,7 +49,8 @@ PIRP IopAllocateIrp(CCHAR StackSize)
 {
     USHORT Size = IoSizeOfIrp(StackSize);
     PIRP Irp = ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_UNINITIALIZED, Size, IOP_IRP_TAG);
-    if (Irp == NULL) return NULL;
+    if (Irp == NULL)
+        return NULL;
     IoInitializeIrp(Irp, Size, StackSize);
     Irp->AllocationFlags = IOP_IRP_ALLOCATED;
     return Irp;
@@ -58,7 +59,8 @@ PIRP IopAllocateIrp(CCHAR StackSize)
 PIRP IoAllocateIrp(CCHAR StackSize, BOOLEAN ChargeQuota)
 {
     UNREFERENCED_PARAMETER(ChargeQuota);
-    if (StackSize < 1) return NULL;
+    if (StackSize < 1)
+        return NULL;
     return IopAllocateIrp(StackSize);
 }
 
@@ -71,7 +73,8 @@ PIRP IoAllocateIrpEx(PDEVICE_OBJECT DeviceObject, CCHAR StackSize, BOOLEAN Charg
 PIRP IoMakeAssociatedIrp(PIRP Irp, CCHAR StackSize)
 {
     PIRP New = IoAllocateIrp(StackSize, FALSE);
-    if (New == NULL) return NULL;
+    if (New == NULL)
+        return NULL;
     New->Flags |= IRP_ASSOCIATED_IRP;
     New->Tail.Overlay.Thread = Irp->Tail.Overlay.Thread;
     New->AssociatedIrp.MasterIrp = Irp;
@@ -81,13 +84,15 @@ PIRP IoMakeAssociatedIrp(PIRP Irp, CCHAR StackSize)
 VOID IoFreeIrp(PIRP Irp)
 {
     if (!IopIsIrp(Irp))
-        KiStop(MULTIPLE_IRP_COMPLETE_REQUESTS, "IoFreeIrp was given something that is not an IRP, or one that was freed already.", NULL,
-               (ULONG_PTR)Irp, 0, 0, 0);
+        KiStop(MULTIPLE_IRP_COMPLETE_REQUESTS,
+               "IoFreeIrp was given something that is not an IRP, or one that was freed already.", NULL, (ULONG_PTR)Irp, 0, 0,
+               0);
     if (!IsListEmpty(&Irp->ThreadListEntry))
         KiStop(DRIVER_VERIFIER_IOMANAGER_VIOLATION, "IoFreeIrp was given an IRP that still belongs to a thread.", NULL, 2,
                (ULONG_PTR)Irp, 0, 0);
     Irp->Type = 0;
-    if (Irp->AllocationFlags & IOP_IRP_ALLOCATED) ExFreePoolWithTag(Irp, IOP_IRP_TAG);
+    if (Irp->AllocationFlags & IOP_IRP_ALLOCATED)
+        ExFreePoolWithTag(Irp, IOP_IRP_TAG);
 }
 
 VOID IoReuseIrp(PIRP Irp, NTSTATUS Iostatus)
@@ -104,8 +109,8 @@ NTSTATUS IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     PIO_STACK_LOCATION Location;
     PDRIVER_DISPATCH Dispatch;
     if (!IopIsIrp(Irp))
-        KiStop(DRIVER_VERIFIER_IOMANAGER_VIOLATION, "IoCallDriver was given something that is not an IRP, or one that was freed.",
-               NULL, 3, (ULONG_PTR)Irp, 0, 0);
+        KiStop(DRIVER_VERIFIER_IOMANAGER_VIOLATION,
+               "IoCallDriver was given something that is not an IRP, or one that was freed.", NULL, 3, (ULONG_PTR)Irp, 0, 0);
     if (ObpTypeOf(DeviceObject) != &IopDeviceType)
         KiStop(DRIVER_VERIFIER_IOMANAGER_VIOLATION, "IoCallDriver was given something that is not a device object.", NULL, 4,
                (ULONG_PTR)DeviceObject, 0, 0);
@@ -115,31 +120,35 @@ NTSTATUS IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
                (ULONG_PTR)Irp, 0, 0, 0);
     Location = --Irp->Tail.Overlay.CurrentStackLocation;
     Location->DeviceObject = DeviceObject;
-    Dispatch = Location->MajorFunction <= IRP_MJ_MAXIMUM_FUNCTION ? DeviceObject->DriverObject->MajorFunction[Location->MajorFunction]
-                                                                  : IopInvalidDeviceRequest;
+    Dispatch = Location->MajorFunction <= IRP_MJ_MAXIMUM_FUNCTION
+                   ? DeviceObject->DriverObject->MajorFunction[Location->MajorFunction]
+                   : IopInvalidDeviceRequest;
     KIRQL Before = KeGetCurrentIrql();
     NTSTATUS Status = KI_CALLOUT(NTSTATUS, Dispatch, (PDEVICE_OBJECT, PIRP), (DeviceObject, Irp));
     if ((KeOptions.VerifierFlags & IOP_VERIFY_IO) && KeGetCurrentIrql() != Before)
-        KiStop(DRIVER_VERIFIER_IOMANAGER_VIOLATION, "A dispatch routine returned at another IRQL than it was called at.", NULL, 5,
-               (ULONG_PTR)DeviceObject, Before, KeGetCurrentIrql());
+        KiStop(DRIVER_VERIFIER_IOMANAGER_VIOLATION, "A dispatch routine returned at another IRQL than it was called at.", NULL,
+               5, (ULONG_PTR)DeviceObject, Before, KeGetCurrentIrql());
     return Status;
 }
 
 static NTSTATUS IopForwardDone(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context)
 {
     UNREFERENCED_PARAMETER(DeviceObject);
-    if (Irp->PendingReturned) KeSetEvent(Context, IO_NO_INCREMENT, FALSE);
+    if (Irp->PendingReturned)
+        KeSetEvent(Context, IO_NO_INCREMENT, FALSE);
     return STATUS_MORE_PROCESSING_REQUIRED;
 }
 
 BOOLEAN IoForwardIrpSynchronously(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 {
     KEVENT Event;
-    if (Irp->CurrentLocation <= 1) return FALSE;
+    if (Irp->CurrentLocation <= 1)
+        return FALSE;
     KeInitializeEvent(&Event, SynchronizationEvent, FALSE);
     IoCopyCurrentIrpStackLocationToNext(Irp);
     IoSetCompletionRoutine(Irp, IopForwardDone, &Event, TRUE, TRUE, TRUE);
-    if (IoCallDriver(DeviceObject, Irp) == STATUS_PENDING) KeWaitForSingleObject(&Event, Executive, KernelMode, FALSE, NULL);
+    if (IoCallDriver(DeviceObject, Irp) == STATUS_PENDING)
+        KeWaitForSingleObject(&Event, Executive, KernelMode, FALSE, NULL);
     return TRUE;
 }
 
@@ -165,8 +174,8 @@ VOID IofCompleteRequest(PIRP Irp, CCHAR PriorityBoost)
         KiStop(DRIVER_VERIFIER_IOMANAGER_VIOLATION, "An IRP was completed with the status STATUS_PENDING, or with -1.", NULL, 6,
                (ULONG_PTR)(ULONG)Irp->IoStatus.Status, (ULONG_PTR)Irp, 0);
     if (__atomic_load_n(&Irp->CancelRoutine, __ATOMIC_ACQUIRE))
-        KiStop(CANCEL_STATE_IN_COMPLETED_IRP, "An IRP was completed while its cancel routine was still set.", NULL, (ULONG_PTR)Irp,
-               (ULONG_PTR)Irp->CancelRoutine, 0, 0);
+        KiStop(CANCEL_STATE_IN_COMPLETED_IRP, "An IRP was completed while its cancel routine was still set.", NULL,
+               (ULONG_PTR)Irp, (ULONG_PTR)Irp->CancelRoutine, 0, 0);
     for (;;) {
         PIO_STACK_LOCATION Location = Irp->Tail.Overlay.CurrentStackLocation;
         NTSTATUS Status = Irp->IoStatus.Status;
@@ -178,7 +187,8 @@ VOID IofCompleteRequest(PIRP Irp, CCHAR PriorityBoost)
         Irp->PendingReturned = (Control & SL_PENDING_RETURNED) != 0;
         Irp->CurrentLocation++;
         Irp->Tail.Overlay.CurrentStackLocation++;
-        if ((NT_SUCCESS(Status) && (Control & SL_INVOKE_ON_SUCCESS)) || (!NT_SUCCESS(Status) && (Control & SL_INVOKE_ON_ERROR)) ||
+        if ((NT_SUCCESS(Status) && (Control & SL_INVOKE_ON_SUCCESS)) ||
+            (!NT_SUCCESS(Status) && (Control & SL_INVOKE_ON_ERROR)) ||
             (__atomic_load_n(&Irp->Cancel, __ATOMIC_ACQUIRE) && (Control & SL_INVOKE_ON_CANCEL))) {
             PIO_COMPLETION_ROUTINE Routine = Location->CompletionRoutine;
             PVOID Context = Location->Context;
@@ -189,7 +199,8 @@ VOID IofCompleteRequest(PIRP Irp, CCHAR PriorityBoost)
                 STATUS_MORE_PROCESSING_REQUIRED)
                 return;
         } else {
-            if (Irp->PendingReturned && Irp->CurrentLocation <= Irp->StackCount) IoMarkIrpPending(Irp);
+            if (Irp->PendingReturned && Irp->CurrentLocation <= Irp->StackCount)
+                IoMarkIrpPending(Irp);
             IopZeroLocation(Location);
         }
     }
@@ -197,7 +208,8 @@ VOID IofCompleteRequest(PIRP Irp, CCHAR PriorityBoost)
         PIRP Master = Irp->AssociatedIrp.MasterIrp;
         LONG Left = __atomic_sub_fetch(&Master->AssociatedIrp.IrpCount, 1, __ATOMIC_ACQ_REL);
         IoFreeIrp(Irp);
-        if (Left == 0) IoCompleteRequest(Master, IO_NO_INCREMENT);
+        if (Left == 0)
+            IoCompleteRequest(Master, IO_NO_INCREMENT);
         return;
     }
     IopCompleteTop(Irp);
@@ -223,16 +235,18 @@ static NTSTATUS IopExCompletion(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Con
     return Status;
 }
 
-NTSTATUS IoSetCompletionRoutineEx(PDEVICE_OBJECT DeviceObject, PIRP Irp, PIO_COMPLETION_ROUTINE CompletionRoutine, PVOID Context,
-                                  BOOLEAN InvokeOnSuccess, BOOLEAN InvokeOnError, BOOLEAN InvokeOnCancel)
+NTSTATUS IoSetCompletionRoutineEx(PDEVICE_OBJECT DeviceObject, PIRP Irp, PIO_COMPLETION_ROUTINE CompletionRoutine,
+                                  PVOID Context, BOOLEAN InvokeOnSuccess, BOOLEAN InvokeOnError, BOOLEAN InvokeOnCancel)
 {
     /* The device, and with it the driver, stays until its routine has run, whatever the outcome: it is called for all three and
      * calls the driver's for those asked for. */
     IOP_EX_CONTEXT *Own = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Own, IOP_TAG);
-    if (Own == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (Own == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     ObfReferenceObject(DeviceObject);
     *Own = (IOP_EX_CONTEXT){CompletionRoutine, Context, DeviceObject};
-    if (!InvokeOnSuccess && !InvokeOnError && !InvokeOnCancel) Own->Routine = NULL;
+    if (!InvokeOnSuccess && !InvokeOnError && !InvokeOnCancel)
+        Own->Routine = NULL;
     IoSetCompletionRoutine(Irp, IopExCompletion, Own, TRUE, TRUE, TRUE);
     return STATUS_SUCCESS;
 }
@@ -273,8 +287,7 @@ BOOLEAN IoCancelIrp(PIRP Irp)
                (ULONG_PTR)Routine, 0, 0);
     Irp->CancelIrql = Irql;
     /* A request that was not sent anywhere yet has no current location behind its last one. */
-    PDEVICE_OBJECT Device =
-        Irp->CurrentLocation <= Irp->StackCount ? IoGetCurrentIrpStackLocation(Irp)->DeviceObject : NULL;
+    PDEVICE_OBJECT Device = Irp->CurrentLocation <= Irp->StackCount ? IoGetCurrentIrpStackLocation(Irp)->DeviceObject : NULL;
     /* The routine releases the cancel spin lock. */
     KI_CALLOUT(VOID, Routine, (PDEVICE_OBJECT, PIRP), (Device, Irp));
     return TRUE;
@@ -284,8 +297,10 @@ BOOLEAN IoCancelIrp(PIRP Irp)
 PEPROCESS IoGetRequestorProcess(PIRP Irp)
 {
     PETHREAD Thread = Irp->Tail.Overlay.Thread;
-    if (Irp->RequestorMode == UserMode && PspUserProcess) return PspUserProcess;
-    if (Thread == NULL) return NULL;
+    if (Irp->RequestorMode == UserMode && PspUserProcess)
+        return PspUserProcess;
+    if (Thread == NULL)
+        return NULL;
     return Thread->Process ? Thread->Process : PsInitialSystemProcess;
 }
 
@@ -304,7 +319,8 @@ BOOLEAN IoIs32bitProcess(PIRP Irp)
 BOOLEAN IoIsOperationSynchronous(PIRP Irp)
 {
     PIO_STACK_LOCATION Location = IoGetCurrentIrpStackLocation(Irp);
-    if (Irp->Flags & (IRP_SYNCHRONOUS_API | IRP_PAGING_IO)) return (Irp->Flags & IRP_SYNCHRONOUS_API) != 0;
+    if (Irp->Flags & (IRP_SYNCHRONOUS_API | IRP_PAGING_IO))
+        return (Irp->Flags & IRP_SYNCHRONOUS_API) != 0;
     return Location->FileObject && (Location->FileObject->Flags & FO_SYNCHRONOUS_IO);
 }
 

@@ -30,9 +30,8 @@ static NTSTATUS IopServiceName(PCUNICODE_STRING KeyPath, PUNICODE_STRING Name)
     RtlInitUnicodeString(&Prefix, IopServicesKey);
     if (KeyPath == NULL || KeyPath->Buffer == NULL || !RtlPrefixUnicodeString(&Prefix, KeyPath, TRUE))
         return STATUS_INVALID_PARAMETER;
-    *Name =
-        (UNICODE_STRING){(USHORT)(KeyPath->Length - Prefix.Length), (USHORT)(KeyPath->Length - Prefix.Length),
-                         KeyPath->Buffer + Prefix.Length / sizeof(WCHAR)};
+    *Name = (UNICODE_STRING){(USHORT)(KeyPath->Length - Prefix.Length), (USHORT)(KeyPath->Length - Prefix.Length),
+                             KeyPath->Buffer + Prefix.Length / sizeof(WCHAR)};
     if (Name->Length == 0)
         return STATUS_INVALID_PARAMETER;
     for (ULONG i = 0; i < Name->Length / sizeof(WCHAR); i++)
@@ -104,8 +103,8 @@ static NTSTATUS IopFindDriver(PCUNICODE_STRING Name, PDRIVER_OBJECT *Driver)
     NTSTATUS Status = IopJoin(L"\\Driver\\", Name, L"", &Path);
     if (!NT_SUCCESS(Status))
         return Status;
-    Status = ObReferenceObjectByName(&Path, OBJ_CASE_INSENSITIVE, NULL, 0, *IoDriverObjectType, KernelMode,
-                                     NULL, (PVOID *)Driver);
+    Status =
+        ObReferenceObjectByName(&Path, OBJ_CASE_INSENSITIVE, NULL, 0, *IoDriverObjectType, KernelMode, NULL, (PVOID *)Driver);
     ObpFreeString(&Path);
     return Status;
 }

@@ -38,9 +38,11 @@ static NTSTATUS IopPnpIrp(PDEVICE_OBJECT Device, UCHAR Minor, const VOID *Parame
         Irp->IoStatus.Status = STATUS_NOT_SUPPORTED;
         Next->MajorFunction = IRP_MJ_PNP;
         Next->MinorFunction = Minor;
-        if (Bytes) memcpy(&Next->Parameters, Parameters, Bytes);
+        if (Bytes)
+            memcpy(&Next->Parameters, Parameters, Bytes);
         Status = IopSendAndWait(Top, Request, 0, Information, &Abandoned);
-        if (!Abandoned) IopDestroyRequest(Request);
+        if (!Abandoned)
+            IopDestroyRequest(Request);
     } else if (Irp) {
         IoFreeIrp(Irp);
     }
@@ -116,14 +118,16 @@ static VOID IopFreeNode(IOP_NODE *Node)
 /* Appends ASCII to a UTF-16 buffer of Room characters; the new count. */
 static ULONG IopAppend(PWCH Buffer, ULONG Count, ULONG Room, const CHAR *Text)
 {
-    for (; *Text && Count < Room; Text++) Buffer[Count++] = (UCHAR)*Text;
+    for (; *Text && Count < Room; Text++)
+        Buffer[Count++] = (UCHAR)*Text;
     return Count;
 }
 
 static IOP_NODE *IopNewNode(PDEVICE_OBJECT Pdo, IOP_NODE *Parent)
 {
     IOP_NODE *Node = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Node, IOP_TAG);
-    if (Node == NULL) return NULL;
+    if (Node == NULL)
+        return NULL;
     ObfReferenceObject(Pdo);
     Node->Pdo = Pdo;
     Node->Parent = Parent;
@@ -145,9 +149,11 @@ static VOID IopDropNode(IOP_NODE *Node)
     ExReleaseFastMutex(&IopPnpLock);
     if (Pdo) {
         KiAcquireLock(&IopDatabaseLock);
-        if (!(IopDevice(Pdo)->Flags & IOP_D_DELETED)) IopDevice(Pdo)->Node = NULL;
+        if (!(IopDevice(Pdo)->Flags & IOP_D_DELETED))
+            IopDevice(Pdo)->Node = NULL;
         KiReleaseLock(&IopDatabaseLock);
-        if (Node->Root) IoDeleteDevice(Pdo);
+        if (Node->Root)
+            IoDeleteDevice(Pdo);
         ObfDereferenceObject(Pdo);
     }
     IopFreeNode(Node);
@@ -193,7 +199,8 @@ static NTSTATUS IopStartNode(IOP_NODE *Node)
 /* ---- removal ---- */
 static BOOLEAN IopIsBelow(IOP_NODE *Node, IOP_NODE *Ancestor)
 {
-    while (Node && Node != Ancestor) Node = Node->Parent;
+    while (Node && Node != Ancestor)
+        Node = Node->Parent;
     return Node != NULL;
 }
 
@@ -211,12 +218,15 @@ static VOID IopRemoveNode(IOP_NODE *Node, BOOLEAN Surprise)
             }
         }
         ExReleaseFastMutex(&IopPnpLock);
-        if (Child == NULL) break;
+        if (Child == NULL)
+            break;
         IopRemoveNode(Child, Surprise);
     }
-    if (Node->State == IopNodeStarted) IopPnpIrp(Node->Pdo, Surprise ? IRP_MN_SURPRISE_REMOVAL : IRP_MN_QUERY_REMOVE_DEVICE, NULL, 0, NULL);
+    if (Node->State == IopNodeStarted)
+        IopPnpIrp(Node->Pdo, Surprise ? IRP_MN_SURPRISE_REMOVAL : IRP_MN_QUERY_REMOVE_DEVICE, NULL, 0, NULL);
     IopForgetInterfaces(Node);
-    if (Node->State != IopNodeNew || !Node->Root) IopPnpIrp(Node->Pdo, IRP_MN_REMOVE_DEVICE, NULL, 0, NULL);
+    if (Node->State != IopNodeNew || !Node->Root)
+        IopPnpIrp(Node->Pdo, IRP_MN_REMOVE_DEVICE, NULL, 0, NULL);
     Node->State = IopNodeRemoved;
     IopDropNode(Node);
 }
@@ -227,9 +237,11 @@ VOID IopRemoveDriverNodes(PDRIVER_OBJECT Driver)
         IOP_NODE *Found = NULL;
         ExAcquireFastMutex(&IopPnpLock);
         for (PLIST_ENTRY E = IopNodes.Flink; E != &IopNodes && !Found; E = E->Flink)
-            if (CONTAINING_RECORD(E, IOP_NODE, Link)->Function == Driver) Found = CONTAINING_RECORD(E, IOP_NODE, Link);
+            if (CONTAINING_RECORD(E, IOP_NODE, Link)->Function == Driver)
+                Found = CONTAINING_RECORD(E, IOP_NODE, Link);
         ExReleaseFastMutex(&IopPnpLock);
-        if (Found == NULL) return;
+        if (Found == NULL)
+            return;
         IopRemoveNode(Found, FALSE);
     }
 }
@@ -244,14 +256,18 @@ static VOID IopQueryIds(IOP_NODE *Node)
     ULONG_PTR Id = 0;
     BUS_QUERY_ID_TYPE Type = BusQueryDeviceID;
     const WCHAR *Text = Default;
-    if (NT_SUCCESS(IopPnpIrp(Node->Pdo, IRP_MN_QUERY_ID, &Type, sizeof Type, &Id)) && Id) Text = (const WCHAR *)Id;
-    for (; *Text && Count < 120; Text++) Buffer[Count++] = *Text;
-    if (Id) ExFreePool((PVOID)Id);
+    if (NT_SUCCESS(IopPnpIrp(Node->Pdo, IRP_MN_QUERY_ID, &Type, sizeof Type, &Id)) && Id)
+        Text = (const WCHAR *)Id;
+    for (; *Text && Count < 120; Text++)
+        Buffer[Count++] = *Text;
+    if (Id)
+        ExFreePool((PVOID)Id);
     Buffer[Count++] = L'\\';
     Id = 0;
     Type = BusQueryInstanceID;
     if (NT_SUCCESS(IopPnpIrp(Node->Pdo, IRP_MN_QUERY_ID, &Type, sizeof Type, &Id)) && Id) {
-        for (Text = (const WCHAR *)Id; *Text && Count < 190; Text++) Buffer[Count++] = *Text;
+        for (Text = (const WCHAR *)Id; *Text && Count < 190; Text++)
+            Buffer[Count++] = *Text;
         ExFreePool((PVOID)Id);
     } else {
         Buffer[Count++] = L'0';
@@ -262,7 +278,8 @@ static VOID IopQueryIds(IOP_NODE *Node)
     Type = BusQueryHardwareIDs;
     if (NT_SUCCESS(IopPnpIrp(Node->Pdo, IRP_MN_QUERY_ID, &Type, sizeof Type, &Id)) && Id) {
         const WCHAR *Ids = (const WCHAR *)Id;
-        for (Count = 0; (Ids[Count] || Ids[Count + 1]) && Count < 4000;) Count++;
+        for (Count = 0; (Ids[Count] || Ids[Count + 1]) && Count < 4000;)
+            Count++;
         Path = (UNICODE_STRING){(USHORT)((Count + 2) * sizeof(WCHAR)), (USHORT)((Count + 2) * sizeof(WCHAR)), (PWCH)Id};
         ObpCopyString(&Path, &Node->HardwareIds);
         ExFreePool((PVOID)Id);
@@ -275,7 +292,8 @@ static IOP_NODE *IopFindChild(IOP_NODE *Parent, PDEVICE_OBJECT Pdo)
     ExAcquireFastMutex(&IopPnpLock);
     for (PLIST_ENTRY E = IopNodes.Flink; E != &IopNodes && !Found; E = E->Flink) {
         IOP_NODE *N = CONTAINING_RECORD(E, IOP_NODE, Link);
-        if (N->Parent == Parent && (Pdo ? N->Pdo == Pdo : !N->Present)) Found = N;
+        if (N->Parent == Parent && (Pdo ? N->Pdo == Pdo : !N->Present))
+            Found = N;
     }
     ExReleaseFastMutex(&IopPnpLock);
     return Found;
@@ -286,12 +304,15 @@ static VOID IopEnumerate(IOP_NODE *Node)
     DEVICE_RELATION_TYPE Type = BusRelations;
     ULONG_PTR Information = 0;
     PDEVICE_RELATIONS Relations;
-    if (Node->State != IopNodeStarted) return;
-    if (!NT_SUCCESS(IopPnpIrp(Node->Pdo, IRP_MN_QUERY_DEVICE_RELATIONS, &Type, sizeof Type, &Information))) return;
+    if (Node->State != IopNodeStarted)
+        return;
+    if (!NT_SUCCESS(IopPnpIrp(Node->Pdo, IRP_MN_QUERY_DEVICE_RELATIONS, &Type, sizeof Type, &Information)))
+        return;
     ExAcquireFastMutex(&IopPnpLock);
     for (PLIST_ENTRY E = IopNodes.Flink; E != &IopNodes; E = E->Flink) {
         IOP_NODE *N = CONTAINING_RECORD(E, IOP_NODE, Link);
-        if (N->Parent == Node) N->Present = FALSE;
+        if (N->Parent == Node)
+            N->Present = FALSE;
     }
     ExReleaseFastMutex(&IopPnpLock);
     Relations = (PDEVICE_RELATIONS)Information;
@@ -308,12 +329,15 @@ static VOID IopEnumerate(IOP_NODE *Node)
             Child->Capabilities.Version = 1;
             Child->Capabilities.Address = Child->Capabilities.UINumber = 0xffffffff;
             IopPnpIrp(Pdo, IRP_MN_QUERY_CAPABILITIES, &Capabilities, sizeof Capabilities, NULL);
-            if (Child->Capabilities.RawDeviceOK) IopStartNode(Child);
+            if (Child->Capabilities.RawDeviceOK)
+                IopStartNode(Child);
         }
         ObfDereferenceObject(Pdo);
     }
-    if (Relations) ExFreePool(Relations);
-    for (IOP_NODE *Gone; (Gone = IopFindChild(Node, NULL)) != NULL;) IopRemoveNode(Gone, TRUE);
+    if (Relations)
+        ExFreePool(Relations);
+    for (IOP_NODE *Gone; (Gone = IopFindChild(Node, NULL)) != NULL;)
+        IopRemoveNode(Gone, TRUE);
 }
 
 typedef struct _IOP_INVALIDATION {
@@ -327,8 +351,10 @@ static VOID IopRunInvalidation(PVOID Parameter)
     IOP_INVALIDATION *Work = Parameter;
     IOP_NODE *Node = IopDevice(Work->Pdo)->Node;
     if (Node && Node->Pdo == Work->Pdo && Node->State == IopNodeStarted) {
-        if (Work->Relations) IopEnumerate(Node);
-        else IopQueryState(Node);
+        if (Work->Relations)
+            IopEnumerate(Node);
+        else
+            IopQueryState(Node);
     }
     ObfDereferenceObject(Work->Pdo);
     ExFreePoolWithTag(Work, IOP_TAG);
@@ -338,7 +364,8 @@ static VOID IopInvalidate(PDEVICE_OBJECT Pdo, BOOLEAN Relations)
 {
     IopNodeOfPdo(Pdo);
     IOP_INVALIDATION *Work = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Work, IOP_TAG);
-    if (Work == NULL) return;
+    if (Work == NULL)
+        return;
     ObfReferenceObject(Pdo);
     Work->Pdo = Pdo;
     Work->Relations = Relations;
@@ -348,8 +375,10 @@ static VOID IopInvalidate(PDEVICE_OBJECT Pdo, BOOLEAN Relations)
 
 VOID IoInvalidateDeviceRelations(PDEVICE_OBJECT DeviceObject, DEVICE_RELATION_TYPE Type)
 {
-    if (Type == BusRelations || Type == SingleBusRelations) IopInvalidate(DeviceObject, TRUE);
-    else IopNodeOfPdo(DeviceObject);
+    if (Type == BusRelations || Type == SingleBusRelations)
+        IopInvalidate(DeviceObject, TRUE);
+    else
+        IopNodeOfPdo(DeviceObject);
 }
 
 VOID IoInvalidateDeviceState(PDEVICE_OBJECT PhysicalDeviceObject)
@@ -371,12 +400,15 @@ NTSTATUS IopAddRootDevice(PDRIVER_OBJECT Driver, const CHAR *HardwareId)
     PDEVICE_OBJECT Pdo;
     IOP_NODE *Node;
     NTSTATUS Status;
-    if (Driver->DriverExtension->AddDevice == NULL) return STATUS_INVALID_DEVICE_REQUEST;
+    if (Driver->DriverExtension->AddDevice == NULL)
+        return STATUS_INVALID_DEVICE_REQUEST;
     Count = IopAppend(Buffer, 0, ARRAYSIZE(Buffer), "\\Device\\");
-    for (ULONG i = 0; i < 8; i++) Buffer[Count++] = (WCHAR)"0123456789abcdef"[(Number >> (28 - 4 * i)) & 15];
+    for (ULONG i = 0; i < 8; i++)
+        Buffer[Count++] = (WCHAR) "0123456789abcdef"[(Number >> (28 - 4 * i)) & 15];
     Name.Length = (USHORT)(Count * sizeof(WCHAR));
     Status = IoCreateDevice(IopPnpDriver, 0, &Name, FILE_DEVICE_CONTROLLER, FILE_AUTOGENERATED_DEVICE_NAME, FALSE, &Pdo);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Pdo->Flags &= ~(ULONG)DO_DEVICE_INITIALIZING;
     Node = IopNewNode(Pdo, NULL);
     if (Node == NULL) {
@@ -398,7 +430,8 @@ NTSTATUS IopAddRootDevice(PDRIVER_OBJECT Driver, const CHAR *HardwareId)
         return Status;
     }
     Status = IopStartNode(Node);
-    if (!NT_SUCCESS(Status)) IopRemoveNode(Node, FALSE);
+    if (!NT_SUCCESS(Status))
+        IopRemoveNode(Node, FALSE);
     return Status;
 }
 
@@ -406,8 +439,10 @@ NTSTATUS IopAddRootDevice(PDRIVER_OBJECT Driver, const CHAR *HardwareId)
 static NTSTATUS IopGive(PVOID Buffer, ULONG Room, PULONG Need, const VOID *Data, ULONG Length)
 {
     *Need = Length;
-    if (Room < Length) return STATUS_BUFFER_TOO_SMALL;
-    if (Length) memcpy(Buffer, Data, Length);
+    if (Room < Length)
+        return STATUS_BUFFER_TOO_SMALL;
+    if (Length)
+        memcpy(Buffer, Data, Length);
     return STATUS_SUCCESS;
 }
 
@@ -422,20 +457,25 @@ NTSTATUS IoGetDeviceProperty(PDEVICE_OBJECT DeviceObject, DEVICE_REGISTRY_PROPER
     *ResultLength = 0;
     switch (DeviceProperty) {
     case DevicePropertyHardwareID:
-        if (Node->HardwareIds.Length == 0) return STATUS_OBJECT_NAME_NOT_FOUND;
+        if (Node->HardwareIds.Length == 0)
+            return STATUS_OBJECT_NAME_NOT_FOUND;
         return IopGive(PropertyBuffer, BufferLength, ResultLength, Node->HardwareIds.Buffer, Node->HardwareIds.Length);
     case DevicePropertyEnumeratorName:
         /* The instance path up to its first backslash. */
-        for (Length = 0; Length < Node->InstancePath.Length / sizeof(WCHAR) && Node->InstancePath.Buffer[Length] != L'\\';) Length++;
-        if (Node->Root) return IopGive(PropertyBuffer, BufferLength, ResultLength, Root, sizeof Root);
+        for (Length = 0; Length < Node->InstancePath.Length / sizeof(WCHAR) && Node->InstancePath.Buffer[Length] != L'\\';)
+            Length++;
+        if (Node->Root)
+            return IopGive(PropertyBuffer, BufferLength, ResultLength, Root, sizeof Root);
         *ResultLength = (Length + 1) * (ULONG)sizeof(WCHAR);
-        if (BufferLength < *ResultLength) return STATUS_BUFFER_TOO_SMALL;
+        if (BufferLength < *ResultLength)
+            return STATUS_BUFFER_TOO_SMALL;
         memcpy(PropertyBuffer, Node->InstancePath.Buffer, Length * sizeof(WCHAR));
         ((PWCH)PropertyBuffer)[Length] = 0;
         return STATUS_SUCCESS;
     case DevicePropertyPhysicalDeviceObjectName:
         Status = ObpQueryName(DeviceObject, &Name);
-        if (!NT_SUCCESS(Status)) return Status;
+        if (!NT_SUCCESS(Status))
+            return Status;
         Status = IopGive(PropertyBuffer, BufferLength, ResultLength, Name.Length ? Name.Buffer : L"",
                          Name.Length ? Name.Length + (ULONG)sizeof(WCHAR) : 0);
         ObpFreeString(&Name);
@@ -443,10 +483,12 @@ NTSTATUS IoGetDeviceProperty(PDEVICE_OBJECT DeviceObject, DEVICE_REGISTRY_PROPER
     case DevicePropertyInstallState:
         return IopGive(PropertyBuffer, BufferLength, ResultLength, &Zero, sizeof Zero);
     case DevicePropertyAddress:
-        if (Node->Capabilities.Address == 0xffffffff) return STATUS_OBJECT_NAME_NOT_FOUND;
+        if (Node->Capabilities.Address == 0xffffffff)
+            return STATUS_OBJECT_NAME_NOT_FOUND;
         return IopGive(PropertyBuffer, BufferLength, ResultLength, &Node->Capabilities.Address, sizeof(ULONG));
     case DevicePropertyUINumber:
-        if (Node->Capabilities.UINumber == 0xffffffff) return STATUS_OBJECT_NAME_NOT_FOUND;
+        if (Node->Capabilities.UINumber == 0xffffffff)
+            return STATUS_OBJECT_NAME_NOT_FOUND;
         return IopGive(PropertyBuffer, BufferLength, ResultLength, &Node->Capabilities.UINumber, sizeof(ULONG));
     case DevicePropertyBootConfiguration:
     case DevicePropertyBootConfigurationTranslated:
@@ -464,9 +506,11 @@ NTSTATUS IoSetDevicePropertyData(PDEVICE_OBJECT Pdo, const DEVPROPKEY *PropertyK
     IOP_NODE *Node = IopNodeOfPdo(Pdo);
     IOP_PROPERTY *New = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *New + (SIZE_T)Size, IOP_TAG), *Old = NULL;
     UNREFERENCED_PARAMETER(Flags);
-    if (New == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (New == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     *New = (IOP_PROPERTY){NULL, *PropertyKey, Lcid, Type, Size};
-    if (Size) memcpy(New + 1, Data, Size);
+    if (Size)
+        memcpy(New + 1, Data, Size);
     ExAcquireFastMutex(&IopPnpLock);
     for (IOP_PROPERTY **Link = &Node->Properties; *Link; Link = &(*Link)->Next)
         if (memcmp(&(*Link)->Key, PropertyKey, sizeof *PropertyKey) == 0 && (*Link)->Lcid == Lcid) {
@@ -479,8 +523,10 @@ NTSTATUS IoSetDevicePropertyData(PDEVICE_OBJECT Pdo, const DEVPROPKEY *PropertyK
         Node->Properties = New;
     }
     ExReleaseFastMutex(&IopPnpLock);
-    if (Old) ExFreePoolWithTag(Old, IOP_TAG);
-    if (Size == 0) ExFreePoolWithTag(New, IOP_TAG); /* no data: the property is deleted */
+    if (Old)
+        ExFreePoolWithTag(Old, IOP_TAG);
+    if (Size == 0)
+        ExFreePoolWithTag(New, IOP_TAG); /* no data: the property is deleted */
     return STATUS_SUCCESS;
 }
 
@@ -501,7 +547,8 @@ NTSTATUS IoGetDevicePropertyData(PDEVICE_OBJECT Pdo, const DEVPROPKEY *PropertyK
     return Status;
 }
 
-NTSTATUS IoOpenDeviceRegistryKey(PDEVICE_OBJECT DeviceObject, ULONG DevInstKeyType, ACCESS_MASK DesiredAccess, PHANDLE DeviceRegKey)
+NTSTATUS IoOpenDeviceRegistryKey(PDEVICE_OBJECT DeviceObject, ULONG DevInstKeyType, ACCESS_MASK DesiredAccess,
+                                 PHANDLE DeviceRegKey)
 {
     /* Enum\<instance path> and its Device Parameters, or a driver key of its own below it. */
     IOP_NODE *Node = IopNodeOfPdo(DeviceObject);
@@ -510,17 +557,21 @@ NTSTATUS IoOpenDeviceRegistryKey(PDEVICE_OBJECT DeviceObject, ULONG DevInstKeyTy
     UNICODE_STRING Path = {0, sizeof Buffer, Buffer};
     OBJECT_ATTRIBUTES Attributes;
     NTSTATUS Status = STATUS_SUCCESS;
-    if (DevInstKeyType != PLUGPLAY_REGKEY_DEVICE && DevInstKeyType != PLUGPLAY_REGKEY_DRIVER) return STATUS_INVALID_PARAMETER;
+    if (DevInstKeyType != PLUGPLAY_REGKEY_DEVICE && DevInstKeyType != PLUGPLAY_REGKEY_DRIVER)
+        return STATUS_INVALID_PARAMETER;
     Buffer[Count++] = L'\\';
-    for (ULONG i = 0; i < Node->InstancePath.Length / sizeof(WCHAR) && Count < 280; i++) Buffer[Count++] = Node->InstancePath.Buffer[i];
+    for (ULONG i = 0; i < Node->InstancePath.Length / sizeof(WCHAR) && Count < 280; i++)
+        Buffer[Count++] = Node->InstancePath.Buffer[i];
     Count = IopAppend(Buffer, Count, 320, DevInstKeyType == PLUGPLAY_REGKEY_DEVICE ? "\\Device Parameters" : "\\Driver");
     /* Every level is made if it is not there. */
     for (ULONG End = Start + 1; End <= Count && NT_SUCCESS(Status); End++) {
-        if (End < Count && Buffer[End] != L'\\') continue;
+        if (End < Count && Buffer[End] != L'\\')
+            continue;
         Path.Length = (USHORT)(End * sizeof(WCHAR));
         InitializeObjectAttributes(&Attributes, &Path, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, NULL, NULL);
         Status = ZwCreateKey(DeviceRegKey, DesiredAccess, &Attributes, 0, NULL, 0, NULL);
-        if (NT_SUCCESS(Status) && End < Count) ZwClose(*DeviceRegKey);
+        if (NT_SUCCESS(Status) && End < Count)
+            ZwClose(*DeviceRegKey);
     }
     return Status;
 }
@@ -542,6 +593,7 @@ VOID IopShutdownPnp(VOID)
         IopDropNode(Last);
     }
     IopShutdownInterfaces();
-    if (IopPnpDriver) IoDeleteDriver(IopPnpDriver);
+    if (IopPnpDriver)
+        IoDeleteDriver(IopPnpDriver);
     IopPnpDriver = NULL;
 }

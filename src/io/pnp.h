@@ -17,7 +17,7 @@ typedef enum _IOP_NODE_STATE { IopNodeNew, IopNodeStarted, IopNodeFailed, IopNod
 typedef struct _IOP_NODE {
     LIST_ENTRY Link; /* IopNodes; parents before children */
     struct _IOP_NODE *Parent;
-    PDEVICE_OBJECT Pdo; /* referenced */
+    PDEVICE_OBJECT Pdo;      /* referenced */
     PDRIVER_OBJECT Function; /* whose AddDevice made the function device; NULL: the device runs raw, or not at all */
     IOP_NODE_STATE State;
     BOOLEAN Root;    /* the manager's own PDO */

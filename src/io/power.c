@@ -31,8 +31,10 @@ POWER_STATE PoSetPowerState(PDEVICE_OBJECT DeviceObject, POWER_STATE_TYPE Type, 
     POWER_STATE Old;
     UNREFERENCED_PARAMETER(DeviceObject);
     UNREFERENCED_PARAMETER(State);
-    if (Type == SystemPowerState) Old.SystemState = PowerSystemWorking;
-    else Old.DeviceState = PowerDeviceD0;
+    if (Type == SystemPowerState)
+        Old.SystemState = PowerSystemWorking;
+    else
+        Old.DeviceState = PowerDeviceD0;
     return Old;
 }
 
@@ -62,7 +64,8 @@ NTSTATUS PoRequestPowerIrp(PDEVICE_OBJECT DeviceObject, UCHAR MinorFunction, POW
     Power = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Power, IOP_TAG);
     Packet = Power ? IopAllocateIrp((CCHAR)(Top->StackSize + 1)) : NULL;
     if (Packet == NULL) {
-        if (Power) ExFreePoolWithTag(Power, IOP_TAG);
+        if (Power)
+            ExFreePoolWithTag(Power, IOP_TAG);
         ObfDereferenceObject(Top);
         return STATUS_INSUFFICIENT_RESOURCES;
     }
@@ -79,7 +82,8 @@ NTSTATUS PoRequestPowerIrp(PDEVICE_OBJECT DeviceObject, UCHAR MinorFunction, POW
     }
     Packet->IoStatus.Status = STATUS_NOT_SUPPORTED;
     IoSetCompletionRoutine(Packet, IopPowerDone, Power, TRUE, TRUE, TRUE);
-    if (Irp) *Irp = Packet;
+    if (Irp)
+        *Irp = Packet;
     IofCallDriver(Top, Packet);
     return STATUS_PENDING;
 }

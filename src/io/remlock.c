@@ -34,7 +34,8 @@ NTSTATUS IoAcquireRemoveLockEx(PIO_REMOVE_LOCK RemoveLock, PVOID Tag, PCSTR File
     UNREFERENCED_PARAMETER(Line);
     UNREFERENCED_PARAMETER(RemlockSize);
     __atomic_add_fetch(&RemoveLock->Common.IoCount, 1, __ATOMIC_ACQ_REL);
-    if (!__atomic_load_n(&RemoveLock->Common.Removed, __ATOMIC_ACQUIRE)) return STATUS_SUCCESS;
+    if (!__atomic_load_n(&RemoveLock->Common.Removed, __ATOMIC_ACQUIRE))
+        return STATUS_SUCCESS;
     IopRemoveLockDrop(RemoveLock);
     return STATUS_DELETE_PENDING;
 }

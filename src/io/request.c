@@ -16,13 +16,15 @@
 
 NTSTATUS IopOpenUser(PCUNICODE_STRING Name, ACCESS_MASK Access, PFILE_OBJECT *File)
 {
-    IOP_OPEN Packet = {.Disposition = FILE_OPEN, .Options = FILE_NON_DIRECTORY_FILE,
-                       .ShareAccess = FILE_SHARE_READ | FILE_SHARE_WRITE};
-    OBP_OPEN Open = {.Type = &IopFileType, .Access = Access, .Attributes = OBJ_CASE_INSENSITIVE, .Mode = UserMode, .Context = &Packet};
+    IOP_OPEN Packet = {
+        .Disposition = FILE_OPEN, .Options = FILE_NON_DIRECTORY_FILE, .ShareAccess = FILE_SHARE_READ | FILE_SHARE_WRITE};
+    OBP_OPEN Open = {
+        .Type = &IopFileType, .Access = Access, .Attributes = OBJ_CASE_INSENSITIVE, .Mode = UserMode, .Context = &Packet};
     PSP_IDENTITY Saved;
     *File = NULL;
     NTSTATUS Status = PspCreateUserProcess();
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     PspBecome(PspUserProcess, UserMode, &Saved);
     Status = ObpLookup(NULL, Name, &Open, (PVOID *)File);
     PspRevert(&Saved);
@@ -43,10 +45,12 @@ NTSTATUS IopCloseUser(PFILE_OBJECT File)
 static NTSTATUS IopToUser(IOP_REQUEST *Request, ULONG Slot, const VOID *Bytes, ULONG Length, PVOID *User)
 {
     *User = NULL;
-    if (Length == 0) return STATUS_SUCCESS;
+    if (Length == 0)
+        return STATUS_SUCCESS;
     Request->UserPageCount[Slot] = BYTES_TO_PAGES((SIZE_T)Length);
     Request->UserPages[Slot] = MmAllocateUserPages(Request->UserPageCount[Slot], PAGE_READWRITE);
-    if (Request->UserPages[Slot] == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (Request->UserPages[Slot] == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     *User = Request->UserPages[Slot];
     return Bytes ? MmCopyToManaged(*User, Bytes, Length) : STATUS_SUCCESS;
 }
@@ -72,9 +76,11 @@ static NTSTATUS IopUserCall(PFILE_OBJECT File, const IOP_USER_CALL *Call, ULONG_
     PIRP Irp = IopAllocateIrp(Top->StackSize);
     IOP_REQUEST *Request = Irp ? IopCreateRequest(Irp) : NULL;
     NTSTATUS Status;
-    if (Information) *Information = 0;
+    if (Information)
+        *Information = 0;
     if (Request == NULL) {
-        if (Irp) IoFreeIrp(Irp);
+        if (Irp)
+            IoFreeIrp(Irp);
         return STATUS_INSUFFICIENT_RESOURCES;
     }
     ObfReferenceObject(File);
@@ -82,7 +88,8 @@ static NTSTATUS IopUserCall(PFILE_OBJECT File, const IOP_USER_CALL *Call, ULONG_
     Request->KeepFile = TRUE;
     PspBecome(PspUserProcess, UserMode, &Saved);
     Status = IopToUser(Request, 0, Call->In, Call->InLength, &UserIn);
-    if (NT_SUCCESS(Status)) Status = IopToUser(Request, 1, Call->Out, Call->OutLength, &UserOut);
+    if (NT_SUCCESS(Status))
+        Status = IopToUser(Request, 1, Call->Out, Call->OutLength, &UserOut);
     if (NT_SUCCESS(Status)) {
         if (Call->Major == IRP_MJ_READ)
             Status = IopSetTransfer(Irp, Call->Major, Top->Flags, UserOut, Call->OutLength, Call->Offset, UserMode);
@@ -100,9 +107,12 @@ static NTSTATUS IopUserCall(PFILE_OBJECT File, const IOP_USER_CALL *Call, ULONG_
     IoGetNextIrpStackLocation(Irp)->FileObject = File;
     Status = IopSendAndWait(Top, Request, Call->TimeoutMs, &Stored, &Abandoned);
     PspRevert(&Saved);
-    if (Abandoned) return Status;
-    if (UserOut && Call->Out) MmCopyFromManaged(Call->Out, UserOut, Call->OutLength);
-    if (Information) *Information = Stored;
+    if (Abandoned)
+        return Status;
+    if (UserOut && Call->Out)
+        MmCopyFromManaged(Call->Out, UserOut, Call->OutLength);
+    if (Information)
+        *Information = Stored;
     IopDestroyRequest(Request);
     return Status;
 }
@@ -110,8 +120,13 @@ static NTSTATUS IopUserCall(PFILE_OBJECT File, const IOP_USER_CALL *Call, ULONG_
 NTSTATUS IopDeviceControlUser(PFILE_OBJECT File, BOOLEAN InternalControl, ULONG Code, const VOID *In, ULONG InLength, VOID *Out,
                               ULONG OutLength, ULONG TimeoutMs, ULONG_PTR *Information)
 {
-    IOP_USER_CALL Call = {.Major = InternalControl ? IRP_MJ_INTERNAL_DEVICE_CONTROL : IRP_MJ_DEVICE_CONTROL, .Code = Code, .In = In,
-                          .InLength = InLength, .Out = Out, .OutLength = OutLength, .TimeoutMs = TimeoutMs};
+    IOP_USER_CALL Call = {.Major = InternalControl ? IRP_MJ_INTERNAL_DEVICE_CONTROL : IRP_MJ_DEVICE_CONTROL,
+                          .Code = Code,
+                          .In = In,
+                          .InLength = InLength,
+                          .Out = Out,
+                          .OutLength = OutLength,
+                          .TimeoutMs = TimeoutMs};
     return IopUserCall(File, &Call, Information);
 }
 

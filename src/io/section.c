@@ -93,9 +93,9 @@ static BOOLEAN IopIsSectionProtection(ULONG Protection)
     }
 }
 
-NTSTATUS NTAPI ZwCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
-                               POBJECT_ATTRIBUTES ObjectAttributes, PLARGE_INTEGER MaximumSize,
-                               ULONG SectionPageProtection, ULONG AllocationAttributes, HANDLE FileHandle)
+NTSTATUS NTAPI ZwCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
+                               PLARGE_INTEGER MaximumSize, ULONG SectionPageProtection, ULONG AllocationAttributes,
+                               HANDLE FileHandle)
 {
     SECTION_REQUEST Request;
 
@@ -111,12 +111,11 @@ NTSTATUS NTAPI ZwCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
         return STATUS_INSUFFICIENT_RESOURCES;
     Request.Bytes = ((SIZE_T)MaximumSize->QuadPart + PAGE_SIZE - 1) & ~(SIZE_T)(PAGE_SIZE - 1);
     Request.Protection = SectionPageProtection;
-    return ObpCreateWithHandle(&IopSectionType, sizeof(SECTION), ObjectAttributes, DesiredAccess,
-                               IopSetupSection, &Request, SectionHandle);
+    return ObpCreateWithHandle(&IopSectionType, sizeof(SECTION), ObjectAttributes, DesiredAccess, IopSetupSection, &Request,
+                               SectionHandle);
 }
 
-NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
-                             POBJECT_ATTRIBUTES ObjectAttributes)
+NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
 {
     return ObpOpenWithHandle(&IopSectionType, ObjectAttributes, DesiredAccess, NULL, SectionHandle);
 }
@@ -135,10 +134,9 @@ static PVOID IopMapUserView(PMDL Mdl, BOOLEAN Writable)
     return Base;
 }
 
-NTSTATUS NTAPI ZwMapViewOfSection(HANDLE SectionHandle, HANDLE ProcessHandle, PVOID *BaseAddress,
-                                  ULONG_PTR ZeroBits, SIZE_T CommitSize, PLARGE_INTEGER SectionOffset,
-                                  PSIZE_T ViewSize, SECTION_INHERIT InheritDisposition, ULONG AllocationType,
-                                  ULONG Win32Protect)
+NTSTATUS NTAPI ZwMapViewOfSection(HANDLE SectionHandle, HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits,
+                                  SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
+                                  SECTION_INHERIT InheritDisposition, ULONG AllocationType, ULONG Win32Protect)
 {
     ULONGLONG Offset = SectionOffset != NULL ? (ULONGLONG)SectionOffset->QuadPart : 0;
     PSECTION Section;
@@ -158,8 +156,7 @@ NTSTATUS NTAPI ZwMapViewOfSection(HANDLE SectionHandle, HANDLE ProcessHandle, PV
         return STATUS_INVALID_PAGE_PROTECTION;
     if (Offset % 0x10000 != 0)
         return STATUS_MAPPED_ALIGNMENT;
-    Status = ObReferenceObjectByHandle(SectionHandle, SECTION_MAP_READ, &IopSectionType, KernelMode,
-                                       (PVOID *)&Section, NULL);
+    Status = ObReferenceObjectByHandle(SectionHandle, SECTION_MAP_READ, &IopSectionType, KernelMode, (PVOID *)&Section, NULL);
     if (!NT_SUCCESS(Status))
         return Status;
     Size = (*ViewSize + PAGE_SIZE - 1) & ~(SIZE_T)(PAGE_SIZE - 1);

@@ -27,7 +27,8 @@ static BOOLEAN IopCounts(PFILE_OBJECT File)
 
 VOID IoUpdateShareAccess(PFILE_OBJECT FileObject, PSHARE_ACCESS ShareAccess)
 {
-    if (!IopCounts(FileObject)) return;
+    if (!IopCounts(FileObject))
+        return;
     ShareAccess->OpenCount++;
     ShareAccess->Readers += FileObject->ReadAccess;
     ShareAccess->Writers += FileObject->WriteAccess;
@@ -39,7 +40,8 @@ VOID IoUpdateShareAccess(PFILE_OBJECT FileObject, PSHARE_ACCESS ShareAccess)
 
 VOID IoRemoveShareAccess(PFILE_OBJECT FileObject, PSHARE_ACCESS ShareAccess)
 {
-    if (!IopCounts(FileObject)) return;
+    if (!IopCounts(FileObject))
+        return;
     ShareAccess->OpenCount--;
     ShareAccess->Readers -= FileObject->ReadAccess;
     ShareAccess->Writers -= FileObject->WriteAccess;
@@ -62,11 +64,14 @@ NTSTATUS IoCheckShareAccess(ACCESS_MASK DesiredAccess, ULONG DesiredShareAccess,
     ULONG Opens = ShareAccess->OpenCount;
     IopSetFileAccess(FileObject, DesiredAccess, DesiredShareAccess);
     if (IopCounts(FileObject)) {
-        if ((FileObject->ReadAccess && ShareAccess->SharedRead < Opens) || (FileObject->WriteAccess && ShareAccess->SharedWrite < Opens) ||
-            (FileObject->DeleteAccess && ShareAccess->SharedDelete < Opens) || (ShareAccess->Readers && !FileObject->SharedRead) ||
-            (ShareAccess->Writers && !FileObject->SharedWrite) || (ShareAccess->Deleters && !FileObject->SharedDelete))
+        if ((FileObject->ReadAccess && ShareAccess->SharedRead < Opens) ||
+            (FileObject->WriteAccess && ShareAccess->SharedWrite < Opens) ||
+            (FileObject->DeleteAccess && ShareAccess->SharedDelete < Opens) ||
+            (ShareAccess->Readers && !FileObject->SharedRead) || (ShareAccess->Writers && !FileObject->SharedWrite) ||
+            (ShareAccess->Deleters && !FileObject->SharedDelete))
             return STATUS_SHARING_VIOLATION;
     }
-    if (Update) IoUpdateShareAccess(FileObject, ShareAccess);
+    if (Update)
+        IoUpdateShareAccess(FileObject, ShareAccess);
     return STATUS_SUCCESS;
 }

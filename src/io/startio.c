@@ -35,7 +35,8 @@ BOOLEAN KeInsertDeviceQueue(PKDEVICE_QUEUE DeviceQueue, PKDEVICE_QUEUE_ENTRY Dev
     KIRQL Irql = IopLockQueue(DeviceQueue);
     BOOLEAN Busy = DeviceQueue->Busy;
     DeviceQueue->Busy = TRUE;
-    if (Busy) InsertTailList(&DeviceQueue->DeviceListHead, &DeviceQueueEntry->DeviceListEntry);
+    if (Busy)
+        InsertTailList(&DeviceQueue->DeviceListHead, &DeviceQueueEntry->DeviceListEntry);
     DeviceQueueEntry->Inserted = Busy;
     KeReleaseSpinLock(&DeviceQueue->Lock, Irql);
     return Busy;
@@ -50,7 +51,8 @@ BOOLEAN KeInsertByKeyDeviceQueue(PKDEVICE_QUEUE DeviceQueue, PKDEVICE_QUEUE_ENTR
     if (Busy) {
         /* Before the first entry with a greater key. */
         PLIST_ENTRY At = DeviceQueue->DeviceListHead.Flink;
-        while (At != &DeviceQueue->DeviceListHead && CONTAINING_RECORD(At, KDEVICE_QUEUE_ENTRY, DeviceListEntry)->SortKey <= SortKey)
+        while (At != &DeviceQueue->DeviceListHead &&
+               CONTAINING_RECORD(At, KDEVICE_QUEUE_ENTRY, DeviceListEntry)->SortKey <= SortKey)
             At = At->Flink;
         InsertTailList(At, &DeviceQueueEntry->DeviceListEntry);
     }
@@ -69,9 +71,11 @@ static PKDEVICE_QUEUE_ENTRY IopTakeEntry(PKDEVICE_QUEUE Queue, const ULONG *Sort
         /* With a key: the first whose key is not less, else the first of all. */
         PLIST_ENTRY At = Queue->DeviceListHead.Flink;
         if (SortKey) {
-            while (At != &Queue->DeviceListHead && CONTAINING_RECORD(At, KDEVICE_QUEUE_ENTRY, DeviceListEntry)->SortKey < *SortKey)
+            while (At != &Queue->DeviceListHead &&
+                   CONTAINING_RECORD(At, KDEVICE_QUEUE_ENTRY, DeviceListEntry)->SortKey < *SortKey)
                 At = At->Flink;
-            if (At == &Queue->DeviceListHead) At = At->Flink;
+            if (At == &Queue->DeviceListHead)
+                At = At->Flink;
         }
         RemoveEntryList(At);
         Entry = CONTAINING_RECORD(At, KDEVICE_QUEUE_ENTRY, DeviceListEntry);
@@ -122,13 +126,17 @@ static PKDEVICE_QUEUE_ENTRY IopNextEntry(PDEVICE_OBJECT Device, const ULONG *Key
 static VOID IopStartEntry(PDEVICE_OBJECT Device, BOOLEAN Cancelable, const ULONG *Key)
 {
     KIRQL Irql = 0;
-    if (Cancelable) IoAcquireCancelSpinLock(&Irql);
+    if (Cancelable)
+        IoAcquireCancelSpinLock(&Irql);
     PKDEVICE_QUEUE_ENTRY Entry = IopNextEntry(Device, Key);
     PIRP Irp = Entry ? CONTAINING_RECORD(Entry, IRP, Tail.Overlay.DeviceQueueEntry) : NULL;
     Device->CurrentIrp = Irp;
-    if (Irp && Cancelable && (IopDevice(Device)->Flags & IOP_D_NO_CANCEL)) IoSetCancelRoutine(Irp, NULL);
-    if (Cancelable) IoReleaseCancelSpinLock(Irql);
-    if (Irp) IopCallStartIo(Device, Irp);
+    if (Irp && Cancelable && (IopDevice(Device)->Flags & IOP_D_NO_CANCEL))
+        IoSetCancelRoutine(Irp, NULL);
+    if (Cancelable)
+        IoReleaseCancelSpinLock(Irql);
+    if (Irp)
+        IopCallStartIo(Device, Irp);
 }
 
 static VOID IopStartNext(PDEVICE_OBJECT Device, BOOLEAN Cancelable, const ULONG *Key)
@@ -138,8 +146,10 @@ static VOID IopStartNext(PDEVICE_OBJECT Device, BOOLEAN Cancelable, const ULONG 
         IopStartEntry(Device, Cancelable, Key);
         return;
     }
-    if (__atomic_add_fetch(&Private->StartIoCount, 1, __ATOMIC_ACQ_REL) > 1) return;
-    do IopStartEntry(Device, Cancelable, Key);
+    if (__atomic_add_fetch(&Private->StartIoCount, 1, __ATOMIC_ACQ_REL) > 1)
+        return;
+    do
+        IopStartEntry(Device, Cancelable, Key);
     while (__atomic_sub_fetch(&Private->StartIoCount, 1, __ATOMIC_ACQ_REL) > 0);
 }
 
@@ -152,12 +162,15 @@ VOID IoStartPacket(PDEVICE_OBJECT DeviceObject, PIRP Irp, PULONG Key, PDRIVER_CA
         IoAcquireCancelSpinLock(&CancelIrql);
         IoSetCancelRoutine(Irp, CancelFunction);
     }
-    if (Key) Queued = KeInsertByKeyDeviceQueue(&DeviceObject->DeviceQueue, &Irp->Tail.Overlay.DeviceQueueEntry, *Key);
-    else Queued = KeInsertDeviceQueue(&DeviceObject->DeviceQueue, &Irp->Tail.Overlay.DeviceQueueEntry);
+    if (Key)
+        Queued = KeInsertByKeyDeviceQueue(&DeviceObject->DeviceQueue, &Irp->Tail.Overlay.DeviceQueueEntry, *Key);
+    else
+        Queued = KeInsertDeviceQueue(&DeviceObject->DeviceQueue, &Irp->Tail.Overlay.DeviceQueueEntry);
     if (!Queued) {
         DeviceObject->CurrentIrp = Irp;
         if (CancelFunction) {
-            if (IopDevice(DeviceObject)->Flags & IOP_D_NO_CANCEL) IoSetCancelRoutine(Irp, NULL);
+            if (IopDevice(DeviceObject)->Flags & IOP_D_NO_CANCEL)
+                IoSetCancelRoutine(Irp, NULL);
             IoReleaseCancelSpinLock(CancelIrql);
         }
         if (IopDevice(DeviceObject)->Flags & IOP_D_DEFER_STARTIO) {
@@ -197,6 +210,8 @@ VOID IoStartNextPacketByKey(PDEVICE_OBJECT DeviceObject, BOOLEAN Cancelable, ULO
 
 VOID IoSetStartIoAttributes(PDEVICE_OBJECT DeviceObject, BOOLEAN DeferredStartIo, BOOLEAN NonCancelable)
 {
-    if (DeferredStartIo) IopDevice(DeviceObject)->Flags |= IOP_D_DEFER_STARTIO;
-    if (NonCancelable) IopDevice(DeviceObject)->Flags |= IOP_D_NO_CANCEL;
+    if (DeferredStartIo)
+        IopDevice(DeviceObject)->Flags |= IOP_D_DEFER_STARTIO;
+    if (NonCancelable)
+        IopDevice(DeviceObject)->Flags |= IOP_D_NO_CANCEL;
 }

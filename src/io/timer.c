@@ -35,7 +35,8 @@ NTSTATUS IoInitializeTimer(PDEVICE_OBJECT DeviceObject, PIO_TIMER_ROUTINE TimerR
                (ULONG_PTR)DeviceObject, 0, 0);
     if (Timer == NULL) {
         Timer = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Timer, IOP_TAG);
-        if (Timer == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+        if (Timer == NULL)
+            return STATUS_INSUFFICIENT_RESOURCES;
         Timer->Device = DeviceObject;
         KeInitializeTimer(&Timer->Timer);
         KeInitializeDpc(&Timer->Dpc, IopTimerDpc, Timer);
@@ -50,23 +51,27 @@ VOID IoStartTimer(PDEVICE_OBJECT DeviceObject)
 {
     IO_TIMER *Timer = DeviceObject->Timer;
     LARGE_INTEGER Due = {.QuadPart = -10000000};
-    if (Timer == NULL || __atomic_exchange_n(&Timer->Running, 1, __ATOMIC_ACQ_REL)) return;
+    if (Timer == NULL || __atomic_exchange_n(&Timer->Running, 1, __ATOMIC_ACQ_REL))
+        return;
     KeSetTimerEx(&Timer->Timer, Due, 1000, &Timer->Dpc);
 }
 
 VOID IoStopTimer(PDEVICE_OBJECT DeviceObject)
 {
     IO_TIMER *Timer = DeviceObject->Timer;
-    if (Timer == NULL || !__atomic_exchange_n(&Timer->Running, 0, __ATOMIC_ACQ_REL)) return;
+    if (Timer == NULL || !__atomic_exchange_n(&Timer->Running, 0, __ATOMIC_ACQ_REL))
+        return;
     KeCancelTimer(&Timer->Timer);
 }
 
 VOID IopRemoveTimer(PDEVICE_OBJECT Device)
 {
     IO_TIMER *Timer = Device->Timer;
-    if (Timer == NULL) return;
+    if (Timer == NULL)
+        return;
     IoStopTimer(Device);
-    if (KeGetCurrentIrql() == PASSIVE_LEVEL) KeFlushQueuedDpcs();
+    if (KeGetCurrentIrql() == PASSIVE_LEVEL)
+        KeFlushQueuedDpcs();
     Device->Timer = NULL;
     ExFreePoolWithTag(Timer, IOP_TAG);
 }

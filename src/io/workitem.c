@@ -26,7 +26,8 @@ struct _IO_WORKITEM {
 
 static IOP_DRIVER *IopDriverOf(PVOID Object)
 {
-    if (((PDEVICE_OBJECT)Object)->Type == IO_TYPE_DRIVER) return IopDriver(Object);
+    if (((PDEVICE_OBJECT)Object)->Type == IO_TYPE_DRIVER)
+        return IopDriver(Object);
     return IopDriver(((PDEVICE_OBJECT)Object)->DriverObject);
 }
 
@@ -44,7 +45,8 @@ VOID IoInitializeWorkItem(PVOID IoObject, PIO_WORKITEM IoWorkItem)
 PIO_WORKITEM IoAllocateWorkItem(PDEVICE_OBJECT DeviceObject)
 {
     PIO_WORKITEM Item = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Item, IOP_TAG);
-    if (Item) IoInitializeWorkItem(DeviceObject, Item);
+    if (Item)
+        IoInitializeWorkItem(DeviceObject, Item);
     return Item;
 }
 

@@ -47,7 +47,8 @@ static volatile LONG StopOwner;             /* id of the thread that stops the s
 
 static VOID AddRecord(LIST_ENTRY *List, LIST_ENTRY *Entry)
 {
-    if (!List->Flink) List->Flink = List->Blink = List;
+    if (!List->Flink)
+        List->Flink = List->Blink = List;
     Entry->Flink = List->Flink;
     Entry->Blink = List;
     List->Flink->Blink = Entry;
@@ -145,7 +146,8 @@ static VOID RunCallbacks(VOID)
     LIST_ENTRY *Entry;
     for (Entry = CallbackList.Flink; Entry && Entry != &CallbackList; Entry = Entry->Flink) {
         KBUGCHECK_CALLBACK_RECORD *Record = CONTAINING_RECORD(Entry, KBUGCHECK_CALLBACK_RECORD, Entry);
-        if (Record->State != BufferInserted) continue;
+        if (Record->State != BufferInserted)
+            continue;
         if (Record->Checksum != CallbackChecksum(Record)) {
             Record->State = BufferIncomplete;
             continue;
@@ -157,14 +159,14 @@ static VOID RunCallbacks(VOID)
     for (Entry = ReasonList.Flink; Entry && Entry != &ReasonList; Entry = Entry->Flink) {
         KBUGCHECK_REASON_CALLBACK_RECORD *Record = CONTAINING_RECORD(Entry, KBUGCHECK_REASON_CALLBACK_RECORD, Entry);
         KBUGCHECK_SECONDARY_DUMP_DATA Data = {0};
-        if (Record->State != BufferInserted || Record->Reason != KbCallbackSecondaryDumpData) continue;
+        if (Record->State != BufferInserted || Record->Reason != KbCallbackSecondaryDumpData)
+            continue;
         if (Record->Checksum != ReasonChecksum(Record)) {
             Record->State = BufferIncomplete;
             continue;
         }
         Record->State = BufferStarted;
-        KI_CALLOUT(VOID, Record->CallbackRoutine,
-                   (KBUGCHECK_CALLBACK_REASON, PKBUGCHECK_REASON_CALLBACK_RECORD, PVOID, ULONG),
+        KI_CALLOUT(VOID, Record->CallbackRoutine, (KBUGCHECK_CALLBACK_REASON, PKBUGCHECK_REASON_CALLBACK_RECORD, PVOID, ULONG),
                    (Record->Reason, Record, &Data, sizeof Data));
         Record->State = BufferFinished;
     }
@@ -184,13 +186,15 @@ static VOID RearmCallbacks(VOID)
 
 static CHAR *PutHex(CHAR *Out, ULONG_PTR Value, ULONG Digits)
 {
-    while (Digits-- > 0) *Out++ = "0123456789ABCDEF"[(Value >> (4 * Digits)) & 15];
+    while (Digits-- > 0)
+        *Out++ = "0123456789ABCDEF"[(Value >> (4 * Digits)) & 15];
     return Out;
 }
 
 static CHAR *PutText(CHAR *Out, const CHAR *Text)
 {
-    while (*Text) *Out++ = *Text++;
+    while (*Text)
+        *Out++ = *Text++;
     return Out;
 }
 
@@ -229,37 +233,48 @@ DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
     if (!Catch) {
         First = __atomic_compare_exchange_n(&StopOwner, &Owner, Id, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
         if (!First && Owner != Id)
-            for (;;) HalWait(&StopOwner, Owner, HAL_FOREVER);
+            for (;;)
+                HalWait(&StopOwner, Owner, HAL_FOREVER);
         if (!First) {
             /* The stop itself went wrong, in a callback or in the reporter: say the least, and end. */
             static const CHAR Words[] = "\n  (the report ends here: it stopped itself)\n";
-            if (Reporting) HalPrint(Words, sizeof Words - 1);
-            else PrintHead(Stop);
+            if (Reporting)
+                HalPrint(Words, sizeof Words - 1);
+            else
+                PrintHead(Stop);
             HalHalt();
         }
     }
     Stop->Trapped = Stop->Context != NULL;
     Stop->FrameCount = HalCaptureStack(Stop->Context, Stop->Frames, KI_STOP_FRAMES, 0);
-    if (Thread) Thread->Irql = HIGH_LEVEL;
+    if (Thread)
+        Thread->Irql = HIGH_LEVEL;
     if (!Catch || !Catch->Stopping) {
-        if (Catch) Catch->Stopping = TRUE;
+        if (Catch)
+            Catch->Stopping = TRUE;
         RunCallbacks();
-        if (Catch) RearmCallbacks();
+        if (Catch)
+            RearmCallbacks();
     }
-    if (Thread) Thread->Irql = Stop->Irql;
+    if (Thread)
+        Thread->Irql = Stop->Irql;
     if (Catch) {
         *Catch->Stop = *Stop;
         Catch->Stop->Context = NULL;
         KiForgetStack(Catch->Jump.Rsp);
-        if (KiMarkStackRoutine) KiReturnToMarkRoutine(Catch->Mark, GoToCatch, Catch);
+        if (KiMarkStackRoutine)
+            KiReturnToMarkRoutine(Catch->Mark, GoToCatch, Catch);
         GoToCatch(Catch);
     }
     /* From here on a fault is the reporter's own: no handler of the driver's may see it. */
-    if (Thread) Thread->SehChain = NULL;
+    if (Thread)
+        Thread->SehChain = NULL;
     KiForeignDispatch = NULL;
     Reporting = TRUE;
-    if (KiReportRoutine) KiReportRoutine(Stop);
-    else PrintHead(Stop);
+    if (KiReportRoutine)
+        KiReportRoutine(Stop);
+    else
+        PrintHead(Stop);
     HalHalt();
 }
 
@@ -288,7 +303,8 @@ NTKERNELAPI DECLSPEC_NORETURN VOID KeBugCheck(ULONG BugCheckCode)
 VOID KiUnwindCatches(ULONG_PTR Stack)
 {
     KTHREAD *Thread = KiCurrentThread();
-    while (Thread->Catch && (ULONG_PTR)Thread->Catch < Stack) Thread->Catch = Thread->Catch->Outer;
+    while (Thread->Catch && (ULONG_PTR)Thread->Catch < Stack)
+        Thread->Catch = Thread->Catch->Outer;
 }
 
 /* Not instrumented: Catch is compared with stack addresses. */
@@ -306,7 +322,8 @@ __attribute__((no_sanitize("address"))) BOOLEAN KiCatch(VOID (*Function)(PVOID),
     struct _KPROCESS *volatile Process = Thread->Process, *volatile Attached = Thread->AttachedProcess;
 
     Thread->Catch = &Catch;
-    if (KiMarkStackRoutine) KiMarkStackRoutine(Catch.Mark);
+    if (KiMarkStackRoutine)
+        KiMarkStackRoutine(Catch.Mark);
     if (KiSaveJump(&Catch.Jump) == 0) {
         Function(Argument);
         Thread->Catch = Catch.Outer;

@@ -167,9 +167,12 @@ const CHAR *KiBugCheckName(ULONG Code)
     ULONG Low = 0, High = ARRAYSIZE(Names);
     while (Low < High) {
         ULONG Middle = (Low + High) / 2;
-        if (Names[Middle].Code == Code) return Names[Middle].Name;
-        if (Names[Middle].Code < Code) Low = Middle + 1;
-        else High = Middle;
+        if (Names[Middle].Code == Code)
+            return Names[Middle].Name;
+        if (Names[Middle].Code < Code)
+            Low = Middle + 1;
+        else
+            High = Middle;
     }
     return NULL;
 }

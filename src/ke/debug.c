@@ -120,8 +120,7 @@ VOID DbgBreakPointWithStatus(ULONG Status)
 
 VOID RtlAssert(PVOID VoidFailedAssertion, PVOID VoidFileName, ULONG LineNumber, PSTR MutableMessage)
 {
-    DbgPrint("\n*** Assertion failed: %s%s\n***   Source File: %s, line %u\n\n",
-             MutableMessage != NULL ? MutableMessage : "", (const CHAR *)VoidFailedAssertion,
-             (const CHAR *)VoidFileName, LineNumber);
+    DbgPrint("\n*** Assertion failed: %s%s\n***   Source File: %s, line %u\n\n", MutableMessage != NULL ? MutableMessage : "",
+             (const CHAR *)VoidFailedAssertion, (const CHAR *)VoidFileName, LineNumber);
     DbgBreakPoint();
 }

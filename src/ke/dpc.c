@@ -90,8 +90,7 @@ static VOID KipUnlockDpcs(PKPRCB Prcb)
 VOID KiAbandonDpcLocks(VOID)
 {
     for (ULONG Number = 0; Number < KiProcessorCount; Number += 1) {
-        if (__atomic_load_n(&KiProcessors[Number].DpcLockOwner, __ATOMIC_RELAXED) ==
-            (KTHREAD *)HalCurrentThread()) {
+        if (__atomic_load_n(&KiProcessors[Number].DpcLockOwner, __ATOMIC_RELAXED) == (KTHREAD *)HalCurrentThread()) {
             KipUnlockDpcs(&KiProcessors[Number]);
         }
     }
@@ -138,11 +137,11 @@ BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument
     USHORT Number = Dpc->Number;
 
     if (Number >= KI_DPC_TARGETED + KiProcessorCount || (Number != 0 && Number < KI_DPC_TARGETED)) {
-        KiStop(TIMER_OR_DPC_INVALID, "A DPC object names a processor that does not exist.", Dpc, 3,
-               (ULONG_PTR)Dpc, Number, KiProcessorCount);
+        KiStop(TIMER_OR_DPC_INVALID, "A DPC object names a processor that does not exist.", Dpc, 3, (ULONG_PTR)Dpc, Number,
+               KiProcessorCount);
     }
-    return KipQueueDpc(Dpc, Number != 0 ? &KiProcessors[Number - KI_DPC_TARGETED] : KiCurrentThread()->Prcb,
-                       SystemArgument1, SystemArgument2);
+    return KipQueueDpc(Dpc, Number != 0 ? &KiProcessors[Number - KI_DPC_TARGETED] : KiCurrentThread()->Prcb, SystemArgument1,
+                       SystemArgument2);
 }
 
 VOID KiQueueTimerDpc(PKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2, ULONG Processor)
@@ -236,8 +235,8 @@ VOID KeFlushQueuedDpcs(VOID)
     KTHREAD *Thread = KiCurrentThread();
 
     if (Thread->Irql != PASSIVE_LEVEL) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "KeFlushQueuedDpcs was called above PASSIVE_LEVEL.", NULL,
-               0xE5, Thread->Irql, 0, 0);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "KeFlushQueuedDpcs was called above PASSIVE_LEVEL.", NULL, 0xE5,
+               Thread->Irql, 0, 0);
     }
     for (ULONG Number = 0; Number < KiProcessorCount; Number += 1) {
         PKPRCB Prcb = &KiProcessors[Number];
@@ -363,8 +362,8 @@ NTSTATUS KiStartDpcThreads(VOID)
 {
     __atomic_store_n(&KiDpcStop, 0, __ATOMIC_SEQ_CST);
     for (KiDpcThreadCount = 0; KiDpcThreadCount < KiProcessorCount; KiDpcThreadCount += 1) {
-        NTSTATUS Status = KiCreateCoreThread(KipDpcThread, &KiProcessors[KiDpcThreadCount], NULL, 0,
-                                             &KiDpcThreads[KiDpcThreadCount]);
+        NTSTATUS Status =
+            KiCreateCoreThread(KipDpcThread, &KiProcessors[KiDpcThreadCount], NULL, 0, &KiDpcThreads[KiDpcThreadCount]);
 
         if (!NT_SUCCESS(Status)) {
             KiStopDpcThreads();
@@ -394,8 +393,7 @@ const CHAR *KiValidateDpcs(VOID)
 
         KipLockDpcs(Prcb);
         for (PSINGLE_LIST_ENTRY Link = Prcb->DpcListHead.Next; Link != NULL; Link = Link->Next) {
-            if (__atomic_load_n(&CONTAINING_RECORD(Link, KDPC, DpcListEntry)->DpcData, __ATOMIC_RELAXED) !=
-                Prcb) {
+            if (__atomic_load_n(&CONTAINING_RECORD(Link, KDPC, DpcListEntry)->DpcData, __ATOMIC_RELAXED) != Prcb) {
                 Broken = "D1: a DPC in a processor's list does not name the processor";
             }
             Length += 1;

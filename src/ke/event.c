@@ -14,8 +14,8 @@ static VOID KipCheckSetIrql(PRKEVENT Event)
     KIRQL Irql = KiCurrentThread()->Irql;
 
     if (__builtin_expect(Irql > DISPATCH_LEVEL, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An event was set above DISPATCH_LEVEL.", Event, 0x80,
-               Irql, (ULONG_PTR)Event, 0);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An event was set above DISPATCH_LEVEL.", Event, 0x80, Irql,
+               (ULONG_PTR)Event, 0);
     }
     KiTouch(Event);
 }

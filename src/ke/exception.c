@@ -52,8 +52,16 @@ const KI_FOREIGN_DISPATCH *KiForeignDispatch;
 
 VOID KiHalContextOf(const CONTEXT *From, HAL_CONTEXT *To)
 {
-    *To = (HAL_CONTEXT){.Rip = From->Rip, .Rsp = From->Rsp, .Rbp = From->Rbp, .Rbx = From->Rbx, .R12 = From->R12,
-                        .R13 = From->R13, .R14 = From->R14, .R15 = From->R15, .Rdi = From->Rdi, .Rsi = From->Rsi};
+    *To = (HAL_CONTEXT){.Rip = From->Rip,
+                        .Rsp = From->Rsp,
+                        .Rbp = From->Rbp,
+                        .Rbx = From->Rbx,
+                        .R12 = From->R12,
+                        .R13 = From->R13,
+                        .R14 = From->R14,
+                        .R15 = From->R15,
+                        .Rdi = From->Rdi,
+                        .Rsi = From->Rsi};
 }
 
 /* ---- what the macros call ---- */
@@ -68,7 +76,8 @@ KI_NO_TSAN VOID NtmmSehEnter(NTMM_SEH_FRAME *Frame, PVOID *Mark, PVOID Unused)
     Frame->Jump[1] = NULL;
     Frame->Marked = KiMarkStackRoutine ? Mark : NULL;
     Thread->SehChain = Frame;
-    if (Frame->Marked) KiMarkStackRoutine(Frame->Marked);
+    if (Frame->Marked)
+        KiMarkStackRoutine(Frame->Marked);
 }
 
 VOID NtmmSehEnd(NTMM_SEH_FRAME *Frame)
@@ -100,7 +109,8 @@ VOID NtmmSehLeave(NTMM_SEH_FRAME *Frame)
     case NtmmSehLanding:
         Frame->Phase = NtmmSehFilter;
         KiSehGoLow(Frame->Jump[0], Frame->Jump[1], Frame->Jump[2]);
-    default: return;
+    default:
+        return;
     }
 }
 
@@ -126,7 +136,8 @@ VOID NtmmSehBeginBlock(NTMM_SEH_BLOCK *Block)
 KI_NO_TSAN VOID NtmmSehEndBlock(NTMM_SEH_BLOCK *Block)
 {
     Block->Run = 0;
-    if (Block->Return) KiRestoreJump((KI_JUMP *)Block->Return, 0);
+    if (Block->Return)
+        KiRestoreJump((KI_JUMP *)Block->Return, 0);
 }
 
 ULONG NtmmSehCode(PVOID FunctionFrame)
@@ -135,7 +146,8 @@ ULONG NtmmSehCode(PVOID FunctionFrame)
     if (Seh->Dispatch && Seh->Dispatch->Function == (ULONG_PTR)FunctionFrame)
         return (ULONG)Seh->Dispatch->Pointers.ExceptionRecord->ExceptionCode;
     for (ULONG I = Seh->CodeCount; I-- > 0;)
-        if (Seh->Codes[I].Function == (ULONG_PTR)FunctionFrame) return Seh->Codes[I].Code;
+        if (Seh->Codes[I].Function == (ULONG_PTR)FunctionFrame)
+            return Seh->Codes[I].Code;
     return Seh->CodeCount ? Seh->Codes[Seh->CodeCount - 1].Code : 0;
 }
 
@@ -150,9 +162,11 @@ PEXCEPTION_POINTERS NtmmSehPointers(VOID)
 /* The code that the handler's function will ask for. Functions further down the stack are gone, and their entries too. */
 static VOID RememberCode(KI_SEH_STATE *Seh, ULONG_PTR Function, ULONG Code)
 {
-    while (Seh->CodeCount && Seh->Codes[Seh->CodeCount - 1].Function <= Function) Seh->CodeCount--;
+    while (Seh->CodeCount && Seh->Codes[Seh->CodeCount - 1].Function <= Function)
+        Seh->CodeCount--;
     if (Seh->CodeCount == KI_SEH_CODES) {
-        for (ULONG I = 1; I < KI_SEH_CODES; I++) Seh->Codes[I - 1] = Seh->Codes[I];
+        for (ULONG I = 1; I < KI_SEH_CODES; I++)
+            Seh->Codes[I - 1] = Seh->Codes[I];
         Seh->CodeCount--;
     }
     Seh->Codes[Seh->CodeCount].Function = Function;
@@ -199,7 +213,8 @@ static LONG AskFilter(KI_DISPATCH *Dispatch, NTMM_SEH_FRAME *Frame, BOOLEAN Inne
         HAL_CONTEXT Caller;
         KiHalContextOf(Context, &Caller);
         /* The instruction is the owning function's own, not a callee's that keeps no frame pointer. */
-        if (HalUnwindFrame(&Caller) && Caller.Rsp == (ULONG_PTR)Frame->Jump[0] + 16) Pad = KiLandingPadRoutine(Context->Rip);
+        if (HalUnwindFrame(&Caller) && Caller.Rsp == (ULONG_PTR)Frame->Jump[0] + 16)
+            Pad = KiLandingPadRoutine(Context->Rip);
     }
     if (Pad) {
         Frame->Phase = NtmmSehLanding;
@@ -229,7 +244,8 @@ static VOID Unwind(KTHREAD *Thread, NTMM_SEH_FRAME *Target, ULONG_PTR Stack, EXC
     for (;;) {
         NTMM_SEH_FRAME *Frame = Thread->SehChain;
         BOOLEAN Source = Frame && Frame != Target && (Target || (ULONG_PTR)Frame->Jump[2] < Stack);
-        if (More && Foreign.Establisher >= Stack) More = FALSE;
+        if (More && Foreign.Establisher >= Stack)
+            More = FALSE;
         if (Source && (!More || (ULONG_PTR)Frame->Jump[2] < Foreign.Establisher)) {
             RunBlock(Thread, Frame);
         } else if (More) {
@@ -244,11 +260,14 @@ static VOID Unwind(KTHREAD *Thread, NTMM_SEH_FRAME *Target, ULONG_PTR Stack, EXC
 /* Everything inside a stack address is gone for good. */
 static VOID Forget(KTHREAD *Thread, ULONG_PTR Stack)
 {
-    while (Thread->Seh.Dispatch && (ULONG_PTR)Thread->Seh.Dispatch < Stack) Thread->Seh.Dispatch = Thread->Seh.Dispatch->Outer;
+    while (Thread->Seh.Dispatch && (ULONG_PTR)Thread->Seh.Dispatch < Stack)
+        Thread->Seh.Dispatch = Thread->Seh.Dispatch->Outer;
     KiUnwindCatches(Stack);
     Thread->Seh.Pending = NULL;
-    if (KiForeignDispatch) KiForeignDispatch->Forget(Stack);
-    if (KiAbandonStackRoutine) KiAbandonStackRoutine(Stack);
+    if (KiForeignDispatch)
+        KiForeignDispatch->Forget(Stack);
+    if (KiAbandonStackRoutine)
+        KiAbandonStackRoutine(Stack);
 }
 
 VOID KiUnwindStack(ULONG_PTR Stack, EXCEPTION_RECORD *Record, CONTEXT *Context)
@@ -274,7 +293,8 @@ static DECLSPEC_NORETURN VOID EnterHandler(KTHREAD *Thread, NTMM_SEH_FRAME *Fram
     Frame->Phase = NtmmSehHandler;
     Forget(Thread, (ULONG_PTR)Frame->Jump[2]);
     RememberCode(&Thread->Seh, (ULONG_PTR)Frame->Jump[0], (ULONG)Record->ExceptionCode);
-    if (Frame->Marked) KiReturnToMarkRoutine(Frame->Marked, GoToFrame, Frame);
+    if (Frame->Marked)
+        KiReturnToMarkRoutine(Frame->Marked, GoToFrame, Frame);
     GoToFrame(Frame);
     __builtin_unreachable();
 }
@@ -290,7 +310,8 @@ __attribute__((no_sanitize("address"))) VOID KiDispatchException(EXCEPTION_RECOR
     BOOLEAN More = FALSE;
 
     Dispatch.Depth = Dispatch.Outer ? Dispatch.Outer->Depth + 1 : 0;
-    if (Dispatch.Depth > MAX_DEPTH) Unhandled(Thread, Record, Context);
+    if (Dispatch.Depth > MAX_DEPTH)
+        Unhandled(Thread, Record, Context);
     Thread->Seh.Dispatch = &Dispatch;
     if (KiForeignDispatch) {
         Walk = *Context;
@@ -299,29 +320,36 @@ __attribute__((no_sanitize("address"))) VOID KiDispatchException(EXCEPTION_RECOR
     for (;;) {
         LONG Answer;
         BOOLEAN Source = Frame && (!More || (ULONG_PTR)Frame->Jump[2] < Foreign.Establisher);
-        if (Source) Answer = AskFilter(&Dispatch, Frame, Frame == Innermost);
-        else if (More) Answer = KiForeignDispatch->Call(&Foreign, Record, Context, FALSE, FALSE);
-        else Unhandled(Thread, Record, Context);
+        if (Source)
+            Answer = AskFilter(&Dispatch, Frame, Frame == Innermost);
+        else if (More)
+            Answer = KiForeignDispatch->Call(&Foreign, Record, Context, FALSE, FALSE);
+        else
+            Unhandled(Thread, Record, Context);
         if (Answer < 0) {
             if (Record->ExceptionFlags & EXCEPTION_NONCONTINUABLE) {
                 EXCEPTION_RECORD Again = {.ExceptionCode = STATUS_NONCONTINUABLE_EXCEPTION,
                                           .ExceptionFlags = EXCEPTION_NONCONTINUABLE,
                                           .ExceptionRecord = Record,
                                           .ExceptionAddress = Record->ExceptionAddress};
-                if (Record->ExceptionCode == STATUS_NONCONTINUABLE_EXCEPTION) Unhandled(Thread, Record, Context);
+                if (Record->ExceptionCode == STATUS_NONCONTINUABLE_EXCEPTION)
+                    Unhandled(Thread, Record, Context);
                 KiDispatchException(&Again, Context);
             }
             Thread->Seh.Dispatch = Dispatch.Outer;
             return;
         }
         if (Answer > 0) {
-            if (Source) EnterHandler(Thread, Frame, Record, Context);
+            if (Source)
+                EnterHandler(Thread, Frame, Record, Context);
             Unwind(Thread, NULL, Foreign.Establisher, Record, Context);
             Forget(Thread, Foreign.Establisher);
             KiForeignDispatch->Enter(&Foreign, Record);
         }
-        if (Source) Frame = Frame->Next;
-        else More = KiForeignDispatch->Next(&Walk, FALSE, &Foreign);
+        if (Source)
+            Frame = Frame->Next;
+        else
+            More = KiForeignDispatch->Next(&Walk, FALSE, &Foreign);
     }
 }
 
@@ -331,10 +359,12 @@ __attribute__((no_sanitize("address"))) VOID KiDispatchException(EXCEPTION_RECOR
 static PVOID RaiserOf(PVOID ReturnAddress, const CONTEXT *Context)
 {
     HAL_CONTEXT Walk;
-    if ((ULONG_PTR)ReturnAddress - KiBorderStart >= KiBorderEnd - KiBorderStart) return ReturnAddress;
+    if ((ULONG_PTR)ReturnAddress - KiBorderStart >= KiBorderEnd - KiBorderStart)
+        return ReturnAddress;
     KiHalContextOf(Context, &Walk);
     for (ULONG I = 0; I < 8 && HalUnwindFrame(&Walk); I++)
-        if (HalIsSystemAddress(Walk.Rip)) return (PVOID)Walk.Rip;
+        if (HalIsSystemAddress(Walk.Rip))
+            return (PVOID)Walk.Rip;
     return ReturnAddress;
 }
 
@@ -345,7 +375,8 @@ static DECLSPEC_NORETURN VOID Raise(NTSTATUS Status, PVOID Address, ULONG Count,
                                .ExceptionFlags = EXCEPTION_NONCONTINUABLE,
                                .ExceptionAddress = Address,
                                .NumberParameters = Count};
-    for (ULONG I = 0; I < Count; I++) Record.ExceptionInformation[I] = Parameters[I];
+    for (ULONG I = 0; I < Count; I++)
+        Record.ExceptionInformation[I] = Parameters[I];
     KiCurrentThread();
     RtlCaptureContext(&Context);
     Record.ExceptionAddress = RaiserOf(Address, &Context);

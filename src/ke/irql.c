@@ -50,8 +50,8 @@ VOID KfLowerIrql(KIRQL NewIrql)
     PKPRCB Prcb;
 
     if (__builtin_expect(NewIrql > OldIrql, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
-               "KeLowerIrql was asked for a level above the current IRQL.", NULL, 0x31, OldIrql, NewIrql, 0);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "KeLowerIrql was asked for a level above the current IRQL.", NULL, 0x31,
+               OldIrql, NewIrql, 0);
     }
     if (NewIrql >= DISPATCH_LEVEL || OldIrql < DISPATCH_LEVEL) {
         Thread->Irql = NewIrql;
@@ -59,8 +59,8 @@ VOID KfLowerIrql(KIRQL NewIrql)
     }
     Prcb = Thread->Prcb;
     if (__builtin_expect(Prcb->DpcActive, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A DPC routine lowered the IRQL below DISPATCH_LEVEL.",
-               NULL, 0x31, OldIrql, NewIrql, 1);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A DPC routine lowered the IRQL below DISPATCH_LEVEL.", NULL, 0x31, OldIrql,
+               NewIrql, 1);
     }
     for (;;) {
         if (__atomic_load_n(&Prcb->DpcDepth, __ATOMIC_RELAXED) != 0) {

@@ -75,11 +75,11 @@ typedef struct DECLSPEC_CACHEALIGN _KPRCB {
     volatile LONG DpcDepth; /* length of the list */
     BOOLEAN DpcActive;      /* a DPC routine runs: the owner's own */
     struct _KDPC *volatile DpcRunning;
-    LONG DpcInserted;           /* queued ever; guarded by DpcLock */
-    volatile LONG DpcRetired;   /* run or removed ever; futex word of those who wait for it */
-    volatile LONG DpcFlushers;  /* how many do */
-    ULONG64 DpcCount;           /* run ever */
-    PVOID ExPool; /* the pools' per-processor state */
+    LONG DpcInserted;          /* queued ever; guarded by DpcLock */
+    volatile LONG DpcRetired;  /* run or removed ever; futex word of those who wait for it */
+    volatile LONG DpcFlushers; /* how many do */
+    ULONG64 DpcCount;          /* run ever */
+    PVOID ExPool;              /* the pools' per-processor state */
 } KPRCB, *PKPRCB;
 extern KPRCB KiProcessors[KI_MAX_PROCESSORS];
 extern ULONG KiProcessorCount;
@@ -106,8 +106,8 @@ typedef struct _KTHREAD {
     BOOLEAN System;           /* made by PsCreateSystemThread, else a host thread that called in */
     KPROCESSOR_MODE PreviousMode;
     UCHAR SpinLocksHeld;
-    LONG Id;     /* never 0, unique */
-    PKPRCB Prcb; /* owned processor, or the one last used */
+    LONG Id;                           /* never 0, unique */
+    PKPRCB Prcb;                       /* owned processor, or the one last used */
     struct _KPROCESS *Process;         /* the thread's own process */
     struct _KPROCESS *AttachedProcess; /* address space in use */
     PVOID KernelStack;                 /* region stack, or NULL for a host thread's own */
@@ -141,7 +141,7 @@ typedef struct _KTHREAD {
     BOOLEAN Waiting, WaitAborted, MutantOverflow;
     SIZE_T KernelStackBytes;
     LARGE_INTEGER CreateTime;
-    volatile LONG Terminating; /* the thread is on its way out */
+    volatile LONG Terminating;        /* the thread is on its way out */
     struct _WORK_QUEUE_ITEM ReapItem; /* frees what is left of a system thread */
 } KTHREAD;
 
@@ -260,9 +260,9 @@ static inline VOID KiPrepareForeign(VOID)
     }
 }
 /* Status = KI_CALLOUT(NTSTATUS, Driver->DriverInit, (PDRIVER_OBJECT, PUNICODE_STRING), (Driver, Path)); */
-#define KI_CALLOUT(Ret, Fn, Types, Args)                                                                       \
-    (KiIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn))                                                   \
-         ? (KiPrepareForeign(), ((Ret(KI_MSABI *) Types)(ULONG_PTR)(Fn))Args)                                  \
+#define KI_CALLOUT(Ret, Fn, Types, Args)                                                                                       \
+    (KiIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn))                                                                   \
+         ? (KiPrepareForeign(), ((Ret(KI_MSABI *) Types)(ULONG_PTR)(Fn))Args)                                                  \
          : ((Ret(*) Types)(ULONG_PTR)(Fn))Args)
 
 /* ---- exceptions and traps (ke/exception.c, ke/trap.c) ---- */

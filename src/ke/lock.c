@@ -38,8 +38,7 @@ VOID KiAcquireLock(PKI_LOCK Lock)
     if (HalFacts.HostProcessors > 1) {
         for (ULONG Spin = 0; Spin < KI_LOCK_SPINS; Spin += 1) {
             Found = __atomic_load_n(&Lock->Word, __ATOMIC_RELAXED);
-            if (Found == 0 && __atomic_compare_exchange_n(&Lock->Word, &Found, 1, FALSE, __ATOMIC_ACQUIRE,
-                                                          __ATOMIC_RELAXED)) {
+            if (Found == 0 && __atomic_compare_exchange_n(&Lock->Word, &Found, 1, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
                 return;
             }
             HalPause();

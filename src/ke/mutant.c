@@ -136,7 +136,7 @@ VOID KiAbandonMutants(KTHREAD *Thread)
     }
     KiUnlockDispatcher();
     if (Held != NULL) {
-        KiStop(THREAD_TERMINATE_HELD_MUTEX, "A thread ended while it owned a mutex.", Held, (ULONG_PTR)Thread,
-               (ULONG_PTR)Held, 0, 0);
+        KiStop(THREAD_TERMINATE_HELD_MUTEX, "A thread ended while it owned a mutex.", Held, (ULONG_PTR)Thread, (ULONG_PTR)Held,
+               0, 0);
     }
 }

@@ -55,8 +55,7 @@ BOOLEAN KiTryAcquireProcessor(KTHREAD *Thread, PKPRCB Prcb)
     LONG Free = 0;
 
     if (__atomic_load_n(&Prcb->Owner, __ATOMIC_RELAXED) != 0 ||
-        !__atomic_compare_exchange_n(&Prcb->Owner, &Free, Thread->Id, FALSE, __ATOMIC_ACQUIRE,
-                                     __ATOMIC_RELAXED)) {
+        !__atomic_compare_exchange_n(&Prcb->Owner, &Free, Thread->Id, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         return FALSE;
     }
     __atomic_store_n(&Prcb->CurrentThread, Thread, __ATOMIC_RELAXED);

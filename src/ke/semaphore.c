@@ -14,8 +14,7 @@ VOID KeInitializeSemaphore(PRKSEMAPHORE Semaphore, LONG Count, LONG Limit)
     Semaphore->Header.Type = SemaphoreObject;
     Semaphore->Header.Size = sizeof(KSEMAPHORE) / sizeof(LONG);
     KiSetState(&Semaphore->Header, Count);
-    Semaphore->Header.WaitListHead.Flink = Semaphore->Header.WaitListHead.Blink =
-        &Semaphore->Header.WaitListHead;
+    Semaphore->Header.WaitListHead.Flink = Semaphore->Header.WaitListHead.Blink = &Semaphore->Header.WaitListHead;
     Semaphore->Limit = Limit;
 }
 

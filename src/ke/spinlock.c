@@ -46,16 +46,14 @@ static DECLSPEC_NOINLINE VOID KipWaitForSpinLock(PKSPIN_LOCK SpinLock, ULONG64 M
     BOOLEAN Taken = FALSE;
 
     if (Found == Mine) {
-        KiStop(SPIN_LOCK_ALREADY_OWNED,
-               "A spin lock was acquired by the thread that already holds it: a deadlock.", SpinLock,
+        KiStop(SPIN_LOCK_ALREADY_OWNED, "A spin lock was acquired by the thread that already holds it: a deadlock.", SpinLock,
                (ULONG_PTR)SpinLock, (ULONG_PTR)KiCurrentThread(), 0, 0);
     }
     if (HalFacts.HostProcessors > 1) {
         for (ULONG Spin = 0; Spin < KI_SPIN_COUNT; Spin += 1) {
             HalPause();
             Found = __atomic_load_n(SpinLock, __ATOMIC_RELAXED);
-            if (Found == 0 && __atomic_compare_exchange_n(SpinLock, &Found, Mine, FALSE, __ATOMIC_ACQUIRE,
-                                                          __ATOMIC_RELAXED)) {
+            if (Found == 0 && __atomic_compare_exchange_n(SpinLock, &Found, Mine, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
                 return;
             }
         }
@@ -65,8 +63,7 @@ static DECLSPEC_NOINLINE VOID KipWaitForSpinLock(PKSPIN_LOCK SpinLock, ULONG64 M
         LONG Seen = __atomic_load_n(&Place->Sequence, __ATOMIC_SEQ_CST);
 
         Found = 0;
-        Taken =
-            __atomic_compare_exchange_n(SpinLock, &Found, Mine, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        Taken = __atomic_compare_exchange_n(SpinLock, &Found, Mine, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
         if (!Taken) {
             HalWait(&Place->Sequence, Seen, HAL_FOREVER);
         }
@@ -79,9 +76,7 @@ static inline VOID KipTakeSpinLock(KTHREAD *Thread, PKSPIN_LOCK SpinLock)
     ULONG64 Found = 0;
     ULONG64 Mine = KipHeldBy(Thread);
 
-    if (!__builtin_expect(
-            __atomic_compare_exchange_n(SpinLock, &Found, Mine, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED),
-            1)) {
+    if (!__builtin_expect(__atomic_compare_exchange_n(SpinLock, &Found, Mine, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED), 1)) {
         KipWaitForSpinLock(SpinLock, Mine);
     }
     Thread->SpinLocksHeld += 1;
@@ -111,8 +106,8 @@ static inline VOID KipCheckAtDpcLevel(KTHREAD *Thread, const volatile VOID *Spin
 static inline KIRQL KipRaiseForSpinLock(KTHREAD *Thread, const volatile VOID *SpinLock)
 {
     if (__builtin_expect(Thread->Irql > DISPATCH_LEVEL, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A spin lock was acquired above DISPATCH_LEVEL.",
-               (const VOID *)SpinLock, 0x42, Thread->Irql, (ULONG_PTR)SpinLock, 0);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A spin lock was acquired above DISPATCH_LEVEL.", (const VOID *)SpinLock,
+               0x42, Thread->Irql, (ULONG_PTR)SpinLock, 0);
     }
     return KfRaiseIrql(DISPATCH_LEVEL);
 }
@@ -120,9 +115,8 @@ static inline KIRQL KipRaiseForSpinLock(KTHREAD *Thread, const volatile VOID *Sp
 static inline VOID KipLowerForSpinLock(KTHREAD *Thread, KIRQL NewIrql, const volatile VOID *SpinLock)
 {
     if (__builtin_expect(NewIrql > Thread->Irql, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
-               "A spin lock was released to an IRQL above the current one.", (const VOID *)SpinLock, 0x31,
-               Thread->Irql, NewIrql, 0);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A spin lock was released to an IRQL above the current one.",
+               (const VOID *)SpinLock, 0x31, Thread->Irql, NewIrql, 0);
     }
     KfLowerIrql(NewIrql);
 }
@@ -160,8 +154,8 @@ VOID KeReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql)
 
     if (__builtin_expect(Thread->Irql < DISPATCH_LEVEL, 0)) {
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
-               "A spin lock was released below DISPATCH_LEVEL (released twice, or never acquired).", SpinLock,
-               0x32, Thread->Irql, (ULONG_PTR)SpinLock, 0);
+               "A spin lock was released below DISPATCH_LEVEL (released twice, or never acquired).", SpinLock, 0x32,
+               Thread->Irql, (ULONG_PTR)SpinLock, 0);
     }
     KipDropSpinLock(Thread, SpinLock);
     KipLowerForSpinLock(Thread, NewIrql, SpinLock);
@@ -189,8 +183,7 @@ BOOLEAN KeTryToAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock)
     ULONG64 Found = 0;
 
     KipCheckAtDpcLevel(Thread, SpinLock, 0x40);
-    if (!__atomic_compare_exchange_n(SpinLock, &Found, KipHeldBy(Thread), FALSE, __ATOMIC_ACQUIRE,
-                                     __ATOMIC_RELAXED)) {
+    if (!__atomic_compare_exchange_n(SpinLock, &Found, KipHeldBy(Thread), FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
         return FALSE;
     }
     Thread->SpinLocksHeld += 1;
@@ -273,8 +266,7 @@ static BOOLEAN KipTryExclusive(volatile LONG *SpinLock)
     while ((Old & ~KI_INTENT) == 0) {
         LONG Expected = (LONG)Old;
 
-        if (__atomic_compare_exchange_n(SpinLock, &Expected, (LONG)KI_EXCLUSIVE, FALSE, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_RELAXED)) {
+        if (__atomic_compare_exchange_n(SpinLock, &Expected, (LONG)KI_EXCLUSIVE, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
             return TRUE;
         }
         Old = (ULONG)Expected;
@@ -289,8 +281,7 @@ static BOOLEAN KipTryShared(volatile LONG *SpinLock)
     while ((Old & (KI_EXCLUSIVE | KI_INTENT)) == 0) {
         LONG Expected = (LONG)Old;
 
-        if (__atomic_compare_exchange_n(SpinLock, &Expected, (LONG)(Old + 1), FALSE, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_RELAXED)) {
+        if (__atomic_compare_exchange_n(SpinLock, &Expected, (LONG)(Old + 1), FALSE, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
             return TRUE;
         }
         Old = (ULONG)Expected;
@@ -396,8 +387,8 @@ VOID ExReleaseSpinLockExclusiveFromDpcLevel(PEX_SPIN_LOCK SpinLock)
 
     KipCheckAtDpcLevel(Thread, SpinLock, 0x41);
     if (((ULONG)__atomic_load_n(SpinLock, __ATOMIC_RELAXED) & KI_EXCLUSIVE) == 0) {
-        KiStop(SPIN_LOCK_NOT_OWNED, "A spin lock that is not held exclusive was released as exclusive.",
-               (const VOID *)SpinLock, (ULONG_PTR)SpinLock, (ULONG_PTR)Thread, 0, 0);
+        KiStop(SPIN_LOCK_NOT_OWNED, "A spin lock that is not held exclusive was released as exclusive.", (const VOID *)SpinLock,
+               (ULONG_PTR)SpinLock, (ULONG_PTR)Thread, 0, 0);
     }
     Thread->SpinLocksHeld -= 1;
     __atomic_and_fetch(SpinLock, (LONG)~KI_EXCLUSIVE, __ATOMIC_SEQ_CST);
@@ -410,8 +401,8 @@ VOID ExReleaseSpinLockSharedFromDpcLevel(PEX_SPIN_LOCK SpinLock)
 
     KipCheckAtDpcLevel(Thread, SpinLock, 0x41);
     if (((ULONG)__atomic_load_n(SpinLock, __ATOMIC_RELAXED) & KI_SHARERS) == 0) {
-        KiStop(SPIN_LOCK_NOT_OWNED, "A spin lock that is not held shared was released as shared.",
-               (const VOID *)SpinLock, (ULONG_PTR)SpinLock, (ULONG_PTR)Thread, 0, 0);
+        KiStop(SPIN_LOCK_NOT_OWNED, "A spin lock that is not held shared was released as shared.", (const VOID *)SpinLock,
+               (ULONG_PTR)SpinLock, (ULONG_PTR)Thread, 0, 0);
     }
     Thread->SpinLocksHeld -= 1;
     __atomic_sub_fetch(SpinLock, 1, __ATOMIC_SEQ_CST);
@@ -438,8 +429,7 @@ LOGICAL ExTryConvertSharedSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
     while ((Old & KI_SHARERS) == 1 && (Old & KI_EXCLUSIVE) == 0) {
         LONG Expected = (LONG)Old;
 
-        if (__atomic_compare_exchange_n(SpinLock, &Expected, (LONG)KI_EXCLUSIVE, FALSE, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_RELAXED)) {
+        if (__atomic_compare_exchange_n(SpinLock, &Expected, (LONG)KI_EXCLUSIVE, FALSE, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
             return TRUE;
         }
         Old = (ULONG)Expected;

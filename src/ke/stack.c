@@ -25,12 +25,11 @@ ULONG IoWithinStackLimits(ULONG_PTR RegionStart, SIZE_T RegionSize)
 {
     KTHREAD *Thread = KiCurrentThread();
 
-    return RegionStart >= Thread->StackLow && RegionStart <= Thread->StackHigh &&
-           RegionSize <= Thread->StackHigh - RegionStart;
+    return RegionStart >= Thread->StackLow && RegionStart <= Thread->StackHigh && RegionSize <= Thread->StackHigh - RegionStart;
 }
 
-NTSTATUS KeExpandKernelStackAndCalloutEx(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter, SIZE_T Size,
-                                         BOOLEAN Wait, PVOID Context)
+NTSTATUS KeExpandKernelStackAndCalloutEx(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter, SIZE_T Size, BOOLEAN Wait,
+                                         PVOID Context)
 {
     KTHREAD *Thread = KiCurrentThread();
     KIRQL Irql = Thread->Irql;
@@ -46,8 +45,7 @@ NTSTATUS KeExpandKernelStackAndCalloutEx(PEXPAND_STACK_CALLOUT Callout, PVOID Pa
     KI_CALLOUT(VOID, Callout, (PVOID), (Parameter));
     if (__builtin_expect(Thread->Irql != Irql, 0)) {
         KiStop(IRQL_UNEXPECTED_VALUE, "A stack-expansion callout returned at another IRQL.", NULL,
-               (ULONG_PTR)Thread->Irql << 16 | (ULONG_PTR)Irql << 8 | 2, (ULONG_PTR)Callout,
-               (ULONG_PTR)Parameter, 0);
+               (ULONG_PTR)Thread->Irql << 16 | (ULONG_PTR)Irql << 8 | 2, (ULONG_PTR)Callout, (ULONG_PTR)Parameter, 0);
     }
     return STATUS_SUCCESS;
 }

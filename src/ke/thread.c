@@ -334,8 +334,7 @@ static VOID KipThreadMain(PVOID Argument)
     }
 }
 
-NTSTATUS KiCreateCoreThread(VOID (*Start)(PVOID), PVOID Context, PVOID StackBase, SIZE_T StackBytes,
-                            KTHREAD **Result)
+NTSTATUS KiCreateCoreThread(VOID (*Start)(PVOID), PVOID Context, PVOID StackBase, SIZE_T StackBytes, KTHREAD **Result)
 {
     KTHREAD *Thread = KiAllocateThread();
     NTSTATUS Status;

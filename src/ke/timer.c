@@ -51,8 +51,7 @@ static inline ULONG64 KipTimerRank(PKTIMER Timer)
 
 static inline BOOLEAN KipTimerBefore(PKTIMER One, PKTIMER Other)
 {
-    return One->DueTime.QuadPart != Other->DueTime.QuadPart ? One->DueTime.QuadPart < Other->DueTime.QuadPart
-                                                            : One < Other;
+    return One->DueTime.QuadPart != Other->DueTime.QuadPart ? One->DueTime.QuadPart < Other->DueTime.QuadPart : One < Other;
 }
 
 /* Divides a tree into the timers before Pivot and those after it. */
@@ -143,8 +142,7 @@ static VOID KipSetClock(VOID)
     ULONG64 Wanted = HAL_FOREVER;
 
     if (First != NULL) {
-        Wanted = First->DueTime.QuadPart > (HAL_FOREVER - 1) / 100 ? HAL_FOREVER - 1
-                                                                   : First->DueTime.QuadPart * 100;
+        Wanted = First->DueTime.QuadPart > (HAL_FOREVER - 1) / 100 ? HAL_FOREVER - 1 : First->DueTime.QuadPart * 100;
     }
     if (Wanted != KiClockSet) {
         KiClockSet = Wanted;
@@ -163,16 +161,14 @@ static VOID KipExpireTimer(PKTIMER Timer, ULONG64 Now)
 
         Timer->DueTime.QuadPart += Period;
         if (Timer->DueTime.QuadPart <= Now) {
-            Timer->DueTime.QuadPart =
-                Now + Period; /* late by more than a period: missed ones are not made up */
+            Timer->DueTime.QuadPart = Now + Period; /* late by more than a period: missed ones are not made up */
         }
         KipInsertTimer(Timer);
     }
     if (Dpc != NULL) {
         ULONG64 Ticks = HalQuerySystemTime();
 
-        KiQueueTimerDpc(Dpc, (PVOID)(ULONG_PTR)(ULONG)Ticks, (PVOID)(ULONG_PTR)(ULONG)(Ticks >> 32),
-                        Timer->Processor);
+        KiQueueTimerDpc(Dpc, (PVOID)(ULONG_PTR)(ULONG)Ticks, (PVOID)(ULONG_PTR)(ULONG)(Ticks >> 32), Timer->Processor);
     }
 }
 
@@ -231,8 +227,7 @@ BOOLEAN KeSetTimerEx(PKTIMER Timer, LARGE_INTEGER DueTime, LONG Period, PKDPC Dp
     ULONG64 Now;
 
     if (__builtin_expect(Thread->Irql > DISPATCH_LEVEL, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A timer was set above DISPATCH_LEVEL.", Timer, 0xE5,
-               Thread->Irql, 0, 0);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A timer was set above DISPATCH_LEVEL.", Timer, 0xE5, Thread->Irql, 0, 0);
     }
     KiTouch(Timer);
     KiLockDispatcher();
@@ -263,8 +258,7 @@ BOOLEAN KeSetTimer(PKTIMER Timer, LARGE_INTEGER DueTime, PKDPC Dpc)
     return KeSetTimerEx(Timer, DueTime, 0, Dpc);
 }
 
-BOOLEAN KeSetCoalescableTimer(PKTIMER Timer, LARGE_INTEGER DueTime, ULONG Period, ULONG TolerableDelay,
-                              PKDPC Dpc)
+BOOLEAN KeSetCoalescableTimer(PKTIMER Timer, LARGE_INTEGER DueTime, ULONG Period, ULONG TolerableDelay, PKDPC Dpc)
 {
     UNREFERENCED_PARAMETER(TolerableDelay);
     return KeSetTimerEx(Timer, DueTime, (LONG)Period, Dpc);
@@ -350,10 +344,8 @@ const CHAR *KiValidateTimers(VOID)
                 Broken = "N1: a timer in the tree is not marked as inserted";
             } else if (Last != NULL && !KipTimerBefore(Last, Timer)) {
                 Broken = "N2: the timer tree is out of order";
-            } else if ((KI_LEFT(Timer) != NULL &&
-                        KipTimerRank(KipTimerOf(KI_LEFT(Timer))) > KipTimerRank(Timer)) ||
-                       (KI_RIGHT(Timer) != NULL &&
-                        KipTimerRank(KipTimerOf(KI_RIGHT(Timer))) > KipTimerRank(Timer))) {
+            } else if ((KI_LEFT(Timer) != NULL && KipTimerRank(KipTimerOf(KI_LEFT(Timer))) > KipTimerRank(Timer)) ||
+                       (KI_RIGHT(Timer) != NULL && KipTimerRank(KipTimerOf(KI_RIGHT(Timer))) > KipTimerRank(Timer))) {
                 Broken = "N2: the timer tree is out of heap order";
             }
             Last = Timer;

@@ -31,8 +31,16 @@ BOOLEAN (*KiEmulateRoutine)(HAL_TRAP_FRAME *Frame);
 
 static VOID HalContextOfTrap(const HAL_TRAP_FRAME *Frame, HAL_CONTEXT *Context)
 {
-    *Context = (HAL_CONTEXT){.Rip = Frame->Rip, .Rsp = Frame->Rsp, .Rbp = Frame->Rbp, .Rbx = Frame->Rbx, .R12 = Frame->R12,
-                             .R13 = Frame->R13, .R14 = Frame->R14, .R15 = Frame->R15, .Rdi = Frame->Rdi, .Rsi = Frame->Rsi};
+    *Context = (HAL_CONTEXT){.Rip = Frame->Rip,
+                             .Rsp = Frame->Rsp,
+                             .Rbp = Frame->Rbp,
+                             .Rbx = Frame->Rbx,
+                             .R12 = Frame->R12,
+                             .R13 = Frame->R13,
+                             .R14 = Frame->R14,
+                             .R15 = Frame->R15,
+                             .Rdi = Frame->Rdi,
+                             .Rsi = Frame->Rsi};
 }
 
 static VOID ContextOfTrap(const HAL_TRAP_FRAME *Frame, CONTEXT *Context)
@@ -115,7 +123,8 @@ VOID KiPageFaultUpcall(HAL_TRAP_FRAME *Frame)
         memcpy(Stop.Parameters, Answer.Parameters, sizeof Stop.Parameters);
         KiBugCheck(&Stop);
     }
-    if (Answer.Status == STATUS_SUCCESS) return;
+    if (Answer.Status == STATUS_SUCCESS)
+        return;
     Record.ExceptionCode = Answer.Status;
     Record.NumberParameters = 2;
     Record.ExceptionInformation[0] = Frame->ErrorCode & 0x10 ? EXCEPTION_EXECUTE_FAULT
@@ -137,10 +146,12 @@ static VOID ReadCode(ULONG_PTR Address, UCHAR *Bytes, ULONG Count)
         ULONG_PTR At = Address + I;
         PHYSICAL_ADDRESS Physical;
         if (HalIsSystemAddress(At) || HalIsUserAddress(At)) {
-            if (!HalTranslate(At, &Physical)) return;
+            if (!HalTranslate(At, &Physical))
+                return;
             Bytes[I] = ((const UCHAR *)HalWindow((PFN_NUMBER)Physical.QuadPart >> 12))[Physical.QuadPart & 4095];
         } else {
-            if ((I == 0 || (At & 4095) == 0) && !HalProbeHostMemory((const VOID *)At, 1, FALSE)) return;
+            if ((I == 0 || (At & 4095) == 0) && !HalProbeHostMemory((const VOID *)At, 1, FALSE))
+                return;
             Bytes[I] = *(const UCHAR *)At;
         }
     }
@@ -150,8 +161,8 @@ static VOID ReadCode(ULONG_PTR Address, UCHAR *Bytes, ULONG Count)
 static const UCHAR *SkipPrefixes(const UCHAR *Code, const UCHAR *End)
 {
     while (Code + 2 < End &&
-           (*Code == 0x66 || *Code == 0x67 || *Code == 0xf0 || *Code == 0xf2 || *Code == 0xf3 || *Code == 0x2e || *Code == 0x36 ||
-            *Code == 0x3e || *Code == 0x26 || *Code == 0x64 || *Code == 0x65 || (*Code & 0xf0) == 0x40))
+           (*Code == 0x66 || *Code == 0x67 || *Code == 0xf0 || *Code == 0xf2 || *Code == 0xf3 || *Code == 0x2e ||
+            *Code == 0x36 || *Code == 0x3e || *Code == 0x26 || *Code == 0x64 || *Code == 0x65 || (*Code & 0xf0) == 0x40))
         Code++;
     return Code;
 }
@@ -173,7 +184,8 @@ static BOOLEAN IsPrivileged(const UCHAR *Code)
     case 0xec:
     case 0xed:
     case 0xee:
-    case 0xef: return TRUE;
+    case 0xef:
+        return TRUE;
     case 0x0f:
         switch (Code[1]) {
         case 0x00: /* lldt, ltr */
@@ -188,10 +200,13 @@ static BOOLEAN IsPrivileged(const UCHAR *Code)
         case 0x30: /* wrmsr */
         case 0x32: /* rdmsr */
         case 0x33: /* rdpmc */
-        case 0x35: return TRUE; /* sysexit */
-        default: return FALSE;
+        case 0x35:
+            return TRUE; /* sysexit */
+        default:
+            return FALSE;
         }
-    default: return FALSE;
+    default:
+        return FALSE;
     }
 }
 
@@ -199,23 +214,29 @@ static BOOLEAN IsPrivileged(const UCHAR *Code)
  * looked at: a memory operand counts as zero. */
 static NTSTATUS DivideStatus(const HAL_TRAP_FRAME *Frame, const UCHAR *Code)
 {
-    const ULONG64 Registers[16] = {Frame->Rax, Frame->Rcx, Frame->Rdx, Frame->Rbx, Frame->Rsp, Frame->Rbp, Frame->Rsi, Frame->Rdi,
-                                   Frame->R8, Frame->R9, Frame->R10, Frame->R11, Frame->R12, Frame->R13, Frame->R14, Frame->R15};
+    const ULONG64 Registers[16] = {Frame->Rax, Frame->Rcx, Frame->Rdx, Frame->Rbx, Frame->Rsp, Frame->Rbp,
+                                   Frame->Rsi, Frame->Rdi, Frame->R8,  Frame->R9,  Frame->R10, Frame->R11,
+                                   Frame->R12, Frame->R13, Frame->R14, Frame->R15};
     ULONG Rex = 0, Size = 4;
     ULONG64 Value;
     if (*Code == 0x66) {
         Size = 2;
         Code++;
     }
-    if ((*Code & 0xf0) == 0x40) Rex = *Code++;
-    if (Rex & 8) Size = 8;
-    if ((*Code != 0xf6 && *Code != 0xf7) || (Code[1] & 0xc0) != 0xc0) return STATUS_INTEGER_DIVIDE_BY_ZERO;
+    if ((*Code & 0xf0) == 0x40)
+        Rex = *Code++;
+    if (Rex & 8)
+        Size = 8;
+    if ((*Code != 0xf6 && *Code != 0xf7) || (Code[1] & 0xc0) != 0xc0)
+        return STATUS_INTEGER_DIVIDE_BY_ZERO;
     Value = Registers[(Code[1] & 7) | (Rex & 1 ? 8 : 0)];
     if (*Code == 0xf6) {
-        if (!Rex && (Code[1] & 7) >= 4) Value = Registers[Code[1] & 3] >> 8;
+        if (!Rex && (Code[1] & 7) >= 4)
+            Value = Registers[Code[1] & 3] >> 8;
         Size = 1;
     }
-    if (Size < 8) Value &= (1ull << (8 * Size)) - 1;
+    if (Size < 8)
+        Value &= (1ull << (8 * Size)) - 1;
     return Value ? STATUS_INTEGER_OVERFLOW : STATUS_INTEGER_DIVIDE_BY_ZERO;
 }
 
@@ -253,23 +274,32 @@ VOID KiTrapUpcall(HAL_TRAP_FRAME *Frame)
         ReadCode(Frame->Rip, Bytes, sizeof Bytes);
         RaiseTrap(Frame, DivideStatus(Frame, Bytes), 0, 0, 0);
         return;
-    case 1: RaiseTrap(Frame, STATUS_SINGLE_STEP, 0, 0, 0); return;
+    case 1:
+        RaiseTrap(Frame, STATUS_SINGLE_STEP, 0, 0, 0);
+        return;
     case 3:
         ReadCode(Frame->Rip - 1, Bytes, 1);
-        if (Bytes[0] == 0xcc) Frame->Rip -= 1;
+        if (Bytes[0] == 0xcc)
+            Frame->Rip -= 1;
         RaiseTrap(Frame, STATUS_BREAKPOINT, 1, 0, 0);
         return;
-    case 4: RaiseTrap(Frame, STATUS_INTEGER_OVERFLOW, 0, 0, 0); return;
-    case 5: RaiseTrap(Frame, STATUS_ARRAY_BOUNDS_EXCEEDED, 0, 0, 0); return;
+    case 4:
+        RaiseTrap(Frame, STATUS_INTEGER_OVERFLOW, 0, 0, 0);
+        return;
+    case 5:
+        RaiseTrap(Frame, STATUS_ARRAY_BOUNDS_EXCEEDED, 0, 0, 0);
+        return;
     case 6:
-        if (KiEmulateRoutine && KiEmulateRoutine(Frame)) return;
+        if (KiEmulateRoutine && KiEmulateRoutine(Frame))
+            return;
         RaiseTrap(Frame, STATUS_ILLEGAL_INSTRUCTION, 0, 0, 0);
         return;
     case 13:
         ReadCode(Frame->Rip, Bytes, sizeof Bytes);
         Code = SkipPrefixes(Bytes, Bytes + sizeof Bytes);
         if (Code[0] == 0xcd) {
-            if (Code[1] == 0x29) FastFail(Frame);
+            if (Code[1] == 0x29)
+                FastFail(Frame);
             if (Code[1] == 0x2c) {
                 RaiseTrap(Frame, STATUS_ASSERTION_FAILURE, 0, 0, 0);
                 return;
@@ -279,13 +309,22 @@ VOID KiTrapUpcall(HAL_TRAP_FRAME *Frame)
                 return;
             }
         }
-        if (KiEmulateRoutine && KiEmulateRoutine(Frame)) return;
-        if (IsPrivileged(Code)) RaiseTrap(Frame, STATUS_PRIVILEGED_INSTRUCTION, 0, 0, 0);
-        else RaiseTrap(Frame, STATUS_ACCESS_VIOLATION, 2, EXCEPTION_READ_FAULT, ~(ULONG_PTR)0);
+        if (KiEmulateRoutine && KiEmulateRoutine(Frame))
+            return;
+        if (IsPrivileged(Code))
+            RaiseTrap(Frame, STATUS_PRIVILEGED_INSTRUCTION, 0, 0, 0);
+        else
+            RaiseTrap(Frame, STATUS_ACCESS_VIOLATION, 2, EXCEPTION_READ_FAULT, ~(ULONG_PTR)0);
         return;
-    case 16: RaiseTrap(Frame, STATUS_FLOAT_INVALID_OPERATION, 0, 0, 0); return;
-    case 17: RaiseTrap(Frame, STATUS_DATATYPE_MISALIGNMENT, 0, 0, 0); return;
-    case 19: RaiseTrap(Frame, STATUS_FLOAT_MULTIPLE_TRAPS, 0, 0, 0); return;
+    case 16:
+        RaiseTrap(Frame, STATUS_FLOAT_INVALID_OPERATION, 0, 0, 0);
+        return;
+    case 17:
+        RaiseTrap(Frame, STATUS_DATATYPE_MISALIGNMENT, 0, 0, 0);
+        return;
+    case 19:
+        RaiseTrap(Frame, STATUS_FLOAT_MULTIPLE_TRAPS, 0, 0, 0);
+        return;
     default: {
         HAL_CONTEXT Context;
         KI_BUGCHECK Stop = {.Code = UNEXPECTED_KERNEL_MODE_TRAP,

@@ -192,11 +192,11 @@ static VOID KipCheckWaitIrql(KTHREAD *Thread, const VOID *Object, PLARGE_INTEGER
         return;
     }
     if (Thread->Prcb->DpcActive) {
-        KiStop(ATTEMPTED_SWITCH_FROM_DPC, "A DPC routine made a wait that may block.", Object,
-               (ULONG_PTR)Thread, 0, Thread->StackHigh, 0);
+        KiStop(ATTEMPTED_SWITCH_FROM_DPC, "A DPC routine made a wait that may block.", Object, (ULONG_PTR)Thread, 0,
+               Thread->StackHigh, 0);
     }
-    KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A wait that may block was made at DISPATCH_LEVEL or above.",
-           Object, 0x3B, Thread->Irql, (ULONG_PTR)Object, (ULONG_PTR)Timeout);
+    KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A wait that may block was made at DISPATCH_LEVEL or above.", Object, 0x3B,
+           Thread->Irql, (ULONG_PTR)Object, (ULONG_PTR)Timeout);
 }
 
 ULONG64 KiDeadline(LARGE_INTEGER DueTime)
@@ -224,8 +224,7 @@ ULONG64 KiDeadline(LARGE_INTEGER DueTime)
 static NTSTATUS KipSleep(KTHREAD *Thread, ULONG64 Deadline)
 {
     if (HalFacts.HostProcessors > 1) {
-        for (ULONG Spin = 0;
-             Spin < KI_WAIT_SPINS && __atomic_load_n(&Thread->WaitWord, __ATOMIC_RELAXED) == 0; Spin += 1) {
+        for (ULONG Spin = 0; Spin < KI_WAIT_SPINS && __atomic_load_n(&Thread->WaitWord, __ATOMIC_RELAXED) == 0; Spin += 1) {
             HalPause();
         }
     }
@@ -251,8 +250,8 @@ static NTSTATUS KipSleep(KTHREAD *Thread, ULONG64 Deadline)
     return (NTSTATUS)Thread->WaitStatus;
 }
 
-static NTSTATUS KipWait(KTHREAD *Thread, ULONG Count, PVOID *Objects, WAIT_TYPE WaitType,
-                        PLARGE_INTEGER Timeout, PKWAIT_BLOCK Blocks)
+static NTSTATUS KipWait(KTHREAD *Thread, ULONG Count, PVOID *Objects, WAIT_TYPE WaitType, PLARGE_INTEGER Timeout,
+                        PKWAIT_BLOCK Blocks)
 {
     LARGE_INTEGER Limit = {.QuadPart = 0};
     ULONG64 Deadline = HAL_FOREVER;
@@ -304,8 +303,8 @@ static NTSTATUS KipWait(KTHREAD *Thread, ULONG Count, PVOID *Objects, WAIT_TYPE 
     return KipSleep(Thread, Deadline);
 }
 
-NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPROCESSOR_MODE WaitMode,
-                               BOOLEAN Alertable, PLARGE_INTEGER Timeout)
+NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
+                               PLARGE_INTEGER Timeout)
 {
     KTHREAD *Thread = KiCurrentThread();
 
@@ -327,13 +326,11 @@ NTSTATUS KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE WaitTyp
     UNREFERENCED_PARAMETER(Alertable);
     /* Documented: more than THREAD_WAIT_OBJECTS without an array, or more than MAXIMUM_WAIT_OBJECTS, is a bug check. */
     if (Count == 0 || Count > (WaitBlockArray == NULL ? THREAD_WAIT_OBJECTS : MAXIMUM_WAIT_OBJECTS)) {
-        KiStop(MAXIMUM_WAIT_OBJECTS_EXCEEDED,
-               "KeWaitForMultipleObjects was given more objects than it has wait blocks for.", Object, 0, 0,
-               0, 0);
+        KiStop(MAXIMUM_WAIT_OBJECTS_EXCEEDED, "KeWaitForMultipleObjects was given more objects than it has wait blocks for.",
+               Object, 0, 0, 0, 0);
     }
     KipCheckWaitIrql(Thread, Object, Timeout);
-    return KipWait(Thread, Count, Object, WaitType, Timeout,
-                   WaitBlockArray != NULL ? WaitBlockArray : Thread->WaitBlock);
+    return KipWait(Thread, Count, Object, WaitType, Timeout, WaitBlockArray != NULL ? WaitBlockArray : Thread->WaitBlock);
 }
 
 NTSTATUS KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLARGE_INTEGER Interval)

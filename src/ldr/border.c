@@ -70,21 +70,21 @@
 /* clang-format on */
 
 /* ---- first reading of the lists: the entries ---- */
-#define I0(Ret, Name)                                                                                        \
-    static LDR_BORDER Ret Border_##Name(VOID)                                                                \
-    {                                                                                                        \
-        return (Name)();                                                                                     \
+#define I0(Ret, Name)                                                                                                          \
+    static LDR_BORDER Ret Border_##Name(VOID)                                                                                  \
+    {                                                                                                                          \
+        return (Name)();                                                                                                       \
     }
-#define I(Ret, Name, ...)                                                                                    \
-    static LDR_BORDER Ret Border_##Name(LDR_CAT(LDR_P, LDR_COUNT(__VA_ARGS__))(__VA_ARGS__))                 \
-    {                                                                                                        \
-        return (Name)(LDR_CAT(LDR_A, LDR_COUNT(__VA_ARGS__)));                                               \
+#define I(Ret, Name, ...)                                                                                                      \
+    static LDR_BORDER Ret Border_##Name(LDR_CAT(LDR_P, LDR_COUNT(__VA_ARGS__))(__VA_ARGS__))                                   \
+    {                                                                                                                          \
+        return (Name)(LDR_CAT(LDR_A, LDR_COUNT(__VA_ARGS__)));                                                                 \
     }
-#define F0(Ret, Name)                                                                                        \
-    C_ASSERT(__builtin_types_compatible_p(__typeof__(Name), Ret(VOID)));                                     \
+#define F0(Ret, Name)                                                                                                          \
+    C_ASSERT(__builtin_types_compatible_p(__typeof__(Name), Ret(VOID)));                                                       \
     I0(Ret, Name)
-#define F(Ret, Name, ...)                                                                                    \
-    C_ASSERT(__builtin_types_compatible_p(__typeof__(Name), Ret(__VA_ARGS__)));                              \
+#define F(Ret, Name, ...)                                                                                                      \
+    C_ASSERT(__builtin_types_compatible_p(__typeof__(Name), Ret(__VA_ARGS__)));                                                \
     I(Ret, Name, __VA_ARGS__)
 #define S(Name)
 #define A(Name, Other)

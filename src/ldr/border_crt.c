@@ -11,20 +11,20 @@
 #include "ldr/border_special.h"
 
 /* Calls Expression with a native va_list in Native made of the arguments behind Last. */
-#define LDRP_VARIADIC(Type, Last, Expression)                                                                \
-    __builtin_ms_va_list MsArguments;                                                                        \
-    LDRP_ARGUMENTS Taken;                                                                                    \
-    Type Result;                                                                                             \
-    __builtin_ms_va_start(MsArguments, Last);                                                                \
-    LdrpTakeArguments(&Taken, (PVOID)MsArguments);                                                           \
-    Result = Expression;                                                                                     \
-    __builtin_ms_va_end(MsArguments);                                                                        \
+#define LDRP_VARIADIC(Type, Last, Expression)                                                                                  \
+    __builtin_ms_va_list MsArguments;                                                                                          \
+    LDRP_ARGUMENTS Taken;                                                                                                      \
+    Type Result;                                                                                                               \
+    __builtin_ms_va_start(MsArguments, Last);                                                                                  \
+    LdrpTakeArguments(&Taken, (PVOID)MsArguments);                                                                             \
+    Result = Expression;                                                                                                       \
+    __builtin_ms_va_end(MsArguments);                                                                                          \
     return Result
 /* The same for a va_list that the caller made. */
-#define LDRP_LISTED(Type, List, Expression)                                                                  \
-    LDRP_ARGUMENTS Taken;                                                                                    \
-    LdrpTakeArguments(&Taken, List);                                                                         \
-    Type Result = Expression;                                                                                \
+#define LDRP_LISTED(Type, List, Expression)                                                                                    \
+    LDRP_ARGUMENTS Taken;                                                                                                      \
+    LdrpTakeArguments(&Taken, List);                                                                                           \
+    Type Result = Expression;                                                                                                  \
     return Result
 #define LDRP_UNBOUNDED 0x7fffffff /* sprintf trusts its caller */
 
@@ -43,8 +43,7 @@ ULONG LDR_BORDER Border_vDbgPrintEx(ULONG ComponentId, ULONG Level, PCCH Format,
     LDRP_LISTED(ULONG, List, vDbgPrintEx(ComponentId, Level, Format, Taken.Native));
 }
 
-ULONG LDR_BORDER Border_vDbgPrintExWithPrefix(PCCH Prefix, ULONG ComponentId, ULONG Level, PCCH Format,
-                                              PVOID List)
+ULONG LDR_BORDER Border_vDbgPrintExWithPrefix(PCCH Prefix, ULONG ComponentId, ULONG Level, PCCH Format, PVOID List)
 {
     LDRP_LISTED(ULONG, List, vDbgPrintExWithPrefix(Prefix, ComponentId, Level, Format, Taken.Native));
 }
@@ -200,8 +199,7 @@ void LDR_BORDER Border_qsort(void *Base, size_t Count, size_t Size, LDRP_COMPARE
     qsort_r(Base, Count, Size, LdrpCompareForeign, (void *)(ULONG_PTR)Compare);
 }
 
-void *LDR_BORDER Border_bsearch(const void *Key, const void *Base, size_t Count, size_t Size,
-                                LDRP_COMPARE Compare)
+void *LDR_BORDER Border_bsearch(const void *Key, const void *Base, size_t Count, size_t Size, LDRP_COMPARE Compare)
 {
     size_t Low = 0;
     while (Low < Count) {

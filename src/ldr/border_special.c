@@ -72,29 +72,25 @@ VOID LdrpInitBorder(VOID)
     ExpForeignFreeEx = (PVOID)LdrpFreeEx;
 }
 
-VOID LDR_BORDER Border_ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside,
-                                                       PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
-                                                       ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
+VOID LDR_BORDER Border_ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
+                                                       PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
 {
     ExInitializeNPagedLookasideList(Lookaside, Allocate, Free, Flags, Size, Tag, Depth);
     ExpMakeLookasideForeign(Lookaside);
 }
 
-VOID LDR_BORDER Border_ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside,
-                                                      PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
-                                                      ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
+VOID LDR_BORDER Border_ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
+                                                      PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
 {
     ExInitializePagedLookasideList(Lookaside, Allocate, Free, Flags, Size, Tag, Depth);
     ExpMakeLookasideForeign(Lookaside);
 }
 
-NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside,
-                                                       PALLOCATE_FUNCTION_EX Allocate, PFREE_FUNCTION_EX Free,
-                                                       POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
+NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate,
+                                                       PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
                                                        ULONG Tag, USHORT Depth)
 {
-    NTSTATUS Status =
-        ExInitializeLookasideListEx(Lookaside, Allocate, Free, PoolType, Flags, Size, Tag, Depth);
+    NTSTATUS Status = ExInitializeLookasideListEx(Lookaside, Allocate, Free, PoolType, Flags, Size, Tag, Depth);
     if (NT_SUCCESS(Status)) {
         ExpMakeLookasideForeign(Lookaside);
     }

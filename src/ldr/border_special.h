@@ -17,21 +17,17 @@ const LDR_ENTRY *LdrpFindWide(PUNICODE_STRING Name);
 
 PVOID LDR_BORDER Border_MmGetSystemRoutineAddress(PUNICODE_STRING Name);
 VOID KI_MSABI Border_RtlCaptureContext(PCONTEXT Context); /* capture.S */
-VOID LDR_BORDER Border_ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside,
-                                                       PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
-                                                       ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
-VOID LDR_BORDER Border_ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside,
-                                                      PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
-                                                      ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
-NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside,
-                                                       PALLOCATE_FUNCTION_EX Allocate, PFREE_FUNCTION_EX Free,
-                                                       POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
+VOID LDR_BORDER Border_ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
+                                                       PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
+VOID LDR_BORDER Border_ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
+                                                      PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
+NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate,
+                                                       PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
                                                        ULONG Tag, USHORT Depth);
 ULONG LDR_BORDER Border_DbgPrint(PCSTR Format, ...);
 ULONG LDR_BORDER Border_DbgPrintEx(ULONG ComponentId, ULONG Level, PCSTR Format, ...);
 ULONG LDR_BORDER Border_vDbgPrintEx(ULONG ComponentId, ULONG Level, PCCH Format, PVOID List);
-ULONG LDR_BORDER Border_vDbgPrintExWithPrefix(PCCH Prefix, ULONG ComponentId, ULONG Level, PCCH Format,
-                                              PVOID List);
+ULONG LDR_BORDER Border_vDbgPrintExWithPrefix(PCCH Prefix, ULONG ComponentId, ULONG Level, PCCH Format, PVOID List);
 int LDR_BORDER Border__snprintf(char *Buffer, size_t Count, const char *Format, ...);
 int LDR_BORDER Border__vsnprintf(char *Buffer, size_t Count, const char *Format, PVOID List);
 int LDR_BORDER Border__snwprintf(WCHAR *Buffer, size_t Count, const WCHAR *Format, ...);
@@ -39,8 +35,7 @@ int LDR_BORDER Border__vsnwprintf(WCHAR *Buffer, size_t Count, const WCHAR *Form
 int LDR_BORDER Border__snprintf_s(char *Buffer, size_t Size, size_t Count, const char *Format, ...);
 int LDR_BORDER Border__vsnprintf_s(char *Buffer, size_t Size, size_t Count, const char *Format, PVOID List);
 int LDR_BORDER Border__snwprintf_s(WCHAR *Buffer, size_t Size, size_t Count, const WCHAR *Format, ...);
-int LDR_BORDER Border__vsnwprintf_s(WCHAR *Buffer, size_t Size, size_t Count, const WCHAR *Format,
-                                    PVOID List);
+int LDR_BORDER Border__vsnwprintf_s(WCHAR *Buffer, size_t Size, size_t Count, const WCHAR *Format, PVOID List);
 int LDR_BORDER Border_sprintf(char *Buffer, const char *Format, ...);
 int LDR_BORDER Border_vsprintf(char *Buffer, const char *Format, PVOID List);
 int LDR_BORDER Border_swprintf(WCHAR *Buffer, const WCHAR *Format, ...);
@@ -52,8 +47,7 @@ int LDR_BORDER Border_vswprintf_s(WCHAR *Buffer, size_t Size, const WCHAR *Forma
 WCHAR LDR_BORDER Border_towupper(WCHAR Character);
 WCHAR LDR_BORDER Border_towlower(WCHAR Character);
 void LDR_BORDER Border_qsort(void *Base, size_t Count, size_t Size, LDRP_COMPARE Compare);
-void *LDR_BORDER Border_bsearch(const void *Key, const void *Base, size_t Count, size_t Size,
-                                LDRP_COMPARE Compare);
+void *LDR_BORDER Border_bsearch(const void *Key, const void *Base, size_t Count, size_t Size, LDRP_COMPARE Compare);
 void *LDR_BORDER Border_memcpy(void *Target, const void *Source, size_t Count);
 void *LDR_BORDER Border_memmove(void *Target, const void *Source, size_t Count);
 void *LDR_BORDER Border_memset(void *Target, int Value, size_t Count);

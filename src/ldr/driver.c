@@ -66,8 +66,7 @@ NTSTATUS LdrStartDriver(LDR_IMAGE *Image, BOOLEAN *Entered, CHAR *Error, SIZE_T 
     LdrpNotify(Image);
     NTSTATUS Status = IopCreateDriver(&Parameters, &Driver, Entered);
     if (!NT_SUCCESS(Status)) {
-        LdrpSay(Error, ErrorSize,
-                *Entered ? "DriverEntry returned 0x%08X" : "the driver object cannot be made: 0x%08X",
+        LdrpSay(Error, ErrorSize, *Entered ? "DriverEntry returned 0x%08X" : "the driver object cannot be made: 0x%08X",
                 (ULONG)Status);
         return Status;
     }
@@ -75,8 +74,7 @@ NTSTATUS LdrStartDriver(LDR_IMAGE *Image, BOOLEAN *Entered, CHAR *Error, SIZE_T 
     LdrpDiscardInit(Image);
     NTSTATUS Started = IopStartDriver(Driver);
     if (!NT_SUCCESS(Started)) {
-        LdrpSay(Error, ErrorSize, "DriverEntry succeeded, but starting its device failed with 0x%08X",
-                (ULONG)Started);
+        LdrpSay(Error, ErrorSize, "DriverEntry succeeded, but starting its device failed with 0x%08X", (ULONG)Started);
     }
     return Started;
 }

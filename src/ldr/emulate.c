@@ -107,8 +107,7 @@ static BOOLEAN LdrpMoveControl(HAL_TRAP_FRAME *Frame, const ZydisDecodedOperand 
         *Target = Value;
         return TRUE;
     }
-    if (Operands[0].reg.value == ZYDIS_REGISTER_CR8 &&
-        (Target = LdrpRegister(Frame, Operands[1].reg.value)) != NULL) {
+    if (Operands[0].reg.value == ZYDIS_REGISTER_CR8 && (Target = LdrpRegister(Frame, Operands[1].reg.value)) != NULL) {
         LdrpSetIrql(*Target);
         return TRUE;
     }
@@ -193,8 +192,7 @@ BOOLEAN LdrpEmulate(HAL_TRAP_FRAME *Frame)
             Registers.values[Register] = *LdrpRegister(Frame, Register);
         }
         Registers.values[ZYDIS_REGISTER_RIP] = Frame->Rip;
-        if (ZYAN_SUCCESS(
-                ZydisCalcAbsoluteAddressEx(&Instruction, &Operands[0], Frame->Rip, &Registers, &Address))) {
+        if (ZYAN_SUCCESS(ZydisCalcAbsoluteAddressEx(&Instruction, &Operands[0], Frame->Rip, &Registers, &Address))) {
             HalFlushTb((PVOID)(ULONG_PTR)(Address & ~0xFFFull), 1);
         }
         Done = TRUE;

@@ -63,8 +63,7 @@ static NTSTATUS LdrpReadFile(const CHAR *Path, UCHAR **Bytes, SIZE_T *Size, CHAR
         return STATUS_OBJECT_NAME_NOT_FOUND;
     }
     if (Facts.st_size > LDRP_MAX_FILE) {
-        LdrpSay(Error, ErrorSize, "a file of %lld bytes; a driver has at most %u", (long long)Facts.st_size,
-                LDRP_MAX_FILE);
+        LdrpSay(Error, ErrorSize, "a file of %lld bytes; a driver has at most %u", (long long)Facts.st_size, LDRP_MAX_FILE);
         close(File);
         return STATUS_INVALID_IMAGE_FORMAT;
     }
@@ -94,8 +93,7 @@ static NTSTATUS LdrpReadFile(const CHAR *Path, UCHAR **Bytes, SIZE_T *Size, CHAR
 
 static UCHAR *LdrpMakeView(const LDR_PE *Pe)
 {
-    UCHAR *View = mmap(NULL, Pe->SizeOfImage, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    UCHAR *View = mmap(NULL, Pe->SizeOfImage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (View == MAP_FAILED) {
         return NULL;
     }
@@ -205,8 +203,7 @@ static ULONG LdrpProtectionOf(ULONG Characteristics)
 static NTSTATUS LdrpMapRange(LDR_IMAGE *Image, const UCHAR *Copy, ULONG Rva, SIZE_T Pages, ULONG Protection)
 {
     BOOLEAN Execute = Protection == PAGE_EXECUTE_READ || Protection == PAGE_EXECUTE_READWRITE;
-    NTSTATUS Status =
-        MmCommitPages(Image->Base + Rva, Pages, MM_PAGES_ZERO | (Execute ? MM_PAGES_EXECUTE : 0));
+    NTSTATUS Status = MmCommitPages(Image->Base + Rva, Pages, MM_PAGES_ZERO | (Execute ? MM_PAGES_EXECUTE : 0));
     if (NT_SUCCESS(Status)) {
         Status = MmCopyToManaged(Image->Base + Rva, Copy + Rva, Pages * LDRP_PAGE_SIZE);
     }
@@ -270,8 +267,7 @@ static NTSTATUS LdrpBuildImage(LDR_IMAGE *Image, CHAR *Error, SIZE_T ErrorSize)
         if (Image->FileSize >= 0x40) {
             memcpy(&Header, Image->File + 0x3c, 4);
         }
-        if (Header != 0 && Header <= Image->FileSize && Image->FileSize - Header >= 6 &&
-            Image->File[0] == 'M') {
+        if (Header != 0 && Header <= Image->FileSize && Image->FileSize - Header >= 6 && Image->File[0] == 'M') {
             memcpy(&Machine, Image->File + Header + 4, 2);
         }
         return Machine == IMAGE_FILE_MACHINE_I386 ? STATUS_INVALID_IMAGE_WIN_32 : STATUS_INVALID_IMAGE_FORMAT;
@@ -287,15 +283,12 @@ static NTSTATUS LdrpBuildImage(LDR_IMAGE *Image, CHAR *Error, SIZE_T ErrorSize)
     }
     if (Image->Pe.FunctionCount != 0) {
         Image->ExceptionDirectory =
-            (const LDR_RUNTIME_FUNCTION *)(View + Image->Pe.Directory[IMAGE_DIRECTORY_ENTRY_EXCEPTION]
-                                                      .VirtualAddress);
+            (const LDR_RUNTIME_FUNCTION *)(View + Image->Pe.Directory[IMAGE_DIRECTORY_ENTRY_EXCEPTION].VirtualAddress);
         Image->ExceptionCount = Image->Pe.FunctionCount;
     }
-    Image->Base =
-        MmAllocatePages(MmRegionDriverImages, LDRP_PAGES(Image->Size), MM_PAGES_RESERVE, HighPoolPriority);
+    Image->Base = MmAllocatePages(MmRegionDriverImages, LDRP_PAGES(Image->Size), MM_PAGES_RESERVE, HighPoolPriority);
     if (Image->Base == NULL) {
-        LdrpSay(Error, ErrorSize, "the driver images' region has no room for 0x%zx bytes",
-                (size_t)Image->Size);
+        LdrpSay(Error, ErrorSize, "the driver images' region has no room for 0x%zx bytes", (size_t)Image->Size);
         Status = STATUS_NO_MEMORY;
         goto Done;
     }
@@ -310,8 +303,7 @@ static NTSTATUS LdrpBuildImage(LDR_IMAGE *Image, CHAR *Error, SIZE_T ErrorSize)
     if (NT_SUCCESS(Status)) {
         Status = LdrpMapPages(Image, Copy);
         if (!NT_SUCCESS(Status)) {
-            LdrpSay(Error, ErrorSize, "RAM or commit is used up: an image of 0x%zx bytes does not fit",
-                    (size_t)Image->Size);
+            LdrpSay(Error, ErrorSize, "RAM or commit is used up: an image of 0x%zx bytes does not fit", (size_t)Image->Size);
         }
     }
 Done:
@@ -325,8 +317,7 @@ Done:
     return Status;
 }
 
-NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAGE **Loaded, CHAR *Error,
-                      SIZE_T ErrorSize)
+NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAGE **Loaded, CHAR *Error, SIZE_T ErrorSize)
 {
     const CHAR *Name = strrchr(Path, '/') != NULL ? strrchr(Path, '/') + 1 : Path;
     NTSTATUS Status = STATUS_NO_MEMORY;

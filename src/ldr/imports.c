@@ -33,8 +33,7 @@ typedef struct _LDRP_BIND {
 
 BOOLEAN LdrIsKernelModule(const CHAR *Module)
 {
-    static const CHAR *const Names[] = {"ntoskrnl.exe", "hal.dll", "ntkrnlmp.exe", "ntkrnlpa.exe",
-                                        "ntkrpamp.exe"};
+    static const CHAR *const Names[] = {"ntoskrnl.exe", "hal.dll", "ntkrnlmp.exe", "ntkrnlpa.exe", "ntkrpamp.exe"};
     for (ULONG Index = 0; Index < ARRAYSIZE(Names); Index++) {
         if (strcasecmp(Module, Names[Index]) == 0) {
             return TRUE;
@@ -167,8 +166,7 @@ static NTSTATUS LdrpMakeStubs(LDRP_BIND *Bind)
         return STATUS_NO_MEMORY;
     }
     Image->StubPages = LDRP_PAGES(Bytes);
-    Image->Stubs = MmAllocatePages(MmRegionDriverImages, Image->StubPages, MM_PAGES_EXECUTE | MM_PAGES_ZERO,
-                                   HighPoolPriority);
+    Image->Stubs = MmAllocatePages(MmRegionDriverImages, Image->StubPages, MM_PAGES_EXECUTE | MM_PAGES_ZERO, HighPoolPriority);
     if (Image->Stubs == NULL) {
         Image->StubPages = 0;
         free(Code);
@@ -257,8 +255,7 @@ VOID KI_MSABI LdrpCallMissing(const LDRP_MISSING *Missing)
 {
     static _Thread_local CHAR Words[900]; /* whoever catches the stop reads them after this frame is gone */
     KI_BUGCHECK Stop = {.Code = (ULONG)STATUS_DRIVER_ENTRYPOINT_NOT_FOUND};
-    snprintf(Words, sizeof(Words),
-             "%s called %s, which ntmm does not have; `ntmm imports` lists what is missing.",
+    snprintf(Words, sizeof(Words), "%s called %s, which ntmm does not have; `ntmm imports` lists what is missing.",
              Missing->Image->Name, Missing->Text);
     Stop.Parameters[0] = (ULONG_PTR)Missing->Text;
     Stop.Parameters[1] = (ULONG_PTR)__builtin_return_address(0);

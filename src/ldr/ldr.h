@@ -39,10 +39,10 @@ typedef struct _LDR_IMAGE {
     struct _LDR_IMAGE *Uses[16];
     ULONG UseCount;
     PVOID DriverObject; /* PDRIVER_OBJECT once started */
-    const CHAR *
-        HardwareId; /* before LdrStartDriver: of the root device of a plug-and-play driver; NULL: ROOT\<name>; "": no device */
+    const CHAR
+        *HardwareId; /* before LdrStartDriver: of the root device of a plug-and-play driver; NULL: ROOT\<name>; "": no device */
     PCUNICODE_STRING
-        ObjectName; /* during LdrStartDriver: the file's full name for load notifications; NULL: as if in the drivers' folder */
+    ObjectName; /* during LdrStartDriver: the file's full name for load notifications; NULL: as if in the drivers' folder */
     CHAR Service[64]; /* before LdrStartDriver: the driver's name; empty: the file's, without .sys */
 } LDR_IMAGE;
 
@@ -50,8 +50,7 @@ typedef struct _LDR_IMAGE {
  * run anything. PASSIVE_LEVEL. Failure: a status, and one sentence in Error.
  * STATUS_INVALID_IMAGE_FORMAT (malformed, another machine's), STATUS_INVALID_IMAGE_WIN_32 (32-bit x86),
  * STATUS_NO_MEMORY, STATUS_CONFLICTING_ADDRESSES (must move, and cannot), STATUS_OBJECT_NAME_NOT_FOUND (no such file). */
-NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAGE **Image, CHAR *Error,
-                      SIZE_T ErrorSize);
+NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAGE **Image, CHAR *Error, SIZE_T ErrorSize);
 /* Unmaps and frees. Its code must not be running. STATUS_DEVICE_BUSY: another image imports from it. */
 NTSTATUS LdrUnloadImage(LDR_IMAGE *Image);
 /* The image whose pages hold the address (its import stubs count), or NULL. Any IRQL, no lock. */

@@ -29,8 +29,7 @@ NTSTATUS LdrpInsertImage(LDR_IMAGE *Image)
             __atomic_store_n(&LdrpLoaded[Index].Base, (ULONG_PTR)Image->Base, __ATOMIC_RELAXED);
             __atomic_store_n(&LdrpLoaded[Index].Size, Image->Size, __ATOMIC_RELAXED);
             __atomic_store_n(&LdrpLoaded[Index].Stubs, (ULONG_PTR)Image->Stubs, __ATOMIC_RELAXED);
-            __atomic_store_n(&LdrpLoaded[Index].StubSize, Image->StubPages * LDRP_PAGE_SIZE,
-                             __ATOMIC_RELAXED);
+            __atomic_store_n(&LdrpLoaded[Index].StubSize, Image->StubPages * LDRP_PAGE_SIZE, __ATOMIC_RELAXED);
             __atomic_store_n(&LdrpLoaded[Index].Image, Image, __ATOMIC_RELEASE);
             return STATUS_SUCCESS;
         }
@@ -83,8 +82,7 @@ LDR_IMAGE *LdrpFindImageByName(const CHAR *Name)
 {
     for (ULONG Index = 0; Index < LDRP_MAX_LOADED; Index++) {
         LDR_IMAGE *Image = __atomic_load_n(&LdrpLoaded[Index].Image, __ATOMIC_ACQUIRE);
-        if (Image != NULL &&
-            (strcasecmp(Image->Name, Name) == 0 || strcasecmp(Image->Pe.ExportName, Name) == 0)) {
+        if (Image != NULL && (strcasecmp(Image->Name, Name) == 0 || strcasecmp(Image->Pe.ExportName, Name) == 0)) {
             return Image;
         }
     }
@@ -117,9 +115,8 @@ static PVOID LdrpFollowForwarder(const CHAR *Forwarder, ULONG Depth)
         const LDR_IMAGE *Image = LdrpFindImageByName(Module);
         if (Image == NULL) {
             snprintf(Module, sizeof(Module), "%.*s.exe", (int)(Dot - Forwarder), Forwarder);
-            const LDR_ENTRY *Entry = LdrIsKernelModule(Module) || strncasecmp(Forwarder, "hal.", 4) == 0
-                                         ? LdrFindEntry(Dot + 1)
-                                         : NULL;
+            const LDR_ENTRY *Entry =
+                LdrIsKernelModule(Module) || strncasecmp(Forwarder, "hal.", 4) == 0 ? LdrFindEntry(Dot + 1) : NULL;
             return LdrEntryAddress(Entry, TRUE);
         }
         Search.Name = Dot + 1;
@@ -141,8 +138,7 @@ PVOID LdrFindExport(const LDR_IMAGE *Image, const CHAR *Name)
     if (LdrPeEnumerateExports(&Image->Pe, LdrpMatchExport, &Search)) {
         return NULL;
     }
-    return Search.Found.Forwarder != NULL ? LdrpFollowForwarder(Search.Found.Forwarder, 0)
-                                          : Image->Base + Search.Found.Rva;
+    return Search.Found.Forwarder != NULL ? LdrpFollowForwarder(Search.Found.Forwarder, 0) : Image->Base + Search.Found.Rva;
 }
 
 typedef struct _LDRP_NEAREST {

@@ -150,8 +150,7 @@ static BOOLEAN LdrpWalkImports(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_IMPORT_R
         IMAGE_IMPORT_DESCRIPTOR Descriptor;
         LDR_IMPORT Import;
         ULONG Rva;
-        if (!LdrpElement(Pe->Directory[IMAGE_DIRECTORY_ENTRY_IMPORT].VirtualAddress, Index,
-                         sizeof(Descriptor), &Rva) ||
+        if (!LdrpElement(Pe->Directory[IMAGE_DIRECTORY_ENTRY_IMPORT].VirtualAddress, Index, sizeof(Descriptor), &Rva) ||
             !LdrpReadAt(Pe, Rva, &Descriptor, sizeof(Descriptor))) {
             return Parse != NULL && LdrpRefuse(Parse,
                                                "malformed: the import table runs out of its section at "
@@ -162,8 +161,7 @@ static BOOLEAN LdrpWalkImports(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_IMPORT_R
             break;
         }
         if (Index == LDRP_MAX_MODULES) {
-            return Parse != NULL &&
-                   LdrpRefuse(Parse, "malformed: more than %u import descriptors", LDRP_MAX_MODULES);
+            return Parse != NULL && LdrpRefuse(Parse, "malformed: more than %u import descriptors", LDRP_MAX_MODULES);
         }
         Import.Descriptor = Index;
         Import.Module = LdrPeString(Pe, Descriptor.Name);
@@ -173,30 +171,26 @@ static BOOLEAN LdrpWalkImports(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_IMPORT_R
                                                "(RVA 0x%x)",
                                                Index, Descriptor.Name);
         }
-        ULONG Table =
-            Descriptor.OriginalFirstThunk != 0 ? Descriptor.OriginalFirstThunk : Descriptor.FirstThunk;
+        ULONG Table = Descriptor.OriginalFirstThunk != 0 ? Descriptor.OriginalFirstThunk : Descriptor.FirstThunk;
         for (ULONG Slot = 0;; Slot++) {
             ULONGLONG Thunk;
             ULONG ThunkRva;
             if (!LdrpElement(Table, Slot, 8, &ThunkRva) || !LdrpReadAt(Pe, ThunkRva, &Thunk, 8)) {
                 return Parse != NULL &&
-                       LdrpRefuse(Parse, "malformed: the import list of %.64s runs out of its section",
-                                  Import.Module);
+                       LdrpRefuse(Parse, "malformed: the import list of %.64s runs out of its section", Import.Module);
             }
             if (Thunk == 0) {
                 break;
             }
             if (Total++ == LDRP_MAX_IMPORTS) {
-                return Parse != NULL &&
-                       LdrpRefuse(Parse, "malformed: more than %u imports", LDRP_MAX_IMPORTS);
+                return Parse != NULL && LdrpRefuse(Parse, "malformed: more than %u imports", LDRP_MAX_IMPORTS);
             }
-            if (!LdrpElement(Descriptor.FirstThunk, Slot, 8, &Import.SlotRva) ||
-                Import.SlotRva < Pe->SizeOfHeaders || !LdrpInOneSection(Pe, Import.SlotRva, 8)) {
-                return Parse != NULL &&
-                       LdrpRefuse(Parse,
-                                  "malformed: the import address table of %.64s lies outside "
-                                  "the sections",
-                                  Import.Module);
+            if (!LdrpElement(Descriptor.FirstThunk, Slot, 8, &Import.SlotRva) || Import.SlotRva < Pe->SizeOfHeaders ||
+                !LdrpInOneSection(Pe, Import.SlotRva, 8)) {
+                return Parse != NULL && LdrpRefuse(Parse,
+                                                   "malformed: the import address table of %.64s lies outside "
+                                                   "the sections",
+                                                   Import.Module);
             }
             if (Thunk & IMAGE_ORDINAL_FLAG64) {
                 Import.Name = NULL;
@@ -207,8 +201,7 @@ static BOOLEAN LdrpWalkImports(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_IMPORT_R
                 Import.Name = Thunk <= MAXLONG - 2 ? LdrPeString(Pe, (ULONG)Thunk + 2) : NULL;
                 if (Import.Name == NULL || Import.Name[0] == 0) {
                     return Parse != NULL &&
-                           LdrpRefuse(Parse, "malformed: import %u of %.64s has no readable name", Slot,
-                                      Import.Module);
+                           LdrpRefuse(Parse, "malformed: import %u of %.64s has no readable name", Slot, Import.Module);
                 }
             }
             if (Routine != NULL && !Routine(&Import, Context)) {
@@ -223,8 +216,7 @@ static BOOLEAN LdrpWalkImports(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_IMPORT_R
     return TRUE;
 }
 
-static BOOLEAN LdrpWalkRelocations(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_RELOCATION_ROUTINE Routine,
-                                   PVOID Context)
+static BOOLEAN LdrpWalkRelocations(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_RELOCATION_ROUTINE Routine, PVOID Context)
 {
     IMAGE_DATA_DIRECTORY Directory = Pe->Directory[IMAGE_DIRECTORY_ENTRY_BASERELOC];
     ULONG Count = 0;
@@ -233,11 +225,10 @@ static BOOLEAN LdrpWalkRelocations(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_RELO
     }
     const UCHAR *At = LdrPeAt(Pe, Directory.VirtualAddress, Directory.Size);
     if (At == NULL) {
-        return Parse != NULL &&
-               LdrpRefuse(Parse,
-                          "malformed: the relocations (RVA 0x%x, 0x%x bytes) lie outside the "
-                          "file's sections",
-                          Directory.VirtualAddress, Directory.Size);
+        return Parse != NULL && LdrpRefuse(Parse,
+                                           "malformed: the relocations (RVA 0x%x, 0x%x bytes) lie outside the "
+                                           "file's sections",
+                                           Directory.VirtualAddress, Directory.Size);
     }
     ULONG Left = Directory.Size;
     while (Left >= sizeof(IMAGE_BASE_RELOCATION)) {
@@ -247,11 +238,10 @@ static BOOLEAN LdrpWalkRelocations(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_RELO
             break; /* padding to the end */
         }
         if (Block.SizeOfBlock < sizeof(Block) || Block.SizeOfBlock > Left) {
-            return Parse != NULL &&
-                   LdrpRefuse(Parse,
-                              "malformed: a relocation block at page 0x%x has %u bytes where %u "
-                              "are left",
-                              Block.VirtualAddress, Block.SizeOfBlock, Left);
+            return Parse != NULL && LdrpRefuse(Parse,
+                                               "malformed: a relocation block at page 0x%x has %u bytes where %u "
+                                               "are left",
+                                               Block.VirtualAddress, Block.SizeOfBlock, Left);
         }
         for (ULONG Offset = sizeof(Block); Offset + 2 <= Block.SizeOfBlock; Offset += 2) {
             USHORT Entry;
@@ -262,14 +252,12 @@ static BOOLEAN LdrpWalkRelocations(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_RELO
             }
             if (Type != IMAGE_REL_BASED_DIR64) {
                 return Parse != NULL &&
-                       LdrpRefuse(Parse, "malformed: relocation type %u; an x64 image has only DIR64 (10)",
-                                  Type);
+                       LdrpRefuse(Parse, "malformed: relocation type %u; an x64 image has only DIR64 (10)", Type);
             }
             ULONGLONG Rva = (ULONGLONG)Block.VirtualAddress + (Entry & 0xFFF);
             if (Rva > MAXULONG || !LdrpInOneSection(Pe, (ULONG)Rva, 8)) {
                 return Parse != NULL &&
-                       LdrpRefuse(Parse, "malformed: a relocation at RVA 0x%llx lies outside the sections",
-                                  Rva);
+                       LdrpRefuse(Parse, "malformed: a relocation at RVA 0x%llx lies outside the sections", Rva);
             }
             Count++;
             if (Routine != NULL && !Routine((ULONG)Rva, Context)) {
@@ -286,8 +274,7 @@ static BOOLEAN LdrpWalkRelocations(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_RELO
 }
 
 /* One export from its index in the address table; FALSE if it is malformed. An unused index has Rva 0 and no forwarder. */
-static BOOLEAN LdrpExportAt(const LDR_PE *Pe, const IMAGE_EXPORT_DIRECTORY *Exports, ULONG Index,
-                            LDR_EXPORT *Export)
+static BOOLEAN LdrpExportAt(const LDR_PE *Pe, const IMAGE_EXPORT_DIRECTORY *Exports, ULONG Index, LDR_EXPORT *Export)
 {
     IMAGE_DATA_DIRECTORY Directory = Pe->Directory[IMAGE_DIRECTORY_ENTRY_EXPORT];
     ULONG Rva;
@@ -314,25 +301,20 @@ static BOOLEAN LdrpWalkExports(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_EXPORT_R
         return TRUE;
     }
     if (!LdrpReadAt(Pe, Directory.VirtualAddress, &Exports, sizeof(Exports))) {
-        return Parse != NULL &&
-               LdrpRefuse(Parse,
-                          "malformed: the export directory (RVA 0x%x) lies outside the file's "
-                          "sections",
-                          Directory.VirtualAddress);
+        return Parse != NULL && LdrpRefuse(Parse,
+                                           "malformed: the export directory (RVA 0x%x) lies outside the file's "
+                                           "sections",
+                                           Directory.VirtualAddress);
     }
     if (Exports.NumberOfFunctions > LDRP_MAX_EXPORTS || Exports.NumberOfNames > LDRP_MAX_EXPORTS) {
-        return Parse != NULL &&
-               LdrpRefuse(Parse, "malformed: %u exports with %u names; %u is the most an image can have",
-                          Exports.NumberOfFunctions, Exports.NumberOfNames, LDRP_MAX_EXPORTS);
+        return Parse != NULL && LdrpRefuse(Parse, "malformed: %u exports with %u names; %u is the most an image can have",
+                                           Exports.NumberOfFunctions, Exports.NumberOfNames, LDRP_MAX_EXPORTS);
     }
     /* Whole tables first, so that the elements' RVAs below cannot wrap. */
-    if ((Exports.NumberOfFunctions != 0 &&
-         LdrPeAt(Pe, Exports.AddressOfFunctions, Exports.NumberOfFunctions * 4) == NULL) ||
-        (Exports.NumberOfNames != 0 &&
-         (LdrPeAt(Pe, Exports.AddressOfNames, Exports.NumberOfNames * 4) == NULL ||
-          LdrPeAt(Pe, Exports.AddressOfNameOrdinals, Exports.NumberOfNames * 2) == NULL))) {
-        return Parse != NULL &&
-               LdrpRefuse(Parse, "malformed: an export table lies outside the file's sections");
+    if ((Exports.NumberOfFunctions != 0 && LdrPeAt(Pe, Exports.AddressOfFunctions, Exports.NumberOfFunctions * 4) == NULL) ||
+        (Exports.NumberOfNames != 0 && (LdrPeAt(Pe, Exports.AddressOfNames, Exports.NumberOfNames * 4) == NULL ||
+                                        LdrPeAt(Pe, Exports.AddressOfNameOrdinals, Exports.NumberOfNames * 2) == NULL))) {
+        return Parse != NULL && LdrpRefuse(Parse, "malformed: an export table lies outside the file's sections");
     }
     memset(Named, 0, (Exports.NumberOfFunctions + 7) / 8);
     for (ULONG Index = 0; Index < Exports.NumberOfNames; Index++) {
@@ -344,8 +326,7 @@ static BOOLEAN LdrpWalkExports(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_EXPORT_R
         Export.Name = LdrPeString(Pe, NameRva);
         if (Export.Name == NULL || Export.Name[0] == 0 || Function >= Exports.NumberOfFunctions ||
             !LdrpExportAt(Pe, &Exports, Function, &Export)) {
-            return Parse != NULL &&
-                   LdrpRefuse(Parse, "malformed: export %u has no readable name or address", Index);
+            return Parse != NULL && LdrpRefuse(Parse, "malformed: export %u has no readable name or address", Index);
         }
         Named[Function / 8] |= (UCHAR)(1u << (Function % 8));
         if (Routine != NULL && !Routine(&Export, Context)) {
@@ -360,8 +341,7 @@ static BOOLEAN LdrpWalkExports(const LDR_PE *Pe, LDRP_PARSE *Parse, LDR_EXPORT_R
         Export.Name = NULL;
         if (!LdrpExportAt(Pe, &Exports, Index, &Export)) {
             return Parse != NULL &&
-                   LdrpRefuse(Parse, "malformed: the export of ordinal %u has no address in the image",
-                              Exports.Base + Index);
+                   LdrpRefuse(Parse, "malformed: the export of ordinal %u has no address in the image", Exports.Base + Index);
         }
         if (Routine != NULL && (Export.Rva != 0 || Export.Forwarder != NULL) && !Routine(&Export, Context)) {
             return FALSE;
@@ -437,8 +417,7 @@ static BOOLEAN LdrpCheckLoadConfig(LDRP_PARSE *Parse)
     }
     if (!LdrpReadAt(Pe, Directory->VirtualAddress, &Size, sizeof(Size)) ||
         LdrPeAt(Pe, Directory->VirtualAddress, Size) == NULL) {
-        return LdrpRefuse(Parse,
-                          "malformed: the load configuration (RVA 0x%x) lies outside the file's sections",
+        return LdrpRefuse(Parse, "malformed: the load configuration (RVA 0x%x) lies outside the file's sections",
                           Directory->VirtualAddress);
     }
     if (Size < LDR_LOAD_CONFIG_SECURITY_COOKIE + 8) {
@@ -446,9 +425,9 @@ static BOOLEAN LdrpCheckLoadConfig(LDRP_PARSE *Parse)
         return TRUE;
     }
     LdrpReadAt(Pe, Directory->VirtualAddress + LDR_LOAD_CONFIG_SECURITY_COOKIE, &Cookie, sizeof(Cookie));
-    if (Cookie != 0 && (Cookie < Pe->ImageBase || Cookie - Pe->ImageBase > MAXULONG ||
-                        Cookie - Pe->ImageBase < Pe->SizeOfHeaders ||
-                        !LdrpInOneSection(Pe, (ULONG)(Cookie - Pe->ImageBase), 8))) {
+    if (Cookie != 0 &&
+        (Cookie < Pe->ImageBase || Cookie - Pe->ImageBase > MAXULONG || Cookie - Pe->ImageBase < Pe->SizeOfHeaders ||
+         !LdrpInOneSection(Pe, (ULONG)(Cookie - Pe->ImageBase), 8))) {
         return LdrpRefuse(Parse, "malformed: the security cookie lies outside the image's sections");
     }
     return TRUE;
@@ -511,25 +490,22 @@ static BOOLEAN LdrpParseSections(LDRP_PARSE *Parse, ULONG Count, SIZE_T TableOff
             }
         }
         if (Section->Rva & (LDRP_PAGE - 1)) {
-            return LdrpRefuse(Parse, "malformed: section %s starts at RVA 0x%x, not on a page", Section->Name,
-                              Section->Rva);
+            return LdrpRefuse(Parse, "malformed: section %s starts at RVA 0x%x, not on a page", Section->Name, Section->Rva);
         }
         if (Section->VirtualSize == 0) {
             return LdrpRefuse(Parse, "malformed: section %s is empty", Section->Name);
         }
         if (Section->Rva < End) {
-            return LdrpRefuse(Parse, "malformed: section %s (RVA 0x%x) overlaps what comes before it",
-                              Section->Name, Section->Rva);
+            return LdrpRefuse(Parse, "malformed: section %s (RVA 0x%x) overlaps what comes before it", Section->Name,
+                              Section->Rva);
         }
         if (Section->Rva > Pe->SizeOfImage || Section->VirtualSize > Pe->SizeOfImage - Section->Rva) {
-            return LdrpRefuse(Parse, "malformed: section %s ends at RVA 0x%llx, beyond the image's size 0x%x",
-                              Section->Name, (ULONGLONG)Section->Rva + Section->VirtualSize, Pe->SizeOfImage);
+            return LdrpRefuse(Parse, "malformed: section %s ends at RVA 0x%llx, beyond the image's size 0x%x", Section->Name,
+                              (ULONGLONG)Section->Rva + Section->VirtualSize, Pe->SizeOfImage);
         }
-        if (Section->FileSize != 0 &&
-            (Section->FileOffset > Pe->Size || Section->FileSize > Pe->Size - Section->FileOffset)) {
-            return LdrpRefuse(Parse, "truncated: section %s needs bytes 0x%x to 0x%llx of a file of 0x%zx",
-                              Section->Name, Section->FileOffset,
-                              (ULONGLONG)Section->FileOffset + Section->FileSize, (size_t)Pe->Size);
+        if (Section->FileSize != 0 && (Section->FileOffset > Pe->Size || Section->FileSize > Pe->Size - Section->FileOffset)) {
+            return LdrpRefuse(Parse, "truncated: section %s needs bytes 0x%x to 0x%llx of a file of 0x%zx", Section->Name,
+                              Section->FileOffset, (ULONGLONG)Section->FileOffset + Section->FileSize, (size_t)Pe->Size);
         }
         if (Section->FileSize > LdrpPages(Section->VirtualSize)) {
             Section->FileSize = LdrpPages(Section->VirtualSize);
@@ -564,34 +540,29 @@ static BOOLEAN LdrpParse(LDRP_PARSE *Parse)
     memcpy(&Dos, Pe->Bytes, sizeof(Dos));
     SIZE_T Offset = (ULONG)Dos.e_lfanew;
     if (Offset > Pe->Size || Pe->Size - Offset < sizeof(Signature) + sizeof(File)) {
-        return LdrpRefuse(
-            Parse, "truncated or not a PE image: its PE header would be at offset 0x%zx of 0x%zx bytes",
-            (size_t)Offset, (size_t)Pe->Size);
+        return LdrpRefuse(Parse, "truncated or not a PE image: its PE header would be at offset 0x%zx of 0x%zx bytes",
+                          (size_t)Offset, (size_t)Pe->Size);
     }
     memcpy(&Signature, Pe->Bytes + Offset, sizeof(Signature));
     if (Signature != IMAGE_NT_SIGNATURE) {
-        return LdrpRefuse(Parse, "not a PE image: no \"PE\" signature at offset 0x%zx (a DOS program?)",
-                          (size_t)Offset);
+        return LdrpRefuse(Parse, "not a PE image: no \"PE\" signature at offset 0x%zx (a DOS program?)", (size_t)Offset);
     }
     memcpy(&File, Pe->Bytes + Offset + sizeof(Signature), sizeof(File));
     if (File.Machine != IMAGE_FILE_MACHINE_AMD64) {
         const CHAR *Name = LdrpMachineName(File.Machine);
         if (Name != NULL) {
-            return LdrpRefuse(Parse,
-                              "this is an image for %s (machine 0x%x); only x64 drivers (0x8664) run here",
-                              Name, File.Machine);
+            return LdrpRefuse(Parse, "this is an image for %s (machine 0x%x); only x64 drivers (0x8664) run here", Name,
+                              File.Machine);
         }
-        return LdrpRefuse(Parse, "this is an image for machine 0x%x; only x64 drivers (0x8664) run here",
-                          File.Machine);
+        return LdrpRefuse(Parse, "this is an image for machine 0x%x; only x64 drivers (0x8664) run here", File.Machine);
     }
     Offset += sizeof(Signature) + sizeof(File);
     if (File.SizeOfOptionalHeader > Pe->Size - Offset) {
         return LdrpRefuse(Parse, "truncated: the file ends within its headers");
     }
     if (File.SizeOfOptionalHeader < sizeof(Optional)) {
-        return LdrpRefuse(
-            Parse, "malformed: an optional header of %u bytes; PE32+ has at least %zu (an object file?)",
-            File.SizeOfOptionalHeader, sizeof(Optional));
+        return LdrpRefuse(Parse, "malformed: an optional header of %u bytes; PE32+ has at least %zu (an object file?)",
+                          File.SizeOfOptionalHeader, sizeof(Optional));
     }
     memcpy(&Magic, Pe->Bytes + Offset, sizeof(Magic));
     if (Magic != IMAGE_NT_OPTIONAL_HDR64_MAGIC) {
@@ -601,13 +572,11 @@ static BOOLEAN LdrpParse(LDRP_PARSE *Parse)
     if (!(File.Characteristics & IMAGE_FILE_EXECUTABLE_IMAGE)) {
         return LdrpRefuse(Parse, "the linker marked this image as not executable (unresolved references)");
     }
-    if (Optional.SectionAlignment < LDRP_PAGE ||
-        (Optional.SectionAlignment & (Optional.SectionAlignment - 1))) {
-        return LdrpRefuse(
-            Parse,
-            "sections are aligned to 0x%x bytes; page alignment (0x1000) or a larger power of two "
-            "is needed to protect them",
-            Optional.SectionAlignment);
+    if (Optional.SectionAlignment < LDRP_PAGE || (Optional.SectionAlignment & (Optional.SectionAlignment - 1))) {
+        return LdrpRefuse(Parse,
+                          "sections are aligned to 0x%x bytes; page alignment (0x1000) or a larger power of two "
+                          "is needed to protect them",
+                          Optional.SectionAlignment);
     }
     if (Optional.FileAlignment == 0 || (Optional.FileAlignment & (Optional.FileAlignment - 1)) ||
         Optional.FileAlignment > Optional.SectionAlignment) {
@@ -637,27 +606,23 @@ static BOOLEAN LdrpParse(LDRP_PARSE *Parse)
         Directories = IMAGE_NUMBEROF_DIRECTORY_ENTRIES;
     }
     if (Directories * sizeof(IMAGE_DATA_DIRECTORY) > File.SizeOfOptionalHeader - sizeof(Optional)) {
-        return LdrpRefuse(Parse, "malformed: %u data directories do not fit into the optional header",
-                          Directories);
+        return LdrpRefuse(Parse, "malformed: %u data directories do not fit into the optional header", Directories);
     }
     memcpy(Pe->Directory, Pe->Bytes + Offset + sizeof(Optional), Directories * sizeof(IMAGE_DATA_DIRECTORY));
     Offset += File.SizeOfOptionalHeader;
 
     if (File.NumberOfSections == 0 || File.NumberOfSections > LDR_MAX_SECTIONS) {
-        return LdrpRefuse(Parse, "malformed: %u sections; an image has 1 to %u", File.NumberOfSections,
-                          LDR_MAX_SECTIONS);
+        return LdrpRefuse(Parse, "malformed: %u sections; an image has 1 to %u", File.NumberOfSections, LDR_MAX_SECTIONS);
     }
     SIZE_T TableEnd = Offset + (SIZE_T)File.NumberOfSections * sizeof(IMAGE_SECTION_HEADER);
     if (TableEnd > Pe->Size) {
         return LdrpRefuse(Parse, "truncated: the file ends within its section table");
     }
     if (Pe->SizeOfHeaders < TableEnd || Pe->SizeOfHeaders > Pe->SizeOfImage) {
-        return LdrpRefuse(Parse, "malformed: 0x%x bytes of headers, which end at 0x%zx", Pe->SizeOfHeaders,
-                          (size_t)TableEnd);
+        return LdrpRefuse(Parse, "malformed: 0x%x bytes of headers, which end at 0x%zx", Pe->SizeOfHeaders, (size_t)TableEnd);
     }
     if (Pe->SizeOfHeaders > Pe->Size) {
-        return LdrpRefuse(Parse, "truncated: 0x%zx bytes, less than its headers' 0x%x", (size_t)Pe->Size,
-                          Pe->SizeOfHeaders);
+        return LdrpRefuse(Parse, "truncated: 0x%zx bytes, less than its headers' 0x%x", (size_t)Pe->Size, Pe->SizeOfHeaders);
     }
     if (!LdrpParseSections(Parse, File.NumberOfSections, Offset)) {
         return FALSE;
@@ -665,16 +630,14 @@ static BOOLEAN LdrpParse(LDRP_PARSE *Parse)
     if (Pe->EntryPoint != 0) {
         const LDR_SECTION *Section = LdrpSectionOf(Pe, Pe->EntryPoint);
         if (Section == NULL || !(Section->Characteristics & IMAGE_SCN_MEM_EXECUTE)) {
-            return LdrpRefuse(Parse, "malformed: the entry point (RVA 0x%x) is not in an executable section",
-                              Pe->EntryPoint);
+            return LdrpRefuse(Parse, "malformed: the entry point (RVA 0x%x) is not in an executable section", Pe->EntryPoint);
         }
     }
     if (Pe->Directory[IMAGE_DIRECTORY_ENTRY_COM].VirtualAddress != 0) {
         return LdrpRefuse(Parse, "this is a .NET assembly, not a driver");
     }
     return LdrpWalkImports(Pe, Parse, NULL, NULL) && LdrpWalkExports(Pe, Parse, NULL, NULL) &&
-           LdrpWalkRelocations(Pe, Parse, NULL, NULL) && LdrpCheckFunctions(Parse) &&
-           LdrpCheckLoadConfig(Parse);
+           LdrpWalkRelocations(Pe, Parse, NULL, NULL) && LdrpCheckFunctions(Parse) && LdrpCheckLoadConfig(Parse);
 }
 
 BOOLEAN LdrParsePe(const VOID *Bytes, SIZE_T Size, LDR_PE *Pe, CHAR *Error, SIZE_T ErrorSize)

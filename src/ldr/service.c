@@ -54,8 +54,8 @@ static VOID LdrpImageObjectName(PCUNICODE_STRING ImagePath, PWCHAR Name, PUNICOD
 }
 
 /* A file's bytes in nonpaged pool, and its full name as far as Full has room. */
-static NTSTATUS LdrpReadObject(PUNICODE_STRING Name, PUCHAR *Bytes, SIZE_T *Size,
-                               POBJECT_NAME_INFORMATION Full, ULONG FullBytes)
+static NTSTATUS LdrpReadObject(PUNICODE_STRING Name, PUCHAR *Bytes, SIZE_T *Size, POBJECT_NAME_INFORMATION Full,
+                               ULONG FullBytes)
 {
     OBJECT_ATTRIBUTES Attributes;
     FILE_STANDARD_INFORMATION Standard;
@@ -70,8 +70,8 @@ static NTSTATUS LdrpReadObject(PUNICODE_STRING Name, PUCHAR *Bytes, SIZE_T *Size
         return Status;
     }
     Status = ZwQueryInformationFile(File, &Io, &Standard, sizeof(Standard), FileStandardInformation);
-    if (NT_SUCCESS(Status) && (Standard.Directory || Standard.EndOfFile.QuadPart <= 0 ||
-                               Standard.EndOfFile.QuadPart > LDRP_MAX_DRIVER)) {
+    if (NT_SUCCESS(Status) &&
+        (Standard.Directory || Standard.EndOfFile.QuadPart <= 0 || Standard.EndOfFile.QuadPart > LDRP_MAX_DRIVER)) {
         Status = STATUS_INVALID_IMAGE_FORMAT;
     }
     if (NT_SUCCESS(Status)) {
@@ -79,8 +79,7 @@ static NTSTATUS LdrpReadObject(PUNICODE_STRING Name, PUCHAR *Bytes, SIZE_T *Size
         *Bytes = ExAllocatePool2(POOL_FLAG_NON_PAGED, *Size, LDRP_TAG_FILE);
         Status = *Bytes != NULL ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;
     }
-    if (NT_SUCCESS(Status) &&
-        !NT_SUCCESS(ZwQueryObject(File, ObjectNameInformation, Full, FullBytes, &Needed))) {
+    if (NT_SUCCESS(Status) && !NT_SUCCESS(ZwQueryObject(File, ObjectNameInformation, Full, FullBytes, &Needed))) {
         Full->Name.Length = 0;
     }
     for (SIZE_T Done = 0; NT_SUCCESS(Status) && Done < *Size; Done += Io.Information) {
@@ -127,8 +126,7 @@ static NTSTATUS LdrpLoadService(PCUNICODE_STRING Service, PCUNICODE_STRING Image
     if (Service->Length / sizeof(WCHAR) >= sizeof(Image->Service)) {
         return STATUS_OBJECT_NAME_INVALID;
     }
-    PWCHAR Buffer =
-        ExAllocatePool2(POOL_FLAG_NON_PAGED, ImagePath->Length + 16 * sizeof(WCHAR), LDRP_TAG_FILE);
+    PWCHAR Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, ImagePath->Length + 16 * sizeof(WCHAR), LDRP_TAG_FILE);
     if (Buffer == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
@@ -166,8 +164,7 @@ static NTSTATUS LdrpUnloadService(PDRIVER_OBJECT Driver)
 
 static BOOLEAN LdrpTakeService(LDR_IMAGE *Image, PVOID Context)
 {
-    if (Image->Service[0] == 0 || Image->DriverObject == NULL ||
-        ((PDRIVER_OBJECT)Image->DriverObject)->DriverUnload == NULL) {
+    if (Image->Service[0] == 0 || Image->DriverObject == NULL || ((PDRIVER_OBJECT)Image->DriverObject)->DriverUnload == NULL) {
         return TRUE;
     }
     *(LDR_IMAGE **)Context = Image;

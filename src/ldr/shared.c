@@ -58,10 +58,8 @@ typedef struct _LDRP_SHARED_DATA {
     ULONG ActiveProcessorCount; /* 0x3C0 */
 } LDRP_SHARED_DATA;
 C_ASSERT(offsetof(LDRP_SHARED_DATA, SystemTime) == 0x14 && offsetof(LDRP_SHARED_DATA, NtSystemRoot) == 0x30);
-C_ASSERT(offsetof(LDRP_SHARED_DATA, NtBuildNumber) == 0x260 &&
-         offsetof(LDRP_SHARED_DATA, NtMajorVersion) == 0x26C);
-C_ASSERT(offsetof(LDRP_SHARED_DATA, ProcessorFeatures) == 0x274 &&
-         offsetof(LDRP_SHARED_DATA, TickCount) == 0x320);
+C_ASSERT(offsetof(LDRP_SHARED_DATA, NtBuildNumber) == 0x260 && offsetof(LDRP_SHARED_DATA, NtMajorVersion) == 0x26C);
+C_ASSERT(offsetof(LDRP_SHARED_DATA, ProcessorFeatures) == 0x274 && offsetof(LDRP_SHARED_DATA, TickCount) == 0x320);
 C_ASSERT(offsetof(LDRP_SHARED_DATA, ActiveProcessorCount) == 0x3C0);
 
 /* Guarded by the loader's lock, but for *Window, which the timer's DPC writes. */

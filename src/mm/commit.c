@@ -29,11 +29,10 @@ BOOLEAN MiChargeCommitment(ULONG64 Pages, EX_POOL_PRIORITY Priority)
         if (Pages > Limit || Old > Limit - Pages || Limit - Pages - Old < Keep) {
             return FALSE;
         }
-    } while (!__atomic_compare_exchange_n(&MiState->Committed, &Old, Old + Pages, 1, __ATOMIC_ACQ_REL,
-                                          __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(&MiState->Committed, &Old, Old + Pages, 1, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
     ULONG64 Peak = __atomic_load_n(&MiState->PeakCommit, __ATOMIC_RELAXED);
-    while (Peak < Old + Pages && !__atomic_compare_exchange_n(&MiState->PeakCommit, &Peak, Old + Pages, 1,
-                                                              __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    while (Peak < Old + Pages &&
+           !__atomic_compare_exchange_n(&MiState->PeakCommit, &Peak, Old + Pages, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
     return TRUE;
 }
@@ -45,8 +44,7 @@ VOID MiReturnCommitment(ULONG64 Pages)
 
 const CHAR *MiValidateCommitment(VOID)
 {
-    if (MiState->Committed > MiState->CommitLimit ||
-        MiState->CommitLimit > MiState->TotalPages - MiState->CorePages) {
+    if (MiState->Committed > MiState->CommitLimit || MiState->CommitLimit > MiState->TotalPages - MiState->CorePages) {
         return "C1: commitment above its limit, or the limit above RAM";
     }
     if (MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition] > MiState->Committed) {

@@ -27,8 +27,7 @@ static VOID MiMapOwned(ULONG_PTR Va, SIZE_T Pages, PFN_NUMBER Base, MI_PROT Prot
             PMMPFN Pfn = MiPfn(Base + Done + Index);
             Pfn->PteAddress = Pte + Index;
             Pfn->PteFrame = (ULONG)HalWindowPage(Pte);
-            Pfn->Flags =
-                (UCHAR)((Pfn->Flags & ~MI_PFN_UNMAPPED) | (Done + Index == 0 ? MI_PFN_CONTIGUOUS : 0));
+            Pfn->Flags = (UCHAR)((Pfn->Flags & ~MI_PFN_UNMAPPED) | (Done + Index == 0 ? MI_PFN_CONTIGUOUS : 0));
         }
         KiReleaseLock(&MiState->PfnLock);
         Done += Piece;
@@ -36,25 +35,23 @@ static VOID MiMapOwned(ULONG_PTR Va, SIZE_T Pages, PFN_NUMBER Base, MI_PROT Prot
     MiMapFrames(Va, Pages, NULL, Base, MiPteValid(0, Protection, FALSE));
 }
 
-static PVOID MiAllocateContiguous(SIZE_T Bytes, PHYSICAL_ADDRESS Lowest, PHYSICAL_ADDRESS Highest,
-                                  PHYSICAL_ADDRESS Boundary, MI_PROT Protection, ULONG Node)
+static PVOID MiAllocateContiguous(SIZE_T Bytes, PHYSICAL_ADDRESS Lowest, PHYSICAL_ADDRESS Highest, PHYSICAL_ADDRESS Boundary,
+                                  MI_PROT Protection, ULONG Node)
 {
     SIZE_T Pages = BYTES_TO_PAGES(Bytes);
-    ULONG64 Low = ((ULONG64)Lowest.QuadPart + PAGE_SIZE - 1) >> PAGE_SHIFT,
-            High = (ULONG64)Highest.QuadPart >> PAGE_SHIFT;
+    ULONG64 Low = ((ULONG64)Lowest.QuadPart + PAGE_SIZE - 1) >> PAGE_SHIFT, High = (ULONG64)Highest.QuadPart >> PAGE_SHIFT;
     ULONG64 Limit = (ULONG64)Boundary.QuadPart;
     PFN_NUMBER Base;
     BOOLEAN Dirty;
     (VOID) KiCurrentThread();
-    if (((ULONG64)Highest.QuadPart & (PAGE_SIZE - 1)) !=
-        PAGE_SIZE - 1) { /* the page of the highest byte must be whole */
+    if (((ULONG64)Highest.QuadPart & (PAGE_SIZE - 1)) != PAGE_SIZE - 1) { /* the page of the highest byte must be whole */
         if (High == 0) {
             return NULL;
         }
         High--;
     }
-    if (Pages == 0 || Protection == MI_PROT_INVALID || !MiProtAllowsAccess(Protection) ||
-        (Limit & (Limit - 1)) || (Limit && Limit < PAGE_SIZE) || (Node != 0 && !(Node & MM_ANY_NODE_OK)) ||
+    if (Pages == 0 || Protection == MI_PROT_INVALID || !MiProtAllowsAccess(Protection) || (Limit & (Limit - 1)) ||
+        (Limit && Limit < PAGE_SIZE) || (Node != 0 && !(Node & MM_ANY_NODE_OK)) ||
         !MiChargeCommitment(Pages, NormalPoolPriority)) {
         return NULL;
     }
@@ -102,8 +99,8 @@ static BOOLEAN MiFreeContiguous(PVOID BaseAddress, SIZE_T Pages)
         return FALSE;
     }
     if (References) {
-        KiStop(PFN_LIST_CORRUPT, "Contiguous memory was freed while an MDL still has pages of it locked.",
-               BaseAddress, 0x9A, Locked, MiPageActive, References);
+        KiStop(PFN_LIST_CORRUPT, "Contiguous memory was freed while an MDL still has pages of it locked.", BaseAddress, 0x9A,
+               Locked, MiPageActive, References);
     }
     MiDecommit(Region, Va, Actual);
     MiFreeVa(Region, Va, Actual);
@@ -114,58 +111,52 @@ static const PHYSICAL_ADDRESS MiNoAddress;
 
 PVOID MmAllocateContiguousMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress)
 {
-    return MiAllocateContiguous(NumberOfBytes, MiNoAddress, HighestAcceptableAddress, MiNoAddress,
-                                MI_PROT_EXECUTE_READWRITE, MM_ANY_NODE_OK);
+    return MiAllocateContiguous(NumberOfBytes, MiNoAddress, HighestAcceptableAddress, MiNoAddress, MI_PROT_EXECUTE_READWRITE,
+                                MM_ANY_NODE_OK);
 }
 
 PVOID MmAllocateContiguousMemorySpecifyCache(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
                                              PHYSICAL_ADDRESS HighestAcceptableAddress,
-                                             PHYSICAL_ADDRESS BoundaryAddressMultiple,
-                                             MEMORY_CACHING_TYPE CacheType)
+                                             PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType)
 {
-    return MiAllocateContiguous(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress,
-                                BoundaryAddressMultiple,
+    return MiAllocateContiguous(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress, BoundaryAddressMultiple,
                                 MiCacheProtection(MI_PROT_EXECUTE_READWRITE, CacheType), MM_ANY_NODE_OK);
 }
 
-PVOID MmAllocateContiguousMemorySpecifyCacheNode(
-    SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress, PHYSICAL_ADDRESS HighestAcceptableAddress,
-    PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType, NODE_REQUIREMENT PreferredNode)
+PVOID MmAllocateContiguousMemorySpecifyCacheNode(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
+                                                 PHYSICAL_ADDRESS HighestAcceptableAddress,
+                                                 PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType,
+                                                 NODE_REQUIREMENT PreferredNode)
 {
-    return MiAllocateContiguous(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress,
-                                BoundaryAddressMultiple,
+    return MiAllocateContiguous(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress, BoundaryAddressMultiple,
                                 MiCacheProtection(MI_PROT_EXECUTE_READWRITE, CacheType), PreferredNode);
 }
 
 PVOID MmAllocateContiguousNodeMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
-                                     PHYSICAL_ADDRESS HighestAcceptableAddress,
-                                     PHYSICAL_ADDRESS BoundaryAddressMultiple, ULONG Protect,
-                                     NODE_REQUIREMENT PreferredNode)
+                                     PHYSICAL_ADDRESS HighestAcceptableAddress, PHYSICAL_ADDRESS BoundaryAddressMultiple,
+                                     ULONG Protect, NODE_REQUIREMENT PreferredNode)
 {
     MI_PROT Protection = MiMakeProtection(Protect);
-    if ((Protection & MI_PROT_BASE) != MI_PROT_READWRITE &&
-        (Protection & MI_PROT_BASE) != MI_PROT_EXECUTE_READWRITE) {
+    if ((Protection & MI_PROT_BASE) != MI_PROT_READWRITE && (Protection & MI_PROT_BASE) != MI_PROT_EXECUTE_READWRITE) {
         return NULL;
     }
     if (MiProtIsGuard(Protection)) {
         return NULL;
     }
-    return MiAllocateContiguous(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress,
-                                BoundaryAddressMultiple, Protection, PreferredNode);
+    return MiAllocateContiguous(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress, BoundaryAddressMultiple,
+                                Protection, PreferredNode);
 }
 
 VOID MmFreeContiguousMemory(PVOID BaseAddress)
 {
     (VOID) KiCurrentThread();
     if (!MiFreeContiguous(BaseAddress, 0)) {
-        KiStop(BAD_POOL_CALLER,
-               "MmFreeContiguousMemory was given an address that is not the start of contiguous memory.",
-               NULL, 0x60, (ULONG_PTR)BaseAddress, 0, 0);
+        KiStop(BAD_POOL_CALLER, "MmFreeContiguousMemory was given an address that is not the start of contiguous memory.", NULL,
+               0x60, (ULONG_PTR)BaseAddress, 0, 0);
     }
 }
 
-VOID MmFreeContiguousMemorySpecifyCache(PVOID BaseAddress, SIZE_T NumberOfBytes,
-                                        MEMORY_CACHING_TYPE CacheType)
+VOID MmFreeContiguousMemorySpecifyCache(PVOID BaseAddress, SIZE_T NumberOfBytes, MEMORY_CACHING_TYPE CacheType)
 {
     UNREFERENCED_PARAMETER(CacheType);
     (VOID) KiCurrentThread();
@@ -180,8 +171,8 @@ VOID MmFreeContiguousMemorySpecifyCache(PVOID BaseAddress, SIZE_T NumberOfBytes,
 PVOID MmAllocateNonCachedMemory(SIZE_T NumberOfBytes)
 {
     PHYSICAL_ADDRESS Any = {.QuadPart = -1};
-    return MiAllocateContiguous(NumberOfBytes, MiNoAddress, Any, MiNoAddress,
-                                MI_PROT_READWRITE | MI_PROT_NOCACHE, MM_ANY_NODE_OK);
+    return MiAllocateContiguous(NumberOfBytes, MiNoAddress, Any, MiNoAddress, MI_PROT_READWRITE | MI_PROT_NOCACHE,
+                                MM_ANY_NODE_OK);
 }
 
 VOID MmFreeNonCachedMemory(PVOID BaseAddress, SIZE_T NumberOfBytes)

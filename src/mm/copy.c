@@ -27,8 +27,7 @@ static VOID MiUnpin(PFN_NUMBER Frame)
 
 /* Moves bytes between Buffer and managed Va; stops at the first page that cannot be reached. *Done says how
  * far. */
-static NTSTATUS MiCopyManaged(ULONG_PTR Va, UCHAR *Buffer, SIZE_T Length, BOOLEAN Write,
-                              BOOLEAN AnyProtection, SIZE_T *Done)
+static NTSTATUS MiCopyManaged(ULONG_PTR Va, UCHAR *Buffer, SIZE_T Length, BOOLEAN Write, BOOLEAN AnyProtection, SIZE_T *Done)
 {
     *Done = 0;
     while (*Done < Length) {
@@ -103,8 +102,8 @@ NTSTATUS MmCopyMemory(PVOID TargetAddress, MM_COPY_ADDRESS SourceAddress, SIZE_T
     (VOID) KiCurrentThread();
     *NumberOfBytesTransferred = 0;
     if (Flags == MM_COPY_MEMORY_VIRTUAL) {
-        return MiCopyManaged((ULONG_PTR)SourceAddress.VirtualAddress, TargetAddress, NumberOfBytes, FALSE,
-                             FALSE, NumberOfBytesTransferred);
+        return MiCopyManaged((ULONG_PTR)SourceAddress.VirtualAddress, TargetAddress, NumberOfBytes, FALSE, FALSE,
+                             NumberOfBytesTransferred);
     }
     if (Flags == MM_COPY_MEMORY_PHYSICAL) {
         return MiCopyPhysical(TargetAddress, (ULONG64)SourceAddress.PhysicalAddress.QuadPart, NumberOfBytes,

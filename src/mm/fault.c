@@ -53,8 +53,7 @@ static BOOLEAN MiIsDriverCode(ULONG_PTR Rip)
     return HalIsSystemAddress(Rip) || KiIsDriverCodeRoutine == NULL || KiIsDriverCodeRoutine(Rip);
 }
 
-static VOID MiAnswerStop(KI_FAULT_ANSWER *Answer, ULONG Code, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3,
-                         ULONG_PTR P4)
+static VOID MiAnswerStop(KI_FAULT_ANSWER *Answer, ULONG Code, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3, ULONG_PTR P4)
 {
     Answer->Status = STATUS_ACCESS_VIOLATION;
     Answer->StopCode = Code;
@@ -64,16 +63,14 @@ static VOID MiAnswerStop(KI_FAULT_ANSWER *Answer, ULONG Code, ULONG_PTR P1, ULON
     Answer->Parameters[3] = P4;
 }
 
-static VOID MiAnswerIrql(KI_FAULT_ANSWER *Answer, ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql,
-                         ULONG_PTR Rip)
+static VOID MiAnswerIrql(KI_FAULT_ANSWER *Answer, ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip)
 {
     ULONG_PTR Operation = ErrorCode & MI_FAULT_EXECUTE ? 8 : ErrorCode & MI_FAULT_WRITE ? 1 : 0;
-    MiAnswerStop(Answer, MiIsDriverCode(Rip) ? DRIVER_IRQL_NOT_LESS_OR_EQUAL : IRQL_NOT_LESS_OR_EQUAL,
-                 Address, Irql, Operation, Rip);
+    MiAnswerStop(Answer, MiIsDriverCode(Rip) ? DRIVER_IRQL_NOT_LESS_OR_EQUAL : IRQL_NOT_LESS_OR_EQUAL, Address, Irql, Operation,
+                 Rip);
 }
 
-static VOID MiAnswerNonPaged(KI_FAULT_ANSWER *Answer, ULONG_PTR Address, ULONG ErrorCode, ULONG_PTR Rip,
-                             ULONG_PTR Type)
+static VOID MiAnswerNonPaged(KI_FAULT_ANSWER *Answer, ULONG_PTR Address, ULONG ErrorCode, ULONG_PTR Rip, ULONG_PTR Type)
 {
     ULONG_PTR Operation = ErrorCode & MI_FAULT_EXECUTE ? 0x10 : ErrorCode & MI_FAULT_WRITE ? 2 : 0;
     MiAnswerStop(Answer, PAGE_FAULT_IN_NONPAGED_AREA, Address, Operation, Rip, Type);
@@ -111,11 +108,9 @@ NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_N
     KiAcquireLock(MiPteLock(Va));
     MMPTE Entry = MiReadPte(Pte);
     MI_PROT Protection = MiPteProtection(Entry);
-    if (MiPteIsZero(Entry) ||
-        (!AnyProtection && (!MiProtAllowsAccess(Protection) || MiProtIsGuard(Protection) ||
-                            (Write && !MiProtAllowsWrite(Protection))))) {
-        Status = !MiPteIsZero(Entry) && MiProtIsGuard(Protection) ? STATUS_GUARD_PAGE_VIOLATION
-                                                                  : STATUS_ACCESS_VIOLATION;
+    if (MiPteIsZero(Entry) || (!AnyProtection && (!MiProtAllowsAccess(Protection) || MiProtIsGuard(Protection) ||
+                                                  (Write && !MiProtAllowsWrite(Protection))))) {
+        Status = !MiPteIsZero(Entry) && MiProtIsGuard(Protection) ? STATUS_GUARD_PAGE_VIOLATION : STATUS_ACCESS_VIOLATION;
     } else if (MiPteIsDemandZero(Entry)) {
         Status = MiResolveDemandZero(Pte, Entry, Region->User) ? STATUS_SUCCESS : STATUS_NO_MEMORY;
         Entry = MiReadPte(Pte);
@@ -132,8 +127,7 @@ NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_N
     return Status;
 }
 
-static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip,
-                          KI_FAULT_ANSWER *Answer)
+static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer)
 {
     BOOLEAN Write = (ErrorCode & MI_FAULT_WRITE) != 0, Execute = (ErrorCode & MI_FAULT_EXECUTE) != 0;
     PMMPTE Pte = MiPteOf(Address);
@@ -179,16 +173,15 @@ BOOLEAN MiTakeGuard(ULONG_PTR Address)
     MMPTE Entry = MiReadPte(Pte);
     if (!MiPteIsZero(Entry) && !MiPteIsValid(Entry) && MiProtIsGuard(MiPteProtection(Entry))) {
         MI_PROT Protection = MiPteProtection(Entry) & MI_PROT_BASE;
-        MiWritePte(Pte, MiPteIsTransition(Entry) ? MiPteValid(MiPtePage(Entry), Protection, TRUE)
-                                                 : MiPteDemandZero(Protection));
+        MiWritePte(Pte,
+                   MiPteIsTransition(Entry) ? MiPteValid(MiPtePage(Entry), Protection, TRUE) : MiPteDemandZero(Protection));
         Guard = TRUE;
     }
     KiReleaseLock(MiPteLock(Address));
     return Guard;
 }
 
-static VOID MiUserFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip,
-                        KI_FAULT_ANSWER *Answer)
+static VOID MiUserFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer)
 {
     BOOLEAN Write = (ErrorCode & MI_FAULT_WRITE) != 0, Execute = (ErrorCode & MI_FAULT_EXECUTE) != 0;
     PMMPTE Pte = MiPteOf(Address);
@@ -220,8 +213,7 @@ static VOID MiUserFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PT
     Answer->Status = STATUS_ACCESS_VIOLATION;
 }
 
-static VOID MiHostFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip,
-                        KI_FAULT_ANSWER *Answer)
+static VOID MiHostFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer)
 {
     if (Address >= MI_HOST_KERNEL) {
         if (Irql >= DISPATCH_LEVEL) {

@@ -63,11 +63,9 @@ VOID MmQueryCounters(MM_COUNTERS *Counters)
     Counters->ZeroedPages = MiState->StateCount[MiPageZeroed];
     Counters->FreePages = MiState->StateCount[MiPageFree];
     Counters->StandbyPages = MiState->StateCount[MiPageStandby];
-    Counters->ModifiedPages =
-        MiState->StateCount[MiPageModified] + MiState->StateCount[MiPageModifiedNoWrite];
+    Counters->ModifiedPages = MiState->StateCount[MiPageModified] + MiState->StateCount[MiPageModifiedNoWrite];
     Counters->BadPages = MiState->StateCount[MiPageBad];
-    Counters->ActivePages =
-        MiState->CorePages + MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition];
+    Counters->ActivePages = MiState->CorePages + MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition];
     KiReleaseLock(&MiState->PfnLock);
     Counters->Committed = __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED);
     Counters->CommitLimit = MiState->CommitLimit;

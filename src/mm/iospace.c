@@ -50,8 +50,7 @@ static PVOID MiMapIoSpace(PHYSICAL_ADDRESS Physical, SIZE_T Bytes, MI_PROT Prote
         BOOLEAN Held = Pfn->ReferenceCount != 0;
         KiReleaseLock(&MiState->PfnLock);
         if (!Held) {
-            KiStop(MEMORY_MANAGEMENT,
-                   "A driver mapped a page of RAM, by its physical address, that nobody has locked.", NULL,
+            KiStop(MEMORY_MANAGEMENT, "A driver mapped a page of RAM, by its physical address, that nobody has locked.", NULL,
                    0x1233, Page, 0, 0);
         }
     }
@@ -87,10 +86,8 @@ VOID MmUnmapIoSpace(PVOID BaseAddress, SIZE_T NumberOfBytes)
     MI_REGION *Region = MiRegionOfVa(Va);
     PMMPTE Pte = Region && Region->Id == MmRegionSystemPtes ? MiPteOf(Va) : NULL;
     MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
-    if (!MiPteIsValid(Entry) || !MiPteIsIoSpace(Entry) ||
-        MiCheckVa(Region, Va, Pages, &Actual) != MiVaExact) {
-        KiStop(SYSTEM_PTE_MISUSE,
-               "MmUnmapIoSpace was given an address and size that MmMapIoSpace did not map.", NULL, 0x400,
+    if (!MiPteIsValid(Entry) || !MiPteIsIoSpace(Entry) || MiCheckVa(Region, Va, Pages, &Actual) != MiVaExact) {
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapIoSpace was given an address and size that MmMapIoSpace did not map.", NULL, 0x400,
                (ULONG_PTR)BaseAddress, Pages, 0);
     }
     MiReleaseSystemPtes(Va, Pages);

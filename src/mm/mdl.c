@@ -59,10 +59,9 @@ VOID MmBuildMdlForNonPagedPool(PMDL Mdl)
         MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
         if (Region == NULL || !Region->Resident || !MiPteIsValid(Entry)) {
             KiStop(MEMORY_MANAGEMENT,
-                   Region == NULL
-                       ? "MmBuildMdlForNonPagedPool was given memory that is not the system's: a global, a "
-                         "stack or the host's heap has no pages here; allocate the buffer from nonpaged pool."
-                       : "MmBuildMdlForNonPagedPool was given memory that is pageable or not allocated.",
+                   Region == NULL ? "MmBuildMdlForNonPagedPool was given memory that is not the system's: a global, a "
+                                    "stack or the host's heap has no pages here; allocate the buffer from nonpaged pool."
+                                  : "MmBuildMdlForNonPagedPool was given memory that is pageable or not allocated.",
                    NULL, 0x1240, (ULONG_PTR)Mdl, (ULONG_PTR)Pte, 0);
         }
         Frames[Index] = MiPtePage(Entry);
@@ -146,8 +145,7 @@ VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Op
     PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
     BOOLEAN Write = Operation != IoReadAccess, User = HalIsUserAddress(Start);
     NTSTATUS Status = STATUS_SUCCESS;
-    if (AccessMode != KernelMode &&
-        (!User || (Mdl->ByteCount && !HalIsUserAddress(Start + Mdl->ByteCount - 1)))) {
+    if (AccessMode != KernelMode && (!User || (Mdl->ByteCount && !HalIsUserAddress(Start + Mdl->ByteCount - 1)))) {
         Status = STATUS_ACCESS_VIOLATION;
     }
     while (NT_SUCCESS(Status)) {
@@ -161,9 +159,8 @@ VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Op
         if (Thread->Irql >= DISPATCH_LEVEL && Pte && !MiPteIsValid(MiReadPte(Pte)) && !Region->Resident &&
             !MiPteIsZero(MiReadPte(Pte))) {
             MiUnlockFrames(Frames, Locked);
-            KiStop(IRQL_NOT_LESS_OR_EQUAL,
-                   "MmProbeAndLockPages met a page that is not resident, at DISPATCH_LEVEL or above.", NULL,
-                   At, Thread->Irql, Write, (ULONG_PTR)__builtin_return_address(0));
+            KiStop(IRQL_NOT_LESS_OR_EQUAL, "MmProbeAndLockPages met a page that is not resident, at DISPATCH_LEVEL or above.",
+                   NULL, At, Thread->Irql, Write, (ULONG_PTR)__builtin_return_address(0));
         }
         PFN_NUMBER Frame;
         Status = MiMakePresent(At, Write, FALSE, &Frame);
@@ -197,11 +194,10 @@ static DECLSPEC_NORETURN VOID MiStopUnlock(PMDL Mdl, PFN_NUMBER Frame)
     PMMPFN Pfn = MiPfn(Frame);
     if (HalIsUserAddress((ULONG_PTR)Mdl->StartVa)) {
         KiStop(PROCESS_HAS_LOCKED_PAGES,
-               "MmUnlockPages was called for process pages that are not locked: twice, or never locked.",
-               NULL, 1, (ULONG_PTR)Mdl, MiState->LockedPages, 0);
+               "MmUnlockPages was called for process pages that are not locked: twice, or never locked.", NULL, 1,
+               (ULONG_PTR)Mdl, MiState->LockedPages, 0);
     }
-    KiStop(PFN_LIST_CORRUPT,
-           "MmUnlockPages was called for pages that are not locked: twice, or never locked.", NULL, 7, Frame,
+    KiStop(PFN_LIST_CORRUPT, "MmUnlockPages was called for pages that are not locked: twice, or never locked.", NULL, 7, Frame,
            Pfn && Pfn->State == MiPageActive ? Pfn->u2.ShareCount : 0, 0);
 }
 
@@ -236,8 +232,7 @@ NTSTATUS MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes)
     SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
     SIZE_T Passed = ((SIZE_T)Mdl->ByteOffset + NumberOfBytes) >> PAGE_SHIFT;
     Passed = Passed < Pages ? Passed : Pages;
-    BOOLEAN OwnMapping =
-        (Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) && !(Mdl->MdlFlags & MDL_SOURCE_IS_NONPAGED_POOL);
+    BOOLEAN OwnMapping = (Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) && !(Mdl->MdlFlags & MDL_SOURCE_IS_NONPAGED_POOL);
     if (Passed) {
         ULONG64 Extra = Passed;
         if (OwnMapping) { /* the addresses passed stay taken until the unmap, but show nothing any more */
@@ -255,8 +250,7 @@ NTSTATUS MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes)
         }
         memmove(Frames, Frames + Passed, (Pages - Passed) * sizeof(*Frames));
         if (OwnMapping) {
-            Frames[Pages - Passed] =
-                Extra; /* behind the array, as many as MmUnmapLockedPages must add below */
+            Frames[Pages - Passed] = Extra; /* behind the array, as many as MmUnmapLockedPages must add below */
             Mdl->MdlFlags |= MDL_FREE_EXTRA_PTES;
         }
         Mdl->StartVa = (PVOID)((ULONG_PTR)Mdl->StartVa + (Passed << PAGE_SHIFT));

@@ -33,8 +33,7 @@ static VOID MiCheckMdlFrames(PMDL Mdl, SIZE_T Pages)
             KiReleaseLock(&MiState->PfnLock);
         }
         if (!Good) {
-            KiStop(MEMORY_MANAGEMENT,
-                   "An MDL was mapped whose pages are not locked, or are not pages of this machine.", NULL,
+            KiStop(MEMORY_MANAGEMENT, "An MDL was mapped whose pages are not locked, or are not pages of this machine.", NULL,
                    0x1236, (ULONG_PTR)Mdl, (ULONG_PTR)&Frames[Index], Frames[Index]);
         }
     }
@@ -59,8 +58,8 @@ static PVOID MiMapToUser(PMDL Mdl, SIZE_T Pages, MI_PROT Protection, PVOID Reque
     return (PVOID)(Va + Mdl->ByteOffset);
 }
 
-PVOID MmMapLockedPagesSpecifyCache(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_CACHING_TYPE CacheType,
-                                   PVOID RequestedAddress, ULONG BugCheckOnFailure, ULONG Priority)
+PVOID MmMapLockedPagesSpecifyCache(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_CACHING_TYPE CacheType, PVOID RequestedAddress,
+                                   ULONG BugCheckOnFailure, ULONG Priority)
 {
     SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
     ULONG Guard = Priority & MdlMappingWithGuardPtes ? 1 : 0;
@@ -87,16 +86,14 @@ PVOID MmMapLockedPagesSpecifyCache(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_
     if (Va == 0) {
         if (BugCheckOnFailure) {
             MI_REGION *Region = &MiState->Regions[MmRegionSystemPtes];
-            KiStop(NO_MORE_SYSTEM_PTES,
-                   "There are no system PTEs left to map an MDL, and the caller asked to stop then.", NULL, 0,
-                   Pages, Region->Bits - Region->AddressPages, Region->Bits);
+            KiStop(NO_MORE_SYSTEM_PTES, "There are no system PTEs left to map an MDL, and the caller asked to stop then.", NULL,
+                   0, Pages, Region->Bits - Region->AddressPages, Region->Bits);
         }
         return NULL;
     }
     MiMapFrames(Va, Pages, MmGetMdlPfnArray(Mdl), 0, MiPteValid(0, Protection, FALSE));
     Mdl->MappedSystemVa = (PVOID)(Va + Mdl->ByteOffset);
-    Mdl->MdlFlags |=
-        MDL_MAPPED_TO_SYSTEM_VA | (Mdl->MdlFlags & MDL_PARTIAL ? MDL_PARTIAL_HAS_BEEN_MAPPED : 0);
+    Mdl->MdlFlags |= MDL_MAPPED_TO_SYSTEM_VA | (Mdl->MdlFlags & MDL_PARTIAL ? MDL_PARTIAL_HAS_BEEN_MAPPED : 0);
     return Mdl->MappedSystemVa;
 }
 
@@ -111,8 +108,7 @@ static VOID MiUnmapFromUser(PVOID BaseAddress, SIZE_T Pages)
     ULONG_PTR Va = (ULONG_PTR)PAGE_ALIGN(BaseAddress);
     SIZE_T Actual;
     if (MiRegionOfVa(Va) != Region || MiCheckVa(Region, Va, Pages, &Actual) != MiVaExact) {
-        KiStop(SYSTEM_PTE_MISUSE,
-               "MmUnmapLockedPages was given a user address that is not the MDL's mapping.", NULL, 0x302,
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given a user address that is not the MDL's mapping.", NULL, 0x302,
                (ULONG_PTR)BaseAddress, 0, 0);
     }
     MiUnmapFrames(Va, Pages);
@@ -122,8 +118,7 @@ static VOID MiUnmapFromUser(PVOID BaseAddress, SIZE_T Pages)
 
 VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL Mdl)
 {
-    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount), Extra = 0,
-           Actual = 0;
+    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount), Extra = 0, Actual = 0;
     PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
     (VOID) KiCurrentThread();
     if (HalIsUserAddress((ULONG_PTR)BaseAddress)) {
@@ -131,21 +126,20 @@ VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL Mdl)
         return;
     }
     if (!(Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA)) {
-        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for an MDL that is not mapped.", NULL, 6,
-               (ULONG_PTR)Mdl, (ULONG_PTR)BaseAddress, Pages);
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for an MDL that is not mapped.", NULL, 6, (ULONG_PTR)Mdl,
+               (ULONG_PTR)BaseAddress, Pages);
     }
     if (Mdl->MappedSystemVa != BaseAddress) {
-        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given another address than the MDL is mapped at.",
-               NULL, 3, (ULONG_PTR)Mdl, (ULONG_PTR)Mdl->MappedSystemVa, (ULONG_PTR)BaseAddress);
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given another address than the MDL is mapped at.", NULL, 3,
+               (ULONG_PTR)Mdl, (ULONG_PTR)Mdl->MappedSystemVa, (ULONG_PTR)BaseAddress);
     }
     if (Mdl->MdlFlags & MDL_FREE_EXTRA_PTES) {
         Extra = Frames[Pages];
     }
     ULONG_PTR First = (ULONG_PTR)PAGE_ALIGN(BaseAddress), Va = First - (Extra << PAGE_SHIFT);
     MI_REGION *Region = MiRegionOfVa(Va);
-    MI_VA_CHECK Check = Region && Region->Id == MmRegionSystemPtes
-                            ? MiCheckVa(Region, Va, Pages + Extra, &Actual)
-                            : MiVaNotAllocated;
+    MI_VA_CHECK Check =
+        Region && Region->Id == MmRegionSystemPtes ? MiCheckVa(Region, Va, Pages + Extra, &Actual) : MiVaNotAllocated;
     PMMPTE Pte = Check == MiVaNotAllocated || Check == MiVaPartlyFree ? NULL : MiPteOf(First);
     if (Check == MiVaWrongSize && Actual == Pages + Extra + 1 &&
         MiPteIsZero(MiReadPte(MiPteOf(Va + ((Actual - 1) << PAGE_SHIFT))))) {
@@ -155,22 +149,20 @@ VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL Mdl)
         Actual = Check == MiVaExact ? Pages + Extra : Actual;
     }
     if (Pte == NULL) {
-        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for a mapping that is already gone.", NULL,
-               0x306, First, First, Pages);
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for a mapping that is already gone.", NULL, 0x306, First,
+               First, Pages);
     }
     if (Check == MiVaInside) {
-        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given an address inside another mapping.", NULL,
-               0x304, First, Pages, 0);
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given an address inside another mapping.", NULL, 0x304, First, Pages,
+               0);
     }
     if (Check != MiVaExact) {
-        KiStop(SYSTEM_PTE_MISUSE,
-               "MmUnmapLockedPages was called for an MDL whose size is not that of its mapping.", NULL, 2,
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for an MDL whose size is not that of its mapping.", NULL, 2,
                (ULONG_PTR)Mdl, Actual, Pages);
     }
     MMPTE Entry = MiReadPte(Pte);
     if (Pages && MiPtePage(Entry) != Frames[0]) {
-        KiStop(SYSTEM_PTE_MISUSE,
-               "MmUnmapLockedPages was called for an MDL whose first page is not the one that was mapped.",
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for an MDL whose first page is not the one that was mapped.",
                NULL, 4, (ULONG_PTR)Mdl, MiPtePage(Entry), Frames[0]);
     }
     MiReleaseSystemPtes(Va, Pages + Extra);
@@ -194,8 +186,8 @@ NTSTATUS MmProtectMdlSystemAddress(PMDL Mdl, ULONG NewProtect)
         PMMPTE Pte = MiPteOf(Va + (Index << PAGE_SHIFT));
         MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
         if (!MiPteIsValid(Entry) && !MiPteIsTransition(Entry)) {
-            KiStop(MEMORY_MANAGEMENT, "The protection of an MDL was changed whose mapping is not valid.",
-                   NULL, 0x1235, (ULONG_PTR)Mdl, (ULONG_PTR)Pte, 0);
+            KiStop(MEMORY_MANAGEMENT, "The protection of an MDL was changed whose mapping is not valid.", NULL, 0x1235,
+                   (ULONG_PTR)Mdl, (ULONG_PTR)Pte, 0);
         }
         MiWritePte(Pte, Protection == MI_PROT_NOACCESS ? MiPteTransition(MiPtePage(Entry), Protection)
                                                        : MiPteValid(MiPtePage(Entry), Protection, FALSE));

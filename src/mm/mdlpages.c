@@ -15,10 +15,10 @@
 #include "mm/mi.h"
 
 #define MI_MDL_PAGES_MAX ((0x100000000ull - PAGE_SIZE) >> PAGE_SHIFT)
-#define MI_MDL_PAGES_KNOWN                                                                                   \
-    (MM_DONT_ZERO_ALLOCATION | MM_ALLOCATE_FROM_LOCAL_NODE_ONLY | MM_ALLOCATE_FULLY_REQUIRED |               \
-     MM_ALLOCATE_NO_WAIT | MM_ALLOCATE_PREFER_CONTIGUOUS | MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS |           \
-     MM_ALLOCATE_FAST_LARGE_PAGES | MM_ALLOCATE_TRIM_IF_NECESSARY | MM_ALLOCATE_AND_HOT_REMOVE)
+#define MI_MDL_PAGES_KNOWN                                                                                                     \
+    (MM_DONT_ZERO_ALLOCATION | MM_ALLOCATE_FROM_LOCAL_NODE_ONLY | MM_ALLOCATE_FULLY_REQUIRED | MM_ALLOCATE_NO_WAIT |           \
+     MM_ALLOCATE_PREFER_CONTIGUOUS | MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS | MM_ALLOCATE_FAST_LARGE_PAGES |                    \
+     MM_ALLOCATE_TRIM_IF_NECESSARY | MM_ALLOCATE_AND_HOT_REMOVE)
 
 static SIZE_T MiStore(PPFN_NUMBER Frames, SIZE_T Got, PFN_NUMBER Base, SIZE_T Count, BOOLEAN Zero)
 {
@@ -33,8 +33,8 @@ static SIZE_T MiStore(PPFN_NUMBER Frames, SIZE_T Got, PFN_NUMBER Base, SIZE_T Co
 
 /* Fills Frames from one range of physical memory, in pieces of Chunk (0: as they come). Returns the new
  * count. */
-static SIZE_T MiTakeRange(PPFN_NUMBER Frames, SIZE_T Got, SIZE_T Want, PFN_NUMBER Low, PFN_NUMBER High,
-                          SIZE_T Chunk, BOOLEAN Zero)
+static SIZE_T MiTakeRange(PPFN_NUMBER Frames, SIZE_T Got, SIZE_T Want, PFN_NUMBER Low, PFN_NUMBER High, SIZE_T Chunk,
+                          BOOLEAN Zero)
 {
     PFN_NUMBER Base;
     BOOLEAN Dirty;
@@ -67,19 +67,16 @@ static VOID MiGiveBack(const PFN_NUMBER *Frames, SIZE_T Count)
     MiReturnCommitment(Freed);
 }
 
-PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress,
-                             PHYSICAL_ADDRESS SkipBytes, SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType,
-                             ULONG Flags)
+PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
+                             SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType, ULONG Flags)
 {
     SIZE_T Want = BYTES_TO_PAGES(TotalBytes), Got = 0, Chunk = 0;
     PFN_NUMBER Low = ((ULONG64)LowAddress.QuadPart + PAGE_SIZE - 1) >> PAGE_SHIFT;
-    PFN_NUMBER High = (ULONG64)HighAddress.QuadPart >> PAGE_SHIFT,
-               Skip = (ULONG64)SkipBytes.QuadPart >> PAGE_SHIFT;
+    PFN_NUMBER High = (ULONG64)HighAddress.QuadPart >> PAGE_SHIFT, Skip = (ULONG64)SkipBytes.QuadPart >> PAGE_SHIFT;
     BOOLEAN Zero = !(Flags & MM_DONT_ZERO_ALLOCATION), All = (Flags & MM_ALLOCATE_FULLY_REQUIRED) != 0;
     (VOID) KiCurrentThread();
     if (Want == 0 || Want > MI_MDL_PAGES_MAX || (Flags & ~(ULONG)MI_MDL_PAGES_KNOWN) || Low > High ||
-        ((ULONG64)SkipBytes.QuadPart & (PAGE_SIZE - 1)) ||
-        MiCacheProtection(MI_PROT_READWRITE, CacheType) == MI_PROT_INVALID) {
+        ((ULONG64)SkipBytes.QuadPart & (PAGE_SIZE - 1)) || MiCacheProtection(MI_PROT_READWRITE, CacheType) == MI_PROT_INVALID) {
         return NULL;
     }
     if (Flags & MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS) {
@@ -96,9 +93,9 @@ PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighA
         }
         Want -= Want / 4 + 1;
     }
-    PMDL Mdl = Want ? ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_UNINITIALIZED,
-                                      MmSizeOfMdl(NULL, Want << PAGE_SHIFT), ' ldM')
-                    : NULL;
+    PMDL Mdl =
+        Want ? ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_UNINITIALIZED, MmSizeOfMdl(NULL, Want << PAGE_SHIFT), ' ldM')
+             : NULL;
     if (Mdl == NULL) {
         MiReturnCommitment(Want);
         return NULL;
@@ -129,8 +126,8 @@ PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighA
     return Mdl;
 }
 
-PMDL MmAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress,
-                           PHYSICAL_ADDRESS SkipBytes, SIZE_T TotalBytes)
+PMDL MmAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
+                           SIZE_T TotalBytes)
 {
     return MmAllocatePagesForMdlEx(LowAddress, HighAddress, SkipBytes, TotalBytes, MmCached, 0);
 }
@@ -145,8 +142,7 @@ static VOID MiFreePagesFromMdl(PMDL Mdl, BOOLEAN Zero)
         KiAcquireLock(&MiState->PfnLock);
         PMMPFN Pfn = MiPfn(Frame);
         ULONG State = Pfn ? Pfn->State : MiPageBad, References = Pfn ? Pfn->ReferenceCount : 0;
-        BOOLEAN Mine =
-            Pfn && State == MiPageActive && (Pfn->Flags & MI_PFN_UNMAPPED) && !(Pfn->Flags & MI_PFN_TABLE);
+        BOOLEAN Mine = Pfn && State == MiPageActive && (Pfn->Flags & MI_PFN_UNMAPPED) && !(Pfn->Flags & MI_PFN_TABLE);
         KiReleaseLock(&MiState->PfnLock);
         if (!Mine) {
             KiStop(PFN_LIST_CORRUPT,
@@ -155,8 +151,8 @@ static VOID MiFreePagesFromMdl(PMDL Mdl, BOOLEAN Zero)
                    NULL, 0x99, Frame, State, 0);
         }
         if (References > 1) {
-            KiStop(PFN_LIST_CORRUPT, "MmFreePagesFromMdl was given a page that an MDL still has locked.",
-                   NULL, 0x9A, Frame, State, References);
+            KiStop(PFN_LIST_CORRUPT, "MmFreePagesFromMdl was given a page that an MDL still has locked.", NULL, 0x9A, Frame,
+                   State, References);
         }
     }
     if (Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) {

@@ -129,8 +129,7 @@ typedef struct _MI_STATE {
     ULONG64 CommitLimit;
     volatile ULONG64 LockedPages; /* (interlocked) pages of process addresses locked by MDLs */
 
-    volatile ULONG64 AllFaults, DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults,
-        AccessViolations;
+    volatile ULONG64 AllFaults, DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations;
 } MI_STATE, *PMI_STATE;
 extern PMI_STATE MiState;
 
@@ -169,12 +168,11 @@ NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePa
  * then writes), or to no entry (Pte NULL). Returns how many; 0: none left. Dirty: their contents are old. */
 #define MI_TAKE_ZEROED 1u /* prefer zeroed ones */
 #define MI_TAKE_TABLE  2u
-ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER PteFrame, PFN_NUMBER *Base,
-                   BOOLEAN *Dirty);
+ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER PteFrame, PFN_NUMBER *Base, BOOLEAN *Dirty);
 /* Count contiguous frames in [Low, High], not crossing a multiple of Boundary (0: none). They have no entry.
  */
-BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary,
-                         PFN_NUMBER *Base, BOOLEAN *Dirty);
+BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, PFN_NUMBER *Base,
+                         BOOLEAN *Dirty);
 /* The owner lets go of frames: to the free list, or, while locked, later. Returns the commit charge to give
  * back now. */
 ULONG64 MiReleaseFrames(PFN_NUMBER Base, PFN_NUMBER Count);
@@ -186,16 +184,15 @@ VOID MiSetPageState(PFN_NUMBER Page, PMMPFN Pfn, MI_PAGE_STATE State);
 const CHAR *MiValidateFrames(VOID);
 
 /* pte.c */
-PMMPTE MiPteOf(ULONG_PTR Va); /* the leaf entry of Va, NULL: no page table */
-PMMPTE MiPteOfTableLevel(ULONG_PTR Va,
-                         ULONG Level); /* the entry at a level (1 leaf .. 4 top), NULL: table missing */
+PMMPTE MiPteOf(ULONG_PTR Va);                         /* the leaf entry of Va, NULL: no page table */
+PMMPTE MiPteOfTableLevel(ULONG_PTR Va, ULONG Level);  /* the entry at a level (1 leaf .. 4 top), NULL: table missing */
 BOOLEAN MiMakePageTables(ULONG_PTR Va, SIZE_T Pages); /* FALSE: no commit or no frame */
-ULONG_PTR MiVaOfPte(PMMPTE Pte);              /* address an entry of a page table maps; 0: not one of ours */
-VOID MiSetEntry(PMMPTE Pte, MMPTE Value);     /* zero -> not zero: counts the entry */
-MMPTE MiClearEntry(PMMPTE Pte);               /* not zero -> zero */
-VOID MiCountEntries(PMMPTE Pte, LONG Change); /* the count alone, for whoever writes many of one table */
-MI_PROT MiMakeProtection(ULONG Protect);      /* PAGE_ to code, or MI_PROT_INVALID */
-ULONG MiMakePageProtection(MI_PROT Protection); /* and back */
+ULONG_PTR MiVaOfPte(PMMPTE Pte);                      /* address an entry of a page table maps; 0: not one of ours */
+VOID MiSetEntry(PMMPTE Pte, MMPTE Value);             /* zero -> not zero: counts the entry */
+MMPTE MiClearEntry(PMMPTE Pte);                       /* not zero -> zero */
+VOID MiCountEntries(PMMPTE Pte, LONG Change);         /* the count alone, for whoever writes many of one table */
+MI_PROT MiMakeProtection(ULONG Protect);              /* PAGE_ to code, or MI_PROT_INVALID */
+ULONG MiMakePageProtection(MI_PROT Protection);       /* and back */
 static inline PKI_LOCK MiPteLock(ULONG_PTR Va)
 {
     return &MiState->PteLocks[(Va >> 21) % MI_PTE_LOCKS];
@@ -212,13 +209,7 @@ VOID MiInitializeRegions(PVOID Bitmaps);
 MI_REGION *MiRegionOfVa(ULONG_PTR Va);
 ULONG_PTR MiAllocateVa(MI_REGION *Region, SIZE_T Pages);               /* 0: full */
 BOOLEAN MiAllocateVaAt(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages); /* FALSE: taken, or outside */
-typedef enum _MI_VA_CHECK {
-    MiVaExact,
-    MiVaNotAllocated,
-    MiVaInside,
-    MiVaWrongSize,
-    MiVaPartlyFree
-} MI_VA_CHECK;
+typedef enum _MI_VA_CHECK { MiVaExact, MiVaNotAllocated, MiVaInside, MiVaWrongSize, MiVaPartlyFree } MI_VA_CHECK;
 /* Whether [Va, Va + Pages) is exactly one run. *Actual: pages of the run that begins there. */
 MI_VA_CHECK MiCheckVa(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, SIZE_T *Actual);
 /* Whether every page of the range is taken. */
@@ -229,8 +220,7 @@ VOID MiReturnRegion(MI_REGION *Region, SIZE_T Pages);
 const CHAR *MiValidateRegions(VOID);
 
 /* pages.c */
-NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, ULONG Flags,
-                  EX_POOL_PRIORITY Priority);
+NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, ULONG Flags, EX_POOL_PRIORITY Priority);
 VOID MiDecommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages);
 
 /* commit.c */
@@ -242,8 +232,7 @@ const CHAR *MiValidateCommitment(VOID);
 /* Address space with page tables, in the system-PTE region, Guard pages of it never mapped at its end; 0:
  * none. */
 ULONG_PTR MiReserveSystemPtes(SIZE_T Pages, ULONG Guard);
-VOID MiReleaseSystemPtes(ULONG_PTR Va,
-                         SIZE_T Pages); /* of a reservation, guard included: clears, flushes, gives back */
+VOID MiReleaseSystemPtes(ULONG_PTR Va, SIZE_T Pages); /* of a reservation, guard included: clears, flushes, gives back */
 /* Maps frames: Pages entries from Va on, from the array or (Array NULL) one after the other from First. Loads
  * the TB. */
 VOID MiMapFrames(ULONG_PTR Va, SIZE_T Pages, const PFN_NUMBER *Array, PFN_NUMBER First, MMPTE Template);
@@ -257,5 +246,4 @@ VOID MmAccessFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip
 /* Makes one page of pageable or user memory present if it may be. Locks *Frame if Frame is not NULL.
  * STATUS_ACCESS_VIOLATION: no such access is allowed there. */
 NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame);
-BOOLEAN MiTakeGuard(
-    ULONG_PTR Address); /* the first touch of a guard page takes the guard away; TRUE if this was it */
+BOOLEAN MiTakeGuard(ULONG_PTR Address); /* the first touch of a guard page takes the guard away; TRUE if this was it */

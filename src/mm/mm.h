@@ -59,8 +59,7 @@ VOID MmFreeUserPages(PVOID Va, SIZE_T Pages);
 typedef struct _MM_COUNTERS {
     ULONG64 TotalPages, ZeroedPages, FreePages, StandbyPages, ModifiedPages, BadPages, ActivePages;
     ULONG64 Committed, CommitLimit, PeakCommit;
-    ULONG64 DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations,
-        AllFaults;
+    ULONG64 DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations, AllFaults;
 } MM_COUNTERS;
 VOID MmQueryCounters(MM_COUNTERS *Counters);
 /* Walks every structure of the memory manager; NULL, or the text of the first broken invariant. */

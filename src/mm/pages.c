@@ -48,8 +48,7 @@ static SIZE_T MiBackPages(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, BOOLEA
         PMMPTE Pte = MiPteOf(At);
         PFN_NUMBER Base;
         BOOLEAN Dirty;
-        ULONG Got = MiTakeFrames(MiPiece(At, Pages - Done), Zero ? MI_TAKE_ZEROED : 0, Pte,
-                                 HalWindowPage(Pte), &Base, &Dirty);
+        ULONG Got = MiTakeFrames(MiPiece(At, Pages - Done), Zero ? MI_TAKE_ZEROED : 0, Pte, HalWindowPage(Pte), &Base, &Dirty);
         if (Got == 0) {
             break;
         }
@@ -81,8 +80,7 @@ static VOID MiMakeDemandZero(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection)
     }
 }
 
-NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, ULONG Flags,
-                  EX_POOL_PRIORITY Priority)
+NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, ULONG Flags, EX_POOL_PRIORITY Priority)
 {
     if (!MiChargeCommitment(Pages, Priority)) {
         return STATUS_COMMITMENT_LIMIT;
@@ -199,13 +197,11 @@ static MI_PROT MiProtectionOfFlags(ULONG Flags)
     return Flags & MM_PAGES_EXECUTE ? MI_PROT_EXECUTE_READWRITE : MI_PROT_READWRITE;
 }
 
-static PVOID MiAllocateRun(MI_REGION *Region, SIZE_T Pages, MI_PROT Protection, ULONG Flags,
-                           EX_POOL_PRIORITY Priority)
+static PVOID MiAllocateRun(MI_REGION *Region, SIZE_T Pages, MI_PROT Protection, ULONG Flags, EX_POOL_PRIORITY Priority)
 {
     ULONG_PTR Va = MiAllocateVa(Region, Pages);
     if (Va) {
-        if ((Flags & MM_PAGES_RESERVE) ||
-            NT_SUCCESS(MiCommit(Region, Va, Pages, Protection, Flags, Priority))) {
+        if ((Flags & MM_PAGES_RESERVE) || NT_SUCCESS(MiCommit(Region, Va, Pages, Protection, Flags, Priority))) {
             return (PVOID)Va;
         }
         MiFreeVa(Region, Va, Pages);
@@ -219,8 +215,8 @@ static VOID MiFreeRun(ULONG_PTR Va, SIZE_T Pages)
     MI_REGION *Region = MiRegionOfVa(Va);
     SIZE_T Actual = 0;
     if (Region == NULL || (Va & (PAGE_SIZE - 1)) || MiCheckVa(Region, Va, Pages, &Actual) != MiVaExact) {
-        KiStop(MEMORY_MANAGEMENT, "Pages were freed that are not exactly one allocated run of pages.", NULL,
-               0x5305, Va, Actual << PAGE_SHIFT, 0);
+        KiStop(MEMORY_MANAGEMENT, "Pages were freed that are not exactly one allocated run of pages.", NULL, 0x5305, Va,
+               Actual << PAGE_SHIFT, 0);
     }
     MiDecommit(Region, Va, Pages);
     MiFreeVa(Region, Va, Pages);
@@ -268,8 +264,8 @@ VOID MmDecommitPages(PVOID Address, SIZE_T Pages)
 {
     MI_REGION *Region = MiRegionOfVa((ULONG_PTR)Address);
     if (Region == NULL || !MiVaIsAllocated(Region, (ULONG_PTR)Address, Pages)) {
-        KiStop(MEMORY_MANAGEMENT, "Pages were decommitted that are not allocated.", NULL, 0x5305,
-               (ULONG_PTR)Address, Pages << PAGE_SHIFT, 0);
+        KiStop(MEMORY_MANAGEMENT, "Pages were decommitted that are not allocated.", NULL, 0x5305, (ULONG_PTR)Address,
+               Pages << PAGE_SHIFT, 0);
     }
     MiDecommit(Region, (ULONG_PTR)Address, Pages);
 }

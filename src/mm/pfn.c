@@ -52,8 +52,7 @@ NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePa
         MiState->Runs[Index].BasePage = Runs[Index].BasePage;
         MiState->Runs[Index].PageCount = Runs[Index].PageCount;
         MiState->Runs[Index].Device = Runs[Index].Device;
-        if (!Runs[Index].Device &&
-            (Largest == MI_MAX_RUNS || Runs[Index].PageCount > MiState->Runs[Largest].PageCount)) {
+        if (!Runs[Index].Device && (Largest == MI_MAX_RUNS || Runs[Index].PageCount > MiState->Runs[Largest].PageCount)) {
             Largest = Index;
         }
     }
@@ -87,9 +86,8 @@ NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePa
         MiState->TotalPages += Run->PageCount;
         MiState->CorePages += Core + Table;
         MiState->StateCount[MiPageZeroed] += Run->Managed;
-        MiState->HighestPage = Run->BasePage + Run->PageCount - 1 > MiState->HighestPage
-                                   ? Run->BasePage + Run->PageCount - 1
-                                   : MiState->HighestPage;
+        MiState->HighestPage = Run->BasePage + Run->PageCount - 1 > MiState->HighestPage ? Run->BasePage + Run->PageCount - 1
+                                                                                         : MiState->HighestPage;
         if (Run->Managed) {
             MiState->Extents[MiState->ExtentCount++] = (MI_EXTENT){Run->FirstPage, Run->Managed};
         }
@@ -297,8 +295,8 @@ static PFN_NUMBER MiFitBoundary(PFN_NUMBER Low, PFN_NUMBER Count, PFN_NUMBER Bou
     return Low;
 }
 
-BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary,
-                         PFN_NUMBER *Base, BOOLEAN *Dirty)
+BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, PFN_NUMBER *Base,
+                         BOOLEAN *Dirty)
 {
     if (Count == 0 || (Boundary && Count > Boundary) || High < Low) {
         return FALSE;
@@ -401,8 +399,7 @@ BOOLEAN MiReferenceFrameLocked(PFN_NUMBER Page)
 BOOLEAN MiDereferenceFrameLocked(PFN_NUMBER Page, ULONG64 *Commit)
 {
     PMMPFN Pfn = MiPfn(Page);
-    if (Pfn == NULL || Pfn->State < MiPageActive ||
-        Pfn->ReferenceCount <= (Pfn->State == MiPageActive ? 1 : 0)) {
+    if (Pfn == NULL || Pfn->State < MiPageActive || Pfn->ReferenceCount <= (Pfn->State == MiPageActive ? 1 : 0)) {
         return FALSE;
     }
     if (--Pfn->ReferenceCount == 0) {
@@ -428,8 +425,8 @@ const CHAR *MiValidateFrames(VOID)
         ULONG Before = MI_NO_PAGE;
         for (ULONG Page = MiState->Lists[State].Head; Page != MI_NO_PAGE; Length++) {
             PMMPFN Pfn = MiPfn(Page);
-            if (Pfn == NULL || Length >= MiState->Lists[State].Total || Pfn->u2.Blink != Before ||
-                Pfn->State != State || !(Pfn->Flags & MI_PFN_LISTED)) {
+            if (Pfn == NULL || Length >= MiState->Lists[State].Total || Pfn->u2.Blink != Before || Pfn->State != State ||
+                !(Pfn->Flags & MI_PFN_LISTED)) {
                 Broken = "P1: a page list is not what its links and its total say";
                 break;
             }
@@ -488,8 +485,7 @@ const CHAR *MiValidateFrames(VOID)
                 Broken = "P1: a frame in a list's state is on no list";
             } else if (Pfn->State == MiPageActive && (Pfn->u2.ShareCount == 0 || Pfn->ReferenceCount == 0)) {
                 Broken = "P5: an active frame has no share or no reference";
-            } else if (Pfn->State == MiPageTransition &&
-                       (Pfn->u2.ShareCount != 0 || Pfn->ReferenceCount == 0)) {
+            } else if (Pfn->State == MiPageTransition && (Pfn->u2.ShareCount != 0 || Pfn->ReferenceCount == 0)) {
                 Broken = "P5: a frame in transition has shares or no reference";
             }
         }

@@ -139,12 +139,10 @@ ULONG_PTR MiVaOfPte(PMMPTE Pte)
 
 MI_PROT MiMakeProtection(ULONG Protect)
 {
-    static const UCHAR Base[8] = {MI_PROT_NOACCESS,          MI_PROT_READONLY,         MI_PROT_READWRITE,
-                                  MI_PROT_WRITECOPY,         MI_PROT_EXECUTE,          MI_PROT_EXECUTE_READ,
-                                  MI_PROT_EXECUTE_READWRITE, MI_PROT_EXECUTE_WRITECOPY};
+    static const UCHAR Base[8] = {MI_PROT_NOACCESS, MI_PROT_READONLY,     MI_PROT_READWRITE,         MI_PROT_WRITECOPY,
+                                  MI_PROT_EXECUTE,  MI_PROT_EXECUTE_READ, MI_PROT_EXECUTE_READWRITE, MI_PROT_EXECUTE_WRITECOPY};
     ULONG Low = Protect & 0xFF, Modifiers = Protect & ~0xFFu;
-    if (Low == 0 || (Low & (Low - 1)) ||
-        (Modifiers & ~(ULONG)(PAGE_GUARD | PAGE_NOCACHE | PAGE_WRITECOMBINE)) ||
+    if (Low == 0 || (Low & (Low - 1)) || (Modifiers & ~(ULONG)(PAGE_GUARD | PAGE_NOCACHE | PAGE_WRITECOMBINE)) ||
         (Modifiers & (Modifiers - 1)) || (Low == PAGE_NOACCESS && Modifiers)) {
         return MI_PROT_INVALID;
     }
@@ -156,9 +154,8 @@ MI_PROT MiMakeProtection(ULONG Protect)
 
 ULONG MiMakePageProtection(MI_PROT Protection)
 {
-    static const UCHAR Base[8] = {PAGE_NOACCESS,          PAGE_READONLY,         PAGE_EXECUTE,
-                                  PAGE_EXECUTE_READ,      PAGE_READWRITE,        PAGE_WRITECOPY,
-                                  PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY};
+    static const UCHAR Base[8] = {PAGE_NOACCESS,  PAGE_READONLY,  PAGE_EXECUTE,           PAGE_EXECUTE_READ,
+                                  PAGE_READWRITE, PAGE_WRITECOPY, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_WRITECOPY};
     static const USHORT Modifier[4] = {0, PAGE_NOCACHE, PAGE_GUARD, PAGE_WRITECOMBINE};
     ULONG Low = Base[Protection & MI_PROT_BASE];
     return Low == PAGE_NOACCESS ? Low : Low | Modifier[(Protection >> 3) & 3];
@@ -179,9 +176,7 @@ static const CHAR *MiValidateLeaf(PMMPTE Pte, MMPTE Entry, ULONG_PTR Va)
                    ? "T3: a leaf maps a frame that is not managed"
                    : NULL;
     }
-    return Region->Id == MmRegionSystemPtes || Region->User
-               ? NULL
-               : "T3: a leaf maps a frame that another entry owns";
+    return Region->Id == MmRegionSystemPtes || Region->User ? NULL : "T3: a leaf maps a frame that another entry owns";
 }
 
 static const CHAR *MiValidateTable(PFN_NUMBER Table, ULONG Level, ULONG_PTR Va, ULONG64 *Tables)
@@ -218,7 +213,5 @@ const CHAR *MiValidatePageTables(VOID)
 {
     ULONG64 Tables = 0;
     const CHAR *Broken = MiValidateTable(MiState->Root, 4, 0, &Tables);
-    return Broken                          ? Broken
-           : Tables == MiState->TablePages ? NULL
-                                           : "T4: TablePages is not the number of tables";
+    return Broken ? Broken : Tables == MiState->TablePages ? NULL : "T4: TablePages is not the number of tables";
 }

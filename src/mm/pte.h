@@ -57,8 +57,7 @@ static inline BOOLEAN MiProtAllowsWrite(MI_PROT Protection)
 }
 static inline BOOLEAN MiProtIsCopyOnWrite(MI_PROT Protection)
 {
-    return (Protection & MI_PROT_BASE) == MI_PROT_WRITECOPY ||
-           (Protection & MI_PROT_BASE) == MI_PROT_EXECUTE_WRITECOPY;
+    return (Protection & MI_PROT_BASE) == MI_PROT_WRITECOPY || (Protection & MI_PROT_BASE) == MI_PROT_EXECUTE_WRITECOPY;
 }
 static inline BOOLEAN MiProtAllowsExecute(MI_PROT Protection)
 {
@@ -101,8 +100,7 @@ static inline MMPTE MiExchangePte(PMMPTE Pte, MMPTE Value)
 }
 static inline BOOLEAN MiCompareExchangePte(PMMPTE Pte, MMPTE *Expected, MMPTE Value)
 {
-    return __atomic_compare_exchange_n(&Pte->Long, &Expected->Long, Value.Long, 0, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_ACQUIRE);
+    return __atomic_compare_exchange_n(&Pte->Long, &Expected->Long, Value.Long, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
 /* ---- constructors ---- */
@@ -150,8 +148,7 @@ static inline MMPTE MiPteTransition(PFN_NUMBER Page, MI_PROT Protection)
 }
 static inline MMPTE MiPtePageFile(ULONG File, ULONG PageOffset, MI_PROT Protection)
 {
-    return (MMPTE){(ULONG64)PageOffset << 32 | (ULONG64)(Protection & MI_PROT_MASK) << 5 |
-                   (ULONG64)(File & 0xFu) << 1};
+    return (MMPTE){(ULONG64)PageOffset << 32 | (ULONG64)(Protection & MI_PROT_MASK) << 5 | (ULONG64)(File & 0xFu) << 1};
 }
 static inline MMPTE MiPtePrototype(PMMPTE Prototype)
 {

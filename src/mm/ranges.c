@@ -10,18 +10,16 @@
 static PPHYSICAL_MEMORY_RANGE MiPhysicalRanges(VOID)
 {
     (VOID) KiCurrentThread();
-    PPHYSICAL_MEMORY_RANGE Ranges = ExAllocatePool2(
-        POOL_FLAG_NON_PAGED, (MiState->RunCount + 1) * sizeof(*Ranges), 'hPmM'); /* zeroed: ends itself */
+    PPHYSICAL_MEMORY_RANGE Ranges =
+        ExAllocatePool2(POOL_FLAG_NON_PAGED, (MiState->RunCount + 1) * sizeof(*Ranges), 'hPmM'); /* zeroed: ends itself */
     ULONG Count = 0;
     for (ULONG Index = 0; Ranges && Index < MiState->RunCount; Index++) {
         const MI_RUN *Run = &MiState->Runs[Index];
         if (Run->Device || Run->PageCount == 0) {
             continue;
         }
-        LONGLONG Base = (LONGLONG)(Run->BasePage << PAGE_SHIFT),
-                 Bytes = (LONGLONG)(Run->PageCount << PAGE_SHIFT);
-        if (Count &&
-            Ranges[Count - 1].BaseAddress.QuadPart + Ranges[Count - 1].NumberOfBytes.QuadPart == Base) {
+        LONGLONG Base = (LONGLONG)(Run->BasePage << PAGE_SHIFT), Bytes = (LONGLONG)(Run->PageCount << PAGE_SHIFT);
+        if (Count && Ranges[Count - 1].BaseAddress.QuadPart + Ranges[Count - 1].NumberOfBytes.QuadPart == Base) {
             Ranges[Count - 1].NumberOfBytes.QuadPart += Bytes;
             continue;
         }
@@ -43,8 +41,8 @@ PPHYSICAL_MEMORY_RANGE MmGetPhysicalMemoryRangesEx(PVOID PartitionObject)
 
 PPHYSICAL_MEMORY_RANGE MmGetPhysicalMemoryRangesEx2(PVOID PartitionObject, ULONG Flags)
 {
-    if (Flags & ~(ULONG)(MM_GET_PHYSICAL_MEMORY_RANGES_INCLUDE_FILE_ONLY |
-                         MM_GET_PHYSICAL_MEMORY_RANGES_INCLUDE_ALL_PARTITIONS)) {
+    if (Flags &
+        ~(ULONG)(MM_GET_PHYSICAL_MEMORY_RANGES_INCLUDE_FILE_ONLY | MM_GET_PHYSICAL_MEMORY_RANGES_INCLUDE_ALL_PARTITIONS)) {
         return NULL;
     }
     return PartitionObject == NULL ? MiPhysicalRanges() : NULL;

@@ -59,8 +59,7 @@ static ULONG64 MiLimitOf(MM_REGION Region, ULONG64 Ram)
     ULONG64 Least = MiClamp(4 * Ram, 16 * MI_MIB, 64 * MI_MIB);
     switch (Region) {
     case MmRegionNonPagedPool:
-        return KeOptions.NonPagedPoolLimit ? KeOptions.NonPagedPoolLimit
-                                           : MiClamp(2 * Ram, Least, 32 * MI_GIB);
+        return KeOptions.NonPagedPoolLimit ? KeOptions.NonPagedPoolLimit : MiClamp(2 * Ram, Least, 32 * MI_GIB);
     case MmRegionPagedPool:
         return KeOptions.PagedPoolLimit ? KeOptions.PagedPoolLimit : MiClamp(2 * Ram, Least, 32 * MI_GIB);
     case MmRegionSystemPtes:
@@ -87,11 +86,9 @@ static ULONG64 MiRoundUp(ULONG64 Value, ULONG64 Unit)
 
 ULONG64 MiLayOutRegions(ULONG64 RamPages)
 {
-    ULONG64 Bytes[MmRegionMaximum] = {0}, Available = HalFacts.SystemEnd - HalFacts.SystemBase, Total,
-            BitmapBytes = 0;
+    ULONG64 Bytes[MmRegionMaximum] = {0}, Available = HalFacts.SystemEnd - HalFacts.SystemBase, Total, BitmapBytes = 0;
     for (ULONG Id = MmRegionNonPagedPool; Id < MmRegionMaximum; Id++) {
-        Bytes[Id] =
-            MiClamp(MiRoundUp(MiLimitOf(Id, RamPages << PAGE_SHIFT), PAGE_SIZE), 64 * PAGE_SIZE, Available);
+        Bytes[Id] = MiClamp(MiRoundUp(MiLimitOf(Id, RamPages << PAGE_SHIFT), PAGE_SIZE), 64 * PAGE_SIZE, Available);
     }
     for (;;) { /* the largest gives way until all fit, each with a gap of 1 GiB below */
         ULONG Largest = MmRegionNonPagedPool;
@@ -276,8 +273,8 @@ ULONG_PTR MiAllocateVa(MI_REGION *Region, SIZE_T Pages)
 BOOLEAN MiAllocateVaAt(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
 {
     ULONG_PTR Position = (Va - Region->Base) >> PAGE_SHIFT;
-    if (Pages == 0 || Va < Region->Base || (Va & (PAGE_SIZE - 1)) || Position < Region->Guard ||
-        Position >= Region->Bits || Pages > Region->Bits - Position) {
+    if (Pages == 0 || Va < Region->Base || (Va & (PAGE_SIZE - 1)) || Position < Region->Guard || Position >= Region->Bits ||
+        Pages > Region->Bits - Position) {
         return FALSE;
     }
     ULONG Start = (ULONG)Position - Region->Guard, Count = (ULONG)Pages + Region->Guard;
@@ -296,8 +293,7 @@ static MI_VA_CHECK MiCheckVaLocked(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages
 {
     ULONG Start = (ULONG)((Va - Region->Base) >> PAGE_SHIFT);
     *Actual = 0;
-    if (Va < Region->Base || Start >= Region->Bits || !MiBit(Region->Allocated, Start) ||
-        Start < Region->Guard) {
+    if (Va < Region->Base || Start >= Region->Bits || !MiBit(Region->Allocated, Start) || Start < Region->Guard) {
         return MiVaNotAllocated;
     }
     ULONG Low = Start - Region->Guard;
@@ -307,8 +303,7 @@ static MI_VA_CHECK MiCheckVaLocked(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages
     ULONG End = MiNextBit(Region->Last, Start, Region->Bits, TRUE) + 1;
     *Actual = End - Start;
     if (Pages > Region->Bits - Start ||
-        (Pages > *Actual &&
-         MiNextBit(Region->Allocated, Start, Start + (ULONG)Pages, FALSE) != Start + (ULONG)Pages)) {
+        (Pages > *Actual && MiNextBit(Region->Allocated, Start, Start + (ULONG)Pages, FALSE) != Start + (ULONG)Pages)) {
         return MiVaPartlyFree;
     }
     return Pages == *Actual ? MiVaExact : MiVaWrongSize;
@@ -336,8 +331,7 @@ BOOLEAN MiVaIsAllocated(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
 
 VOID MiFreeVa(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
 {
-    ULONG Start = (ULONG)((Va - Region->Base) >> PAGE_SHIFT) - Region->Guard,
-          Count = (ULONG)Pages + Region->Guard;
+    ULONG Start = (ULONG)((Va - Region->Base) >> PAGE_SHIFT) - Region->Guard, Count = (ULONG)Pages + Region->Guard;
     KiAcquireLock(&Region->Lock);
     MiFillBits(Region->Allocated, Start, Count, FALSE);
     MiClearBit(Region->Last, Start + Count - 1);
@@ -360,8 +354,8 @@ VOID MiChargeRegion(MI_REGION *Region, SIZE_T Pages)
 {
     ULONG64 InUse = __atomic_add_fetch(&Region->PagesInUse, Pages, __ATOMIC_RELAXED);
     ULONG64 Peak = __atomic_load_n(&Region->PeakPages, __ATOMIC_RELAXED);
-    while (Peak < InUse && !__atomic_compare_exchange_n(&Region->PeakPages, &Peak, InUse, 1, __ATOMIC_RELAXED,
-                                                        __ATOMIC_RELAXED)) {
+    while (Peak < InUse &&
+           !__atomic_compare_exchange_n(&Region->PeakPages, &Peak, InUse, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
 }
 

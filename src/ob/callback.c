@@ -40,12 +40,16 @@ USHORT ObGetFilterVersion(VOID)
 static LONG ObpCompareAltitude(PCUNICODE_STRING A, PCUNICODE_STRING B)
 {
     ULONG CountA = A->Length / sizeof(WCHAR), CountB = B->Length / sizeof(WCHAR), WholeA = 0, WholeB = 0;
-    while (WholeA < CountA && A->Buffer[WholeA] != L'.') WholeA++;
-    while (WholeB < CountB && B->Buffer[WholeB] != L'.') WholeB++;
-    if (WholeA != WholeB) return WholeA < WholeB ? -1 : 1;
+    while (WholeA < CountA && A->Buffer[WholeA] != L'.')
+        WholeA++;
+    while (WholeB < CountB && B->Buffer[WholeB] != L'.')
+        WholeB++;
+    if (WholeA != WholeB)
+        return WholeA < WholeB ? -1 : 1;
     for (ULONG i = 0; i < CountA || i < CountB; i++) {
         WCHAR X = i < CountA ? A->Buffer[i] : L'0', Y = i < CountB ? B->Buffer[i] : L'0';
-        if (X != Y) return X < Y ? -1 : 1;
+        if (X != Y)
+            return X < Y ? -1 : 1;
     }
     return 0;
 }
@@ -55,7 +59,8 @@ NTSTATUS ObRegisterCallbacks(POB_CALLBACK_REGISTRATION CallbackRegistration, PVO
     USHORT Count = CallbackRegistration->OperationRegistrationCount;
     NTSTATUS Status = STATUS_SUCCESS;
     *RegistrationHandle = NULL;
-    if (CallbackRegistration->Version != OB_FLT_REGISTRATION_VERSION || Count == 0) return STATUS_INVALID_PARAMETER;
+    if (CallbackRegistration->Version != OB_FLT_REGISTRATION_VERSION || Count == 0)
+        return STATUS_INVALID_PARAMETER;
     for (USHORT i = 0; i < Count; i++) {
         OB_OPERATION_REGISTRATION *Operation = &CallbackRegistration->OperationRegistration[i];
         if (Operation->ObjectType == NULL || *Operation->ObjectType == NULL || !(*Operation->ObjectType)->SupportsCallbacks ||
@@ -63,8 +68,10 @@ NTSTATUS ObRegisterCallbacks(POB_CALLBACK_REGISTRATION CallbackRegistration, PVO
             (Operation->PreOperation == NULL && Operation->PostOperation == NULL))
             return STATUS_INVALID_PARAMETER;
     }
-    OBP_WATCHER *New = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *New + Count * sizeof(OB_OPERATION_REGISTRATION), OBP_CALLBACK_TAG);
-    if (New == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    OBP_WATCHER *New =
+        ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *New + Count * sizeof(OB_OPERATION_REGISTRATION), OBP_CALLBACK_TAG);
+    if (New == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     Status = ObpCopyString(&CallbackRegistration->Altitude, &New->Altitude);
     if (!NT_SUCCESS(Status)) {
         ExFreePoolWithTag(New, OBP_CALLBACK_TAG);
@@ -77,10 +84,13 @@ NTSTATUS ObRegisterCallbacks(POB_CALLBACK_REGISTRATION CallbackRegistration, PVO
     PLIST_ENTRY At = ObpCallbacks.Flink;
     for (; At != &ObpCallbacks; At = At->Flink) {
         LONG Order = ObpCompareAltitude(&CONTAINING_RECORD(At, OBP_WATCHER, Link)->Altitude, &New->Altitude);
-        if (Order == 0) Status = STATUS_FLT_INSTANCE_ALTITUDE_COLLISION;
-        if (Order <= 0) break;
+        if (Order == 0)
+            Status = STATUS_FLT_INSTANCE_ALTITUDE_COLLISION;
+        if (Order <= 0)
+            break;
     }
-    if (NT_SUCCESS(Status)) InsertTailList(At, &New->Link);
+    if (NT_SUCCESS(Status))
+        InsertTailList(At, &New->Link);
     KiReleaseLock(&ObpCallbackLock);
     if (!NT_SUCCESS(Status)) {
         ObpFreeString(&New->Altitude);
@@ -98,9 +108,11 @@ VOID ObUnRegisterCallbacks(PVOID RegistrationHandle)
         KiAcquireLock(&ObpCallbackLock);
         Watcher->Dying = TRUE;
         BOOLEAN Idle = Watcher->Calls == 0;
-        if (Idle) RemoveEntryList(&Watcher->Link);
+        if (Idle)
+            RemoveEntryList(&Watcher->Link);
         KiReleaseLock(&ObpCallbackLock);
-        if (Idle) break;
+        if (Idle)
+            break;
         HalYield();
     }
     ObpFreeString(&Watcher->Altitude);
@@ -116,11 +128,13 @@ NTSTATUS ObpInsertHandleChecked(PVOID Object, ACCESS_MASK Access, ULONG Attribut
     ACCESS_MASK Original = Access;
     ULONG Count = 0;
     NTSTATUS Status;
-    if (!Type->SupportsCallbacks) return ObpInsertHandle(Object, Access, Attributes, Handle);
+    if (!Type->SupportsCallbacks)
+        return ObpInsertHandle(Object, Access, Attributes, Handle);
     KiAcquireLock(&ObpCallbackLock);
     for (PLIST_ENTRY E = ObpCallbacks.Flink; E != &ObpCallbacks && Count < OBP_MAX_WATCHERS; E = E->Flink) {
         OBP_WATCHER *Watcher = CONTAINING_RECORD(E, OBP_WATCHER, Link);
-        if (Watcher->Dying) continue;
+        if (Watcher->Dying)
+            continue;
         Watcher->Calls++;
         Watchers[Count++] = Watcher;
     }
@@ -128,15 +142,18 @@ NTSTATUS ObpInsertHandleChecked(PVOID Object, ACCESS_MASK Access, ULONG Attribut
     for (ULONG i = 0; i < Count; i++)
         for (USHORT k = 0; k < Watchers[i]->Count; k++) {
             OB_OPERATION_REGISTRATION *R = &Watchers[i]->Operations[k];
-            if (*R->ObjectType != Type || !(R->Operations & Operation) || R->PreOperation == NULL) continue;
+            if (*R->ObjectType != Type || !(R->Operations & Operation) || R->PreOperation == NULL)
+                continue;
             OB_PRE_OPERATION_PARAMETERS Parameters;
             memset(&Parameters, 0, sizeof Parameters);
             /* Both forms begin alike. */
             Parameters.CreateHandleInformation.DesiredAccess = Access;
             Parameters.CreateHandleInformation.OriginalDesiredAccess = Original;
-            OB_PRE_OPERATION_INFORMATION Info = {.Operation = Operation, .Object = Object, .ObjectType = Type, .Parameters = &Parameters};
+            OB_PRE_OPERATION_INFORMATION Info = {
+                .Operation = Operation, .Object = Object, .ObjectType = Type, .Parameters = &Parameters};
             Info.KernelHandle = (Attributes & OBJ_KERNEL_HANDLE) != 0;
-            KI_CALLOUT(OB_PREOP_CALLBACK_STATUS, R->PreOperation, (PVOID, POB_PRE_OPERATION_INFORMATION), (Watchers[i]->Context, &Info));
+            KI_CALLOUT(OB_PREOP_CALLBACK_STATUS, R->PreOperation, (PVOID, POB_PRE_OPERATION_INFORMATION),
+                       (Watchers[i]->Context, &Info));
             Access &= Parameters.CreateHandleInformation.DesiredAccess;
             Contexts[i] = Info.CallContext;
         }
@@ -144,15 +161,21 @@ NTSTATUS ObpInsertHandleChecked(PVOID Object, ACCESS_MASK Access, ULONG Attribut
     for (ULONG i = Count; i-- > 0;)
         for (USHORT k = 0; k < Watchers[i]->Count; k++) {
             OB_OPERATION_REGISTRATION *R = &Watchers[i]->Operations[k];
-            if (*R->ObjectType != Type || !(R->Operations & Operation) || R->PostOperation == NULL) continue;
+            if (*R->ObjectType != Type || !(R->Operations & Operation) || R->PostOperation == NULL)
+                continue;
             OB_POST_OPERATION_PARAMETERS Parameters = {.CreateHandleInformation = {Access}};
-            OB_POST_OPERATION_INFORMATION Info = {.Operation = Operation, .Object = Object, .ObjectType = Type,
-                                                  .CallContext = Contexts[i], .ReturnStatus = Status, .Parameters = &Parameters};
+            OB_POST_OPERATION_INFORMATION Info = {.Operation = Operation,
+                                                  .Object = Object,
+                                                  .ObjectType = Type,
+                                                  .CallContext = Contexts[i],
+                                                  .ReturnStatus = Status,
+                                                  .Parameters = &Parameters};
             Info.KernelHandle = (Attributes & OBJ_KERNEL_HANDLE) != 0;
             KI_CALLOUT(VOID, R->PostOperation, (PVOID, POB_POST_OPERATION_INFORMATION), (Watchers[i]->Context, &Info));
         }
     KiAcquireLock(&ObpCallbackLock);
-    for (ULONG i = 0; i < Count; i++) Watchers[i]->Calls--;
+    for (ULONG i = 0; i < Count; i++)
+        Watchers[i]->Calls--;
     KiReleaseLock(&ObpCallbackLock);
     return Status;
 }

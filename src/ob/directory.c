@@ -47,13 +47,15 @@ NTSTATUS ObpCopyString(PCUNICODE_STRING Source, PUNICODE_STRING Copy)
         Copy->Length = Copy->MaximumLength = 0;
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    if (Source->Length) memcpy(Copy->Buffer, Source->Buffer, Source->Length);
+    if (Source->Length)
+        memcpy(Copy->Buffer, Source->Buffer, Source->Length);
     return STATUS_SUCCESS;
 }
 
 VOID ObpFreeString(PUNICODE_STRING String)
 {
-    if (String->Buffer) ExFreePoolWithTag(String->Buffer, OBP_TAG_NAME);
+    if (String->Buffer)
+        ExFreePoolWithTag(String->Buffer, OBP_TAG_NAME);
     memset(String, 0, sizeof *String);
 }
 
@@ -61,8 +63,10 @@ VOID ObpFreeString(PUNICODE_STRING String)
 static BOOLEAN ObpNextComponent(PUNICODE_STRING Rest, PUNICODE_STRING Component)
 {
     ULONG Count = Rest->Length / sizeof(WCHAR), Start = 0, End;
-    if (Count && Rest->Buffer[0] == L'\\') Start = 1;
-    if (Start >= Count) return FALSE;
+    if (Count && Rest->Buffer[0] == L'\\')
+        Start = 1;
+    if (Start >= Count)
+        return FALSE;
     for (End = Start; End < Count && Rest->Buffer[End] != L'\\'; End++) {
     }
     Component->Buffer = Rest->Buffer + Start;
@@ -77,7 +81,8 @@ static POB_HEADER ObpFindLocked(OBP_DIRECTORY *Directory, PCUNICODE_STRING Name)
 {
     for (PLIST_ENTRY Entry = Directory->Entries.Flink; Entry != &Directory->Entries; Entry = Entry->Flink) {
         POB_HEADER Header = CONTAINING_RECORD(Entry, OB_HEADER, DirectoryLink);
-        if (RtlEqualUnicodeString(&Header->Name, Name, TRUE)) return Header;
+        if (RtlEqualUnicodeString(&Header->Name, Name, TRUE))
+            return Header;
     }
     return NULL;
 }
@@ -87,7 +92,8 @@ static PVOID ObpFindReferenced(PVOID Directory, PCUNICODE_STRING Name)
     PVOID Found = NULL;
     KiAcquireLock(&ObpNameLock);
     POB_HEADER Header = ObpFindLocked(Directory, Name);
-    if (Header && ObpTryReference(ObpBody(Header))) Found = ObpBody(Header);
+    if (Header && ObpTryReference(ObpBody(Header)))
+        Found = ObpBody(Header);
     KiReleaseLock(&ObpNameLock);
     return Found;
 }
@@ -96,11 +102,15 @@ static PVOID ObpFindReferenced(PVOID Directory, PCUNICODE_STRING Name)
 static NTSTATUS ObpJoin(PCUNICODE_STRING Target, PCUNICODE_STRING Rest, PUNICODE_STRING Result)
 {
     SIZE_T Length = (SIZE_T)Target->Length + Rest->Length;
-    if (Length > 0xfff0) return STATUS_NAME_TOO_LONG;
+    if (Length > 0xfff0)
+        return STATUS_NAME_TOO_LONG;
     Result->Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, Length + sizeof(WCHAR), OBP_TAG_NAME);
-    if (Result->Buffer == NULL) return STATUS_INSUFFICIENT_RESOURCES;
-    if (Target->Length) memcpy(Result->Buffer, Target->Buffer, Target->Length);
-    if (Rest->Length) memcpy((PUCHAR)Result->Buffer + Target->Length, Rest->Buffer, Rest->Length);
+    if (Result->Buffer == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    if (Target->Length)
+        memcpy(Result->Buffer, Target->Buffer, Target->Length);
+    if (Rest->Length)
+        memcpy((PUCHAR)Result->Buffer + Target->Length, Rest->Buffer, Rest->Length);
     Result->Length = (USHORT)Length;
     Result->MaximumLength = (USHORT)(Length + sizeof(WCHAR));
     return STATUS_SUCCESS;
@@ -113,12 +123,15 @@ NTSTATUS ObpLookup(PVOID Root, PCUNICODE_STRING Path, OBP_OPEN *Open, PVOID *Obj
     ULONG Links = 0;
     NTSTATUS Status;
     *Object = NULL;
-    if ((Path->Length & 1) != 0) return STATUS_OBJECT_NAME_INVALID;
+    if ((Path->Length & 1) != 0)
+        return STATUS_OBJECT_NAME_INVALID;
     BOOLEAN Absolute = Path->Length && Path->Buffer[0] == L'\\';
-    if (Root ? Absolute : !Absolute) return STATUS_OBJECT_PATH_SYNTAX_BAD;
+    if (Root ? Absolute : !Absolute)
+        return STATUS_OBJECT_PATH_SYNTAX_BAD;
     UNICODE_STRING Slash = {sizeof(WCHAR), sizeof(WCHAR), (PWCH)L"\\"}, None = {0, 0, NULL};
     Status = ObpJoin(Root && Path->Length ? &Slash : &None, Path, &Whole);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Current = Root ? Root : ObpRootDirectory;
     ObfReferenceObject(Current);
     Rest = Whole;
@@ -126,7 +139,8 @@ NTSTATUS ObpLookup(PVOID Root, PCUNICODE_STRING Path, OBP_OPEN *Open, PVOID *Obj
         POBJECT_TYPE Type = ObpHeader(Current)->Type;
         BOOLEAN AtEnd = Rest.Length == 0;
         if (Type == &ObpDirectoryType) {
-            if (!ObpNextComponent(&Rest, &Component)) break;
+            if (!ObpNextComponent(&Rest, &Component))
+                break;
             PVOID Child = ObpFindReferenced(Current, &Component);
             if (Child == NULL) {
                 Status = Rest.Length <= sizeof(WCHAR) ? STATUS_OBJECT_NAME_NOT_FOUND : STATUS_OBJECT_PATH_NOT_FOUND;
@@ -137,7 +151,8 @@ NTSTATUS ObpLookup(PVOID Root, PCUNICODE_STRING Path, OBP_OPEN *Open, PVOID *Obj
         } else if (Type == &ObpSymbolicLinkType && !(AtEnd && (Open->Type == Type || (Open->Attributes & OBJ_OPENLINK)))) {
             UNICODE_STRING Next;
             Status = Links++ < OBP_MAX_LINKS ? ObpJoin(ObpLinkTarget(Current), &Rest, &Next) : STATUS_OBJECT_PATH_NOT_FOUND;
-            if (!NT_SUCCESS(Status)) goto Fail;
+            if (!NT_SUCCESS(Status))
+                goto Fail;
             ObpFreeString(&Whole);
             Whole = Rest = Next;
             ObfDereferenceObject(Current);
@@ -146,7 +161,8 @@ NTSTATUS ObpLookup(PVOID Root, PCUNICODE_STRING Path, OBP_OPEN *Open, PVOID *Obj
         } else if (Type->Parse && !(AtEnd && Open->Type == Type)) {
             PVOID Result = NULL;
             Status = Type->Parse(Current, &Rest, Open, &Result);
-            if (!NT_SUCCESS(Status)) goto Fail;
+            if (!NT_SUCCESS(Status))
+                goto Fail;
             ObfDereferenceObject(Current);
             Current = Result;
             break;
@@ -174,7 +190,8 @@ Fail:
 static NTSTATUS ObpReferenceRoot(const OBJECT_ATTRIBUTES *Attributes, PVOID *Root)
 {
     *Root = NULL;
-    if (Attributes == NULL || Attributes->RootDirectory == NULL) return STATUS_SUCCESS;
+    if (Attributes == NULL || Attributes->RootDirectory == NULL)
+        return STATUS_SUCCESS;
     return ObReferenceObjectByHandle(Attributes->RootDirectory, 0, NULL, KernelMode, Root, NULL);
 }
 
@@ -182,13 +199,17 @@ NTSTATUS ObpLookupAttributes(const OBJECT_ATTRIBUTES *Attributes, OBP_OPEN *Open
 {
     PVOID Root;
     *Object = NULL;
-    if (Attributes == NULL || Attributes->Length != sizeof *Attributes) return STATUS_INVALID_PARAMETER;
-    if (Attributes->ObjectName == NULL) return STATUS_OBJECT_PATH_SYNTAX_BAD;
+    if (Attributes == NULL || Attributes->Length != sizeof *Attributes)
+        return STATUS_INVALID_PARAMETER;
+    if (Attributes->ObjectName == NULL)
+        return STATUS_OBJECT_PATH_SYNTAX_BAD;
     NTSTATUS Status = ObpReferenceRoot(Attributes, &Root);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Open->Attributes = Attributes->Attributes;
     Status = ObpLookup(Root, Attributes->ObjectName, Open, Object);
-    if (Root) ObfDereferenceObject(Root);
+    if (Root)
+        ObfDereferenceObject(Root);
     return Status;
 }
 
@@ -200,34 +221,44 @@ NTSTATUS ObpInsertName(PVOID Object, PVOID Root, PCUNICODE_STRING Path, ULONG At
     OBP_OPEN Open = {.Type = &ObpDirectoryType};
     ULONG Count = Path->Length / sizeof(WCHAR), Split = Count;
     NTSTATUS Status;
-    if (Existing) *Existing = NULL;
-    if ((Path->Length & 1) != 0 || Count == 0) return STATUS_OBJECT_NAME_INVALID;
-    if (Root ? Path->Buffer[0] == L'\\' : Path->Buffer[0] != L'\\') return STATUS_OBJECT_PATH_SYNTAX_BAD;
-    while (Split > 0 && Path->Buffer[Split - 1] != L'\\') Split--;
-    if (Split == Count) return STATUS_OBJECT_NAME_INVALID;
+    if (Existing)
+        *Existing = NULL;
+    if ((Path->Length & 1) != 0 || Count == 0)
+        return STATUS_OBJECT_NAME_INVALID;
+    if (Root ? Path->Buffer[0] == L'\\' : Path->Buffer[0] != L'\\')
+        return STATUS_OBJECT_PATH_SYNTAX_BAD;
+    while (Split > 0 && Path->Buffer[Split - 1] != L'\\')
+        Split--;
+    if (Split == Count)
+        return STATUS_OBJECT_NAME_INVALID;
     Last.Buffer = Path->Buffer + Split;
     Last.Length = Last.MaximumLength = (USHORT)((Count - Split) * sizeof(WCHAR));
     Parent.Length = (USHORT)((Split > 1 ? Split - 1 : Split) * sizeof(WCHAR));
     if (Root && Split == 0) {
         Directory = Root;
         ObfReferenceObject(Root);
-        if (ObpHeader(Root)->Type != &ObpDirectoryType) Status = STATUS_OBJECT_TYPE_MISMATCH;
-        else Status = STATUS_SUCCESS;
+        if (ObpHeader(Root)->Type != &ObpDirectoryType)
+            Status = STATUS_OBJECT_TYPE_MISMATCH;
+        else
+            Status = STATUS_SUCCESS;
         if (!NT_SUCCESS(Status)) {
             ObfDereferenceObject(Root);
             return Status;
         }
     } else {
         Status = ObpLookup(Root, &Parent, &Open, &Directory);
-        if (Status == STATUS_OBJECT_NAME_NOT_FOUND || Status == STATUS_OBJECT_TYPE_MISMATCH) Status = STATUS_OBJECT_PATH_NOT_FOUND;
-        if (!NT_SUCCESS(Status)) return Status;
+        if (Status == STATUS_OBJECT_NAME_NOT_FOUND || Status == STATUS_OBJECT_TYPE_MISMATCH)
+            Status = STATUS_OBJECT_PATH_NOT_FOUND;
+        if (!NT_SUCCESS(Status))
+            return Status;
     }
     Status = ObpCopyString(&Last, &Name);
     if (!NT_SUCCESS(Status)) {
         ObfDereferenceObject(Directory);
         return Status;
     }
-    if (Attributes & OBJ_PERMANENT) ObfReferenceObject(Object);
+    if (Attributes & OBJ_PERMANENT)
+        ObfReferenceObject(Object);
     KiAcquireLock(&ObpNameLock);
     Old = ObpFindLocked(Directory, &Name);
     if (Old && !ObpTryReference(ObpBody(Old))) {
@@ -241,13 +272,16 @@ NTSTATUS ObpInsertName(PVOID Object, PVOID Root, PCUNICODE_STRING Path, ULONG At
     if (Old == NULL) {
         Header->Name = Name;
         Header->Directory = ObpHeader(Directory);
-        if (Attributes & OBJ_PERMANENT) __atomic_fetch_or(&Header->Flags, OBP_F_PERMANENT, __ATOMIC_ACQ_REL);
+        if (Attributes & OBJ_PERMANENT)
+            __atomic_fetch_or(&Header->Flags, OBP_F_PERMANENT, __ATOMIC_ACQ_REL);
         InsertTailList(&((OBP_DIRECTORY *)Directory)->Entries, &Header->DirectoryLink);
         ((OBP_DIRECTORY *)Directory)->Count++;
     }
     KiReleaseLock(&ObpNameLock);
-    if (Old == NULL) return STATUS_SUCCESS; /* the entry keeps the reference to its directory */
-    if (Attributes & OBJ_PERMANENT) ObfDereferenceObject(Object);
+    if (Old == NULL)
+        return STATUS_SUCCESS; /* the entry keeps the reference to its directory */
+    if (Attributes & OBJ_PERMANENT)
+        ObfDereferenceObject(Object);
     ObfDereferenceObject(Directory);
     ObpFreeString(&Name);
     if ((Attributes & OBJ_OPENIF) && Existing) {
@@ -265,7 +299,8 @@ static VOID ObpForget(POB_HEADER Header, BOOLEAN IfIdle)
     POB_HEADER Directory = Header->Directory;
     ULONG Flags = __atomic_load_n(&Header->Flags, __ATOMIC_ACQUIRE);
     /* Opened again, or permanent: the name stays. */
-    if (IfIdle && ((Flags & OBP_F_PERMANENT) || __atomic_load_n(&Header->HandleCount, __ATOMIC_ACQUIRE))) Directory = NULL;
+    if (IfIdle && ((Flags & OBP_F_PERMANENT) || __atomic_load_n(&Header->HandleCount, __ATOMIC_ACQUIRE)))
+        Directory = NULL;
     if (Directory) {
         if (!(Flags & OBP_F_UNLINKED)) {
             RemoveEntryList(&Header->DirectoryLink);
@@ -277,7 +312,8 @@ static VOID ObpForget(POB_HEADER Header, BOOLEAN IfIdle)
         __atomic_fetch_and(&Header->Flags, ~OBP_F_UNLINKED, __ATOMIC_ACQ_REL);
     }
     KiReleaseLock(&ObpNameLock);
-    if (Directory == NULL) return;
+    if (Directory == NULL)
+        return;
     ObpFreeString(&Name);
     ObfDereferenceObject(ObpBody(Directory));
 }
@@ -296,13 +332,15 @@ VOID ObpRemoveName(PVOID Object)
 {
     POB_HEADER Header = ObpHeader(Object);
     ObpForgetName(Header);
-    if (__atomic_fetch_and(&Header->Flags, ~OBP_F_PERMANENT, __ATOMIC_ACQ_REL) & OBP_F_PERMANENT) ObfDereferenceObject(Object);
+    if (__atomic_fetch_and(&Header->Flags, ~OBP_F_PERMANENT, __ATOMIC_ACQ_REL) & OBP_F_PERMANENT)
+        ObfDereferenceObject(Object);
 }
 
 VOID ObMakeTemporaryObject(PVOID Object)
 {
     POB_HEADER Header = ObpHeader(Object);
-    if (!(__atomic_fetch_and(&Header->Flags, ~OBP_F_PERMANENT, __ATOMIC_ACQ_REL) & OBP_F_PERMANENT)) return;
+    if (!(__atomic_fetch_and(&Header->Flags, ~OBP_F_PERMANENT, __ATOMIC_ACQ_REL) & OBP_F_PERMANENT))
+        return;
     ObpForgetIdleName(Header);
     ObfDereferenceObject(Object);
 }
@@ -318,11 +356,13 @@ VOID ObpEnumerateDirectory(PVOID Directory, VOID (*Visit)(PVOID, PCUNICODE_STRIN
         WCHAR Buffer[64];
         KiAcquireLock(&ObpNameLock);
         PLIST_ENTRY Entry = D->Entries.Flink;
-        if (Previous && ObpHeader(Previous)->Directory == ObpHeader(Directory) && !(__atomic_load_n(&ObpHeader(Previous)->Flags, __ATOMIC_ACQUIRE) & OBP_F_UNLINKED))
+        if (Previous && ObpHeader(Previous)->Directory == ObpHeader(Directory) &&
+            !(__atomic_load_n(&ObpHeader(Previous)->Flags, __ATOMIC_ACQUIRE) & OBP_F_UNLINKED))
             Entry = ObpHeader(Previous)->DirectoryLink.Flink;
         for (; Entry != &D->Entries; Entry = Entry->Flink) {
             POB_HEADER Header = CONTAINING_RECORD(Entry, OB_HEADER, DirectoryLink);
-            if (!ObpTryReference(ObpBody(Header))) continue;
+            if (!ObpTryReference(ObpBody(Header)))
+                continue;
             Next = ObpBody(Header);
             Name.Length = Header->Name.Length < sizeof Buffer ? Header->Name.Length : (USHORT)sizeof Buffer;
             Name.MaximumLength = sizeof Buffer;
@@ -331,8 +371,10 @@ VOID ObpEnumerateDirectory(PVOID Directory, VOID (*Visit)(PVOID, PCUNICODE_STRIN
             break;
         }
         KiReleaseLock(&ObpNameLock);
-        if (Previous) ObfDereferenceObject(Previous);
-        if (Next == NULL) return;
+        if (Previous)
+            ObfDereferenceObject(Previous);
+        if (Next == NULL)
+            return;
         Visit(Next, &Name, Context);
         Previous = Next;
     }
@@ -341,7 +383,8 @@ VOID ObpEnumerateDirectory(PVOID Directory, VOID (*Visit)(PVOID, PCUNICODE_STRIN
 static ULONG ObpNameBytesLocked(POB_HEADER Header)
 {
     ULONG Bytes = 0;
-    for (; Header->Directory; Header = Header->Directory) Bytes += sizeof(WCHAR) + Header->Name.Length;
+    for (; Header->Directory; Header = Header->Directory)
+        Bytes += sizeof(WCHAR) + Header->Name.Length;
     return Bytes;
 }
 
@@ -352,12 +395,15 @@ NTSTATUS ObpQueryName(PVOID Object, PUNICODE_STRING Name)
     POBJECT_TYPE Type = ObpHeader(Object)->Type;
     ULONG Room = 0;
     memset(Name, 0, sizeof *Name);
-    if (Type->QueryName) Type->QueryName(Object, &Base, &Suffix);
-    if (Object == ObpRootDirectory) Suffix = (UNICODE_STRING){sizeof(WCHAR), sizeof(WCHAR), (PWCH)L"\\"};
+    if (Type->QueryName)
+        Type->QueryName(Object, &Base, &Suffix);
+    if (Object == ObpRootDirectory)
+        Suffix = (UNICODE_STRING){sizeof(WCHAR), sizeof(WCHAR), (PWCH)L"\\"};
     for (;;) {
         ULONG Bytes = 0;
         KiAcquireLock(&ObpNameLock);
-        if (Base) Bytes = ObpNameBytesLocked(ObpHeader(Base));
+        if (Base)
+            Bytes = ObpNameBytesLocked(ObpHeader(Base));
         if (Room && Bytes + Suffix.Length <= Room) {
             ULONG At = Bytes;
             for (POB_HEADER H = Base ? ObpHeader(Base) : NULL; H && H->Directory; H = H->Directory) {
@@ -369,16 +415,21 @@ NTSTATUS ObpQueryName(PVOID Object, PUNICODE_STRING Name)
             Name->Length = (USHORT)Bytes;
         }
         KiReleaseLock(&ObpNameLock);
-        if (Room && Bytes + Suffix.Length <= Room) break;
-        if (Bytes + Suffix.Length == 0) return STATUS_SUCCESS;
-        if (Bytes + Suffix.Length > 0xfff0) return STATUS_NAME_TOO_LONG;
+        if (Room && Bytes + Suffix.Length <= Room)
+            break;
+        if (Bytes + Suffix.Length == 0)
+            return STATUS_SUCCESS;
+        if (Bytes + Suffix.Length > 0xfff0)
+            return STATUS_NAME_TOO_LONG;
         ObpFreeString(Name);
         Room = Bytes + Suffix.Length;
         Name->Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, Room + sizeof(WCHAR), OBP_TAG_NAME);
-        if (Name->Buffer == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+        if (Name->Buffer == NULL)
+            return STATUS_INSUFFICIENT_RESOURCES;
         Name->MaximumLength = (USHORT)(Room + sizeof(WCHAR));
     }
-    if (Suffix.Length) memcpy((PUCHAR)Name->Buffer + Name->Length, Suffix.Buffer, Suffix.Length);
+    if (Suffix.Length)
+        memcpy((PUCHAR)Name->Buffer + Name->Length, Suffix.Buffer, Suffix.Length);
     Name->Length = (USHORT)(Name->Length + Suffix.Length);
     return STATUS_SUCCESS;
 }
@@ -387,7 +438,8 @@ NTSTATUS ObQueryNameString(PVOID Object, POBJECT_NAME_INFORMATION ObjectNameInfo
 {
     UNICODE_STRING Name;
     NTSTATUS Status = ObpQueryName(Object, &Name);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     ULONG Need = sizeof(OBJECT_NAME_INFORMATION) + (Name.Length ? Name.Length + sizeof(WCHAR) : 0);
     *ReturnLength = Need;
     if (Length < Need) {
@@ -411,7 +463,8 @@ NTSTATUS ObReferenceObjectByName(PUNICODE_STRING ObjectName, ULONG Attributes, P
 {
     UNREFERENCED_PARAMETER(AccessState);
     OBP_OPEN Open = {ObjectType, DesiredAccess, Attributes, AccessMode, ParseContext};
-    if (ObjectName == NULL || ObjectName->Length == 0) return STATUS_OBJECT_NAME_INVALID;
+    if (ObjectName == NULL || ObjectName->Length == 0)
+        return STATUS_OBJECT_NAME_INVALID;
     return ObpLookup(NULL, ObjectName, &Open, Object);
 }
 
@@ -421,7 +474,8 @@ NTSTATUS ObpOpenWithHandle(POBJECT_TYPE Type, const OBJECT_ATTRIBUTES *Attribute
     OBP_OPEN Open = {.Type = Type, .Access = Access, .Mode = KernelMode, .Context = Context};
     PVOID Object;
     NTSTATUS Status = ObpLookupAttributes(Attributes, &Open, &Object);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Status = ObpInsertHandle(Object, Access, Attributes->Attributes, Handle);
     ObfDereferenceObject(Object);
     return Status;
@@ -441,28 +495,36 @@ NTSTATUS ObpCreateWithHandle(POBJECT_TYPE Type, SIZE_T BodySize, const OBJECT_AT
     PVOID Object, Root, Existing = NULL;
     NTSTATUS Status, Named = STATUS_SUCCESS;
     ULONG Flags = Attributes ? Attributes->Attributes : 0;
-    if (Attributes && Attributes->Length != sizeof *Attributes) return STATUS_INVALID_PARAMETER;
+    if (Attributes && Attributes->Length != sizeof *Attributes)
+        return STATUS_INVALID_PARAMETER;
     Status = ObpReferenceRoot(Attributes, &Root);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Status = ObpCreateObject(Type, BodySize, &Object);
     if (NT_SUCCESS(Status)) {
-        if (Setup) Status = Setup(Object, Context);
+        if (Setup)
+            Status = Setup(Object, Context);
         if (NT_SUCCESS(Status) && Attributes && Attributes->ObjectName && Attributes->ObjectName->Length)
             Named = ObpInsertName(Object, Root, Attributes->ObjectName, Flags, &Existing);
-        if (NT_SUCCESS(Status)) Status = Named;
+        if (NT_SUCCESS(Status))
+            Status = Named;
         if (Existing) {
             ObfDereferenceObject(Object);
             Object = Existing;
-            if (ObpHeader(Object)->Type != Type) Status = STATUS_OBJECT_TYPE_MISMATCH;
+            if (ObpHeader(Object)->Type != Type)
+                Status = STATUS_OBJECT_TYPE_MISMATCH;
         }
         if (NT_SUCCESS(Status)) {
             Status = ObpInsertHandle(Object, Access, Flags, Handle);
-            if (NT_SUCCESS(Status)) Status = Named;
-            else if (!Existing) ObMakeTemporaryObject(Object);
+            if (NT_SUCCESS(Status))
+                Status = Named;
+            else if (!Existing)
+                ObMakeTemporaryObject(Object);
         }
         ObfDereferenceObject(Object);
     }
-    if (Root) ObfDereferenceObject(Root);
+    if (Root)
+        ObfDereferenceObject(Root);
     return Status;
 }
 
@@ -475,8 +537,8 @@ static NTSTATUS ObpSetupDirectory(PVOID Object, PVOID Context)
 
 NTSTATUS ZwCreateDirectoryObject(PHANDLE DirectoryHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
 {
-    return ObpCreateWithHandle(&ObpDirectoryType, sizeof(OBP_DIRECTORY), ObjectAttributes, DesiredAccess, ObpSetupDirectory, NULL,
-                               DirectoryHandle);
+    return ObpCreateWithHandle(&ObpDirectoryType, sizeof(OBP_DIRECTORY), ObjectAttributes, DesiredAccess, ObpSetupDirectory,
+                               NULL, DirectoryHandle);
 }
 
 NTSTATUS ZwOpenDirectoryObject(PHANDLE DirectoryHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
@@ -488,7 +550,8 @@ NTSTATUS ZwMakeTemporaryObject(HANDLE Handle)
 {
     PVOID Object;
     NTSTATUS Status = ObReferenceObjectByHandle(Handle, DELETE, NULL, KernelMode, &Object, NULL);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     ObMakeTemporaryObject(Object);
     ObfDereferenceObject(Object);
     return STATUS_SUCCESS;
@@ -499,7 +562,8 @@ static NTSTATUS ObpMakeDirectory(const WCHAR *Path)
     PVOID Object;
     UNICODE_STRING Name;
     NTSTATUS Status = ObpCreateObject(&ObpDirectoryType, sizeof(OBP_DIRECTORY), &Object);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     ObpSetupDirectory(Object, NULL);
     if (ObpRootDirectory == NULL) {
         ObpRootDirectory = Object;
@@ -513,12 +577,14 @@ static NTSTATUS ObpMakeDirectory(const WCHAR *Path)
 
 NTSTATUS ObpInitNames(VOID)
 {
-    static const WCHAR *const Directories[] = {L"\\",           L"\\Device",           L"\\Driver",   L"\\FileSystem", L"\\??",
-                                               L"\\KernelObjects", L"\\BaseNamedObjects", L"\\Callback", L"\\ObjectTypes"};
+    static const WCHAR *const Directories[] = {L"\\",           L"\\Device",        L"\\Driver",           L"\\FileSystem",
+                                               L"\\??",         L"\\KernelObjects", L"\\BaseNamedObjects", L"\\Callback",
+                                               L"\\ObjectTypes"};
     static const WCHAR *const Links[] = {L"\\DosDevices", L"\\GLOBAL??", L"\\??\\Global"};
     NTSTATUS Status = STATUS_SUCCESS;
     UNICODE_STRING Name, Target;
-    for (ULONG i = 0; i < ARRAYSIZE(Directories) && NT_SUCCESS(Status); i++) Status = ObpMakeDirectory(Directories[i]);
+    for (ULONG i = 0; i < ARRAYSIZE(Directories) && NT_SUCCESS(Status); i++)
+        Status = ObpMakeDirectory(Directories[i]);
     RtlInitUnicodeString(&Target, L"\\??");
     for (ULONG i = 0; i < ARRAYSIZE(Links) && NT_SUCCESS(Status); i++) {
         RtlInitUnicodeString(&Name, Links[i]);
@@ -526,7 +592,8 @@ NTSTATUS ObpInitNames(VOID)
     }
     RtlInitUnicodeString(&Name, L"\\??\\GLOBALROOT");
     RtlInitUnicodeString(&Target, L"");
-    if (NT_SUCCESS(Status)) Status = ObpCreateLink(&Name, &Target, OBJ_PERMANENT);
+    if (NT_SUCCESS(Status))
+        Status = ObpCreateLink(&Name, &Target, OBJ_PERMANENT);
     return Status;
 }
 
@@ -534,13 +601,15 @@ NTSTATUS ObpInitNames(VOID)
 static VOID ObpEmpty(PVOID Object, PCUNICODE_STRING Name, PVOID Context)
 {
     UNREFERENCED_PARAMETER(Name);
-    if (ObpHeader(Object)->Type == &ObpDirectoryType) ObpEnumerateDirectory(Object, ObpEmpty, Context);
+    if (ObpHeader(Object)->Type == &ObpDirectoryType)
+        ObpEnumerateDirectory(Object, ObpEmpty, Context);
     ObpRemoveName(Object);
 }
 
 VOID ObpShutdownNames(VOID)
 {
-    if (ObpRootDirectory == NULL) return;
+    if (ObpRootDirectory == NULL)
+        return;
     ObpEnumerateDirectory(ObpRootDirectory, ObpEmpty, NULL);
     ObfDereferenceObject(ObpRootDirectory);
     ObpRootDirectory = NULL;
@@ -550,7 +619,8 @@ const CHAR *ObpValidateNames(VOID)
 {
     /* Invariant 3, for the tree two levels deep: lists and counts agree, links are consistent, names are unique. */
     const CHAR *Broken = NULL;
-    if (ObpRootDirectory == NULL) return NULL;
+    if (ObpRootDirectory == NULL)
+        return NULL;
     KiAcquireLock(&ObpNameLock);
     OBP_DIRECTORY *Stack[16];
     ULONG Depth = 0;
@@ -558,16 +628,23 @@ const CHAR *ObpValidateNames(VOID)
     while (Depth && Broken == NULL) {
         OBP_DIRECTORY *Directory = Stack[--Depth];
         ULONG Count = 0;
-        for (PLIST_ENTRY Entry = Directory->Entries.Flink; Entry != &Directory->Entries && !Broken; Entry = Entry->Flink, Count++) {
+        for (PLIST_ENTRY Entry = Directory->Entries.Flink; Entry != &Directory->Entries && !Broken;
+             Entry = Entry->Flink, Count++) {
             POB_HEADER Header = CONTAINING_RECORD(Entry, OB_HEADER, DirectoryLink);
             ULONG Magic = __atomic_load_n(&Header->Magic, __ATOMIC_ACQUIRE);
-            if (Magic != OBP_MAGIC && Magic != OBP_DEAD) Broken = "ob 1: a named object has no live header";
-            else if (Header->Directory != ObpHeader(Directory)) Broken = "ob 3: a directory entry points at another directory";
-            else if (ObpFindLocked(Directory, &Header->Name) != Header) Broken = "ob 3: two entries have one name";
-            else if (Entry->Flink->Blink != Entry) Broken = "ob 3: a directory list is broken";
-            else if (Header->Type == &ObpDirectoryType && Depth < ARRAYSIZE(Stack)) Stack[Depth++] = ObpBody(Header);
+            if (Magic != OBP_MAGIC && Magic != OBP_DEAD)
+                Broken = "ob 1: a named object has no live header";
+            else if (Header->Directory != ObpHeader(Directory))
+                Broken = "ob 3: a directory entry points at another directory";
+            else if (ObpFindLocked(Directory, &Header->Name) != Header)
+                Broken = "ob 3: two entries have one name";
+            else if (Entry->Flink->Blink != Entry)
+                Broken = "ob 3: a directory list is broken";
+            else if (Header->Type == &ObpDirectoryType && Depth < ARRAYSIZE(Stack))
+                Stack[Depth++] = ObpBody(Header);
         }
-        if (!Broken && Count != Directory->Count) Broken = "ob 3: a directory's count is not the length of its list";
+        if (!Broken && Count != Directory->Count)
+            Broken = "ob 3: a directory's count is not the length of its list";
     }
     KiReleaseLock(&ObpNameLock);
     return Broken;

@@ -22,12 +22,14 @@ static NTSTATUS ObpSetupEvent(PVOID Object, PVOID Context)
     return STATUS_SUCCESS;
 }
 
-NTSTATUS ZwCreateEvent(PHANDLE EventHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes, EVENT_TYPE EventType,
-                       BOOLEAN InitialState)
+NTSTATUS ZwCreateEvent(PHANDLE EventHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
+                       EVENT_TYPE EventType, BOOLEAN InitialState)
 {
     OBP_NEW_EVENT New = {EventType, InitialState};
-    if (EventType != NotificationEvent && EventType != SynchronizationEvent) return STATUS_INVALID_PARAMETER;
-    return ObpCreateWithHandle(&ObpEventType, sizeof(KEVENT), ObjectAttributes, DesiredAccess, ObpSetupEvent, &New, EventHandle);
+    if (EventType != NotificationEvent && EventType != SynchronizationEvent)
+        return STATUS_INVALID_PARAMETER;
+    return ObpCreateWithHandle(&ObpEventType, sizeof(KEVENT), ObjectAttributes, DesiredAccess, ObpSetupEvent, &New,
+                               EventHandle);
 }
 
 NTSTATUS ZwOpenEvent(PHANDLE EventHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
@@ -44,9 +46,11 @@ NTSTATUS ZwSetEvent(HANDLE EventHandle, PLONG PreviousState)
 {
     PRKEVENT Event;
     NTSTATUS Status = ObpEventByHandle(EventHandle, &Event);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     LONG Previous = KeSetEvent(Event, 0, FALSE);
-    if (PreviousState) *PreviousState = Previous;
+    if (PreviousState)
+        *PreviousState = Previous;
     ObfDereferenceObject(Event);
     return STATUS_SUCCESS;
 }
@@ -55,9 +59,11 @@ NTSTATUS ZwResetEvent(HANDLE EventHandle, PLONG PreviousState)
 {
     PRKEVENT Event;
     NTSTATUS Status = ObpEventByHandle(EventHandle, &Event);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     LONG Previous = KeResetEvent(Event);
-    if (PreviousState) *PreviousState = Previous;
+    if (PreviousState)
+        *PreviousState = Previous;
     ObfDereferenceObject(Event);
     return STATUS_SUCCESS;
 }
@@ -71,7 +77,8 @@ NTSTATUS ZwWaitForSingleObject(HANDLE Handle, BOOLEAN Alertable, PLARGE_INTEGER 
 {
     PVOID Object;
     NTSTATUS Status = ObReferenceObjectByHandle(Handle, SYNCHRONIZE, NULL, KernelMode, &Object, NULL);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     LONG Offset = ObpHeader(Object)->Type->WaitOffset;
     if (Offset < 0)
         Status = STATUS_OBJECT_TYPE_MISMATCH;
@@ -88,9 +95,11 @@ static PKEVENT ObpNamedEvent(PUNICODE_STRING Name, PHANDLE Handle, EVENT_TYPE Ty
     /* The handle is the kernel's: drivers use it in whatever process they are called in. A new event starts signalled. */
     InitializeObjectAttributes(&Attributes, Name, OBJ_CASE_INSENSITIVE | OBJ_OPENIF | OBJ_KERNEL_HANDLE, NULL, NULL);
     NTSTATUS Status = ZwCreateEvent(Handle, EVENT_ALL_ACCESS, &Attributes, Type, TRUE);
-    if (!NT_SUCCESS(Status)) return NULL;
+    if (!NT_SUCCESS(Status))
+        return NULL;
     Status = ObReferenceObjectByHandle(*Handle, 0, &ObpEventType, KernelMode, (PVOID *)&Event, NULL);
-    if (!NT_SUCCESS(Status)) return NULL;
+    if (!NT_SUCCESS(Status))
+        return NULL;
     /* The caller owns the handle only; the pointer lives as long as it. */
     ObfDereferenceObject(Event);
     return Event;

@@ -19,9 +19,9 @@
  */
 #include "ob/obp.h"
 
-#define OBP_KERNEL_BIT 0xffffffff80000000ull
+#define OBP_KERNEL_BIT  0xffffffff80000000ull
 #define OBP_MAX_HANDLES 0x100000u
-#define OBP_TAG_TABLE 0x6c54624fu /* 'ObTl' */
+#define OBP_TAG_TABLE   0x6c54624fu /* 'ObTl' */
 
 typedef struct _OBP_ENTRY {
     PVOID Object;
@@ -52,14 +52,16 @@ static OBP_HANDLE_TABLE *ObpDecode(HANDLE Handle, KPROCESSOR_MODE Mode, PULONG I
     ULONG_PTR Value = (ULONG_PTR)Handle;
     OBP_HANDLE_TABLE *Table;
     if ((Value & OBP_KERNEL_BIT) == OBP_KERNEL_BIT) {
-        if (Mode != KernelMode) return NULL;
+        if (Mode != KernelMode)
+            return NULL;
         Table = ObpKernelTable;
         Value &= ~OBP_KERNEL_BIT;
     } else {
         Table = ObpCurrentTable();
     }
     Value >>= 2; /* the two low bits are the caller's */
-    if (Value == 0 || Value > OBP_MAX_HANDLES) return NULL;
+    if (Value == 0 || Value > OBP_MAX_HANDLES)
+        return NULL;
     *Index = (ULONG)Value - 1;
     return Table;
 }
@@ -67,7 +69,8 @@ static OBP_HANDLE_TABLE *ObpDecode(HANDLE Handle, KPROCESSOR_MODE Mode, PULONG I
 /* The entry in use, with the lock held; NULL otherwise. */
 static OBP_ENTRY *ObpEntryLocked(OBP_HANDLE_TABLE *Table, ULONG Index)
 {
-    if (Index >= Table->Capacity || Table->Entries[Index].Object == NULL) return NULL;
+    if (Index >= Table->Capacity || Table->Entries[Index].Object == NULL)
+        return NULL;
     return &Table->Entries[Index];
 }
 
@@ -81,13 +84,16 @@ NTSTATUS ObpCreateHandleTable(OBP_HANDLE_TABLE **Table)
 static NTSTATUS ObpGrow(OBP_HANDLE_TABLE *Table, ULONG Capacity)
 {
     ULONG New = Capacity ? Capacity * 2 : 64;
-    if (New > OBP_MAX_HANDLES) return STATUS_INSUFFICIENT_RESOURCES;
+    if (New > OBP_MAX_HANDLES)
+        return STATUS_INSUFFICIENT_RESOURCES;
     OBP_ENTRY *Entries = ExAllocatePool2(POOL_FLAG_NON_PAGED, (SIZE_T)New * sizeof *Entries, OBP_TAG_TABLE), *Old = Entries;
-    if (Entries == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (Entries == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     KiAcquireLock(&Table->Lock);
     if (Table->Capacity == Capacity) {
         Old = Table->Entries;
-        if (Capacity) memcpy(Entries, Old, (SIZE_T)Capacity * sizeof *Entries);
+        if (Capacity)
+            memcpy(Entries, Old, (SIZE_T)Capacity * sizeof *Entries);
         for (ULONG i = New; i-- > Capacity;) {
             Entries[i].Attributes = Table->FirstFree;
             Table->FirstFree = i + 1;
@@ -96,7 +102,8 @@ static NTSTATUS ObpGrow(OBP_HANDLE_TABLE *Table, ULONG Capacity)
         Table->Capacity = New;
     }
     KiReleaseLock(&Table->Lock);
-    if (Old) ExFreePoolWithTag(Old, OBP_TAG_TABLE);
+    if (Old)
+        ExFreePoolWithTag(Old, OBP_TAG_TABLE);
     return STATUS_SUCCESS;
 }
 
@@ -139,8 +146,10 @@ static VOID ObpHandleClosed(PVOID Object)
     POBJECT_TYPE Type = Header->Type;
     LONG Remaining = __atomic_sub_fetch(&Header->HandleCount, 1, __ATOMIC_ACQ_REL);
     __atomic_sub_fetch(&Type->Handles, 1, __ATOMIC_RELAXED);
-    if (Type->Close) Type->Close(Object, Remaining);
-    if (Remaining == 0 && Type->Parse == NULL) ObpForgetIdleName(Header);
+    if (Type->Close)
+        Type->Close(Object, Remaining);
+    if (Remaining == 0 && Type->Parse == NULL)
+        ObpForgetIdleName(Header);
     ObfDereferenceObject(Object);
 }
 
@@ -164,22 +173,27 @@ static PVOID ObpTakeEntry(OBP_HANDLE_TABLE *Table, ULONG Index)
 NTSTATUS ObpCloseHandle(HANDLE Handle, KPROCESSOR_MODE Mode)
 {
     ULONG Index;
-    if (Handle == ZwCurrentProcess() || Handle == ZwCurrentThread()) return STATUS_SUCCESS;
+    if (Handle == ZwCurrentProcess() || Handle == ZwCurrentThread())
+        return STATUS_SUCCESS;
     OBP_HANDLE_TABLE *Table = ObpDecode(Handle, Mode, &Index);
     PVOID Object = Table ? ObpTakeEntry(Table, Index) : NULL;
-    if (Object == NULL) return STATUS_INVALID_HANDLE;
+    if (Object == NULL)
+        return STATUS_INVALID_HANDLE;
     ObpHandleClosed(Object);
     return STATUS_SUCCESS;
 }
 
 VOID ObpDestroyHandleTable(OBP_HANDLE_TABLE *Table)
 {
-    if (Table == NULL) return;
+    if (Table == NULL)
+        return;
     for (ULONG i = 0; i < Table->Capacity; i++) {
         PVOID Object = ObpTakeEntry(Table, i);
-        if (Object) ObpHandleClosed(Object);
+        if (Object)
+            ObpHandleClosed(Object);
     }
-    if (Table->Entries) ExFreePoolWithTag(Table->Entries, OBP_TAG_TABLE);
+    if (Table->Entries)
+        ExFreePoolWithTag(Table->Entries, OBP_TAG_TABLE);
     ExFreePoolWithTag(Table, OBP_TAG_TABLE);
 }
 
@@ -193,8 +207,8 @@ NTSTATUS ObCloseHandle(HANDLE Handle, KPROCESSOR_MODE PreviousMode)
     return ObpCloseHandle(Handle, PreviousMode);
 }
 
-NTSTATUS ObReferenceObjectByHandle(HANDLE Handle, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
-                                   PVOID *Object, POBJECT_HANDLE_INFORMATION HandleInformation)
+NTSTATUS ObReferenceObjectByHandle(HANDLE Handle, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
+                                   KPROCESSOR_MODE AccessMode, PVOID *Object, POBJECT_HANDLE_INFORMATION HandleInformation)
 {
     OBP_ENTRY Found = {0};
     NTSTATUS Status = STATUS_SUCCESS;
@@ -202,12 +216,14 @@ NTSTATUS ObReferenceObjectByHandle(HANDLE Handle, ACCESS_MASK DesiredAccess, POB
     *Object = NULL;
     if (Handle == ZwCurrentProcess() || Handle == ZwCurrentThread()) {
         Found.Object = ObpPseudoHandleRoutine ? ObpPseudoHandleRoutine(Handle) : NULL;
-        if (Found.Object == NULL) return STATUS_INVALID_HANDLE;
+        if (Found.Object == NULL)
+            return STATUS_INVALID_HANDLE;
         Found.Access = ObpHeader(Found.Object)->Type->ValidAccess;
         ObfReferenceObject(Found.Object);
     } else {
         OBP_HANDLE_TABLE *Table = ObpDecode(Handle, AccessMode, &Index);
-        if (Table == NULL) return STATUS_INVALID_HANDLE;
+        if (Table == NULL)
+            return STATUS_INVALID_HANDLE;
         KiAcquireLock(&Table->Lock);
         OBP_ENTRY *Entry = ObpEntryLocked(Table, Index);
         if (Entry) {
@@ -216,7 +232,8 @@ NTSTATUS ObReferenceObjectByHandle(HANDLE Handle, ACCESS_MASK DesiredAccess, POB
             __atomic_add_fetch(&ObpHeader(Found.Object)->PointerCount, 1, __ATOMIC_ACQ_REL);
         }
         KiReleaseLock(&Table->Lock);
-        if (Found.Object == NULL) return STATUS_INVALID_HANDLE;
+        if (Found.Object == NULL)
+            return STATUS_INVALID_HANDLE;
     }
     if (ObjectType && ObpHeader(Found.Object)->Type != ObjectType)
         Status = STATUS_OBJECT_TYPE_MISMATCH;
@@ -248,7 +265,8 @@ NTSTATUS ObOpenObjectByPointer(PVOID Object, ULONG HandleAttributes, PVOID Passe
     UNREFERENCED_PARAMETER(PassedAccessState);
     *Handle = NULL;
     NTSTATUS Status = ObReferenceObjectByPointer(Object, DesiredAccess, ObjectType, AccessMode);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Status = ObpInsertHandleChecked(Object, DesiredAccess, HandleAttributes, FALSE, Handle);
     ObfDereferenceObject(Object);
     return Status;
@@ -267,7 +285,8 @@ NTSTATUS ObSetHandleAttributes(HANDLE Handle, POBJECT_HANDLE_FLAG_INFORMATION Ha
     OBP_HANDLE_TABLE *Table = ObpDecode(Handle, PreviousMode, &Index);
     NTSTATUS Status = STATUS_INVALID_HANDLE;
     ULONG Inherit = HandleFlags->Inherit ? OBJ_INHERIT : 0;
-    if (Table == NULL) return Status;
+    if (Table == NULL)
+        return Status;
     KiAcquireLock(&Table->Lock);
     OBP_ENTRY *Entry = ObpEntryLocked(Table, Index);
     if (Entry) {
@@ -288,14 +307,17 @@ NTSTATUS ZwDuplicateObject(HANDLE SourceProcessHandle, HANDLE SourceHandle, HAND
     if (SourceProcessHandle != ZwCurrentProcess() || (TargetProcessHandle && TargetProcessHandle != ZwCurrentProcess()))
         return STATUS_INVALID_HANDLE;
     Status = ObReferenceObjectByHandle(SourceHandle, 0, NULL, KernelMode, &Object, &Information);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     if (TargetProcessHandle && TargetHandle) {
         ULONG Attributes = (Options & DUPLICATE_SAME_ATTRIBUTES) ? Information.HandleAttributes : HandleAttributes;
-        if (((ULONG_PTR)SourceHandle & OBP_KERNEL_BIT) == OBP_KERNEL_BIT) Attributes |= OBJ_KERNEL_HANDLE;
+        if (((ULONG_PTR)SourceHandle & OBP_KERNEL_BIT) == OBP_KERNEL_BIT)
+            Attributes |= OBJ_KERNEL_HANDLE;
         Status = ObpInsertHandleChecked(Object, (Options & DUPLICATE_SAME_ACCESS) ? Information.GrantedAccess : DesiredAccess,
                                         Attributes, TRUE, TargetHandle);
     }
-    if (Options & DUPLICATE_CLOSE_SOURCE) ObpCloseHandle(SourceHandle, KernelMode);
+    if (Options & DUPLICATE_CLOSE_SOURCE)
+        ObpCloseHandle(SourceHandle, KernelMode);
     ObfDereferenceObject(Object);
     return Status;
 }
@@ -307,15 +329,19 @@ NTSTATUS ZwQueryObject(HANDLE Handle, OBJECT_INFORMATION_CLASS ObjectInformation
     OBJECT_HANDLE_INFORMATION Information;
     ULONG Need = 0;
     NTSTATUS Status = ObReferenceObjectByHandle(Handle, 0, NULL, KernelMode, &Object, &Information);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     POB_HEADER Header = ObpHeader(Object);
     if (ObjectInformationClass == ObjectBasicInformation) {
-        PUBLIC_OBJECT_BASIC_INFORMATION Basic = {.Attributes = Information.HandleAttributes, .GrantedAccess = Information.GrantedAccess,
+        PUBLIC_OBJECT_BASIC_INFORMATION Basic = {.Attributes = Information.HandleAttributes,
+                                                 .GrantedAccess = Information.GrantedAccess,
                                                  .HandleCount = (ULONG)ObpHandleCount(Object),
                                                  .PointerCount = (ULONG)ObpPointerCount(Object) - 1};
         Need = sizeof Basic;
-        if (ObjectInformationLength != Need) Status = STATUS_INFO_LENGTH_MISMATCH;
-        else memcpy(ObjectInformation, &Basic, sizeof Basic);
+        if (ObjectInformationLength != Need)
+            Status = STATUS_INFO_LENGTH_MISMATCH;
+        else
+            memcpy(ObjectInformation, &Basic, sizeof Basic);
     } else if (ObjectInformationClass == ObjectNameInformation) {
         Status = ObQueryNameString(Object, ObjectInformation, ObjectInformationLength, &Need);
     } else if (ObjectInformationClass == ObjectTypeInformation) {
@@ -333,7 +359,8 @@ NTSTATUS ZwQueryObject(HANDLE Handle, OBJECT_INFORMATION_CLASS ObjectInformation
     } else {
         Status = STATUS_INVALID_INFO_CLASS;
     }
-    if (ReturnLength) *ReturnLength = Need;
+    if (ReturnLength)
+        *ReturnLength = Need;
     ObfDereferenceObject(Object);
     return Status;
 }
@@ -341,16 +368,20 @@ NTSTATUS ZwQueryObject(HANDLE Handle, OBJECT_INFORMATION_CLASS ObjectInformation
 VOID ObpEnumerateHandles(VOID (*Visit)(HANDLE, PVOID, PVOID), PVOID Context)
 {
     OBP_HANDLE_TABLE *Table = ObpKernelTable;
-    if (Table == NULL) return;
+    if (Table == NULL)
+        return;
     for (ULONG i = 0;; i++) {
         PVOID Object = NULL;
         KiAcquireLock(&Table->Lock);
         ULONG Capacity = Table->Capacity;
         OBP_ENTRY *Entry = ObpEntryLocked(Table, i);
-        if (Entry && ObpTryReference(Entry->Object)) Object = Entry->Object;
+        if (Entry && ObpTryReference(Entry->Object))
+            Object = Entry->Object;
         KiReleaseLock(&Table->Lock);
-        if (i >= Capacity) return;
-        if (Object == NULL) continue;
+        if (i >= Capacity)
+            return;
+        if (Object == NULL)
+            continue;
         Visit((HANDLE)(((ULONG_PTR)(i + 1) << 2) | OBP_KERNEL_BIT), Object, Context);
         ObfDereferenceObject(Object);
     }
@@ -373,21 +404,29 @@ const CHAR *ObpValidateHandles(VOID)
     OBP_HANDLE_TABLE *Table = ObpKernelTable;
     const CHAR *Broken = NULL;
     ULONG Used = 0, Free = 0;
-    if (Table == NULL) return NULL;
+    if (Table == NULL)
+        return NULL;
     KiAcquireLock(&Table->Lock);
     for (ULONG i = 0; i < Table->Capacity && !Broken; i++) {
-        if (Table->Entries[i].Object == NULL) continue;
+        if (Table->Entries[i].Object == NULL)
+            continue;
         POB_HEADER Header = ObpHeader(Table->Entries[i].Object);
         Used++;
         /* Handles are counted before references when read: both may grow meanwhile, references first. */
         LONG Handles = __atomic_load_n(&Header->HandleCount, __ATOMIC_ACQUIRE);
-        if (__atomic_load_n(&Header->Magic, __ATOMIC_ACQUIRE) != OBP_MAGIC) Broken = "ob 4: a handle names no live object";
-        else if (Handles < 1) Broken = "ob 4: an object with a handle has no handle count";
-        else if (__atomic_load_n(&Header->PointerCount, __ATOMIC_ACQUIRE) < 1) Broken = "ob 2: an object with a handle has no reference";
+        if (__atomic_load_n(&Header->Magic, __ATOMIC_ACQUIRE) != OBP_MAGIC)
+            Broken = "ob 4: a handle names no live object";
+        else if (Handles < 1)
+            Broken = "ob 4: an object with a handle has no handle count";
+        else if (__atomic_load_n(&Header->PointerCount, __ATOMIC_ACQUIRE) < 1)
+            Broken = "ob 2: an object with a handle has no reference";
     }
-    for (ULONG i = Table->FirstFree; i && Free <= Table->Capacity; i = Table->Entries[i - 1].Attributes) Free++;
-    if (!Broken && Used != Table->Count) Broken = "ob 4: a handle table's count is wrong";
-    if (!Broken && Used + Free != Table->Capacity) Broken = "ob 4: a handle table's free list is broken";
+    for (ULONG i = Table->FirstFree; i && Free <= Table->Capacity; i = Table->Entries[i - 1].Attributes)
+        Free++;
+    if (!Broken && Used != Table->Count)
+        Broken = "ob 4: a handle table's count is wrong";
+    if (!Broken && Used + Free != Table->Capacity)
+        Broken = "ob 4: a handle table's free list is broken";
     KiReleaseLock(&Table->Lock);
     return Broken;
 }

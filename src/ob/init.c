@@ -9,8 +9,10 @@
 NTSTATUS ObInitSystem(VOID)
 {
     NTSTATUS Status = ObpInitHandles();
-    if (NT_SUCCESS(Status)) Status = ObpInitNames();
-    if (NT_SUCCESS(Status)) Status = CmpInitRegistry();
+    if (NT_SUCCESS(Status))
+        Status = ObpInitNames();
+    if (NT_SUCCESS(Status))
+        Status = CmpInitRegistry();
     return Status;
 }
 

@@ -36,7 +36,7 @@ typedef struct _OBJECT_TYPE {
     ULONG Tag;
     GENERIC_MAPPING Mapping;
     ACCESS_MASK ValidAccess;
-    LONG WaitOffset; /* where the body's DISPATCHER_HEADER is; < 0: not waitable */
+    LONG WaitOffset;           /* where the body's DISPATCHER_HEADER is; < 0: not waitable */
     BOOLEAN SupportsCallbacks; /* ObRegisterCallbacks */
     /* The last reference is gone. IRQL PASSIVE_LEVEL, no lock held. May be NULL. */
     VOID (*Delete)(PVOID Object);

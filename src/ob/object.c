@@ -36,15 +36,19 @@ __attribute__((no_sanitize("address", "thread"), noinline)) static POBJECT_TYPE 
 static BOOLEAN ObpIsPlausible(const volatile VOID *Object)
 {
     ULONG_PTR Va = (ULONG_PTR)Object;
-    if (Va < 0x10000 || (Va & 7) != 0) return FALSE;
-    if (HalIsSystemAddress(Va)) return HalTranslate(Va - sizeof(OB_HEADER), &(PHYSICAL_ADDRESS){.QuadPart = 0});
-    if (HalIsUserAddress(Va)) return FALSE;
+    if (Va < 0x10000 || (Va & 7) != 0)
+        return FALSE;
+    if (HalIsSystemAddress(Va))
+        return HalTranslate(Va - sizeof(OB_HEADER), &(PHYSICAL_ADDRESS){.QuadPart = 0});
+    if (HalIsUserAddress(Va))
+        return FALSE;
     return HalProbeHostMemory((const VOID *)(Va - sizeof(OB_HEADER)), sizeof(OB_HEADER), FALSE);
 }
 
 POBJECT_TYPE ObpTypeOf(const volatile VOID *Object)
 {
-    if (!ObpIsPlausible(Object)) return NULL;
+    if (!ObpIsPlausible(Object))
+        return NULL;
     POB_HEADER Header = ObpHeader(Object);
     return ObpReadMagic(Header) == OBP_MAGIC ? ObpReadType(Header) : NULL;
 }
@@ -54,7 +58,8 @@ DECLSPEC_NORETURN static VOID ObpBadReference(PVOID Object, const CHAR *Words)
     POBJECT_TYPE Type = NULL;
     if (ObpIsPlausible(Object)) {
         ULONG Magic = ObpReadMagic(ObpHeader(Object));
-        if (Magic == OBP_MAGIC || Magic == OBP_DEAD) Type = ObpReadType(ObpHeader(Object));
+        if (Magic == OBP_MAGIC || Magic == OBP_DEAD)
+            Type = ObpReadType(ObpHeader(Object));
     }
     KiStop(REFERENCE_BY_POINTER, Words, NULL, (ULONG_PTR)Type, (ULONG_PTR)Object, 0, 0);
 }
@@ -75,7 +80,8 @@ NTSTATUS ObpCreateObject(POBJECT_TYPE Type, SIZE_T BodySize, PVOID *Object)
 {
     POB_HEADER Header = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(OB_HEADER) + BodySize, Type->Tag);
     *Object = NULL;
-    if (Header == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (Header == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     ObpInitializeStatic(Type, ObpBody(Header));
     Header->Flags = 0;
     *Object = ObpBody(Header);
@@ -106,9 +112,11 @@ static VOID ObpDelete(POB_HEADER Header)
 {
     POBJECT_TYPE Type = Header->Type;
     ObpForgetName(Header);
-    if (Type->Delete) Type->Delete(ObpBody(Header));
+    if (Type->Delete)
+        Type->Delete(ObpBody(Header));
     __atomic_sub_fetch(&Type->Objects, 1, __ATOMIC_RELAXED);
-    if (Header->Flags & OBP_F_KERNEL) return;
+    if (Header->Flags & OBP_F_KERNEL)
+        return;
     ExFreePoolWithTag(Header, Type->Tag);
 }
 
@@ -123,7 +131,8 @@ static VOID ObpRunDeferred(PVOID Unused)
         else
             Header = CONTAINING_RECORD(RemoveHeadList(&ObpDeferred), OB_HEADER, DeferredLink);
         KiReleaseLock(&ObpDeferredLock);
-        if (Header == NULL) return;
+        if (Header == NULL)
+            return;
         ObpDelete(Header);
     }
 }
@@ -135,7 +144,8 @@ static VOID ObpDefer(POB_HEADER Header)
     ObpDeferredBusy = TRUE;
     InsertTailList(&ObpDeferred, &Header->DeferredLink);
     KiReleaseLock(&ObpDeferredLock);
-    if (!Start) return;
+    if (!Start)
+        return;
     ExInitializeWorkItem(&ObpDeferredItem, ObpRunDeferred, NULL);
     ExQueueWorkItem(&ObpDeferredItem, DelayedWorkQueue);
 }
@@ -156,17 +166,20 @@ static LONG_PTR ObpDereference(PVOID Object, BOOLEAN Defer)
 {
     POBJECT_TYPE Type = ObpTypeOf(Object);
     if (Type == NULL)
-        ObpBadReference(Object, "A reference was dropped on something that is not a live object: dereferenced once too often, or "
-                                "never an object.");
+        ObpBadReference(Object,
+                        "A reference was dropped on something that is not a live object: dereferenced once too often, or "
+                        "never an object.");
     POB_HEADER Header = ObpHeader(Object);
     LONG HandleCount = __atomic_load_n(&Header->HandleCount, __ATOMIC_ACQUIRE);
     LONG64 New = __atomic_sub_fetch(&Header->PointerCount, 1, __ATOMIC_ACQ_REL);
-    if (New > 0) return New;
+    if (New > 0)
+        return New;
     if (New < 0 || HandleCount > 0 || (Header->Flags & OBP_F_KERNEL)) {
         /* Put back: whoever catches the stop finds the object as it was. */
         __atomic_add_fetch(&Header->PointerCount, 1, __ATOMIC_ACQ_REL);
-        ObpBadReference(Object, HandleCount > 0 ? "An object with open handles lost its last reference: dereferenced once too often."
-                                                : "An object was dereferenced more often than it was referenced.");
+        ObpBadReference(Object, HandleCount > 0
+                                    ? "An object with open handles lost its last reference: dereferenced once too often."
+                                    : "An object was dereferenced more often than it was referenced.");
     }
     __atomic_store_n(&Header->Magic, OBP_DEAD, __ATOMIC_RELEASE);
     if (Defer || KeGetCurrentIrql() != PASSIVE_LEVEL)
@@ -209,9 +222,11 @@ NTSTATUS ObReferenceObjectByPointer(PVOID Object, ACCESS_MASK DesiredAccess, POB
 {
     UNREFERENCED_PARAMETER(DesiredAccess);
     POBJECT_TYPE Type = ObpTypeOf(Object);
-    if (Type == NULL) ObpBadReference(Object, "A reference was taken on something that is not a live object.");
+    if (Type == NULL)
+        ObpBadReference(Object, "A reference was taken on something that is not a live object.");
     /* A symbolic link is referenced by kernel callers without naming its type. */
-    if (Type != ObjectType && (AccessMode != KernelMode || ObjectType != NULL)) return STATUS_OBJECT_TYPE_MISMATCH;
+    if (Type != ObjectType && (AccessMode != KernelMode || ObjectType != NULL))
+        return STATUS_OBJECT_TYPE_MISMATCH;
     ObfReferenceObject(Object);
     return STATUS_SUCCESS;
 }

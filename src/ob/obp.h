@@ -19,4 +19,3 @@ const CHAR *ObpValidateHandles(VOID);
 /* registry.c */
 NTSTATUS CmpInitRegistry(VOID);
 VOID CmpShutdownRegistry(VOID);
-

@@ -71,7 +71,8 @@ static CMP_NODE *CmpFindChild(CMP_NODE *Node, PCUNICODE_STRING Name)
 {
     for (PLIST_ENTRY E = Node->Children.Flink; E != &Node->Children; E = E->Flink) {
         CMP_NODE *Child = CONTAINING_RECORD(E, CMP_NODE, Link);
-        if (RtlEqualUnicodeString(&Child->Name, Name, TRUE)) return Child;
+        if (RtlEqualUnicodeString(&Child->Name, Name, TRUE))
+            return Child;
     }
     return NULL;
 }
@@ -80,7 +81,8 @@ static CMP_VALUE *CmpFindValue(CMP_NODE *Node, PCUNICODE_STRING Name)
 {
     for (PLIST_ENTRY E = Node->Values.Flink; E != &Node->Values; E = E->Flink) {
         CMP_VALUE *Value = CONTAINING_RECORD(E, CMP_VALUE, Link);
-        if (RtlEqualUnicodeString(&Value->Name, Name, TRUE)) return Value;
+        if (RtlEqualUnicodeString(&Value->Name, Name, TRUE))
+            return Value;
     }
     return NULL;
 }
@@ -88,7 +90,8 @@ static CMP_VALUE *CmpFindValue(CMP_NODE *Node, PCUNICODE_STRING Name)
 static CMP_NODE *CmpAddChild(CMP_NODE *Parent, PCUNICODE_STRING Name)
 {
     CMP_NODE *Node = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Node, CMP_TAG);
-    if (Node == NULL) return NULL;
+    if (Node == NULL)
+        return NULL;
     if (!NT_SUCCESS(ObpCopyString(Name, &Node->Name))) {
         ExFreePoolWithTag(Node, CMP_TAG);
         return NULL;
@@ -109,14 +112,16 @@ static VOID CmpFreeValue(CMP_NODE *Node, CMP_VALUE *Value)
 {
     RemoveEntryList(&Value->Link);
     Node->ValueCount--;
-    if (Value->Data) ExFreePoolWithTag(Value->Data, CMP_TAG);
+    if (Value->Data)
+        ExFreePoolWithTag(Value->Data, CMP_TAG);
     ObpFreeString(&Value->Name);
     ExFreePoolWithTag(Value, CMP_TAG);
 }
 
 static VOID CmpFreeNode(CMP_NODE *Node)
 {
-    while (!IsListEmpty(&Node->Values)) CmpFreeValue(Node, CONTAINING_RECORD(Node->Values.Flink, CMP_VALUE, Link));
+    while (!IsListEmpty(&Node->Values))
+        CmpFreeValue(Node, CONTAINING_RECORD(Node->Values.Flink, CMP_VALUE, Link));
     ObpFreeString(&Node->Name);
     ExFreePoolWithTag(Node, CMP_TAG);
 }
@@ -139,7 +144,8 @@ static VOID CmpDeleteKeyObject(PVOID Object)
         ExAcquireFastMutex(&CmpLock);
         BOOLEAN Free = --Key->Node->Uses == 0 && Key->Node->Deleted;
         ExReleaseFastMutex(&CmpLock);
-        if (Free) CmpFreeNode(Key->Node);
+        if (Free)
+            CmpFreeNode(Key->Node);
     }
     ObpFreeString(&Key->Path);
 }
@@ -149,11 +155,14 @@ static NTSTATUS CmpNodePath(CMP_NODE *Node, PUNICODE_STRING Path)
 {
     UNICODE_STRING Empty = {0, 0, NULL};
     ULONG Bytes = 0;
-    for (CMP_NODE *N = Node; N; N = N->Parent) Bytes += sizeof(WCHAR) + N->Name.Length;
-    if (Bytes > 0xfff0) return STATUS_NAME_TOO_LONG;
+    for (CMP_NODE *N = Node; N; N = N->Parent)
+        Bytes += sizeof(WCHAR) + N->Name.Length;
+    if (Bytes > 0xfff0)
+        return STATUS_NAME_TOO_LONG;
     PWCH Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, Bytes + sizeof(WCHAR), OBP_TAG_NAME);
     *Path = Empty;
-    if (Buffer == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (Buffer == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     ULONG At = Bytes;
     for (CMP_NODE *N = Node; N; N = N->Parent) {
         At -= N->Name.Length;
@@ -177,27 +186,35 @@ static NTSTATUS CmpParse(PVOID Object, PCUNICODE_STRING RestPath, OBP_OPEN *Open
     CMP_OPEN *Want = Open->Type == &ObpKeyType ? Open->Context : NULL;
     ULONG Count = RestPath->Length / sizeof(WCHAR), At = 0;
     NTSTATUS Status = ObpCreateObject(&ObpKeyType, sizeof(CMP_KEY), (PVOID *)&Key);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     ExAcquireFastMutex(&CmpLock);
     CMP_NODE *Node = ((CMP_KEY *)Object)->Node;
-    if (Node->Deleted) Status = STATUS_KEY_DELETED;
+    if (Node->Deleted)
+        Status = STATUS_KEY_DELETED;
     while (NT_SUCCESS(Status)) {
-        while (At < Count && RestPath->Buffer[At] == L'\\') At++;
+        while (At < Count && RestPath->Buffer[At] == L'\\')
+            At++;
         ULONG Start = At;
-        while (At < Count && RestPath->Buffer[At] != L'\\') At++;
-        if (Start == At) break;
+        while (At < Count && RestPath->Buffer[At] != L'\\')
+            At++;
+        if (Start == At)
+            break;
         UNICODE_STRING Name = {(USHORT)((At - Start) * sizeof(WCHAR)), (USHORT)((At - Start) * sizeof(WCHAR)),
                                RestPath->Buffer + Start};
         CMP_NODE *Child = CmpFindChild(Node, &Name);
         if (Child == NULL && Want && Want->Create && At == Count) {
             Child = CmpAddChild(Node, &Name);
-            if (Child == NULL) Status = STATUS_INSUFFICIENT_RESOURCES;
+            if (Child == NULL)
+                Status = STATUS_INSUFFICIENT_RESOURCES;
             Want->Disposition = REG_CREATED_NEW_KEY;
         }
-        if (Child == NULL && NT_SUCCESS(Status)) Status = STATUS_OBJECT_NAME_NOT_FOUND;
+        if (Child == NULL && NT_SUCCESS(Status))
+            Status = STATUS_OBJECT_NAME_NOT_FOUND;
         Node = Child;
     }
-    if (NT_SUCCESS(Status)) Status = CmpNodePath(Node, &Key->Path);
+    if (NT_SUCCESS(Status))
+        Status = CmpNodePath(Node, &Key->Path);
     if (NT_SUCCESS(Status)) {
         Key->Node = Node;
         Node->Uses++;
@@ -217,9 +234,11 @@ static NTSTATUS CmpOpen(PHANDLE KeyHandle, ACCESS_MASK Access, POBJECT_ATTRIBUTE
     OBP_OPEN Open = {.Type = &ObpKeyType, .Access = Access, .Mode = KernelMode, .Context = Want};
     PVOID Key;
     *KeyHandle = NULL;
-    if (Attributes == NULL || Attributes->Length != sizeof *Attributes) return STATUS_INVALID_PARAMETER;
+    if (Attributes == NULL || Attributes->Length != sizeof *Attributes)
+        return STATUS_INVALID_PARAMETER;
     NTSTATUS Status = ObpLookupAttributes(Attributes, &Open, &Key);
-    if (!NT_SUCCESS(Status)) return Status == STATUS_OBJECT_PATH_NOT_FOUND ? STATUS_OBJECT_NAME_NOT_FOUND : Status;
+    if (!NT_SUCCESS(Status))
+        return Status == STATUS_OBJECT_PATH_NOT_FOUND ? STATUS_OBJECT_NAME_NOT_FOUND : Status;
     Status = ObpInsertHandle(Key, Access, Attributes->Attributes, KeyHandle);
     ObfDereferenceObject(Key);
     return Status;
@@ -244,7 +263,8 @@ NTSTATUS ZwCreateKey(PHANDLE KeyHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRI
     UNREFERENCED_PARAMETER(CreateOptions);
     CMP_OPEN Want = {TRUE, REG_OPENED_EXISTING_KEY};
     NTSTATUS Status = CmpOpen(KeyHandle, DesiredAccess, ObjectAttributes, &Want);
-    if (NT_SUCCESS(Status) && Disposition) *Disposition = Want.Disposition;
+    if (NT_SUCCESS(Status) && Disposition)
+        *Disposition = Want.Disposition;
     return Status;
 }
 
@@ -257,7 +277,8 @@ NTSTATUS ZwFlushKey(HANDLE KeyHandle)
 {
     CMP_KEY *Key;
     NTSTATUS Status = CmpKeyByHandle(KeyHandle, &Key);
-    if (NT_SUCCESS(Status)) ObfDereferenceObject(Key);
+    if (NT_SUCCESS(Status))
+        ObfDereferenceObject(Key);
     return Status;
 }
 
@@ -265,11 +286,15 @@ NTSTATUS ZwDeleteKey(HANDLE KeyHandle)
 {
     CMP_KEY *Key;
     NTSTATUS Status = CmpKeyByHandle(KeyHandle, &Key);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     ExAcquireFastMutex(&CmpLock);
-    if (Key->Node->Deleted) Status = STATUS_KEY_DELETED;
-    else if (Key->Node->ChildCount || Key->Node->Parent == NULL) Status = STATUS_CANNOT_DELETE;
-    else CmpUnlink(Key->Node);
+    if (Key->Node->Deleted)
+        Status = STATUS_KEY_DELETED;
+    else if (Key->Node->ChildCount || Key->Node->Parent == NULL)
+        Status = STATUS_CANNOT_DELETE;
+    else
+        CmpUnlink(Key->Node);
     ExReleaseFastMutex(&CmpLock);
     ObfDereferenceObject(Key);
     return Status;
@@ -284,16 +309,20 @@ NTSTATUS ZwSetValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName, ULONG TitleI
     UNICODE_STRING Name = {0};
     CMP_VALUE *New = NULL;
     NTSTATUS Status = CmpKeyByHandle(KeyHandle, &Key);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Status = ObpCopyString(ValueName, &Name);
     if (NT_SUCCESS(Status) && DataSize) {
         Copy = ExAllocatePool2(POOL_FLAG_NON_PAGED, DataSize, CMP_TAG);
-        if (Copy == NULL) Status = STATUS_INSUFFICIENT_RESOURCES;
-        else memcpy(Copy, Data, DataSize);
+        if (Copy == NULL)
+            Status = STATUS_INSUFFICIENT_RESOURCES;
+        else
+            memcpy(Copy, Data, DataSize);
     }
     if (NT_SUCCESS(Status)) {
         New = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *New, CMP_TAG);
-        if (New == NULL) Status = STATUS_INSUFFICIENT_RESOURCES;
+        if (New == NULL)
+            Status = STATUS_INSUFFICIENT_RESOURCES;
     }
     if (NT_SUCCESS(Status)) {
         ExAcquireFastMutex(&CmpLock);
@@ -321,8 +350,10 @@ NTSTATUS ZwSetValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName, ULONG TitleI
         }
         ExReleaseFastMutex(&CmpLock);
     }
-    if (New) ExFreePoolWithTag(New, CMP_TAG);
-    if (Copy) ExFreePoolWithTag(Copy, CMP_TAG);
+    if (New)
+        ExFreePoolWithTag(New, CMP_TAG);
+    if (Copy)
+        ExFreePoolWithTag(Copy, CMP_TAG);
     ObpFreeString(&Name);
     ObfDereferenceObject(Key);
     return Status;
@@ -333,14 +364,18 @@ NTSTATUS ZwDeleteValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName)
     CMP_KEY *Key;
     UNICODE_STRING Name = {0};
     NTSTATUS Status = CmpKeyByHandle(KeyHandle, &Key);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Status = ObpCopyString(ValueName, &Name);
     if (NT_SUCCESS(Status)) {
         ExAcquireFastMutex(&CmpLock);
         CMP_VALUE *Value = CmpFindValue(Key->Node, &Name);
-        if (Key->Node->Deleted) Status = STATUS_KEY_DELETED;
-        else if (Value == NULL) Status = STATUS_OBJECT_NAME_NOT_FOUND;
-        else CmpFreeValue(Key->Node, Value);
+        if (Key->Node->Deleted)
+            Status = STATUS_KEY_DELETED;
+        else if (Value == NULL)
+            Status = STATUS_OBJECT_NAME_NOT_FOUND;
+        else
+            CmpFreeValue(Key->Node, Value);
         ExReleaseFastMutex(&CmpLock);
     }
     ObpFreeString(&Name);
@@ -356,15 +391,18 @@ typedef struct _CMP_OUT {
 
 static VOID CmpPut(CMP_OUT *Out, ULONG At, const VOID *Data, ULONG Length)
 {
-    if (Length == 0) return;
-    if (At < Out->Room) memcpy(Out->Buffer + At, Data, Length < Out->Room - At ? Length : Out->Room - At);
-    if (At + Length > Out->Length) Out->Length = At + Length;
+    if (Length == 0)
+        return;
+    if (At < Out->Room)
+        memcpy(Out->Buffer + At, Data, Length < Out->Room - At ? Length : Out->Room - At);
+    if (At + Length > Out->Length)
+        Out->Length = At + Length;
 }
 
-#define CMP_PUT_FIELD(Out, Type, Field, Value)                                                               \
-    do {                                                                                                     \
-        __typeof__(((Type *)0)->Field) Value_ = (Value);                                                     \
-        CmpPut(Out, (ULONG)offsetof(Type, Field), &Value_, sizeof Value_);                                   \
+#define CMP_PUT_FIELD(Out, Type, Field, Value)                                                                                 \
+    do {                                                                                                                       \
+        __typeof__(((Type *)0)->Field) Value_ = (Value);                                                                       \
+        CmpPut(Out, (ULONG)offsetof(Type, Field), &Value_, sizeof Value_);                                                     \
     } while (0)
 
 /* Fills Out with a value's information; Fixed is the size below which nothing is returned. */
@@ -428,12 +466,15 @@ static NTSTATUS CmpDescribeKey(CMP_NODE *Node, PCUNICODE_STRING Path, KEY_INFORM
     case KeyFullInformation:
         for (PLIST_ENTRY E = Node->Children.Flink; E != &Node->Children; E = E->Flink) {
             CMP_NODE *Child = CONTAINING_RECORD(E, CMP_NODE, Link);
-            if (Child->Name.Length > MaxName) MaxName = Child->Name.Length;
+            if (Child->Name.Length > MaxName)
+                MaxName = Child->Name.Length;
         }
         for (PLIST_ENTRY E = Node->Values.Flink; E != &Node->Values; E = E->Flink) {
             CMP_VALUE *Value = CONTAINING_RECORD(E, CMP_VALUE, Link);
-            if (Value->Name.Length > MaxValueName) MaxValueName = Value->Name.Length;
-            if (Value->Length > MaxData) MaxData = Value->Length;
+            if (Value->Name.Length > MaxValueName)
+                MaxValueName = Value->Name.Length;
+            if (Value->Length > MaxData)
+                MaxData = Value->Length;
         }
         *Fixed = offsetof(KEY_FULL_INFORMATION, Class);
         CMP_PUT_FIELD(Out, KEY_FULL_INFORMATION, LastWriteTime, Node->LastWriteTime);
@@ -462,11 +503,14 @@ static NTSTATUS CmpQuery(HANDLE Handle, CMP_QUERY What, PCUNICODE_STRING ValueNa
     UNICODE_STRING Name = {0};
     ULONG Fixed = 0;
     NTSTATUS Status = CmpKeyByHandle(Handle, &Key);
-    if (!NT_SUCCESS(Status)) return Status;
-    if (ValueName) Status = ObpCopyString(ValueName, &Name);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    if (ValueName)
+        Status = ObpCopyString(ValueName, &Name);
     if (NT_SUCCESS(Status) && Length) {
         Out.Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, Out.Room, CMP_TAG);
-        if (Out.Buffer == NULL) Status = STATUS_INSUFFICIENT_RESOURCES;
+        if (Out.Buffer == NULL)
+            Status = STATUS_INSUFFICIENT_RESOURCES;
     }
     if (NT_SUCCESS(Status)) {
         ExAcquireFastMutex(&CmpLock);
@@ -482,13 +526,16 @@ static NTSTATUS CmpQuery(HANDLE Handle, CMP_QUERY What, PCUNICODE_STRING ValueNa
             Status = Value ? CmpDescribeValue(Value, (KEY_VALUE_INFORMATION_CLASS)Class, &Out, &Fixed)
                            : STATUS_OBJECT_NAME_NOT_FOUND;
         } else {
-            while (E != Head && Index--) E = E->Flink;
+            while (E != Head && Index--)
+                E = E->Flink;
             if (E == Head)
                 Status = STATUS_NO_MORE_ENTRIES;
             else if (What == CmpQuerySubkey)
-                Status = CmpDescribeKey(CONTAINING_RECORD(E, CMP_NODE, Link), &Key->Path, (KEY_INFORMATION_CLASS)Class, &Out, &Fixed);
+                Status = CmpDescribeKey(CONTAINING_RECORD(E, CMP_NODE, Link), &Key->Path, (KEY_INFORMATION_CLASS)Class, &Out,
+                                        &Fixed);
             else
-                Status = CmpDescribeValue(CONTAINING_RECORD(E, CMP_VALUE, Link), (KEY_VALUE_INFORMATION_CLASS)Class, &Out, &Fixed);
+                Status =
+                    CmpDescribeValue(CONTAINING_RECORD(E, CMP_VALUE, Link), (KEY_VALUE_INFORMATION_CLASS)Class, &Out, &Fixed);
         }
         ExReleaseFastMutex(&CmpLock);
     }
@@ -498,10 +545,12 @@ static NTSTATUS CmpQuery(HANDLE Handle, CMP_QUERY What, PCUNICODE_STRING ValueNa
             Status = STATUS_BUFFER_TOO_SMALL;
         } else {
             memcpy(Information, Out.Buffer, Length < Out.Length ? Length : Out.Length);
-            if (Length < Out.Length) Status = STATUS_BUFFER_OVERFLOW;
+            if (Length < Out.Length)
+                Status = STATUS_BUFFER_OVERFLOW;
         }
     }
-    if (Out.Buffer) ExFreePoolWithTag(Out.Buffer, CMP_TAG);
+    if (Out.Buffer)
+        ExFreePoolWithTag(Out.Buffer, CMP_TAG);
     ObpFreeString(&Name);
     ObfDereferenceObject(Key);
     return Status;
@@ -536,37 +585,50 @@ NTSTATUS ZwEnumerateKey(HANDLE KeyHandle, ULONG Index, KEY_INFORMATION_CLASS Key
 /* ---- start and stop ---- */
 NTSTATUS CmpInitRegistry(VOID)
 {
-    static const WCHAR *const Keys[] = {
-        L"Machine", L"Machine\\System", L"Machine\\System\\CurrentControlSet", L"Machine\\System\\CurrentControlSet\\Services",
-        L"Machine\\System\\CurrentControlSet\\Control", L"Machine\\System\\CurrentControlSet\\Control\\Class",
-        L"Machine\\System\\CurrentControlSet\\Control\\DeviceClasses", L"Machine\\System\\CurrentControlSet\\Enum",
-        L"Machine\\Software", L"Machine\\Software\\Microsoft", L"Machine\\Hardware", L"Machine\\Hardware\\DeviceMap", L"User",
-        L"User\\.Default"};
+    static const WCHAR *const Keys[] = {L"Machine",
+                                        L"Machine\\System",
+                                        L"Machine\\System\\CurrentControlSet",
+                                        L"Machine\\System\\CurrentControlSet\\Services",
+                                        L"Machine\\System\\CurrentControlSet\\Control",
+                                        L"Machine\\System\\CurrentControlSet\\Control\\Class",
+                                        L"Machine\\System\\CurrentControlSet\\Control\\DeviceClasses",
+                                        L"Machine\\System\\CurrentControlSet\\Enum",
+                                        L"Machine\\Software",
+                                        L"Machine\\Software\\Microsoft",
+                                        L"Machine\\Hardware",
+                                        L"Machine\\Hardware\\DeviceMap",
+                                        L"User",
+                                        L"User\\.Default"};
     UNICODE_STRING Name;
     CMP_KEY *Root;
     NTSTATUS Status;
     ExInitializeFastMutex(&CmpLock);
     RtlInitUnicodeString(&Name, L"REGISTRY");
     CmpRoot = CmpAddChild(NULL, &Name);
-    if (CmpRoot == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (CmpRoot == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     Status = ObpCreateObject(&ObpKeyType, sizeof *Root, (PVOID *)&Root);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Root->Node = CmpRoot;
     CmpRoot->Uses = 1;
     RtlInitUnicodeString(&Name, L"\\REGISTRY");
     Status = ObpCopyString(&Name, &Root->Path);
-    if (NT_SUCCESS(Status)) Status = ObpInsertName(Root, NULL, &Name, OBJ_PERMANENT, NULL);
+    if (NT_SUCCESS(Status))
+        Status = ObpInsertName(Root, NULL, &Name, OBJ_PERMANENT, NULL);
     for (ULONG i = 0; i < ARRAYSIZE(Keys) && NT_SUCCESS(Status); i++) {
         OBJECT_ATTRIBUTES Attributes;
         HANDLE Key;
         UNICODE_STRING Path;
         WCHAR Buffer[96] = L"\\REGISTRY\\";
         ULONG At = 10;
-        for (const WCHAR *W = Keys[i]; *W && At < ARRAYSIZE(Buffer) - 1; W++) Buffer[At++] = *W;
+        for (const WCHAR *W = Keys[i]; *W && At < ARRAYSIZE(Buffer) - 1; W++)
+            Buffer[At++] = *W;
         Path = (UNICODE_STRING){(USHORT)(At * sizeof(WCHAR)), sizeof Buffer, Buffer};
         InitializeObjectAttributes(&Attributes, &Path, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, NULL, NULL);
         Status = ZwCreateKey(&Key, KEY_ALL_ACCESS, &Attributes, 0, NULL, 0, NULL);
-        if (NT_SUCCESS(Status)) ZwClose(Key);
+        if (NT_SUCCESS(Status))
+            ZwClose(Key);
     }
     ObfDereferenceObject(Root);
     return Status;
@@ -583,7 +645,8 @@ VOID CmpShutdownRegistry(VOID)
         }
         CMP_NODE *Parent = Node->Parent;
         CmpUnlink(Node);
-        if (Node->Uses == 0) CmpFreeNode(Node);
+        if (Node->Uses == 0)
+            CmpFreeNode(Node);
         Node = Parent;
     }
     CmpRoot = NULL;

@@ -19,8 +19,11 @@
 #define RTLP_TAG 0x67725274u /* 'tRrg' */
 
 static const WCHAR *const RtlpRoots[RTL_REGISTRY_MAXIMUM] = {
-    L"", L"\\Registry\\Machine\\System\\CurrentControlSet\\Services", L"\\Registry\\Machine\\System\\CurrentControlSet\\Control",
-    L"\\Registry\\Machine\\Software\\Microsoft\\Windows NT\\CurrentVersion", L"\\Registry\\Machine\\Hardware\\DeviceMap",
+    L"",
+    L"\\Registry\\Machine\\System\\CurrentControlSet\\Services",
+    L"\\Registry\\Machine\\System\\CurrentControlSet\\Control",
+    L"\\Registry\\Machine\\Software\\Microsoft\\Windows NT\\CurrentVersion",
+    L"\\Registry\\Machine\\Hardware\\DeviceMap",
     L"\\Registry\\User\\.Default"};
 
 /* A key of its own to close, or the caller's handle (*Own FALSE). */
@@ -34,20 +37,24 @@ static NTSTATUS RtlpOpen(ULONG RelativeTo, PCWSTR Path, BOOLEAN Create, ACCESS_M
         *Key = (HANDLE)(ULONG_PTR)Path;
         return STATUS_SUCCESS;
     }
-    if (Kind >= RTL_REGISTRY_MAXIMUM) return STATUS_INVALID_PARAMETER;
+    if (Kind >= RTL_REGISTRY_MAXIMUM)
+        return STATUS_INVALID_PARAMETER;
     RtlInitUnicodeString(&Root, RtlpRoots[Kind]);
     RtlInitUnicodeString(&Rest, Path);
     SIZE_T Length = (SIZE_T)Root.Length + Rest.Length + sizeof(WCHAR);
-    if (Length > 0xfff0) return STATUS_NAME_TOO_LONG;
+    if (Length > 0xfff0)
+        return STATUS_NAME_TOO_LONG;
     Whole.Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, Length, RTLP_TAG);
-    if (Whole.Buffer == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+    if (Whole.Buffer == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     memcpy(Whole.Buffer, Root.Buffer, Root.Length);
     Whole.Length = Root.Length;
     if (Rest.Length && Root.Length && Rest.Buffer[0] != L'\\') {
         Whole.Buffer[Whole.Length / sizeof(WCHAR)] = L'\\';
         Whole.Length += sizeof(WCHAR);
     }
-    if (Rest.Length) memcpy((PUCHAR)Whole.Buffer + Whole.Length, Rest.Buffer, Rest.Length);
+    if (Rest.Length)
+        memcpy((PUCHAR)Whole.Buffer + Whole.Length, Rest.Buffer, Rest.Length);
     Whole.Length = (USHORT)(Whole.Length + Rest.Length);
     Whole.MaximumLength = (USHORT)Length;
     InitializeObjectAttributes(&Attributes, &Whole, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, NULL, NULL);
@@ -62,7 +69,8 @@ NTSTATUS RtlCheckRegistryKey(ULONG RelativeTo, PWSTR Path)
     HANDLE Key;
     BOOLEAN Own;
     NTSTATUS Status = RtlpOpen(RelativeTo, Path, FALSE, KEY_READ, &Key, &Own);
-    if (Own) ZwClose(Key);
+    if (Own)
+        ZwClose(Key);
     return Status;
 }
 
@@ -71,7 +79,8 @@ NTSTATUS RtlCreateRegistryKey(ULONG RelativeTo, PWSTR Path)
     HANDLE Key;
     BOOLEAN Own;
     NTSTATUS Status = RtlpOpen(RelativeTo, Path, TRUE, KEY_ALL_ACCESS, &Key, &Own);
-    if (Own) ZwClose(Key);
+    if (Own)
+        ZwClose(Key);
     return Status;
 }
 
@@ -82,10 +91,12 @@ NTSTATUS RtlWriteRegistryValue(ULONG RelativeTo, PCWSTR Path, PCWSTR ValueName, 
     BOOLEAN Own;
     UNICODE_STRING Name;
     NTSTATUS Status = RtlpOpen(RelativeTo, Path, TRUE, KEY_ALL_ACCESS, &Key, &Own);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     RtlInitUnicodeString(&Name, ValueName);
     Status = ZwSetValueKey(Key, &Name, 0, ValueType, ValueData, ValueLength);
-    if (Own) ZwClose(Key);
+    if (Own)
+        ZwClose(Key);
     return Status;
 }
 
@@ -95,10 +106,12 @@ NTSTATUS RtlDeleteRegistryValue(ULONG RelativeTo, PCWSTR Path, PCWSTR ValueName)
     BOOLEAN Own;
     UNICODE_STRING Name;
     NTSTATUS Status = RtlpOpen(RelativeTo, Path, FALSE, KEY_ALL_ACCESS, &Key, &Own);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     RtlInitUnicodeString(&Name, ValueName);
     Status = ZwDeleteValueKey(Key, &Name);
-    if (Own) ZwClose(Key);
+    if (Own)
+        ZwClose(Key);
     return Status;
 }
 
@@ -114,11 +127,13 @@ static NTSTATUS RtlpDirect(PRTL_QUERY_REGISTRY_TABLE Entry, ULONG Type, PVOID Da
         return STATUS_OBJECT_TYPE_MISMATCH;
     if (RtlpIsString(Type)) {
         PUNICODE_STRING Target = Entry->EntryContext;
-        if ((Entry->Flags & RTL_QUERY_REGISTRY_NOSTRING) != 0) return STATUS_OBJECT_TYPE_MISMATCH;
+        if ((Entry->Flags & RTL_QUERY_REGISTRY_NOSTRING) != 0)
+            return STATUS_OBJECT_TYPE_MISMATCH;
         USHORT Size = (USHORT)(Length > 0xfffe ? 0xfffe : Length);
         if (Target->Buffer == NULL) {
             Target->Buffer = ExAllocatePool2(POOL_FLAG_PAGED, Size ? Size : sizeof(WCHAR), RTLP_TAG);
-            if (Target->Buffer == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+            if (Target->Buffer == NULL)
+                return STATUS_INSUFFICIENT_RESOURCES;
             Target->MaximumLength = Size;
         } else if (Size > Target->MaximumLength) {
             return STATUS_BUFFER_TOO_SMALL;
@@ -136,11 +151,13 @@ static NTSTATUS RtlpDirect(PRTL_QUERY_REGISTRY_TABLE Entry, ULONG Type, PVOID Da
     }
     LONG Room = *(LONG *)Entry->EntryContext;
     if (Room < 0) { /* data alone */
-        if ((ULONG)-Room < Length) return STATUS_BUFFER_TOO_SMALL;
+        if ((ULONG)-Room < Length)
+            return STATUS_BUFFER_TOO_SMALL;
         memcpy(Entry->EntryContext, Data, Length);
         return STATUS_SUCCESS;
     }
-    if ((ULONG)Room < 2 * sizeof(ULONG) + Length) return STATUS_BUFFER_TOO_SMALL;
+    if ((ULONG)Room < 2 * sizeof(ULONG) + Length)
+        return STATUS_BUFFER_TOO_SMALL;
     ((PULONG)Entry->EntryContext)[0] = Length;
     ((PULONG)Entry->EntryContext)[1] = Type;
     memcpy((PULONG)Entry->EntryContext + 2, Data, Length);
@@ -156,17 +173,25 @@ static NTSTATUS RtlpCall(PRTL_QUERY_REGISTRY_TABLE Entry, PVOID Context, PWSTR N
 
 static NTSTATUS RtlpReport(PRTL_QUERY_REGISTRY_TABLE Entry, PVOID Context, PWSTR Name, ULONG Type, PVOID Data, ULONG Length)
 {
-    if (Entry->Flags & RTL_QUERY_REGISTRY_DIRECT) return RtlpDirect(Entry, Type, Data, Length);
-    if (Entry->QueryRoutine == NULL) return STATUS_SUCCESS;
-    if (Entry->Flags & RTL_QUERY_REGISTRY_NOEXPAND) return RtlpCall(Entry, Context, Name, Type, Data, Length);
-    if (Type == REG_EXPAND_SZ) Type = REG_SZ;
-    if (Type != REG_MULTI_SZ) return RtlpCall(Entry, Context, Name, Type, Data, Length);
+    if (Entry->Flags & RTL_QUERY_REGISTRY_DIRECT)
+        return RtlpDirect(Entry, Type, Data, Length);
+    if (Entry->QueryRoutine == NULL)
+        return STATUS_SUCCESS;
+    if (Entry->Flags & RTL_QUERY_REGISTRY_NOEXPAND)
+        return RtlpCall(Entry, Context, Name, Type, Data, Length);
+    if (Type == REG_EXPAND_SZ)
+        Type = REG_SZ;
+    if (Type != REG_MULTI_SZ)
+        return RtlpCall(Entry, Context, Name, Type, Data, Length);
     for (PWCH One = Data, End = (PWCH)((PUCHAR)Data + Length); One < End && *One;) {
         PWCH Next = One;
-        while (Next < End && *Next) Next++;
-        if (Next < End) Next++;
+        while (Next < End && *Next)
+            Next++;
+        if (Next < End)
+            Next++;
         NTSTATUS Status = RtlpCall(Entry, Context, Name, REG_SZ, One, (ULONG)((PUCHAR)Next - (PUCHAR)One));
-        if (!NT_SUCCESS(Status)) return Status;
+        if (!NT_SUCCESS(Status))
+            return Status;
         One = Next;
     }
     return STATUS_SUCCESS;
@@ -179,7 +204,8 @@ static NTSTATUS RtlpFetch(HANDLE Key, PUNICODE_STRING Name, ULONG Index, PKEY_VA
     *Result = NULL;
     for (;;) {
         PKEY_VALUE_FULL_INFORMATION Info = ExAllocatePool2(POOL_FLAG_NON_PAGED, Size + 2 * sizeof(WCHAR), RTLP_TAG);
-        if (Info == NULL) return STATUS_INSUFFICIENT_RESOURCES;
+        if (Info == NULL)
+            return STATUS_INSUFFICIENT_RESOURCES;
         NTSTATUS Status = Name ? ZwQueryValueKey(Key, Name, KeyValueFullInformation, Info, Size, &Need)
                                : ZwEnumerateValueKey(Key, Index, KeyValueFullInformation, Info, Size, &Need);
         if (NT_SUCCESS(Status)) {
@@ -187,7 +213,8 @@ static NTSTATUS RtlpFetch(HANDLE Key, PUNICODE_STRING Name, ULONG Index, PKEY_VA
             return Status;
         }
         ExFreePoolWithTag(Info, RTLP_TAG);
-        if (Status != STATUS_BUFFER_OVERFLOW && Status != STATUS_BUFFER_TOO_SMALL) return Status;
+        if (Status != STATUS_BUFFER_OVERFLOW && Status != STATUS_BUFFER_TOO_SMALL)
+            return Status;
         Size = Need;
     }
 }
@@ -200,7 +227,8 @@ static NTSTATUS RtlpReportAll(HANDLE Key, PRTL_QUERY_REGISTRY_TABLE Entry, PVOID
         Status = RtlpFetch(Key, NULL, Index, &Info);
         if (Status == STATUS_NO_MORE_ENTRIES)
             return Index == 0 && (Entry->Flags & RTL_QUERY_REGISTRY_REQUIRED) ? STATUS_OBJECT_NAME_NOT_FOUND : STATUS_SUCCESS;
-        if (!NT_SUCCESS(Status)) return Status;
+        if (!NT_SUCCESS(Status))
+            return Status;
         UNICODE_STRING Name = {(USHORT)Info->NameLength, (USHORT)Info->NameLength, Info->Name}, Copy;
         Status = ObpCopyString(&Name, &Copy);
         if (NT_SUCCESS(Status)) {
@@ -208,7 +236,8 @@ static NTSTATUS RtlpReportAll(HANDLE Key, PRTL_QUERY_REGISTRY_TABLE Entry, PVOID
             ObpFreeString(&Copy);
         }
         ExFreePoolWithTag(Info, RTLP_TAG);
-        if (!NT_SUCCESS(Status)) return Status;
+        if (!NT_SUCCESS(Status))
+            return Status;
     }
 }
 
@@ -220,20 +249,25 @@ static NTSTATUS RtlpReportOne(HANDLE Key, PRTL_QUERY_REGISTRY_TABLE Entry, PVOID
     RtlInitUnicodeString(&Name, Entry->Name);
     NTSTATUS Status = RtlpFetch(Key, &Name, 0, &Info);
     if (Status == STATUS_OBJECT_NAME_NOT_FOUND) {
-        if (Entry->Flags & RTL_QUERY_REGISTRY_REQUIRED) return Status;
-        if (DefaultType == REG_NONE) return STATUS_SUCCESS;
+        if (Entry->Flags & RTL_QUERY_REGISTRY_REQUIRED)
+            return Status;
+        if (DefaultType == REG_NONE)
+            return STATUS_SUCCESS;
         ULONG Length = Entry->DefaultLength;
         if (Length == 0 && Entry->DefaultData && RtlpIsString(DefaultType)) {
             const WCHAR *W = Entry->DefaultData;
-            while (W[Length] || (DefaultType == REG_MULTI_SZ && W[Length + 1])) Length++;
+            while (W[Length] || (DefaultType == REG_MULTI_SZ && W[Length + 1]))
+                Length++;
             Length = (Length + (DefaultType == REG_MULTI_SZ ? 2 : 1)) * (ULONG)sizeof(WCHAR);
         }
         return RtlpReport(Entry, Context, Entry->Name, DefaultType, Entry->DefaultData, Length);
     }
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Status = RtlpReport(Entry, Context, Entry->Name, Info->Type, (PUCHAR)Info + Info->DataOffset, Info->DataLength);
     ExFreePoolWithTag(Info, RTLP_TAG);
-    if (NT_SUCCESS(Status) && (Entry->Flags & RTL_QUERY_REGISTRY_DELETE)) ZwDeleteValueKey(Key, &Name);
+    if (NT_SUCCESS(Status) && (Entry->Flags & RTL_QUERY_REGISTRY_DELETE))
+        ZwDeleteValueKey(Key, &Name);
     return Status;
 }
 
@@ -248,7 +282,8 @@ NTSTATUS RtlQueryRegistryValues(ULONG RelativeTo, PCWSTR Path, PRTL_QUERY_REGIST
         return Status == STATUS_OBJECT_NAME_NOT_FOUND && (RelativeTo & RTL_REGISTRY_OPTIONAL) ? STATUS_SUCCESS : Status;
     Current = Top;
     for (PRTL_QUERY_REGISTRY_TABLE Entry = QueryTable;
-         NT_SUCCESS(Status) && (Entry->QueryRoutine || (Entry->Flags & (RTL_QUERY_REGISTRY_SUBKEY | RTL_QUERY_REGISTRY_DIRECT)));
+         NT_SUCCESS(Status) &&
+         (Entry->QueryRoutine || (Entry->Flags & (RTL_QUERY_REGISTRY_SUBKEY | RTL_QUERY_REGISTRY_DIRECT)));
          Entry++) {
         if ((Entry->Flags & RTL_QUERY_REGISTRY_DIRECT) &&
             (Entry->Name == NULL || (Entry->Flags & RTL_QUERY_REGISTRY_SUBKEY) || Entry->QueryRoutine)) {
@@ -269,9 +304,11 @@ NTSTATUS RtlQueryRegistryValues(ULONG RelativeTo, PCWSTR Path, PRTL_QUERY_REGIST
             RtlInitUnicodeString(&Name, Entry->Name);
             InitializeObjectAttributes(&Attributes, &Name, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, Top, NULL);
             Status = ZwOpenKey(&Sub, KEY_ALL_ACCESS, &Attributes);
-            if (!NT_SUCCESS(Status)) break;
+            if (!NT_SUCCESS(Status))
+                break;
             Current = Sub;
-            if (Entry->QueryRoutine) Status = RtlpReportAll(Current, Entry, Context);
+            if (Entry->QueryRoutine)
+                Status = RtlpReportAll(Current, Entry, Context);
         } else if (Entry->Flags & RTL_QUERY_REGISTRY_NOVALUE) {
             Status = RtlpCall(Entry, Context, NULL, REG_NONE, NULL, 0);
         } else if (Entry->Name == NULL) {
@@ -280,7 +317,9 @@ NTSTATUS RtlQueryRegistryValues(ULONG RelativeTo, PCWSTR Path, PRTL_QUERY_REGIST
             Status = RtlpReportOne(Current, Entry, Context);
         }
     }
-    if (Current != Top) ZwClose(Current);
-    if (Own) ZwClose(Top);
+    if (Current != Top)
+        ZwClose(Current);
+    if (Own)
+        ZwClose(Top);
     return Status;
 }

@@ -37,9 +37,11 @@ NTSTATUS ObpCreateLink(PCUNICODE_STRING Name, PCUNICODE_STRING Target, ULONG Att
 {
     PVOID Object;
     NTSTATUS Status = ObpCreateObject(&ObpSymbolicLinkType, sizeof(OBP_LINK), &Object);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Status = ObpSetupLink(Object, (PVOID)Target);
-    if (NT_SUCCESS(Status)) Status = ObpInsertName(Object, NULL, Name, Attributes, NULL);
+    if (NT_SUCCESS(Status))
+        Status = ObpInsertName(Object, NULL, Name, Attributes, NULL);
     ObfDereferenceObject(Object);
     return Status;
 }
@@ -49,7 +51,8 @@ NTSTATUS ObpRemoveLink(PCUNICODE_STRING Name)
     OBP_OPEN Open = {.Type = &ObpSymbolicLinkType};
     PVOID Link;
     NTSTATUS Status = ObpLookup(NULL, Name, &Open, &Link);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     ObpRemoveName(Link);
     ObfDereferenceObject(Link);
     return STATUS_SUCCESS;
@@ -58,9 +61,10 @@ NTSTATUS ObpRemoveLink(PCUNICODE_STRING Name)
 NTSTATUS ZwCreateSymbolicLinkObject(PHANDLE LinkHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
                                     PUNICODE_STRING LinkTarget)
 {
-    if (LinkTarget == NULL || LinkTarget->Length == 0 || (LinkTarget->Length & 1)) return STATUS_INVALID_PARAMETER;
-    return ObpCreateWithHandle(&ObpSymbolicLinkType, sizeof(OBP_LINK), ObjectAttributes, DesiredAccess, ObpSetupLink, LinkTarget,
-                               LinkHandle);
+    if (LinkTarget == NULL || LinkTarget->Length == 0 || (LinkTarget->Length & 1))
+        return STATUS_INVALID_PARAMETER;
+    return ObpCreateWithHandle(&ObpSymbolicLinkType, sizeof(OBP_LINK), ObjectAttributes, DesiredAccess, ObpSetupLink,
+                               LinkTarget, LinkHandle);
 }
 
 NTSTATUS ZwOpenSymbolicLinkObject(PHANDLE LinkHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
@@ -71,18 +75,22 @@ NTSTATUS ZwOpenSymbolicLinkObject(PHANDLE LinkHandle, ACCESS_MASK DesiredAccess,
 NTSTATUS ZwQuerySymbolicLinkObject(HANDLE LinkHandle, PUNICODE_STRING LinkTarget, PULONG ReturnedLength)
 {
     PVOID Object;
-    NTSTATUS Status = ObReferenceObjectByHandle(LinkHandle, SYMBOLIC_LINK_QUERY, &ObpSymbolicLinkType, KernelMode, &Object, NULL);
-    if (!NT_SUCCESS(Status)) return Status;
+    NTSTATUS Status =
+        ObReferenceObjectByHandle(LinkHandle, SYMBOLIC_LINK_QUERY, &ObpSymbolicLinkType, KernelMode, &Object, NULL);
+    if (!NT_SUCCESS(Status))
+        return Status;
     PCUNICODE_STRING Target = ObpLinkTarget(Object);
     /* With ReturnedLength the terminating null counts and is stored. */
     ULONG Need = Target->Length + (ReturnedLength ? (ULONG)sizeof(WCHAR) : 0);
-    if (ReturnedLength) *ReturnedLength = Need;
+    if (ReturnedLength)
+        *ReturnedLength = Need;
     if (LinkTarget->MaximumLength < Need) {
         Status = STATUS_BUFFER_TOO_SMALL;
     } else {
         memcpy(LinkTarget->Buffer, Target->Buffer, Target->Length);
         LinkTarget->Length = Target->Length;
-        if (ReturnedLength) LinkTarget->Buffer[Target->Length / sizeof(WCHAR)] = 0;
+        if (ReturnedLength)
+            LinkTarget->Buffer[Target->Length / sizeof(WCHAR)] = 0;
     }
     ObfDereferenceObject(Object);
     return Status;

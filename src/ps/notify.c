@@ -31,12 +31,16 @@ static NTSTATUS PspAdd(PSP_EVENT Event, PVOID Routine, BOOLEAN Extended, NTSTATU
     KiAcquireLock(&PspNotifyLock);
     for (ULONG i = 0; i < PSP_MAX_NOTIFY; i++) {
         PSP_NOTIFY *Slot = &PspTable[Event][i];
-        if (Slot->Routine == NULL && Free == NULL) Free = Slot;
-        if (Slot->Routine == Routine && !Slot->Dying && Event == PspProcess) Status = STATUS_INVALID_PARAMETER;
+        if (Slot->Routine == NULL && Free == NULL)
+            Free = Slot;
+        if (Slot->Routine == Routine && !Slot->Dying && Event == PspProcess)
+            Status = STATUS_INVALID_PARAMETER;
     }
     if (NT_SUCCESS(Status)) {
-        if (Free) *Free = (PSP_NOTIFY){Routine, Extended, FALSE, 0};
-        else Status = Full;
+        if (Free)
+            *Free = (PSP_NOTIFY){Routine, Extended, FALSE, 0};
+        else
+            Status = Full;
     }
     KiReleaseLock(&PspNotifyLock);
     return Status;
@@ -47,16 +51,21 @@ static NTSTATUS PspRemove(PSP_EVENT Event, PVOID Routine)
     PSP_NOTIFY *Found = NULL;
     KiAcquireLock(&PspNotifyLock);
     for (ULONG i = 0; i < PSP_MAX_NOTIFY && !Found; i++)
-        if (PspTable[Event][i].Routine == Routine && !PspTable[Event][i].Dying) Found = &PspTable[Event][i];
-    if (Found) Found->Dying = TRUE;
+        if (PspTable[Event][i].Routine == Routine && !PspTable[Event][i].Dying)
+            Found = &PspTable[Event][i];
+    if (Found)
+        Found->Dying = TRUE;
     KiReleaseLock(&PspNotifyLock);
-    if (Found == NULL) return STATUS_PROCEDURE_NOT_FOUND;
+    if (Found == NULL)
+        return STATUS_PROCEDURE_NOT_FOUND;
     for (;;) {
         KiAcquireLock(&PspNotifyLock);
         BOOLEAN Idle = Found->Calls == 0;
-        if (Idle) memset(Found, 0, sizeof *Found);
+        if (Idle)
+            memset(Found, 0, sizeof *Found);
         KiReleaseLock(&PspNotifyLock);
-        if (Idle) return STATUS_SUCCESS;
+        if (Idle)
+            return STATUS_SUCCESS;
         HalYield();
     }
 }
@@ -87,7 +96,8 @@ VOID PspNotifyProcess(KPROCESS *Process, BOOLEAN Create)
     HANDLE Parent = PsInitialSystemProcess->ProcessId;
     for (ULONG i = 0; i < PSP_MAX_NOTIFY; i++) {
         PSP_NOTIFY Slot;
-        if (!PspEnter(PspProcess, i, &Slot)) continue;
+        if (!PspEnter(PspProcess, i, &Slot))
+            continue;
         if (Slot.Extended) {
             PS_CREATE_NOTIFY_INFO Info = {.Size = sizeof Info, .ParentProcessId = Parent, .ImageFileName = &Process->ImageName};
             Info.CreatingThreadId = (CLIENT_ID){PsGetCurrentProcessId(), KiCurrentThread()->ThreadId};
@@ -104,7 +114,8 @@ VOID PspNotifyThread(HANDLE ProcessId, HANDLE ThreadId, BOOLEAN Create)
 {
     for (ULONG i = 0; i < PSP_MAX_NOTIFY; i++) {
         PSP_NOTIFY Slot;
-        if (!PspEnter(PspThread, i, &Slot)) continue;
+        if (!PspEnter(PspThread, i, &Slot))
+            continue;
         KI_CALLOUT(VOID, Slot.Routine, (HANDLE, HANDLE, BOOLEAN), (ProcessId, ThreadId, Create));
         PspLeave(PspThread, i);
     }
@@ -118,7 +129,8 @@ VOID PspNotifyImage(PCUNICODE_STRING Name, HANDLE ProcessId, PVOID Base, SIZE_T 
         IMAGE_INFO Info = {.Properties = 0, .ImageBase = Base, .ImageSize = Size};
         Info.ImageAddressingMode = 3; /* IMAGE_ADDRESSING_MODE_32BIT */
         Info.SystemModeImage = SystemImage != 0;
-        if (!PspEnter(PspImage, i, &Slot)) continue;
+        if (!PspEnter(PspImage, i, &Slot))
+            continue;
         KI_CALLOUT(VOID, Slot.Routine, (PUNICODE_STRING, HANDLE, PIMAGE_INFO), (&Copy, ProcessId, &Info));
         PspLeave(PspImage, i);
     }
@@ -131,13 +143,15 @@ VOID PspShutdownNotify(VOID)
 
 NTSTATUS PsSetCreateProcessNotifyRoutine(PCREATE_PROCESS_NOTIFY_ROUTINE NotifyRoutine, BOOLEAN Remove)
 {
-    if (Remove) return PspRemove(PspProcess, (PVOID)(ULONG_PTR)NotifyRoutine);
+    if (Remove)
+        return PspRemove(PspProcess, (PVOID)(ULONG_PTR)NotifyRoutine);
     return PspAdd(PspProcess, (PVOID)(ULONG_PTR)NotifyRoutine, FALSE, STATUS_INVALID_PARAMETER);
 }
 
 NTSTATUS PsSetCreateProcessNotifyRoutineEx(PCREATE_PROCESS_NOTIFY_ROUTINE_EX NotifyRoutine, BOOLEAN Remove)
 {
-    if (Remove) return PspRemove(PspProcess, (PVOID)(ULONG_PTR)NotifyRoutine);
+    if (Remove)
+        return PspRemove(PspProcess, (PVOID)(ULONG_PTR)NotifyRoutine);
     return PspAdd(PspProcess, (PVOID)(ULONG_PTR)NotifyRoutine, TRUE, STATUS_INVALID_PARAMETER);
 }
 

@@ -33,16 +33,19 @@ static VOID PspDeleteProcess(PVOID Object)
     ObpFreeString(&Process->ImageName);
 }
 
-OBJECT_TYPE PspProcessType = {
-    .Name = L"Process", .Tag = 'corP', .WaitOffset = 0, .SupportsCallbacks = TRUE, .ValidAccess = PROCESS_ALL_ACCESS,
-    .Delete = PspDeleteProcess};
-OBJECT_TYPE PspThreadType = {.Name = L"Thread", .Tag = 'erhT', .WaitOffset = 0, .SupportsCallbacks = TRUE, .ValidAccess = THREAD_ALL_ACCESS};
+OBJECT_TYPE PspProcessType = {.Name = L"Process",
+                              .Tag = 'corP',
+                              .WaitOffset = 0,
+                              .SupportsCallbacks = TRUE,
+                              .ValidAccess = PROCESS_ALL_ACCESS,
+                              .Delete = PspDeleteProcess};
+OBJECT_TYPE PspThreadType = {
+    .Name = L"Thread", .Tag = 'erhT', .WaitOffset = 0, .SupportsCallbacks = TRUE, .ValidAccess = THREAD_ALL_ACCESS};
 static POBJECT_TYPE PspProcessTypePointer = &PspProcessType, PspThreadTypePointer = &PspThreadType;
 POBJECT_TYPE *PsProcessType = &PspProcessTypePointer;
 POBJECT_TYPE *PsThreadType = &PspThreadTypePointer;
 
-static NTSTATUS PspCreateProcess(HANDLE Id, const CHAR *ShortName, const WCHAR *Name, BOOLEAN System,
-                                 KPROCESS **Result)
+static NTSTATUS PspCreateProcess(HANDLE Id, const CHAR *ShortName, const WCHAR *Name, BOOLEAN System, KPROCESS **Result)
 {
     KPROCESS *Process;
     UNICODE_STRING Image;
@@ -85,8 +88,7 @@ NTSTATUS PspCreateUserProcess(VOID)
     KPROCESS *None = NULL;
     if (!NT_SUCCESS(Status))
         return Status;
-    if (__atomic_compare_exchange_n(&PspUserProcess, &None, Process, FALSE, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_ACQUIRE)) {
+    if (__atomic_compare_exchange_n(&PspUserProcess, &None, Process, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
         PspNotifyProcess(Process, TRUE);
         return STATUS_SUCCESS;
     }
@@ -226,9 +228,8 @@ static VOID PspAttach(KTHREAD *Thread, PRKPROCESS Process, BOOLEAN MayNest)
     BOOLEAN Attached = Thread->AttachedProcess != Thread->Process;
     if (PspInDpc(Thread) || (Attached && !MayNest && Thread->AttachedProcess != Process))
         KiStop(INVALID_PROCESS_ATTACH_ATTEMPT,
-               PspInDpc(Thread)
-                   ? "A thread attached to a process inside a DPC."
-                   : "A thread that is attached to one process attached to another without stacking.",
+               PspInDpc(Thread) ? "A thread attached to a process inside a DPC."
+                                : "A thread that is attached to one process attached to another without stacking.",
                NULL, (ULONG_PTR)Process, (ULONG_PTR)Thread->AttachedProcess, Attached, PspInDpc(Thread));
     Thread->AttachedProcess = Process;
 }
@@ -271,15 +272,13 @@ VOID KeDetachProcess(VOID)
 NTSTATUS PspChargeQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes)
 {
     volatile LONG64 *Usage = &Process->QuotaUsage[Paged != 0], *Peak = &Process->QuotaPeak[Paged != 0];
-    LONG64 Limit = Process->QuotaLimit[Paged != 0],
-           Now = __atomic_add_fetch(Usage, (LONG64)Bytes, __ATOMIC_RELAXED);
+    LONG64 Limit = Process->QuotaLimit[Paged != 0], Now = __atomic_add_fetch(Usage, (LONG64)Bytes, __ATOMIC_RELAXED);
     if (Limit && Now > Limit) {
         __atomic_sub_fetch(Usage, (LONG64)Bytes, __ATOMIC_RELAXED);
         return STATUS_QUOTA_EXCEEDED;
     }
     LONG64 Old = __atomic_load_n(Peak, __ATOMIC_RELAXED);
-    while (Now > Old &&
-           !__atomic_compare_exchange_n(Peak, &Old, Now, TRUE, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    while (Now > Old && !__atomic_compare_exchange_n(Peak, &Old, Now, TRUE, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
     return STATUS_SUCCESS;
 }
@@ -339,8 +338,7 @@ static BOOLEAN PspAdopt(KTHREAD *Thread, PVOID Context)
 
 NTSTATUS PsInitSystem(VOID)
 {
-    NTSTATUS Status =
-        PspCreateProcess((HANDLE)(ULONG_PTR)4, "System", L"System", TRUE, &PsInitialSystemProcess);
+    NTSTATUS Status = PspCreateProcess((HANDLE)(ULONG_PTR)4, "System", L"System", TRUE, &PsInitialSystemProcess);
     if (!NT_SUCCESS(Status))
         return Status;
     C_ASSERT(sizeof(OB_HEADER) <= KI_OBJECT_HEADER_BYTES);

@@ -16,14 +16,18 @@ BOOLEAN IoIsSystemThread(PETHREAD Thread)
     return PsIsSystemThread(Thread);
 }
 
-NTSTATUS ZwOpenProcess(PHANDLE ProcessHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes, PCLIENT_ID ClientId)
+NTSTATUS ZwOpenProcess(PHANDLE ProcessHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
+                       PCLIENT_ID ClientId)
 {
     PEPROCESS Process;
     *ProcessHandle = NULL;
-    if (ObjectAttributes->ObjectName && ClientId) return STATUS_INVALID_PARAMETER_MIX;
-    if (ClientId == NULL) return STATUS_INVALID_PARAMETER_MIX;
+    if (ObjectAttributes->ObjectName && ClientId)
+        return STATUS_INVALID_PARAMETER_MIX;
+    if (ClientId == NULL)
+        return STATUS_INVALID_PARAMETER_MIX;
     NTSTATUS Status = PsLookupProcessByProcessId(ClientId->UniqueProcess, &Process);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     Status = ObpInsertHandleChecked(Process, DesiredAccess, ObjectAttributes->Attributes, FALSE, ProcessHandle);
     ObfDereferenceObject(Process);
     return Status;
@@ -36,18 +40,26 @@ NTSTATUS ZwQueryInformationProcess(HANDLE ProcessHandle, PROCESSINFOCLASS Proces
     ULONG Need = 0;
     NTSTATUS Status = ObReferenceObjectByHandle(ProcessHandle, PROCESS_QUERY_INFORMATION, &PspProcessType, KernelMode,
                                                 (PVOID *)&Process, NULL);
-    if (!NT_SUCCESS(Status)) return Status;
+    if (!NT_SUCCESS(Status))
+        return Status;
     if (ProcessInformationClass == ProcessBasicInformation) {
-        PROCESS_BASIC_INFORMATION Basic = {.ExitStatus = STATUS_PENDING, .AffinityMask = KeQueryActiveProcessors(), .BasePriority = 8,
+        PROCESS_BASIC_INFORMATION Basic = {.ExitStatus = STATUS_PENDING,
+                                           .AffinityMask = KeQueryActiveProcessors(),
+                                           .BasePriority = 8,
                                            .UniqueProcessId = (ULONG_PTR)Process->ProcessId,
-                                           .InheritedFromUniqueProcessId = (ULONG_PTR)PsGetProcessInheritedFromUniqueProcessId(Process)};
+                                           .InheritedFromUniqueProcessId =
+                                               (ULONG_PTR)PsGetProcessInheritedFromUniqueProcessId(Process)};
         Need = sizeof Basic;
-        if (ProcessInformationLength != Need) Status = STATUS_INFO_LENGTH_MISMATCH;
-        else memcpy(ProcessInformation, &Basic, sizeof Basic);
+        if (ProcessInformationLength != Need)
+            Status = STATUS_INFO_LENGTH_MISMATCH;
+        else
+            memcpy(ProcessInformation, &Basic, sizeof Basic);
     } else if (ProcessInformationClass == ProcessWow64Information) {
         Need = sizeof(ULONG_PTR);
-        if (ProcessInformationLength != Need) Status = STATUS_INFO_LENGTH_MISMATCH;
-        else *(PULONG_PTR)ProcessInformation = 0;
+        if (ProcessInformationLength != Need)
+            Status = STATUS_INFO_LENGTH_MISMATCH;
+        else
+            *(PULONG_PTR)ProcessInformation = 0;
     } else if (ProcessInformationClass == ProcessImageFileName) {
         PUNICODE_STRING Name = ProcessInformation;
         Need = (ULONG)sizeof *Name + Process->ImageName.Length + (ULONG)sizeof(WCHAR);
@@ -62,7 +74,8 @@ NTSTATUS ZwQueryInformationProcess(HANDLE ProcessHandle, PROCESSINFOCLASS Proces
     } else {
         Status = STATUS_INVALID_INFO_CLASS;
     }
-    if (ReturnLength) *ReturnLength = Need;
+    if (ReturnLength)
+        *ReturnLength = Need;
     ObfDereferenceObject(Process);
     return Status;
 }

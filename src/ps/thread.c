@@ -53,8 +53,7 @@ static VOID PspThreadMain(PVOID Argument)
     KTHREAD *Thread = (KTHREAD *)Argument;
 
     while (__atomic_load_n(&Thread->WaitWord, __ATOMIC_ACQUIRE) == 0) {
-        HalWait(&Thread->WaitWord, 0,
-                HAL_FOREVER); /* until the creator has stored HalThread, which the reaper needs */
+        HalWait(&Thread->WaitWord, 0, HAL_FOREVER); /* until the creator has stored HalThread, which the reaper needs */
     }
     if (NT_SUCCESS(KiEnterThread(Thread))) {
         PspNotifyThread(PsGetThreadProcessId(Thread), Thread->ThreadId, TRUE);
@@ -65,8 +64,7 @@ static VOID PspThreadMain(PVOID Argument)
 }
 
 NTSTATUS PsCreateSystemThread(PHANDLE ThreadHandle, ULONG DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
-                              HANDLE ProcessHandle, PCLIENT_ID ClientId, PKSTART_ROUTINE StartRoutine,
-                              PVOID StartContext)
+                              HANDLE ProcessHandle, PCLIENT_ID ClientId, PKSTART_ROUTINE StartRoutine, PVOID StartContext)
 {
     ULONG Attributes = ObjectAttributes != NULL ? ObjectAttributes->Attributes : 0;
     KTHREAD *Thread;
@@ -76,8 +74,8 @@ NTSTATUS PsCreateSystemThread(PHANDLE ThreadHandle, ULONG DesiredAccess, POBJECT
 
     UNREFERENCED_PARAMETER(ProcessHandle); /* NULL, or a process handle: there is one address space */
     if (KiCurrentThread()->Irql != PASSIVE_LEVEL) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "PsCreateSystemThread was called above PASSIVE_LEVEL.",
-               NULL, 0xE5, KiCurrentThread()->Irql, 0, 0);
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "PsCreateSystemThread was called above PASSIVE_LEVEL.", NULL, 0xE5,
+               KiCurrentThread()->Irql, 0, 0);
     }
     Status = ObpCreateObject(&PspThreadType, sizeof(KTHREAD), (PVOID *)&Thread);
     if (!NT_SUCCESS(Status)) {
@@ -100,8 +98,7 @@ NTSTATUS PsCreateSystemThread(PHANDLE ThreadHandle, ULONG DesiredAccess, POBJECT
     }
     Id = Thread->ThreadId;
     __atomic_add_fetch(&PspThreadCount, 1, __ATOMIC_RELAXED);
-    Status = HalCreateThread(PspThreadMain, Thread, Thread->KernelStack, Thread->KernelStackBytes,
-                             &Thread->HalThread);
+    Status = HalCreateThread(PspThreadMain, Thread, Thread->KernelStack, Thread->KernelStackBytes, &Thread->HalThread);
     if (!NT_SUCCESS(Status)) {
         __atomic_sub_fetch(&PspThreadCount, 1, __ATOMIC_RELAXED);
         ObpCloseHandle(Handle, KernelMode);
@@ -270,8 +267,7 @@ VOID PspStopThreads(VOID)
     KiWaitAbortedRoutine = PspWaitAborted;
     __atomic_store_n(&PspKillWaits, 1, __ATOMIC_RELEASE);
     for (ULONG Index = 0; Index < Late.Count; Index += 1) {
-        PspReportThread(Late.Threads[Index],
-                        Late.Threads[Index]->Waiting ? "was still waiting" : "was still running");
+        PspReportThread(Late.Threads[Index], Late.Threads[Index]->Waiting ? "was still waiting" : "was still running");
         KiAbortWait(Late.Threads[Index], STATUS_THREAD_IS_TERMINATING);
         ObfDereferenceObject(Late.Threads[Index]);
     }

@@ -24,8 +24,8 @@ static PVOID RtlpUserData(PVOID Node)
 }
 
 VOID RtlInitializeGenericTableAvl(PRTL_AVL_TABLE Table, PRTL_AVL_COMPARE_ROUTINE CompareRoutine,
-                                  PRTL_AVL_ALLOCATE_ROUTINE AllocateRoutine,
-                                  PRTL_AVL_FREE_ROUTINE FreeRoutine, PVOID TableContext)
+                                  PRTL_AVL_ALLOCATE_ROUTINE AllocateRoutine, PRTL_AVL_FREE_ROUTINE FreeRoutine,
+                                  PVOID TableContext)
 {
     memset(Table, 0, sizeof(*Table));
     Table->BalancedRoot.Parent = &Table->BalancedRoot;
@@ -220,9 +220,8 @@ static VOID RtlpForgetOrder(PRTL_AVL_TABLE Table)
     Table->WhichOrderedElement = 0;
 }
 
-PVOID RtlInsertElementGenericTableFullAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CLONG BufferSize,
-                                          PBOOLEAN NewElement, PVOID NodeOrParent,
-                                          TABLE_SEARCH_RESULT SearchResult)
+PVOID RtlInsertElementGenericTableFullAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CLONG BufferSize, PBOOLEAN NewElement,
+                                          PVOID NodeOrParent, TABLE_SEARCH_RESULT SearchResult)
 {
     PNODE Node = NodeOrParent;
     if (NewElement != NULL)
@@ -248,8 +247,7 @@ PVOID RtlInsertElementGenericTableFullAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CL
     return RtlpUserData(Node);
 }
 
-PVOID RtlInsertElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CLONG BufferSize,
-                                      PBOOLEAN NewElement)
+PVOID RtlInsertElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CLONG BufferSize, PBOOLEAN NewElement)
 {
     PNODE Node;
     TABLE_SEARCH_RESULT Result = RtlpFindNode(Table, Buffer, &Node);
@@ -293,8 +291,7 @@ PVOID RtlLookupFirstMatchingElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID B
     if (RtlpFindNode(Table, Buffer, &Node) != TableFoundNode)
         return NULL;
     /* A compare routine may call a whole range equal: the first of it. */
-    for (PNODE Before = RtlpPredecessor(Table, Node);
-         Before != NULL && RtlpCompareNode(Table, Buffer, Before) == GenericEqual;
+    for (PNODE Before = RtlpPredecessor(Table, Node); Before != NULL && RtlpCompareNode(Table, Buffer, Before) == GenericEqual;
          Before = RtlpPredecessor(Table, Before))
         Node = Before;
     *RestartKey = Node;
@@ -321,9 +318,8 @@ PVOID RtlEnumerateGenericTableWithoutSplayingAvl(PRTL_AVL_TABLE Table, PVOID *Re
     return RtlpUserData(Node);
 }
 
-PVOID RtlEnumerateGenericTableLikeADirectory(PRTL_AVL_TABLE Table, PRTL_AVL_MATCH_FUNCTION MatchFunction,
-                                             PVOID MatchData, ULONG NextFlag, PVOID *RestartKey,
-                                             PULONG DeleteCount, PVOID Buffer)
+PVOID RtlEnumerateGenericTableLikeADirectory(PRTL_AVL_TABLE Table, PRTL_AVL_MATCH_FUNCTION MatchFunction, PVOID MatchData,
+                                             ULONG NextFlag, PVOID *RestartKey, PULONG DeleteCount, PVOID Buffer)
 {
     PNODE Node = *RestartKey;
     if (Node == NULL || *DeleteCount != Table->DeleteCount) {
@@ -340,10 +336,9 @@ PVOID RtlEnumerateGenericTableLikeADirectory(PRTL_AVL_TABLE Table, PRTL_AVL_MATC
         Node = RtlpSuccessor(Table, Node);
     }
     for (; Node != NULL; Node = RtlpSuccessor(Table, Node)) {
-        NTSTATUS Status = MatchFunction == NULL
-                              ? STATUS_SUCCESS
-                              : RTLP_CALLOUT(NTSTATUS, MatchFunction, (PRTL_AVL_TABLE, PVOID, PVOID),
-                                             (Table, RtlpUserData(Node), MatchData));
+        NTSTATUS Status = MatchFunction == NULL ? STATUS_SUCCESS
+                                                : RTLP_CALLOUT(NTSTATUS, MatchFunction, (PRTL_AVL_TABLE, PVOID, PVOID),
+                                                               (Table, RtlpUserData(Node), MatchData));
         if (Status == STATUS_NO_MATCH)
             continue;
         if (!NT_SUCCESS(Status))
@@ -395,11 +390,10 @@ static LONG RtlpCheckSubtree(PRTL_AVL_TABLE Table, PNODE Node, PNODE Parent, PUL
     LONG Right = RtlpCheckSubtree(Table, Node->RightChild, Node, Count, Wrong);
     if (*Wrong == NULL && (Right - Left != Node->Balance || Right - Left < -1 || Right - Left > 1))
         *Wrong = "(2) Balance is not the difference of the heights, or is beyond one";
-    if (*Wrong == NULL &&
-        ((Node->LeftChild != NULL &&
-          RtlpCompareNode(Table, RtlpUserData(RtlpPredecessor(Table, Node)), Node) == GenericGreaterThan) ||
-         (Node->RightChild != NULL &&
-          RtlpCompareNode(Table, RtlpUserData(RtlpSuccessor(Table, Node)), Node) == GenericLessThan)))
+    if (*Wrong == NULL && ((Node->LeftChild != NULL &&
+                            RtlpCompareNode(Table, RtlpUserData(RtlpPredecessor(Table, Node)), Node) == GenericGreaterThan) ||
+                           (Node->RightChild != NULL &&
+                            RtlpCompareNode(Table, RtlpUserData(RtlpSuccessor(Table, Node)), Node) == GenericLessThan)))
         *Wrong = "(3) elements do not ascend in order";
     (*Count)++;
     return max(Left, Right) + 1;
@@ -409,8 +403,7 @@ const CHAR *RtlpValidateAvlTable(PRTL_AVL_TABLE Table)
 {
     const CHAR *Wrong = NULL;
     ULONG Count = 0;
-    LONG Depth =
-        RtlpCheckSubtree(Table, Table->BalancedRoot.RightChild, &Table->BalancedRoot, &Count, &Wrong);
+    LONG Depth = RtlpCheckSubtree(Table, Table->BalancedRoot.RightChild, &Table->BalancedRoot, &Count, &Wrong);
     if (Wrong == NULL && Count != Table->NumberGenericTableElements)
         Wrong = "(4) NumberGenericTableElements is not the number of elements";
     if (Wrong == NULL && (ULONG)Depth != Table->DepthOfTree)

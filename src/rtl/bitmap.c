@@ -91,14 +91,12 @@ static ULONG RtlpFind(PRTL_BITMAP Map, ULONG Count, ULONG Hint, BOOLEAN Value)
 
 VOID RtlClearAllBits(PRTL_BITMAP BitMapHeader)
 {
-    memset(BitMapHeader->Buffer, 0,
-           (SIZE_T)(BitMapHeader->SizeOfBitMap / 32 + (BitMapHeader->SizeOfBitMap % 32 != 0)) * 4);
+    memset(BitMapHeader->Buffer, 0, (SIZE_T)(BitMapHeader->SizeOfBitMap / 32 + (BitMapHeader->SizeOfBitMap % 32 != 0)) * 4);
 }
 
 VOID RtlSetAllBits(PRTL_BITMAP BitMapHeader)
 {
-    memset(BitMapHeader->Buffer, 0xFF,
-           (SIZE_T)(BitMapHeader->SizeOfBitMap / 32 + (BitMapHeader->SizeOfBitMap % 32 != 0)) * 4);
+    memset(BitMapHeader->Buffer, 0xFF, (SIZE_T)(BitMapHeader->SizeOfBitMap / 32 + (BitMapHeader->SizeOfBitMap % 32 != 0)) * 4);
 }
 
 VOID RtlClearBit(PRTL_BITMAP BitMapHeader, ULONG BitNumber)
@@ -134,15 +132,13 @@ static BOOLEAN RtlpInRange(PRTL_BITMAP Map, ULONG Start, ULONG Length)
 BOOLEAN RtlAreBitsClear(PRTL_BITMAP BitMapHeader, ULONG StartingIndex, ULONG Length)
 {
     return (BOOLEAN)(Length != 0 && RtlpInRange(BitMapHeader, StartingIndex, Length) &&
-                     RtlpNextBit(BitMapHeader, StartingIndex, StartingIndex + Length, TRUE) ==
-                         StartingIndex + Length);
+                     RtlpNextBit(BitMapHeader, StartingIndex, StartingIndex + Length, TRUE) == StartingIndex + Length);
 }
 
 BOOLEAN RtlAreBitsSet(PRTL_BITMAP BitMapHeader, ULONG StartingIndex, ULONG Length)
 {
     return (BOOLEAN)(Length != 0 && RtlpInRange(BitMapHeader, StartingIndex, Length) &&
-                     RtlpNextBit(BitMapHeader, StartingIndex, StartingIndex + Length, FALSE) ==
-                         StartingIndex + Length);
+                     RtlpNextBit(BitMapHeader, StartingIndex, StartingIndex + Length, FALSE) == StartingIndex + Length);
 }
 
 ULONG RtlNumberOfSetBitsInRange(PRTL_BITMAP BitMapHeader, ULONG StartingIndex, ULONG Length)
@@ -229,8 +225,7 @@ ULONG RtlFindFirstRunClear(PRTL_BITMAP BitMapHeader, PULONG StartingIndex)
     return RtlFindNextForwardRunClear(BitMapHeader, 0, StartingIndex);
 }
 
-ULONG RtlFindClearRuns(PRTL_BITMAP BitMapHeader, PRTL_BITMAP_RUN RunArray, ULONG SizeOfRunArray,
-                       BOOLEAN LocateLongestRuns)
+ULONG RtlFindClearRuns(PRTL_BITMAP BitMapHeader, PRTL_BITMAP_RUN RunArray, ULONG SizeOfRunArray, BOOLEAN LocateLongestRuns)
 {
     ULONG Found = 0, Start, Length;
     for (ULONG Index = 0; SizeOfRunArray != 0; Index = Start + Length) {
@@ -273,8 +268,7 @@ static VOID RtlpCopyBits(PRTL_BITMAP From, ULONG FromBit, PRTL_BITMAP To, ULONG 
 VOID RtlCopyBitMap(PRTL_BITMAP Source, PRTL_BITMAP Destination, ULONG TargetBit)
 {
     if (TargetBit < Destination->SizeOfBitMap)
-        RtlpCopyBits(Source, 0, Destination, TargetBit,
-                     min(Source->SizeOfBitMap, Destination->SizeOfBitMap - TargetBit));
+        RtlpCopyBits(Source, 0, Destination, TargetBit, min(Source->SizeOfBitMap, Destination->SizeOfBitMap - TargetBit));
 }
 
 VOID RtlExtractBitMap(PRTL_BITMAP Source, PRTL_BITMAP Destination, ULONG TargetBit, ULONG NumberOfBits)

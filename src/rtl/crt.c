@@ -68,129 +68,129 @@ USHORT RtlpCrt_towlower(USHORT Character)
 
 /* ---- the same routine for both widths ----
  * Char: element type. U: its unsigned type. Then the routines' names. */
-#define RTLP_STRING_ROUTINES(Char, U, len, nlen, cmp, ncmp, cpy, ncpy, cat, ncat, str, spn, cspn, pbrk)      \
-    size_t len(const Char *String)                                                                           \
-    {                                                                                                        \
-        size_t Length = 0;                                                                                   \
-        while (String[Length] != 0)                                                                          \
-            Length++;                                                                                        \
-        return Length;                                                                                       \
-    }                                                                                                        \
-    size_t nlen(const Char *String, size_t Count)                                                            \
-    {                                                                                                        \
-        size_t Length = 0;                                                                                   \
-        while (Length < Count && String[Length] != 0)                                                        \
-            Length++;                                                                                        \
-        return Length;                                                                                       \
-    }                                                                                                        \
-    int ncmp(const Char *String1, const Char *String2, size_t Count)                                         \
-    {                                                                                                        \
-        for (; Count != 0; Count--, String1++, String2++) {                                                  \
-            if (*String1 != *String2)                                                                        \
-                return (U)*String1 < (U)*String2 ? -1 : 1;                                                   \
-            if (*String1 == 0)                                                                               \
-                break;                                                                                       \
-        }                                                                                                    \
-        return 0;                                                                                            \
-    }                                                                                                        \
-    int cmp(const Char *String1, const Char *String2)                                                        \
-    {                                                                                                        \
-        return ncmp(String1, String2, MAXSIZE_T);                                                            \
-    }                                                                                                        \
-    Char *cpy(Char *Destination, const Char *Source)                                                         \
-    {                                                                                                        \
-        Char *To = Destination;                                                                              \
-        while ((*To++ = *Source++) != 0) {                                                                   \
-        }                                                                                                    \
-        return Destination;                                                                                  \
-    }                                                                                                        \
-    Char *ncpy(Char *Destination, const Char *Source, size_t Count)                                          \
-    {                                                                                                        \
-        size_t i = 0;                                                                                        \
-        for (; i < Count && Source[i] != 0; i++)                                                             \
-            Destination[i] = Source[i];                                                                      \
-        for (; i < Count; i++)                                                                               \
-            Destination[i] = 0;                                                                              \
-        return Destination;                                                                                  \
-    }                                                                                                        \
-    Char *cat(Char *Destination, const Char *Source)                                                         \
-    {                                                                                                        \
-        cpy(Destination + len(Destination), Source);                                                         \
-        return Destination;                                                                                  \
-    }                                                                                                        \
-    Char *ncat(Char *Destination, const Char *Source, size_t Count)                                          \
-    {                                                                                                        \
-        Char *To = Destination + len(Destination);                                                           \
-        for (; Count != 0 && *Source != 0; Count--)                                                          \
-            *To++ = *Source++;                                                                               \
-        *To = 0;                                                                                             \
-        return Destination;                                                                                  \
-    }                                                                                                        \
-    size_t spn(const Char *String, const Char *Set)                                                          \
-    {                                                                                                        \
-        size_t Length = 0;                                                                                   \
-        for (; String[Length] != 0; Length++) {                                                              \
-            const Char *Member = Set;                                                                        \
-            while (*Member != 0 && *Member != String[Length])                                                \
-                Member++;                                                                                    \
-            if (*Member == 0)                                                                                \
-                break;                                                                                       \
-        }                                                                                                    \
-        return Length;                                                                                       \
-    }                                                                                                        \
-    size_t cspn(const Char *String, const Char *Set)                                                         \
-    {                                                                                                        \
-        size_t Length = 0;                                                                                   \
-        for (; String[Length] != 0; Length++)                                                                \
-            for (const Char *Member = Set; *Member != 0; Member++)                                           \
-                if (*Member == String[Length])                                                               \
-                    return Length;                                                                           \
-        return Length;                                                                                       \
-    }                                                                                                        \
-    Char *pbrk(const Char *String, const Char *Set)                                                          \
-    {                                                                                                        \
-        String += cspn(String, Set);                                                                         \
-        return *String != 0 ? (Char *)(ULONG_PTR)String : NULL;                                              \
-    }                                                                                                        \
-    Char *str(const Char *String, const Char *Pattern)                                                       \
-    {                                                                                                        \
-        size_t Length = len(Pattern);                                                                        \
-        if (Length == 0)                                                                                     \
-            return (Char *)(ULONG_PTR)String;                                                                \
-        for (; *String != 0; String++)                                                                       \
-            if (ncmp(String, Pattern, Length) == 0)                                                          \
-                return (Char *)(ULONG_PTR)String;                                                            \
-        return NULL;                                                                                         \
+#define RTLP_STRING_ROUTINES(Char, U, len, nlen, cmp, ncmp, cpy, ncpy, cat, ncat, str, spn, cspn, pbrk)                        \
+    size_t len(const Char *String)                                                                                             \
+    {                                                                                                                          \
+        size_t Length = 0;                                                                                                     \
+        while (String[Length] != 0)                                                                                            \
+            Length++;                                                                                                          \
+        return Length;                                                                                                         \
+    }                                                                                                                          \
+    size_t nlen(const Char *String, size_t Count)                                                                              \
+    {                                                                                                                          \
+        size_t Length = 0;                                                                                                     \
+        while (Length < Count && String[Length] != 0)                                                                          \
+            Length++;                                                                                                          \
+        return Length;                                                                                                         \
+    }                                                                                                                          \
+    int ncmp(const Char *String1, const Char *String2, size_t Count)                                                           \
+    {                                                                                                                          \
+        for (; Count != 0; Count--, String1++, String2++) {                                                                    \
+            if (*String1 != *String2)                                                                                          \
+                return (U)*String1 < (U)*String2 ? -1 : 1;                                                                     \
+            if (*String1 == 0)                                                                                                 \
+                break;                                                                                                         \
+        }                                                                                                                      \
+        return 0;                                                                                                              \
+    }                                                                                                                          \
+    int cmp(const Char *String1, const Char *String2)                                                                          \
+    {                                                                                                                          \
+        return ncmp(String1, String2, MAXSIZE_T);                                                                              \
+    }                                                                                                                          \
+    Char *cpy(Char *Destination, const Char *Source)                                                                           \
+    {                                                                                                                          \
+        Char *To = Destination;                                                                                                \
+        while ((*To++ = *Source++) != 0) {                                                                                     \
+        }                                                                                                                      \
+        return Destination;                                                                                                    \
+    }                                                                                                                          \
+    Char *ncpy(Char *Destination, const Char *Source, size_t Count)                                                            \
+    {                                                                                                                          \
+        size_t i = 0;                                                                                                          \
+        for (; i < Count && Source[i] != 0; i++)                                                                               \
+            Destination[i] = Source[i];                                                                                        \
+        for (; i < Count; i++)                                                                                                 \
+            Destination[i] = 0;                                                                                                \
+        return Destination;                                                                                                    \
+    }                                                                                                                          \
+    Char *cat(Char *Destination, const Char *Source)                                                                           \
+    {                                                                                                                          \
+        cpy(Destination + len(Destination), Source);                                                                           \
+        return Destination;                                                                                                    \
+    }                                                                                                                          \
+    Char *ncat(Char *Destination, const Char *Source, size_t Count)                                                            \
+    {                                                                                                                          \
+        Char *To = Destination + len(Destination);                                                                             \
+        for (; Count != 0 && *Source != 0; Count--)                                                                            \
+            *To++ = *Source++;                                                                                                 \
+        *To = 0;                                                                                                               \
+        return Destination;                                                                                                    \
+    }                                                                                                                          \
+    size_t spn(const Char *String, const Char *Set)                                                                            \
+    {                                                                                                                          \
+        size_t Length = 0;                                                                                                     \
+        for (; String[Length] != 0; Length++) {                                                                                \
+            const Char *Member = Set;                                                                                          \
+            while (*Member != 0 && *Member != String[Length])                                                                  \
+                Member++;                                                                                                      \
+            if (*Member == 0)                                                                                                  \
+                break;                                                                                                         \
+        }                                                                                                                      \
+        return Length;                                                                                                         \
+    }                                                                                                                          \
+    size_t cspn(const Char *String, const Char *Set)                                                                           \
+    {                                                                                                                          \
+        size_t Length = 0;                                                                                                     \
+        for (; String[Length] != 0; Length++)                                                                                  \
+            for (const Char *Member = Set; *Member != 0; Member++)                                                             \
+                if (*Member == String[Length])                                                                                 \
+                    return Length;                                                                                             \
+        return Length;                                                                                                         \
+    }                                                                                                                          \
+    Char *pbrk(const Char *String, const Char *Set)                                                                            \
+    {                                                                                                                          \
+        String += cspn(String, Set);                                                                                           \
+        return *String != 0 ? (Char *)(ULONG_PTR)String : NULL;                                                                \
+    }                                                                                                                          \
+    Char *str(const Char *String, const Char *Pattern)                                                                         \
+    {                                                                                                                          \
+        size_t Length = len(Pattern);                                                                                          \
+        if (Length == 0)                                                                                                       \
+            return (Char *)(ULONG_PTR)String;                                                                                  \
+        for (; *String != 0; String++)                                                                                         \
+            if (ncmp(String, Pattern, Length) == 0)                                                                            \
+                return (Char *)(ULONG_PTR)String;                                                                              \
+        return NULL;                                                                                                           \
     }
 
-#define RTLP_FIND_ROUTINES(Char, Arg, chr, rchr)                                                             \
-    Char *chr(const Char *String, Arg Character)                                                             \
-    {                                                                                                        \
-        for (;; String++) {                                                                                  \
-            if (*String == (Char)Character)                                                                  \
-                return (Char *)(ULONG_PTR)String;                                                            \
-            if (*String == 0)                                                                                \
-                return NULL;                                                                                 \
-        }                                                                                                    \
-    }                                                                                                        \
-    Char *rchr(const Char *String, Arg Character)                                                            \
-    {                                                                                                        \
-        const Char *Found = NULL;                                                                            \
-        for (;; String++) {                                                                                  \
-            if (*String == (Char)Character)                                                                  \
-                Found = String;                                                                              \
-            if (*String == 0)                                                                                \
-                return (Char *)(ULONG_PTR)Found;                                                             \
-        }                                                                                                    \
+#define RTLP_FIND_ROUTINES(Char, Arg, chr, rchr)                                                                               \
+    Char *chr(const Char *String, Arg Character)                                                                               \
+    {                                                                                                                          \
+        for (;; String++) {                                                                                                    \
+            if (*String == (Char)Character)                                                                                    \
+                return (Char *)(ULONG_PTR)String;                                                                              \
+            if (*String == 0)                                                                                                  \
+                return NULL;                                                                                                   \
+        }                                                                                                                      \
+    }                                                                                                                          \
+    Char *rchr(const Char *String, Arg Character)                                                                              \
+    {                                                                                                                          \
+        const Char *Found = NULL;                                                                                              \
+        for (;; String++) {                                                                                                    \
+            if (*String == (Char)Character)                                                                                    \
+                Found = String;                                                                                                \
+            if (*String == 0)                                                                                                  \
+                return (Char *)(ULONG_PTR)Found;                                                                               \
+        }                                                                                                                      \
     }
 
-RTLP_STRING_ROUTINES(char, unsigned char, RtlpCrt_strlen, RtlpCrt_strnlen, RtlpCrt_strcmp, RtlpCrt_strncmp,
-                     RtlpCrt_strcpy, RtlpCrt_strncpy, RtlpCrt_strcat, RtlpCrt_strncat, RtlpCrt_strstr,
-                     RtlpCrt_strspn, RtlpCrt_strcspn, RtlpCrt_strpbrk)
+RTLP_STRING_ROUTINES(char, unsigned char, RtlpCrt_strlen, RtlpCrt_strnlen, RtlpCrt_strcmp, RtlpCrt_strncmp, RtlpCrt_strcpy,
+                     RtlpCrt_strncpy, RtlpCrt_strcat, RtlpCrt_strncat, RtlpCrt_strstr, RtlpCrt_strspn, RtlpCrt_strcspn,
+                     RtlpCrt_strpbrk)
 RTLP_FIND_ROUTINES(char, int, RtlpCrt_strchr, RtlpCrt_strrchr)
 /* The header binds these names to RtlpCrt_<name>. */
-RTLP_STRING_ROUTINES(WCHAR, WCHAR, wcslen, wcsnlen, wcscmp, wcsncmp, wcscpy, wcsncpy, wcscat, wcsncat, wcsstr,
-                     wcsspn, wcscspn, wcspbrk)
+RTLP_STRING_ROUTINES(WCHAR, WCHAR, wcslen, wcsnlen, wcscmp, wcsncmp, wcscpy, wcsncpy, wcscat, wcsncat, wcsstr, wcsspn, wcscspn,
+                     wcspbrk)
 RTLP_FIND_ROUTINES(WCHAR, WCHAR, wcschr, wcsrchr)
 
 void *RtlpCrt_memchr(const void *Buffer, int Value, size_t Count)
@@ -203,48 +203,47 @@ void *RtlpCrt_memchr(const void *Buffer, int Value, size_t Count)
 }
 
 /* ---- without case ---- */
-#define RTLP_CASE_ROUTINES(Char, U, icmp, nicmp, upr, lwr, rev, Upper, Lower, len)                           \
-    int nicmp(const Char *String1, const Char *String2, size_t Count)                                        \
-    {                                                                                                        \
-        for (; Count != 0; Count--, String1++, String2++) {                                                  \
-            int A = Lower((U)*String1), B = Lower((U)*String2);                                              \
-            if (A != B)                                                                                      \
-                return A < B ? -1 : 1;                                                                       \
-            if (A == 0)                                                                                      \
-                break;                                                                                       \
-        }                                                                                                    \
-        return 0;                                                                                            \
-    }                                                                                                        \
-    int icmp(const Char *String1, const Char *String2)                                                       \
-    {                                                                                                        \
-        return nicmp(String1, String2, MAXSIZE_T);                                                           \
-    }                                                                                                        \
-    Char *upr(Char *String)                                                                                  \
-    {                                                                                                        \
-        for (Char *At = String; *At != 0; At++)                                                              \
-            *At = (Char)Upper((U)*At);                                                                       \
-        return String;                                                                                       \
-    }                                                                                                        \
-    Char *lwr(Char *String)                                                                                  \
-    {                                                                                                        \
-        for (Char *At = String; *At != 0; At++)                                                              \
-            *At = (Char)Lower((U)*At);                                                                       \
-        return String;                                                                                       \
-    }                                                                                                        \
-    Char *rev(Char *String)                                                                                  \
-    {                                                                                                        \
-        size_t Length = len(String);                                                                         \
-        for (size_t i = 0; i < Length / 2; i++) {                                                            \
-            Char Held = String[i];                                                                           \
-            String[i] = String[Length - 1 - i];                                                              \
-            String[Length - 1 - i] = Held;                                                                   \
-        }                                                                                                    \
-        return String;                                                                                       \
+#define RTLP_CASE_ROUTINES(Char, U, icmp, nicmp, upr, lwr, rev, Upper, Lower, len)                                             \
+    int nicmp(const Char *String1, const Char *String2, size_t Count)                                                          \
+    {                                                                                                                          \
+        for (; Count != 0; Count--, String1++, String2++) {                                                                    \
+            int A = Lower((U)*String1), B = Lower((U)*String2);                                                                \
+            if (A != B)                                                                                                        \
+                return A < B ? -1 : 1;                                                                                         \
+            if (A == 0)                                                                                                        \
+                break;                                                                                                         \
+        }                                                                                                                      \
+        return 0;                                                                                                              \
+    }                                                                                                                          \
+    int icmp(const Char *String1, const Char *String2)                                                                         \
+    {                                                                                                                          \
+        return nicmp(String1, String2, MAXSIZE_T);                                                                             \
+    }                                                                                                                          \
+    Char *upr(Char *String)                                                                                                    \
+    {                                                                                                                          \
+        for (Char *At = String; *At != 0; At++)                                                                                \
+            *At = (Char)Upper((U)*At);                                                                                         \
+        return String;                                                                                                         \
+    }                                                                                                                          \
+    Char *lwr(Char *String)                                                                                                    \
+    {                                                                                                                          \
+        for (Char *At = String; *At != 0; At++)                                                                                \
+            *At = (Char)Lower((U)*At);                                                                                         \
+        return String;                                                                                                         \
+    }                                                                                                                          \
+    Char *rev(Char *String)                                                                                                    \
+    {                                                                                                                          \
+        size_t Length = len(String);                                                                                           \
+        for (size_t i = 0; i < Length / 2; i++) {                                                                              \
+            Char Held = String[i];                                                                                             \
+            String[i] = String[Length - 1 - i];                                                                                \
+            String[Length - 1 - i] = Held;                                                                                     \
+        }                                                                                                                      \
+        return String;                                                                                                         \
     }
-RTLP_CASE_ROUTINES(char, unsigned char, _stricmp, _strnicmp, _strupr, _strlwr, _strrev, RtlpCrt_toupper,
-                   RtlpCrt_tolower, RtlpCrt_strlen)
-RTLP_CASE_ROUTINES(WCHAR, WCHAR, _wcsicmp, _wcsnicmp, _wcsupr, _wcslwr, _wcsrev, RtlpCrt_toupper,
-                   RtlpCrt_tolower, wcslen)
+RTLP_CASE_ROUTINES(char, unsigned char, _stricmp, _strnicmp, _strupr, _strlwr, _strrev, RtlpCrt_toupper, RtlpCrt_tolower,
+                   RtlpCrt_strlen)
+RTLP_CASE_ROUTINES(WCHAR, WCHAR, _wcsicmp, _wcsnicmp, _wcsupr, _wcslwr, _wcsrev, RtlpCrt_toupper, RtlpCrt_tolower, wcslen)
 
 char *_strset(char *String, int Value)
 {
@@ -254,34 +253,33 @@ char *_strset(char *String, int Value)
 }
 
 /* ---- numbers: saturating, as the C standard has it, at 32 bits ---- */
-#define RTLP_NUMBER(Name, Char, U)                                                                           \
-    static ULONG64 Name(const Char *String, Char **End, int Base, ULONG64 Limit, BOOLEAN *Negative)          \
-    {                                                                                                        \
-        const Char *At = String, *Digits;                                                                    \
-        ULONG64 Value = 0;                                                                                   \
-        while (RtlpCrt_isspace((U)*At))                                                                      \
-            At++;                                                                                            \
-        *Negative = (BOOLEAN)(*At == '-');                                                                   \
-        if (*At == '-' || *At == '+')                                                                        \
-            At++;                                                                                            \
-        if ((Base == 0 || Base == 16) && At[0] == '0' && (At[1] | 0x20) == 'x' &&                            \
-            RtlpCrt_isxdigit((U)At[2])) {                                                                    \
-            At += 2;                                                                                         \
-            Base = 16;                                                                                       \
-        } else if (Base == 0) {                                                                              \
-            Base = *At == '0' ? 8 : 10;                                                                      \
-        }                                                                                                    \
-        for (Digits = At;; At++) {                                                                           \
-            ULONG Digit = RtlpCrt_isdigit((U)*At) ? (ULONG)(*At - '0') : 36;                                 \
-            if (RtlpCrt_isalpha((U)*At))                                                                     \
-                Digit = (ULONG)(*At | 0x20) - 'a' + 10;                                                      \
-            if (Digit >= (ULONG)Base)                                                                        \
-                break;                                                                                       \
-            Value = Value > (Limit - Digit) / (ULONG)Base ? Limit : Value * (ULONG)Base + Digit;             \
-        }                                                                                                    \
-        if (End != NULL)                                                                                     \
-            *End = (Char *)(ULONG_PTR)(At == Digits ? String : At);                                          \
-        return Value;                                                                                        \
+#define RTLP_NUMBER(Name, Char, U)                                                                                             \
+    static ULONG64 Name(const Char *String, Char **End, int Base, ULONG64 Limit, BOOLEAN *Negative)                            \
+    {                                                                                                                          \
+        const Char *At = String, *Digits;                                                                                      \
+        ULONG64 Value = 0;                                                                                                     \
+        while (RtlpCrt_isspace((U)*At))                                                                                        \
+            At++;                                                                                                              \
+        *Negative = (BOOLEAN)(*At == '-');                                                                                     \
+        if (*At == '-' || *At == '+')                                                                                          \
+            At++;                                                                                                              \
+        if ((Base == 0 || Base == 16) && At[0] == '0' && (At[1] | 0x20) == 'x' && RtlpCrt_isxdigit((U)At[2])) {                \
+            At += 2;                                                                                                           \
+            Base = 16;                                                                                                         \
+        } else if (Base == 0) {                                                                                                \
+            Base = *At == '0' ? 8 : 10;                                                                                        \
+        }                                                                                                                      \
+        for (Digits = At;; At++) {                                                                                             \
+            ULONG Digit = RtlpCrt_isdigit((U)*At) ? (ULONG)(*At - '0') : 36;                                                   \
+            if (RtlpCrt_isalpha((U)*At))                                                                                       \
+                Digit = (ULONG)(*At | 0x20) - 'a' + 10;                                                                        \
+            if (Digit >= (ULONG)Base)                                                                                          \
+                break;                                                                                                         \
+            Value = Value > (Limit - Digit) / (ULONG)Base ? Limit : Value * (ULONG)Base + Digit;                               \
+        }                                                                                                                      \
+        if (End != NULL)                                                                                                       \
+            *End = (Char *)(ULONG_PTR)(At == Digits ? String : At);                                                            \
+        return Value;                                                                                                          \
     }
 RTLP_NUMBER(RtlpNarrowNumber, char, unsigned char)
 RTLP_NUMBER(RtlpWideNumber, WCHAR, WCHAR)
@@ -342,32 +340,31 @@ LONG64 _atoi64(const char *String)
     return Value > (ULONG64)MAXLONGLONG ? MAXLONGLONG : (LONG64)Value;
 }
 
-#define RTLP_ITOA(Name, Char, Rev)                                                                           \
-    Char *Name(int Value, Char *Buffer, int Base)                                                            \
-    {                                                                                                        \
-        ULONG Magnitude = (ULONG)Value, Length = 0;                                                          \
-        BOOLEAN Minus = (BOOLEAN)(Base == 10 && Value < 0);                                                  \
-        Buffer[0] = 0;                                                                                       \
-        if (Base < 2 || Base > 36)                                                                           \
-            return Buffer;                                                                                   \
-        if (Minus)                                                                                           \
-            Magnitude = 0 - Magnitude;                                                                       \
-        do {                                                                                                 \
-            ULONG Digit = Magnitude % (ULONG)Base;                                                           \
-            Buffer[Length++] = (Char)(Digit < 10 ? '0' + Digit : 'a' + Digit - 10);                          \
-            Magnitude /= (ULONG)Base;                                                                        \
-        } while (Magnitude != 0);                                                                            \
-        if (Minus)                                                                                           \
-            Buffer[Length++] = '-';                                                                          \
-        Buffer[Length] = 0;                                                                                  \
-        return Rev(Buffer);                                                                                  \
+#define RTLP_ITOA(Name, Char, Rev)                                                                                             \
+    Char *Name(int Value, Char *Buffer, int Base)                                                                              \
+    {                                                                                                                          \
+        ULONG Magnitude = (ULONG)Value, Length = 0;                                                                            \
+        BOOLEAN Minus = (BOOLEAN)(Base == 10 && Value < 0);                                                                    \
+        Buffer[0] = 0;                                                                                                         \
+        if (Base < 2 || Base > 36)                                                                                             \
+            return Buffer;                                                                                                     \
+        if (Minus)                                                                                                             \
+            Magnitude = 0 - Magnitude;                                                                                         \
+        do {                                                                                                                   \
+            ULONG Digit = Magnitude % (ULONG)Base;                                                                             \
+            Buffer[Length++] = (Char)(Digit < 10 ? '0' + Digit : 'a' + Digit - 10);                                            \
+            Magnitude /= (ULONG)Base;                                                                                          \
+        } while (Magnitude != 0);                                                                                              \
+        if (Minus)                                                                                                             \
+            Buffer[Length++] = '-';                                                                                            \
+        Buffer[Length] = 0;                                                                                                    \
+        return Rev(Buffer);                                                                                                    \
     }
 RTLP_ITOA(_itoa, char, _strrev)
 RTLP_ITOA(_itow, WCHAR, _wcsrev)
 
 /* ---- printf ---- */
-static int RtlpCrtFormat(RTLP_TEXT Kind, PVOID Buffer, size_t Count, const VOID *Format,
-                         PRTLP_ARGUMENTS Arguments)
+static int RtlpCrtFormat(RTLP_TEXT Kind, PVOID Buffer, size_t Count, const VOID *Format, PRTLP_ARGUMENTS Arguments)
 {
     if (Buffer == NULL)
         return (int)RtlpFormatText(Kind, NULL, 0, Format, Arguments);
@@ -392,8 +389,7 @@ static int RtlpCrtFormatNative(RTLP_TEXT Kind, PVOID Buffer, size_t Count, const
 
 /* The checked forms: terminated always. Too long: with Count _TRUNCATE (or above Size) the text is cut and -1
  * returned; otherwise the buffer is emptied. */
-static int RtlpCrtFormatChecked(RTLP_TEXT Kind, PVOID Buffer, size_t Size, size_t Count, const VOID *Format,
-                                va_list List)
+static int RtlpCrtFormatChecked(RTLP_TEXT Kind, PVOID Buffer, size_t Size, size_t Count, const VOID *Format, va_list List)
 {
     RTLP_ARGUMENTS Arguments = {.Slots = NULL};
     if (Buffer == NULL || Size == 0 || Format == NULL)
@@ -413,12 +409,12 @@ static int RtlpCrtFormatChecked(RTLP_TEXT Kind, PVOID Buffer, size_t Size, size_
     return -1;
 }
 
-#define RTLP_VARIADIC(Result, Call)                                                                          \
-    int Result;                                                                                              \
-    va_list Arguments;                                                                                       \
-    va_start(Arguments, Format);                                                                             \
-    Result = Call;                                                                                           \
-    va_end(Arguments);                                                                                       \
+#define RTLP_VARIADIC(Result, Call)                                                                                            \
+    int Result;                                                                                                                \
+    va_list Arguments;                                                                                                         \
+    va_start(Arguments, Format);                                                                                               \
+    Result = Call;                                                                                                             \
+    va_end(Arguments);                                                                                                         \
     return Result
 
 int _vsnprintf(char *Buffer, size_t Count, const char *Format, va_list Arguments)
@@ -514,49 +510,48 @@ errno_t memmove_s(void *Destination, size_t DestinationSize, const void *Source,
 }
 
 /* Append: Source goes after what Destination holds. Count MAXSIZE_T is _TRUNCATE when Cut is allowed. */
-#define RTLP_CHECKED_COPY(Char, Copy, cpy_s, ncpy_s, cat_s, ncat_s)                                          \
-    static errno_t Copy(Char *Destination, size_t Size, const Char *Source, size_t Count, BOOLEAN Append,    \
-                        BOOLEAN Cut)                                                                         \
-    {                                                                                                        \
-        size_t At = 0;                                                                                       \
-        if (Destination == NULL || Size == 0)                                                                \
-            return EINVAL;                                                                                   \
-        if (Source == NULL) {                                                                                \
-            if (Count != 0)                                                                                  \
-                Destination[0] = 0;                                                                          \
-            return Count != 0 ? EINVAL : 0;                                                                  \
-        }                                                                                                    \
-        while (Append && At < Size && Destination[At] != 0)                                                  \
-            At++;                                                                                            \
-        if (At == Size) {                                                                                    \
-            Destination[0] = 0; /* not terminated within Size */                                             \
-            return EINVAL;                                                                                   \
-        }                                                                                                    \
-        for (; Count != 0 && *Source != 0; Count--) {                                                        \
-            if (At + 1 == Size) {                                                                            \
-                Destination[Cut ? At : 0] = 0;                                                               \
-                return Cut ? STRUNCATE : ERANGE;                                                             \
-            }                                                                                                \
-            Destination[At++] = *Source++;                                                                   \
-        }                                                                                                    \
-        Destination[At] = 0;                                                                                 \
-        return 0;                                                                                            \
-    }                                                                                                        \
-    errno_t cpy_s(Char *Destination, size_t Size, const Char *Source)                                        \
-    {                                                                                                        \
-        return Copy(Destination, Size, Source, MAXSIZE_T, FALSE, FALSE);                                     \
-    }                                                                                                        \
-    errno_t ncpy_s(Char *Destination, size_t Size, const Char *Source, size_t Count)                         \
-    {                                                                                                        \
-        return Copy(Destination, Size, Source, Count, FALSE, (BOOLEAN)(Count == _TRUNCATE));                 \
-    }                                                                                                        \
-    errno_t cat_s(Char *Destination, size_t Size, const Char *Source)                                        \
-    {                                                                                                        \
-        return Copy(Destination, Size, Source, MAXSIZE_T, TRUE, FALSE);                                      \
-    }                                                                                                        \
-    errno_t ncat_s(Char *Destination, size_t Size, const Char *Source, size_t Count)                         \
-    {                                                                                                        \
-        return Copy(Destination, Size, Source, Count, TRUE, (BOOLEAN)(Count == _TRUNCATE));                  \
+#define RTLP_CHECKED_COPY(Char, Copy, cpy_s, ncpy_s, cat_s, ncat_s)                                                            \
+    static errno_t Copy(Char *Destination, size_t Size, const Char *Source, size_t Count, BOOLEAN Append, BOOLEAN Cut)         \
+    {                                                                                                                          \
+        size_t At = 0;                                                                                                         \
+        if (Destination == NULL || Size == 0)                                                                                  \
+            return EINVAL;                                                                                                     \
+        if (Source == NULL) {                                                                                                  \
+            if (Count != 0)                                                                                                    \
+                Destination[0] = 0;                                                                                            \
+            return Count != 0 ? EINVAL : 0;                                                                                    \
+        }                                                                                                                      \
+        while (Append && At < Size && Destination[At] != 0)                                                                    \
+            At++;                                                                                                              \
+        if (At == Size) {                                                                                                      \
+            Destination[0] = 0; /* not terminated within Size */                                                               \
+            return EINVAL;                                                                                                     \
+        }                                                                                                                      \
+        for (; Count != 0 && *Source != 0; Count--) {                                                                          \
+            if (At + 1 == Size) {                                                                                              \
+                Destination[Cut ? At : 0] = 0;                                                                                 \
+                return Cut ? STRUNCATE : ERANGE;                                                                               \
+            }                                                                                                                  \
+            Destination[At++] = *Source++;                                                                                     \
+        }                                                                                                                      \
+        Destination[At] = 0;                                                                                                   \
+        return 0;                                                                                                              \
+    }                                                                                                                          \
+    errno_t cpy_s(Char *Destination, size_t Size, const Char *Source)                                                          \
+    {                                                                                                                          \
+        return Copy(Destination, Size, Source, MAXSIZE_T, FALSE, FALSE);                                                       \
+    }                                                                                                                          \
+    errno_t ncpy_s(Char *Destination, size_t Size, const Char *Source, size_t Count)                                           \
+    {                                                                                                                          \
+        return Copy(Destination, Size, Source, Count, FALSE, (BOOLEAN)(Count == _TRUNCATE));                                   \
+    }                                                                                                                          \
+    errno_t cat_s(Char *Destination, size_t Size, const Char *Source)                                                          \
+    {                                                                                                                          \
+        return Copy(Destination, Size, Source, MAXSIZE_T, TRUE, FALSE);                                                        \
+    }                                                                                                                          \
+    errno_t ncat_s(Char *Destination, size_t Size, const Char *Source, size_t Count)                                           \
+    {                                                                                                                          \
+        return Copy(Destination, Size, Source, Count, TRUE, (BOOLEAN)(Count == _TRUNCATE));                                    \
     }
 RTLP_CHECKED_COPY(char, RtlpCheckedCopy, strcpy_s, strncpy_s, strcat_s, strncat_s)
 RTLP_CHECKED_COPY(WCHAR, RtlpCheckedWideCopy, wcscpy_s, wcsncpy_s, wcscat_s, wcsncat_s)
@@ -586,8 +581,7 @@ VOID RtlpCrt_qsort(void *Base, size_t Count, size_t Width, int (*Compare)(const 
         if (Phase < Count)
             RtlpSwap(Elements, Elements + Phase * Width, Width);
         for (size_t Child; (Child = 2 * Node + 1) < End; Node = Child) {
-            if (Child + 1 < End &&
-                RtlpCompareElements(Compare, Elements + Child * Width, Elements + (Child + 1) * Width) < 0)
+            if (Child + 1 < End && RtlpCompareElements(Compare, Elements + Child * Width, Elements + (Child + 1) * Width) < 0)
                 Child++;
             if (RtlpCompareElements(Compare, Elements + Node * Width, Elements + Child * Width) >= 0)
                 break;
@@ -596,8 +590,7 @@ VOID RtlpCrt_qsort(void *Base, size_t Count, size_t Width, int (*Compare)(const 
     }
 }
 
-void *RtlpCrt_bsearch(const void *Key, const void *Base, size_t Count, size_t Width,
-                      int (*Compare)(const void *, const void *))
+void *RtlpCrt_bsearch(const void *Key, const void *Base, size_t Count, size_t Width, int (*Compare)(const void *, const void *))
 {
     const UCHAR *Elements = Base;
     while (Count != 0) {

@@ -81,8 +81,7 @@ static ULONG64 RtlpNextArgument(PRTLP_ARGUMENTS Arguments, BOOLEAN Is64)
 
 /* Text of either width, padded. Length is in units of the source, or -1 if it is terminated. Precision limits
  * the units taken. */
-static VOID RtlpPutText(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, const VOID *Text, SSIZE_T Length,
-                        BOOLEAN Wide)
+static VOID RtlpPutText(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, const VOID *Text, SSIZE_T Length, BOOLEAN Wide)
 {
     const UCHAR *Narrow = Text;
     PCWCH Units = Text;
@@ -116,8 +115,8 @@ static VOID RtlpPutText(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, cons
         RtlpPad(Sink, Padding, ' ');
 }
 
-static VOID RtlpPutInteger(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, ULONG64 Value, ULONG Base,
-                           BOOLEAN Signed, BOOLEAN Upper)
+static VOID RtlpPutInteger(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, ULONG64 Value, ULONG Base, BOOLEAN Signed,
+                           BOOLEAN Upper)
 {
     CHAR Digits[24], Sign = 0;
     LONG Count = 0;
@@ -159,8 +158,7 @@ static VOID RtlpPutInteger(PRTLP_SINK Sink, const RTLP_CONVERSION *Conversion, U
         RtlpPad(Sink, Padding, ' ');
 }
 
-SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *Format,
-                      PRTLP_ARGUMENTS Arguments)
+SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *Format, PRTLP_ARGUMENTS Arguments)
 {
     BOOLEAN Terminate = (BOOLEAN)((Size & RTLP_UNTERMINATED) == 0);
     Size &= ~RTLP_UNTERMINATED;
@@ -300,9 +298,7 @@ SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *For
             break;
         case 'c':
         case 'C': {
-            WideText = Conversion.Narrow ? FALSE
-                       : Conversion.Wide ? TRUE
-                                         : (BOOLEAN)(WideFormat == (Character == 'c'));
+            WideText = Conversion.Narrow ? FALSE : Conversion.Wide ? TRUE : (BOOLEAN)(WideFormat == (Character == 'c'));
             WCHAR One = (WCHAR)RtlpNextArgument(Arguments, FALSE);
             CHAR NarrowOne = (CHAR)One;
             Conversion.Precision = -1;
@@ -311,9 +307,7 @@ SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *For
         }
         case 's':
         case 'S':
-            WideText = Conversion.Narrow ? FALSE
-                       : Conversion.Wide ? TRUE
-                                         : (BOOLEAN)(WideFormat == (Character == 's'));
+            WideText = Conversion.Narrow ? FALSE : Conversion.Wide ? TRUE : (BOOLEAN)(WideFormat == (Character == 's'));
             Value = RtlpNextArgument(Arguments, TRUE);
             if (Value == 0)
                 RtlpPutText(&Sink, &Conversion, "(null)", 6, FALSE);

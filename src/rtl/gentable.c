@@ -24,8 +24,8 @@ static PVOID RtlpUserData(PVOID Links)
 }
 
 VOID RtlInitializeGenericTable(PRTL_GENERIC_TABLE Table, PRTL_GENERIC_COMPARE_ROUTINE CompareRoutine,
-                               PRTL_GENERIC_ALLOCATE_ROUTINE AllocateRoutine,
-                               PRTL_GENERIC_FREE_ROUTINE FreeRoutine, PVOID TableContext)
+                               PRTL_GENERIC_ALLOCATE_ROUTINE AllocateRoutine, PRTL_GENERIC_FREE_ROUTINE FreeRoutine,
+                               PVOID TableContext)
 {
     memset(Table, 0, sizeof(*Table));
     InitializeListHead(&Table->InsertOrderList);
@@ -36,8 +36,7 @@ VOID RtlInitializeGenericTable(PRTL_GENERIC_TABLE Table, PRTL_GENERIC_COMPARE_RO
     Table->TableContext = TableContext;
 }
 
-static TABLE_SEARCH_RESULT RtlpFindNode(PRTL_GENERIC_TABLE Table, PVOID Buffer,
-                                        PRTL_SPLAY_LINKS *NodeOrParent)
+static TABLE_SEARCH_RESULT RtlpFindNode(PRTL_GENERIC_TABLE Table, PVOID Buffer, PRTL_SPLAY_LINKS *NodeOrParent)
 {
     PRTL_SPLAY_LINKS Node = Table->TableRoot;
     *NodeOrParent = NULL;
@@ -45,8 +44,8 @@ static TABLE_SEARCH_RESULT RtlpFindNode(PRTL_GENERIC_TABLE Table, PVOID Buffer,
         return TableEmptyTree;
     for (;;) {
         RTL_GENERIC_COMPARE_RESULTS Order =
-            RTLP_CALLOUT(RTL_GENERIC_COMPARE_RESULTS, Table->CompareRoutine,
-                         (PRTL_GENERIC_TABLE, PVOID, PVOID), (Table, Buffer, RtlpUserData(Node)));
+            RTLP_CALLOUT(RTL_GENERIC_COMPARE_RESULTS, Table->CompareRoutine, (PRTL_GENERIC_TABLE, PVOID, PVOID),
+                         (Table, Buffer, RtlpUserData(Node)));
         *NodeOrParent = Node;
         if (Order == GenericEqual)
             return TableFoundNode;
@@ -57,15 +56,13 @@ static TABLE_SEARCH_RESULT RtlpFindNode(PRTL_GENERIC_TABLE Table, PVOID Buffer,
     }
 }
 
-PVOID RtlInsertElementGenericTableFull(PRTL_GENERIC_TABLE Table, PVOID Buffer, CLONG BufferSize,
-                                       PBOOLEAN NewElement, PVOID NodeOrParent,
-                                       TABLE_SEARCH_RESULT SearchResult)
+PVOID RtlInsertElementGenericTableFull(PRTL_GENERIC_TABLE Table, PVOID Buffer, CLONG BufferSize, PBOOLEAN NewElement,
+                                       PVOID NodeOrParent, TABLE_SEARCH_RESULT SearchResult)
 {
     PRTL_SPLAY_LINKS Node = NodeOrParent;
     if (SearchResult != TableFoundNode) {
-        PRTLP_TABLE_ENTRY Entry =
-            RTLP_CALLOUT(PVOID, Table->AllocateRoutine, (PRTL_GENERIC_TABLE, CLONG),
-                         (Table, BufferSize + (CLONG)offsetof(RTLP_TABLE_ENTRY, UserData)));
+        PRTLP_TABLE_ENTRY Entry = RTLP_CALLOUT(PVOID, Table->AllocateRoutine, (PRTL_GENERIC_TABLE, CLONG),
+                                               (Table, BufferSize + (CLONG)offsetof(RTLP_TABLE_ENTRY, UserData)));
         if (Entry == NULL) {
             if (NewElement != NULL)
                 *NewElement = FALSE;
@@ -87,8 +84,7 @@ PVOID RtlInsertElementGenericTableFull(PRTL_GENERIC_TABLE Table, PVOID Buffer, C
     return RtlpUserData(Node);
 }
 
-PVOID RtlInsertElementGenericTable(PRTL_GENERIC_TABLE Table, PVOID Buffer, CLONG BufferSize,
-                                   PBOOLEAN NewElement)
+PVOID RtlInsertElementGenericTable(PRTL_GENERIC_TABLE Table, PVOID Buffer, CLONG BufferSize, PBOOLEAN NewElement)
 {
     PRTL_SPLAY_LINKS Node;
     TABLE_SEARCH_RESULT Result = RtlpFindNode(Table, Buffer, &Node);
@@ -140,9 +136,7 @@ static PRTL_SPLAY_LINKS RtlpFirst(PRTL_GENERIC_TABLE Table)
 PVOID RtlEnumerateGenericTable(PRTL_GENERIC_TABLE Table, BOOLEAN Restart)
 {
     /* The root is where the enumeration stands: the element returned last was splayed there. */
-    PRTL_SPLAY_LINKS Node = Table->TableRoot == NULL ? NULL
-                            : Restart                ? RtlpFirst(Table)
-                                                     : RtlRealSuccessor(Table->TableRoot);
+    PRTL_SPLAY_LINKS Node = Table->TableRoot == NULL ? NULL : Restart ? RtlpFirst(Table) : RtlRealSuccessor(Table->TableRoot);
     if (Node == NULL)
         return NULL;
     Table->TableRoot = RtlSplay(Node);
@@ -190,14 +184,12 @@ const CHAR *RtlpValidateGenericTable(PRTL_GENERIC_TABLE Table)
     PRTL_SPLAY_LINKS Before = NULL;
     if (Table->TableRoot != NULL && Table->TableRoot->Parent != Table->TableRoot)
         return "(2) the root is not its own Parent";
-    for (PRTL_SPLAY_LINKS Node = RtlpFirst(Table); Node != NULL;
-         Before = Node, Node = RtlRealSuccessor(Node), Count++) {
+    for (PRTL_SPLAY_LINKS Node = RtlpFirst(Table); Node != NULL; Before = Node, Node = RtlRealSuccessor(Node), Count++) {
         if ((Node->LeftChild != NULL && Node->LeftChild->Parent != Node) ||
             (Node->RightChild != NULL && Node->RightChild->Parent != Node))
             return "(1) an element's Parent is not the element that has it as child";
         if (Before != NULL &&
-            RTLP_CALLOUT(RTL_GENERIC_COMPARE_RESULTS, Table->CompareRoutine,
-                         (PRTL_GENERIC_TABLE, PVOID, PVOID),
+            RTLP_CALLOUT(RTL_GENERIC_COMPARE_RESULTS, Table->CompareRoutine, (PRTL_GENERIC_TABLE, PVOID, PVOID),
                          (Table, RtlpUserData(Before), RtlpUserData(Node))) != GenericLessThan)
             return "(4) elements do not ascend in order";
         if (Count > Table->NumberGenericTableElements)
@@ -205,8 +197,8 @@ const CHAR *RtlpValidateGenericTable(PRTL_GENERIC_TABLE Table)
     }
     if (Count != Table->NumberGenericTableElements)
         return "(3) NumberGenericTableElements is not the number of elements";
-    for (PLIST_ENTRY Entry = Table->InsertOrderList.Flink;
-         Entry != &Table->InsertOrderList && Count != MAXULONG; Entry = Entry->Flink)
+    for (PLIST_ENTRY Entry = Table->InsertOrderList.Flink; Entry != &Table->InsertOrderList && Count != MAXULONG;
+         Entry = Entry->Flink)
         Count--;
     return Count != 0 ? "(3) InsertOrderList has another number of entries" : NULL;
 }

@@ -18,6 +18,5 @@ DECLSPEC_NORETURN VOID RtlFailFast(ULONG Code)
     Record.ExceptionAddress = __builtin_return_address(0);
     Record.NumberParameters = 1;
     Record.ExceptionInformation[0] = Code;
-    KeBugCheckEx(KERNEL_SECURITY_CHECK_FAILURE, Code, (ULONG_PTR)__builtin_frame_address(0),
-                 (ULONG_PTR)&Record, 0);
+    KeBugCheckEx(KERNEL_SECURITY_CHECK_FAILURE, Code, (ULONG_PTR)__builtin_frame_address(0), (ULONG_PTR)&Record, 0);
 }

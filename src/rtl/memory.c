@@ -217,8 +217,7 @@ NTSTATUS RtlFlushNonVolatileMemory(PVOID NvToken, PVOID NvBuffer, SIZE_T Size, U
     return Flags & FLUSH_NV_MEMORY_IN_FLAG_NO_DRAIN ? STATUS_SUCCESS : RtlDrainNonVolatileFlush(NvToken);
 }
 
-NTSTATUS RtlFlushNonVolatileMemoryRanges(PVOID NvToken, PNV_MEMORY_RANGE NvRanges, SIZE_T NumRanges,
-                                         ULONG Flags)
+NTSTATUS RtlFlushNonVolatileMemoryRanges(PVOID NvToken, PNV_MEMORY_RANGE NvRanges, SIZE_T NumRanges, ULONG Flags)
 {
     if (NvToken == NULL || NvRanges == NULL || (Flags & ~(ULONG)FLUSH_NV_MEMORY_IN_FLAG_NO_DRAIN))
         return STATUS_INVALID_PARAMETER;
@@ -227,8 +226,7 @@ NTSTATUS RtlFlushNonVolatileMemoryRanges(PVOID NvToken, PNV_MEMORY_RANGE NvRange
     return Flags & FLUSH_NV_MEMORY_IN_FLAG_NO_DRAIN ? STATUS_SUCCESS : RtlDrainNonVolatileFlush(NvToken);
 }
 
-NTSTATUS RtlWriteNonVolatileMemory(PVOID NvToken, VOID *NvDestination, const VOID *Source, SIZE_T Size,
-                                   ULONG Flags)
+NTSTATUS RtlWriteNonVolatileMemory(PVOID NvToken, VOID *NvDestination, const VOID *Source, SIZE_T Size, ULONG Flags)
 {
     if (NvToken == NULL || NvDestination == NULL || Source == NULL ||
         (Flags & ~(ULONG)(WRITE_NV_MEMORY_FLAG_PERSIST | WRITE_NV_MEMORY_FLAG_NO_DRAIN)))

@@ -87,8 +87,7 @@ static ULONG RtlpDigitValue(ULONG Character)
 }
 
 /* Units are CHAR or WCHAR. Count MAXSIZE_T: terminated. Returns the index where parsing stopped. */
-static SIZE_T RtlpParse(const VOID *Text, BOOLEAN Wide, SIZE_T Count, ULONG Base, PULONG64 Value,
-                        PBOOLEAN BadBase)
+static SIZE_T RtlpParse(const VOID *Text, BOOLEAN Wide, SIZE_T Count, ULONG Base, PULONG64 Value, PBOOLEAN BadBase)
 {
 #define RTLP_AT(n) ((n) < Count ? (Wide ? (ULONG)((PCWCH)Text)[n] : (ULONG)((const UCHAR *)Text)[n]) : 0u)
     SIZE_T i = 0;

@@ -28,13 +28,11 @@ static inline VOID RtlpFreeString(PVOID Buffer)
 extern ULONG_PTR KiBorderStart, KiBorderEnd;
 static inline BOOLEAN RtlpIsForeignCode(const volatile VOID *Code)
 {
-    return (BOOLEAN)(HalIsSystemAddress((ULONG_PTR)Code) ||
-                     (ULONG_PTR)Code - KiBorderStart < KiBorderEnd - KiBorderStart);
+    return (BOOLEAN)(HalIsSystemAddress((ULONG_PTR)Code) || (ULONG_PTR)Code - KiBorderStart < KiBorderEnd - KiBorderStart);
 }
-#define RTLP_CALLOUT(Ret, Fn, Types, Args)                                                                   \
-    (RtlpIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn))                                               \
-         ? ((Ret(__attribute__((ms_abi)) *) Types)(ULONG_PTR)(Fn))Args                                       \
-         : ((Ret(*) Types)(ULONG_PTR)(Fn))Args)
+#define RTLP_CALLOUT(Ret, Fn, Types, Args)                                                                                     \
+    (RtlpIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn)) ? ((Ret(__attribute__((ms_abi)) *) Types)(ULONG_PTR)(Fn))Args   \
+                                                               : ((Ret(*) Types)(ULONG_PTR)(Fn))Args)
 
 /* ---- validators: NULL, or the invariant that does not hold, by its number in the file's opening. No locks;
  * the caller serialises ---- */
@@ -56,10 +54,9 @@ typedef enum _RTLP_TEXT {
 /* Formats into Buffer, of Size characters, and terminates it if Size is not 0 (what does not fit is cut).
  * Returns the length of the whole text without terminator. Format is of WCHAR if Kind is RtlpTextWide, else
  * of CHAR. Any IRQL for resident memory. */
-#define RTLP_UNTERMINATED                                                                                    \
+#define RTLP_UNTERMINATED                                                                                                      \
     ((SIZE_T)1 << 63) /* or-ed to Size: the text may fill the buffer; a terminator only if there is room */
-SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *Format,
-                      PRTLP_ARGUMENTS Arguments);
+SIZE_T RtlpFormatText(RTLP_TEXT Kind, PVOID Buffer, SIZE_T Size, const VOID *Format, PRTLP_ARGUMENTS Arguments);
 /* The same for CHAR text that goes to the console. */
 SIZE_T RtlpFormat(CHAR *Buffer, SIZE_T Size, const CHAR *Format, va_list Arguments);
 SIZE_T RtlpFormatSlots(CHAR *Buffer, SIZE_T Size, const CHAR *Format, const ULONG64 *Slots);

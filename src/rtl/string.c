@@ -163,8 +163,7 @@ NTSTATUS RtlAppendAsciizToString(PSTRING Destination, PCSZ Source)
 }
 
 /* ---- compare ---- */
-LONG RtlCompareUnicodeStrings(PCWCH String1, SIZE_T String1Length, PCWCH String2, SIZE_T String2Length,
-                              BOOLEAN CaseInSensitive)
+LONG RtlCompareUnicodeStrings(PCWCH String1, SIZE_T String1Length, PCWCH String2, SIZE_T String2Length, BOOLEAN CaseInSensitive)
 {
     SIZE_T Common = min(String1Length, String2Length);
     for (SIZE_T i = 0; i < Common; i++) {
@@ -190,28 +189,24 @@ LONG RtlCompareUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2,
 
 BOOLEAN RtlEqualUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2, BOOLEAN CaseInSensitive)
 {
-    return (BOOLEAN)(String1->Length == String2->Length &&
-                     RtlCompareUnicodeString(String1, String2, CaseInSensitive) == 0);
+    return (BOOLEAN)(String1->Length == String2->Length && RtlCompareUnicodeString(String1, String2, CaseInSensitive) == 0);
 }
 
 BOOLEAN RtlPrefixUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2, BOOLEAN CaseInSensitive)
 {
     SIZE_T Units = String1->Length / sizeof(WCHAR);
     return (BOOLEAN)(String1->Length <= String2->Length &&
-                     RtlCompareUnicodeStrings(String1->Buffer, Units, String2->Buffer, Units,
-                                              CaseInSensitive) == 0);
+                     RtlCompareUnicodeStrings(String1->Buffer, Units, String2->Buffer, Units, CaseInSensitive) == 0);
 }
 
 BOOLEAN RtlSuffixUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2, BOOLEAN CaseInSensitive)
 {
     SIZE_T Units = String1->Length / sizeof(WCHAR), All = String2->Length / sizeof(WCHAR);
-    return (BOOLEAN)(Units <= All &&
-                     RtlCompareUnicodeStrings(String1->Buffer, Units, String2->Buffer + (All - Units), Units,
-                                              CaseInSensitive) == 0);
+    return (BOOLEAN)(Units <= All && RtlCompareUnicodeStrings(String1->Buffer, Units, String2->Buffer + (All - Units), Units,
+                                                              CaseInSensitive) == 0);
 }
 
-static LONG RtlpCompareNarrow(PCCH String1, SIZE_T Length1, PCCH String2, SIZE_T Length2,
-                              BOOLEAN CaseInSensitive)
+static LONG RtlpCompareNarrow(PCCH String1, SIZE_T Length1, PCCH String2, SIZE_T Length2, BOOLEAN CaseInSensitive)
 {
     SIZE_T Common = min(Length1, Length2);
     for (SIZE_T i = 0; i < Common; i++) {
@@ -228,25 +223,21 @@ static LONG RtlpCompareNarrow(PCCH String1, SIZE_T Length1, PCCH String2, SIZE_T
 
 LONG RtlCompareString(const STRING *String1, const STRING *String2, BOOLEAN CaseInSensitive)
 {
-    return RtlpCompareNarrow(String1->Buffer, String1->Length, String2->Buffer, String2->Length,
-                             CaseInSensitive);
+    return RtlpCompareNarrow(String1->Buffer, String1->Length, String2->Buffer, String2->Length, CaseInSensitive);
 }
 
 BOOLEAN RtlEqualString(const STRING *String1, const STRING *String2, BOOLEAN CaseInSensitive)
 {
-    return (BOOLEAN)(String1->Length == String2->Length &&
-                     RtlCompareString(String1, String2, CaseInSensitive) == 0);
+    return (BOOLEAN)(String1->Length == String2->Length && RtlCompareString(String1, String2, CaseInSensitive) == 0);
 }
 
 BOOLEAN RtlPrefixString(const STRING *String1, const STRING *String2, BOOLEAN CaseInSensitive)
 {
-    return (BOOLEAN)(String1->Length <= String2->Length &&
-                     RtlpCompareNarrow(String1->Buffer, String1->Length, String2->Buffer, String1->Length,
-                                       CaseInSensitive) == 0);
+    return (BOOLEAN)(String1->Length <= String2->Length && RtlpCompareNarrow(String1->Buffer, String1->Length, String2->Buffer,
+                                                                             String1->Length, CaseInSensitive) == 0);
 }
 
-NTSTATUS RtlHashUnicodeString(PCUNICODE_STRING String, BOOLEAN CaseInSensitive, ULONG HashAlgorithm,
-                              PULONG HashValue)
+NTSTATUS RtlHashUnicodeString(PCUNICODE_STRING String, BOOLEAN CaseInSensitive, ULONG HashAlgorithm, PULONG HashValue)
 {
     if (String == NULL || HashValue == NULL ||
         (HashAlgorithm != HASH_STRING_ALGORITHM_DEFAULT && HashAlgorithm != HASH_STRING_ALGORITHM_X65599))
@@ -263,9 +254,8 @@ NTSTATUS RtlValidateUnicodeString(ULONG Flags, PCUNICODE_STRING String)
 {
     if (Flags != 0)
         return STATUS_INVALID_PARAMETER;
-    if (String != NULL &&
-        ((String->Length & 1) || (String->MaximumLength & 1) || String->Length > String->MaximumLength ||
-         (String->Buffer == NULL && (String->Length != 0 || String->MaximumLength != 0))))
+    if (String != NULL && ((String->Length & 1) || (String->MaximumLength & 1) || String->Length > String->MaximumLength ||
+                           (String->Buffer == NULL && (String->Length != 0 || String->MaximumLength != 0))))
         return STATUS_INVALID_PARAMETER;
     return STATUS_SUCCESS;
 }
@@ -274,8 +264,8 @@ NTSTATUS RtlDuplicateUnicodeString(ULONG Flags, PCUNICODE_STRING StringIn, PUNIC
 {
     const ULONG Terminate = RTL_DUPLICATE_UNICODE_STRING_NULL_TERMINATE;
     const ULONG AllocateEmpty = RTL_DUPLICATE_UNICODE_STRING_ALLOCATE_NULL_STRING;
-    if ((Flags & ~(Terminate | AllocateEmpty)) || (Flags & (Terminate | AllocateEmpty)) == AllocateEmpty ||
-        StringOut == NULL || !NT_SUCCESS(RtlValidateUnicodeString(0, StringIn)))
+    if ((Flags & ~(Terminate | AllocateEmpty)) || (Flags & (Terminate | AllocateEmpty)) == AllocateEmpty || StringOut == NULL ||
+        !NT_SUCCESS(RtlValidateUnicodeString(0, StringIn)))
         return STATUS_INVALID_PARAMETER;
     ULONG Length = StringIn != NULL ? StringIn->Length : 0;
     ULONG Bytes = Length + (Flags & Terminate ? sizeof(WCHAR) : 0);
@@ -304,9 +294,9 @@ BOOLEAN RtlCreateUnicodeString(PUNICODE_STRING DestinationString, PCWSTR SourceS
     UNICODE_STRING Source;
     if (!NT_SUCCESS(RtlInitUnicodeStringEx(&Source, SourceString)))
         return FALSE;
-    return (BOOLEAN)NT_SUCCESS(RtlDuplicateUnicodeString(
-        RTL_DUPLICATE_UNICODE_STRING_NULL_TERMINATE | RTL_DUPLICATE_UNICODE_STRING_ALLOCATE_NULL_STRING,
-        &Source, DestinationString));
+    return (BOOLEAN)NT_SUCCESS(RtlDuplicateUnicodeString(RTL_DUPLICATE_UNICODE_STRING_NULL_TERMINATE |
+                                                             RTL_DUPLICATE_UNICODE_STRING_ALLOCATE_NULL_STRING,
+                                                         &Source, DestinationString));
 }
 
 VOID RtlFreeUnicodeString(PUNICODE_STRING UnicodeString)

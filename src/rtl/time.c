@@ -34,8 +34,7 @@ static LONG RtlpDaysToMonth(LONG Year, LONG Month) /* Month from 0, up to 12 */
 
 VOID RtlTimeToTimeFields(PLARGE_INTEGER Time, PTIME_FIELDS TimeFields)
 {
-    ULONG64 Ticks =
-        (ULONG64)Time->QuadPart; /* a negative time is not a date; taken as unsigned it stays in the table */
+    ULONG64 Ticks = (ULONG64)Time->QuadPart; /* a negative time is not a date; taken as unsigned it stays in the table */
     ULONG64 Milliseconds = Ticks / TICKS_PER_MILLISECOND;
     LONG Days = (LONG)(Milliseconds / (SECONDS_PER_DAY * 1000));
     LONG Rest = (LONG)(Milliseconds % (SECONDS_PER_DAY * 1000));
@@ -63,13 +62,11 @@ BOOLEAN RtlTimeFieldsToTime(PTIME_FIELDS TimeFields, PLARGE_INTEGER Time)
     LONG Year = TimeFields->Year, Month = TimeFields->Month - 1, Day = TimeFields->Day - 1;
     if (Year < 1601 || Month < 0 || Month > 11 || Day < 0 ||
         Day >= RtlpDaysToMonth(Year, Month + 1) - RtlpDaysToMonth(Year, Month) || TimeFields->Hour < 0 ||
-        TimeFields->Hour > 23 || TimeFields->Minute < 0 || TimeFields->Minute > 59 ||
-        TimeFields->Second < 0 || TimeFields->Second > 59 || TimeFields->Milliseconds < 0 ||
-        TimeFields->Milliseconds > 999)
+        TimeFields->Hour > 23 || TimeFields->Minute < 0 || TimeFields->Minute > 59 || TimeFields->Second < 0 ||
+        TimeFields->Second > 59 || TimeFields->Milliseconds < 0 || TimeFields->Milliseconds > 999)
         return FALSE;
     LONG64 Days = RtlpDaysToYear(Year) + RtlpDaysToMonth(Year, Month) + Day;
-    LONG64 Seconds =
-        Days * SECONDS_PER_DAY + TimeFields->Hour * 3600 + TimeFields->Minute * 60 + TimeFields->Second;
+    LONG64 Seconds = Days * SECONDS_PER_DAY + TimeFields->Hour * 3600 + TimeFields->Minute * 60 + TimeFields->Second;
     Time->QuadPart = Seconds * TICKS_PER_SECOND + TimeFields->Milliseconds * TICKS_PER_MILLISECOND;
     return TRUE;
 }

@@ -152,9 +152,8 @@ ULONG RtlpPutUtf8(ULONG CodePoint, UCHAR Out[4])
     return 4;
 }
 
-NTSTATUS RtlUTF8ToUnicodeN(PWSTR UnicodeStringDestination, ULONG UnicodeStringMaxByteCount,
-                           PULONG UnicodeStringActualByteCount, PCCH UTF8StringSource,
-                           ULONG UTF8StringByteCount)
+NTSTATUS RtlUTF8ToUnicodeN(PWSTR UnicodeStringDestination, ULONG UnicodeStringMaxByteCount, PULONG UnicodeStringActualByteCount,
+                           PCCH UTF8StringSource, ULONG UTF8StringByteCount)
 {
     const UCHAR *Text = (const UCHAR *)UTF8StringSource, *End = Text + UTF8StringByteCount;
     ULONG Units = 0, Room = UnicodeStringMaxByteCount / sizeof(WCHAR);
@@ -185,9 +184,8 @@ NTSTATUS RtlUTF8ToUnicodeN(PWSTR UnicodeStringDestination, ULONG UnicodeStringMa
     return Text < End ? STATUS_BUFFER_TOO_SMALL : Bad ? STATUS_SOME_NOT_MAPPED : STATUS_SUCCESS;
 }
 
-NTSTATUS RtlUnicodeToUTF8N(PCHAR UTF8StringDestination, ULONG UTF8StringMaxByteCount,
-                           PULONG UTF8StringActualByteCount, PCWCH UnicodeStringSource,
-                           ULONG UnicodeStringByteCount)
+NTSTATUS RtlUnicodeToUTF8N(PCHAR UTF8StringDestination, ULONG UTF8StringMaxByteCount, PULONG UTF8StringActualByteCount,
+                           PCWCH UnicodeStringSource, ULONG UnicodeStringByteCount)
 {
     PCWCH Text = UnicodeStringSource, End = Text + UnicodeStringByteCount / sizeof(WCHAR);
     ULONG Bytes = 0;
@@ -217,8 +215,7 @@ NTSTATUS RtlUnicodeToUTF8N(PCHAR UTF8StringDestination, ULONG UTF8StringMaxByteC
 }
 
 /* ---- counted buffers and code pages ---- */
-static NTSTATUS RtlpFromCodePage(PWCH To, ULONG MaxBytes, PULONG Actual, const CHAR *From, ULONG Bytes,
-                                 const WCHAR *Table)
+static NTSTATUS RtlpFromCodePage(PWCH To, ULONG MaxBytes, PULONG Actual, const CHAR *From, ULONG Bytes, const WCHAR *Table)
 {
     ULONG Count = min(Bytes, MaxBytes / (ULONG)sizeof(WCHAR));
     for (ULONG i = 0; i < Count; i++)
@@ -228,8 +225,8 @@ static NTSTATUS RtlpFromCodePage(PWCH To, ULONG MaxBytes, PULONG Actual, const C
     return STATUS_SUCCESS;
 }
 
-static NTSTATUS RtlpToCodePageN(PCHAR To, ULONG MaxBytes, PULONG Actual, PCWCH From, ULONG Bytes,
-                                const WCHAR *Table, BOOLEAN Upcase)
+static NTSTATUS RtlpToCodePageN(PCHAR To, ULONG MaxBytes, PULONG Actual, PCWCH From, ULONG Bytes, const WCHAR *Table,
+                                BOOLEAN Upcase)
 {
     ULONG Count = min(Bytes / (ULONG)sizeof(WCHAR), MaxBytes);
     for (ULONG i = 0; i < Count; i++)
@@ -239,61 +236,56 @@ static NTSTATUS RtlpToCodePageN(PCHAR To, ULONG MaxBytes, PULONG Actual, PCWCH F
     return STATUS_SUCCESS;
 }
 
-NTSTATUS RtlMultiByteToUnicodeN(PWCH UnicodeString, ULONG MaxBytesInUnicodeString,
-                                PULONG BytesInUnicodeString, const CHAR *MultiByteString,
-                                ULONG BytesInMultiByteString)
+NTSTATUS RtlMultiByteToUnicodeN(PWCH UnicodeString, ULONG MaxBytesInUnicodeString, PULONG BytesInUnicodeString,
+                                const CHAR *MultiByteString, ULONG BytesInMultiByteString)
 {
     return RtlpFromCodePage(UnicodeString, MaxBytesInUnicodeString, BytesInUnicodeString, MultiByteString,
                             BytesInMultiByteString, RtlpAnsiTable);
 }
 
-NTSTATUS RtlOemToUnicodeN(PWCH UnicodeString, ULONG MaxBytesInUnicodeString, PULONG BytesInUnicodeString,
-                          const CHAR *OemString, ULONG BytesInOemString)
+NTSTATUS RtlOemToUnicodeN(PWCH UnicodeString, ULONG MaxBytesInUnicodeString, PULONG BytesInUnicodeString, const CHAR *OemString,
+                          ULONG BytesInOemString)
 {
-    return RtlpFromCodePage(UnicodeString, MaxBytesInUnicodeString, BytesInUnicodeString, OemString,
-                            BytesInOemString, RtlpOemTable);
+    return RtlpFromCodePage(UnicodeString, MaxBytesInUnicodeString, BytesInUnicodeString, OemString, BytesInOemString,
+                            RtlpOemTable);
 }
 
-NTSTATUS RtlMultiByteToUnicodeSize(PULONG BytesInUnicodeString, const CHAR *MultiByteString,
-                                   ULONG BytesInMultiByteString)
+NTSTATUS RtlMultiByteToUnicodeSize(PULONG BytesInUnicodeString, const CHAR *MultiByteString, ULONG BytesInMultiByteString)
 {
     UNREFERENCED_PARAMETER(MultiByteString);
     *BytesInUnicodeString = BytesInMultiByteString * sizeof(WCHAR);
     return STATUS_SUCCESS;
 }
 
-NTSTATUS RtlUnicodeToMultiByteN(PCHAR MultiByteString, ULONG MaxBytesInMultiByteString,
-                                PULONG BytesInMultiByteString, PCWCH UnicodeString,
-                                ULONG BytesInUnicodeString)
+NTSTATUS RtlUnicodeToMultiByteN(PCHAR MultiByteString, ULONG MaxBytesInMultiByteString, PULONG BytesInMultiByteString,
+                                PCWCH UnicodeString, ULONG BytesInUnicodeString)
 {
     return RtlpToCodePageN(MultiByteString, MaxBytesInMultiByteString, BytesInMultiByteString, UnicodeString,
                            BytesInUnicodeString, RtlpAnsiTable, FALSE);
 }
 
-NTSTATUS RtlUpcaseUnicodeToMultiByteN(PCHAR MultiByteString, ULONG MaxBytesInMultiByteString,
-                                      PULONG BytesInMultiByteString, PCWCH UnicodeString,
-                                      ULONG BytesInUnicodeString)
+NTSTATUS RtlUpcaseUnicodeToMultiByteN(PCHAR MultiByteString, ULONG MaxBytesInMultiByteString, PULONG BytesInMultiByteString,
+                                      PCWCH UnicodeString, ULONG BytesInUnicodeString)
 {
     return RtlpToCodePageN(MultiByteString, MaxBytesInMultiByteString, BytesInMultiByteString, UnicodeString,
                            BytesInUnicodeString, RtlpAnsiTable, TRUE);
 }
 
-NTSTATUS RtlUnicodeToOemN(PCHAR OemString, ULONG MaxBytesInOemString, PULONG BytesInOemString,
-                          PCWCH UnicodeString, ULONG BytesInUnicodeString)
+NTSTATUS RtlUnicodeToOemN(PCHAR OemString, ULONG MaxBytesInOemString, PULONG BytesInOemString, PCWCH UnicodeString,
+                          ULONG BytesInUnicodeString)
 {
-    return RtlpToCodePageN(OemString, MaxBytesInOemString, BytesInOemString, UnicodeString,
-                           BytesInUnicodeString, RtlpOemTable, FALSE);
+    return RtlpToCodePageN(OemString, MaxBytesInOemString, BytesInOemString, UnicodeString, BytesInUnicodeString, RtlpOemTable,
+                           FALSE);
 }
 
-NTSTATUS RtlUpcaseUnicodeToOemN(PCHAR OemString, ULONG MaxBytesInOemString, PULONG BytesInOemString,
-                                PCWCH UnicodeString, ULONG BytesInUnicodeString)
+NTSTATUS RtlUpcaseUnicodeToOemN(PCHAR OemString, ULONG MaxBytesInOemString, PULONG BytesInOemString, PCWCH UnicodeString,
+                                ULONG BytesInUnicodeString)
 {
-    return RtlpToCodePageN(OemString, MaxBytesInOemString, BytesInOemString, UnicodeString,
-                           BytesInUnicodeString, RtlpOemTable, TRUE);
+    return RtlpToCodePageN(OemString, MaxBytesInOemString, BytesInOemString, UnicodeString, BytesInUnicodeString, RtlpOemTable,
+                           TRUE);
 }
 
-NTSTATUS RtlUnicodeToMultiByteSize(PULONG BytesInMultiByteString, PCWCH UnicodeString,
-                                   ULONG BytesInUnicodeString)
+NTSTATUS RtlUnicodeToMultiByteSize(PULONG BytesInMultiByteString, PCWCH UnicodeString, ULONG BytesInUnicodeString)
 {
     UNREFERENCED_PARAMETER(UnicodeString);
     *BytesInMultiByteString = BytesInUnicodeString / sizeof(WCHAR);
@@ -342,22 +334,17 @@ static NTSTATUS RtlpPrepare(PSTRING To, ULONG Length, ULONG Terminator, BOOLEAN 
     return STATUS_SUCCESS;
 }
 
-static NTSTATUS RtlpStringToUnicode(PUNICODE_STRING To, const STRING *From, BOOLEAN Allocate,
-                                    const WCHAR *Table)
+static NTSTATUS RtlpStringToUnicode(PUNICODE_STRING To, const STRING *From, BOOLEAN Allocate, const WCHAR *Table)
 {
     NTSTATUS Status = RtlpPrepare((PSTRING)To, From->Length * (ULONG)sizeof(WCHAR), sizeof(WCHAR), Allocate);
-    return NT_SUCCESS(Status)
-               ? RtlpFromCodePage(To->Buffer, To->Length, NULL, From->Buffer, From->Length, Table)
-               : Status;
+    return NT_SUCCESS(Status) ? RtlpFromCodePage(To->Buffer, To->Length, NULL, From->Buffer, From->Length, Table) : Status;
 }
 
-static NTSTATUS RtlpUnicodeToString(PSTRING To, PCUNICODE_STRING From, BOOLEAN Allocate, const WCHAR *Table,
-                                    BOOLEAN Upcase)
+static NTSTATUS RtlpUnicodeToString(PSTRING To, PCUNICODE_STRING From, BOOLEAN Allocate, const WCHAR *Table, BOOLEAN Upcase)
 {
     NTSTATUS Status = RtlpPrepare(To, From->Length / (ULONG)sizeof(WCHAR), sizeof(CHAR), Allocate);
-    return NT_SUCCESS(Status)
-               ? RtlpToCodePageN(To->Buffer, To->Length, NULL, From->Buffer, From->Length, Table, Upcase)
-               : Status;
+    return NT_SUCCESS(Status) ? RtlpToCodePageN(To->Buffer, To->Length, NULL, From->Buffer, From->Length, Table, Upcase)
+                              : Status;
 }
 
 NTSTATUS RtlAnsiStringToUnicodeString(PUNICODE_STRING DestinationString, PCANSI_STRING SourceString,
@@ -375,29 +362,25 @@ NTSTATUS RtlOemStringToUnicodeString(PUNICODE_STRING DestinationString, PCOEM_ST
 NTSTATUS RtlUnicodeStringToAnsiString(PANSI_STRING DestinationString, PCUNICODE_STRING SourceString,
                                       BOOLEAN AllocateDestinationString)
 {
-    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpAnsiTable,
-                               FALSE);
+    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpAnsiTable, FALSE);
 }
 
 NTSTATUS RtlUpcaseUnicodeStringToAnsiString(PANSI_STRING DestinationString, PCUNICODE_STRING SourceString,
                                             BOOLEAN AllocateDestinationString)
 {
-    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpAnsiTable,
-                               TRUE);
+    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpAnsiTable, TRUE);
 }
 
 NTSTATUS RtlUnicodeStringToOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString,
                                      BOOLEAN AllocateDestinationString)
 {
-    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable,
-                               FALSE);
+    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable, FALSE);
 }
 
 NTSTATUS RtlUpcaseUnicodeStringToOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString,
                                            BOOLEAN AllocateDestinationString)
 {
-    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable,
-                               TRUE);
+    return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable, TRUE);
 }
 
 NTSTATUS RtlUnicodeStringToUTF8String(PUTF8_STRING DestinationString, PCUNICODE_STRING SourceString,
@@ -409,8 +392,7 @@ NTSTATUS RtlUnicodeStringToUTF8String(PUTF8_STRING DestinationString, PCUNICODE_
     NTSTATUS Status = RtlpPrepare(DestinationString, Bytes, sizeof(CHAR), AllocateDestinationString);
     if (!NT_SUCCESS(Status) || Bytes == 0)
         return Status;
-    return RtlUnicodeToUTF8N(DestinationString->Buffer, Bytes, NULL, SourceString->Buffer,
-                             SourceString->Length & ~1u);
+    return RtlUnicodeToUTF8N(DestinationString->Buffer, Bytes, NULL, SourceString->Buffer, SourceString->Length & ~1u);
 }
 
 NTSTATUS RtlUTF8StringToUnicodeString(PUNICODE_STRING DestinationString, PCUTF8_STRING SourceString,
@@ -419,16 +401,13 @@ NTSTATUS RtlUTF8StringToUnicodeString(PUNICODE_STRING DestinationString, PCUTF8_
     ULONG Bytes = 0;
     if (SourceString->Length != 0)
         RtlUTF8ToUnicodeN(NULL, 0, &Bytes, SourceString->Buffer, SourceString->Length);
-    NTSTATUS Status =
-        RtlpPrepare((PSTRING)DestinationString, Bytes, sizeof(WCHAR), AllocateDestinationString);
+    NTSTATUS Status = RtlpPrepare((PSTRING)DestinationString, Bytes, sizeof(WCHAR), AllocateDestinationString);
     if (!NT_SUCCESS(Status) || Bytes == 0)
         return Status;
-    return RtlUTF8ToUnicodeN(DestinationString->Buffer, Bytes, NULL, SourceString->Buffer,
-                             SourceString->Length);
+    return RtlUTF8ToUnicodeN(DestinationString->Buffer, Bytes, NULL, SourceString->Buffer, SourceString->Length);
 }
 
-static NTSTATUS RtlpMapString(PUNICODE_STRING To, PCUNICODE_STRING From, BOOLEAN Allocate,
-                              WCHAR (*Map)(WCHAR))
+static NTSTATUS RtlpMapString(PUNICODE_STRING To, PCUNICODE_STRING From, BOOLEAN Allocate, WCHAR (*Map)(WCHAR))
 {
     NTSTATUS Status = RtlpPrepare((PSTRING)To, From->Length & ~1u, 0, Allocate);
     if (!NT_SUCCESS(Status))

@@ -40,14 +40,12 @@ ULONGLONG VerSetConditionMask(ULONGLONG ConditionMask, ULONG TypeMask, UCHAR Con
         return ConditionMask;
     /* One field a call; of several bits the highest counts. */
     ULONG Field = 31 - (ULONG)__builtin_clz(TypeMask);
-    return ConditionMask | (ULONGLONG)(Condition & VER_CONDITION_MASK)
-                               << (Field * VER_NUM_BITS_PER_CONDITION_MASK);
+    return ConditionMask | (ULONGLONG)(Condition & VER_CONDITION_MASK) << (Field * VER_NUM_BITS_PER_CONDITION_MASK);
 }
 
 static ULONG RtlpCondition(ULONGLONG ConditionMask, ULONG TypeBit)
 {
-    return (ULONG)(ConditionMask >> ((ULONG)__builtin_ctz(TypeBit) * VER_NUM_BITS_PER_CONDITION_MASK)) &
-           VER_CONDITION_MASK;
+    return (ULONG)(ConditionMask >> ((ULONG)__builtin_ctz(TypeBit) * VER_NUM_BITS_PER_CONDITION_MASK)) & VER_CONDITION_MASK;
 }
 
 static BOOLEAN RtlpHolds(ULONG Condition, ULONG Ours, ULONG Wanted)
@@ -76,11 +74,8 @@ NTSTATUS RtlVerifyVersionInfo(PRTL_OSVERSIONINFOEXW VersionInfo, ULONG TypeMask,
     RtlGetVersion((PRTL_OSVERSIONINFOW)(PVOID)&Ours);
 
     if (TypeMask & VER_SUITENAME) {
-        ULONG Condition = RtlpCondition(ConditionMask, VER_SUITENAME),
-              Common = Ours.wSuiteMask & VersionInfo->wSuiteMask;
-        if (Condition == VER_AND  ? Common != VersionInfo->wSuiteMask
-            : Condition == VER_OR ? Common == 0
-                                  : TRUE)
+        ULONG Condition = RtlpCondition(ConditionMask, VER_SUITENAME), Common = Ours.wSuiteMask & VersionInfo->wSuiteMask;
+        if (Condition == VER_AND ? Common != VersionInfo->wSuiteMask : Condition == VER_OR ? Common == 0 : TRUE)
             return STATUS_REVISION_MISMATCH;
     }
     /* The hierarchy: each level decides unless it is equal, and only with its own condition. */

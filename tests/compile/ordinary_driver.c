@@ -13,8 +13,7 @@
 
 #define DRIVER_TAG         'tseT'
 #define IOCTL_ORDINARY_GET CTL_CODE(FILE_DEVICE_UNKNOWN, 0x800, METHOD_BUFFERED, FILE_ANY_ACCESS)
-#define IOCTL_ORDINARY_PUT                                                                                   \
-    CTL_CODE(FILE_DEVICE_UNKNOWN, 0x801, METHOD_IN_DIRECT, FILE_READ_ACCESS | FILE_WRITE_ACCESS)
+#define IOCTL_ORDINARY_PUT CTL_CODE(FILE_DEVICE_UNKNOWN, 0x801, METHOD_IN_DIRECT, FILE_READ_ACCESS | FILE_WRITE_ACCESS)
 C_ASSERT(IOCTL_ORDINARY_GET == 0x222000);
 
 EXTERN_C_START
@@ -119,8 +118,8 @@ _Must_inspect_result_
 _Success_(return != FALSE) static BOOLEAN
     Annotated(_In_reads_bytes_(Length) const VOID *Buffer, _In_ SIZE_T Length,
               _Out_writes_bytes_to_opt_(Length, *Written) PVOID To,
-              _Out_opt_ _When_(return == FALSE, _Out_range_(0, 0)) PSIZE_T Written, _Inout_ PLIST_ENTRY List,
-              __in ULONG Old, __out_opt PULONG Older, __inout_bcount(Length) PVOID Oldest)
+              _Out_opt_ _When_(return == FALSE, _Out_range_(0, 0)) PSIZE_T Written, _Inout_ PLIST_ENTRY List, __in ULONG Old,
+              __out_opt PULONG Older, __inout_bcount(Length) PVOID Oldest)
 {
     UNREFERENCED_PARAMETER(Oldest);
     if (To != NULL)
@@ -143,8 +142,8 @@ OrdinaryCompleted(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Context)
 }
 
 _Function_class_(KDEFERRED_ROUTINE) _IRQL_requires_(DISPATCH_LEVEL)
-_IRQL_requires_same_ VOID OrdinaryDpc(_In_ struct _KDPC *Dpc, _In_opt_ PVOID DeferredContext,
-                                      _In_opt_ PVOID SystemArgument1, _In_opt_ PVOID SystemArgument2)
+_IRQL_requires_same_ VOID OrdinaryDpc(_In_ struct _KDPC *Dpc, _In_opt_ PVOID DeferredContext, _In_opt_ PVOID SystemArgument1,
+                                      _In_opt_ PVOID SystemArgument2)
 {
     PDEVICE_EXTENSION Extension = (PDEVICE_EXTENSION)DeferredContext;
     UNREFERENCED_PARAMETER(Dpc);
@@ -274,8 +273,7 @@ NTSTATUS DriverEntry(_In_ PDRIVER_OBJECT DriverObject, _In_ PUNICODE_STRING Regi
     DriverObject->MajorFunction[IRP_MJ_DEVICE_CONTROL] = OrdinaryControl;
     DriverObject->DriverExtension->AddDevice = OrdinaryAddDevice;
 
-    InitializeObjectAttributes(&Attributes, (PUNICODE_STRING)&Local, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE,
-                               NULL, NULL);
+    InitializeObjectAttributes(&Attributes, (PUNICODE_STRING)&Local, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, NULL, NULL);
     InitializeListHead(&List);
     RtlZeroMemory(&Extension, sizeof(Extension));
     KeInitializeSpinLock(&Extension.Lock);
@@ -297,8 +295,7 @@ NTSTATUS DriverEntry(_In_ PDRIVER_OBJECT DriverObject, _In_ PUNICODE_STRING Regi
         return STATUS_UNSUCCESSFUL;
     if (RtlULongAdd(Index, MAXULONG, &Sum) != STATUS_INTEGER_OVERFLOW)
         return STATUS_UNSUCCESSFUL;
-    if (AddOne(1) + AddTwo(1) != 5 || AddThree(0) + AddFour(0) != 7 || OldFashioned(1, &A, NULL) != 3 ||
-        WhoCalled() == 0)
+    if (AddOne(1) + AddTwo(1) != 5 || AddThree(0) + AddFour(0) != 7 || OldFashioned(1, &A, NULL) != 3 || WhoCalled() == 0)
         return STATUS_UNSUCCESSFUL;
     if (!Annotated(Text, sizeof(WCHAR), NULL, NULL, &List, 0, NULL, Text))
         return STATUS_UNSUCCESSFUL;
@@ -309,8 +306,8 @@ NTSTATUS DriverEntry(_In_ PDRIVER_OBJECT DriverObject, _In_ PUNICODE_STRING Regi
         SetFlag(DriverObject->Flags, 0);
     if (OrdinarySelected + OrdinaryOther != 15 || !_BitScanForward64(&Index, Big) || Index != 0)
         return STATUS_UNSUCCESSFUL;
-    if (GlobalConst.Length != 10 || Global.Length != 12 || GlobalAnsi.Length != 4 ||
-        !IsListEmpty(&StaticList) || OrdinaryGuid.Data1 == 0)
+    if (GlobalConst.Length != 10 || Global.Length != 12 || GlobalAnsi.Length != 4 || !IsListEmpty(&StaticList) ||
+        OrdinaryGuid.Data1 == 0)
         return STATUS_UNSUCCESSFUL;
 
     Block = ExAllocatePoolWithTag(NonPagedPoolNx, 100, DRIVER_TAG);

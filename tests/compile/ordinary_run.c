@@ -10,9 +10,7 @@ int main(void)
 {
     DRIVER_EXTENSION Extension = {0};
     DRIVER_OBJECT Driver = {.DriverExtension = &Extension};
-    UNICODE_STRING Path =
-        RTL_CONSTANT_STRING(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\ordinary");
+    UNICODE_STRING Path = RTL_CONSTANT_STRING(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\ordinary");
     NTSTATUS Status = DriverEntry(&Driver, &Path);
-    return NT_SUCCESS(Status) && Driver.DriverUnload != NULL && Driver.MajorFunction[IRP_MJ_PNP] != NULL ? 0
-                                                                                                         : 1;
+    return NT_SUCCESS(Status) && Driver.DriverUnload != NULL && Driver.MajorFunction[IRP_MJ_PNP] != NULL ? 0 : 1;
 }

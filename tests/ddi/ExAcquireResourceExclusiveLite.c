@@ -331,8 +331,7 @@ static void *PushAndPull(void *Argument)
             ExReleasePushLockShared(&PushLock);
         } else {
             ExAcquirePushLockExclusive(&PushLock);
-            if (__atomic_add_fetch(&Writers, 1, __ATOMIC_SEQ_CST) != 1 ||
-                __atomic_load_n(&Readers, __ATOMIC_SEQ_CST) != 0) {
+            if (__atomic_add_fetch(&Writers, 1, __ATOMIC_SEQ_CST) != 1 || __atomic_load_n(&Readers, __ATOMIC_SEQ_CST) != 0) {
                 __atomic_add_fetch(&Clashes, 1, __ATOMIC_SEQ_CST);
             }
             Sum++;

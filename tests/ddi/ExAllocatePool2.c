@@ -104,8 +104,7 @@ static void Pool2_PageOrLess_WithinAPageAnd16ByteAligned(void **state)
                 Blocks[Size] = ExAllocatePool2(Pools[Pool] | POOL_FLAG_UNINITIALIZED, Size, TAG);
                 assert_non_null(Blocks[Size]);
                 assert_int_equal((ULONG_PTR)Blocks[Size] % 16, 0);
-                assert_int_equal((ULONG_PTR)Blocks[Size] / PAGE_SIZE,
-                                 ((ULONG_PTR)Blocks[Size] + Size - 1) / PAGE_SIZE);
+                assert_int_equal((ULONG_PTR)Blocks[Size] / PAGE_SIZE, ((ULONG_PTR)Blocks[Size] + Size - 1) / PAGE_SIZE);
                 memset(Blocks[Size], (int)(Size * 7), Size);
             }
             for (Size = 1; Size <= 4096; Size++) {
@@ -135,9 +134,8 @@ static void Pool2_UnknownRequiredFlag_Null(void **state)
     for (Bit = 0; Bit < 32; Bit++) {
         POOL_FLAGS Flag = 1ull << Bit;
         PVOID Block;
-        if (Flag & (POOL_FLAG_USE_QUOTA | POOL_FLAG_UNINITIALIZED | POOL_FLAG_SESSION |
-                    POOL_FLAG_CACHE_ALIGNED | POOL_FLAG_RAISE_ON_FAILURE | POOL_FLAG_NON_PAGED |
-                    POOL_FLAG_NON_PAGED_EXECUTE | POOL_FLAG_PAGED))
+        if (Flag & (POOL_FLAG_USE_QUOTA | POOL_FLAG_UNINITIALIZED | POOL_FLAG_SESSION | POOL_FLAG_CACHE_ALIGNED |
+                    POOL_FLAG_RAISE_ON_FAILURE | POOL_FLAG_NON_PAGED | POOL_FLAG_NON_PAGED_EXECUTE | POOL_FLAG_PAGED))
             continue;
         Block = ExAllocatePool2(POOL_FLAG_NON_PAGED | Flag, 16, TAG);
         assert_null(Block);
@@ -273,8 +271,7 @@ static void Pool2_RegionFull_NullThenRecovers(void **state)
     (void)state;
     for (Pool = 0; Pool < 3; Pool++) {
         for (Count = 0; Count < ARRAYSIZE(Blocks); Count++) {
-            Blocks[Count] =
-                ExAllocatePool2(Pools[Pool] | POOL_FLAG_UNINITIALIZED, 1 + Count * 31 % 6000, TAG);
+            Blocks[Count] = ExAllocatePool2(Pools[Pool] | POOL_FLAG_UNINITIALIZED, 1 + Count * 31 % 6000, TAG);
             if (Blocks[Count] == NULL)
                 break;
         }
@@ -340,8 +337,7 @@ static void Pool3_Priority_Accepted(void **state)
 {
     (void)state;
     Expect3(TRUE, POOL_FLAG_PAGED, PoolExtendedParameterPriority, 0, LowPoolPriority);
-    Expect3(TRUE, POOL_FLAG_NON_PAGED, PoolExtendedParameterPriority, 0,
-            NormalPoolPrioritySpecialPoolUnderrun);
+    Expect3(TRUE, POOL_FLAG_NON_PAGED, PoolExtendedParameterPriority, 0, NormalPoolPrioritySpecialPoolUnderrun);
     Expect3(TRUE, POOL_FLAG_NON_PAGED, PoolExtendedParameterPriority, 0, HighPoolPriority);
     Expect3(FALSE, POOL_FLAG_NON_PAGED, PoolExtendedParameterPriority, 0, 77);
 }

@@ -15,11 +15,9 @@
 #define TAG  'tseT'
 #define HUGE (1ull << 40)
 
-static const POOL_TYPE Types[] = {NonPagedPoolExecute,   PagedPool,
-                                  NonPagedPoolNx,        NonPagedPoolCacheAligned,
-                                  PagedPoolCacheAligned, NonPagedPoolNxCacheAligned,
-                                  NonPagedPoolSession,   PagedPoolSession,
-                                  NonPagedPoolSessionNx};
+static const POOL_TYPE Types[] = {
+    NonPagedPoolExecute,        PagedPool,           NonPagedPoolNx,   NonPagedPoolCacheAligned, PagedPoolCacheAligned,
+    NonPagedPoolNxCacheAligned, NonPagedPoolSession, PagedPoolSession, NonPagedPoolSessionNx};
 
 static PUCHAR Soiled(POOL_TYPE Type, SIZE_T Bytes)
 {
@@ -182,8 +180,8 @@ static void Priority_MemoryLow_LowFailsFirstHighLast(void **state)
     (void)state;
     for (Index = 0; Index < 3; Index++) {
         unsigned Before = Count;
-        while (Count < ARRAYSIZE(Blocks) && (Blocks[Count] = ExAllocatePoolWithTagPriority(
-                                                 NonPagedPoolNx, 65536, TAG, Order[Index])) != NULL)
+        while (Count < ARRAYSIZE(Blocks) &&
+               (Blocks[Count] = ExAllocatePoolWithTagPriority(NonPagedPoolNx, 65536, TAG, Order[Index])) != NULL)
             Count++;
         Got[Index] = Count - Before;
     }
@@ -370,8 +368,7 @@ static void Free_EveryRoutine_EveryFree(void **state)
 static void Query_LiveBlock_SizeAndCharge(void **state)
 {
     BOOLEAN Charge = TRUE;
-    PVOID Small = ExAllocatePoolWithTag(PagedPool, 33, TAG),
-          Big = ExAllocatePoolWithTag(NonPagedPoolNx, 33333, TAG);
+    PVOID Small = ExAllocatePoolWithTag(PagedPool, 33, TAG), Big = ExAllocatePoolWithTag(NonPagedPoolNx, 33333, TAG);
     (void)state;
     assert_int_equal(ExQueryPoolBlockSize(Small, &Charge), 33);
     assert_false(Charge);

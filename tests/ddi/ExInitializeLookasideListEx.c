@@ -41,9 +41,7 @@ static PVOID AllocateEx(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, PLO
     LastList = Lookaside;
     LastType = PoolType;
     Allocates++;
-    return Fail ? NULL
-                : ExAllocatePoolWithTag((POOL_TYPE)(PoolType & ~POOL_QUOTA_FAIL_INSTEAD_OF_RAISE),
-                                        NumberOfBytes, Tag);
+    return Fail ? NULL : ExAllocatePoolWithTag((POOL_TYPE)(PoolType & ~POOL_QUOTA_FAIL_INSTEAD_OF_RAISE), NumberOfBytes, Tag);
 }
 
 static VOID FreeEx(PVOID Buffer, PLOOKASIDE_LIST_EX Lookaside)
@@ -88,8 +86,7 @@ static void NPaged_Initialize_NothingAllocatedFieldsSet(void **state)
     assert_ptr_equal(List.L.Allocate, ExAllocatePoolWithTag);
     assert_ptr_equal(List.L.Free, (ExFreePool));
     assert_true(List.L.Depth > 0);
-    assert_int_equal(List.L.TotalAllocates | List.L.AllocateMisses | List.L.TotalFrees | List.L.FreeMisses,
-                     0);
+    assert_int_equal(List.L.TotalAllocates | List.L.AllocateMisses | List.L.TotalFrees | List.L.FreeMisses, 0);
     ExDeleteNPagedLookasideList(&List);
 }
 
@@ -194,8 +191,7 @@ static void Paged_Flags_InType(void **state)
 {
     PAGED_LOOKASIDE_LIST List;
     (void)state;
-    ExInitializePagedLookasideList(&List, NULL, NULL, POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION,
-                                   64, TAG, 0);
+    ExInitializePagedLookasideList(&List, NULL, NULL, POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION, 64, TAG, 0);
     assert_int_equal(List.L.Type, PagedPool | POOL_RAISE_IF_ALLOCATION_FAILURE | POOL_NX_ALLOCATION);
     ExDeletePagedLookasideList(&List);
 }
@@ -209,13 +205,11 @@ static void Ex_BadArguments_Status(void **state)
                      STATUS_INVALID_PARAMETER_4);
     assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, (POOL_TYPE)0x4000, 0, 64, TAG, 0),
                      STATUS_INVALID_PARAMETER_4);
-    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, 3, 64, TAG, 0),
-                     STATUS_INVALID_PARAMETER_5);
-    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, 8, 64, TAG, 0),
-                     STATUS_INVALID_PARAMETER_5);
-    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool,
-                                                 EX_LOOKASIDE_LIST_EX_FLAGS_FAIL_NO_RAISE, 64, TAG, 0),
-                     STATUS_INVALID_PARAMETER_5);
+    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, 3, 64, TAG, 0), STATUS_INVALID_PARAMETER_5);
+    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, 8, 64, TAG, 0), STATUS_INVALID_PARAMETER_5);
+    assert_int_equal(
+        ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, EX_LOOKASIDE_LIST_EX_FLAGS_FAIL_NO_RAISE, 64, TAG, 0),
+        STATUS_INVALID_PARAMETER_5);
 }
 
 /* The Ex routines "receive the list as a parameter". */
@@ -254,10 +248,9 @@ static void Ex_RaiseOnFail_Raises(void **state)
     LOOKASIDE_LIST_EX List;
     volatile NTSTATUS Status = 0;
     (void)state;
-    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool,
-                                                 EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL, 0xF0000000, TAG,
-                                                 0),
-                     STATUS_SUCCESS);
+    assert_int_equal(
+        ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL, 0xF0000000, TAG, 0),
+        STATUS_SUCCESS);
     __try {
         ExAllocateFromLookasideListEx(&List);
     } __except (EXCEPTION_EXECUTE_HANDLER) {
@@ -265,8 +258,7 @@ static void Ex_RaiseOnFail_Raises(void **state)
     }
     assert_int_equal(Status, STATUS_INSUFFICIENT_RESOURCES);
     ExDeleteLookasideListEx(&List);
-    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, 0, 0xF0000000, TAG, 0),
-                     STATUS_SUCCESS);
+    assert_int_equal(ExInitializeLookasideListEx(&List, NULL, NULL, PagedPool, 0, 0xF0000000, TAG, 0), STATUS_SUCCESS);
     assert_null(ExAllocateFromLookasideListEx(&List));
     ExDeleteLookasideListEx(&List);
 }

@@ -19,7 +19,15 @@ static LONG Remember(PEXCEPTION_POINTERS pointers)
     Code = pointers->ExceptionRecord->ExceptionCode;
     return EXCEPTION_EXECUTE_HANDLER;
 }
-#define RAISED(call)                                                                                                       ({                                                                                                                         Code = 0;                                                                                                              __try {                                                                                                                    call;                                                                                                              } __except (Remember(GetExceptionInformation())) {                                                                     }                                                                                                                      Code;                                                                                                              })
+#define RAISED(call)                                                                                                           \
+    ({                                                                                                                         \
+        Code = 0;                                                                                                              \
+        __try {                                                                                                                \
+            call;                                                                                                              \
+        } __except (Remember(GetExceptionInformation())) {                                                                     \
+        }                                                                                                                      \
+        Code;                                                                                                                  \
+    })
 
 /* Page ExRaiseStatus: "raises an exception for a given status". */
 static void ExRaiseStatus_Status_IsTheCode(void **state)
@@ -133,16 +141,11 @@ static void Probe_ReadOnlyPage_WriteRaises(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ExRaiseStatus_Status_IsTheCode),
-        cmocka_unit_test(ExRaiseAccessViolation_Code),
-        cmocka_unit_test(ExRaiseDatatypeMisalignment_Code),
-        cmocka_unit_test(ExRaiseStatus_AtApcLevel_Works),
-        cmocka_unit_test(FsRtlIsNtstatusExpected_Four_AreNot),
-        cmocka_unit_test(ProbeForRead_LengthZero_ChecksNothing),
-        cmocka_unit_test(Probe_Misaligned_RaisesMisalignment),
-        cmocka_unit_test(Probe_KernelRange_RaisesAccessViolation),
-        cmocka_unit_test(Probe_NoMemoryThere_OnlyWriteFinds),
-        cmocka_unit_test(Probe_ReadOnlyPage_WriteRaises),
+        cmocka_unit_test(ExRaiseStatus_Status_IsTheCode),      cmocka_unit_test(ExRaiseAccessViolation_Code),
+        cmocka_unit_test(ExRaiseDatatypeMisalignment_Code),    cmocka_unit_test(ExRaiseStatus_AtApcLevel_Works),
+        cmocka_unit_test(FsRtlIsNtstatusExpected_Four_AreNot), cmocka_unit_test(ProbeForRead_LengthZero_ChecksNothing),
+        cmocka_unit_test(Probe_Misaligned_RaisesMisalignment), cmocka_unit_test(Probe_KernelRange_RaisesAccessViolation),
+        cmocka_unit_test(Probe_NoMemoryThere_OnlyWriteFinds),  cmocka_unit_test(Probe_ReadOnlyPage_WriteRaises),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

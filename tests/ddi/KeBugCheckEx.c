@@ -45,7 +45,8 @@ static void BugCheck_Code_ParametersAreZero(void **state)
     (void)state;
     assert_true(ntmm_catch(StopPlain, (void *)0xE2, &stop));
     assert_int_equal(stop.code, 0xE2);
-    for (int i = 0; i < 4; i++) assert_int_equal(stop.parameters[i], 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(stop.parameters[i], 0);
 }
 
 /* Page KeBugCheckEx: "IRQL: Any level". */
@@ -144,7 +145,8 @@ static void Callback_RecordOverwritten_NotCalled(void **state)
 }
 
 static KBUGCHECK_CALLBACK_REASON LastReason;
-static void ReasonCallback(KBUGCHECK_CALLBACK_REASON reason, struct _KBUGCHECK_REASON_CALLBACK_RECORD *record, PVOID data, ULONG length)
+static void ReasonCallback(KBUGCHECK_CALLBACK_REASON reason, struct _KBUGCHECK_REASON_CALLBACK_RECORD *record, PVOID data,
+                           ULONG length)
 {
     Calls++;
     LastReason = reason;

@@ -263,8 +263,7 @@ static void Mutant_OwnerEnds_NextWaitSaysAbandoned(void **State)
     KeInitializeMutant(&Left, FALSE);
     Join(Spawn(TakeAndEnd, &Status));
     assert_int_equal(Status, STATUS_SUCCESS);
-    assert_int_equal(KeWaitForSingleObject(&Left, Executive, KernelMode, FALSE, NULL),
-                     STATUS_ABANDONED_WAIT_0);
+    assert_int_equal(KeWaitForSingleObject(&Left, Executive, KernelMode, FALSE, NULL), STATUS_ABANDONED_WAIT_0);
     assert_int_equal(KeReleaseMutant(&Left, 0, FALSE, FALSE), 0);
     assert_int_equal(Look(&Left), STATUS_SUCCESS);
     KeReleaseMutant(&Left, 0, FALSE, FALSE);
@@ -280,8 +279,7 @@ static void Multiple_WaitAny_ReturnsTheFirstSignalledIndex(void **State)
     for (int Index = 0; Index < 3; Index++) {
         KeInitializeEvent(&Events[Index], SynchronizationEvent, FALSE);
     }
-    assert_int_equal(KeWaitForMultipleObjects(3, Objects, WaitAny, Executive, KernelMode, FALSE, &Zero, NULL),
-                     STATUS_TIMEOUT);
+    assert_int_equal(KeWaitForMultipleObjects(3, Objects, WaitAny, Executive, KernelMode, FALSE, &Zero, NULL), STATUS_TIMEOUT);
     KeSetEvent(&Events[2], 0, FALSE);
     KeSetEvent(&Events[1], 0, FALSE);
     assert_int_equal(KeWaitForMultipleObjects(3, Objects, WaitAny, Executive, KernelMode, FALSE, NULL, NULL),
@@ -301,14 +299,12 @@ static void Multiple_WaitAll_TakesAllOrNone(void **State)
     for (int Index = 0; Index < 4; Index++) {
         KeInitializeEvent(&Events[Index], SynchronizationEvent, Index != 3);
     }
-    assert_int_equal(
-        KeWaitForMultipleObjects(4, Objects, WaitAll, Executive, KernelMode, FALSE, &Zero, Blocks),
-        STATUS_TIMEOUT);
+    assert_int_equal(KeWaitForMultipleObjects(4, Objects, WaitAll, Executive, KernelMode, FALSE, &Zero, Blocks),
+                     STATUS_TIMEOUT);
     assert_int_equal(KeReadStateEvent(&Events[0]), 1);
     KeSetEvent(&Events[3], 0, FALSE);
-    assert_int_equal(
-        KeWaitForMultipleObjects(4, Objects, WaitAll, Executive, KernelMode, FALSE, &Zero, Blocks),
-        STATUS_SUCCESS);
+    assert_int_equal(KeWaitForMultipleObjects(4, Objects, WaitAll, Executive, KernelMode, FALSE, &Zero, Blocks),
+                     STATUS_SUCCESS);
     for (int Index = 0; Index < 4; Index++) {
         assert_int_equal(KeReadStateEvent(&Events[Index]), 0);
     }
@@ -321,8 +317,7 @@ static void *WaitForBoth(void *Argument)
     PVOID Objects[2] = {&Pair[0], &Pair[1]};
 
     (void)Argument;
-    if (KeWaitForMultipleObjects(2, Objects, WaitAll, Executive, KernelMode, FALSE, NULL, NULL) ==
-        STATUS_SUCCESS) {
+    if (KeWaitForMultipleObjects(2, Objects, WaitAll, Executive, KernelMode, FALSE, NULL, NULL) == STATUS_SUCCESS) {
         __atomic_add_fetch(&Done, 1, __ATOMIC_SEQ_CST);
     }
     return NULL;

@@ -33,12 +33,10 @@ static PETHREAD Start(PKSTART_ROUTINE StartRoutine, PVOID Context, CLIENT_ID *Id
     HANDLE Handle;
 
     InitializeObjectAttributes(&Attributes, NULL, OBJ_KERNEL_HANDLE, NULL, NULL);
-    assert_int_equal(
-        PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, &Attributes, NULL, Id, StartRoutine, Context),
-        STATUS_SUCCESS);
-    assert_int_equal(
-        ObReferenceObjectByHandle(Handle, SYNCHRONIZE, *PsThreadType, KernelMode, (PVOID *)&Thread, NULL),
-        STATUS_SUCCESS);
+    assert_int_equal(PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, &Attributes, NULL, Id, StartRoutine, Context),
+                     STATUS_SUCCESS);
+    assert_int_equal(ObReferenceObjectByHandle(Handle, SYNCHRONIZE, *PsThreadType, KernelMode, (PVOID *)&Thread, NULL),
+                     STATUS_SUCCESS);
     assert_int_equal(ZwClose(Handle), STATUS_SUCCESS);
     return Thread;
 }
@@ -262,14 +260,10 @@ static void Stop_WithAWaitingThread_EndsIt(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Thread_Routine_RunsAtPassiveOnAKernelStack),
-        cmocka_unit_test(Terminate_FromDepth_EndsWithTheStatus),
-        cmocka_unit_test(Terminate_OtherThread_InvalidParameter),
-        cmocka_unit_test(Lookup_ById_FindsRunningThreadsOnly),
-        cmocka_unit_test(Threads_Many_EachHasItsStackBack),
-        cmocka_unit_test(ExpandStack_Fits_CallsWithThatMuch),
-        cmocka_unit_test(Regions_EnteredAndLeft_ApcsDisabledBetween),
-        cmocka_unit_test(Stop_WithAWaitingThread_EndsIt),
+        cmocka_unit_test(Thread_Routine_RunsAtPassiveOnAKernelStack), cmocka_unit_test(Terminate_FromDepth_EndsWithTheStatus),
+        cmocka_unit_test(Terminate_OtherThread_InvalidParameter),     cmocka_unit_test(Lookup_ById_FindsRunningThreadsOnly),
+        cmocka_unit_test(Threads_Many_EachHasItsStackBack),           cmocka_unit_test(ExpandStack_Fits_CallsWithThatMuch),
+        cmocka_unit_test(Regions_EnteredAndLeft_ApcsDisabledBetween), cmocka_unit_test(Stop_WithAWaitingThread_EndsIt),
     };
 
     return cmocka_run_group_tests(Tests, StartTwoProcessors, StopSystem);

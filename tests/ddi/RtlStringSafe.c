@@ -107,16 +107,13 @@ static void Ex_FlagsAndResults(void **State)
     assert_memory_equal(To, "abc\0....", 8);
     assert_ptr_equal(End, To + 3);
     assert_int_equal(Left, 5);
-    assert_int_equal(RtlStringCchCopyExA(To, 8, "abcdefgh", &End, &Left, STRSAFE_NULL_ON_FAILURE),
-                     STATUS_BUFFER_OVERFLOW);
+    assert_int_equal(RtlStringCchCopyExA(To, 8, "abcdefgh", &End, &Left, STRSAFE_NULL_ON_FAILURE), STATUS_BUFFER_OVERFLOW);
     assert_string_equal(To, "");
     assert_ptr_equal(End, To);
-    assert_int_equal(RtlStringCchCopyExA(To, 8, "abcdefgh", NULL, NULL, STRSAFE_FAILURE_BYTE('#')),
-                     STATUS_BUFFER_OVERFLOW);
+    assert_int_equal(RtlStringCchCopyExA(To, 8, "abcdefgh", NULL, NULL, STRSAFE_FAILURE_BYTE('#')), STATUS_BUFFER_OVERFLOW);
     assert_string_equal(To, "#######");
     strcpy(To, "keep");
-    assert_int_equal(RtlStringCchCatExA(To, 8, "too long", NULL, NULL, STRSAFE_NO_TRUNCATION),
-                     STATUS_BUFFER_OVERFLOW);
+    assert_int_equal(RtlStringCchCatExA(To, 8, "too long", NULL, NULL, STRSAFE_NO_TRUNCATION), STATUS_BUFFER_OVERFLOW);
     assert_string_equal(To, "keep");
     assert_int_equal(RtlStringCchCopyExA(To, 8, NULL, NULL, NULL, STRSAFE_IGNORE_NULLS), STATUS_SUCCESS);
     assert_string_equal(To, "");

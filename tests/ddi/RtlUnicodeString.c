@@ -254,10 +254,9 @@ static void RtlUnicodeStringToInteger_Forms(void **State)
     static const struct {
         const WCHAR *Text;
         ULONG Base, Value;
-    } Cases[] = {{L"  42", 0, 42}, {L"-1", 0, MAXULONG}, {L"+7", 0, 7},      {L"0x1F", 0, 31},
-                 {L"0o17", 0, 15}, {L"0b101", 0, 5},     {L"12abc", 10, 12}, {L"FFz", 16, 255},
-                 {L"zebra", 0, 0}, {L"", 0, 0},          {L"777", 8, 511},   {L"0x", 0, 0},
-                 {L"19", 8, 1}};
+    } Cases[] = {{L"  42", 0, 42}, {L"-1", 0, MAXULONG}, {L"+7", 0, 7},     {L"0x1F", 0, 31}, {L"0o17", 0, 15},
+                 {L"0b101", 0, 5}, {L"12abc", 10, 12},   {L"FFz", 16, 255}, {L"zebra", 0, 0}, {L"", 0, 0},
+                 {L"777", 8, 511}, {L"0x", 0, 0},        {L"19", 8, 1}};
     UNREFERENCED_PARAMETER(State);
     for (ULONG i = 0; i < ARRAYSIZE(Cases); i++) {
         UNICODE_STRING String;
@@ -285,12 +284,9 @@ static void Guid_TextAndBack(void **State)
     RtlFreeUnicodeString(&Text);
     assert_int_equal(RtlGUIDFromString(&US("{01234567-89ab-cdef-1032-547698badcfe}"), &Back), STATUS_SUCCESS);
     assert_memory_equal(&Back, &Guid, sizeof(Guid));
-    assert_int_equal(RtlGUIDFromString(&US("01234567-89AB-CDEF-1032-547698BADCFE"), &Back),
-                     STATUS_INVALID_PARAMETER);
-    assert_int_equal(RtlGUIDFromString(&US("{01234567-89AB-CDEF-1032_547698BADCFE}"), &Back),
-                     STATUS_INVALID_PARAMETER);
-    assert_int_equal(RtlGUIDFromString(&US("{0123456G-89AB-CDEF-1032-547698BADCFE}"), &Back),
-                     STATUS_INVALID_PARAMETER);
+    assert_int_equal(RtlGUIDFromString(&US("01234567-89AB-CDEF-1032-547698BADCFE"), &Back), STATUS_INVALID_PARAMETER);
+    assert_int_equal(RtlGUIDFromString(&US("{01234567-89AB-CDEF-1032_547698BADCFE}"), &Back), STATUS_INVALID_PARAMETER);
+    assert_int_equal(RtlGUIDFromString(&US("{0123456G-89AB-CDEF-1032-547698BADCFE}"), &Back), STATUS_INVALID_PARAMETER);
 }
 
 int main(void)

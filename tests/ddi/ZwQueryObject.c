@@ -16,8 +16,7 @@ static HANDLE NamedEvent(PCWSTR Text)
     HANDLE Handle;
     RtlInitUnicodeString(&Name, Text);
     InitializeObjectAttributes(&Attributes, &Name, OBJ_KERNEL_HANDLE, NULL, NULL);
-    assert_int_equal(ZwCreateEvent(&Handle, EVENT_ALL_ACCESS, &Attributes, NotificationEvent, FALSE),
-                     STATUS_SUCCESS);
+    assert_int_equal(ZwCreateEvent(&Handle, EVENT_ALL_ACCESS, &Attributes, NotificationEvent, FALSE), STATUS_SUCCESS);
     return Handle;
 }
 
@@ -28,17 +27,14 @@ static void Basic_HasAccessAndCounts(void **state)
     ULONG Length = 0;
     HANDLE Second, Handle = NamedEvent(L"\\BaseNamedObjects\\query_basic");
     (void)state;
-    assert_int_equal(ZwQueryObject(Handle, ObjectBasicInformation, &Basic, sizeof(Basic), &Length),
-                     STATUS_SUCCESS);
+    assert_int_equal(ZwQueryObject(Handle, ObjectBasicInformation, &Basic, sizeof(Basic), &Length), STATUS_SUCCESS);
     assert_int_equal(Length, sizeof(Basic));
     assert_int_equal(Basic.GrantedAccess, EVENT_ALL_ACCESS);
     assert_int_equal(Basic.HandleCount, 1);
     ULONG References = Basic.PointerCount;
-    assert_int_equal(
-        ZwDuplicateObject(ZwCurrentProcess(), Handle, ZwCurrentProcess(), &Second, SYNCHRONIZE, 0, 0),
-        STATUS_SUCCESS);
-    assert_int_equal(ZwQueryObject(Second, ObjectBasicInformation, &Basic, sizeof(Basic), NULL),
+    assert_int_equal(ZwDuplicateObject(ZwCurrentProcess(), Handle, ZwCurrentProcess(), &Second, SYNCHRONIZE, 0, 0),
                      STATUS_SUCCESS);
+    assert_int_equal(ZwQueryObject(Second, ObjectBasicInformation, &Basic, sizeof(Basic), NULL), STATUS_SUCCESS);
     assert_int_equal(Basic.GrantedAccess, SYNCHRONIZE);
     assert_int_equal(Basic.HandleCount, 2);
     assert_int_equal(Basic.PointerCount, References + 1);
@@ -53,22 +49,17 @@ static void NameAndType_FollowTheirStructure(void **state)
         PUBLIC_OBJECT_TYPE_INFORMATION Type;
         UCHAR Bytes[512];
     } Buffer;
-    UNICODE_STRING Expected = RTL_CONSTANT_STRING(L"\\BaseNamedObjects\\query_name"),
-                   Event = RTL_CONSTANT_STRING(L"Event");
+    UNICODE_STRING Expected = RTL_CONSTANT_STRING(L"\\BaseNamedObjects\\query_name"), Event = RTL_CONSTANT_STRING(L"Event");
     ULONG Length = 0;
     HANDLE Handle = NamedEvent(L"\\BaseNamedObjects\\query_name");
     (void)state;
-    assert_int_equal(ZwQueryObject(Handle, ObjectNameInformation, &Buffer, sizeof(Buffer), &Length),
-                     STATUS_SUCCESS);
+    assert_int_equal(ZwQueryObject(Handle, ObjectNameInformation, &Buffer, sizeof(Buffer), &Length), STATUS_SUCCESS);
     assert_true(RtlEqualUnicodeString(&Buffer.Name.Name, &Expected, FALSE));
-    assert_int_equal(ZwQueryObject(Handle, ObjectNameInformation, &Buffer, Length - 1, NULL),
-                     STATUS_INFO_LENGTH_MISMATCH);
-    assert_int_equal(ZwQueryObject(Handle, ObjectTypeInformation, &Buffer, sizeof(Buffer), &Length),
-                     STATUS_SUCCESS);
+    assert_int_equal(ZwQueryObject(Handle, ObjectNameInformation, &Buffer, Length - 1, NULL), STATUS_INFO_LENGTH_MISMATCH);
+    assert_int_equal(ZwQueryObject(Handle, ObjectTypeInformation, &Buffer, sizeof(Buffer), &Length), STATUS_SUCCESS);
     assert_true(RtlEqualUnicodeString(&Buffer.Type.TypeName, &Event, FALSE));
     assert_ptr_equal(Buffer.Type.TypeName.Buffer, &Buffer.Type + 1);
-    assert_int_equal(ZwQueryObject(Handle, ObjectTypeInformation, &Buffer, Length - 1, NULL),
-                     STATUS_INFO_LENGTH_MISMATCH);
+    assert_int_equal(ZwQueryObject(Handle, ObjectTypeInformation, &Buffer, Length - 1, NULL), STATUS_INFO_LENGTH_MISMATCH);
     ZwClose(Handle);
 }
 
@@ -85,8 +76,7 @@ static void Refusals_AreTheDocumentedStatuses(void **state)
     assert_int_equal(ZwQueryObject(Handle, (OBJECT_INFORMATION_CLASS)77, &Basic, sizeof(Basic), NULL),
                      STATUS_INVALID_INFO_CLASS);
     ZwClose(Handle);
-    assert_int_equal(ZwQueryObject(Handle, ObjectBasicInformation, &Basic, sizeof(Basic), NULL),
-                     STATUS_INVALID_HANDLE);
+    assert_int_equal(ZwQueryObject(Handle, ObjectBasicInformation, &Basic, sizeof(Basic), NULL), STATUS_INVALID_HANDLE);
 }
 
 /* ZwQueryInformationProcess: "a unique value used by the system to identify the specified process". */
@@ -95,8 +85,7 @@ static void Process_Basic_IsTheCurrentOne(void **state)
     PROCESS_BASIC_INFORMATION Basic;
     ULONG Length = 0;
     (void)state;
-    assert_int_equal(ZwQueryInformationProcess(ZwCurrentProcess(), ProcessBasicInformation, &Basic,
-                                               sizeof(Basic), &Length),
+    assert_int_equal(ZwQueryInformationProcess(ZwCurrentProcess(), ProcessBasicInformation, &Basic, sizeof(Basic), &Length),
                      STATUS_SUCCESS);
     assert_int_equal(Length, sizeof(Basic));
     assert_int_equal(Basic.UniqueProcessId, (ULONG_PTR)PsGetCurrentProcessId());
@@ -104,12 +93,10 @@ static void Process_Basic_IsTheCurrentOne(void **state)
                      (ULONG_PTR)PsGetProcessInheritedFromUniqueProcessId(PsGetCurrentProcess()));
     assert_int_equal(Basic.ExitStatus, STATUS_PENDING);
     assert_int_equal(Basic.AffinityMask, KeQueryActiveProcessors());
-    assert_int_equal(ZwQueryInformationProcess(ZwCurrentProcess(), ProcessBasicInformation, &Basic,
-                                               sizeof(Basic) - 8, &Length),
+    assert_int_equal(ZwQueryInformationProcess(ZwCurrentProcess(), ProcessBasicInformation, &Basic, sizeof(Basic) - 8, &Length),
                      STATUS_INFO_LENGTH_MISMATCH);
-    assert_int_equal(
-        ZwQueryInformationProcess(ZwCurrentProcess(), (PROCESSINFOCLASS)1000, &Basic, sizeof(Basic), NULL),
-        STATUS_INVALID_INFO_CLASS);
+    assert_int_equal(ZwQueryInformationProcess(ZwCurrentProcess(), (PROCESSINFOCLASS)1000, &Basic, sizeof(Basic), NULL),
+                     STATUS_INVALID_INFO_CLASS);
 }
 
 /* "ProcessImageFileName: a UNICODE_STRING value"; its text follows it. */
@@ -125,9 +112,8 @@ static void Process_ImageFileName_FollowsItsStructure(void **state)
     assert_int_equal(ZwQueryInformationProcess(ZwCurrentProcess(), ProcessImageFileName, NULL, 0, &Length),
                      STATUS_INFO_LENGTH_MISMATCH);
     assert_int_equal(Length, sizeof(UNICODE_STRING) + System.Length + sizeof(WCHAR));
-    assert_int_equal(
-        ZwQueryInformationProcess(ZwCurrentProcess(), ProcessImageFileName, &Buffer, Length, NULL),
-        STATUS_SUCCESS);
+    assert_int_equal(ZwQueryInformationProcess(ZwCurrentProcess(), ProcessImageFileName, &Buffer, Length, NULL),
+                     STATUS_SUCCESS);
     assert_true(RtlEqualUnicodeString(&Buffer.Name, &System, FALSE));
 }
 
@@ -141,14 +127,11 @@ static NTSTATUS Load(PCWSTR Text)
 /* ZwLoadDriver: "a path to the driver's registry key, \Registry\Machine\System\CurrentControlSet\Services\<DriverName>". */
 static void LoadDriver_WantsAServicesKey(void **state)
 {
-    UNICODE_STRING Name =
-        RTL_CONSTANT_STRING(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\nobody");
+    UNICODE_STRING Name = RTL_CONSTANT_STRING(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\nobody");
     (void)state;
     assert_int_equal(Load(L"nobody"), STATUS_INVALID_PARAMETER);
-    assert_int_equal(Load(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\"),
-                     STATUS_INVALID_PARAMETER);
-    assert_int_equal(Load(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\a\\b"),
-                     STATUS_INVALID_PARAMETER);
+    assert_int_equal(Load(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\"), STATUS_INVALID_PARAMETER);
+    assert_int_equal(Load(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\a\\b"), STATUS_INVALID_PARAMETER);
     assert_int_equal(ZwLoadDriver(&Name), STATUS_OBJECT_NAME_NOT_FOUND);
     assert_int_equal(ZwUnloadDriver(&Name), STATUS_OBJECT_NAME_NOT_FOUND);
 }
@@ -160,14 +143,11 @@ static void LoadDriver_OfABadService_IsRefused(void **state)
     static const WCHAR Path[] = L"\\??\\Q:\\nowhere.sys";
     (void)state;
     assert_int_equal(RtlCreateRegistryKey(RTL_REGISTRY_SERVICES, (PWSTR)L"bad"), STATUS_SUCCESS);
-    assert_int_equal(RtlWriteRegistryValue(RTL_REGISTRY_SERVICES, L"bad", L"ImagePath", REG_DWORD, &Number,
-                                           sizeof(Number)),
+    assert_int_equal(RtlWriteRegistryValue(RTL_REGISTRY_SERVICES, L"bad", L"ImagePath", REG_DWORD, &Number, sizeof(Number)),
                      STATUS_SUCCESS);
-    assert_int_equal(Load(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\bad"),
-                     STATUS_ILL_FORMED_SERVICE_ENTRY);
-    assert_int_equal(
-        RtlWriteRegistryValue(RTL_REGISTRY_SERVICES, L"bad", L"ImagePath", REG_SZ, (PVOID)Path, sizeof(Path)),
-        STATUS_SUCCESS);
+    assert_int_equal(Load(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\bad"), STATUS_ILL_FORMED_SERVICE_ENTRY);
+    assert_int_equal(RtlWriteRegistryValue(RTL_REGISTRY_SERVICES, L"bad", L"ImagePath", REG_SZ, (PVOID)Path, sizeof(Path)),
+                     STATUS_SUCCESS);
     assert_false(NT_SUCCESS(Load(L"\\Registry\\Machine\\System\\CurrentControlSet\\Services\\bad")));
 }
 

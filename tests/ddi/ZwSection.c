@@ -22,8 +22,7 @@ static HANDLE CreateNamed(PCWSTR Text, LONGLONG Bytes, NTSTATUS *Status)
 
     RtlInitUnicodeString(&Name, Text);
     InitializeObjectAttributes(&Attributes, &Name, OBJ_KERNEL_HANDLE, NULL, NULL);
-    *Status =
-        ZwCreateSection(&Section, SECTION_ALL_ACCESS, &Attributes, &Size, PAGE_READWRITE, SEC_COMMIT, NULL);
+    *Status = ZwCreateSection(&Section, SECTION_ALL_ACCESS, &Attributes, &Size, PAGE_READWRITE, SEC_COMMIT, NULL);
     return Section;
 }
 
@@ -33,8 +32,7 @@ static NTSTATUS Map(HANDLE Section, LONGLONG Start, SIZE_T Bytes, PVOID *Base, S
 
     *Base = NULL;
     *Size = Bytes;
-    return ZwMapViewOfSection(Section, ZwCurrentProcess(), Base, 0, 0, &Offset, Size, ViewUnmap, 0,
-                              PAGE_READWRITE);
+    return ZwMapViewOfSection(Section, ZwCurrentProcess(), Base, 0, 0, &Offset, Size, ViewUnmap, 0, PAGE_READWRITE);
 }
 
 /* ZwMapViewOfSection: several views of one section show the same memory; it starts as zeroes. */
@@ -85,12 +83,10 @@ static void Sections_BadArguments_AreRefused(void **state)
                      STATUS_INVALID_PARAMETER_6);
     assert_int_equal(ZwCreateSection(&Section, SECTION_ALL_ACCESS, NULL, &Size, 0x3, SEC_COMMIT, NULL),
                      STATUS_INVALID_PAGE_PROTECTION);
-    assert_int_equal(
-        ZwCreateSection(&Section, SECTION_ALL_ACCESS, NULL, &None, PAGE_READWRITE, SEC_COMMIT, NULL),
-        STATUS_INVALID_PARAMETER_4);
-    assert_int_equal(
-        ZwCreateSection(&Section, SECTION_ALL_ACCESS, NULL, &Size, PAGE_READONLY, SEC_IMAGE, NULL),
-        STATUS_NOT_SUPPORTED);
+    assert_int_equal(ZwCreateSection(&Section, SECTION_ALL_ACCESS, NULL, &None, PAGE_READWRITE, SEC_COMMIT, NULL),
+                     STATUS_INVALID_PARAMETER_4);
+    assert_int_equal(ZwCreateSection(&Section, SECTION_ALL_ACCESS, NULL, &Size, PAGE_READONLY, SEC_IMAGE, NULL),
+                     STATUS_NOT_SUPPORTED);
     Section = CreateNamed(L"\\BaseNamedObjects\\refuse", 8192, &Status);
     assert_int_equal(Status, STATUS_SUCCESS);
     CreateNamed(L"\\BaseNamedObjects\\refuse", 8192, &Status);
@@ -112,9 +108,8 @@ static NTSTATUS Open(PCWSTR Text, ULONG Disposition, ULONG Options, HANDLE *File
 
     RtlInitUnicodeString(&Name, Text);
     InitializeObjectAttributes(&Attributes, &Name, OBJ_KERNEL_HANDLE | OBJ_CASE_INSENSITIVE, NULL, NULL);
-    Status =
-        ZwCreateFile(File, GENERIC_READ | GENERIC_WRITE | SYNCHRONIZE | DELETE, &Attributes, &Block, NULL,
-                     FILE_ATTRIBUTE_NORMAL, 0, Disposition, Options | FILE_SYNCHRONOUS_IO_NONALERT, NULL, 0);
+    Status = ZwCreateFile(File, GENERIC_READ | GENERIC_WRITE | SYNCHRONIZE | DELETE, &Attributes, &Block, NULL,
+                          FILE_ATTRIBUTE_NORMAL, 0, Disposition, Options | FILE_SYNCHRONOUS_IO_NONALERT, NULL, 0);
     *Information = Block.Information;
     return Status;
 }
@@ -131,26 +126,20 @@ static void Drive_File_IsWrittenReadAndDeleted(void **state)
     PCHAR Paged = ExAllocatePoolWithTag(PagedPool, 8192, 'evrD');
 
     (void)state;
-    assert_int_equal(Open(L"\\??\\C:\\none.txt", FILE_OPEN, 0, &File, &Information),
-                     STATUS_OBJECT_NAME_NOT_FOUND);
-    assert_int_equal(Open(L"\\??\\C:\\..\\none.txt", FILE_CREATE, 0, &File, &Information),
-                     STATUS_OBJECT_NAME_INVALID);
-    assert_int_equal(Open(L"\\??\\C:\\Some.txt", FILE_CREATE, FILE_DELETE_ON_CLOSE, &File, &Information),
-                     STATUS_SUCCESS);
+    assert_int_equal(Open(L"\\??\\C:\\none.txt", FILE_OPEN, 0, &File, &Information), STATUS_OBJECT_NAME_NOT_FOUND);
+    assert_int_equal(Open(L"\\??\\C:\\..\\none.txt", FILE_CREATE, 0, &File, &Information), STATUS_OBJECT_NAME_INVALID);
+    assert_int_equal(Open(L"\\??\\C:\\Some.txt", FILE_CREATE, FILE_DELETE_ON_CLOSE, &File, &Information), STATUS_SUCCESS);
     assert_int_equal(Information, FILE_CREATED);
     assert_int_equal(ZwWriteFile(File, NULL, NULL, NULL, &Block, bytes, 10, NULL, NULL), STATUS_SUCCESS);
     assert_int_equal(Block.Information, 10);
     assert_int_equal(ZwReadFile(File, NULL, NULL, NULL, &Block, Paged, 8, &Offset, NULL), STATUS_SUCCESS);
     assert_memory_equal(Paged, "23456789", 8);
     assert_int_equal(ZwReadFile(File, NULL, NULL, NULL, &Block, Paged, 8, NULL, NULL), STATUS_END_OF_FILE);
-    assert_int_equal(ZwQueryInformationFile(File, &Block, &Facts, sizeof(Facts), FileStandardInformation),
-                     STATUS_SUCCESS);
+    assert_int_equal(ZwQueryInformationFile(File, &Block, &Facts, sizeof(Facts), FileStandardInformation), STATUS_SUCCESS);
     assert_int_equal(Facts.EndOfFile.QuadPart, 10);
-    assert_int_equal(Open(L"\\??\\c:\\some.TXT", FILE_CREATE, 0, &Other, &Information),
-                     STATUS_OBJECT_NAME_COLLISION);
+    assert_int_equal(Open(L"\\??\\c:\\some.TXT", FILE_CREATE, 0, &Other, &Information), STATUS_OBJECT_NAME_COLLISION);
     assert_int_equal(ZwClose(File), STATUS_SUCCESS);
-    assert_int_equal(Open(L"\\??\\C:\\some.txt", FILE_OPEN, 0, &File, &Information),
-                     STATUS_OBJECT_NAME_NOT_FOUND);
+    assert_int_equal(Open(L"\\??\\C:\\some.txt", FILE_OPEN, 0, &File, &Information), STATUS_OBJECT_NAME_NOT_FOUND);
     ExFreePoolWithTag(Paged, 'evrD');
 }
 

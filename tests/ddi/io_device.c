@@ -12,7 +12,8 @@ static LONG IopDeviceTypeObjects(void)
 static NTSTATUS ReadWrite(PDEVICE_OBJECT Device, PIRP Irp);
 static int Open(void **state)
 {
-    if (KitStart(state)) return -1;
+    if (KitStart(state))
+        return -1;
     KitOpen(ReadWrite, DO_BUFFERED_IO);
     return 0;
 }
@@ -39,7 +40,8 @@ static void IoCreateDevice_Fields(void **state)
     assert_ptr_equal(One->DriverObject, KitDriver);
     assert_ptr_equal(KitDriver->DeviceObject, One);
     assert_ptr_equal(One->NextDevice, KitDevice);
-    for (int i = 0; i < 100; i++) assert_int_equal(((PUCHAR)One->DeviceExtension)[i], 0);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(((PUCHAR)One->DeviceExtension)[i], 0);
     FAILS(IoCreateDevice(KitDriver, 0, &Name, FILE_DEVICE_UNKNOWN, 0, FALSE, &Two), STATUS_OBJECT_NAME_COLLISION);
     assert_null(Two);
     IoDeleteDevice(One);
@@ -117,7 +119,8 @@ static void IoAttachDevice_Stacks(void **state)
     FAILS(IoEnumerateDeviceObjectList(KitDriver, List, sizeof(PVOID), &Actual), STATUS_BUFFER_TOO_SMALL);
     assert_int_equal(Actual, 3);
     OK(IoEnumerateDeviceObjectList(KitDriver, List, sizeof List, &Actual));
-    for (int i = 0; i < 3; i++) ObDereferenceObject(List[i]);
+    for (int i = 0; i < 3; i++)
+        ObDereferenceObject(List[i]);
     IoDetachDevice(A);
     IoDetachDevice(KitDevice);
     assert_null(KitDevice->AttachedDevice);
@@ -252,7 +255,8 @@ static VOID Again(PDRIVER_OBJECT Driver, PVOID Context, ULONG Count)
 {
     assert_ptr_equal(Context, &Passes);
     assert_int_equal(Count, (ULONG)Passes + 1);
-    if (++Passes < 3) IoRegisterDriverReinitialization(Driver, Again, Context);
+    if (++Passes < 3)
+        IoRegisterDriverReinitialization(Driver, Again, Context);
 }
 
 static NTSTATUS Late(PDRIVER_OBJECT Driver, PUNICODE_STRING Path)

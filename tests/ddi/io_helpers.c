@@ -8,7 +8,8 @@
 static NTSTATUS StartIoDispatch(PDEVICE_OBJECT Device, PIRP Irp);
 static int Open(void **state)
 {
-    if (KitStart(state)) return -1;
+    if (KitStart(state))
+        return -1;
     KitOpen(StartIoDispatch, 0);
     return 0;
 }
@@ -84,7 +85,8 @@ static void IoStartPacket_OneAtATime(void **state)
     pthread_t Threads[3];
     (void)state;
     KitDriver->DriverStartIo = StartIo;
-    for (int i = 0; i < 3; i++) pthread_create(&Threads[i], NULL, Ask, KitFile);
+    for (int i = 0; i < 3; i++)
+        pthread_create(&Threads[i], NULL, Ask, KitFile);
     for (LONG Done = 0; Done < 3; Done++) {
         while (__atomic_load_n(&Starts, __ATOMIC_ACQUIRE) <= Done) {
             LARGE_INTEGER Soon = {.QuadPart = -1000};
@@ -94,7 +96,8 @@ static void IoStartPacket_OneAtATime(void **state)
         assert_int_equal(__atomic_load_n(&Starts, __ATOMIC_ACQUIRE), Done + 1);
         Finish();
     }
-    for (int i = 0; i < 3; i++) pthread_join(Threads[i], NULL);
+    for (int i = 0; i < 3; i++)
+        pthread_join(Threads[i], NULL);
     assert_null(KitDevice->CurrentIrp);
     assert_false(KitDevice->DeviceQueue.Busy);
 }
@@ -107,9 +110,12 @@ static NTSTATUS CsqRefuse;
 static NTSTATUS CsqInsert(PIO_CSQ Csq, PIRP Irp, PVOID Context)
 {
     UNREFERENCED_PARAMETER(Csq);
-    if (!NT_SUCCESS(CsqRefuse)) return CsqRefuse;
-    if (Context) InsertHeadList(&CsqList, &Irp->Tail.Overlay.ListEntry);
-    else InsertTailList(&CsqList, &Irp->Tail.Overlay.ListEntry);
+    if (!NT_SUCCESS(CsqRefuse))
+        return CsqRefuse;
+    if (Context)
+        InsertHeadList(&CsqList, &Irp->Tail.Overlay.ListEntry);
+    else
+        InsertTailList(&CsqList, &Irp->Tail.Overlay.ListEntry);
     return STATUS_SUCCESS;
 }
 
@@ -244,7 +250,8 @@ static void IoRemoveLock_WaitsForHolders(void **state)
     OK(IoAcquireRemoveLock(&Lock, (PVOID)1));
     pthread_create(&Thread, NULL, Remove, NULL);
     NTSTATUS Status;
-    while ((Status = IoAcquireRemoveLock(&Lock, (PVOID)3)) == STATUS_SUCCESS) IoReleaseRemoveLock(&Lock, (PVOID)3);
+    while ((Status = IoAcquireRemoveLock(&Lock, (PVOID)3)) == STATUS_SUCCESS)
+        IoReleaseRemoveLock(&Lock, (PVOID)3);
     FAILS(Status, STATUS_DELETE_PENDING);
     assert_int_equal(Removed, 0);
     IoReleaseRemoveLock(&Lock, (PVOID)1);
@@ -284,7 +291,8 @@ static void IoBuildPartialMdl_DescribesPart(void **state)
     PUCHAR Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, 3 * PAGE_SIZE, 'tseT');
     PIRP Irp = IoAllocateIrp(1, FALSE);
     (void)state;
-    PMDL Mdl = IoAllocateMdl(Buffer, 3 * PAGE_SIZE, FALSE, FALSE, Irp), Second = IoAllocateMdl(Buffer + 100, 50, TRUE, FALSE, Irp);
+    PMDL Mdl = IoAllocateMdl(Buffer, 3 * PAGE_SIZE, FALSE, FALSE, Irp),
+         Second = IoAllocateMdl(Buffer + 100, 50, TRUE, FALSE, Irp);
     assert_ptr_equal(Irp->MdlAddress, Mdl);
     assert_ptr_equal(Mdl->Next, Second);
     assert_int_equal(MmGetMdlByteOffset(Second), 100);
@@ -329,15 +337,19 @@ static VOID ProcessNotify(HANDLE Parent, HANDLE Process, BOOLEAN Create)
 {
     assert_ptr_equal(Parent, (HANDLE)4);
     assert_ptr_not_equal(Process, Parent);
-    if (Create) Created++;
-    else Ended++;
+    if (Create)
+        Created++;
+    else
+        Ended++;
 }
 
 static VOID ProcessNotifyEx(PEPROCESS Process, HANDLE Id, PPS_CREATE_NOTIFY_INFO Info)
 {
     assert_ptr_equal(PsGetProcessId(Process), Id);
-    if (Info) Created++;
-    else Ended++;
+    if (Info)
+        Created++;
+    else
+        Ended++;
 }
 
 static VOID ImageNotify(PUNICODE_STRING Name, HANDLE Process, PIMAGE_INFO Info)
@@ -396,14 +408,10 @@ static void PsChargePoolQuota_LimitAndReturn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(KeDeviceQueue_BusyAndOrder),
-        cmocka_unit_test(IoStartPacket_OneAtATime),
-        cmocka_unit_test(IoCsq_InsertRemoveCancel),
-        cmocka_unit_test(IoQueueWorkItem_RunsOnce),
-        cmocka_unit_test(IoRemoveLock_WaitsForHolders),
-        cmocka_unit_test(IoTimer_CallsOncePerSecond),
-        cmocka_unit_test(IoBuildPartialMdl_DescribesPart),
-        cmocka_unit_test(PsSetNotifyRoutine_RegisterCallRemove),
+        cmocka_unit_test(KeDeviceQueue_BusyAndOrder),       cmocka_unit_test(IoStartPacket_OneAtATime),
+        cmocka_unit_test(IoCsq_InsertRemoveCancel),         cmocka_unit_test(IoQueueWorkItem_RunsOnce),
+        cmocka_unit_test(IoRemoveLock_WaitsForHolders),     cmocka_unit_test(IoTimer_CallsOncePerSecond),
+        cmocka_unit_test(IoBuildPartialMdl_DescribesPart),  cmocka_unit_test(PsSetNotifyRoutine_RegisterCallRemove),
         cmocka_unit_test(PsChargePoolQuota_LimitAndReturn),
     };
     return cmocka_run_group_tests(tests, Open, Close);

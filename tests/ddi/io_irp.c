@@ -37,7 +37,8 @@ static NTSTATUS Fail(PDEVICE_OBJECT Device, PIRP Irp)
 
 static int Open(void **state)
 {
-    if (KitStart(state)) return -1;
+    if (KitStart(state))
+        return -1;
     KitOpen(Route, 0);
     OK(IoCreateDevice(KitDriver, 0, NULL, FILE_DEVICE_UNKNOWN, 0, FALSE, &Upper));
     assert_ptr_equal(IoAttachDeviceToDeviceStack(Upper, KitDevice), KitDevice);
@@ -113,7 +114,8 @@ static NTSTATUS Routine(PDEVICE_OBJECT Device, PIRP Irp, PVOID Context)
 {
     assert_ptr_equal(Device, Upper);
     Note(Context);
-    if (Irp->PendingReturned) IoMarkIrpPending(Irp);
+    if (Irp->PendingReturned)
+        IoMarkIrpPending(Irp);
     return STATUS_CONTINUE_COMPLETION;
 }
 
@@ -123,7 +125,7 @@ static NTSTATUS PassDown(PDEVICE_OBJECT Device, PIRP Irp)
     UNREFERENCED_PARAMETER(Device);
     Note("upper");
     IoCopyCurrentIrpStackLocationToNext(Irp);
-    IoSetCompletionRoutine(Irp, Routine, (PVOID)"routine", OnSuccess, OnError, OnCancel);
+    IoSetCompletionRoutine(Irp, Routine, (PVOID) "routine", OnSuccess, OnError, OnCancel);
     return IoCallDriver(KitDevice, Irp);
 }
 
@@ -274,7 +276,7 @@ static void Completion_Pending_PropagatesUp(void **state)
 static NTSTATUS PassDownEx(PDEVICE_OBJECT Device, PIRP Irp)
 {
     IoCopyCurrentIrpStackLocationToNext(Irp);
-    OK(IoSetCompletionRoutineEx(Device, Irp, Routine, (PVOID)"ex", TRUE, FALSE, FALSE));
+    OK(IoSetCompletionRoutineEx(Device, Irp, Routine, (PVOID) "ex", TRUE, FALSE, FALSE));
     return IoCallDriver(KitDevice, Irp);
 }
 
@@ -359,11 +361,12 @@ static void IoBuildDeviceIoControlRequest_PendingIntoPagedMemory(void **state)
 static NTSTATUS ReadLower(PDEVICE_OBJECT Device, PIRP Irp)
 {
     PIO_STACK_LOCATION Sp = IoGetCurrentIrpStackLocation(Irp);
-    PUCHAR Target = (Device->Flags & DO_BUFFERED_IO)  ? Irp->AssociatedIrp.SystemBuffer
+    PUCHAR Target = (Device->Flags & DO_BUFFERED_IO) ? Irp->AssociatedIrp.SystemBuffer
                     : (Device->Flags & DO_DIRECT_IO) ? MmGetSystemAddressForMdlSafe(Irp->MdlAddress, NormalPagePriority)
                                                      : Irp->UserBuffer;
     assert_int_equal(Sp->Parameters.Read.ByteOffset.QuadPart, 4096);
-    for (ULONG i = 0; i < Sp->Parameters.Read.Length; i++) Target[i] = (UCHAR)i;
+    for (ULONG i = 0; i < Sp->Parameters.Read.Length; i++)
+        Target[i] = (UCHAR)i;
     return KitComplete(Irp, STATUS_SUCCESS, Sp->Parameters.Read.Length);
 }
 

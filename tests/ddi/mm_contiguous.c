@@ -39,22 +39,20 @@ static void MmAllocateContiguousMemorySpecifyCache_Bounds_AreKept(void **State)
 {
     (void)State;
     for (ULONG Round = 0; Round < 20; Round++) {
-        PUCHAR Va = MmAllocateContiguousMemorySpecifyCache(3 * PAGE_SIZE, At(0x1800000), At(0x19FFFFF),
-                                                           At(0x4000), MmNonCached);
+        PUCHAR Va =
+            MmAllocateContiguousMemorySpecifyCache(3 * PAGE_SIZE, At(0x1800000), At(0x19FFFFF), At(0x4000), MmNonCached);
         assert_non_null(Va);
         ULONG64 Physical = (ULONG64)MmGetPhysicalAddress(Va).QuadPart;
         assert_in_range(Physical, 0x1800000, 0x19FFFFF - 3 * PAGE_SIZE + 1);
         assert_int_equal(Physical / 0x4000, (Physical + 3 * PAGE_SIZE - 1) / 0x4000);
-        assert_int_equal(MiPteProtection(MiReadPte(MiPteOf((ULONG_PTR)Va))),
-                         MI_PROT_EXECUTE_READWRITE | MI_PROT_NOCACHE);
+        assert_int_equal(MiPteProtection(MiReadPte(MiPteOf((ULONG_PTR)Va))), MI_PROT_EXECUTE_READWRITE | MI_PROT_NOCACHE);
         if (Round % 2) {
             MmFreeContiguousMemorySpecifyCache(Va, 3 * PAGE_SIZE, MmNonCached);
         } else {
             MmFreeContiguousMemory(Va);
         }
     }
-    assert_null(
-        MmAllocateContiguousMemorySpecifyCache(2 * PAGE_SIZE, At(0x1800000), At(0x1801FFE), At(0), MmCached));
+    assert_null(MmAllocateContiguousMemorySpecifyCache(2 * PAGE_SIZE, At(0x1800000), At(0x1801FFE), At(0), MmCached));
     assert_null(MmAllocateContiguousMemorySpecifyCache(2 * PAGE_SIZE, At(0), At(Any), At(0x3000), MmCached));
     assert_null(MmAllocateContiguousMemorySpecifyCache(0x4000 + 1, At(0), At(Any), At(0x4000), MmCached));
     assert_null(MmAllocateContiguousMemory(0, At(Any)));
@@ -66,8 +64,7 @@ static void MmAllocateContiguousMemorySpecifyCache_Bounds_AreKept(void **State)
 static void MmAllocateContiguousNodeMemory_ProtectionAndNode(void **State)
 {
     (void)State;
-    PUCHAR Va = MmAllocateContiguousNodeMemory(PAGE_SIZE, At(0), At(Any), At(0),
-                                               PAGE_READWRITE | PAGE_WRITECOMBINE, 0);
+    PUCHAR Va = MmAllocateContiguousNodeMemory(PAGE_SIZE, At(0), At(Any), At(0), PAGE_READWRITE | PAGE_WRITECOMBINE, 0);
     MMPTE Pte = MiReadPte(MiPteOf((ULONG_PTR)Va));
     assert_int_equal(MiPteProtection(Pte), MI_PROT_READWRITE | MI_PROT_WRITECOMBINE);
     KitExpectAccessStop(Va, PASSIVE_LEVEL, 'x', ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, Va, Pte.Long, 0, 0);
@@ -77,8 +74,7 @@ static void MmAllocateContiguousNodeMemory_ProtectionAndNode(void **State)
     Va = MmAllocateContiguousNodeMemory(PAGE_SIZE, At(0), At(Any), At(0), PAGE_READWRITE, 1 | MM_ANY_NODE_OK);
     assert_non_null(Va);
     MmFreeContiguousMemory(Va);
-    Va = MmAllocateContiguousMemorySpecifyCacheNode(PAGE_SIZE, At(0), At(Any), At(0), MmCached,
-                                                    MM_ANY_NODE_OK);
+    Va = MmAllocateContiguousMemorySpecifyCacheNode(PAGE_SIZE, At(0), At(Any), At(0), MmCached, MM_ANY_NODE_OK);
     assert_non_null(Va);
     MmFreeContiguousMemory(Va);
 }
@@ -186,8 +182,8 @@ static void MmAllocatePagesForMdl_Range_IsKept(void **State)
 static void MmAllocatePagesForMdlEx_Flags_AreHonoured(void **State)
 {
     (void)State;
-    assert_null(MmAllocatePagesForMdlEx(At(0x1800000), At(0x180FFFF), At(0), 64 * PAGE_SIZE, MmCached,
-                                        MM_ALLOCATE_FULLY_REQUIRED));
+    assert_null(
+        MmAllocatePagesForMdlEx(At(0x1800000), At(0x180FFFF), At(0), 64 * PAGE_SIZE, MmCached, MM_ALLOCATE_FULLY_REQUIRED));
     assert_null(MmAllocatePagesForMdlEx(At(0), At(Any), At(0), PAGE_SIZE, MmCached, 0x80000));
     assert_null(MmAllocatePagesForMdlEx(At(0), At(Any), At(0), PAGE_SIZE, MmMaximumCacheType, 0));
     PMDL Mdl = MmAllocatePagesForMdlEx(At(0), At(Any), At(0), 30 * PAGE_SIZE, MmCached,
@@ -231,16 +227,11 @@ int main(void)
 {
 #define TEST(Name) cmocka_unit_test(Name)
     const struct CMUnitTest Tests[] = {
-        TEST(MmAllocateContiguousMemory_FramesFollowEachOther),
-        TEST(MmAllocateContiguousMemorySpecifyCache_Bounds_AreKept),
-        TEST(MmAllocateContiguousNodeMemory_ProtectionAndNode),
-        TEST(MmAllocateNonCachedMemory_IsUncached),
-        TEST(MmFreeContiguousMemory_AnythingElse_IsC2_60),
-        TEST(MmFreeContiguousMemory_StillLocked_Is4E_9A),
-        TEST(MmAllocatePagesForMdl_ZeroedAndUnmapped),
-        TEST(MmAllocatePagesForMdl_Range_IsKept),
-        TEST(MmAllocatePagesForMdlEx_Flags_AreHonoured),
-        TEST(MmFreePagesFromMdl_TwiceOrLocked_Is4E),
+        TEST(MmAllocateContiguousMemory_FramesFollowEachOther), TEST(MmAllocateContiguousMemorySpecifyCache_Bounds_AreKept),
+        TEST(MmAllocateContiguousNodeMemory_ProtectionAndNode), TEST(MmAllocateNonCachedMemory_IsUncached),
+        TEST(MmFreeContiguousMemory_AnythingElse_IsC2_60),      TEST(MmFreeContiguousMemory_StillLocked_Is4E_9A),
+        TEST(MmAllocatePagesForMdl_ZeroedAndUnmapped),          TEST(MmAllocatePagesForMdl_Range_IsKept),
+        TEST(MmAllocatePagesForMdlEx_Flags_AreHonoured),        TEST(MmFreePagesFromMdl_TwiceOrLocked_Is4E),
     };
     return cmocka_run_group_tests_name("mm_contiguous", Tests, KitStart, KitStop);
 }

@@ -272,8 +272,7 @@ static void MmMapLockedPagesSpecifyCache_PriorityFlags_AreProtections(void **Sta
         MMPTE Pte = MiReadPte(MiPteOf((ULONG_PTR)Mapped));
         assert_int_equal(MiPteProtection(Pte), Cases[Index].Protection);
         if (Cases[Index].Flags & MdlMappingNoWrite) {
-            KitExpectAccessStop(Mapped, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Mapped,
-                                Pte.Long, 0, 0);
+            KitExpectAccessStop(Mapped, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Mapped, Pte.Long, 0, 0);
         }
         MmUnmapLockedPages(Mapped, M);
     }
@@ -286,8 +285,7 @@ static void MmMapLockedPagesSpecifyCache_GuardPtes_LeaveAPageBehind(void **State
     MmInitializeMdl(M, Paged, PAGE_SIZE);
     MmProbeAndLockPages(M, KernelMode, IoReadAccess);
     PUCHAR Mapped = MmGetSystemAddressForMdlSafe(M, NormalPagePriority | MdlMappingWithGuardPtes);
-    KitExpectAccessStop(Mapped + PAGE_SIZE, PASSIVE_LEVEL, 'r', PAGE_FAULT_IN_NONPAGED_AREA,
-                        Mapped + PAGE_SIZE, 0, KitLoad, 0);
+    KitExpectAccessStop(Mapped + PAGE_SIZE, PASSIVE_LEVEL, 'r', PAGE_FAULT_IN_NONPAGED_AREA, Mapped + PAGE_SIZE, 0, KitLoad, 0);
     MmUnmapLockedPages(Mapped, M);
     MmUnlockPages(M);
     KitAssertValid();
@@ -302,13 +300,11 @@ static void MmMapLockedPagesSpecifyCache_CacheType_IsInTheEntry(void **State)
     MmInitializeMdl(M, Paged, PAGE_SIZE);
     MmProbeAndLockPages(M, KernelMode, IoReadAccess);
     for (size_t Index = 0; Index < 3; Index++) {
-        PUCHAR Mapped =
-            MmMapLockedPagesSpecifyCache(M, KernelMode, Types[Index], NULL, FALSE, NormalPagePriority);
+        PUCHAR Mapped = MmMapLockedPagesSpecifyCache(M, KernelMode, Types[Index], NULL, FALSE, NormalPagePriority);
         assert_int_equal(MiPteProtection(MiReadPte(MiPteOf((ULONG_PTR)Mapped))) & 0x18, Bits[Index]);
         MmUnmapLockedPages(Mapped, M);
     }
-    assert_null(
-        MmMapLockedPagesSpecifyCache(M, KernelMode, MmMaximumCacheType, NULL, FALSE, NormalPagePriority));
+    assert_null(MmMapLockedPagesSpecifyCache(M, KernelMode, MmMaximumCacheType, NULL, FALSE, NormalPagePriority));
     MmUnlockPages(M);
 }
 
@@ -336,8 +332,7 @@ static void MmMapLockedPagesSpecifyCache_UserMode_MapsInTheUserRange(void **Stat
     assert_int_equal(Status, STATUS_CONFLICTING_ADDRESSES); /* "UserMode: raises an exception on failure" */
     MmUnmapLockedPages(Mapped, M);
     assert_false(MmIsAddressValid(Mapped));
-    assert_ptr_equal(
-        MmMapLockedPagesSpecifyCache(M, UserMode, MmCached, Mapped - 8, FALSE, NormalPagePriority), Mapped);
+    assert_ptr_equal(MmMapLockedPagesSpecifyCache(M, UserMode, MmCached, Mapped - 8, FALSE, NormalPagePriority), Mapped);
     KitAssertValid();
     MmUnmapLockedPages(Mapped, M);
 }
@@ -350,8 +345,8 @@ static void MmMapLockedPagesSpecifyCache_NoPtesLeft_IsNull(void **State)
     MmInitializeMdl(M, Paged, PAGE_SIZE);
     MmProbeAndLockPages(M, KernelMode, IoReadAccess);
     MmQueryRegion(MmRegionSystemPtes, &Info);
-    ULONG_PTR Hog = MiAllocateVa(&MiState->Regions[MmRegionSystemPtes],
-                                 Info.PageLimit - MiState->Regions[MmRegionSystemPtes].AddressPages);
+    ULONG_PTR Hog =
+        MiAllocateVa(&MiState->Regions[MmRegionSystemPtes], Info.PageLimit - MiState->Regions[MmRegionSystemPtes].AddressPages);
     if (Hog == 0) { /* not one piece: take what there is */
         skip();
     }
@@ -418,8 +413,7 @@ static void MmProtectMdlSystemAddress_ChangesTheMappingOnly(void **State)
     assert_int_equal(MmProtectMdlSystemAddress(M, 0x3), STATUS_INVALID_PAGE_PROTECTION);
     assert_int_equal(MmProtectMdlSystemAddress(M, PAGE_READONLY), STATUS_SUCCESS);
     MMPTE Pte = MiReadPte(MiPteOf((ULONG_PTR)Mapped));
-    KitExpectAccessStop(Mapped, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Mapped, Pte.Long, 0,
-                        0);
+    KitExpectAccessStop(Mapped, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Mapped, Pte.Long, 0, 0);
     Nonpaged[0] = 1;
     assert_int_equal(MmProtectMdlSystemAddress(M, PAGE_NOACCESS), STATUS_SUCCESS);
     assert_false(MmIsAddressValid(Mapped));

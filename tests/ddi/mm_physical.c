@@ -88,8 +88,7 @@ static void MmGetPhysicalMemoryRanges_AreTheRuns(void **State)
         assert_non_null(Ranges[Form]);
         for (; Ranges[Form][Count].NumberOfBytes.QuadPart; Count++) {
             assert_true((ULONG64)Ranges[Form][Count].BaseAddress.QuadPart > End); /* a hole before each */
-            End = (ULONG64)(Ranges[Form][Count].BaseAddress.QuadPart +
-                            Ranges[Form][Count].NumberOfBytes.QuadPart);
+            End = (ULONG64)(Ranges[Form][Count].BaseAddress.QuadPart + Ranges[Form][Count].NumberOfBytes.QuadPart);
             Total += (ULONG64)Ranges[Form][Count].NumberOfBytes.QuadPart;
             assert_false(Device() >= (ULONG64)Ranges[Form][Count].BaseAddress.QuadPart && Device() < End);
         }
@@ -226,8 +225,7 @@ static void MmCopyMemory_Physical_RamOnly(void **State)
     assert_int_equal(Done, 64);
     assert_memory_equal(Buffer, Va, 64);
     Address.PhysicalAddress = At(Device());
-    assert_int_equal(MmCopyMemory(Buffer, Address, 64, MM_COPY_MEMORY_PHYSICAL, &Done),
-                     STATUS_INVALID_ADDRESS);
+    assert_int_equal(MmCopyMemory(Buffer, Address, 64, MM_COPY_MEMORY_PHYSICAL, &Done), STATUS_INVALID_ADDRESS);
     assert_int_equal(Done, 0);
     PVOID Io = MmMapIoSpace(At(Device()), PAGE_SIZE, MmNonCached);
     assert_int_equal(Copy(Buffer, Io, 8, &Done), STATUS_ACCESS_VIOLATION);

@@ -35,7 +35,8 @@ static VOID Post(PVOID Context, POB_POST_OPERATION_INFORMATION Info)
  * _COLLISION: the calling driver's altitude is already in use". */
 static void ObRegisterCallbacks_OrderAndAccess(void **state)
 {
-    OB_OPERATION_REGISTRATION Operation = {PsProcessType, OB_OPERATION_HANDLE_CREATE | OB_OPERATION_HANDLE_DUPLICATE, Pre, Post};
+    OB_OPERATION_REGISTRATION Operation = {PsProcessType, OB_OPERATION_HANDLE_CREATE | OB_OPERATION_HANDLE_DUPLICATE, Pre,
+                                           Post};
     OB_CALLBACK_REGISTRATION Low = {OB_FLT_REGISTRATION_VERSION, 1, KitString(L"1000.5"), (PVOID) "L", &Operation}, High = Low;
     PVOID One, Two, Three;
     HANDLE Handle, Copy;

@@ -7,11 +7,11 @@
 #include <string.h>
 #include "ldr/pe.h"
 
-#define REQUIRE(Condition)                                                                                   \
-    do {                                                                                                     \
-        if (!(Condition)) {                                                                                  \
-            abort();                                                                                         \
-        }                                                                                                    \
+#define REQUIRE(Condition)                                                                                                     \
+    do {                                                                                                                       \
+        if (!(Condition)) {                                                                                                    \
+            abort();                                                                                                           \
+        }                                                                                                                      \
     } while (0)
 
 static volatile size_t Sink; /* every byte that the walks promise is really read */
@@ -27,8 +27,7 @@ static BOOLEAN SeeImport(const LDR_IMPORT *Import, PVOID Context)
 static BOOLEAN SeeExport(const LDR_EXPORT *Export, PVOID Context)
 {
     const LDR_PE *Pe = Context;
-    Sink += (Export->Name != NULL ? strlen(Export->Name) : 0) +
-            (Export->Forwarder != NULL ? strlen(Export->Forwarder) : 0);
+    Sink += (Export->Name != NULL ? strlen(Export->Name) : 0) + (Export->Forwarder != NULL ? strlen(Export->Forwarder) : 0);
     REQUIRE(Export->Rva < Pe->SizeOfImage);
     return TRUE;
 }
@@ -66,8 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *Data, size_t Size)
     REQUIRE(LdrPeEnumerateExports(&Pe, SeeExport, &Pe));
     REQUIRE(LdrPeEnumerateRelocations(&Pe, SeeRelocation, &Pe));
     if (Pe.FunctionCount != 0) {
-        REQUIRE(LdrPeAt(&Pe, Pe.Directory[IMAGE_DIRECTORY_ENTRY_EXCEPTION].VirtualAddress,
-                        Pe.FunctionCount * 12) != NULL);
+        REQUIRE(LdrPeAt(&Pe, Pe.Directory[IMAGE_DIRECTORY_ENTRY_EXCEPTION].VirtualAddress, Pe.FunctionCount * 12) != NULL);
     }
     return 0;
 }

@@ -114,8 +114,7 @@ static VOID KitPageFault(HAL_TRAP_FRAME *Frame)
     if (KitOnFault) {
         KitOnFault(Frame);
     } else {
-        fail_msg("page fault: address %llx error %llx rip %llx", Frame->FaultAddress, Frame->ErrorCode,
-                 Frame->Rip);
+        fail_msg("page fault: address %llx error %llx rip %llx", Frame->FaultAddress, Frame->ErrorCode, Frame->Rip);
     }
 }
 static VOID KitTrap(HAL_TRAP_FRAME *Frame)

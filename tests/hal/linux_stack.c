@@ -60,16 +60,12 @@ NOINLINE static void EveryUnwinder_WalksThroughTheTrapEntry(void **State)
     struct {
         const ULONG_PTR *Frames;
         ULONG Count;
-    } Walk[] = {{Thorough, ThoroughCount},
-                {Fast, FastCount},
-                {Glibc, GlibcCount},
-                {Gcc, GccCount},
-                {FromFrame, FromFrameCount}};
+    } Walk[] = {
+        {Thorough, ThoroughCount}, {Fast, FastCount}, {Glibc, GlibcCount}, {Gcc, GccCount}, {FromFrame, FromFrameCount}};
     for (ULONG i = 0; i < ARRAYSIZE(Walk); i++) {
         LONG Inner = FindIn(Walk[i].Frames, Walk[i].Count, (const void *)FaultsHere);
         LONG Outer = FindIn(Walk[i].Frames, Walk[i].Count, (const void *)CallsTheOneThatFaults);
-        LONG Test =
-            FindIn(Walk[i].Frames, Walk[i].Count, (const void *)EveryUnwinder_WalksThroughTheTrapEntry);
+        LONG Test = FindIn(Walk[i].Frames, Walk[i].Count, (const void *)EveryUnwinder_WalksThroughTheTrapEntry);
         if (i == 1 && Outer < 0) {
             Outer = Inner; /* a frame pointer walk misses the caller of a leaf that has no frame */
             Inner--;
@@ -140,8 +136,8 @@ static void UnwindFrame_RestoresRdiAndRsi(void **State)
                      "movq $0x1DD1, %%rdi\n\tmovq $0x2552, %%rsi\n\tcall *%%r11\n\tmovq %%r12, %%rsp"
                      : "=a"(Result)
                      : [f] "r"(Microsoft), "c"(KitVa(3))
-                     : "rdx", "rdi", "rsi", "r8", "r9", "r10", "r11", "r12", "memory", "cc", "xmm0", "xmm1",
-                       "xmm2", "xmm3", "xmm4", "xmm5");
+                     : "rdx", "rdi", "rsi", "r8", "r9", "r10", "r11", "r12", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3",
+                       "xmm4", "xmm5");
     assert_int_equal(Result, 0);
     assert_int_equal(RdiThere, 0x1DD1);
     assert_int_equal(RsiThere, 0x2552);

@@ -319,8 +319,7 @@ static void Random_Operations_AgreeWithTheTables(void **State)
                 All = All && Frame[Page + i] != 0;
             }
             NTSTATUS Status = HalFillTb((PVOID)KitVa(Page), Count, HAL_FILL_PINNED);
-            assert_true(All ? Status == STATUS_SUCCESS || Status == STATUS_NO_MEMORY
-                            : Status == STATUS_INVALID_ADDRESS);
+            assert_true(All ? Status == STATUS_SUCCESS || Status == STATUS_NO_MEMORY : Status == STATUS_INVALID_ADDRESS);
             break;
         }
         case 4:

@@ -72,12 +72,11 @@ static VOID Scribble(VOID)
         Waste[i] = ~0ull;
     }
     errno = EDOM;
-    __asm__ volatile(
-        "pcmpeqb %%xmm0, %%xmm0; movdqa %%xmm0, %%xmm7; movdqa %%xmm0, %%xmm15; movdqa %%xmm0, %%xmm1\n\t"
-        "fld1; fstp %%st(0)"
-        :
-        :
-        : "xmm0", "xmm1", "xmm7", "xmm15");
+    __asm__ volatile("pcmpeqb %%xmm0, %%xmm0; movdqa %%xmm0, %%xmm7; movdqa %%xmm0, %%xmm15; movdqa %%xmm0, %%xmm1\n\t"
+                     "fld1; fstp %%st(0)"
+                     :
+                     :
+                     : "xmm0", "xmm1", "xmm7", "xmm15");
 }
 static HAL_TRAP_FRAME Seen;
 static VOID MapAndScribble(HAL_TRAP_FRAME *Frame)
@@ -112,9 +111,8 @@ static VOID Registers(VOID)
         assert_int_equal(Seen.Rsp, TrapSavedRsp + 8);
         assert_int_equal(Seen.FaultAddress, KitVa(BASE + f));
         assert_int_equal(Seen.ErrorCode, HALP_FAULT_WRITE);
-        const ULONG64 Frame[15] = {Seen.Rax, Seen.Rbx, Seen.Rcx, Seen.Rdx, Seen.Rsi,
-                                   Seen.Rdi, Seen.Rbp, Seen.R8,  Seen.R9,  Seen.R10,
-                                   Seen.R11, Seen.R12, Seen.R13, Seen.R14, Seen.R15};
+        const ULONG64 Frame[15] = {Seen.Rax, Seen.Rbx, Seen.Rcx, Seen.Rdx, Seen.Rsi, Seen.Rdi, Seen.Rbp, Seen.R8,
+                                   Seen.R9,  Seen.R10, Seen.R11, Seen.R12, Seen.R13, Seen.R14, Seen.R15};
         assert_memory_equal(In.G, Frame, sizeof(In.G));
         assert_int_equal(Seen.EFlags & 0xCD5, Flags[f] & 0xCD5);
     }
@@ -162,10 +160,9 @@ static void Vectors_ArePreserved(void **State)
         "%%xmm15,240(%[o])\n\t"
         "stmxcsr %[ma]\n\tfnstcw %[ca]\n\tldmxcsr %[d]\n\tfldcw %[cd]"
         : [ma] "=m"(MxcsrAfter), [ca] "=m"(FcwAfter)
-        : [i] "r"(In), [o] "r"(Out), [va] "r"(KitVa(BASE)), [m] "m"(Mxcsr), [c] "m"(Fcw), [d] "m"(Default),
-          [cd] "m"(FcwDefault)
-        : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+        : [i] "r"(In), [o] "r"(Out), [va] "r"(KitVa(BASE)), [m] "m"(Mxcsr), [c] "m"(Fcw), [d] "m"(Default), [cd] "m"(FcwDefault)
+        : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
+          "xmm13", "xmm14", "xmm15");
     assert_memory_equal(In, Out, sizeof(In));
     assert_int_equal(MxcsrAfter, Mxcsr);
     assert_int_equal(FcwAfter, Fcw);
@@ -258,8 +255,7 @@ static void Upcall_MayNeverReturn(void **State)
     }
     assert_int_equal(Kit.Count, 100);
     pthread_sigmask(SIG_BLOCK, NULL, &Blocked);
-    assert_false(sigismember(&Blocked, SIGSEGV) ||
-                 sigismember(&Blocked, SIGALRM)); /* it ran outside signal context */
+    assert_false(sigismember(&Blocked, SIGSEGV) || sigismember(&Blocked, SIGALRM)); /* it ran outside signal context */
 }
 
 static volatile LONG Word;
@@ -321,11 +317,11 @@ static VOID SkipFault(HAL_TRAP_FRAME *Frame)
 {
     Frame->Rip = Frame->Rbx; /* where the test wants to go on */
 }
-#define EXPECT_TRAP(N, Code)                                                                                 \
-    do {                                                                                                     \
-        assert_int_equal(Kit.Last.Vector, N);                                                                \
-        assert_int_equal(Kit.Last.ErrorCode, Code);                                                          \
-        assert_int_equal(Kit.Last.FaultAddress, 0);                                                          \
+#define EXPECT_TRAP(N, Code)                                                                                                   \
+    do {                                                                                                                       \
+        assert_int_equal(Kit.Last.Vector, N);                                                                                  \
+        assert_int_equal(Kit.Last.ErrorCode, Code);                                                                            \
+        assert_int_equal(Kit.Last.FaultAddress, 0);                                                                            \
     } while (0)
 static void Traps_CarryTheArchitecturesVector(void **State)
 {
@@ -342,10 +338,7 @@ static void Traps_CarryTheArchitecturesVector(void **State)
     EXPECT_TRAP(13, (0x29 << 3) | 2);
     __asm__ volatile("int $0x2c");
     EXPECT_TRAP(13, (0x2c << 3) | 2);
-    __asm__ volatile("xorl %%ecx, %%ecx; xorl %%edx, %%edx; movl $1, %%eax; divl %%ecx"
-                     :
-                     :
-                     : "rax", "rcx", "rdx", "cc");
+    __asm__ volatile("xorl %%ecx, %%ecx; xorl %%edx, %%edx; movl $1, %%eax; divl %%ecx" : : : "rax", "rcx", "rdx", "cc");
     EXPECT_TRAP(0, 0);
     __asm__ volatile("hlt; nop");
     EXPECT_TRAP(13, 0);
@@ -456,8 +449,7 @@ static void StackUsedUp_IsADoubleFault(void **State)
         KitMap(KitVa(BASE + i), KIT_DATA + i, KIT_RW | KIT_NX);
     }
     assert_int_equal(HalFillTb((PVOID)KitVa(BASE), Pages, HAL_FILL_PINNED), STATUS_SUCCESS);
-    assert_int_equal(HalCreateThread(ThreadOnce, Overflow, (PVOID)KitVa(BASE), HalFacts.StackBytes, &Thread),
-                     STATUS_SUCCESS);
+    assert_int_equal(HalCreateThread(ThreadOnce, Overflow, (PVOID)KitVa(BASE), HalFacts.StackBytes, &Thread), STATUS_SUCCESS);
     HalJoinThread(Thread);
     assert_int_equal(Kit.Last.Vector, 8);
     assert_true(DoubleFaultRsp < KitVa(BASE) + 0x2000 && DoubleFaultRsp > KitVa(BASE) - 0x2000);
@@ -485,9 +477,8 @@ static void Fault_OnAStackInSimulatedMemory_GoesOn(void **State)
         KitMap(KitVa(BASE + i), KIT_DATA + 1500 + i, KIT_RW | KIT_NX);
     }
     assert_int_equal(HalFillTb((PVOID)KitVa(BASE), Pages, HAL_FILL_PINNED), STATUS_SUCCESS);
-    assert_int_equal(
-        HalCreateThread(ThreadOnce, TouchOnStack, (PVOID)KitVa(BASE), HalFacts.StackBytes, &Thread),
-        STATUS_SUCCESS);
+    assert_int_equal(HalCreateThread(ThreadOnce, TouchOnStack, (PVOID)KitVa(BASE), HalFacts.StackBytes, &Thread),
+                     STATUS_SUCCESS);
     HalJoinThread(Thread);
     assert_int_equal(Kit.Count, 1);
     assert_int_equal(*(volatile ULONG64 *)KitVa(5000), 77);

@@ -22,8 +22,7 @@ static void Start_BadRuns_AreRefused(void **State)
     struct {
         const HAL_RUN *Runs;
         ULONG Count;
-    } Bad[] = {{Overlap, 2}, {Unsorted, 2}, {Empty, 1},  {OnlyDevice, 1},
-               {Beyond, 2},  {NULL, 1},     {Overlap, 0}};
+    } Bad[] = {{Overlap, 2}, {Unsorted, 2}, {Empty, 1}, {OnlyDevice, 1}, {Beyond, 2}, {NULL, 1}, {Overlap, 0}};
     for (ULONG i = 0; i < ARRAYSIZE(Bad); i++) {
         HAL_MACHINE Machine = KitMachine(1024);
         Machine.Runs = Bad[i].Runs;
@@ -35,8 +34,7 @@ static void Start_BadRuns_AreRefused(void **State)
 static void Start_BadSizes_AreRefused(void **State)
 {
     (void)State;
-    static const ULONG64 Bad[][2] = {
-        {0, 1ull << 30}, {(1ull << 30) + 4096, 1ull << 30}, {1ull << 30, 4096}, {1ull << 47, 0}};
+    static const ULONG64 Bad[][2] = {{0, 1ull << 30}, {(1ull << 30) + 4096, 1ull << 30}, {1ull << 30, 4096}, {1ull << 47, 0}};
     for (ULONG i = 0; i < ARRAYSIZE(Bad); i++) {
         HAL_MACHINE Machine = KitMachine(1024);
         Machine.SystemBytes = Bad[i][0];

@@ -262,8 +262,7 @@ static void AddressSpace_Switch_DropsTheUsersTranslationsOnly(void **State)
     KitWrite(KitVa(BASE), 5);
     KitUseRoot(Second);
     KitOnFault = Refuse;
-    if (((HalFacts.UserBase ^ HalFacts.SystemBase) >> 39) !=
-        0) { /* else the roots share the user's entries too */
+    if (((HalFacts.UserBase ^ HalFacts.SystemBase) >> 39) != 0) { /* else the roots share the user's entries too */
         assert_false(KitTryRead(User, &Value));
         KitMap(User, KIT_DATA + 2, KIT_RW | KIT_U);
         assert_int_equal(KitRead(User), 2);

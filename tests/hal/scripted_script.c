@@ -95,8 +95,7 @@ static void UserMode_NeedsTheUserBitAtEveryLevel(void **State)
     assert_int_equal(Kit.Last.ErrorCode, HALP_FAULT_USER | HALP_FAULT_PROTECTION);
     assert_int_equal(Kit.Last.Cs & 3, 3);
     assert_true(HalScriptAccess(KitVa(1), 1, HAL_SCRIPT_READ, &Byte));
-    assert_false(HalScriptAccess(KitVa(1), 1, HAL_SCRIPT_READ | HAL_SCRIPT_USER,
-                                 &Byte)); /* cached, still not the user's */
+    assert_false(HalScriptAccess(KitVa(1), 1, HAL_SCRIPT_READ | HAL_SCRIPT_USER, &Byte)); /* cached, still not the user's */
     assert_true(HalScriptAccess(KitVa(2), 1, HAL_SCRIPT_WRITE | HAL_SCRIPT_USER, &Byte));
     *KitPde(KitVa(2)) &= ~KIT_U;
     HalFlushTb((PVOID)KitVa(2), 1);

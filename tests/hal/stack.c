@@ -7,11 +7,11 @@ static ULONG_PTR Frames[64];
 static ULONG Count;
 static ULONG Flags;
 
-#define HERE                                                                                                 \
-    ((ULONG_PTR) __extension__({                                                                             \
-        __label__ Here;                                                                                      \
-    Here:                                                                                                    \
-        &&Here;                                                                                              \
+#define HERE                                                                                                                   \
+    ((ULONG_PTR) __extension__({                                                                                               \
+        __label__ Here;                                                                                                        \
+    Here:                                                                                                                      \
+        &&Here;                                                                                                                \
     }))
 static BOOLEAN Within(ULONG_PTR Address, ULONG_PTR Function)
 {

@@ -81,8 +81,7 @@ static void GivenStack_IsTheOneUsed(void **State)
     }
     assert_int_equal(HalFillTb((PVOID)KitVa(50), Pages, HAL_FILL_PINNED), STATUS_SUCCESS);
     for (ULONG i = 0; i < 5; i++) { /* the stack can be used again after the join */
-        assert_int_equal(HalCreateThread(LookAtStack, NULL, (PVOID)KitVa(50), HalFacts.StackBytes, &Thread),
-                         STATUS_SUCCESS);
+        assert_int_equal(HalCreateThread(LookAtStack, NULL, (PVOID)KitVa(50), HalFacts.StackBytes, &Thread), STATUS_SUCCESS);
         HalJoinThread(Thread);
         assert_true(LocalAt > StackLow && LocalAt < StackHigh);
 #if !KIT_SCRIPTED /* the double runs it on a stack of the host's */
@@ -279,8 +278,7 @@ static void Wait_WordInSimulatedMemory_IsLoaded(void **State)
     (void)State;
     KitOnFault = MapWord;
     volatile LONG *Simulated = (volatile LONG *)(KitVa(70) + 8);
-    assert_false(
-        HalWait(Simulated, 0, HalQueryTime())); /* not present: faults, is mapped, is zero, time is up */
+    assert_false(HalWait(Simulated, 0, HalQueryTime())); /* not present: faults, is mapped, is zero, time is up */
     assert_int_equal(Kit.Count, 1);
     HalFlushTb((PVOID)KitVa(70), 1);
     assert_true(HalWait(Simulated, 1, HAL_FOREVER));

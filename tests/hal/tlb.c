@@ -3,12 +3,12 @@
 #include "hal/kit.h"
 #if !KIT_SCRIPTED
 #include "hal/linux/tlb.h"
-#define CHECK()                                                                                              \
-    do {                                                                                                     \
-        const CHAR *Broken = HalpValidateTb();                                                               \
-        if (Broken) {                                                                                        \
-            fail_msg("%s", Broken);                                                                          \
-        }                                                                                                    \
+#define CHECK()                                                                                                                \
+    do {                                                                                                                       \
+        const CHAR *Broken = HalpValidateTb();                                                                                 \
+        if (Broken) {                                                                                                          \
+            fail_msg("%s", Broken);                                                                                            \
+        }                                                                                                                      \
     } while (0)
 #else
 #define CHECK() ((void)0)
@@ -134,8 +134,7 @@ static void Pinned_NotPresent_IsInvalidAddress(void **State)
     KitMap(KitVa(0), KIT_DATA, KIT_RW);
     KitMap(KitVa(2), KIT_DATA + 2, KIT_RW);
     assert_int_equal(HalFillTb((PVOID)KitVa(0), 3, HAL_FILL_PINNED), STATUS_INVALID_ADDRESS);
-    assert_int_equal(HalFillTb((PVOID)(HalFacts.SystemEnd - 4096), 2, HAL_FILL_PINNED),
-                     STATUS_INVALID_ADDRESS);
+    assert_int_equal(HalFillTb((PVOID)(HalFacts.SystemEnd - 4096), 2, HAL_FILL_PINNED), STATUS_INVALID_ADDRESS);
     assert_int_equal(HalFillTb((PVOID)KitVa(0), 0, HAL_FILL_PINNED), STATUS_SUCCESS);
     CHECK();
     KitStop();

@@ -106,7 +106,8 @@ static void Unhandled_InSystemThread_7E(void **state)
     HANDLE thread;
     (void)state;
     KeInitializeEvent(&Done, NotificationEvent, FALSE);
-    assert_int_equal(PsCreateSystemThread(&thread, THREAD_ALL_ACCESS, NULL, NULL, NULL, SystemThread, (PVOID)(ULONG_PTR)WriteNull), 0);
+    assert_int_equal(
+        PsCreateSystemThread(&thread, THREAD_ALL_ACCESS, NULL, NULL, NULL, SystemThread, (PVOID)(ULONG_PTR)WriteNull), 0);
     KeWaitForSingleObject(&Done, Executive, KernelMode, FALSE, NULL);
     ZwClose(thread);
     assert_true(WasCaught);
@@ -241,16 +242,11 @@ static void Filter_FaultsForEver_1E(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(Unhandled_WriteToNull_1E),
-        cmocka_unit_test(Unhandled_RaisedStatus_1E),
-        cmocka_unit_test(Unhandled_Breakpoint_1E),
-        cmocka_unit_test(Unhandled_InsideDecliningTry_1E),
-        cmocka_unit_test(Unhandled_InSystemThread_7E),
-        cmocka_unit_test(Unhandled_InRequestOfUserMode_3B),
-        cmocka_unit_test(FastFail_Code_139),
-        cmocka_unit_test(List_Corrupt_139_3),
-        cmocka_unit_test(StackOverflow_7F_8),
-        cmocka_unit_test(Filter_ContinuesForEver_1E),
+        cmocka_unit_test(Unhandled_WriteToNull_1E),    cmocka_unit_test(Unhandled_RaisedStatus_1E),
+        cmocka_unit_test(Unhandled_Breakpoint_1E),     cmocka_unit_test(Unhandled_InsideDecliningTry_1E),
+        cmocka_unit_test(Unhandled_InSystemThread_7E), cmocka_unit_test(Unhandled_InRequestOfUserMode_3B),
+        cmocka_unit_test(FastFail_Code_139),           cmocka_unit_test(List_Corrupt_139_3),
+        cmocka_unit_test(StackOverflow_7F_8),          cmocka_unit_test(Filter_ContinuesForEver_1E),
         cmocka_unit_test(Filter_FaultsForEver_1E),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -312,7 +312,8 @@ static void WorkItem_QueuedTwice_0x96(void **state)
     KeSetEvent(&Go, 0, FALSE);
     ExpDrainWork();
     IoFreeWorkItem(Item);
-    for (size_t i = 0; i < ARRAYSIZE(Blockers); i++) IoFreeWorkItem(Blockers[i]);
+    for (size_t i = 0; i < ARRAYSIZE(Blockers); i++)
+        IoFreeWorkItem(Blockers[i]);
 }
 
 /* ---- processes and PnP ---- */
@@ -349,7 +350,8 @@ static void Pnp_NotAPdo_0xCA(void **state)
 
 static int Open(void **state)
 {
-    if (KitStart(state)) return -1;
+    if (KitStart(state))
+        return -1;
     KitOpen(AnswerOk, 0);
     return 0;
 }

@@ -463,8 +463,7 @@ static void RunChild(void (*Sin)(void))
         _exit(0);
     }
     close(Pipe[1]);
-    while (Length < sizeof Output - 1 &&
-           (Count = read(Pipe[0], Output + Length, sizeof Output - 1 - Length)) > 0) {
+    while (Length < sizeof Output - 1 && (Count = read(Pipe[0], Output + Length, sizeof Output - 1 - Length)) > 0) {
         Length += (size_t)Count;
     }
     Output[Length] = 0;
@@ -478,9 +477,8 @@ static void ExpectFirstLine(uint32_t Code, const uint64_t *Parameters, unsigned 
     unsigned long long P[4];
     unsigned Found;
 
-    assert_int_equal(sscanf(Output, "*** STOP: 0x%8x (0x%16llx,0x%16llx,0x%16llx,0x%16llx)", &Found, &P[0],
-                            &P[1], &P[2], &P[3]),
-                     5);
+    assert_int_equal(
+        sscanf(Output, "*** STOP: 0x%8x (0x%16llx,0x%16llx,0x%16llx,0x%16llx)", &Found, &P[0], &P[1], &P[2], &P[3]), 5);
     assert_int_equal(Found, Code);
     for (unsigned Index = 0; Index < 4; Index++) {
         if ((Known >> Index) & 1) {
@@ -635,8 +633,7 @@ int main(void)
         cmocka_unit_test(InterlockedList_LinksBroken_139),
         cmocka_unit_test(WorkItem_QueuedTwice_96),
     };
-    int Failed =
-        cmocka_run_group_tests(Children, NULL, NULL); /* before this process has a system of its own */
+    int Failed = cmocka_run_group_tests(Children, NULL, NULL); /* before this process has a system of its own */
 
     return Failed + cmocka_run_group_tests(Tests, StartTwoProcessors, StopSystem);
 }

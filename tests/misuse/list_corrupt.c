@@ -117,9 +117,8 @@ static void FastFail_AnyCode_IsParameter1(void **State)
 
 int main(void)
 {
-    const struct CMUnitTest Tests[] = {cmocka_unit_test(List_Corrupt_0x139_3),
-                                       cmocka_unit_test(InterlockedList_Corrupt_0x139_3),
-                                       cmocka_unit_test(List_Corrupt_DriverIsNamed),
-                                       cmocka_unit_test(FastFail_AnyCode_IsParameter1)};
+    const struct CMUnitTest Tests[] = {
+        cmocka_unit_test(List_Corrupt_0x139_3), cmocka_unit_test(InterlockedList_Corrupt_0x139_3),
+        cmocka_unit_test(List_Corrupt_DriverIsNamed), cmocka_unit_test(FastFail_AnyCode_IsParameter1)};
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

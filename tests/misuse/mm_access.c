@@ -8,10 +8,8 @@ static void PageableAtDispatch_IsD1(void **State)
 {
     (void)State;
     PUCHAR Va = MmAllocatePages(MmRegionPagedPool, 1, 0, NormalPoolPriority);
-    KitExpectAccessStop(Va + 3, DISPATCH_LEVEL, 'r', DRIVER_IRQL_NOT_LESS_OR_EQUAL, Va + 3, DISPATCH_LEVEL, 0,
-                        KitLoad);
-    KitExpectAccessStop(Va + 3, DISPATCH_LEVEL, 'w', DRIVER_IRQL_NOT_LESS_OR_EQUAL, Va + 3, DISPATCH_LEVEL, 1,
-                        KitStore);
+    KitExpectAccessStop(Va + 3, DISPATCH_LEVEL, 'r', DRIVER_IRQL_NOT_LESS_OR_EQUAL, Va + 3, DISPATCH_LEVEL, 0, KitLoad);
+    KitExpectAccessStop(Va + 3, DISPATCH_LEVEL, 'w', DRIVER_IRQL_NOT_LESS_OR_EQUAL, Va + 3, DISPATCH_LEVEL, 1, KitStore);
     KitExpectAccessStop(Va, HIGH_LEVEL, 'w', DRIVER_IRQL_NOT_LESS_OR_EQUAL, Va, HIGH_LEVEL, 1, KitStore);
     KitExpectAccessStop(Va, DISPATCH_LEVEL, 'x', DRIVER_IRQL_NOT_LESS_OR_EQUAL, Va, DISPATCH_LEVEL, 8, Va);
     Va[3] = 1; /* at PASSIVE_LEVEL it is an ordinary page */
@@ -22,8 +20,7 @@ static void PageableAtDispatch_IsD1(void **State)
 static void NullAtDispatch_IsD1(void **State)
 {
     (void)State;
-    KitExpectAccessStop((PVOID)0x10, DISPATCH_LEVEL, 'r', DRIVER_IRQL_NOT_LESS_OR_EQUAL, 0x10, DISPATCH_LEVEL,
-                        0, KitLoad);
+    KitExpectAccessStop((PVOID)0x10, DISPATCH_LEVEL, 'r', DRIVER_IRQL_NOT_LESS_OR_EQUAL, 0x10, DISPATCH_LEVEL, 0, KitLoad);
 }
 
 static void Library_SetEvent(void *Argument)
@@ -56,8 +53,7 @@ static void FreedSystemMemory_Is50(void **State)
     KitExpectAccessStop(Va, PASSIVE_LEVEL, 'r', PAGE_FAULT_IN_NONPAGED_AREA, Va, 0, KitLoad, 0);
     KitExpectAccessStop(Va, APC_LEVEL, 'w', PAGE_FAULT_IN_NONPAGED_AREA, Va, 2, KitStore, 0);
     KitExpectAccessStop(Va, PASSIVE_LEVEL, 'x', PAGE_FAULT_IN_NONPAGED_AREA, Va, 0x10, Va, 0);
-    KitExpectAccessStop(Va, DISPATCH_LEVEL, 'r', DRIVER_IRQL_NOT_LESS_OR_EQUAL, Va, DISPATCH_LEVEL, 0,
-                        KitLoad);
+    KitExpectAccessStop(Va, DISPATCH_LEVEL, 'r', DRIVER_IRQL_NOT_LESS_OR_EQUAL, Va, DISPATCH_LEVEL, 0, KitLoad);
 }
 
 static void WildSystemPointer_Is50Type2(void **State)
@@ -71,8 +67,7 @@ static void KernelStackGuard_Is50(void **State)
 {
     (void)State;
     PUCHAR Stack = MmAllocatePages(MmRegionKernelStacks, 4, MM_PAGES_PINNED, NormalPoolPriority);
-    KitExpectAccessStop(Stack - 8, PASSIVE_LEVEL, 'w', PAGE_FAULT_IN_NONPAGED_AREA, Stack - 8, 2, KitStore,
-                        0);
+    KitExpectAccessStop(Stack - 8, PASSIVE_LEVEL, 'w', PAGE_FAULT_IN_NONPAGED_AREA, Stack - 8, 2, KitStore, 0);
     MmFreePages(Stack, 4);
 }
 
@@ -83,10 +78,8 @@ static void ReadOnly_Write_IsBE(void **State)
     Va[0] = 5;
     assert_int_equal(MmProtectPages(Va, 1, PAGE_READONLY), STATUS_SUCCESS);
     MMPTE Pte = MiReadPte(MiPteOf((ULONG_PTR)Va));
-    KitExpectAccessStop(Va + 9, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Va + 9, Pte.Long, 0,
-                        0);
-    KitExpectAccessStop(Va + 9, DISPATCH_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Va + 9, Pte.Long, 0,
-                        0);
+    KitExpectAccessStop(Va + 9, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Va + 9, Pte.Long, 0, 0);
+    KitExpectAccessStop(Va + 9, DISPATCH_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Va + 9, Pte.Long, 0, 0);
     assert_int_equal(KitLoad(Va), 5);
     MmFreePages(Va, 1);
 }
@@ -95,8 +88,7 @@ static void OwnConstants_Write_IsBE(void **State)
 {
     static const char Text[] = "constant";
     (void)State;
-    KitExpectAccessStop((PVOID)(ULONG_PTR)Text, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Text,
-                        0, 0, 0);
+    KitExpectAccessStop((PVOID)(ULONG_PTR)Text, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Text, 0, 0, 0);
 }
 
 static void NxPool_Execute_IsFC(void **State)
@@ -139,8 +131,8 @@ static void UserMemory_BadAccess_IsAnException(void **State)
         Status = GetExceptionCode();
     }
     assert_int_equal(Status, STATUS_ACCESS_VIOLATION);
-    KitExpectAccessStop(Va + PAGE_SIZE, DISPATCH_LEVEL, 'w', DRIVER_IRQL_NOT_LESS_OR_EQUAL, Va + PAGE_SIZE,
-                        DISPATCH_LEVEL, 1, KitStore);
+    KitExpectAccessStop(Va + PAGE_SIZE, DISPATCH_LEVEL, 'w', DRIVER_IRQL_NOT_LESS_OR_EQUAL, Va + PAGE_SIZE, DISPATCH_LEVEL, 1,
+                        KitStore);
     MmFreeUserPages(Va, 1);
 }
 

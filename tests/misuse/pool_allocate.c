@@ -15,8 +15,7 @@
 #define TAG 'tseT'
 static ntmm_bugcheck Stop;
 
-static void Expect(void (*Function)(void *), void *Argument, uint32_t Code, uint64_t P1, uint64_t P2,
-                   uint64_t P3, uint64_t P4)
+static void Expect(void (*Function)(void *), void *Argument, uint32_t Code, uint64_t P1, uint64_t P2, uint64_t P3, uint64_t P4)
 {
     const CHAR *Text;
     assert_true(ntmm_catch(Function, Argument, &Stop));
@@ -75,8 +74,7 @@ static void Allocate_MustSucceed_C2_9A(void **state)
 {
     (void)state;
     Expect(MustSucceed, (void *)NonPagedPoolMustSucceed, 0xC2, 0x9A, NonPagedPoolMustSucceed, 100, TAG);
-    Expect(MustSucceed, (void *)NonPagedPoolCacheAlignedMustS, 0xC2, 0x9A, NonPagedPoolCacheAlignedMustS, 100,
-           TAG);
+    Expect(MustSucceed, (void *)NonPagedPoolCacheAlignedMustS, 0xC2, 0x9A, NonPagedPoolCacheAlignedMustS, 100, TAG);
     Expect(MustSucceed, (void *)DontUseThisType, 0xC2, 0x9A, DontUseThisType, 100, TAG);
 }
 

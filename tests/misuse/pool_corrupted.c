@@ -93,6 +93,7 @@ static void OwnListEntryGone_0x0A(void **State)
 
 int main(void)
 {
-    const struct CMUnitTest Tests[] = {cmocka_unit_test(LookasideEntryOverwritten_0xC5), cmocka_unit_test(OwnListEntryGone_0x0A)};
+    const struct CMUnitTest Tests[] = {cmocka_unit_test(LookasideEntryOverwritten_0xC5),
+                                       cmocka_unit_test(OwnListEntryGone_0x0A)};
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

@@ -27,8 +27,7 @@ static void FreeTagged(void *Block)
     ExFreePoolWithTag(Block, TAG);
 }
 
-static void Expect(void (*Function)(void *), void *Argument, uint32_t Code, uint64_t P1, uint64_t P2,
-                   uint64_t P3, uint64_t P4)
+static void Expect(void (*Function)(void *), void *Argument, uint32_t Code, uint64_t P1, uint64_t P2, uint64_t P3, uint64_t P4)
 {
     ntmm_bugcheck Stop;
     const CHAR *Text;
@@ -225,8 +224,7 @@ static void FreeAboveDispatch(void *Block)
 
 static void Free_PagedAtDispatch_C2_9(void **state)
 {
-    PUCHAR Block = ExAllocatePool2(POOL_FLAG_PAGED, 100, TAG),
-           Big = ExAllocatePool2(POOL_FLAG_PAGED, 10000, TAG);
+    PUCHAR Block = ExAllocatePool2(POOL_FLAG_PAGED, 100, TAG), Big = ExAllocatePool2(POOL_FLAG_PAGED, 10000, TAG);
     (void)state;
     Expect(FreePagedAtDispatch, Block, 0xC2, 9, DISPATCH_LEVEL, PagedPool, (uint64_t)Block);
     Expect(FreePagedAtDispatch, Big, 0xC2, 9, DISPATCH_LEVEL, PagedPool, (uint64_t)Big);

@@ -43,10 +43,9 @@ typedef struct _HIDP_DEVICE_DESC {
 } HIDP_DEVICE_DESC;
 typedef struct _HIDP_CAPS {
     USAGE Usage, UsagePage;
-    USHORT InputReportByteLength, OutputReportByteLength, FeatureReportByteLength, Reserved[17],
-        NumberLinkCollectionNodes, NumberInputButtonCaps, NumberInputValueCaps, NumberInputDataIndices,
-        NumberOutputButtonCaps, NumberOutputValueCaps, NumberOutputDataIndices, NumberFeatureButtonCaps,
-        NumberFeatureValueCaps, NumberFeatureDataIndices;
+    USHORT InputReportByteLength, OutputReportByteLength, FeatureReportByteLength, Reserved[17], NumberLinkCollectionNodes,
+        NumberInputButtonCaps, NumberInputValueCaps, NumberInputDataIndices, NumberOutputButtonCaps, NumberOutputValueCaps,
+        NumberOutputDataIndices, NumberFeatureButtonCaps, NumberFeatureValueCaps, NumberFeatureDataIndices;
 } HIDP_CAPS;
 typedef struct _HIDP_RANGE {
     USAGE UsageMin, UsageMax; /* NotRange: Usage, Reserved */
@@ -86,12 +85,12 @@ static VOID(KI_MSABI *FreeCollectionDescription)(HIDP_DEVICE_DESC *Device);
 static NTSTATUS(KI_MSABI *GetCaps)(PVOID Preparsed, HIDP_CAPS *Caps);
 static NTSTATUS(KI_MSABI *GetButtonCaps)(ULONG Type, HIDP_BUTTON_CAPS *Caps, USHORT *Count, PVOID Preparsed);
 static NTSTATUS(KI_MSABI *GetValueCaps)(ULONG Type, HIDP_VALUE_CAPS *Caps, USHORT *Count, PVOID Preparsed);
-static NTSTATUS(KI_MSABI *GetUsages)(ULONG Type, USAGE Page, USHORT Link, USAGE *List, ULONG *Count,
-                                     PVOID Preparsed, UCHAR *Report, ULONG Length);
-static NTSTATUS(KI_MSABI *GetUsageValue)(ULONG Type, USAGE Page, USHORT Link, USAGE Usage, ULONG *Value,
-                                         PVOID Preparsed, UCHAR *Report, ULONG Length);
-static NTSTATUS(KI_MSABI *GetScaledUsageValue)(ULONG Type, USAGE Page, USHORT Link, USAGE Usage, LONG *Value,
-                                               PVOID Preparsed, UCHAR *Report, ULONG Length);
+static NTSTATUS(KI_MSABI *GetUsages)(ULONG Type, USAGE Page, USHORT Link, USAGE *List, ULONG *Count, PVOID Preparsed,
+                                     UCHAR *Report, ULONG Length);
+static NTSTATUS(KI_MSABI *GetUsageValue)(ULONG Type, USAGE Page, USHORT Link, USAGE Usage, ULONG *Value, PVOID Preparsed,
+                                         UCHAR *Report, ULONG Length);
+static NTSTATUS(KI_MSABI *GetScaledUsageValue)(ULONG Type, USAGE Page, USHORT Link, USAGE Usage, LONG *Value, PVOID Preparsed,
+                                               UCHAR *Report, ULONG Length);
 
 /* Boot mouse: three buttons, five bits of padding, X and Y as signed bytes, relative. */
 static const UCHAR Mouse[] = {
@@ -104,30 +103,26 @@ static const UCHAR Mouse[] = {
 
 /* Boot keyboard: eight modifiers, a reserved byte, five LEDs out, six key codes; 0 is outside the logical range, no key. */
 static const UCHAR Keyboard[] = {
-    0x05, 0x01, 0x09, 0x06, 0xa1, 0x01, /* Keyboard { */
-    0x05, 0x07, 0x19, 0xe0, 0x29, 0xe7, 0x15, 0x00, 0x25, 0x01, 0x75, 0x01,
-    0x95, 0x08, 0x81, 0x02,                                                 /* modifiers */
-    0x95, 0x01, 0x75, 0x08, 0x81, 0x01,                                     /* reserved */
-    0x95, 0x05, 0x75, 0x01, 0x05, 0x08, 0x19, 0x01, 0x29, 0x05, 0x91, 0x02, /* LEDs */
-    0x95, 0x01, 0x75, 0x03, 0x91, 0x01,                                     /* padding */
-    0x95, 0x06, 0x75, 0x08, 0x15, 0x01, 0x25, 0x65, 0x05, 0x07, 0x19, 0x01,
-    0x29, 0x65, 0x81, 0x00, /* keys } */
+    0x05, 0x01, 0x09, 0x06, 0xa1, 0x01,                                                             /* Keyboard { */
+    0x05, 0x07, 0x19, 0xe0, 0x29, 0xe7, 0x15, 0x00, 0x25, 0x01, 0x75, 0x01, 0x95, 0x08, 0x81, 0x02, /* modifiers */
+    0x95, 0x01, 0x75, 0x08, 0x81, 0x01,                                                             /* reserved */
+    0x95, 0x05, 0x75, 0x01, 0x05, 0x08, 0x19, 0x01, 0x29, 0x05, 0x91, 0x02,                         /* LEDs */
+    0x95, 0x01, 0x75, 0x03, 0x91, 0x01,                                                             /* padding */
+    0x95, 0x06, 0x75, 0x08, 0x15, 0x01, 0x25, 0x65, 0x05, 0x07, 0x19, 0x01, 0x29, 0x65, 0x81, 0x00, /* keys } */
     0xc0,
 };
 
 /* A gamepad with report ID 3: four sticks axes, a hat switch in degrees with a null state, ten buttons, two vendor bytes out. */
 static const UCHAR Gamepad[] = {
-    0x05, 0x01, 0x09, 0x05, 0xa1, 0x01, 0x85, 0x03,             /* Gamepad, report 3 { */
-    0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, 0x04,       /* 0..255, 4 x 8 bits */
-    0x09, 0x30, 0x09, 0x31, 0x09, 0x32, 0x09, 0x35, 0x81, 0x02, /* X Y Z Rz */
-    0x25, 0x07, 0x35, 0x00, 0x46, 0x3b, 0x01, 0x65, 0x14, 0x75, 0x04, 0x95, 0x01, 0x09,
-    0x39,                                           /* 0..7 is 0..315 degrees */
-    0x81, 0x42,                                     /* hat, null state */
-    0x65, 0x00, 0x45, 0x00, 0x75, 0x04, 0x81, 0x03, /* padding */
-    0x05, 0x09, 0x19, 0x01, 0x29, 0x0a, 0x25, 0x01, 0x75, 0x01, 0x95, 0x0a, 0x81, 0x02, /* buttons 1..10 */
-    0x75, 0x06, 0x95, 0x01, 0x81, 0x03,                                                 /* padding */
-    0x06, 0x00, 0xff, 0x09, 0x20, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, 0x02, 0x91, 0x02,
-    0xc0, /* vendor } */
+    0x05, 0x01, 0x09, 0x05, 0xa1, 0x01, 0x85, 0x03,                                           /* Gamepad, report 3 { */
+    0x15, 0x00, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, 0x04,                                     /* 0..255, 4 x 8 bits */
+    0x09, 0x30, 0x09, 0x31, 0x09, 0x32, 0x09, 0x35, 0x81, 0x02,                               /* X Y Z Rz */
+    0x25, 0x07, 0x35, 0x00, 0x46, 0x3b, 0x01, 0x65, 0x14, 0x75, 0x04, 0x95, 0x01, 0x09, 0x39, /* 0..7 is 0..315 degrees */
+    0x81, 0x42,                                                                               /* hat, null state */
+    0x65, 0x00, 0x45, 0x00, 0x75, 0x04, 0x81, 0x03,                                           /* padding */
+    0x05, 0x09, 0x19, 0x01, 0x29, 0x0a, 0x25, 0x01, 0x75, 0x01, 0x95, 0x0a, 0x81, 0x02,       /* buttons 1..10 */
+    0x75, 0x06, 0x95, 0x01, 0x81, 0x03,                                                       /* padding */
+    0x06, 0x00, 0xff, 0x09, 0x20, 0x26, 0xff, 0x00, 0x75, 0x08, 0x95, 0x02, 0x91, 0x02, 0xc0, /* vendor } */
 };
 
 /* ---- what its debug channels import: no channel is on ---- */
@@ -265,14 +260,13 @@ static PVOID Parse(const UCHAR *Descriptor, ULONG Length, HIDP_CAPS *Caps)
 {
     EXP_POOL_TOTALS Now;
     memset(&Device, 0, sizeof(Device));
-    assert_int_equal(GetCollectionDescription(Descriptor, Length, 1 /* PagedPool */, &Device),
-                     HIDP_STATUS_SUCCESS);
+    assert_int_equal(GetCollectionDescription(Descriptor, Length, 1 /* PagedPool */, &Device), HIDP_STATUS_SUCCESS);
     assert_int_equal(Device.CollectionDescLength, 1);
     assert_non_null(Device.CollectionDesc);
     ExpQueryPool(TRUE, &Now);
     assert_true(Now.Allocs > Before[1].Allocs);
-    assert_true(Now.Bytes >= Before[1].Bytes + (LONG64)sizeof(HIDP_COLLECTION_DESC) +
-                                 Device.CollectionDesc->PreparsedDataLength);
+    assert_true(Now.Bytes >=
+                Before[1].Bytes + (LONG64)sizeof(HIDP_COLLECTION_DESC) + Device.CollectionDesc->PreparsedDataLength);
     EXP_BLOCK_INFO Block;
     assert_true(ExpDescribeBlock(Device.CollectionDesc, &Block));
     assert_int_equal(Block.State, ExpBlockLive);
@@ -336,15 +330,12 @@ static void Mouse_BootProtocol_HasButtonsAndTwoAxes(void **State)
     USAGE Usages[8];
     ULONG Number = ARRAYSIZE(Usages), Value;
     LONG Scaled;
-    assert_int_equal(GetUsages(HidP_Input, 9, 0, Usages, &Number, Data, Report, sizeof(Report)),
-                     HIDP_STATUS_SUCCESS);
+    assert_int_equal(GetUsages(HidP_Input, 9, 0, Usages, &Number, Data, Report, sizeof(Report)), HIDP_STATUS_SUCCESS);
     assert_int_equal(Number, 2);
     assert_int_equal(Usages[0] + Usages[1], 4);
-    assert_int_equal(GetUsageValue(HidP_Input, 1, 0, 0x30, &Value, Data, Report, sizeof(Report)),
-                     HIDP_STATUS_SUCCESS);
+    assert_int_equal(GetUsageValue(HidP_Input, 1, 0, 0x30, &Value, Data, Report, sizeof(Report)), HIDP_STATUS_SUCCESS);
     assert_int_equal(Value, 10);
-    assert_int_equal(GetScaledUsageValue(HidP_Input, 1, 0, 0x31, &Scaled, Data, Report, sizeof(Report)),
-                     HIDP_STATUS_SUCCESS);
+    assert_int_equal(GetScaledUsageValue(HidP_Input, 1, 0, 0x31, &Scaled, Data, Report, sizeof(Report)), HIDP_STATUS_SUCCESS);
     assert_int_equal(Scaled, -10);
     GiveBack();
 }
@@ -383,8 +374,7 @@ static void Keyboard_BootProtocol_HasModifiersKeysAndLeds(void **State)
     UCHAR Report[9] = {0, 0x02, 0, 0x04, 0x1d, 0, 0, 0, 0}; /* left shift, A, Z */
     USAGE Usages[16];
     ULONG Number = ARRAYSIZE(Usages), Sum = 0;
-    assert_int_equal(GetUsages(HidP_Input, 7, 0, Usages, &Number, Data, Report, sizeof(Report)),
-                     HIDP_STATUS_SUCCESS);
+    assert_int_equal(GetUsages(HidP_Input, 7, 0, Usages, &Number, Data, Report, sizeof(Report)), HIDP_STATUS_SUCCESS);
     assert_int_equal(Number, 3);
     for (ULONG Index = 0; Index < Number; Index++) {
         Sum += Usages[Index];
@@ -405,8 +395,7 @@ static void Gamepad_WithReportId_HasAxesHatAndButtons(void **State)
     assert_int_equal(Device.ReportIDs[0].ReportID, 3);
     assert_int_equal(Caps.UsagePage, 1);
     assert_int_equal(Caps.Usage, 5);
-    assert_int_equal(Caps.InputReportByteLength,
-                     8); /* ID, four axes, hat and padding, ten buttons and padding */
+    assert_int_equal(Caps.InputReportByteLength, 8); /* ID, four axes, hat and padding, ten buttons and padding */
     assert_int_equal(Caps.OutputReportByteLength, 3);
     assert_int_equal(Caps.NumberInputButtonCaps, 1);
     assert_int_equal(Caps.NumberInputValueCaps, 5);
@@ -440,17 +429,13 @@ static void Gamepad_WithReportId_HasAxesHatAndButtons(void **State)
     USAGE Usages[16];
     ULONG Number = ARRAYSIZE(Usages), Value;
     LONG Scaled;
-    assert_int_equal(GetUsageValue(HidP_Input, 1, 0, 0x32, &Value, Data, Report, sizeof(Report)),
-                     HIDP_STATUS_SUCCESS);
+    assert_int_equal(GetUsageValue(HidP_Input, 1, 0, 0x32, &Value, Data, Report, sizeof(Report)), HIDP_STATUS_SUCCESS);
     assert_int_equal(Value, 255);
-    assert_int_equal(GetUsageValue(HidP_Input, 1, 0, 0x39, &Value, Data, Report, sizeof(Report)),
-                     HIDP_STATUS_SUCCESS);
+    assert_int_equal(GetUsageValue(HidP_Input, 1, 0, 0x39, &Value, Data, Report, sizeof(Report)), HIDP_STATUS_SUCCESS);
     assert_int_equal(Value, 2);
-    assert_int_equal(GetScaledUsageValue(HidP_Input, 1, 0, 0x39, &Scaled, Data, Report, sizeof(Report)),
-                     HIDP_STATUS_SUCCESS);
+    assert_int_equal(GetScaledUsageValue(HidP_Input, 1, 0, 0x39, &Scaled, Data, Report, sizeof(Report)), HIDP_STATUS_SUCCESS);
     assert_int_equal(Scaled, 90);
-    assert_int_equal(GetUsages(HidP_Input, 9, 0, Usages, &Number, Data, Report, sizeof(Report)),
-                     HIDP_STATUS_SUCCESS);
+    assert_int_equal(GetUsages(HidP_Input, 9, 0, Usages, &Number, Data, Report, sizeof(Report)), HIDP_STATUS_SUCCESS);
     assert_int_equal(Number, 2);
     assert_int_equal(Usages[0] + Usages[1], 11);
     GiveBack();

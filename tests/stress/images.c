@@ -140,8 +140,7 @@ static void ImageLargerThanRam_IsRefusedWhole(void **State)
     PbPut32(File, PB_OPT(SizeOfImage), 0x10005000);
     MmQueryRegion(MmRegionDriverImages, &Before);
     MmQueryCounters(&Counters[0]);
-    assert_int_equal(LdrLoadImage("big.sys", File, PB_FILE_SIZE, &Image, Error, sizeof(Error)),
-                     STATUS_NO_MEMORY);
+    assert_int_equal(LdrLoadImage("big.sys", File, PB_FILE_SIZE, &Image, Error, sizeof(Error)), STATUS_NO_MEMORY);
     assert_true(strstr(Error, "no room") != NULL || strstr(Error, "does not fit") != NULL);
     MmQueryRegion(MmRegionDriverImages, &After);
     MmQueryCounters(&Counters[1]);

@@ -57,7 +57,8 @@ static NTSTATUS Dispatch(PDEVICE_OBJECT Device, PIRP Irp)
 {
     UNREFERENCED_PARAMETER(Device);
     ULONG In = IoGetCurrentIrpStackLocation(Irp)->Parameters.DeviceIoControl.InputBufferLength;
-    if (In % 3 == 0) return KitComplete(Irp, STATUS_SUCCESS, In);
+    if (In % 3 == 0)
+        return KitComplete(Irp, STATUS_SUCCESS, In);
     IoCsqInsertIrp(&Csq, Irp, NULL);
     return STATUS_PENDING;
 }
@@ -100,9 +101,11 @@ static void *Sender(void *Argument)
         memset(Out, 0, sizeof Out);
         ntmm_set_timeout(File, (Seed & 0x100) ? 1 : 0);
         int32_t Status = ntmm_ioctl(File, KIT_IOCTL(METHOD_BUFFERED), Buffer, Length, Out, sizeof Out, &Information);
-        bool Good = Status == STATUS_CANCELLED || (Status == STATUS_SUCCESS && Information == Length && Out[0] == (UCHAR)Length &&
-                                                   Out[Length - 1] == (UCHAR)Length && (Length == 300 || Out[Length] == 0));
-        if (!Good) InterlockedIncrement(&Bad);
+        bool Good =
+            Status == STATUS_CANCELLED || (Status == STATUS_SUCCESS && Information == Length && Out[0] == (UCHAR)Length &&
+                                           Out[Length - 1] == (UCHAR)Length && (Length == 300 || Out[Length] == 0));
+        if (!Good)
+            InterlockedIncrement(&Bad);
     }
     ntmm_close(File);
     return NULL;
@@ -118,13 +121,16 @@ static void Requests_ManyThreadsWithCancel_NoneLost(void **state)
     KitOpen(Dispatch, 0);
     LONG Files = (*IoFileObjectType) ? KitCreates : 0;
     pthread_create(&Helper, NULL, Completer, NULL);
-    for (uintptr_t i = 0; i < Threads; i++) pthread_create(&Senders[i], NULL, Sender, (void *)i);
+    for (uintptr_t i = 0; i < Threads; i++)
+        pthread_create(&Senders[i], NULL, Sender, (void *)i);
     for (int i = 0; i < 50; i++) {
         const CHAR *Wrong = IopValidate();
-        if (Wrong) fail_msg("%s", Wrong);
+        if (Wrong)
+            fail_msg("%s", Wrong);
         HalYield();
     }
-    for (uintptr_t i = 0; i < Threads; i++) pthread_join(Senders[i], NULL);
+    for (uintptr_t i = 0; i < Threads; i++)
+        pthread_join(Senders[i], NULL);
     __atomic_store_n(&Ending, true, __ATOMIC_RELEASE);
     pthread_join(Helper, NULL);
     assert_int_equal(Bad, 0);
@@ -132,7 +138,8 @@ static void Requests_ManyThreadsWithCancel_NoneLost(void **state)
     assert_int_equal(Inserted, Completed + Cancelled);
     assert_int_equal(KitCreates, Files + Threads);
     const CHAR *Broken = ObpValidate();
-    if (Broken) fail_msg("%s", Broken);
+    if (Broken)
+        fail_msg("%s", Broken);
     KitClose();
     assert_int_equal(KitCloses, Threads + 1);
 }
@@ -151,7 +158,8 @@ static void *Namer(void *Argument)
         RtlInitUnicodeString(&Name, Text);
         InitializeObjectAttributes(&A, &Name, OBJ_CASE_INSENSITIVE | OBJ_OPENIF | OBJ_KERNEL_HANDLE, NULL, NULL);
         NTSTATUS Status = ZwCreateEvent(&Handle, EVENT_ALL_ACCESS, &A, NotificationEvent, FALSE);
-        if (!NT_SUCCESS(Status) || ZwSetEvent(Handle, &Old) || ZwClose(Handle)) InterlockedIncrement(&Bad);
+        if (!NT_SUCCESS(Status) || ZwSetEvent(Handle, &Old) || ZwClose(Handle))
+            InterlockedIncrement(&Bad);
     }
     return NULL;
 }
@@ -161,12 +169,15 @@ static void Names_ManyThreads_ObjectsGo(void **state)
     pthread_t All[Threads];
     LONG Before = ObpEventType.Objects;
     (void)state;
-    for (uintptr_t i = 0; i < Threads; i++) pthread_create(&All[i], NULL, Namer, (void *)i);
+    for (uintptr_t i = 0; i < Threads; i++)
+        pthread_create(&All[i], NULL, Namer, (void *)i);
     for (int i = 0; i < 20; i++) {
         const CHAR *Broken = ObpValidate();
-        if (Broken) fail_msg("%s", Broken);
+        if (Broken)
+            fail_msg("%s", Broken);
     }
-    for (uintptr_t i = 0; i < Threads; i++) pthread_join(All[i], NULL);
+    for (uintptr_t i = 0; i < Threads; i++)
+        pthread_join(All[i], NULL);
     ExpDrainWork();
     assert_int_equal(Bad, 0);
     assert_int_equal(ObpEventType.Objects, Before);

@@ -28,8 +28,7 @@ static struct {
     WORK_QUEUE_ITEM Items[WORKERS];
     volatile LONG ItemBusy[WORKERS];
     EX_RUNDOWN_REF Rundown;
-    ULONG64 SpinCount, ExCount, FastCount, MutexCount, ResourceCount,
-        PushCount; /* each guarded by its lock */
+    ULONG64 SpinCount, ExCount, FastCount, MutexCount, ResourceCount, PushCount; /* each guarded by its lock */
     volatile LONG64 SpinSteps, ExSteps, FastSteps, MutexSteps, ResourceSteps, PushSteps;
     volatile LONG64 Dpcs_, TokensOut, Works, WorksDone;
     volatile LONG Stop, Wrong;
@@ -104,8 +103,8 @@ static void Step(ULONG64 *Random, LONG Index)
         }
         break;
     case 4:
-        if (KeWaitForMultipleObjects(2, Both, Dice & 256 ? WaitAll : WaitAny, Executive, KernelMode, FALSE,
-                                     &Brief, NULL) == STATUS_SUCCESS) {
+        if (KeWaitForMultipleObjects(2, Both, Dice & 256 ? WaitAll : WaitAny, Executive, KernelMode, FALSE, &Brief, NULL) ==
+            STATUS_SUCCESS) {
             S.MutexCount++;
             __atomic_add_fetch(&S.MutexSteps, 1, __ATOMIC_RELAXED);
             KeReleaseMutex(&S.Mutex, FALSE);
@@ -143,8 +142,7 @@ static void Step(ULONG64 *Random, LONG Index)
         __atomic_add_fetch(&S.PushSteps, 1, __ATOMIC_RELAXED);
         break;
     case 8:
-        KeSetTimerEx(&S.Timers[Pick], Relative((LONGLONG)((Dice >> 20) % 2000)), Dice & 2048 ? 1 : 0,
-                     &S.Dpcs[Pick]);
+        KeSetTimerEx(&S.Timers[Pick], Relative((LONGLONG)((Dice >> 20) % 2000)), Dice & 2048 ? 1 : 0, &S.Dpcs[Pick]);
         break;
     case 9:
         KeCancelTimer(&S.Timers[Pick]);
@@ -242,11 +240,8 @@ static void Everything_AtOnce_InvariantsHold(void **State)
         if (Index % 2) {
             Threads[Index] = Spawn(HostWorker, (void *)Index);
         } else {
-            assert_int_equal(PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, SystemWorker,
-                                                  (PVOID)Index),
-                             0);
-            assert_int_equal(ObReferenceObjectByHandle(Handle, SYNCHRONIZE, *PsThreadType, KernelMode,
-                                                       &Objects[Index], NULL),
+            assert_int_equal(PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, SystemWorker, (PVOID)Index), 0);
+            assert_int_equal(ObReferenceObjectByHandle(Handle, SYNCHRONIZE, *PsThreadType, KernelMode, &Objects[Index], NULL),
                              0);
             ZwClose(Handle);
         }
@@ -262,8 +257,7 @@ static void Everything_AtOnce_InvariantsHold(void **State)
         if (Index % 2) {
             Join(Threads[Index]);
         } else {
-            assert_int_equal(KeWaitForSingleObject(Objects[Index], Executive, KernelMode, FALSE, NULL),
-                             STATUS_SUCCESS);
+            assert_int_equal(KeWaitForSingleObject(Objects[Index], Executive, KernelMode, FALSE, NULL), STATUS_SUCCESS);
             ObDereferenceObject(Objects[Index]);
         }
     }
@@ -288,10 +282,9 @@ static void Everything_AtOnce_InvariantsHold(void **State)
     assert_null(KiFindDpc(&S, sizeof S));
     assert_true(S.Dpcs_ > 0 && S.Works > 0 && S.MutexSteps > 0);
     ExDeleteResourceLite(&S.Resource);
-    print_message(
-        "spin %lld ex %lld fast %lld mutex %lld resource %lld push %lld DPCs %lld work items %lld\n",
-        (long long)S.SpinSteps, (long long)S.ExSteps, (long long)S.FastSteps, (long long)S.MutexSteps,
-        (long long)S.ResourceSteps, (long long)S.PushSteps, (long long)S.Dpcs_, (long long)S.Works);
+    print_message("spin %lld ex %lld fast %lld mutex %lld resource %lld push %lld DPCs %lld work items %lld\n",
+                  (long long)S.SpinSteps, (long long)S.ExSteps, (long long)S.FastSteps, (long long)S.MutexSteps,
+                  (long long)S.ResourceSteps, (long long)S.PushSteps, (long long)S.Dpcs_, (long long)S.Works);
 }
 
 int main(void)

@@ -53,8 +53,8 @@ static void Check(WORKER *Me, SLOT *Slot)
 {
     UCHAR Bytes[64];
     for (ULONG Page = 0; Page < Slot->Pages; Page++) {
-        if (!NT_SUCCESS(MmCopyFromManaged(Bytes, Slot->Va + (SIZE_T)Page * PAGE_SIZE + 64, 64)) ||
-            Bytes[0] != Slot->Mark || Bytes[63] != Slot->Mark) {
+        if (!NT_SUCCESS(MmCopyFromManaged(Bytes, Slot->Va + (SIZE_T)Page * PAGE_SIZE + 64, 64)) || Bytes[0] != Slot->Mark ||
+            Bytes[63] != Slot->Mark) {
             Me->Errors++;
         }
     }
@@ -62,14 +62,13 @@ static void Check(WORKER *Me, SLOT *Slot)
 
 static void Allocate(WORKER *Me, SLOT *Slot)
 {
-    static const MM_REGION Regions[] = {MmRegionNonPagedPool, MmRegionPagedPool, MmRegionSpecialPool,
-                                        MmRegionKernelStacks, MmRegionSystemData};
+    static const MM_REGION Regions[] = {MmRegionNonPagedPool, MmRegionPagedPool, MmRegionSpecialPool, MmRegionKernelStacks,
+                                        MmRegionSystemData};
     Slot->Pages = 1 + Pick(Me, Pick(Me, 8) ? 12 : 60);
     Slot->User = Pick(Me, 4) == 0;
-    Slot->Va = Slot->User
-                   ? MmAllocateUserPages(Slot->Pages, PAGE_READWRITE)
-                   : MmAllocatePages(Regions[Pick(Me, 5)], Slot->Pages, Pick(Me, 2) ? MM_PAGES_ZERO : 0,
-                                     (EX_POOL_PRIORITY)(16 * Pick(Me, 3)));
+    Slot->Va = Slot->User ? MmAllocateUserPages(Slot->Pages, PAGE_READWRITE)
+                          : MmAllocatePages(Regions[Pick(Me, 5)], Slot->Pages, Pick(Me, 2) ? MM_PAGES_ZERO : 0,
+                                            (EX_POOL_PRIORITY)(16 * Pick(Me, 3)));
     if (Slot->Va) {
         Slot->Readable = TRUE;
         Mark(Me, Slot);
@@ -230,10 +229,8 @@ static void Random_FromManyThreads_EverythingAddsUp(void **State)
     MmQueryCounters(&After);
     MmFreePages(Shared, 32);
     ULONG64 NewTables = MiState->TablePages - Tables;
-    assert_in_range(After.Committed - Before.Committed, NewTables,
-                    NewTables + 4); /* the threads' own, while they last */
-    assert_in_range(After.ActivePages - Before.ActivePages, NewTables,
-                    NewTables + 16 + 4); /* and the shared run's frames */
+    assert_in_range(After.Committed - Before.Committed, NewTables, NewTables + 4); /* the threads' own, while they last */
+    assert_in_range(After.ActivePages - Before.ActivePages, NewTables, NewTables + 16 + 4); /* and the shared run's frames */
     assert_int_equal(After.ZeroedPages + After.FreePages + After.ActivePages, After.TotalPages);
     assert_int_equal(MiState->LockedPages, 0);
 }

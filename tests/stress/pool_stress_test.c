@@ -68,8 +68,7 @@ static void Give(BLOCK *Block, unsigned Random)
 
 static BLOCK *Take(uint64_t *State)
 {
-    static const POOL_FLAGS Kinds[] = {POOL_FLAG_NON_PAGED, POOL_FLAG_NON_PAGED, POOL_FLAG_PAGED,
-                                       POOL_FLAG_NON_PAGED_EXECUTE};
+    static const POOL_FLAGS Kinds[] = {POOL_FLAG_NON_PAGED, POOL_FLAG_NON_PAGED, POOL_FLAG_PAGED, POOL_FLAG_NON_PAGED_EXECUTE};
     unsigned Kind = Next(State) % 4, Shape = Next(State) % 100;
     ULONG Size = sizeof(BLOCK), At;
     BLOCK *Block;
@@ -128,8 +127,7 @@ static void RunRound(unsigned Round)
     pthread_t Threads[THREADS];
     unsigned Index;
     for (Index = 0; Index < THREADS; Index++)
-        assert_int_equal(
-            pthread_create(&Threads[Index], NULL, Work, (void *)(uintptr_t)(Round * THREADS + Index + 1)), 0);
+        assert_int_equal(pthread_create(&Threads[Index], NULL, Work, (void *)(uintptr_t)(Round * THREADS + Index + 1)), 0);
     for (Index = 0; Index < THREADS; Index++)
         pthread_join(Threads[Index], NULL);
 }

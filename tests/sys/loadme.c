@@ -149,8 +149,8 @@ static ULONG Answer(ULONG Function, PUCHAR Buffer, ULONG In, ULONG Out)
         return 16;
     case LOADME_FORMAT: {
         UNICODE_STRING Name = RTL_CONSTANT_STRING(L"wide");
-        return (ULONG)_snprintf((char *)Buffer, Out, "%d %s %c %08lx %I64x %wZ %5u|%ls", -5, "text", 'c',
-                                0xabcdul, 0x123456789abcdefull, &Name, 42u, L"ws") +
+        return (ULONG)_snprintf((char *)Buffer, Out, "%d %s %c %08lx %I64x %wZ %5u|%ls", -5, "text", 'c', 0xabcdul,
+                                0x123456789abcdefull, &Name, 42u, L"ws") +
                1;
     }
     case LOADME_LOOKASIDE: {
@@ -179,8 +179,7 @@ static ULONG Answer(ULONG Function, PUCHAR Buffer, ULONG In, ULONG Out)
         return 24;
     }
     case LOADME_ROUTINE: {
-        UNICODE_STRING Name = RTL_CONSTANT_STRING(L"ExAllocatePoolWithTag"),
-                       None = RTL_CONSTANT_STRING(L"ExNoSuchThing");
+        UNICODE_STRING Name = RTL_CONSTANT_STRING(L"ExAllocatePoolWithTag"), None = RTL_CONSTANT_STRING(L"ExNoSuchThing");
         PVOID(NTAPI * Allocate)(POOL_TYPE, SIZE_T, ULONG) = MmGetSystemRoutineAddress(&Name);
         PVOID Block = Allocate(NonPagedPool, 64, 'tuoR');
         Words[0] = Block != NULL && MmGetSystemRoutineAddress(&None) == NULL;
@@ -198,8 +197,7 @@ static NTSTATUS NTAPI Control(PDEVICE_OBJECT Device, PIRP Irp)
     (void)Device;
     Irp->IoStatus.Information =
         Answer(Stack->Parameters.DeviceIoControl.IoControlCode, Irp->AssociatedIrp.SystemBuffer,
-               Stack->Parameters.DeviceIoControl.InputBufferLength,
-               Stack->Parameters.DeviceIoControl.OutputBufferLength);
+               Stack->Parameters.DeviceIoControl.InputBufferLength, Stack->Parameters.DeviceIoControl.OutputBufferLength);
     Irp->IoStatus.Status = STATUS_SUCCESS;
     IoCompleteRequest(Irp, IO_NO_INCREMENT);
     return STATUS_SUCCESS;

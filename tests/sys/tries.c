@@ -6,12 +6,12 @@ typedef unsigned char BOOLEAN;
 typedef int LONG, NTSTATUS;
 typedef unsigned int ULONG;
 typedef unsigned long long ULONG64;
-#define EXPORT __declspec(dllexport) __attribute__((noinline))
-#define NOINLINE __attribute__((noinline))
-#define EXCEPTION_EXECUTE_HANDLER 1
-#define EXCEPTION_CONTINUE_SEARCH 0
+#define EXPORT                       __declspec(dllexport) __attribute__((noinline))
+#define NOINLINE                     __attribute__((noinline))
+#define EXCEPTION_EXECUTE_HANDLER    1
+#define EXCEPTION_CONTINUE_SEARCH    0
 #define EXCEPTION_CONTINUE_EXECUTION (-1)
-#define STATUS_NO_MEMORY ((NTSTATUS)0xC0000017)
+#define STATUS_NO_MEMORY             ((NTSTATUS)0xC0000017)
 
 typedef struct _RECORD {
     NTSTATUS ExceptionCode;
@@ -79,7 +79,8 @@ static NOINLINE void Deep(int Depth, NTSTATUS Status)
     volatile char Local[300];
     __try {
         Local[Depth] = (char)Depth;
-        if (Depth == 0) ExRaiseStatus(Status);
+        if (Depth == 0)
+            ExRaiseStatus(Status);
         Deep(Depth - 1, Status);
         Local[0] = Local[Depth];
     } __finally {
@@ -125,11 +126,16 @@ static LONG Repair(POINTERS *Pointers)
     /* The store's address register is not known here: rax, rcx and rdx, whichever holds the bad one. */
     CONTEXT *Context = Pointers->ContextRecord;
     ULONG64 Bad = Pointers->ExceptionRecord->ExceptionInformation[1];
-    if (Context->Rax == Bad) Context->Rax = (ULONG64)&Repaired;
-    if (Context->Rcx == Bad) Context->Rcx = (ULONG64)&Repaired;
-    if (Context->Rdx == Bad) Context->Rdx = (ULONG64)&Repaired;
-    if (Context->Rsi == Bad) Context->Rsi = (ULONG64)&Repaired;
-    if (Context->R8 == Bad) Context->R8 = (ULONG64)&Repaired;
+    if (Context->Rax == Bad)
+        Context->Rax = (ULONG64)&Repaired;
+    if (Context->Rcx == Bad)
+        Context->Rcx = (ULONG64)&Repaired;
+    if (Context->Rdx == Bad)
+        Context->Rdx = (ULONG64)&Repaired;
+    if (Context->Rsi == Bad)
+        Context->Rsi = (ULONG64)&Repaired;
+    if (Context->R8 == Bad)
+        Context->R8 = (ULONG64)&Repaired;
     return Step(1, EXCEPTION_CONTINUE_EXECUTION);
 }
 
@@ -186,7 +192,8 @@ EXPORT NTSTATUS RaiseInFinally(NTSTATUS First, NTSTATUS Second)
 EXPORT int ReturnThroughFinally(int Value)
 {
     __try {
-        if (Value) return Step(1, Value + 1);
+        if (Value)
+            return Step(1, Value + 1);
         Step(15, 0);
     } __finally {
         Step(2, 0);

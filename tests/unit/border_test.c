@@ -89,8 +89,7 @@ static void Call_ByTheMicrosoftConvention_PassesTypedArguments(void **State)
 
 static void SystemRoutineAddress_ByName_OrNull(void **State)
 {
-    UNICODE_STRING Known = RTL_CONSTANT_STRING(L"ExAllocatePool2"),
-                   Unknown = RTL_CONSTANT_STRING(L"ExAllocatePool99");
+    UNICODE_STRING Known = RTL_CONSTANT_STRING(L"ExAllocatePool2"), Unknown = RTL_CONSTANT_STRING(L"ExAllocatePool99");
     UNICODE_STRING Strange = RTL_CONSTANT_STRING(L"Ex\x20ac"), Empty = {0, 0, NULL};
     PVOID(KI_MSABI * Foreign)(PUNICODE_STRING) = (PVOID)LdrFindEntry("MmGetSystemRoutineAddress")->Border;
     (void)State;
@@ -137,8 +136,8 @@ static void Exports_OfTheLibrary_AreInTheTable(void **State)
     (void)State;
     assert_non_null(Symbols);
     while (fgets(Line, sizeof(Line), Symbols) != NULL) {
-        if (sscanf(Line, "%*s %*s %255s", Name) != 1 || strncmp(Name, "ntmm_", 5) == 0 ||
-            strncmp(Name, "Ntmm", 4) == 0 || strncmp(Name, "RtlpCrt_", 8) == 0) {
+        if (sscanf(Line, "%*s %*s %255s", Name) != 1 || strncmp(Name, "ntmm_", 5) == 0 || strncmp(Name, "Ntmm", 4) == 0 ||
+            strncmp(Name, "RtlpCrt_", 8) == 0) {
             continue;
         }
         Seen++;

@@ -131,7 +131,8 @@ static void *Thread(void *result)
 {
     ntmm_bugcheck mine;
     for (int i = 0; i < 300; i++)
-        if (!ntmm_catch(Check, (void *)(ULONG_PTR)i, i % 100 ? NULL : &mine)) return NULL;
+        if (!ntmm_catch(Check, (void *)(ULONG_PTR)i, i % 100 ? NULL : &mine))
+            return NULL;
     return result;
 }
 
@@ -140,7 +141,8 @@ static void Catch_OnSeveralThreads_Independent(void **state)
     pthread_t threads[4];
     void *result;
     (void)state;
-    for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&threads[i], NULL, Thread, (void *)(uintptr_t)(i + 1)), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, Thread, (void *)(uintptr_t)(i + 1)), 0);
     for (int i = 0; i < 4; i++) {
         pthread_join(threads[i], &result);
         assert_ptr_equal(result, (void *)(uintptr_t)(i + 1));
@@ -150,14 +152,10 @@ static void Catch_OnSeveralThreads_Independent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(Catch_FunctionReturns_False),
-        cmocka_unit_test(Catch_WithoutRoom_StillCatches),
-        cmocka_unit_test(Catch_Nested_InnermostTakesIt),
-        cmocka_unit_test(Catch_RaisedIrqlAndRegions_PutBack),
-        cmocka_unit_test(Catch_LoweredIrql_PutBack),
-        cmocka_unit_test(Catch_TryBlocksInside_AreForgottenAndDoNotRun),
-        cmocka_unit_test(Catch_ManyTimes_StackAndSystemStay),
-        cmocka_unit_test(Catch_OnSeveralThreads_Independent),
+        cmocka_unit_test(Catch_FunctionReturns_False),        cmocka_unit_test(Catch_WithoutRoom_StillCatches),
+        cmocka_unit_test(Catch_Nested_InnermostTakesIt),      cmocka_unit_test(Catch_RaisedIrqlAndRegions_PutBack),
+        cmocka_unit_test(Catch_LoweredIrql_PutBack),          cmocka_unit_test(Catch_TryBlocksInside_AreForgottenAndDoNotRun),
+        cmocka_unit_test(Catch_ManyTimes_StackAndSystemStay), cmocka_unit_test(Catch_OnSeveralThreads_Independent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,10 +44,9 @@ static int Run(const char *Arguments)
 static void Expect(const char *Arguments, int Code, const char *InOut, const char *InErr)
 {
     int Got = Run(Arguments);
-    if (Got != Code || (InOut != NULL && strstr(Out, InOut) == NULL) ||
-        (InErr != NULL && strstr(Err, InErr) == NULL)) {
-        fail_msg("ntmm %s\nexit %d, expected %d; expected \"%s\" and \"%s\"\n--- out\n%s\n--- err\n%s",
-                 Arguments, Got, Code, InOut != NULL ? InOut : "", InErr != NULL ? InErr : "", Out, Err);
+    if (Got != Code || (InOut != NULL && strstr(Out, InOut) == NULL) || (InErr != NULL && strstr(Err, InErr) == NULL)) {
+        fail_msg("ntmm %s\nexit %d, expected %d; expected \"%s\" and \"%s\"\n--- out\n%s\n--- err\n%s", Arguments, Got, Code,
+                 InOut != NULL ? InOut : "", InErr != NULL ? InErr : "", Out, Err);
     }
 }
 
@@ -120,17 +119,15 @@ static void BadFiles_AreNamedAndExplained(void **State)
 static void Run_GoodDriver_IsClean(void **State)
 {
     (void)State;
-    Expect("run " SYS "loadme.sys --ioctl 0x222000 --in 00010203 --out-size 8", 0, "loadme.sys is clean",
-           "loadme: goodbye");
+    Expect("run " SYS "loadme.sys --ioctl 0x222000 --in 00010203 --out-size 8", 0, "loadme.sys is clean", "loadme: goodbye");
     assert_non_null(strstr(Out, "DriverEntry                          STATUS_SUCCESS (0x00000000)"));
     assert_non_null(strstr(Out, "open  \\Device\\LoadMe"));
     assert_non_null(strstr(Out, "information 4"));
     assert_non_null(strstr(Out, "0000  ff fe fd fc"));
     assert_non_null(strstr(Out, "ntoskrnl.exe!PsNoSuchRoutineAnywhere"));
     assert_non_null(strstr(Out, "Everything it allocated was freed."));
-    Expect("run " SYS
-           "loadme.sys --device LoadMe --ioctl 0x222000 --in 00 --out-size 1 --repeat 100 --ram=64M --cpus=1",
-           0, "open  \\??\\LoadMe", NULL);
+    Expect("run " SYS "loadme.sys --device LoadMe --ioctl 0x222000 --in 00 --out-size 1 --repeat 100 --ram=64M --cpus=1", 0,
+           "open  \\??\\LoadMe", NULL);
     Expect("run " SYS "loadme.sys --no-fork", 0, "clean", NULL);
 }
 
@@ -147,15 +144,13 @@ static void Run_Leak_IsAFindingWithItsLine(void **State)
 static void Run_BugCheck_IsAFindingWithItsBlock(void **State)
 {
     (void)State;
-    Expect("run " SYS "loadme.sys --ioctl 0x222018", 1,
-           "stopped by bug check 0xBE, ATTEMPTED_WRITE_TO_READONLY_MEMORY", "*** STOP: 0x000000BE (");
+    Expect("run " SYS "loadme.sys --ioctl 0x222018", 1, "stopped by bug check 0xBE, ATTEMPTED_WRITE_TO_READONLY_MEMORY",
+           "*** STOP: 0x000000BE (");
     assert_non_null(strstr(Err, "loadme.sys"));
     assert_non_null(strstr(Err, "loadme.c:"));
-    Expect("run " SYS "loadme.sys --ioctl 0x222010", 1, NULL,
-           "loadme.sys called ntoskrnl.exe!PsNoSuchRoutineAnywhere");
+    Expect("run " SYS "loadme.sys --ioctl 0x222010", 1, NULL, "loadme.sys called ntoskrnl.exe!PsNoSuchRoutineAnywhere");
     /* The host reports its own half as a protection violation; for a driver nothing is there. */
-    Expect("run " SYS "loadme.sys --ioctl 0x222040", 1,
-           "stopped by bug check 0x50, PAGE_FAULT_IN_NONPAGED_AREA",
+    Expect("run " SYS "loadme.sys --ioctl 0x222040", 1, "stopped by bug check 0x50, PAGE_FAULT_IN_NONPAGED_AREA",
            "*** STOP: 0x00000050 (0xFFFFF80000000000,0x0000000000000002,");
     /* An assembler's routine has a name without a type; it is not its neighbour's. */
     Expect("run " SYS "loadme.sys --ioctl 0x222048", 1, "stopped by bug check 0x7F", "___chkstk_ms");
@@ -173,8 +168,7 @@ static void Run_BugCheckOnAnotherThread_IsAFindingToo(void **State)
     (void)State;
     Expect("run " SYS "loadme.sys --ioctl 0x22203c", 1, NULL, "*** STOP: 0x000000BE (");
     assert_non_null(strstr(Err, "loadme.c:"));
-    assert_non_null(strstr(
-        Err, "ntmm: the system stopped on another thread than the driver's own while at: ioctl 0x0022203c"));
+    assert_non_null(strstr(Err, "ntmm: the system stopped on another thread than the driver's own while at: ioctl 0x0022203c"));
     Expect("run " SYS "loadme.sys --ioctl 0x22203c --json", 1, "\"findings\": 1", NULL);
 }
 
@@ -200,8 +194,7 @@ static void Run_FailedEntryOrDevice_IsAFinding(void **State)
 {
     (void)State;
     Expect("run " SYS "refuses.sys", 1, "STATUS_DEVICE_CONFIGURATION_ERROR (0xC0000182)", NULL);
-    Expect("run " SYS "loadme.sys --device \\\\Device\\\\Other --ioctl 1", 1, "STATUS_OBJECT_NAME_NOT_FOUND",
-           NULL);
+    Expect("run " SYS "loadme.sys --device \\\\Device\\\\Other --ioctl 1", 1, "STATUS_OBJECT_NAME_NOT_FOUND", NULL);
 }
 
 static json_t *RunJson(const char *Arguments, int Code)

@@ -24,20 +24,20 @@ static KI_FAULT_ANSWER Ask(volatile void *Address, ULONG ErrorCode, KIRQL Irql)
     MmAccessFault((ULONG_PTR)Address, ErrorCode, Irql, Rip, &Answer);
     return Answer;
 }
-#define Expect(Answer, Code, P1, P2, P3, P4)                                                                 \
-    do {                                                                                                     \
-        KI_FAULT_ANSWER A_ = (Answer);                                                                       \
-        assert_int_equal(A_.StopCode, (Code));                                                               \
-        assert_int_equal(A_.Parameters[0], (ULONG_PTR)(P1));                                                 \
-        assert_int_equal(A_.Parameters[1], (ULONG_PTR)(P2));                                                 \
-        assert_int_equal(A_.Parameters[2], (ULONG_PTR)(P3));                                                 \
-        assert_int_equal(A_.Parameters[3], (ULONG_PTR)(P4));                                                 \
+#define Expect(Answer, Code, P1, P2, P3, P4)                                                                                   \
+    do {                                                                                                                       \
+        KI_FAULT_ANSWER A_ = (Answer);                                                                                         \
+        assert_int_equal(A_.StopCode, (Code));                                                                                 \
+        assert_int_equal(A_.Parameters[0], (ULONG_PTR)(P1));                                                                   \
+        assert_int_equal(A_.Parameters[1], (ULONG_PTR)(P2));                                                                   \
+        assert_int_equal(A_.Parameters[2], (ULONG_PTR)(P3));                                                                   \
+        assert_int_equal(A_.Parameters[3], (ULONG_PTR)(P4));                                                                   \
     } while (0)
-#define ExpectStatus(Answer, Status_)                                                                        \
-    do {                                                                                                     \
-        KI_FAULT_ANSWER A_ = (Answer);                                                                       \
-        assert_int_equal(A_.StopCode, 0);                                                                    \
-        assert_int_equal(A_.Status, (Status_));                                                              \
+#define ExpectStatus(Answer, Status_)                                                                                          \
+    do {                                                                                                                       \
+        KI_FAULT_ANSWER A_ = (Answer);                                                                                         \
+        assert_int_equal(A_.StopCode, 0);                                                                                      \
+        assert_int_equal(A_.Status, (Status_));                                                                                \
     } while (0)
 
 static void Kernel_DemandZero_ResumesBelowDispatchOnly(void **State)
@@ -89,12 +89,10 @@ static void Kernel_Present_RightsDecide(void **State)
     PUCHAR Va = MmAllocatePages(MmRegionNonPagedPool, 1, 0, NormalPoolPriority);
     PMMPTE Pte = MiPteOf((ULONG_PTR)Va);
     ExpectStatus(Ask(Va, WRITE, HIGH_LEVEL), STATUS_SUCCESS);
-    Expect(Ask(Va, EXEC | 1, DISPATCH_LEVEL), ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, Va, MiReadPte(Pte).Long,
-           0, 0);
+    Expect(Ask(Va, EXEC | 1, DISPATCH_LEVEL), ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, Va, MiReadPte(Pte).Long, 0, 0);
     MmProtectPages(Va, 1, PAGE_EXECUTE_READ);
     ExpectStatus(Ask(Va, EXEC, PASSIVE_LEVEL), STATUS_SUCCESS);
-    Expect(Ask(Va, WRITE | 1, DISPATCH_LEVEL), ATTEMPTED_WRITE_TO_READONLY_MEMORY, Va, MiReadPte(Pte).Long, 0,
-           0);
+    Expect(Ask(Va, WRITE | 1, DISPATCH_LEVEL), ATTEMPTED_WRITE_TO_READONLY_MEMORY, Va, MiReadPte(Pte).Long, 0, 0);
     MmFreePages(Va, 1);
 }
 
@@ -110,8 +108,8 @@ static void User_Faults_RaiseBelowDispatch(void **State)
     Expect(Ask(Va, READ, DISPATCH_LEVEL), DRIVER_IRQL_NOT_LESS_OR_EQUAL, Va, DISPATCH_LEVEL, 0, Rip);
     ExpectStatus(Ask(Va, READ, APC_LEVEL), STATUS_SUCCESS);
     ExpectStatus(Ask(Va, READ, DISPATCH_LEVEL), STATUS_SUCCESS);
-    Expect(Ask(Va, EXEC, PASSIVE_LEVEL), ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, Va,
-           MiReadPte(MiPteOf((ULONG_PTR)Va)).Long, 0, 0);
+    Expect(Ask(Va, EXEC, PASSIVE_LEVEL), ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, Va, MiReadPte(MiPteOf((ULONG_PTR)Va)).Long, 0,
+           0);
     MmFreeUserPages(Va, 3);
 }
 

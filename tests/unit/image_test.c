@@ -194,8 +194,7 @@ static void Load_WithoutRelocations_MovesUnlessItHoldsAddresses(void **State)
     assert_false(Image->Relocated);
     assert_int_equal(LdrUnloadImage(Image), STATUS_SUCCESS);
     PbPut16(File, PB_FILE_HEADER + 18, IMAGE_FILE_EXECUTABLE_IMAGE | IMAGE_FILE_RELOCS_STRIPPED);
-    assert_int_equal(LdrLoadImage("fixed.sys", File, sizeof(File), &Image, Error, sizeof(Error)),
-                     STATUS_CONFLICTING_ADDRESSES);
+    assert_int_equal(LdrLoadImage("fixed.sys", File, sizeof(File), &Image, Error, sizeof(Error)), STATUS_CONFLICTING_ADDRESSES);
     assert_non_null(strstr(Error, "relocations were stripped"));
     assert_non_null(strstr(Error, "0x3010"));
     PbPut64(File, PB_DATA + 0x10, 0); /* the pointer gone: nothing absolute is left */
@@ -220,9 +219,8 @@ static void Load_SharedDataAddress_IsRedirected(void **State)
         KeDelayExecutionThread(KernelMode, FALSE, &Delay);
         Now = KI_CALLOUT(ULONG64, Entry, (VOID), ());
     }
-    assert_true(Now > First); /* and it is kept current */
-    assert_int_equal(*(ULONG *)((PUCHAR)(Read64(Image, 0x1002) & ~0xFFFull) + 0x26C),
-                     10); /* NtMajorVersion */
+    assert_true(Now > First);                                                              /* and it is kept current */
+    assert_int_equal(*(ULONG *)((PUCHAR)(Read64(Image, 0x1002) & ~0xFFFull) + 0x26C), 10); /* NtMajorVersion */
     assert_int_equal(LdrUnloadImage(Image), STATUS_SUCCESS);
 }
 
@@ -252,12 +250,10 @@ static void Load_ImportsFromAnotherImage_HoldIt(void **State)
     assert_int_equal(LdrUnloadImage(Library), STATUS_DEVICE_BUSY);
     assert_int_equal(LdrUnloadImage(User), STATUS_SUCCESS);
     assert_int_equal(LdrUnloadImage(Library), STATUS_SUCCESS);
-    assert_int_equal(LdrLoadImage("/nonexistent/x.sys", NULL, 0, &Again, Error, sizeof(Error)),
-                     STATUS_OBJECT_NAME_NOT_FOUND);
+    assert_int_equal(LdrLoadImage("/nonexistent/x.sys", NULL, 0, &Again, Error, sizeof(Error)), STATUS_OBJECT_NAME_NOT_FOUND);
     assert_non_null(strstr(Error, "No such file"));
     assert_int_equal(LdrLoadImage("/", NULL, 0, &Again, Error, sizeof(Error)), STATUS_OBJECT_NAME_NOT_FOUND);
-    assert_int_equal(LdrLoadImage("x.sys", "MZ", 2, &Again, Error, sizeof(Error)),
-                     STATUS_INVALID_IMAGE_FORMAT);
+    assert_int_equal(LdrLoadImage("x.sys", "MZ", 2, &Again, Error, sizeof(Error)), STATUS_INVALID_IMAGE_FORMAT);
 }
 
 static void Load_ManyTimes_LeavesNothing(void **State)
@@ -291,14 +287,11 @@ static void Privileged_InDriverCode_IsEmulated(void **State)
     assert_int_equal(RunCode(Image, "\x44\x0f\x20\xc0\xc3", 5, 0), DISPATCH_LEVEL);
     RunCode(Image, "\x44\x0f\x22\xc1\xc3", 5, PASSIVE_LEVEL);
     assert_int_equal(KeGetCurrentIrql(), PASSIVE_LEVEL);
-    assert_int_equal(RunCode(Image, "\xfa\xfb\x0f\x20\xc0\xc3", 6, 0) & 0x80000001,
-                     0x80000001);                                            /* cli; sti; mov rax, cr0 */
-    assert_int_equal(RunCode(Image, "\x0f\x20\xe0\xc3", 4, 0) & 0x20, 0x20); /* mov rax, cr4: PAE */
-    assert_int_equal(RunCode(Image, "\x31\xc0\xec\xc3", 4, 0), 0xff);        /* in al, dx */
-    assert_int_equal(RunCode(Image, "\xb9\x80\x00\x00\xc0\x0f\x32\xc3", 8, 0) & 0x800,
-                     0x800); /* rdmsr EFER: NXE */
-    assert_int_equal(RunCode(Image, "\x65\x48\x8b\x04\x25\x88\x01\x00\x00\xc3", 10, 0),
-                     (ULONG_PTR)KiCurrentThread());
+    assert_int_equal(RunCode(Image, "\xfa\xfb\x0f\x20\xc0\xc3", 6, 0) & 0x80000001, 0x80000001); /* cli; sti; mov rax, cr0 */
+    assert_int_equal(RunCode(Image, "\x0f\x20\xe0\xc3", 4, 0) & 0x20, 0x20);                     /* mov rax, cr4: PAE */
+    assert_int_equal(RunCode(Image, "\x31\xc0\xec\xc3", 4, 0), 0xff);                            /* in al, dx */
+    assert_int_equal(RunCode(Image, "\xb9\x80\x00\x00\xc0\x0f\x32\xc3", 8, 0) & 0x800, 0x800);   /* rdmsr EFER: NXE */
+    assert_int_equal(RunCode(Image, "\x65\x48\x8b\x04\x25\x88\x01\x00\x00\xc3", 10, 0), (ULONG_PTR)KiCurrentThread());
     assert_int_equal(LdrUnloadImage(Image), STATUS_SUCCESS);
 }
 

@@ -70,14 +70,16 @@ static NTSTATUS Pnp(PDEVICE_OBJECT Device, PIRP Irp)
 {
     PIO_STACK_LOCATION Sp = IoGetCurrentIrpStackLocation(Irp);
     NTSTATUS Status;
-    if (Device == Child) return ChildPnp(Irp);
+    if (Device == Child)
+        return ChildPnp(Irp);
     assert_int_equal(KeGetCurrentIrql(), PASSIVE_LEVEL);
     switch (Sp->MinorFunction) {
     case IRP_MN_START_DEVICE:
         Note("start");
         assert_true(IoForwardIrpSynchronously(Lower, Irp));
         OK(Irp->IoStatus.Status);
-        if (FailStart) return Done(Irp, STATUS_DEVICE_CONFIGURATION_ERROR);
+        if (FailStart)
+            return Done(Irp, STATUS_DEVICE_CONFIGURATION_ERROR);
         OK(IoSetDeviceInterfaceState(&Interface, TRUE));
         FAILS(IoSetDeviceInterfaceState(&Interface, TRUE), STATUS_OBJECT_NAME_EXISTS);
         return Done(Irp, STATUS_SUCCESS);
@@ -226,7 +228,8 @@ static void Bus_ChildComesAndGoes(void **state)
     ExpDrainWork();
     OK(ntmm_remove_driver(Driver, NULL));
     ChildPlugged = FALSE;
-    assert_string_equal(Log, "add start child-start child-surprise child-remove child-start child-remove query-remove remove unload ");
+    assert_string_equal(
+        Log, "add start child-start child-surprise child-remove child-start child-remove query-remove remove unload ");
 }
 
 static LONG Arrivals, Removals;
@@ -235,8 +238,10 @@ static NTSTATUS Notified(PVOID Structure, PVOID Context)
     PDEVICE_INTERFACE_CHANGE_NOTIFICATION N = Structure;
     assert_ptr_equal(Context, &Arrivals);
     assert_memory_equal(&N->InterfaceClassGuid, &Class, sizeof Class);
-    if (N->Event.Data1 == 0xcb3a4004) Arrivals++;
-    else Removals++;
+    if (N->Event.Data1 == 0xcb3a4004)
+        Arrivals++;
+    else
+        Removals++;
     return STATUS_SUCCESS;
 }
 
@@ -248,11 +253,13 @@ static void Notification_InterfaceChange(void **state)
     UNICODE_STRING Name = KitString(L"\\Driver\\PnpManager");
     PDRIVER_OBJECT Manager;
     OK(ObReferenceObjectByName(&Name, 0, NULL, 0, *IoDriverObjectType, KernelMode, NULL, (PVOID *)&Manager));
-    OK(IoRegisterPlugPlayNotification(EventCategoryDeviceInterfaceChange, 0, (PVOID)&Class, Manager, Notified, &Arrivals, &Entry1));
+    OK(IoRegisterPlugPlayNotification(EventCategoryDeviceInterfaceChange, 0, (PVOID)&Class, Manager, Notified, &Arrivals,
+                                      &Entry1));
     OK(ntmm_add_driver("PnpTest", Entry, &Driver));
     assert_int_equal(Arrivals, 1);
-    OK(IoRegisterPlugPlayNotification(EventCategoryDeviceInterfaceChange, PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES,
-                                      (PVOID)&Class, Manager, Notified, &Arrivals, &Entry2));
+    OK(IoRegisterPlugPlayNotification(EventCategoryDeviceInterfaceChange,
+                                      PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES, (PVOID)&Class, Manager, Notified,
+                                      &Arrivals, &Entry2));
     assert_int_equal(Arrivals, 2);
     OK(IoUnregisterPlugPlayNotificationEx(Entry2));
     OK(ntmm_remove_driver(Driver, NULL));
@@ -297,8 +304,10 @@ static void Power_Request_GoesDownAndComesBack(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(Device_Root_AddedStartedRemoved), cmocka_unit_test(Device_StartFails_Removed),
-        cmocka_unit_test(Bus_ChildComesAndGoes),           cmocka_unit_test(Notification_InterfaceChange),
+        cmocka_unit_test(Device_Root_AddedStartedRemoved),
+        cmocka_unit_test(Device_StartFails_Removed),
+        cmocka_unit_test(Bus_ChildComesAndGoes),
+        cmocka_unit_test(Notification_InterfaceChange),
         cmocka_unit_test(Power_Request_GoesDownAndComesBack),
     };
     return cmocka_run_group_tests(tests, KitStart, KitStop);

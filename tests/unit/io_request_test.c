@@ -36,7 +36,8 @@ static NTSTATUS AddOne(PDEVICE_OBJECT Device, PIRP Irp)
     }
     SeenIn = Source;
     SeenOut = Target;
-    for (ULONG i = 0; i < Count; i++) Target[i] = (UCHAR)(Source[i] + 1);
+    for (ULONG i = 0; i < Count; i++)
+        Target[i] = (UCHAR)(Source[i] + 1);
     return KitComplete(Irp, STATUS_SUCCESS, Count);
 }
 
@@ -44,13 +45,16 @@ static void Try(ULONG Method)
 {
     UCHAR In[5000], Out[6000];
     uint64_t Information = 0;
-    for (size_t i = 0; i < sizeof In; i++) In[i] = (UCHAR)(i * 7);
+    for (size_t i = 0; i < sizeof In; i++)
+        In[i] = (UCHAR)(i * 7);
     memset(Out, 0xee, sizeof Out);
     KitOpen(AddOne, 0);
     OK(ntmm_ioctl(KitFile, KIT_IOCTL(Method), In, sizeof In, Out, sizeof Out, &Information));
     assert_int_equal(Information, sizeof In);
-    for (size_t i = 0; i < sizeof In; i++) assert_int_equal(Out[i], (UCHAR)(In[i] + 1));
-    for (size_t i = sizeof In; i < sizeof Out; i++) assert_int_equal(Out[i], 0xee);
+    for (size_t i = 0; i < sizeof In; i++)
+        assert_int_equal(Out[i], (UCHAR)(In[i] + 1));
+    for (size_t i = sizeof In; i < sizeof Out; i++)
+        assert_int_equal(Out[i], 0xee);
     assert_int_equal(SeenMode, UserMode);
     assert_int_equal(SeenPrevious, UserMode);
     assert_ptr_equal(SeenProcess, PspUserProcess);
@@ -125,11 +129,16 @@ static NTSTATUS ReadWrite(PDEVICE_OBJECT Device, PIRP Irp)
                         ? (Irp->MdlAddress ? MmGetSystemAddressForMdlSafe(Irp->MdlAddress, NormalPagePriority) : NULL)
                         : Irp->UserBuffer;
     ULONG Length = Sp->Parameters.Read.Length, Offset = (ULONG)Sp->Parameters.Read.ByteOffset.QuadPart;
-    if (Offset >= sizeof Store) return KitComplete(Irp, STATUS_END_OF_FILE, 0);
-    if (Length > sizeof Store - Offset) Length = (ULONG)sizeof Store - Offset;
-    if (Length == 0) return KitComplete(Irp, STATUS_SUCCESS, 0);
-    if (Sp->MajorFunction == IRP_MJ_READ) memcpy(Buffer, Store + Offset, Length);
-    else memcpy(Store + Offset, Buffer, Length);
+    if (Offset >= sizeof Store)
+        return KitComplete(Irp, STATUS_END_OF_FILE, 0);
+    if (Length > sizeof Store - Offset)
+        Length = (ULONG)sizeof Store - Offset;
+    if (Length == 0)
+        return KitComplete(Irp, STATUS_SUCCESS, 0);
+    if (Sp->MajorFunction == IRP_MJ_READ)
+        memcpy(Buffer, Store + Offset, Length);
+    else
+        memcpy(Store + Offset, Buffer, Length);
     return KitComplete(Irp, STATUS_SUCCESS, Length);
 }
 
@@ -141,7 +150,8 @@ static void Transfer_AllKinds_BytesArrive(void **state)
     (void)state;
     for (size_t k = 0; k < ARRAYSIZE(Kinds); k++) {
         memset(Store, 0, sizeof Store);
-        for (size_t i = 0; i < sizeof In; i++) In[i] = (UCHAR)(i + k);
+        for (size_t i = 0; i < sizeof In; i++)
+            In[i] = (UCHAR)(i + k);
         KitOpen(ReadWrite, Kinds[k]);
         OK(ntmm_write(KitFile, In, sizeof In, 100, &Information));
         assert_int_equal(Information, sizeof In);
@@ -204,7 +214,8 @@ static NTSTATUS Hold(PDEVICE_OBJECT Device, PIRP Irp)
     UNREFERENCED_PARAMETER(Device);
     IoMarkIrpPending(Irp);
     Held = Irp;
-    if (Sp->Parameters.DeviceIoControl.InputBufferLength) IoSetCancelRoutine(Irp, HeldCancel);
+    if (Sp->Parameters.DeviceIoControl.InputBufferLength)
+        IoSetCancelRoutine(Irp, HeldCancel);
     return STATUS_PENDING;
 }
 

@@ -124,8 +124,7 @@ static void *ReadAndWrite(void *Argument)
             ExReleaseSpinLockShared(&ReadWrite, Old);
         } else {
             Old = ExAcquireSpinLockExclusive(&ReadWrite);
-            if (__atomic_add_fetch(&Writers, 1, __ATOMIC_SEQ_CST) != 1 ||
-                __atomic_load_n(&Readers, __ATOMIC_SEQ_CST) != 0) {
+            if (__atomic_add_fetch(&Writers, 1, __ATOMIC_SEQ_CST) != 1 || __atomic_load_n(&Readers, __ATOMIC_SEQ_CST) != 0) {
                 __atomic_add_fetch(&Clashes, 1, __ATOMIC_SEQ_CST);
             }
             Sum++;

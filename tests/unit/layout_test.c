@@ -5,15 +5,15 @@
  */
 #include "rtl_kit.h"
 
-#define SIZE(Type, Size, Alignment)                                                                          \
-    do {                                                                                                     \
-        if (sizeof(Type) != (Size) || __alignof__(Type) != (Alignment))                                      \
-            fail_msg("%s: size 0x%zx, alignment %zu", #Type, sizeof(Type), __alignof__(Type));               \
+#define SIZE(Type, Size, Alignment)                                                                                            \
+    do {                                                                                                                       \
+        if (sizeof(Type) != (Size) || __alignof__(Type) != (Alignment))                                                        \
+            fail_msg("%s: size 0x%zx, alignment %zu", #Type, sizeof(Type), __alignof__(Type));                                 \
     } while (0)
-#define AT(Type, Field, Offset)                                                                              \
-    do {                                                                                                     \
-        if (offsetof(Type, Field) != (Offset))                                                               \
-            fail_msg("%s.%s: 0x%zx", #Type, #Field, offsetof(Type, Field));                                  \
+#define AT(Type, Field, Offset)                                                                                                \
+    do {                                                                                                                       \
+        if (offsetof(Type, Field) != (Offset))                                                                                 \
+            fail_msg("%s.%s: 0x%zx", #Type, #Field, offsetof(Type, Field));                                                    \
     } while (0)
 
 static void Kernel_Structures_HaveTheirLayout(void **State)
@@ -415,8 +415,7 @@ static void Types_WidthsAndSigns(void **State)
     assert_int_equal(sizeof(L"ab"), 6);
     assert_int_equal('tseT', 0x74736554); /* a tag reads backwards in memory */
     assert_int_equal(STATUS_INSUFFICIENT_RESOURCES, (NTSTATUS)0xC000009A);
-    assert_true(NT_SUCCESS(STATUS_PENDING) && !NT_SUCCESS(STATUS_BUFFER_OVERFLOW) &&
-                NT_WARNING(STATUS_BUFFER_OVERFLOW));
+    assert_true(NT_SUCCESS(STATUS_PENDING) && !NT_SUCCESS(STATUS_BUFFER_OVERFLOW) && NT_WARNING(STATUS_BUFFER_OVERFLOW));
     assert_int_equal(DRIVER_VERIFIER_DETECTED_VIOLATION, 0xC4);
     assert_int_equal(NonPagedPoolNx, 512);
 }
@@ -424,12 +423,9 @@ static void Types_WidthsAndSigns(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Kernel_Structures_HaveTheirLayout),
-        cmocka_unit_test(Executive_Structures_HaveTheirLayout),
-        cmocka_unit_test(Memory_Structures_HaveTheirLayout),
-        cmocka_unit_test(Io_Structures_HaveTheirLayout),
-        cmocka_unit_test(Base_Structures_HaveTheirLayout),
-        cmocka_unit_test(Types_WidthsAndSigns),
+        cmocka_unit_test(Kernel_Structures_HaveTheirLayout), cmocka_unit_test(Executive_Structures_HaveTheirLayout),
+        cmocka_unit_test(Memory_Structures_HaveTheirLayout), cmocka_unit_test(Io_Structures_HaveTheirLayout),
+        cmocka_unit_test(Base_Structures_HaveTheirLayout),   cmocka_unit_test(Types_WidthsAndSigns),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

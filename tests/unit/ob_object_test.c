@@ -26,7 +26,7 @@ static int Teardown(void **state)
     return ntmm_stop();
 }
 
-#define OK(Status) assert_int_equal((Status), STATUS_SUCCESS)
+#define OK(Status)              assert_int_equal((Status), STATUS_SUCCESS)
 #define FAILS(Status, Expected) assert_int_equal((Status), (Expected))
 
 static UNICODE_STRING Str(const WCHAR *Text)
@@ -46,7 +46,8 @@ static OBJECT_ATTRIBUTES Attr(UNICODE_STRING *Name, ULONG Flags, HANDLE Root)
 static void Valid(void)
 {
     const CHAR *Broken = ObpValidate();
-    if (Broken) fail_msg("%s", Broken);
+    if (Broken)
+        fail_msg("%s", Broken);
 }
 
 static void Object_LastDereference_Deletes(void **state)
@@ -97,7 +98,8 @@ static void Handle_WrongTypeOrAccess_Refused(void **state)
     OBJECT_HANDLE_INFORMATION Information;
     OK(ZwCreateEvent(&Handle, EVENT_QUERY_STATE, NULL, SynchronizationEvent, TRUE));
     FAILS(ObReferenceObjectByHandle(Handle, 0, *PsProcessType, KernelMode, &Object, NULL), STATUS_OBJECT_TYPE_MISMATCH);
-    FAILS(ObReferenceObjectByHandle(Handle, EVENT_MODIFY_STATE, *ExEventObjectType, UserMode, &Object, NULL), STATUS_ACCESS_DENIED);
+    FAILS(ObReferenceObjectByHandle(Handle, EVENT_MODIFY_STATE, *ExEventObjectType, UserMode, &Object, NULL),
+          STATUS_ACCESS_DENIED);
     assert_null(Object);
     OK(ObReferenceObjectByHandle(Handle, EVENT_MODIFY_STATE, *ExEventObjectType, KernelMode, &Object, &Information));
     assert_int_equal(Information.GrantedAccess, EVENT_QUERY_STATE);
@@ -125,13 +127,16 @@ static void Handle_Many_TableGrows(void **state)
     enum { Count = 1000 };
     static HANDLE Handles[Count];
     LONG Before = ObpEventType.Objects;
-    for (int i = 0; i < Count; i++) OK(ZwCreateEvent(&Handles[i], EVENT_ALL_ACCESS, NULL, NotificationEvent, FALSE));
+    for (int i = 0; i < Count; i++)
+        OK(ZwCreateEvent(&Handles[i], EVENT_ALL_ACCESS, NULL, NotificationEvent, FALSE));
     Valid();
-    for (int i = 0; i < Count; i += 2) OK(ZwClose(Handles[i]));
-    for (int i = 0; i < Count; i += 2) OK(ZwDuplicateObject(NtCurrentProcess(), Handles[i + 1], NtCurrentProcess(), &Handles[i], 0, 0,
-                                                            DUPLICATE_SAME_ACCESS));
+    for (int i = 0; i < Count; i += 2)
+        OK(ZwClose(Handles[i]));
+    for (int i = 0; i < Count; i += 2)
+        OK(ZwDuplicateObject(NtCurrentProcess(), Handles[i + 1], NtCurrentProcess(), &Handles[i], 0, 0, DUPLICATE_SAME_ACCESS));
     Valid();
-    for (int i = 0; i < Count; i++) OK(ZwClose(Handles[i]));
+    for (int i = 0; i < Count; i++)
+        OK(ZwClose(Handles[i]));
     assert_int_equal(ObpEventType.Objects, Before);
     Valid();
 }
@@ -139,9 +144,10 @@ static void Handle_Many_TableGrows(void **state)
 static void Name_SymbolicLinks_AreFollowed(void **state)
 {
     (void)state;
-    UNICODE_STRING Link = Str(L"\\DosDevices\\TestLink"), Target = Str(L"\\BaseNamedObjects"), Deep = Str(L"\\??\\testlink\\Two");
-    UNICODE_STRING Global = Str(L"\\??\\Global\\TestLink\\Two"), Missing = Str(L"\\??\\testlink\\Nope"), NoPath = Str(L"\\Nope\\Two"),
-                   Bad = Str(L"Two");
+    UNICODE_STRING Link = Str(L"\\DosDevices\\TestLink"), Target = Str(L"\\BaseNamedObjects"),
+                   Deep = Str(L"\\??\\testlink\\Two");
+    UNICODE_STRING Global = Str(L"\\??\\Global\\TestLink\\Two"), Missing = Str(L"\\??\\testlink\\Nope"),
+                   NoPath = Str(L"\\Nope\\Two"), Bad = Str(L"Two");
     OBJECT_ATTRIBUTES A = Attr(&Deep, OBJ_KERNEL_HANDLE, NULL);
     HANDLE Event, Handle;
     WCHAR Buffer[64];

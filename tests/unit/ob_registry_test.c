@@ -28,7 +28,8 @@ static int Fill(void **state)
 {
     ULONG Number = 7;
     ULONG64 Long = 0x1122334455667788;
-    if (KitStart(state)) return -1;
+    if (KitStart(state))
+        return -1;
     OK(RtlCreateRegistryKey(RTL_REGISTRY_SERVICES, W(Key)));
     OK(RtlCheckRegistryKey(RTL_REGISTRY_SERVICES, W(Key)));
     FAILS(RtlCheckRegistryKey(RTL_REGISTRY_SERVICES, W(L"Nope")), STATUS_OBJECT_NAME_NOT_FOUND);

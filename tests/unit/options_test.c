@@ -22,10 +22,12 @@ static int Defaults(void **state)
 static void Parse_EveryKey_IsStored(void **state)
 {
     (void)state;
-    assert_int_equal(ntmm_parse_options("ram=64M,pagefile=/tmp/page.sys,pagefile_size=256M,cpus=2,verifier=standard,seed=7,stacks=4,tlb=4096,"
-                                        "nonpagedpool=8M,pagedpool=0x1000000,systemptes=1G,specialpool=2g,images=16MB,kernelstacks=512K,json=1",
-                                        &Options),
-                     0);
+    assert_int_equal(
+        ntmm_parse_options(
+            "ram=64M,pagefile=/tmp/page.sys,pagefile_size=256M,cpus=2,verifier=standard,seed=7,stacks=4,tlb=4096,"
+            "nonpagedpool=8M,pagedpool=0x1000000,systemptes=1G,specialpool=2g,images=16MB,kernelstacks=512K,json=1",
+            &Options),
+        0);
     assert_int_equal(Options.ram, 64 << 20);
     assert_string_equal(Options.pagefile, "/tmp/page.sys");
     assert_int_equal(Options.pagefile_size, 256 << 20);
@@ -87,7 +89,8 @@ static void Parse_Bad_SentenceNamesItAndNothingChanges(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof Bad / sizeof Bad[0]; i++) {
         assert_int_equal(ntmm_parse_options(Bad[i].Text, &Options), -1);
-        if (!strstr(ntmm_error(), Bad[i].Names)) fail_msg("%s: %s", Bad[i].Text, ntmm_error());
+        if (!strstr(ntmm_error(), Bad[i].Names))
+            fail_msg("%s: %s", Bad[i].Text, ntmm_error());
         assert_null(strchr(ntmm_error(), '\n'));
         assert_memory_equal(&before, &Options, sizeof before);
     }
@@ -109,7 +112,8 @@ static void Help_ListsEveryKeyOnce(void **state)
     (void)state;
     while ((key = ntmm_option_help(count, &value, &meaning)) != NULL) {
         assert_true(strlen(value) > 0 && strlen(meaning) > 0);
-        for (unsigned i = 0; i < count; i++) assert_string_not_equal(key, ntmm_option_help(i, NULL, NULL));
+        for (unsigned i = 0; i < count; i++)
+            assert_string_not_equal(key, ntmm_option_help(i, NULL, NULL));
         count++;
     }
     assert_true(count >= 15);

@@ -62,8 +62,7 @@ static void Allocate_Paged_OneDemandZeroFaultAPage(void **State)
     (void)State;
     ULONG64 Active = Counters().ActivePages;
     PUCHAR Va = MmAllocatePages(MmRegionPagedPool, 32, 0, NormalPoolPriority);
-    assert_in_range(Counters().ActivePages - Active, 0,
-                    3); /* tables at most: no frame before the first touch */
+    assert_in_range(Counters().ActivePages - Active, 0, 3); /* tables at most: no frame before the first touch */
     ULONG64 Faults = Counters().DemandZeroFaults;
     for (ULONG Page = 0; Page < 32; Page++) {
         Va[Page * PAGE_SIZE + 7] = 1;
@@ -106,8 +105,7 @@ static void Allocate_AllOfRam_ThenNullThenEverythingBack(void **State)
         Count++;
     }
     Full = Counters();
-    assert_true(Low > 1000 && Normal > Low &&
-                Count > Normal); /* each priority leaves something to the next */
+    assert_true(Low > 1000 && Normal > Low && Count > Normal); /* each priority leaves something to the next */
     assert_true(Full.CommitLimit - Full.Committed <= 1);
     KitAssertValid();
     for (ULONG Index = Low; Index < Normal; Index++) { /* committed pages kept their promise */
@@ -127,8 +125,7 @@ static void Commit_DemandZeroAtTheLimit_NeverFails(void **State)
     SIZE_T Pages = (SIZE_T)(Now.CommitLimit - Now.Committed) - 100;
     PUCHAR Va = MmAllocatePages(MmRegionPagedPool, Pages, 0, HighPoolPriority);
     assert_non_null(Va);
-    while (MmAllocatePages(MmRegionSpecialPool, 1, 0,
-                           HighPoolPriority)) { /* leaked on purpose: the limit is reached */
+    while (MmAllocatePages(MmRegionSpecialPool, 1, 0, HighPoolPriority)) { /* leaked on purpose: the limit is reached */
     }
     for (SIZE_T Page = 0; Page < Pages; Page++) {
         Va[Page * PAGE_SIZE] = 1;

@@ -56,8 +56,7 @@ static BOOLEAN SeeExport(const LDR_EXPORT *Export, PVOID Context)
     Seen->Count++;
     size_t At = strlen(Seen->Text);
     snprintf(Seen->Text + At, sizeof(Seen->Text) - At, "%u=%s:%x%s ", Export->Ordinal,
-             Export->Name != NULL ? Export->Name : "-", Export->Rva,
-             Export->Forwarder != NULL ? Export->Forwarder : "");
+             Export->Name != NULL ? Export->Name : "-", Export->Rva, Export->Forwarder != NULL ? Export->Forwarder : "");
     return TRUE;
 }
 
@@ -241,12 +240,9 @@ static void Parse_LongSectionName_IsResolved(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Parse_GoodImage_DescribesIt),
-        cmocka_unit_test(Parse_EveryTruncation_IsRefused),
-        cmocka_unit_test(At_OutsideOneSection_IsNull),
-        cmocka_unit_test(Parse_BrokenField_IsNamed),
-        cmocka_unit_test(Parse_ManyDescriptors_AreBounded),
-        cmocka_unit_test(Parse_LongSectionName_IsResolved),
+        cmocka_unit_test(Parse_GoodImage_DescribesIt),      cmocka_unit_test(Parse_EveryTruncation_IsRefused),
+        cmocka_unit_test(At_OutsideOneSection_IsNull),      cmocka_unit_test(Parse_BrokenField_IsNamed),
+        cmocka_unit_test(Parse_ManyDescriptors_AreBounded), cmocka_unit_test(Parse_LongSectionName_IsResolved),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

@@ -42,8 +42,7 @@ static void Initialize_Runs_AllFramesAreZeroedAndUntouched(void **State)
 {
     (void)State;
     assert_int_equal(Mine.TotalPages, 900);
-    assert_int_equal(Mine.CorePages,
-                     3 + 2 + 5); /* 32 bytes a frame, and two pages carved from the larger run */
+    assert_int_equal(Mine.CorePages, 3 + 2 + 5); /* 32 bytes a frame, and two pages carved from the larger run */
     assert_int_equal(Mine.StateCount[MiPageZeroed], 890);
     assert_int_equal(Mine.ExtentCount, 2);
     assert_null(MiPfn(Lent));       /* the core's own */

@@ -216,8 +216,7 @@ static void Tags_MoreThanTheTable_CountedTogether(void **state)
     PVOID Block;
     (void)state;
     for (Index = 0; Index < EXP_TAG_SLOTS + 500; Index++) {
-        Block = ExAllocatePool2(NONPAGED, 16,
-                                0x30303030 + (Index & 63) + ((Index >> 6 & 63) << 8) + (Index >> 12 << 16));
+        Block = ExAllocatePool2(NONPAGED, 16, 0x30303030 + (Index & 63) + ((Index >> 6 & 63) << 8) + (Index >> 12 << 16));
         assert_non_null(Block);
         ExFreePoolWithTag(Block, 0x30303030 + (Index & 63) + ((Index >> 6 & 63) << 8) + (Index >> 12 << 16));
         Other++;

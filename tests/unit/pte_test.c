@@ -29,15 +29,13 @@ static void Valid_EveryProtection_RoundTrips(void **State)
 {
     (void)State;
     for (MI_PROT Protection = 1; Protection < 32; Protection++) {
-        if (!MiProtAllowsAccess(Protection) || MiProtIsGuard(Protection) ||
-            (Protection & MI_PROT_BASE) == MI_PROT_EXECUTE) {
+        if (!MiProtAllowsAccess(Protection) || MiProtIsGuard(Protection) || (Protection & MI_PROT_BASE) == MI_PROT_EXECUTE) {
             continue; /* no valid form, or (execute alone) the MMU cannot say it */
         }
         MMPTE Pte = MiPteValid(7, Protection, FALSE);
         assert_int_equal(MiPteProtection(Pte), Protection);
         assert_int_equal(MiPteIsNoExecute(Pte), !MiProtAllowsExecute(Protection));
-        assert_int_equal(MiPteIsWritable(Pte),
-                         MiProtAllowsWrite(Protection) && !MiProtIsCopyOnWrite(Protection));
+        assert_int_equal(MiPteIsWritable(Pte), MiProtAllowsWrite(Protection) && !MiProtIsCopyOnWrite(Protection));
         assert_int_equal(MiPteIsCopyOnWrite(Pte), MiProtIsCopyOnWrite(Protection));
         assert_false(MiPteIsUser(Pte));
         assert_true(MiPteIsUser(MiPteValid(7, Protection, TRUE)));
@@ -92,8 +90,7 @@ static void VaOfPte_EveryRegion_IsTheAddress(void **State)
         PUCHAR Va = MmAllocatePages(Region, 3, 0, NormalPoolPriority);
         assert_non_null(Va);
         for (ULONG Page = 0; Page < 3; Page++) {
-            assert_int_equal(MiVaOfPte(MiPteOf((ULONG_PTR)Va + Page * PAGE_SIZE)),
-                             (ULONG_PTR)Va + Page * PAGE_SIZE);
+            assert_int_equal(MiVaOfPte(MiPteOf((ULONG_PTR)Va + Page * PAGE_SIZE)), (ULONG_PTR)Va + Page * PAGE_SIZE);
         }
         MmFreePages(Va, 3);
     }

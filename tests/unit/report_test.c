@@ -39,7 +39,8 @@ static int Die(void (*Function)(void), const char *Options)
         _exit(0);
     }
     close(pipes[1]);
-    while ((got = read(pipes[0], Text + used, sizeof Text - 1 - used)) > 0) used += (size_t)got;
+    while ((got = read(pipes[0], Text + used, sizeof Text - 1 - used)) > 0)
+        used += (size_t)got;
     Text[used] = 0;
     close(pipes[0]);
     waitpid(child, &status, 0);
@@ -50,13 +51,19 @@ static const char *Line(int number)
 {
     static char line[1024];
     const char *at = Text;
-    while (--number > 0 && at) at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL;
-    if (!at) return "";
+    while (--number > 0 && at)
+        at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL;
+    if (!at)
+        return "";
     snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n"), at);
     return line;
 }
 
-#define CONTAINS(what)                                                                                                     do {                                                                                                                       if (!strstr(Text, what)) fail_msg("'%s' is not in:\n%s", what, Text);                                              } while (0)
+#define CONTAINS(what)                                                                                                         \
+    do {                                                                                                                       \
+        if (!strstr(Text, what))                                                                                               \
+            fail_msg("'%s' is not in:\n%s", what, Text);                                                                       \
+    } while (0)
 
 static NOINLINE void Manual(void)
 {
@@ -67,7 +74,8 @@ static void Block_FirstLinesExact_ThenWhereAndWho(void **state)
 {
     (void)state;
     assert_int_equal(Die(Manual, "ram=32M"), SIGABRT);
-    assert_string_equal(Line(1), "*** STOP: 0x000000E2 (0x0000000000000011,0x0000000000000022,0x0000000000000033,0x0000000000000044)");
+    assert_string_equal(Line(1),
+                        "*** STOP: 0x000000E2 (0x0000000000000011,0x0000000000000022,0x0000000000000033,0x0000000000000044)");
     assert_string_equal(Line(2), "MANUALLY_INITIATED_CRASH");
     assert_true(strlen(Line(3)) > 10);
     CONTAINS("  driver:     test_unit.report_test\n");
@@ -86,7 +94,8 @@ static void Block_UnknownCode_StillWhole(void **state)
 {
     (void)state;
     assert_int_equal(Die(Own, "ram=32M"), SIGABRT);
-    assert_string_equal(Line(1), "*** STOP: 0xDEAD1234 (0x0000000000000000,0x0000000000000000,0x0000000000000000,0x0000000000000000)");
+    assert_string_equal(Line(1),
+                        "*** STOP: 0xDEAD1234 (0x0000000000000000,0x0000000000000000,0x0000000000000000,0x0000000000000000)");
     CONTAINS("!Own (report_test.c:");
 }
 
@@ -138,7 +147,8 @@ static void Block_NullPointer_SaysSo(void **state)
     (void)state;
     assert_int_equal(Die(Null, "ram=32M"), SIGABRT);
     assert_string_equal(Line(2), "KMODE_EXCEPTION_NOT_HANDLED");
-    assert_string_equal(Line(3), "An access violation that nothing handled: a write to address 0x0000000000000008 (a NULL pointer).");
+    assert_string_equal(Line(3),
+                        "An access violation that nothing handled: a write to address 0x0000000000000008 (a NULL pointer).");
     CONTAINS("function:   Null (report_test.c:");
 }
 
@@ -275,7 +285,8 @@ static void Stop_InsideStop_EndsWithTwoLines(void **state)
 {
     (void)state;
     assert_int_equal(Die(FaultInCallback, "ram=32M"), SIGABRT);
-    if (strncmp(Line(1), "*** STOP: 0x000000D1 (0x0000000000000008,0x000000000000000F,0x0000000000000001,", 79)) fail_msg("%s", Text);
+    if (strncmp(Line(1), "*** STOP: 0x000000D1 (0x0000000000000008,0x000000000000000F,0x0000000000000001,", 79))
+        fail_msg("%s", Text);
 }
 
 static void CatchManual(void *unused)

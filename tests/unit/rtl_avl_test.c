@@ -126,16 +126,15 @@ static void FullForms_SearchThenInsert_NoSecondSearch(void **State)
         BOOLEAN New;
         assert_null(RtlLookupElementGenericTableFullAvl(&Table, &Record, &Where, &Result));
         assert_int_equal(Result == TableEmptyTree, Key == 0);
-        assert_non_null(
-            RtlInsertElementGenericTableFullAvl(&Table, &Record, sizeof(Record), &New, Where, Result));
+        assert_non_null(RtlInsertElementGenericTableFullAvl(&Table, &Record, sizeof(Record), &New, Where, Result));
         assert_true(New);
         assert_non_null(RtlLookupElementGenericTableFullAvl(&Table, &Record, &Where, &Result));
         assert_int_equal(Result, TableFoundNode);
         assert_null(RtlpValidateAvlTable(&Table));
     }
     while (!RtlIsGenericTableEmptyAvl(&Table))
-        RtlDeleteElementGenericTableAvl(
-            &Table, RtlGetElementGenericTableAvl(&Table, RtlNumberGenericTableElementsAvl(&Table) - 1));
+        RtlDeleteElementGenericTableAvl(&Table,
+                                        RtlGetElementGenericTableAvl(&Table, RtlNumberGenericTableElementsAvl(&Table) - 1));
 }
 
 static void GetElement_ByIndex_InOrder(void **State)
@@ -176,8 +175,8 @@ static void LikeADirectory_ElementRemovedMeanwhile_GoesOnAfterIt(void **State)
         RECORD Record = {i, 0};
         RtlInsertElementGenericTableAvl(&Table, &Record, sizeof(Record), NULL);
     }
-    for (ULONG First = 1; (At = RtlEnumerateGenericTableLikeADirectory(&Table, MatchEven, &Limit, !First,
-                                                                       &Key, &DeleteCount, &Name)) != NULL;
+    for (ULONG First = 1;
+         (At = RtlEnumerateGenericTableLikeADirectory(&Table, MatchEven, &Limit, !First, &Key, &DeleteCount, &Name)) != NULL;
          First = 0) {
         assert_int_equal(At->Key, Next);
         Name = *At;

@@ -53,8 +53,7 @@ static void Bitmap_RandomOperations_AgreeWithModel(void **State)
     RtlInitializeBitMap(&Model.Map, Model.Words, BITS);
     RtlClearAllBits(&Model.Map);
     for (ULONG Round = 0; Round < 20000; Round++) {
-        ULONG Start = KitRandom(&Seed) % BITS, Count = KitRandom(&Seed) % (KitRandom(&Seed) % 4 ? 9 : BITS),
-              Found;
+        ULONG Start = KitRandom(&Seed) % BITS, Count = KitRandom(&Seed) % (KitRandom(&Seed) % 4 ? 9 : BITS), Found;
         if (Count > BITS - Start)
             Count = BITS - Start;
         UCHAR Value = KitRandom(&Seed) & 1;
@@ -106,8 +105,7 @@ static void Bitmap_RandomOperations_AgreeWithModel(void **State)
             LONG First = Back;
             while (First > 0 && !Model.Bits[First - 1])
                 First--;
-            assert_int_equal(RtlFindLastBackwardRunClear(&Model.Map, Start, &Where),
-                             Back < 0 ? 0 : Back - First + 1);
+            assert_int_equal(RtlFindLastBackwardRunClear(&Model.Map, Start, &Where), Back < 0 ? 0 : Back - First + 1);
             if (Back >= 0)
                 assert_int_equal(Where, First);
             break;

@@ -6,8 +6,7 @@
 #include "rtl/rtlp.h"
 #include <strings.h>
 #if !defined(__clang__)
-#pragma GCC diagnostic ignored                                                                               \
-    "-Wstringop-truncation" /* cutting is what strncpy and strncat are tested for */
+#pragma GCC diagnostic ignored "-Wstringop-truncation" /* cutting is what strncpy and strncat are tested for */
 #endif
 
 static int Sign(int Value)

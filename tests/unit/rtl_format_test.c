@@ -13,11 +13,11 @@ static SIZE_T Format(CHAR *Buffer, SIZE_T Size, const CHAR *Text, ...)
     va_end(Arguments);
     return Length;
 }
-#define EXPECT(Text, ...)                                                                                    \
-    do {                                                                                                     \
-        CHAR Out[256];                                                                                       \
-        assert_int_equal(Format(Out, sizeof(Out), __VA_ARGS__), strlen(Text));                               \
-        assert_string_equal(Out, Text);                                                                      \
+#define EXPECT(Text, ...)                                                                                                      \
+    do {                                                                                                                       \
+        CHAR Out[256];                                                                                                         \
+        assert_int_equal(Format(Out, sizeof(Out), __VA_ARGS__), strlen(Text));                                                 \
+        assert_string_equal(Out, Text);                                                                                        \
     } while (0)
 
 /* Where Microsoft's run-time and the host's agree, the host is the oracle. */
@@ -27,8 +27,7 @@ static void Integers_AllFlags_AsTheHost(void **State)
     static const CHAR *const Widths[] = {"", "1", "8", "20", ".0", ".1", ".5", "8.3", "3.8", "12.12"};
     static const CHAR *const Types[] = {"d",   "i",   "u",   "x",   "X",   "o",  "hd", "hx",
                                         "hhd", "hhu", "lld", "llx", "llu", "zu", "zx"};
-    static const LONG64 Values[] = {
-        0, 1, -1, 9, 10, 255, -128, 65535, 2147483647, -2147483648LL, 0x123456789ABCDEFLL};
+    static const LONG64 Values[] = {0, 1, -1, 9, 10, 255, -128, 65535, 2147483647, -2147483648LL, 0x123456789ABCDEFLL};
     UNREFERENCED_PARAMETER(State);
     for (ULONG f = 0; f < ARRAYSIZE(Flags); f++)
         for (ULONG w = 0; w < ARRAYSIZE(Widths); w++)
@@ -45,8 +44,8 @@ static void Integers_AllFlags_AsTheHost(void **State)
                     else
                         snprintf(Theirs, sizeof(Theirs), Text, (int)Values[v]);
 #pragma GCC diagnostic pop
-                    SIZE_T Length = Wide ? Format(Ours, sizeof(Ours), Text, Values[v])
-                                         : Format(Ours, sizeof(Ours), Text, (int)Values[v]);
+                    SIZE_T Length =
+                        Wide ? Format(Ours, sizeof(Ours), Text, Values[v]) : Format(Ours, sizeof(Ours), Text, (int)Values[v]);
                     if (strcmp(Ours, Theirs) != 0)
                         fail_msg("%s of %lld: '%s', host '%s'", Text, Values[v], Ours, Theirs);
                     assert_int_equal(Length, strlen(Theirs));
@@ -146,14 +145,10 @@ static void Slots_MicrosoftArguments_SameText(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Integers_AllFlags_AsTheHost),
-        cmocka_unit_test(Integers_MicrosoftSizes),
-        cmocka_unit_test(Pointer_SixteenUpperCaseDigits),
-        cmocka_unit_test(Strings_AllWidths),
-        cmocka_unit_test(Strings_NotAscii_Utf8ForTheConsole),
-        cmocka_unit_test(FloatingPoint_PrintsItsConversion),
-        cmocka_unit_test(Malformed_NoReadPastTheFormat),
-        cmocka_unit_test(Length_TooSmallBuffer_CutTerminatedAndCounted),
+        cmocka_unit_test(Integers_AllFlags_AsTheHost),        cmocka_unit_test(Integers_MicrosoftSizes),
+        cmocka_unit_test(Pointer_SixteenUpperCaseDigits),     cmocka_unit_test(Strings_AllWidths),
+        cmocka_unit_test(Strings_NotAscii_Utf8ForTheConsole), cmocka_unit_test(FloatingPoint_PrintsItsConversion),
+        cmocka_unit_test(Malformed_NoReadPastTheFormat),      cmocka_unit_test(Length_TooSmallBuffer_CutTerminatedAndCounted),
         cmocka_unit_test(Slots_MicrosoftArguments_SameText),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);

@@ -126,16 +126,14 @@ static void FullForms_SearchThenInsert_NoSecondSearch(void **State)
         BOOLEAN New;
         assert_null(RtlLookupElementGenericTableFull(&Table, &Record, &Where, &Result));
         assert_int_equal(Result == TableEmptyTree, Key == 0);
-        assert_non_null(
-            RtlInsertElementGenericTableFull(&Table, &Record, sizeof(Record), &New, Where, Result));
+        assert_non_null(RtlInsertElementGenericTableFull(&Table, &Record, sizeof(Record), &New, Where, Result));
         assert_true(New);
         assert_non_null(RtlLookupElementGenericTableFull(&Table, &Record, &Where, &Result));
         assert_int_equal(Result, TableFoundNode);
         assert_null(RtlpValidateGenericTable(&Table));
     }
     while (!RtlIsGenericTableEmpty(&Table))
-        RtlDeleteElementGenericTable(
-            &Table, RtlGetElementGenericTable(&Table, RtlNumberGenericTableElements(&Table) - 1));
+        RtlDeleteElementGenericTable(&Table, RtlGetElementGenericTable(&Table, RtlNumberGenericTableElements(&Table) - 1));
 }
 
 static void GetElement_ByIndex_InOrderOfInsertion(void **State)
@@ -208,12 +206,9 @@ static void Validator_BrokenTree_QuotesTheInvariant(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Table_RandomOperations_AgreeWithModel),
-        cmocka_unit_test(Insert_NoMemory_NullAndUnchanged),
-        cmocka_unit_test(FullForms_SearchThenInsert_NoSecondSearch),
-        cmocka_unit_test(GetElement_ByIndex_InOrderOfInsertion),
-        cmocka_unit_test(Splay_AnyNode_BecomesRootAndOrderStays),
-        cmocka_unit_test(Validator_BrokenTree_QuotesTheInvariant),
+        cmocka_unit_test(Table_RandomOperations_AgreeWithModel),     cmocka_unit_test(Insert_NoMemory_NullAndUnchanged),
+        cmocka_unit_test(FullForms_SearchThenInsert_NoSecondSearch), cmocka_unit_test(GetElement_ByIndex_InOrderOfInsertion),
+        cmocka_unit_test(Splay_AnyNode_BecomesRootAndOrderStays),    cmocka_unit_test(Validator_BrokenTree_QuotesTheInvariant),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

@@ -68,16 +68,13 @@ static void NonVolatile_ArgumentsAndEffect(void **State)
     memset(Source, 9, sizeof(Source));
     assert_int_equal(RtlGetNonVolatileToken(Buffer, 0, &Token), STATUS_INVALID_PARAMETER);
     assert_int_equal(RtlGetNonVolatileToken(Buffer, sizeof(Buffer), &Token), STATUS_SUCCESS);
-    assert_int_equal(RtlWriteNonVolatileMemory(Token, Buffer + 3, Source, 100, WRITE_NV_MEMORY_FLAG_PERSIST),
-                     STATUS_SUCCESS);
+    assert_int_equal(RtlWriteNonVolatileMemory(Token, Buffer + 3, Source, 100, WRITE_NV_MEMORY_FLAG_PERSIST), STATUS_SUCCESS);
     assert_memory_equal(Buffer + 3, Source, 100);
     assert_int_equal(RtlWriteNonVolatileMemory(Token, Buffer, Source, 1, 0x80), STATUS_INVALID_PARAMETER);
-    assert_int_equal(RtlFillNonVolatileMemory(Token, Buffer, 10, 4, FILL_NV_MEMORY_FLAG_FLUSH),
-                     STATUS_SUCCESS);
+    assert_int_equal(RtlFillNonVolatileMemory(Token, Buffer, 10, 4, FILL_NV_MEMORY_FLAG_FLUSH), STATUS_SUCCESS);
     assert_int_equal(Buffer[9], 4);
     assert_int_equal(RtlFlushNonVolatileMemory(Token, Buffer, sizeof(Buffer), 0), STATUS_SUCCESS);
-    assert_int_equal(RtlFlushNonVolatileMemoryRanges(Token, &Range, 1, FLUSH_NV_MEMORY_IN_FLAG_NO_DRAIN),
-                     STATUS_SUCCESS);
+    assert_int_equal(RtlFlushNonVolatileMemoryRanges(Token, &Range, 1, FLUSH_NV_MEMORY_IN_FLAG_NO_DRAIN), STATUS_SUCCESS);
     assert_int_equal(RtlDrainNonVolatileFlush(Token), STATUS_SUCCESS);
     assert_int_equal(RtlFreeNonVolatileToken(Token), STATUS_SUCCESS);
 }

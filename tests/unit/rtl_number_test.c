@@ -57,9 +57,9 @@ static void TimeFields_EveryDay_AsTheHost(void **State)
         Time.QuadPart = (Seconds + 11644473600LL) * 10000000 + 1230000;
         RtlTimeToTimeFields(&Time, &Fields);
         gmtime_r(&Seconds, &Host);
-        if (Fields.Year != Host.tm_year + 1900 || Fields.Month != Host.tm_mon + 1 ||
-            Fields.Day != Host.tm_mday || Fields.Hour != Host.tm_hour || Fields.Minute != Host.tm_min ||
-            Fields.Second != Host.tm_sec || Fields.Weekday != Host.tm_wday || Fields.Milliseconds != 123)
+        if (Fields.Year != Host.tm_year + 1900 || Fields.Month != Host.tm_mon + 1 || Fields.Day != Host.tm_mday ||
+            Fields.Hour != Host.tm_hour || Fields.Minute != Host.tm_min || Fields.Second != Host.tm_sec ||
+            Fields.Weekday != Host.tm_wday || Fields.Milliseconds != 123)
             fail_msg("day %lld: %d-%d-%d", Day, Fields.Year, Fields.Month, Fields.Day);
         assert_true(RtlTimeFieldsToTime(&Fields, &Back));
         assert_int_equal(Back.QuadPart, Time.QuadPart);
@@ -124,8 +124,7 @@ static void Version_Compared(void **State)
     VER_SET_CONDITION(Mask, VER_MINORVERSION, VER_GREATER_EQUAL);
     assert_int_equal(RtlVerifyVersionInfo(&Want, VER_MAJORVERSION | VER_MINORVERSION, Mask), STATUS_SUCCESS);
     Want.dwMajorVersion = 10;
-    assert_int_equal(RtlVerifyVersionInfo(&Want, VER_MAJORVERSION | VER_MINORVERSION, Mask),
-                     STATUS_REVISION_MISMATCH);
+    assert_int_equal(RtlVerifyVersionInfo(&Want, VER_MAJORVERSION | VER_MINORVERSION, Mask), STATUS_REVISION_MISMATCH);
     Mask = 0;
     VER_SET_CONDITION(Mask, VER_BUILDNUMBER, VER_LESS);
     Want.dwBuildNumber = Info.dwBuildNumber;

@@ -109,17 +109,15 @@ static void Utf8_EveryCodePoint_RoundTrips(void **State)
 
 static void Utf8_IllFormed_ReplacedAndReported(void **State)
 {
-    static const CHAR *const Bad[] = {"\x80",         "\xC0\xAF",         "\xE0\x80\x80",
-                                      "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80",
-                                      "\xE2\x82"};
+    static const CHAR *const Bad[] = {
+        "\x80", "\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80", "\xE2\x82"};
     static const ULONG Replacements[] = {1, 2, 3, 3, 4, 5, 1};
     WCHAR Lone[] = {L'a', 0xDC00, L'b'};
     UNREFERENCED_PARAMETER(State);
     for (ULONG i = 0; i < ARRAYSIZE(Bad); i++) {
         WCHAR Out[8];
         ULONG Size;
-        assert_int_equal(RtlUTF8ToUnicodeN(Out, sizeof(Out), &Size, Bad[i], (ULONG)strlen(Bad[i])),
-                         STATUS_SOME_NOT_MAPPED);
+        assert_int_equal(RtlUTF8ToUnicodeN(Out, sizeof(Out), &Size, Bad[i], (ULONG)strlen(Bad[i])), STATUS_SOME_NOT_MAPPED);
         assert_int_equal(Size, Replacements[i] * 2);
         for (ULONG j = 0; j < Size / 2; j++)
             assert_int_equal(Out[j], 0xFFFD);
@@ -138,8 +136,7 @@ static void Hash_KnownValue_X65599(void **State)
 {
     ULONG Hash, Other;
     UNREFERENCED_PARAMETER(State);
-    assert_int_equal(RtlHashUnicodeString(&US("ab"), FALSE, HASH_STRING_ALGORITHM_X65599, &Hash),
-                     STATUS_SUCCESS);
+    assert_int_equal(RtlHashUnicodeString(&US("ab"), FALSE, HASH_STRING_ALGORITHM_X65599, &Hash), STATUS_SUCCESS);
     assert_int_equal(Hash, 'a' * 65599u + 'b');
     RtlHashUnicodeString(&US("AB"), FALSE, HASH_STRING_ALGORITHM_DEFAULT, &Other);
     assert_int_not_equal(Hash, Other);

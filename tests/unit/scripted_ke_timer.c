@@ -31,14 +31,13 @@ static BOOLEAN NoForeignCode(HAL_CONTEXT *Context)
 
 static int Start(void **State)
 {
-    HAL_MACHINE Machine = {
-        HAL_VERSION,
-        Runs,
-        1,
-        1ull << 30,
-        1ull << 30,
-        0,
-        {Trap, Trap, KiClockUpcall, KiAttachThreadUpcall, KiDetachThreadUpcall, NoForeignCode}};
+    HAL_MACHINE Machine = {HAL_VERSION,
+                           Runs,
+                           1,
+                           1ull << 30,
+                           1ull << 30,
+                           0,
+                           {Trap, Trap, KiClockUpcall, KiAttachThreadUpcall, KiDetachThreadUpcall, NoForeignCode}};
 
     (void)State;
     HalScriptReset();

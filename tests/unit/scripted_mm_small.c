@@ -46,14 +46,13 @@ static VOID Trap(HAL_TRAP_FRAME *Frame)
 
 static VOID StartMachine(const HAL_RUN *Map, ULONG Count)
 {
-    HAL_MACHINE Machine = {
-        HAL_VERSION,
-        Map,
-        Count,
-        128ull << 30,
-        64ull << 30,
-        0,
-        {PageFault, Trap, Nothing, (VOID(*)(VOID))KiAttachCurrentThread, Detached, NoForeignCode}};
+    HAL_MACHINE Machine = {HAL_VERSION,
+                           Map,
+                           Count,
+                           128ull << 30,
+                           64ull << 30,
+                           0,
+                           {PageFault, Trap, Nothing, (VOID(*)(VOID))KiAttachCurrentThread, Detached, NoForeignCode}};
     HalScriptReset();
     assert_int_equal(HalStartMachine(&Machine), STATUS_SUCCESS);
     memset(&KeOptions, 0, sizeof(KeOptions));
@@ -231,8 +230,7 @@ static void Pinned_FillFails_NothingIsLeft(void **State)
     MM_COUNTERS Before, After;
     MM_REGION_INFO Info;
     (void)State;
-    MmFreePages(MmAllocatePages(MmRegionKernelStacks, 2, MM_PAGES_PINNED, HighPoolPriority),
-                2); /* tables exist now */
+    MmFreePages(MmAllocatePages(MmRegionKernelStacks, 2, MM_PAGES_PINNED, HighPoolPriority), 2); /* tables exist now */
     MmQueryCounters(&Before);
     HalScriptFail(HalScriptFillTb, 1);
     assert_null(MmAllocatePages(MmRegionKernelStacks, 2, MM_PAGES_PINNED, HighPoolPriority));

@@ -126,11 +126,14 @@ static void Except_InLoop_BreakAndContinueOfHandlerAndBody(void **state)
     for (i = 0; i < 10; i++) {
         __try {
             bodies++;
-            if (i == 1) continue;
-            if (i % 2 == 0) Raise(STATUS_UNSUCCESSFUL);
+            if (i == 1)
+                continue;
+            if (i % 2 == 0)
+                Raise(STATUS_UNSUCCESSFUL);
         } __except (EXCEPTION_EXECUTE_HANDLER) {
             handled++;
-            if (i == 6) break;
+            if (i == 6)
+                break;
             continue;
         }
         Note((char)('0' + i));
@@ -152,7 +155,8 @@ static NOINLINE int ReturnsFromBody(int which)
 {
     int local = 10;
     __try {
-        if (which == 1) return local + 1;
+        if (which == 1)
+            return local + 1;
         Raise(STATUS_UNSUCCESSFUL);
     } __except (EXCEPTION_EXECUTE_HANDLER) {
         return local + 2;
@@ -180,7 +184,8 @@ static void Except_GotoOutOfBody_FrameGone(void **state)
     __try {
         __try {
             Note('b');
-            if (One) goto out;
+            if (One)
+                goto out;
             Note('x');
         } __except (EXCEPTION_EXECUTE_HANDLER) {
             Note('i');
@@ -238,7 +243,8 @@ static void Filter_WithExceptionInside_IsIndependent(void **state)
 
 static NOINLINE int RaisingFilter(NTSTATUS Code)
 {
-    if (Code == STATUS_NO_MEMORY) Raise(STATUS_ACCESS_DENIED);
+    if (Code == STATUS_NO_MEMORY)
+        Raise(STATUS_ACCESS_DENIED);
     return 0;
 }
 
@@ -298,8 +304,10 @@ static void Leave_OutOfLoopsAndSwitch_NotAbnormal(void **state)
         for (int i = 0; i < 3; i++) {
             while (One) {
                 switch (i) {
-                case 1: __leave;
-                default: break;
+                case 1:
+                    __leave;
+                default:
+                    break;
                 }
                 Note((char)('0' + i));
                 break;
@@ -319,13 +327,15 @@ static void Leave_Nested_LeavesTheInnermost(void **state)
     __try {
         __try {
             Note('a');
-            if (One) __leave;
+            if (One)
+                __leave;
             Note('x');
         } __except (EXCEPTION_EXECUTE_HANDLER) {
             Note('y');
         }
         Note('b');
-        if (One) __leave;
+        if (One)
+            __leave;
         Note('z');
     } __finally {
         Note('f');
@@ -338,7 +348,8 @@ static NOINLINE int ReturnThroughFinally(int *seen)
     int value = 1;
     __try {
         value = 2;
-        if (One) return value;
+        if (One)
+            return value;
         value = 3;
     } __finally {
         assert_true(AbnormalTermination());
@@ -362,7 +373,8 @@ static NOINLINE int ReturnThroughTwo(void)
 {
     __try {
         __try {
-            if (One) return NoteValue('r', 7);
+            if (One)
+                return NoteValue('r', 7);
         } __finally {
             Note('1');
         }
@@ -385,9 +397,12 @@ static void Finally_GotoBreakContinue_Run(void **state)
     (void)state;
     for (int i = 0; i < 4; i++) {
         __try {
-            if (i == 0) continue;
-            if (i == 1) goto next;
-            if (i == 2) break;
+            if (i == 0)
+                continue;
+            if (i == 1)
+                goto next;
+            if (i == 2)
+                break;
             Note('x');
         } __finally {
             assert_true(AbnormalTermination());
@@ -539,7 +554,8 @@ static void Locals_LoopUntilFault_CountIsExact(void **state)
     __try {
         for (i = 0; i < 100; i++) {
             total += i;
-            if (i == 37) *BadPointer = i;
+            if (i == 37)
+                *BadPointer = i;
         }
     } __except (i == 37 ? EXCEPTION_EXECUTE_HANDLER : EXCEPTION_CONTINUE_SEARCH) {
         total += 1000;
@@ -755,8 +771,9 @@ static void ContinueExecution_RaisedException_CallReturns(void **state)
     __try {
         RtlRaiseException(&record);
         Note('b');
-    } __except (GetExceptionInformation()->ExceptionRecord->ExceptionInformation[0] == 77 ? NoteValue('f', EXCEPTION_CONTINUE_EXECUTION)
-                                                                                         : 1) {
+    } __except (GetExceptionInformation()->ExceptionRecord->ExceptionInformation[0] == 77
+                    ? NoteValue('f', EXCEPTION_CONTINUE_EXECUTION)
+                    : 1) {
         Note('x');
     }
     assert_string_equal(Log, "fb");
@@ -810,7 +827,8 @@ static void Shape_Switch_CaseLabelsAndBreak(void **state)
     case 1:
         __try {
             Note('a');
-            if (One) break;
+            if (One)
+                break;
             Note('x');
         } __finally {
             Note('f');
@@ -824,7 +842,8 @@ static NOINLINE int Depth(int n)
 {
     int mine = n;
     __try {
-        if (n == 0) Raise(STATUS_UNSUCCESSFUL);
+        if (n == 0)
+            Raise(STATUS_UNSUCCESSFUL);
         Depth(n - 1);
     } __finally {
         assert_int_equal(mine, n);
@@ -854,12 +873,15 @@ static void Loop_ManyExceptions_StackDoesNotGrow(void **state)
         char *here = __builtin_frame_address(0);
         unsigned long rsp;
         __asm__ volatile("movq %%rsp, %0" : "=r"(rsp));
-        if (!first) first = rsp;
+        if (!first)
+            first = rsp;
         assert_int_equal(rsp, first);
         (void)here;
         __try {
-            if (i & 1) *BadPointer = i;
-            else Raise(STATUS_UNSUCCESSFUL);
+            if (i & 1)
+                *BadPointer = i;
+            else
+                Raise(STATUS_UNSUCCESSFUL);
         } __except (EXCEPTION_EXECUTE_HANDLER) {
         }
     }

@@ -66,16 +66,16 @@ static void Service(const WCHAR *ImagePath)
     UNICODE_STRING Text;
     RtlInitUnicodeString(&Text, ImagePath);
     assert_int_equal(RtlCreateRegistryKey(RTL_REGISTRY_SERVICES, (PWSTR)L"other"), STATUS_SUCCESS);
-    assert_int_equal(RtlWriteRegistryValue(RTL_REGISTRY_SERVICES, L"other", L"ImagePath", REG_EXPAND_SZ,
-                                           (PVOID)ImagePath, Text.Length + (ULONG)sizeof(WCHAR)),
+    assert_int_equal(RtlWriteRegistryValue(RTL_REGISTRY_SERVICES, L"other", L"ImagePath", REG_EXPAND_SZ, (PVOID)ImagePath,
+                                           Text.Length + (ULONG)sizeof(WCHAR)),
                      STATUS_SUCCESS);
 }
 
 static BOOLEAN Exists(void)
 {
     PDRIVER_OBJECT Driver;
-    if (!NT_SUCCESS(ObReferenceObjectByName(&DriverName, OBJ_CASE_INSENSITIVE, NULL, 0, *IoDriverObjectType,
-                                            KernelMode, NULL, (PVOID *)&Driver)))
+    if (!NT_SUCCESS(ObReferenceObjectByName(&DriverName, OBJ_CASE_INSENSITIVE, NULL, 0, *IoDriverObjectType, KernelMode, NULL,
+                                            (PVOID *)&Driver)))
         return FALSE;
     ObDereferenceObject(Driver);
     return TRUE;
@@ -84,9 +84,8 @@ static BOOLEAN Exists(void)
 /* Each form of an ImagePath leads to the same file. */
 static void Load_ByEachFormOfPath_MakesTheServicesDriver(void **State)
 {
-    static const WCHAR *const Paths[] = {L"\\SystemRoot\\loadme.sys", L"%SystemRoot%\\loadme.sys",
-                                         L"loadme.sys", L"C:\\windows\\LOADME.SYS",
-                                         L"\\??\\C:\\windows\\loadme.sys"};
+    static const WCHAR *const Paths[] = {L"\\SystemRoot\\loadme.sys", L"%SystemRoot%\\loadme.sys", L"loadme.sys",
+                                         L"C:\\windows\\LOADME.SYS", L"\\??\\C:\\windows\\loadme.sys"};
     (void)State;
     for (size_t Index = 0; Index < ARRAYSIZE(Paths); Index++) {
         Service(Paths[Index]);

@@ -128,7 +128,8 @@ static int AutoStart(const char *options, char *text, size_t size)
     }
     close(pipes[1]);
     size_t used = 0;
-    while ((got = read(pipes[0], text + used, size - 1 - used)) > 0) used += (size_t)got;
+    while ((got = read(pipes[0], text + used, size - 1 - used)) > 0)
+        used += (size_t)got;
     text[used] = 0;
     close(pipes[0]);
     waitpid(child, &status, 0);

@@ -200,7 +200,8 @@ static void Unhandled_InBinary_StopNamesDriverFunctionAndLine(void **state)
     assert_true(ntmm_catch(CallRaise, NULL, &stop));
     assert_int_equal(stop.code, 0x1E);
     assert_int_equal(stop.parameters[0], (ULONG)STATUS_NO_MEMORY);
-    assert_in_range(stop.parameters[1], (ULONG_PTR)Image->Base, (ULONG_PTR)Image->Base + Image->Size); /* the driver's, not ours */
+    assert_in_range(stop.parameters[1], (ULONG_PTR)Image->Base,
+                    (ULONG_PTR)Image->Base + Image->Size); /* the driver's, not ours */
     assert_string_equal(stop.driver, Image->Name);
     assert_non_null(strstr(stop.where, "RaiseUnhandled (tries.c:"));
     ntmm_report(&stop, false, text, sizeof text);

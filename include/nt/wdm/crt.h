@@ -94,8 +94,7 @@ char *_strset(char *String, int Value) NTMM_CRT(_strset);
 int _snprintf(char *Buffer, size_t Count, const char *Format, ...) NTMM_CRT(_snprintf);
 int _vsnprintf(char *Buffer, size_t Count, const char *Format, va_list Arguments) NTMM_CRT(_vsnprintf);
 int _snwprintf(NTMM_WCHAR *Buffer, size_t Count, const NTMM_WCHAR *Format, ...) NTMM_CRT(_snwprintf);
-int _vsnwprintf(NTMM_WCHAR *Buffer, size_t Count, const NTMM_WCHAR *Format, va_list Arguments)
-    NTMM_CRT(_vsnwprintf);
+int _vsnwprintf(NTMM_WCHAR *Buffer, size_t Count, const NTMM_WCHAR *Format, va_list Arguments) NTMM_CRT(_vsnwprintf);
 char *_itoa(int Value, char *Buffer, int Base) NTMM_CRT(_itoa);
 NTMM_WCHAR *_itow(int Value, NTMM_WCHAR *Buffer, int Base) NTMM_CRT(_itow);
 int _wtoi(const NTMM_WCHAR *String) NTMM_CRT(_wtoi);
@@ -104,30 +103,23 @@ LONG64 _atoi64(const char *String) NTMM_CRT(_atoi64);
 
 /* ---- the checked forms: an impossible argument empties the destination and returns EINVAL (22) or ERANGE
  * (34) ---- */
-errno_t memcpy_s(void *Destination, size_t DestinationSize, const void *Source, size_t Count)
-    NTMM_CRT(memcpy_s);
-errno_t memmove_s(void *Destination, size_t DestinationSize, const void *Source, size_t Count)
-    NTMM_CRT(memmove_s);
+errno_t memcpy_s(void *Destination, size_t DestinationSize, const void *Source, size_t Count) NTMM_CRT(memcpy_s);
+errno_t memmove_s(void *Destination, size_t DestinationSize, const void *Source, size_t Count) NTMM_CRT(memmove_s);
 errno_t strcpy_s(char *Destination, size_t Size, const char *Source) NTMM_CRT(strcpy_s);
 errno_t strncpy_s(char *Destination, size_t Size, const char *Source, size_t Count) NTMM_CRT(strncpy_s);
 errno_t strcat_s(char *Destination, size_t Size, const char *Source) NTMM_CRT(strcat_s);
 errno_t strncat_s(char *Destination, size_t Size, const char *Source, size_t Count) NTMM_CRT(strncat_s);
 errno_t wcscpy_s(NTMM_WCHAR *Destination, size_t Size, const NTMM_WCHAR *Source) NTMM_CRT(wcscpy_s);
-errno_t wcsncpy_s(NTMM_WCHAR *Destination, size_t Size, const NTMM_WCHAR *Source, size_t Count)
-    NTMM_CRT(wcsncpy_s);
+errno_t wcsncpy_s(NTMM_WCHAR *Destination, size_t Size, const NTMM_WCHAR *Source, size_t Count) NTMM_CRT(wcsncpy_s);
 errno_t wcscat_s(NTMM_WCHAR *Destination, size_t Size, const NTMM_WCHAR *Source) NTMM_CRT(wcscat_s);
-errno_t wcsncat_s(NTMM_WCHAR *Destination, size_t Size, const NTMM_WCHAR *Source, size_t Count)
-    NTMM_CRT(wcsncat_s);
+errno_t wcsncat_s(NTMM_WCHAR *Destination, size_t Size, const NTMM_WCHAR *Source, size_t Count) NTMM_CRT(wcsncat_s);
 int sprintf_s(char *Buffer, size_t Size, const char *Format, ...) NTMM_CRT(sprintf_s);
 int vsprintf_s(char *Buffer, size_t Size, const char *Format, va_list Arguments) NTMM_CRT(vsprintf_s);
 int swprintf_s(NTMM_WCHAR *Buffer, size_t Size, const NTMM_WCHAR *Format, ...) NTMM_CRT(swprintf_s);
-int vswprintf_s(NTMM_WCHAR *Buffer, size_t Size, const NTMM_WCHAR *Format, va_list Arguments)
-    NTMM_CRT(vswprintf_s);
+int vswprintf_s(NTMM_WCHAR *Buffer, size_t Size, const NTMM_WCHAR *Format, va_list Arguments) NTMM_CRT(vswprintf_s);
 int _snprintf_s(char *Buffer, size_t Size, size_t Count, const char *Format, ...) NTMM_CRT(_snprintf_s);
-int _vsnprintf_s(char *Buffer, size_t Size, size_t Count, const char *Format, va_list Arguments)
-    NTMM_CRT(_vsnprintf_s);
-int _snwprintf_s(NTMM_WCHAR *Buffer, size_t Size, size_t Count, const NTMM_WCHAR *Format, ...)
-    NTMM_CRT(_snwprintf_s);
+int _vsnprintf_s(char *Buffer, size_t Size, size_t Count, const char *Format, va_list Arguments) NTMM_CRT(_vsnprintf_s);
+int _snwprintf_s(NTMM_WCHAR *Buffer, size_t Size, size_t Count, const NTMM_WCHAR *Format, ...) NTMM_CRT(_snwprintf_s);
 int _vsnwprintf_s(NTMM_WCHAR *Buffer, size_t Size, size_t Count, const NTMM_WCHAR *Format, va_list Arguments)
     NTMM_CRT(_vsnwprintf_s);
 #define _TRUNCATE ((size_t)-1)

@@ -145,8 +145,7 @@ NTKERNELAPI PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG 
  * ExAllocatePool3 */
 _Must_inspect_result_
 NTKERNELAPI PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag,
-                                  PCPOOL_EXTENDED_PARAMETER ExtendedParameters,
-                                  ULONG ExtendedParametersCount);
+                                  PCPOOL_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParametersCount);
 /* Memory with a tag, contents undefined (zero with POOL_ZERO_ALLOCATION). POOL_RAISE_IF_ALLOCATION_FAILURE
  * raises STATUS_INSUFFICIENT_RESOURCES. 0 bytes yield a block. Must-succeed types are bug check 0xC2/0x9A
  * (type, bytes, tag). With pool tracking (verifier), tag 0 is 0xC2/0x9B, "BIG" 0xC2/0x9C, a tag without
@@ -157,8 +156,7 @@ NTKERNELAPI PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes
  * High only when it is exhausted. The special pool variants only choose where a special pool block lies.
  * Page: ExAllocatePoolWithTagPriority */
 _Must_inspect_result_
-NTKERNELAPI PVOID ExAllocatePoolWithTagPriority(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
-                                                EX_POOL_PRIORITY Priority);
+NTKERNELAPI PVOID ExAllocatePoolWithTagPriority(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, EX_POOL_PRIORITY Priority);
 /* ExAllocatePoolWithTag that charges the quota of the current process for blocks below PAGE_SIZE, and raises
  * STATUS_INSUFFICIENT_RESOURCES or STATUS_QUOTA_EXCEEDED when it fails; POOL_QUOTA_FAIL_INSTEAD_OF_RAISE in
  * the type gives NULL. Page: ExAllocatePoolWithQuotaTag */
@@ -182,8 +180,7 @@ NTKERNELAPI VOID ExFreePool(PVOID P);
 NTKERNELAPI VOID ExFreePoolWithTag(PVOID P, ULONG Tag);
 /* ExtendedParameters NULL and count 0 (there are no secure pools): else bug check 0xC2/0x99. Page:
  * ExFreePool2 */
-NTKERNELAPI VOID ExFreePool2(PVOID P, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters,
-                             ULONG ExtendedParametersCount);
+NTKERNELAPI VOID ExFreePool2(PVOID P, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParametersCount);
 /* The bytes of a live block that are the caller's, and whether quota was charged for it. A bad address is the
  * bug check that its free would be. Page: ExQueryPoolBlockSize */
 NTKERNELAPI SIZE_T ExQueryPoolBlockSize(PVOID PoolBlock, PBOOLEAN QuotaCharged);
@@ -231,11 +228,9 @@ FORCEINLINE PVOID ExAllocatePoolQuotaUninitialized(POOL_TYPE PoolType, SIZE_T Nu
 }
 /* Page: ExAllocatePoolPriorityZero */
 _Must_inspect_result_
-FORCEINLINE PVOID ExAllocatePoolPriorityZero(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
-                                             EX_POOL_PRIORITY Priority)
+FORCEINLINE PVOID ExAllocatePoolPriorityZero(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, EX_POOL_PRIORITY Priority)
 {
-    return ExAllocatePoolWithTagPriority((POOL_TYPE)(PoolType | POOL_ZERO_ALLOCATION), NumberOfBytes, Tag,
-                                         Priority);
+    return ExAllocatePoolWithTagPriority((POOL_TYPE)(PoolType | POOL_ZERO_ALLOCATION), NumberOfBytes, Tag, Priority);
 }
 /* Page: ExAllocatePoolPriorityUninitialized */
 _Must_inspect_result_
@@ -273,8 +268,7 @@ C_ASSERT(sizeof(SLIST_HEADER) == 0x10 && sizeof(SLIST_ENTRY) == 0x10);
 typedef struct _LOOKASIDE_LIST_EX LOOKASIDE_LIST_EX, *PLOOKASIDE_LIST_EX;
 typedef PVOID ALLOCATE_FUNCTION(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag);
 typedef ALLOCATE_FUNCTION *PALLOCATE_FUNCTION;
-typedef PVOID ALLOCATE_FUNCTION_EX(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag,
-                                   PLOOKASIDE_LIST_EX Lookaside);
+typedef PVOID ALLOCATE_FUNCTION_EX(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, PLOOKASIDE_LIST_EX Lookaside);
 typedef ALLOCATE_FUNCTION_EX *PALLOCATE_FUNCTION_EX;
 typedef VOID FREE_FUNCTION(PVOID Buffer);
 typedef FREE_FUNCTION *PFREE_FUNCTION;
@@ -287,40 +281,40 @@ typedef FREE_FUNCTION_EX *PFREE_FUNCTION_EX;
 #define EX_MAXIMUM_LOOKASIDE_DEPTH_LIMIT         1024
 #define LOOKASIDE_MINIMUM_BLOCK_SIZE             8
 
-#define GENERAL_LOOKASIDE_LAYOUT                                                                             \
-    union {                                                                                                  \
-        SLIST_HEADER ListHead;                                                                               \
-        SINGLE_LIST_ENTRY SingleListHead;                                                                    \
-    };                                                                                                       \
-    USHORT Depth;                                                                                            \
-    USHORT MaximumDepth;                                                                                     \
-    ULONG TotalAllocates;                                                                                    \
-    union {                                                                                                  \
-        ULONG AllocateMisses;                                                                                \
-        ULONG AllocateHits;                                                                                  \
-    };                                                                                                       \
-    ULONG TotalFrees;                                                                                        \
-    union {                                                                                                  \
-        ULONG FreeMisses;                                                                                    \
-        ULONG FreeHits;                                                                                      \
-    };                                                                                                       \
-    POOL_TYPE Type;                                                                                          \
-    ULONG Tag;                                                                                               \
-    ULONG Size;                                                                                              \
-    union {                                                                                                  \
-        PALLOCATE_FUNCTION_EX AllocateEx;                                                                    \
-        PALLOCATE_FUNCTION Allocate;                                                                         \
-    };                                                                                                       \
-    union {                                                                                                  \
-        PFREE_FUNCTION_EX FreeEx;                                                                            \
-        PFREE_FUNCTION Free;                                                                                 \
-    };                                                                                                       \
-    LIST_ENTRY ListEntry;                                                                                    \
-    ULONG LastTotalAllocates;                                                                                \
-    union {                                                                                                  \
-        ULONG LastAllocateMisses;                                                                            \
-        ULONG LastAllocateHits;                                                                              \
-    };                                                                                                       \
+#define GENERAL_LOOKASIDE_LAYOUT                                                                                               \
+    union {                                                                                                                    \
+        SLIST_HEADER ListHead;                                                                                                 \
+        SINGLE_LIST_ENTRY SingleListHead;                                                                                      \
+    };                                                                                                                         \
+    USHORT Depth;                                                                                                              \
+    USHORT MaximumDepth;                                                                                                       \
+    ULONG TotalAllocates;                                                                                                      \
+    union {                                                                                                                    \
+        ULONG AllocateMisses;                                                                                                  \
+        ULONG AllocateHits;                                                                                                    \
+    };                                                                                                                         \
+    ULONG TotalFrees;                                                                                                          \
+    union {                                                                                                                    \
+        ULONG FreeMisses;                                                                                                      \
+        ULONG FreeHits;                                                                                                        \
+    };                                                                                                                         \
+    POOL_TYPE Type;                                                                                                            \
+    ULONG Tag;                                                                                                                 \
+    ULONG Size;                                                                                                                \
+    union {                                                                                                                    \
+        PALLOCATE_FUNCTION_EX AllocateEx;                                                                                      \
+        PALLOCATE_FUNCTION Allocate;                                                                                           \
+    };                                                                                                                         \
+    union {                                                                                                                    \
+        PFREE_FUNCTION_EX FreeEx;                                                                                              \
+        PFREE_FUNCTION Free;                                                                                                   \
+    };                                                                                                                         \
+    LIST_ENTRY ListEntry;                                                                                                      \
+    ULONG LastTotalAllocates;                                                                                                  \
+    union {                                                                                                                    \
+        ULONG LastAllocateMisses;                                                                                              \
+        ULONG LastAllocateHits;                                                                                                \
+    };                                                                                                                         \
     ULONG Future[2];
 
 typedef struct DECLSPEC_CACHEALIGN _GENERAL_LOOKASIDE {
@@ -366,8 +360,8 @@ NTSYSAPI VOID RtlInitializeSListHead(PSLIST_HEADER ListHead);
 NTSYSAPI PSLIST_ENTRY RtlFirstEntrySList(const SLIST_HEADER *ListHead);
 NTSYSAPI PSLIST_ENTRY RtlInterlockedPopEntrySList(PSLIST_HEADER ListHead);
 NTSYSAPI PSLIST_ENTRY RtlInterlockedPushEntrySList(PSLIST_HEADER ListHead, PSLIST_ENTRY ListEntry);
-NTSYSAPI PSLIST_ENTRY RtlInterlockedPushListSListEx(PSLIST_HEADER ListHead, PSLIST_ENTRY List,
-                                                    PSLIST_ENTRY ListEnd, ULONG Count);
+NTSYSAPI PSLIST_ENTRY RtlInterlockedPushListSListEx(PSLIST_HEADER ListHead, PSLIST_ENTRY List, PSLIST_ENTRY ListEnd,
+                                                    ULONG Count);
 NTSYSAPI PSLIST_ENTRY RtlInterlockedFlushSList(PSLIST_HEADER ListHead);
 NTSYSAPI USHORT RtlQueryDepthSList(PSLIST_HEADER ListHead);
 #define ExInitializeSListHead                          InitializeSListHead
@@ -393,14 +387,12 @@ NTSYSAPI USHORT RtlQueryDepthSList(PSLIST_HEADER ListHead);
  * Free NULL: ExAllocatePoolWithTag and ExFreePool. Flags: 0, POOL_RAISE_IF_ALLOCATION_FAILURE,
  * POOL_NX_ALLOCATION. Depth is 0. Allocates nothing. IRQL <= DISPATCH_LEVEL. Page:
  * ExInitializeNPagedLookasideList */
-NTKERNELAPI VOID ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside,
-                                                 PALLOCATE_FUNCTION Allocate, PFREE_FUNCTION Free,
-                                                 ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
+NTKERNELAPI VOID ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
+                                                 PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
 /* The same for paged entries; the head is nonpaged all the same. IRQL <= APC_LEVEL. Page:
  * ExInitializePagedLookasideList */
 NTKERNELAPI VOID ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
-                                                PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag,
-                                                USHORT Depth);
+                                                PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth);
 /* Frees the entries the list holds; those that callers hold stay theirs. IRQL <= DISPATCH_LEVEL / APC_LEVEL.
  * Pages: ExDeleteNPagedLookasideList, ExDeletePagedLookasideList */
 NTKERNELAPI VOID ExDeleteNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside);
@@ -420,8 +412,8 @@ NTKERNELAPI VOID ExFreeToPagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PVO
  * bad flags. IRQL <= DISPATCH_LEVEL. Page: ExInitializeLookasideListEx */
 _Must_inspect_result_
 NTKERNELAPI NTSTATUS ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate,
-                                                 PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags,
-                                                 SIZE_T Size, ULONG Tag, USHORT Depth);
+                                                 PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
+                                                 ULONG Tag, USHORT Depth);
 /* Page: ExDeleteLookasideListEx */
 NTKERNELAPI VOID ExDeleteLookasideListEx(PLOOKASIDE_LIST_EX Lookaside);
 /* Frees every entry the list holds; it stays in use. Page: ExFlushLookasideListEx */

@@ -132,8 +132,7 @@ FORCEINLINE LONG64 InterlockedDecrement64(LONG64 volatile *Addend)
 {
     return __atomic_sub_fetch(Addend, 1, __ATOMIC_SEQ_CST);
 }
-FORCEINLINE LONG64 InterlockedCompareExchange64(LONG64 volatile *Destination, LONG64 Exchange,
-                                                LONG64 Comparand)
+FORCEINLINE LONG64 InterlockedCompareExchange64(LONG64 volatile *Destination, LONG64 Exchange, LONG64 Comparand)
 {
     __atomic_compare_exchange_n(Destination, &Comparand, Exchange, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     return Comparand;
@@ -144,17 +143,15 @@ FORCEINLINE PVOID InterlockedExchangePointer(PVOID volatile *Target, PVOID Value
 {
     return __atomic_exchange_n(Target, Value, __ATOMIC_SEQ_CST);
 }
-FORCEINLINE PVOID InterlockedCompareExchangePointer(PVOID volatile *Destination, PVOID Exchange,
-                                                    PVOID Comparand)
+FORCEINLINE PVOID InterlockedCompareExchangePointer(PVOID volatile *Destination, PVOID Exchange, PVOID Comparand)
 {
     __atomic_compare_exchange_n(Destination, &Comparand, Exchange, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     return Comparand;
 }
 /* The call forms that take any pointer type without a cast, as Microsoft's compiler lets them. */
 #ifndef __cplusplus
-#define InterlockedExchangePointer(Target, Value)                                                            \
-    InterlockedExchangePointer((PVOID volatile *)(Target), (PVOID)(Value))
-#define InterlockedCompareExchangePointer(Destination, Exchange, Comparand)                                  \
+#define InterlockedExchangePointer(Target, Value) InterlockedExchangePointer((PVOID volatile *)(Target), (PVOID)(Value))
+#define InterlockedCompareExchangePointer(Destination, Exchange, Comparand)                                                    \
     InterlockedCompareExchangePointer((PVOID volatile *)(Destination), (PVOID)(Exchange), (PVOID)(Comparand))
 #endif
 
@@ -163,8 +160,8 @@ FORCEINLINE PVOID InterlockedCompareExchangePointer(PVOID volatile *Destination,
 typedef struct _NTMM_INT128 {
     LONG64 Part[2];
 } NTMM_INT128;
-FORCEINLINE UCHAR InterlockedCompareExchange128(LONG64 volatile *Destination, LONG64 ExchangeHigh,
-                                                LONG64 ExchangeLow, LONG64 *ComparandResult)
+FORCEINLINE UCHAR InterlockedCompareExchange128(LONG64 volatile *Destination, LONG64 ExchangeHigh, LONG64 ExchangeLow,
+                                                LONG64 *ComparandResult)
 {
     UCHAR Equal;
     __asm__ volatile("lock cmpxchg16b %1\n\tsete %0"

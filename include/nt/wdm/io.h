@@ -38,8 +38,14 @@ typedef VOID IO_WORKITEM_ROUTINE(PDEVICE_OBJECT DeviceObject, PVOID Context);
 typedef IO_WORKITEM_ROUTINE *PIO_WORKITEM_ROUTINE;
 typedef VOID IO_TIMER_ROUTINE(struct _DEVICE_OBJECT *DeviceObject, PVOID Context);
 typedef IO_TIMER_ROUTINE *PIO_TIMER_ROUTINE;
-typedef enum _IO_ALLOCATION_ACTION { KeepObject = 1, DeallocateObject, DeallocateObjectKeepRegisters } IO_ALLOCATION_ACTION, *PIO_ALLOCATION_ACTION;
-typedef IO_ALLOCATION_ACTION DRIVER_CONTROL(struct _DEVICE_OBJECT *DeviceObject, struct _IRP *Irp, PVOID MapRegisterBase, PVOID Context);
+typedef enum _IO_ALLOCATION_ACTION {
+    KeepObject = 1,
+    DeallocateObject,
+    DeallocateObjectKeepRegisters
+} IO_ALLOCATION_ACTION,
+    *PIO_ALLOCATION_ACTION;
+typedef IO_ALLOCATION_ACTION DRIVER_CONTROL(struct _DEVICE_OBJECT *DeviceObject, struct _IRP *Irp, PVOID MapRegisterBase,
+                                            PVOID Context);
 typedef DRIVER_CONTROL *PDRIVER_CONTROL;
 
 typedef struct _IO_STATUS_BLOCK {
@@ -87,49 +93,49 @@ typedef IO_APC_ROUTINE *PIO_APC_ROUTINE;
 #define IRP_MJ_MAXIMUM_FUNCTION         0x1b
 
 /* ---- I/O control codes: DeviceType 31-16, Access 15-14, Function 13-2, Method 1-0 ---- */
-#define METHOD_BUFFERED            0
-#define METHOD_IN_DIRECT           1
-#define METHOD_OUT_DIRECT          2
-#define METHOD_NEITHER             3
-#define METHOD_DIRECT_TO_HARDWARE  METHOD_IN_DIRECT
+#define METHOD_BUFFERED             0
+#define METHOD_IN_DIRECT            1
+#define METHOD_OUT_DIRECT           2
+#define METHOD_NEITHER              3
+#define METHOD_DIRECT_TO_HARDWARE   METHOD_IN_DIRECT
 #define METHOD_DIRECT_FROM_HARDWARE METHOD_OUT_DIRECT
-#define FILE_ANY_ACCESS            0
-#define FILE_SPECIAL_ACCESS        FILE_ANY_ACCESS
-#define FILE_READ_ACCESS           0x0001
-#define FILE_WRITE_ACCESS          0x0002
-#define CTL_CODE(DeviceType, Function, Method, Access) \
+#define FILE_ANY_ACCESS             0
+#define FILE_SPECIAL_ACCESS         FILE_ANY_ACCESS
+#define FILE_READ_ACCESS            0x0001
+#define FILE_WRITE_ACCESS           0x0002
+#define CTL_CODE(DeviceType, Function, Method, Access)                                                                         \
     ((((ULONG)(DeviceType)) << 16) | ((Access) << 14) | ((Function) << 2) | (Method))
 #define DEVICE_TYPE_FROM_CTL_CODE(ctrlCode) (((ULONG)((ctrlCode)&0xffff0000)) >> 16)
 #define METHOD_FROM_CTL_CODE(ctrlCode)      ((ULONG)((ctrlCode)&3))
 
-#define FILE_DEVICE_BEEP            0x00000001
-#define FILE_DEVICE_CD_ROM          0x00000002
-#define FILE_DEVICE_CONTROLLER      0x00000004
-#define FILE_DEVICE_DISK            0x00000007
-#define FILE_DEVICE_DISK_FILE_SYSTEM 0x00000008
-#define FILE_DEVICE_FILE_SYSTEM     0x00000009
-#define FILE_DEVICE_KEYBOARD        0x0000000b
-#define FILE_DEVICE_MAILSLOT        0x0000000c
-#define FILE_DEVICE_MOUSE           0x0000000f
-#define FILE_DEVICE_NAMED_PIPE      0x00000011
-#define FILE_DEVICE_NETWORK         0x00000012
+#define FILE_DEVICE_BEEP                0x00000001
+#define FILE_DEVICE_CD_ROM              0x00000002
+#define FILE_DEVICE_CONTROLLER          0x00000004
+#define FILE_DEVICE_DISK                0x00000007
+#define FILE_DEVICE_DISK_FILE_SYSTEM    0x00000008
+#define FILE_DEVICE_FILE_SYSTEM         0x00000009
+#define FILE_DEVICE_KEYBOARD            0x0000000b
+#define FILE_DEVICE_MAILSLOT            0x0000000c
+#define FILE_DEVICE_MOUSE               0x0000000f
+#define FILE_DEVICE_NAMED_PIPE          0x00000011
+#define FILE_DEVICE_NETWORK             0x00000012
 #define FILE_DEVICE_NETWORK_FILE_SYSTEM 0x00000014
-#define FILE_DEVICE_NULL            0x00000015
-#define FILE_DEVICE_PARALLEL_PORT   0x00000016
-#define FILE_DEVICE_PHYSICAL_NETCARD 0x00000017
-#define FILE_DEVICE_SERIAL_PORT     0x0000001b
-#define FILE_DEVICE_SOUND           0x0000001d
-#define FILE_DEVICE_STREAMS         0x0000001e
-#define FILE_DEVICE_TAPE            0x0000001f
-#define FILE_DEVICE_UNKNOWN         0x00000022
-#define FILE_DEVICE_VIDEO           0x00000023
-#define FILE_DEVICE_VIRTUAL_DISK    0x00000024
-#define FILE_DEVICE_8042_PORT       0x00000027
-#define FILE_DEVICE_BUS_EXTENDER    0x0000002a
-#define FILE_DEVICE_ACPI            0x00000032
-#define FILE_DEVICE_MASS_STORAGE    0x0000002d
-#define FILE_DEVICE_KS              0x0000002f
-#define FILE_DEVICE_CRYPT_PROVIDER  0x0000003f
+#define FILE_DEVICE_NULL                0x00000015
+#define FILE_DEVICE_PARALLEL_PORT       0x00000016
+#define FILE_DEVICE_PHYSICAL_NETCARD    0x00000017
+#define FILE_DEVICE_SERIAL_PORT         0x0000001b
+#define FILE_DEVICE_SOUND               0x0000001d
+#define FILE_DEVICE_STREAMS             0x0000001e
+#define FILE_DEVICE_TAPE                0x0000001f
+#define FILE_DEVICE_UNKNOWN             0x00000022
+#define FILE_DEVICE_VIDEO               0x00000023
+#define FILE_DEVICE_VIRTUAL_DISK        0x00000024
+#define FILE_DEVICE_8042_PORT           0x00000027
+#define FILE_DEVICE_BUS_EXTENDER        0x0000002a
+#define FILE_DEVICE_ACPI                0x00000032
+#define FILE_DEVICE_MASS_STORAGE        0x0000002d
+#define FILE_DEVICE_KS                  0x0000002f
+#define FILE_DEVICE_CRYPT_PROVIDER      0x0000003f
 
 #define FILE_REMOVABLE_MEDIA           0x00000001
 #define FILE_READ_ONLY_DEVICE          0x00000002
@@ -153,7 +159,7 @@ typedef IO_APC_ROUTINE *PIO_APC_ROUTINE;
 #define FILE_WRITE_ATTRIBUTES 0x0100
 #define FILE_ALL_ACCESS       (STANDARD_RIGHTS_REQUIRED | SYNCHRONIZE | 0x1FF)
 #define FILE_GENERIC_READ     (STANDARD_RIGHTS_READ | FILE_READ_DATA | FILE_READ_ATTRIBUTES | FILE_READ_EA | SYNCHRONIZE)
-#define FILE_GENERIC_WRITE \
+#define FILE_GENERIC_WRITE                                                                                                     \
     (STANDARD_RIGHTS_WRITE | FILE_WRITE_DATA | FILE_WRITE_ATTRIBUTES | FILE_WRITE_EA | FILE_APPEND_DATA | SYNCHRONIZE)
 #define FILE_SHARE_READ   0x1
 #define FILE_SHARE_WRITE  0x2
@@ -165,12 +171,12 @@ typedef IO_APC_ROUTINE *PIO_APC_ROUTINE;
 #define FILE_OVERWRITE    4
 #define FILE_OVERWRITE_IF 5
 /* IoStatus.Information of a create request. */
-#define FILE_SUPERSEDED     0
-#define FILE_OPENED         1
-#define FILE_CREATED        2
-#define FILE_OVERWRITTEN    3
-#define FILE_EXISTS         4
-#define FILE_DOES_NOT_EXIST 5
+#define FILE_SUPERSEDED                0
+#define FILE_OPENED                    1
+#define FILE_CREATED                   2
+#define FILE_OVERWRITTEN               3
+#define FILE_EXISTS                    4
+#define FILE_DOES_NOT_EXIST            5
 #define FILE_DIRECTORY_FILE            0x00000001
 #define FILE_WRITE_THROUGH             0x00000002
 #define FILE_SEQUENTIAL_ONLY           0x00000004
@@ -189,27 +195,27 @@ typedef IO_APC_ROUTINE *PIO_APC_ROUTINE;
 #define FILE_ATTRIBUTE_NORMAL          0x00000080
 
 /* DEVICE_OBJECT.Flags, DRIVER_OBJECT.Flags, FILE_OBJECT.Flags */
-#define DO_VERIFY_VOLUME       0x00000002
-#define DO_BUFFERED_IO         0x00000004
-#define DO_EXCLUSIVE           0x00000008
-#define DO_DIRECT_IO           0x00000010
-#define DO_MAP_IO_BUFFER       0x00000020
-#define DO_DEVICE_INITIALIZING 0x00000080
-#define DO_SHUTDOWN_REGISTERED 0x00000800
-#define DO_BUS_ENUMERATED_DEVICE 0x00001000
-#define DO_POWER_PAGABLE       0x00002000
-#define DO_POWER_INRUSH        0x00004000
-#define DO_DEVICE_HAS_NAME     0x00000040
-#define DO_LONG_TERM_REQUESTS  0x00000200
-#define DO_NEVER_LAST_DEVICE   0x00000400
-#define DO_LOW_PRIORITY_FILESYSTEM 0x00010000
-#define DO_SUPPORTS_PERSISTENT_ACLS 0x00020000
-#define DO_SUPPORTS_TRANSACTIONS 0x00040000
-#define DO_FORCE_NEITHER_IO    0x00080000
-#define DO_VOLUME_DEVICE_OBJECT 0x00100000
-#define DO_SYSTEM_HIBERFILE    0x00200000
-#define DO_DEVICE_TO_BE_RESET  0x04000000
-#define DO_DAX_VOLUME          0x10000000
+#define DO_VERIFY_VOLUME             0x00000002
+#define DO_BUFFERED_IO               0x00000004
+#define DO_EXCLUSIVE                 0x00000008
+#define DO_DIRECT_IO                 0x00000010
+#define DO_MAP_IO_BUFFER             0x00000020
+#define DO_DEVICE_INITIALIZING       0x00000080
+#define DO_SHUTDOWN_REGISTERED       0x00000800
+#define DO_BUS_ENUMERATED_DEVICE     0x00001000
+#define DO_POWER_PAGABLE             0x00002000
+#define DO_POWER_INRUSH              0x00004000
+#define DO_DEVICE_HAS_NAME           0x00000040
+#define DO_LONG_TERM_REQUESTS        0x00000200
+#define DO_NEVER_LAST_DEVICE         0x00000400
+#define DO_LOW_PRIORITY_FILESYSTEM   0x00010000
+#define DO_SUPPORTS_PERSISTENT_ACLS  0x00020000
+#define DO_SUPPORTS_TRANSACTIONS     0x00040000
+#define DO_FORCE_NEITHER_IO          0x00080000
+#define DO_VOLUME_DEVICE_OBJECT      0x00100000
+#define DO_SYSTEM_HIBERFILE          0x00200000
+#define DO_DEVICE_TO_BE_RESET        0x04000000
+#define DO_DAX_VOLUME                0x10000000
 #define DRVO_UNLOAD_INVOKED          0x00000001
 #define DRVO_LEGACY_DRIVER           0x00000002
 #define DRVO_BUILTIN_DRIVER          0x00000004
@@ -236,15 +242,15 @@ typedef IO_APC_ROUTINE *PIO_APC_ROUTINE;
 #define FO_HANDLE_CREATED            0x00040000
 
 /* IO_STACK_LOCATION.Control, IRP.Flags, IoCompleteRequest boosts */
-#define SL_KEY_SPECIFIED                0x01
-#define SL_OVERRIDE_VERIFY_VOLUME       0x02
-#define SL_WRITE_THROUGH                0x04
-#define SL_FORCE_ACCESS_CHECK           0x01
-#define SL_OPEN_PAGING_FILE             0x02
-#define SL_OPEN_TARGET_DIRECTORY        0x04
-#define SL_CASE_SENSITIVE               0x80
-#define IO_FORCE_ACCESS_CHECK           0x0001
-#define IO_NO_PARAMETER_CHECKING        0x0100
+#define SL_KEY_SPECIFIED          0x01
+#define SL_OVERRIDE_VERIFY_VOLUME 0x02
+#define SL_WRITE_THROUGH          0x04
+#define SL_FORCE_ACCESS_CHECK     0x01
+#define SL_OPEN_PAGING_FILE       0x02
+#define SL_OPEN_TARGET_DIRECTORY  0x04
+#define SL_CASE_SENSITIVE         0x80
+#define IO_FORCE_ACCESS_CHECK     0x0001
+#define IO_NO_PARAMETER_CHECKING  0x0100
 #define SL_PENDING_RETURNED       0x01
 #define SL_ERROR_RETURNED         0x02
 #define SL_INVOKE_ON_CANCEL       0x20
@@ -277,12 +283,12 @@ typedef IO_APC_ROUTINE *PIO_APC_ROUTINE;
 #define IO_VIDEO_INCREMENT        1
 #define EVENT_INCREMENT           1
 #define SEMAPHORE_INCREMENT       1
-#define IO_TYPE_ADAPTER 1
-#define IO_TYPE_CONTROLLER 2
-#define IO_TYPE_DEVICE  3
-#define IO_TYPE_DRIVER  4
-#define IO_TYPE_FILE    5
-#define IO_TYPE_IRP     6
+#define IO_TYPE_ADAPTER           1
+#define IO_TYPE_CONTROLLER        2
+#define IO_TYPE_DEVICE            3
+#define IO_TYPE_DRIVER            4
+#define IO_TYPE_FILE              5
+#define IO_TYPE_IRP               6
 
 /* ---- structures ---- */
 typedef struct _DRIVER_EXTENSION {

@@ -99,17 +99,17 @@ typedef VOID REQUEST_POWER_COMPLETE(struct _DEVICE_OBJECT *DeviceObject, UCHAR M
                                     PVOID Context, struct _IO_STATUS_BLOCK *IoStatus);
 typedef REQUEST_POWER_COMPLETE *PREQUEST_POWER_COMPLETE;
 
-#define WMIREG_ACTION_REGISTER   1
-#define WMIREG_ACTION_DEREGISTER 2
-#define WMIREG_ACTION_REREGISTER 3
+#define WMIREG_ACTION_REGISTER     1
+#define WMIREG_ACTION_DEREGISTER   2
+#define WMIREG_ACTION_REREGISTER   3
 #define WMIREG_ACTION_UPDATE_GUIDS 4
-#define WMIREG_ACTION_BLOCK_IRPS 5
+#define WMIREG_ACTION_BLOCK_IRPS   5
 
-#define FSRTL_FSP_TOP_LEVEL_IRP        ((LONG_PTR)0x01)
-#define FSRTL_CACHE_TOP_LEVEL_IRP      ((LONG_PTR)0x02)
-#define FSRTL_MOD_WRITE_TOP_LEVEL_IRP  ((LONG_PTR)0x03)
-#define FSRTL_FAST_IO_TOP_LEVEL_IRP    ((LONG_PTR)0x04)
-#define FSRTL_MAX_TOP_LEVEL_IRP_FLAG   ((LONG_PTR)0xFFFF)
+#define FSRTL_FSP_TOP_LEVEL_IRP       ((LONG_PTR)0x01)
+#define FSRTL_CACHE_TOP_LEVEL_IRP     ((LONG_PTR)0x02)
+#define FSRTL_MOD_WRITE_TOP_LEVEL_IRP ((LONG_PTR)0x03)
+#define FSRTL_FAST_IO_TOP_LEVEL_IRP   ((LONG_PTR)0x04)
+#define FSRTL_MAX_TOP_LEVEL_IRP_FLAG  ((LONG_PTR)0xFFFF)
 
 EXTERN_C_START
 
@@ -160,8 +160,8 @@ NTKERNELAPI NTSTATUS IoEnumerateDeviceObjectList(PDRIVER_OBJECT DriverObject, PD
 /* A driver object for a routine of the caller; Page: none (IoCreateDriver is exported, not documented). */
 NTKERNELAPI NTSTATUS IoCreateDriver(PUNICODE_STRING DriverName, PDRIVER_INITIALIZE InitializationFunction);
 NTKERNELAPI VOID IoDeleteDriver(PDRIVER_OBJECT DriverObject);
-NTKERNELAPI VOID IoRegisterDriverReinitialization(PDRIVER_OBJECT DriverObject, PDRIVER_REINITIALIZE DriverReinitializationRoutine,
-                                                  PVOID Context);
+NTKERNELAPI VOID IoRegisterDriverReinitialization(PDRIVER_OBJECT DriverObject,
+                                                  PDRIVER_REINITIALIZE DriverReinitializationRoutine, PVOID Context);
 NTKERNELAPI VOID IoRegisterBootDriverReinitialization(PDRIVER_OBJECT DriverObject,
                                                       PDRIVER_REINITIALIZE DriverReinitializationRoutine, PVOID Context);
 /* IRP_MJ_SHUTDOWN at the end of the system. Page: IoRegisterShutdownNotification. */
@@ -259,7 +259,8 @@ NTKERNELAPI NTSTATUS IoCsqInitialize(PIO_CSQ Csq, PIO_CSQ_INSERT_IRP CsqInsertIr
                                      PIO_CSQ_RELEASE_LOCK CsqReleaseLock, PIO_CSQ_COMPLETE_CANCELED_IRP CsqCompleteCanceledIrp);
 NTKERNELAPI NTSTATUS IoCsqInitializeEx(PIO_CSQ Csq, PIO_CSQ_INSERT_IRP_EX CsqInsertIrp, PIO_CSQ_REMOVE_IRP CsqRemoveIrp,
                                        PIO_CSQ_PEEK_NEXT_IRP CsqPeekNextIrp, PIO_CSQ_ACQUIRE_LOCK CsqAcquireLock,
-                                       PIO_CSQ_RELEASE_LOCK CsqReleaseLock, PIO_CSQ_COMPLETE_CANCELED_IRP CsqCompleteCanceledIrp);
+                                       PIO_CSQ_RELEASE_LOCK CsqReleaseLock,
+                                       PIO_CSQ_COMPLETE_CANCELED_IRP CsqCompleteCanceledIrp);
 NTKERNELAPI VOID IoCsqInsertIrp(PIO_CSQ Csq, PIRP Irp, PIO_CSQ_IRP_CONTEXT Context);
 /* What the insert routine answered. */
 NTKERNELAPI NTSTATUS IoCsqInsertIrpEx(PIO_CSQ Csq, PIRP Irp, PIO_CSQ_IRP_CONTEXT Context, PVOID InsertContext);
@@ -285,10 +286,10 @@ NTKERNELAPI VOID IoInitializeRemoveLockEx(PIO_REMOVE_LOCK Lock, ULONG AllocateTa
 NTKERNELAPI NTSTATUS IoAcquireRemoveLockEx(PIO_REMOVE_LOCK RemoveLock, PVOID Tag, PCSTR File, ULONG Line, ULONG RemlockSize);
 NTKERNELAPI VOID IoReleaseRemoveLockEx(PIO_REMOVE_LOCK RemoveLock, PVOID Tag, ULONG RemlockSize);
 NTKERNELAPI VOID IoReleaseRemoveLockAndWaitEx(PIO_REMOVE_LOCK RemoveLock, PVOID Tag, ULONG RemlockSize);
-#define IoInitializeRemoveLock(Lock, Tag, Maxmin, HighWater)                                                 \
+#define IoInitializeRemoveLock(Lock, Tag, Maxmin, HighWater)                                                                   \
     IoInitializeRemoveLockEx(Lock, Tag, Maxmin, HighWater, sizeof(IO_REMOVE_LOCK))
-#define IoAcquireRemoveLock(RemoveLock, Tag) IoAcquireRemoveLockEx(RemoveLock, Tag, __FILE__, __LINE__, sizeof(IO_REMOVE_LOCK))
-#define IoReleaseRemoveLock(RemoveLock, Tag) IoReleaseRemoveLockEx(RemoveLock, Tag, sizeof(IO_REMOVE_LOCK))
+#define IoAcquireRemoveLock(RemoveLock, Tag)        IoAcquireRemoveLockEx(RemoveLock, Tag, __FILE__, __LINE__, sizeof(IO_REMOVE_LOCK))
+#define IoReleaseRemoveLock(RemoveLock, Tag)        IoReleaseRemoveLockEx(RemoveLock, Tag, sizeof(IO_REMOVE_LOCK))
 #define IoReleaseRemoveLockAndWait(RemoveLock, Tag) IoReleaseRemoveLockAndWaitEx(RemoveLock, Tag, sizeof(IO_REMOVE_LOCK))
 
 /* ---- once-a-second timers. Page: IoInitializeTimer (PASSIVE_LEVEL), IoStartTimer, IoStopTimer (<= DISPATCH_LEVEL) ---- */
@@ -392,10 +393,10 @@ FORCEINLINE VOID IoRequestDpc(PDEVICE_OBJECT DeviceObject, PIRP Irp, PVOID Conte
 {
     KeInsertQueueDpc(&DeviceObject->Dpc, Irp, Context);
 }
-#define IoIsErrorUserInduced(Status)                                                                         \
-    ((BOOLEAN)(((Status) == STATUS_DEVICE_NOT_READY) || ((Status) == STATUS_IO_TIMEOUT) ||                   \
-               ((Status) == STATUS_MEDIA_WRITE_PROTECTED) || ((Status) == STATUS_NO_MEDIA_IN_DEVICE) ||      \
-               ((Status) == STATUS_VERIFY_REQUIRED) || ((Status) == STATUS_UNRECOGNIZED_MEDIA) ||            \
+#define IoIsErrorUserInduced(Status)                                                                                           \
+    ((BOOLEAN)(((Status) == STATUS_DEVICE_NOT_READY) || ((Status) == STATUS_IO_TIMEOUT) ||                                     \
+               ((Status) == STATUS_MEDIA_WRITE_PROTECTED) || ((Status) == STATUS_NO_MEDIA_IN_DEVICE) ||                        \
+               ((Status) == STATUS_VERIFY_REQUIRED) || ((Status) == STATUS_UNRECOGNIZED_MEDIA) ||                              \
                ((Status) == STATUS_WRONG_VOLUME)))
 #define IoGetFunctionCodeFromCtlCode(ControlCode) ((ControlCode >> 2) & 0x00000FFF)
 

@@ -18,22 +18,21 @@
 #define PROFILE_LEVEL  15
 #define HIGH_LEVEL     15
 
-#define PAGE_SIZE                   0x1000
-#define PAGE_SHIFT                  12
-#define MEMORY_ALLOCATION_ALIGNMENT 16
-#define SYSTEM_CACHE_ALIGNMENT_SIZE 64
-#define KERNEL_STACK_SIZE           0x6000
-#define KERNEL_LARGE_STACK_SIZE     0x12000
-#define KERNEL_LARGE_STACK_COMMIT   KERNEL_STACK_SIZE
-#define MAXIMUM_EXPANSION_SIZE      (KERNEL_LARGE_STACK_SIZE - (PAGE_SIZE / 2))
-#define MAXIMUM_PROCESSORS          64
-#define KI_USER_SHARED_DATA         0xFFFFF78000000000ULL
-#define PAGE_ALIGN(Va)              ((PVOID)((ULONG_PTR)(Va) & ~(ULONG_PTR)(PAGE_SIZE - 1)))
-#define BYTE_OFFSET(Va)             ((ULONG)((LONG_PTR)(Va) & (PAGE_SIZE - 1)))
-#define ROUND_TO_PAGES(Size)        (((ULONG_PTR)(Size) + PAGE_SIZE - 1) & ~(ULONG_PTR)(PAGE_SIZE - 1))
-#define BYTES_TO_PAGES(Size)        (((Size) >> PAGE_SHIFT) + (((Size) & (PAGE_SIZE - 1)) != 0))
-#define ADDRESS_AND_SIZE_TO_SPAN_PAGES(Va, Size)                                                             \
-    ((BYTE_OFFSET(Va) + ((SIZE_T)(Size)) + (PAGE_SIZE - 1)) >> PAGE_SHIFT)
+#define PAGE_SIZE                                0x1000
+#define PAGE_SHIFT                               12
+#define MEMORY_ALLOCATION_ALIGNMENT              16
+#define SYSTEM_CACHE_ALIGNMENT_SIZE              64
+#define KERNEL_STACK_SIZE                        0x6000
+#define KERNEL_LARGE_STACK_SIZE                  0x12000
+#define KERNEL_LARGE_STACK_COMMIT                KERNEL_STACK_SIZE
+#define MAXIMUM_EXPANSION_SIZE                   (KERNEL_LARGE_STACK_SIZE - (PAGE_SIZE / 2))
+#define MAXIMUM_PROCESSORS                       64
+#define KI_USER_SHARED_DATA                      0xFFFFF78000000000ULL
+#define PAGE_ALIGN(Va)                           ((PVOID)((ULONG_PTR)(Va) & ~(ULONG_PTR)(PAGE_SIZE - 1)))
+#define BYTE_OFFSET(Va)                          ((ULONG)((LONG_PTR)(Va) & (PAGE_SIZE - 1)))
+#define ROUND_TO_PAGES(Size)                     (((ULONG_PTR)(Size) + PAGE_SIZE - 1) & ~(ULONG_PTR)(PAGE_SIZE - 1))
+#define BYTES_TO_PAGES(Size)                     (((Size) >> PAGE_SHIFT) + (((Size) & (PAGE_SIZE - 1)) != 0))
+#define ADDRESS_AND_SIZE_TO_SPAN_PAGES(Va, Size) ((BYTE_OFFSET(Va) + ((SIZE_T)(Size)) + (PAGE_SIZE - 1)) >> PAGE_SHIFT)
 
 typedef struct _KTHREAD *PKTHREAD, *PRKTHREAD, *PETHREAD;
 typedef struct _KPROCESS *PKPROCESS, *PRKPROCESS, *PEPROCESS;
@@ -176,7 +175,7 @@ typedef struct _KDPC {
     };
     SINGLE_LIST_ENTRY DpcListEntry;
     KAFFINITY ProcessorHistory;
-    VOID (*DeferredRoutine)
+    VOID(*DeferredRoutine)
     (struct _KDPC *Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2);
     PVOID DeferredContext;
     PVOID SystemArgument1;
@@ -184,15 +183,9 @@ typedef struct _KDPC {
     PVOID DpcData;
 } KDPC, *PKDPC, *PRKDPC;
 C_ASSERT(sizeof(KDPC) == 0x40 && offsetof(KDPC, DeferredRoutine) == 0x18 && offsetof(KDPC, DpcData) == 0x38);
-typedef VOID KDEFERRED_ROUTINE(struct _KDPC *Dpc, PVOID DeferredContext, PVOID SystemArgument1,
-                               PVOID SystemArgument2);
+typedef VOID KDEFERRED_ROUTINE(struct _KDPC *Dpc, PVOID DeferredContext, PVOID SystemArgument1, PVOID SystemArgument2);
 typedef KDEFERRED_ROUTINE *PKDEFERRED_ROUTINE;
-typedef enum _KDPC_IMPORTANCE {
-    LowImportance,
-    MediumImportance,
-    HighImportance,
-    MediumHighImportance
-} KDPC_IMPORTANCE;
+typedef enum _KDPC_IMPORTANCE { LowImportance, MediumImportance, HighImportance, MediumHighImportance } KDPC_IMPORTANCE;
 
 typedef struct _KTIMER {
     DISPATCHER_HEADER Header;
@@ -347,8 +340,7 @@ typedef struct DECLSPEC_ALIGN(16) _CONTEXT {
         struct {
             M128A Header[2];
             M128A Legacy[8];
-            M128A Xmm0, Xmm1, Xmm2, Xmm3, Xmm4, Xmm5, Xmm6, Xmm7, Xmm8, Xmm9, Xmm10, Xmm11, Xmm12, Xmm13,
-                Xmm14, Xmm15;
+            M128A Xmm0, Xmm1, Xmm2, Xmm3, Xmm4, Xmm5, Xmm6, Xmm7, Xmm8, Xmm9, Xmm10, Xmm11, Xmm12, Xmm13, Xmm14, Xmm15;
         };
     };
     M128A VectorRegister[26];
@@ -357,10 +349,10 @@ typedef struct DECLSPEC_ALIGN(16) _CONTEXT {
     ULONG64 LastBranchToRip, LastBranchFromRip, LastExceptionToRip, LastExceptionFromRip;
 } CONTEXT, *PCONTEXT;
 C_ASSERT(sizeof(XSAVE_FORMAT) == 0x200 && sizeof(CONTEXT) == 0x4D0);
-C_ASSERT(offsetof(CONTEXT, ContextFlags) == 0x30 && offsetof(CONTEXT, EFlags) == 0x44 &&
-         offsetof(CONTEXT, Rax) == 0x78 && offsetof(CONTEXT, Rsp) == 0x98 && offsetof(CONTEXT, Rip) == 0xF8 &&
-         offsetof(CONTEXT, FltSave) == 0x100 && offsetof(CONTEXT, Xmm0) == 0x1A0 &&
-         offsetof(CONTEXT, VectorRegister) == 0x300 && offsetof(CONTEXT, LastExceptionFromRip) == 0x4C8);
+C_ASSERT(offsetof(CONTEXT, ContextFlags) == 0x30 && offsetof(CONTEXT, EFlags) == 0x44 && offsetof(CONTEXT, Rax) == 0x78 &&
+         offsetof(CONTEXT, Rsp) == 0x98 && offsetof(CONTEXT, Rip) == 0xF8 && offsetof(CONTEXT, FltSave) == 0x100 &&
+         offsetof(CONTEXT, Xmm0) == 0x1A0 && offsetof(CONTEXT, VectorRegister) == 0x300 &&
+         offsetof(CONTEXT, LastExceptionFromRip) == 0x4C8);
 typedef struct _EXCEPTION_POINTERS {
     PEXCEPTION_RECORD ExceptionRecord;
     PCONTEXT ContextRecord;
@@ -400,9 +392,8 @@ typedef struct _KBUGCHECK_CALLBACK_RECORD {
 
 EXTERN_C_START
 /* Stops the system with the code and its four parameters. Any IRQL. Does not return. Page: KeBugCheckEx */
-NTKERNELAPI DECLSPEC_NORETURN VOID KeBugCheckEx(ULONG BugCheckCode, ULONG_PTR BugCheckParameter1,
-                                                ULONG_PTR BugCheckParameter2, ULONG_PTR BugCheckParameter3,
-                                                ULONG_PTR BugCheckParameter4);
+NTKERNELAPI DECLSPEC_NORETURN VOID KeBugCheckEx(ULONG BugCheckCode, ULONG_PTR BugCheckParameter1, ULONG_PTR BugCheckParameter2,
+                                                ULONG_PTR BugCheckParameter3, ULONG_PTR BugCheckParameter4);
 /* KeBugCheckEx with four zeros. Page: KeBugCheck */
 NTKERNELAPI DECLSPEC_NORETURN VOID KeBugCheck(ULONG BugCheckCode);
 EXTERN_C_END
@@ -472,8 +463,7 @@ NTKERNELAPI VOID KeReleaseSpinLockForDpc(PKSPIN_LOCK SpinLock, KIRQL OldIrql);
 /* In-stack queued forms; the handle is the caller's and lives until the release. Page: KeAcquireInStackQueuedSpinLock */
 NTKERNELAPI VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle);
 NTKERNELAPI VOID KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle);
-NTKERNELAPI VOID KeAcquireInStackQueuedSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock,
-                                                          PKLOCK_QUEUE_HANDLE LockHandle);
+NTKERNELAPI VOID KeAcquireInStackQueuedSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle);
 NTKERNELAPI VOID KeReleaseInStackQueuedSpinLockFromDpcLevel(PKLOCK_QUEUE_HANDLE LockHandle);
 NTKERNELAPI VOID KeAcquireInStackQueuedSpinLockForDpc(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle);
 NTKERNELAPI VOID KeReleaseInStackQueuedSpinLockForDpc(PKLOCK_QUEUE_HANDLE LockHandle);
@@ -497,8 +487,7 @@ NTKERNELAPI LONG KeReadStateEvent(PRKEVENT Event);
 NTKERNELAPI VOID KeInitializeSemaphore(PRKSEMAPHORE Semaphore, LONG Count, LONG Limit);
 /* Adds Adjustment to the count and returns the previous one; over the limit it raises STATUS_SEMAPHORE_LIMIT_EXCEEDED.
  * IRQL <= DISPATCH_LEVEL. Page: KeReleaseSemaphore */
-NTKERNELAPI LONG KeReleaseSemaphore(PRKSEMAPHORE Semaphore, KPRIORITY Increment, LONG Adjustment,
-                                    BOOLEAN Wait);
+NTKERNELAPI LONG KeReleaseSemaphore(PRKSEMAPHORE Semaphore, KPRIORITY Increment, LONG Adjustment, BOOLEAN Wait);
 NTKERNELAPI LONG KeReadStateSemaphore(PRKSEMAPHORE Semaphore);
 /* Level is reserved. Any IRQL. Page: KeInitializeMutex */
 NTKERNELAPI VOID KeInitializeMutex(PRKMUTEX Mutex, ULONG Level);
@@ -512,18 +501,16 @@ NTKERNELAPI LONG KeReadStateMutex(PRKMUTEX Mutex);
 /* Waits until the object is signalled and takes it. Timeout: NULL for ever, zero only looks, negative relative, positive absolute
  * system time, in 100 ns. STATUS_SUCCESS, STATUS_TIMEOUT, STATUS_ABANDONED_WAIT_0. IRQL <= APC_LEVEL, <= DISPATCH_LEVEL with a
  * zero timeout; else bug check 0xB8 (in a DPC) or 0xC4/0x3B. Page: KeWaitForSingleObject */
-NTKERNELAPI NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPROCESSOR_MODE WaitMode,
-                                           BOOLEAN Alertable, PLARGE_INTEGER Timeout);
+NTKERNELAPI NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
+                                           PLARGE_INTEGER Timeout);
 #define KeWaitForMutexObject KeWaitForSingleObject
 /* Waits for any or all of Count objects; STATUS_WAIT_0 + index, STATUS_ABANDONED_WAIT_0 + index. More than THREAD_WAIT_OBJECTS
  * need WaitBlockArray; more than there are blocks for is bug check 0x0C. Page: KeWaitForMultipleObjects */
-NTKERNELAPI NTSTATUS KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE WaitType,
-                                              KWAIT_REASON WaitReason, KPROCESSOR_MODE WaitMode,
-                                              BOOLEAN Alertable, PLARGE_INTEGER Timeout,
+NTKERNELAPI NTSTATUS KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE WaitType, KWAIT_REASON WaitReason,
+                                              KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLARGE_INTEGER Timeout,
                                               PKWAIT_BLOCK WaitBlockArray);
 /* Interval as a Timeout above. STATUS_SUCCESS. IRQL <= APC_LEVEL. Page: KeDelayExecutionThread */
-NTKERNELAPI NTSTATUS KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
-                                            PLARGE_INTEGER Interval);
+NTKERNELAPI NTSTATUS KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLARGE_INTEGER Interval);
 
 /* ---- timers ---- */
 /* Any IRQL. Page: KeInitializeTimer */
@@ -533,8 +520,7 @@ NTKERNELAPI VOID KeInitializeTimerEx(PKTIMER Timer, TIMER_TYPE Type);
  * not 0; queues Dpc each time. TRUE if it was already pending, and so was set anew. IRQL <= DISPATCH_LEVEL. Page: KeSetTimerEx */
 NTKERNELAPI BOOLEAN KeSetTimer(PKTIMER Timer, LARGE_INTEGER DueTime, PKDPC Dpc);
 NTKERNELAPI BOOLEAN KeSetTimerEx(PKTIMER Timer, LARGE_INTEGER DueTime, LONG Period, PKDPC Dpc);
-NTKERNELAPI BOOLEAN KeSetCoalescableTimer(PKTIMER Timer, LARGE_INTEGER DueTime, ULONG Period,
-                                          ULONG TolerableDelay, PKDPC Dpc);
+NTKERNELAPI BOOLEAN KeSetCoalescableTimer(PKTIMER Timer, LARGE_INTEGER DueTime, ULONG Period, ULONG TolerableDelay, PKDPC Dpc);
 /* TRUE if the timer was pending. Its DPC may be queued or running all the same: KeFlushQueuedDpcs. IRQL <= DISPATCH_LEVEL.
  * Page: KeCancelTimer */
 NTKERNELAPI BOOLEAN KeCancelTimer(PKTIMER Timer);
@@ -543,8 +529,7 @@ NTKERNELAPI BOOLEAN KeReadStateTimer(PKTIMER Timer);
 /* ---- DPCs ---- */
 /* Any IRQL. Page: KeInitializeDpc */
 NTKERNELAPI VOID KeInitializeDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext);
-NTKERNELAPI VOID KeInitializeThreadedDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine,
-                                         PVOID DeferredContext);
+NTKERNELAPI VOID KeInitializeThreadedDpc(PRKDPC Dpc, PKDEFERRED_ROUTINE DeferredRoutine, PVOID DeferredContext);
 /* Queues the DPC for its processor (the current one unless targeted); FALSE if it is queued already. Any IRQL.
  * Page: KeInsertQueueDpc */
 NTKERNELAPI BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2);
@@ -630,10 +615,9 @@ typedef VOID EXPAND_STACK_CALLOUT(PVOID Parameter);
 typedef EXPAND_STACK_CALLOUT *PEXPAND_STACK_CALLOUT;
 /* Calls Callout with at least Size bytes of stack; STATUS_SUCCESS, STATUS_NO_MEMORY (no such room on this stack),
  * STATUS_INVALID_PARAMETER_3 (Size above MAXIMUM_EXPANSION_SIZE). IRQL <= DISPATCH_LEVEL. Page: KeExpandKernelStackAndCallout */
-NTKERNELAPI NTSTATUS KeExpandKernelStackAndCallout(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter,
-                                                   SIZE_T Size);
-NTKERNELAPI NTSTATUS KeExpandKernelStackAndCalloutEx(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter,
-                                                     SIZE_T Size, BOOLEAN Wait, PVOID Context);
+NTKERNELAPI NTSTATUS KeExpandKernelStackAndCallout(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter, SIZE_T Size);
+NTKERNELAPI NTSTATUS KeExpandKernelStackAndCalloutEx(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter, SIZE_T Size, BOOLEAN Wait,
+                                                     PVOID Context);
 /* The current stack [*LowLimit, *HighLimit). Any IRQL. Page: IoGetStackLimits */
 NTKERNELAPI VOID IoGetStackLimits(PULONG_PTR LowLimit, PULONG_PTR HighLimit);
 /* Bytes left. Page: IoGetRemainingStackSize */
@@ -660,8 +644,8 @@ NTKERNELAPI LONG KeInsertHeadQueue(PRKQUEUE Queue, PLIST_ENTRY Entry);
 /* The first entry; (PLIST_ENTRY)STATUS_TIMEOUT if none came in time. IRQL as of KeWaitForSingleObject. Page: KeRemoveQueue */
 NTKERNELAPI PLIST_ENTRY KeRemoveQueue(PRKQUEUE Queue, KPROCESSOR_MODE WaitMode, PLARGE_INTEGER Timeout);
 /* Several at once; returns how many, or a status in their place. */
-NTKERNELAPI ULONG KeRemoveQueueEx(PKQUEUE Queue, KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
-                                  PLARGE_INTEGER Timeout, PLIST_ENTRY *EntryArray, ULONG Count);
+NTKERNELAPI ULONG KeRemoveQueueEx(PKQUEUE Queue, KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLARGE_INTEGER Timeout,
+                                  PLIST_ENTRY *EntryArray, ULONG Count);
 NTKERNELAPI LONG KeReadStateQueue(PRKQUEUE Queue);
 /* Takes all entries out and returns the first of them, linked in a ring; NULL if there are none. Page: KeRundownQueue */
 NTKERNELAPI PLIST_ENTRY KeRundownQueue(PRKQUEUE Queue);
@@ -708,8 +692,7 @@ NTSYSAPI ULONG __cdecl DbgPrint(PCSTR Format, ...);
  * Page: DbgPrintEx */
 NTSYSAPI ULONG __cdecl DbgPrintEx(ULONG ComponentId, ULONG Level, PCSTR Format, ...);
 NTSYSAPI ULONG vDbgPrintEx(ULONG ComponentId, ULONG Level, PCCH Format, va_list arglist);
-NTSYSAPI ULONG vDbgPrintExWithPrefix(PCCH Prefix, ULONG ComponentId, ULONG Level, PCCH Format,
-                                     va_list arglist);
+NTSYSAPI ULONG vDbgPrintExWithPrefix(PCCH Prefix, ULONG ComponentId, ULONG Level, PCCH Format, va_list arglist);
 /* Lets a component's level through, or not; asks. STATUS_INVALID_PARAMETER_1: no such component. */
 NTSYSAPI NTSTATUS DbgSetDebugFilterState(ULONG ComponentId, ULONG Level, BOOLEAN State);
 NTSYSAPI NTSTATUS DbgQueryDebugFilterState(ULONG ComponentId, ULONG Level);
@@ -737,8 +720,7 @@ FORCEINLINE BOOLEAN NtmmAssert(BOOLEAN Holds, const CHAR *Expression, const CHAR
         RtlAssert((PVOID)Expression, (PVOID)FileName, LineNumber, (PSTR)Message);
     return Holds;
 }
-#define NTMM_ASSERT_THAT(Expression, Text, Message)                                                          \
-    NtmmAssert((Expression) ? TRUE : FALSE, Text, __FILE__, __LINE__, Message)
+#define NTMM_ASSERT_THAT(Expression, Text, Message) NtmmAssert((Expression) ? TRUE : FALSE, Text, __FILE__, __LINE__, Message)
 #if DBG
 #define KdPrint(Arguments)   DbgPrint Arguments
 #define KdPrintEx(Arguments) DbgPrintEx Arguments

@@ -44,15 +44,11 @@ C_ASSERT(sizeof(MDL) == 0x30 && offsetof(MDL, Process) == 0x10 && offsetof(MDL, 
 #define MDL_ALLOCATED_MUST_SUCCEED  0x4000
 #define MDL_INTERNAL                0x8000
 
-#define MDL_MAPPING_FLAGS                                                                                    \
-    (MDL_MAPPED_TO_SYSTEM_VA | MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL |                              \
-     MDL_PARTIAL_HAS_BEEN_MAPPED | MDL_PARENT_MAPPED_SYSTEM_VA | MDL_IO_SPACE)
+#define MDL_MAPPING_FLAGS                                                                                                      \
+    (MDL_MAPPED_TO_SYSTEM_VA | MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL | MDL_PARTIAL_HAS_BEEN_MAPPED |                  \
+     MDL_PARENT_MAPPED_SYSTEM_VA | MDL_IO_SPACE)
 
-typedef enum _MM_PAGE_PRIORITY {
-    LowPagePriority = 0,
-    NormalPagePriority = 16,
-    HighPagePriority = 32
-} MM_PAGE_PRIORITY;
+typedef enum _MM_PAGE_PRIORITY { LowPagePriority = 0, NormalPagePriority = 16, HighPagePriority = 32 } MM_PAGE_PRIORITY;
 #define MdlMappingNoWrite       0x80000000
 #define MdlMappingNoExecute     0x40000000
 #define MdlMappingWithGuardPtes 0x20000000
@@ -264,16 +260,15 @@ NTKERNELAPI SIZE_T MmSizeOfMdl(PVOID Base, SIZE_T Length);
 
 /* Formats the header of an MDL in the caller's nonpaged memory; the page array is not touched. IRQL <=
  * DISPATCH_LEVEL. Page: MmInitializeMdl. */
-#define MmInitializeMdl(MemoryDescriptorList, BaseVa, Length)                                                \
-    do {                                                                                                     \
-        (MemoryDescriptorList)->Next = (PMDL)NULL;                                                           \
-        (MemoryDescriptorList)->Size =                                                                       \
-            (CSHORT)(sizeof(MDL) +                                                                           \
-                     (sizeof(PFN_NUMBER) * ADDRESS_AND_SIZE_TO_SPAN_PAGES((BaseVa), (Length))));             \
-        (MemoryDescriptorList)->MdlFlags = 0;                                                                \
-        (MemoryDescriptorList)->StartVa = (PVOID)PAGE_ALIGN((BaseVa));                                       \
-        (MemoryDescriptorList)->ByteOffset = BYTE_OFFSET((BaseVa));                                          \
-        (MemoryDescriptorList)->ByteCount = (ULONG)(Length);                                                 \
+#define MmInitializeMdl(MemoryDescriptorList, BaseVa, Length)                                                                  \
+    do {                                                                                                                       \
+        (MemoryDescriptorList)->Next = (PMDL)NULL;                                                                             \
+        (MemoryDescriptorList)->Size =                                                                                         \
+            (CSHORT)(sizeof(MDL) + (sizeof(PFN_NUMBER) * ADDRESS_AND_SIZE_TO_SPAN_PAGES((BaseVa), (Length))));                 \
+        (MemoryDescriptorList)->MdlFlags = 0;                                                                                  \
+        (MemoryDescriptorList)->StartVa = (PVOID)PAGE_ALIGN((BaseVa));                                                         \
+        (MemoryDescriptorList)->ByteOffset = BYTE_OFFSET((BaseVa));                                                            \
+        (MemoryDescriptorList)->ByteCount = (ULONG)(Length);                                                                   \
     } while (0)
 
 /* Any IRQL. Pages: MmGetMdlByteCount, MmGetMdlByteOffset, MmGetMdlVirtualAddress, MmGetMdlPfnArray. */
@@ -297,8 +292,7 @@ NTKERNELAPI VOID MmBuildMdlForNonPagedPool(PMDL MemoryDescriptorList);
  * memory, which has no frames) or STATUS_INSUFFICIENT_RESOURCES, and then nothing stays locked. IRQL <=
  * APC_LEVEL for pageable memory, else
  * <= DISPATCH_LEVEL. Page: MmProbeAndLockPages. */
-NTKERNELAPI VOID MmProbeAndLockPages(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode,
-                                     LOCK_OPERATION Operation);
+NTKERNELAPI VOID MmProbeAndLockPages(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation);
 
 /* Unlocks; takes a system mapping down first. An MDL that is not locked is bug check 0x76/1 (process memory)
  * or 0x4E/7. IRQL <= DISPATCH_LEVEL. Page: MmUnlockPages. */
@@ -311,8 +305,8 @@ NTKERNELAPI VOID MmUnlockPages(PMDL MemoryDescriptorList);
  * A page that is not locked is 0x1A/0x1236. IRQL <= DISPATCH_LEVEL (UserMode: APC_LEVEL). Page:
  * MmMapLockedPagesSpecifyCache. */
 NTKERNELAPI PVOID MmMapLockedPagesSpecifyCache(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode,
-                                               MEMORY_CACHING_TYPE CacheType, PVOID RequestedAddress,
-                                               ULONG BugCheckOnFailure, ULONG Priority);
+                                               MEMORY_CACHING_TYPE CacheType, PVOID RequestedAddress, ULONG BugCheckOnFailure,
+                                               ULONG Priority);
 /* The obsolete form: cached; failure bug checks (KernelMode) or raises. Page: MmMapLockedPages. */
 NTKERNELAPI PVOID MmMapLockedPages(PMDL MemoryDescriptorList, KPROCESSOR_MODE AccessMode);
 
@@ -330,18 +324,17 @@ FORCEINLINE PVOID MmGetSystemAddressForMdlSafe(PMDL Mdl, ULONG Priority)
     return MmMapLockedPagesSpecifyCache(Mdl, KernelMode, MmCached, NULL, FALSE, Priority);
 }
 /* Obsolete: a failure bug checks. Page: MmGetSystemAddressForMdl. */
-#define MmGetSystemAddressForMdl(Mdl)                                                                        \
-    (((Mdl)->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL))                             \
-         ? (Mdl)->MappedSystemVa                                                                             \
-         : MmMapLockedPages((Mdl), KernelMode))
+#define MmGetSystemAddressForMdl(Mdl)                                                                                          \
+    (((Mdl)->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL)) ? (Mdl)->MappedSystemVa                       \
+                                                                                 : MmMapLockedPages((Mdl), KernelMode))
 
 /* Takes down the mapping that a partial MDL made itself, so that the MDL can be built again. IRQL <=
  * DISPATCH_LEVEL. Page: MmPrepareMdlForReuse. */
-#define MmPrepareMdlForReuse(Mdl)                                                                            \
-    do {                                                                                                     \
-        if (((Mdl)->MdlFlags & MDL_PARTIAL_HAS_BEEN_MAPPED) != 0) {                                          \
-            MmUnmapLockedPages((Mdl)->MappedSystemVa, (Mdl));                                                \
-        }                                                                                                    \
+#define MmPrepareMdlForReuse(Mdl)                                                                                              \
+    do {                                                                                                                       \
+        if (((Mdl)->MdlFlags & MDL_PARTIAL_HAS_BEEN_MAPPED) != 0) {                                                            \
+            MmUnmapLockedPages((Mdl)->MappedSystemVa, (Mdl));                                                                  \
+        }                                                                                                                      \
     } while (0)
 
 /* Moves the start of the buffer NumberOfBytes forward; pages passed whole are unlocked at once, a mapping's
@@ -358,8 +351,7 @@ NTKERNELAPI NTSTATUS MmProtectMdlSystemAddress(PMDL MemoryDescriptorList, ULONG 
 /* Maps NumberOfBytes of physical addresses (device memory, or RAM that somebody holds) with a cache type; the
  * page offset is kept. NULL: zero bytes, no address space, or no such memory. RAM that nobody holds is bug
  * check 0x1A/0x1233. IRQL <= DISPATCH_LEVEL. Page: MmMapIoSpace. */
-NTKERNELAPI PVOID MmMapIoSpace(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes,
-                               MEMORY_CACHING_TYPE CacheType);
+NTKERNELAPI PVOID MmMapIoSpace(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, MEMORY_CACHING_TYPE CacheType);
 /* With a PAGE_ protection, or'ed with PAGE_NOCACHE or PAGE_WRITECOMBINE. Page: MmMapIoSpaceEx. */
 NTKERNELAPI PVOID MmMapIoSpaceEx(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, ULONG Protect);
 /* Takes it down; NumberOfBytes as mapped. Unknown: bug check 0xDA/0x400. IRQL <= DISPATCH_LEVEL. Page:
@@ -373,26 +365,24 @@ typedef ULONG NODE_REQUIREMENT;
  * MmAllocateContiguousMemory. */
 NTKERNELAPI PVOID MmAllocateContiguousMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress);
 /* Also with a lowest address, and not across a multiple of BoundaryAddressMultiple (a power of two, or 0). */
-NTKERNELAPI PVOID MmAllocateContiguousMemorySpecifyCache(SIZE_T NumberOfBytes,
-                                                         PHYSICAL_ADDRESS LowestAcceptableAddress,
+NTKERNELAPI PVOID MmAllocateContiguousMemorySpecifyCache(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
                                                          PHYSICAL_ADDRESS HighestAcceptableAddress,
                                                          PHYSICAL_ADDRESS BoundaryAddressMultiple,
                                                          MEMORY_CACHING_TYPE CacheType);
 /* On a node only, unless MM_ANY_NODE_OK. There is node 0. */
-NTKERNELAPI PVOID MmAllocateContiguousMemorySpecifyCacheNode(
-    SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress, PHYSICAL_ADDRESS HighestAcceptableAddress,
-    PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType, NODE_REQUIREMENT PreferredNode);
+NTKERNELAPI PVOID MmAllocateContiguousMemorySpecifyCacheNode(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
+                                                             PHYSICAL_ADDRESS HighestAcceptableAddress,
+                                                             PHYSICAL_ADDRESS BoundaryAddressMultiple,
+                                                             MEMORY_CACHING_TYPE CacheType, NODE_REQUIREMENT PreferredNode);
 /* PAGE_READWRITE (not executable) or PAGE_EXECUTE_READWRITE, with PAGE_NOCACHE or PAGE_WRITECOMBINE. */
-NTKERNELAPI PVOID MmAllocateContiguousNodeMemory(SIZE_T NumberOfBytes,
-                                                 PHYSICAL_ADDRESS LowestAcceptableAddress,
+NTKERNELAPI PVOID MmAllocateContiguousNodeMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
                                                  PHYSICAL_ADDRESS HighestAcceptableAddress,
                                                  PHYSICAL_ADDRESS BoundaryAddressMultiple, ULONG Protect,
                                                  NODE_REQUIREMENT PreferredNode);
 /* Frees by the exact base; anything else is bug check 0xC2/0x60, locked pages are 0x4E/0x9A. IRQL <=
  * DISPATCH_LEVEL. */
 NTKERNELAPI VOID MmFreeContiguousMemory(PVOID BaseAddress);
-NTKERNELAPI VOID MmFreeContiguousMemorySpecifyCache(PVOID BaseAddress, SIZE_T NumberOfBytes,
-                                                    MEMORY_CACHING_TYPE CacheType);
+NTKERNELAPI VOID MmFreeContiguousMemorySpecifyCache(PVOID BaseAddress, SIZE_T NumberOfBytes, MEMORY_CACHING_TYPE CacheType);
 /* Whole uncached nonpaged pages; freed with the size allocated. IRQL <= APC_LEVEL. Page:
  * MmAllocateNonCachedMemory. */
 NTKERNELAPI PVOID MmAllocateNonCachedMemory(SIZE_T NumberOfBytes);
@@ -402,13 +392,12 @@ NTKERNELAPI VOID MmFreeNonCachedMemory(PVOID BaseAddress, SIZE_T NumberOfBytes);
 /* Zeroed physical pages between the addresses, not mapped, described by a new MDL; SkipBytes moves the range
  * up when it is used up. Perhaps fewer bytes than asked for (see ByteCount); NULL if none. Give back with
  * MmFreePagesFromMdl, then ExFreePool the MDL. IRQL <= DISPATCH_LEVEL. Page: MmAllocatePagesForMdl. */
-NTKERNELAPI PMDL MmAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress,
-                                       PHYSICAL_ADDRESS SkipBytes, SIZE_T TotalBytes);
+NTKERNELAPI PMDL MmAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
+                                       SIZE_T TotalBytes);
 /* Flags: MM_ALLOCATE_ and MM_DONT_ZERO_ALLOCATION; an unknown one is NULL. At most 4 GiB less a page.
  * Page: MmAllocatePagesForMdlEx. */
-NTKERNELAPI PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress,
-                                         PHYSICAL_ADDRESS SkipBytes, SIZE_T TotalBytes,
-                                         MEMORY_CACHING_TYPE CacheType, ULONG Flags);
+NTKERNELAPI PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
+                                         SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType, ULONG Flags);
 /* Frees the pages and takes a system mapping down; not the MDL. Pages that are not such: 0x4E/0x99, still
  * locked 0x4E/0x9A. IRQL <= DISPATCH_LEVEL. Page: MmFreePagesFromMdl. */
 NTKERNELAPI VOID MmFreePagesFromMdl(PMDL MemoryDescriptorList);
@@ -441,8 +430,8 @@ NTKERNELAPI BOOLEAN MmIsThisAnNtAsSystem(VOID);
  * memory without ever faulting; *NumberOfBytesTransferred is set also on failure. STATUS_INVALID_PARAMETER:
  * flags. STATUS_ACCESS_VIOLATION, STATUS_INVALID_ADDRESS: the source, from there on, cannot be read (I/O
  * space is refused). IRQL <= APC_LEVEL. Page: MmCopyMemory. */
-NTKERNELAPI NTSTATUS MmCopyMemory(PVOID TargetAddress, MM_COPY_ADDRESS SourceAddress, SIZE_T NumberOfBytes,
-                                  ULONG Flags, PSIZE_T NumberOfBytesTransferred);
+NTKERNELAPI NTSTATUS MmCopyMemory(PVOID TargetAddress, MM_COPY_ADDRESS SourceAddress, SIZE_T NumberOfBytes, ULONG Flags,
+                                  PSIZE_T NumberOfBytesTransferred);
 
 /* The address of a routine of the kernel or the HAL by its name, as drivers ask for newer routines; NULL:
  * there is none of that name. IRQL PASSIVE_LEVEL. Page: MmGetSystemRoutineAddress */

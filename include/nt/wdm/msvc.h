@@ -67,10 +67,10 @@
 #define __vectorcall
 #define __clrcall
 #define __noop(...) ((void)0)
-#define __assume(expr)                                                                                       \
-    do {                                                                                                     \
-        if (!(expr))                                                                                         \
-            __builtin_unreachable();                                                                         \
+#define __assume(expr)                                                                                                         \
+    do {                                                                                                                       \
+        if (!(expr))                                                                                                           \
+            __builtin_unreachable();                                                                                           \
     } while (0)
 #define __debugbreak()            __asm__ volatile("int3")
 #define _ReturnAddress()          __builtin_return_address(0)
@@ -80,16 +80,14 @@
 #define __TEXT(text) L##text
 #define TEXT(text)   __TEXT(text)
 #ifndef ALIGN_DOWN_BY
-#define ALIGN_DOWN_BY(length, alignment) ((ULONG_PTR)(length) & ~((ULONG_PTR)(alignment)-1))
-#define ALIGN_UP_BY(length, alignment)   (ALIGN_DOWN_BY(((ULONG_PTR)(length) + (alignment)-1), alignment))
-#define ALIGN_DOWN_POINTER_BY(address, alignment)                                                            \
-    ((PVOID)((ULONG_PTR)(address) & ~((ULONG_PTR)(alignment)-1)))
-#define ALIGN_UP_POINTER_BY(address, alignment)                                                              \
-    (ALIGN_DOWN_POINTER_BY(((ULONG_PTR)(address) + (alignment)-1), alignment))
-#define ALIGN_DOWN(length, type)          ALIGN_DOWN_BY(length, sizeof(type))
-#define ALIGN_UP(length, type)            ALIGN_UP_BY(length, sizeof(type))
-#define ALIGN_DOWN_POINTER(address, type) ALIGN_DOWN_POINTER_BY(address, sizeof(type))
-#define ALIGN_UP_POINTER(address, type)   ALIGN_UP_POINTER_BY(address, sizeof(type))
+#define ALIGN_DOWN_BY(length, alignment)          ((ULONG_PTR)(length) & ~((ULONG_PTR)(alignment)-1))
+#define ALIGN_UP_BY(length, alignment)            (ALIGN_DOWN_BY(((ULONG_PTR)(length) + (alignment)-1), alignment))
+#define ALIGN_DOWN_POINTER_BY(address, alignment) ((PVOID)((ULONG_PTR)(address) & ~((ULONG_PTR)(alignment)-1)))
+#define ALIGN_UP_POINTER_BY(address, alignment)   (ALIGN_DOWN_POINTER_BY(((ULONG_PTR)(address) + (alignment)-1), alignment))
+#define ALIGN_DOWN(length, type)                  ALIGN_DOWN_BY(length, sizeof(type))
+#define ALIGN_UP(length, type)                    ALIGN_UP_BY(length, sizeof(type))
+#define ALIGN_DOWN_POINTER(address, type)         ALIGN_DOWN_POINTER_BY(address, sizeof(type))
+#define ALIGN_UP_POINTER(address, type)           ALIGN_UP_POINTER_BY(address, sizeof(type))
 #endif
 #if !defined(__cplusplus) && !defined(NOMINMAX)
 #ifndef min
@@ -119,14 +117,12 @@ template <typename A, typename B> constexpr auto max(A a, B b) -> decltype(true 
 #define ClearFlag(F, SF)                  ((F) &= ~(SF))
 #define IS_ALIGNED(_pointer, _alignment)  ((((ULONG_PTR)(_pointer)) & ((_alignment)-1)) == 0)
 #ifndef LOWORD
-#define LOWORD(l) ((USHORT)((ULONG_PTR)(l)&0xffff))
-#define HIWORD(l) ((USHORT)((((ULONG_PTR)(l)) >> 16) & 0xffff))
-#define LOBYTE(w) ((UCHAR)((ULONG_PTR)(w)&0xff))
-#define HIBYTE(w) ((UCHAR)((((ULONG_PTR)(w)) >> 8) & 0xff))
-#define MAKEWORD(a, b)                                                                                       \
-    ((USHORT)(((UCHAR)((ULONG_PTR)(a)&0xff)) | ((USHORT)((UCHAR)((ULONG_PTR)(b)&0xff))) << 8))
-#define MAKELONG(a, b)                                                                                       \
-    ((LONG)(((USHORT)((ULONG_PTR)(a)&0xffff)) | ((ULONG)((USHORT)((ULONG_PTR)(b)&0xffff))) << 16))
+#define LOWORD(l)      ((USHORT)((ULONG_PTR)(l)&0xffff))
+#define HIWORD(l)      ((USHORT)((((ULONG_PTR)(l)) >> 16) & 0xffff))
+#define LOBYTE(w)      ((UCHAR)((ULONG_PTR)(w)&0xff))
+#define HIBYTE(w)      ((UCHAR)((((ULONG_PTR)(w)) >> 8) & 0xff))
+#define MAKEWORD(a, b) ((USHORT)(((UCHAR)((ULONG_PTR)(a)&0xff)) | ((USHORT)((UCHAR)((ULONG_PTR)(b)&0xff))) << 8))
+#define MAKELONG(a, b) ((LONG)(((USHORT)((ULONG_PTR)(a)&0xffff)) | ((ULONG)((USHORT)((ULONG_PTR)(b)&0xffff))) << 16))
 #endif
 #define POINTER_ALIGNMENT    DECLSPEC_ALIGN(8)
 #define PtrToUlong(p)        ((ULONG)(ULONG_PTR)(p))

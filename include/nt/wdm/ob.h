@@ -27,19 +27,19 @@
 #define GENERIC_EXECUTE          0x20000000
 #define GENERIC_ALL              0x10000000
 
-#define DIRECTORY_QUERY                0x0001
-#define DIRECTORY_TRAVERSE             0x0002
-#define DIRECTORY_CREATE_OBJECT        0x0004
-#define DIRECTORY_CREATE_SUBDIRECTORY  0x0008
-#define DIRECTORY_ALL_ACCESS           (STANDARD_RIGHTS_REQUIRED | 0xF)
-#define SYMBOLIC_LINK_QUERY            0x0001
-#define SYMBOLIC_LINK_ALL_ACCESS       (STANDARD_RIGHTS_REQUIRED | 0x1)
-#define EVENT_QUERY_STATE              0x0001
-#define EVENT_MODIFY_STATE             0x0002
-#define EVENT_ALL_ACCESS               (STANDARD_RIGHTS_REQUIRED | SYNCHRONIZE | 0x3)
-#define SEMAPHORE_QUERY_STATE          0x0001
-#define SEMAPHORE_MODIFY_STATE         0x0002
-#define SEMAPHORE_ALL_ACCESS           (STANDARD_RIGHTS_REQUIRED | SYNCHRONIZE | 0x3)
+#define DIRECTORY_QUERY               0x0001
+#define DIRECTORY_TRAVERSE            0x0002
+#define DIRECTORY_CREATE_OBJECT       0x0004
+#define DIRECTORY_CREATE_SUBDIRECTORY 0x0008
+#define DIRECTORY_ALL_ACCESS          (STANDARD_RIGHTS_REQUIRED | 0xF)
+#define SYMBOLIC_LINK_QUERY           0x0001
+#define SYMBOLIC_LINK_ALL_ACCESS      (STANDARD_RIGHTS_REQUIRED | 0x1)
+#define EVENT_QUERY_STATE             0x0001
+#define EVENT_MODIFY_STATE            0x0002
+#define EVENT_ALL_ACCESS              (STANDARD_RIGHTS_REQUIRED | SYNCHRONIZE | 0x3)
+#define SEMAPHORE_QUERY_STATE         0x0001
+#define SEMAPHORE_MODIFY_STATE        0x0002
+#define SEMAPHORE_ALL_ACCESS          (STANDARD_RIGHTS_REQUIRED | SYNCHRONIZE | 0x3)
 
 typedef struct _GENERIC_MAPPING {
     ACCESS_MASK GenericRead;
@@ -71,7 +71,8 @@ typedef enum _SECURITY_IMPERSONATION_LEVEL {
     SecurityIdentification,
     SecurityImpersonation,
     SecurityDelegation
-} SECURITY_IMPERSONATION_LEVEL, *PSECURITY_IMPERSONATION_LEVEL;
+} SECURITY_IMPERSONATION_LEVEL,
+    *PSECURITY_IMPERSONATION_LEVEL;
 typedef struct _SECURITY_QUALITY_OF_SERVICE {
     ULONG Length;
     SECURITY_IMPERSONATION_LEVEL ImpersonationLevel;
@@ -111,31 +112,31 @@ typedef struct _ACCESS_STATE {
     UNICODE_STRING ObjectTypeName;
 } ACCESS_STATE, *PACCESS_STATE;
 /* ---- object attributes ---- */
-#define OBJ_INHERIT            0x00000002
-#define OBJ_PERMANENT          0x00000010
-#define OBJ_EXCLUSIVE          0x00000020
-#define OBJ_CASE_INSENSITIVE   0x00000040
-#define OBJ_OPENIF             0x00000080
-#define OBJ_OPENLINK           0x00000100
-#define OBJ_KERNEL_HANDLE      0x00000200
-#define OBJ_FORCE_ACCESS_CHECK 0x00000400
+#define OBJ_INHERIT                       0x00000002
+#define OBJ_PERMANENT                     0x00000010
+#define OBJ_EXCLUSIVE                     0x00000020
+#define OBJ_CASE_INSENSITIVE              0x00000040
+#define OBJ_OPENIF                        0x00000080
+#define OBJ_OPENLINK                      0x00000100
+#define OBJ_KERNEL_HANDLE                 0x00000200
+#define OBJ_FORCE_ACCESS_CHECK            0x00000400
 #define OBJ_IGNORE_IMPERSONATED_DEVICEMAP 0x00000800
-#define OBJ_DONT_REPARSE       0x00001000
-#define OBJ_VALID_ATTRIBUTES   0x00001FF2
+#define OBJ_DONT_REPARSE                  0x00001000
+#define OBJ_VALID_ATTRIBUTES              0x00001FF2
 
 /* Page: InitializeObjectAttributes */
-#define InitializeObjectAttributes(p, n, a, r, s)   \
-    do {                                            \
-        (p)->Length = sizeof(OBJECT_ATTRIBUTES);    \
-        (p)->RootDirectory = (r);                   \
-        (p)->Attributes = (a);                      \
-        (p)->ObjectName = (n);                      \
-        (p)->SecurityDescriptor = (s);              \
-        (p)->SecurityQualityOfService = NULL;       \
+#define InitializeObjectAttributes(p, n, a, r, s)                                                                              \
+    do {                                                                                                                       \
+        (p)->Length = sizeof(OBJECT_ATTRIBUTES);                                                                               \
+        (p)->RootDirectory = (r);                                                                                              \
+        (p)->Attributes = (a);                                                                                                 \
+        (p)->ObjectName = (n);                                                                                                 \
+        (p)->SecurityDescriptor = (s);                                                                                         \
+        (p)->SecurityQualityOfService = NULL;                                                                                  \
     } while (0)
-#define RTL_INIT_OBJECT_ATTRIBUTES(n, a)                           \
-    {                                                              \
-        sizeof(OBJECT_ATTRIBUTES), NULL, (n), (a), NULL, NULL      \
+#define RTL_INIT_OBJECT_ATTRIBUTES(n, a)                                                                                       \
+    {                                                                                                                          \
+        sizeof(OBJECT_ATTRIBUTES), NULL, (n), (a), NULL, NULL                                                                  \
     }
 #define RTL_CONSTANT_OBJECT_ATTRIBUTES(n, a) RTL_INIT_OBJECT_ATTRIBUTES((PUNICODE_STRING)(n), a)
 
@@ -172,8 +173,8 @@ C_ASSERT(sizeof(PUBLIC_OBJECT_BASIC_INFORMATION) == 0x38 && sizeof(PUBLIC_OBJECT
 
 /* ---- callbacks on handles of processes and threads ---- */
 typedef ULONG OB_OPERATION;
-#define OB_OPERATION_HANDLE_CREATE    0x00000001
-#define OB_OPERATION_HANDLE_DUPLICATE 0x00000002
+#define OB_OPERATION_HANDLE_CREATE       0x00000001
+#define OB_OPERATION_HANDLE_DUPLICATE    0x00000002
 #define OB_FLT_REGISTRATION_VERSION_0100 0x0100
 #define OB_FLT_REGISTRATION_VERSION      OB_FLT_REGISTRATION_VERSION_0100
 typedef struct _OB_PRE_CREATE_HANDLE_INFORMATION {
@@ -267,14 +268,14 @@ EXTERN_C_START
  * Page: ObfReferenceObject, ObReferenceObject. */
 NTKERNELAPI LONG_PTR ObfReferenceObject(PVOID Object);
 NTKERNELAPI LONG_PTR ObfReferenceObjectWithTag(PVOID Object, ULONG Tag);
-#define ObReferenceObject           ObfReferenceObject
-#define ObReferenceObjectWithTag    ObfReferenceObjectWithTag
+#define ObReferenceObject        ObfReferenceObject
+#define ObReferenceObjectWithTag ObfReferenceObjectWithTag
 /* Drops a reference; with the last one the object is deleted: at once at PASSIVE_LEVEL, by a system worker above it.
  * IRQL <= DISPATCH_LEVEL. Too often: REFERENCE_BY_POINTER (0x18). Page: ObfDereferenceObject, ObDereferenceObject. */
 NTKERNELAPI LONG_PTR ObfDereferenceObject(PVOID Object);
 NTKERNELAPI LONG_PTR ObfDereferenceObjectWithTag(PVOID Object, ULONG Tag);
-#define ObDereferenceObject         ObfDereferenceObject
-#define ObDereferenceObjectWithTag  ObfDereferenceObjectWithTag
+#define ObDereferenceObject        ObfDereferenceObject
+#define ObDereferenceObjectWithTag ObfDereferenceObjectWithTag
 /* The same, but deletion is always left to a worker. Page: ObDereferenceObjectDeferDelete. */
 NTKERNELAPI VOID ObDereferenceObjectDeferDelete(PVOID Object);
 NTKERNELAPI VOID ObDereferenceObjectDeferDeleteWithTag(PVOID Object, ULONG Tag);
@@ -303,13 +304,15 @@ NTKERNELAPI NTSTATUS ObOpenObjectByPointer(PVOID Object, ULONG HandleAttributes,
                                            ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
                                            PHANDLE Handle);
 NTKERNELAPI NTSTATUS ObOpenObjectByPointerWithTag(PVOID Object, ULONG HandleAttributes, PVOID PassedAccessState,
-                                                  ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
-                                                  ULONG Tag, PHANDLE Handle);
-NTKERNELAPI NTSTATUS ObOpenObjectByName(POBJECT_ATTRIBUTES ObjectAttributes, POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode,
-                                        PVOID AccessState, ACCESS_MASK DesiredAccess, PVOID ParseContext, PHANDLE Handle);
+                                                  ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
+                                                  KPROCESSOR_MODE AccessMode, ULONG Tag, PHANDLE Handle);
+NTKERNELAPI NTSTATUS ObOpenObjectByName(POBJECT_ATTRIBUTES ObjectAttributes, POBJECT_TYPE ObjectType,
+                                        KPROCESSOR_MODE AccessMode, PVOID AccessState, ACCESS_MASK DesiredAccess,
+                                        PVOID ParseContext, PHANDLE Handle);
 /* The object's full name, its buffer behind the structure; all zero if it has none. IRQL = PASSIVE_LEVEL.
  * STATUS_INFO_LENGTH_MISMATCH: Length is too small, *ReturnLength says what is needed. Page: ObQueryNameString. */
-NTKERNELAPI NTSTATUS ObQueryNameString(PVOID Object, POBJECT_NAME_INFORMATION ObjectNameInfo, ULONG Length, PULONG ReturnLength);
+NTKERNELAPI NTSTATUS ObQueryNameString(PVOID Object, POBJECT_NAME_INFORMATION ObjectNameInfo, ULONG Length,
+                                       PULONG ReturnLength);
 /* STATUS_INVALID_HANDLE. IRQL = PASSIVE_LEVEL. Page: ObCloseHandle. */
 NTKERNELAPI NTSTATUS ObCloseHandle(HANDLE Handle, KPROCESSOR_MODE PreviousMode);
 NTKERNELAPI NTSTATUS ObSetHandleAttributes(HANDLE Handle, POBJECT_HANDLE_FLAG_INFORMATION HandleFlags,

@@ -278,12 +278,12 @@ typedef enum {
     *PBUS_QUERY_ID_TYPE;
 typedef enum { DeviceTextDescription = 0, DeviceTextLocationInformation = 1 } DEVICE_TEXT_TYPE, *PDEVICE_TEXT_TYPE;
 typedef ULONG PNP_DEVICE_STATE, *PPNP_DEVICE_STATE;
-#define PNP_DEVICE_DISABLED             0x00000001
-#define PNP_DEVICE_DONT_DISPLAY_IN_UI   0x00000002
-#define PNP_DEVICE_FAILED               0x00000004
-#define PNP_DEVICE_REMOVED              0x00000008
+#define PNP_DEVICE_DISABLED                      0x00000001
+#define PNP_DEVICE_DONT_DISPLAY_IN_UI            0x00000002
+#define PNP_DEVICE_FAILED                        0x00000004
+#define PNP_DEVICE_REMOVED                       0x00000008
 #define PNP_DEVICE_RESOURCE_REQUIREMENTS_CHANGED 0x00000010
-#define PNP_DEVICE_NOT_DISABLEABLE      0x00000020
+#define PNP_DEVICE_NOT_DISABLEABLE               0x00000020
 typedef struct _PNP_BUS_INFORMATION {
     GUID BusTypeGuid;
     INTERFACE_TYPE LegacyBusType;
@@ -363,9 +363,9 @@ typedef enum {
     DevicePropertyAllocatedResources = 21,
     DevicePropertyContainerID = 22
 } DEVICE_REGISTRY_PROPERTY;
-#define PLUGPLAY_REGKEY_DEVICE           1
-#define PLUGPLAY_REGKEY_DRIVER           2
-#define PLUGPLAY_REGKEY_CURRENT_HWPROFILE 4
+#define PLUGPLAY_REGKEY_DEVICE             1
+#define PLUGPLAY_REGKEY_DRIVER             2
+#define PLUGPLAY_REGKEY_CURRENT_HWPROFILE  4
 #define DEVICE_INTERFACE_INCLUDE_NONACTIVE 0x00000001
 
 typedef enum _IO_NOTIFICATION_EVENT_CATEGORY {

@@ -120,8 +120,8 @@ FORCEINLINE VOID InsertTailList(PLIST_ENTRY ListHead, PLIST_ENTRY Entry)
 FORCEINLINE VOID AppendTailList(PLIST_ENTRY ListHead, PLIST_ENTRY ListToAppend)
 {
     PLIST_ENTRY End = ListHead->Blink, AppendEnd = ListToAppend->Blink;
-    if (ListHead->Flink->Blink != ListHead || End->Flink != ListHead ||
-        ListToAppend->Flink->Blink != ListToAppend || AppendEnd->Flink != ListToAppend)
+    if (ListHead->Flink->Blink != ListHead || End->Flink != ListHead || ListToAppend->Flink->Blink != ListToAppend ||
+        AppendEnd->Flink != ListToAppend)
         RtlFailFast(FAST_FAIL_CORRUPT_LIST_ENTRY);
     End->Flink = ListToAppend;
     ListHead->Blink = AppendEnd;
@@ -190,15 +190,12 @@ FORCEINLINE PVOID RtlSecureZeroMemory(PVOID Pointer, SIZE_T Length)
 /* Volatile forms: done exactly once, not merged and not dropped. Device forms: only naturally sized and
  * aligned accesses, safe on uncached memory. Pages: RtlZeroVolatileMemory, RtlCopyVolatileMemory,
  * RtlCopyDeviceMemory, ... */
-NTSYSAPI volatile VOID *RtlCopyVolatileMemory(volatile VOID *Destination, volatile const VOID *Source,
-                                              SIZE_T Length);
-NTSYSAPI volatile VOID *RtlMoveVolatileMemory(volatile VOID *Destination, volatile const VOID *Source,
-                                              SIZE_T Length);
+NTSYSAPI volatile VOID *RtlCopyVolatileMemory(volatile VOID *Destination, volatile const VOID *Source, SIZE_T Length);
+NTSYSAPI volatile VOID *RtlMoveVolatileMemory(volatile VOID *Destination, volatile const VOID *Source, SIZE_T Length);
 NTSYSAPI volatile VOID *RtlSetVolatileMemory(volatile VOID *Destination, INT Value, SIZE_T Length);
 NTSYSAPI volatile VOID *RtlFillVolatileMemory(volatile VOID *Destination, SIZE_T Length, INT Fill);
 NTSYSAPI volatile VOID *RtlZeroVolatileMemory(volatile VOID *Destination, SIZE_T Length);
-NTSYSAPI volatile VOID *RtlCopyDeviceMemory(volatile VOID *Destination, volatile const VOID *Source,
-                                            SIZE_T Length);
+NTSYSAPI volatile VOID *RtlCopyDeviceMemory(volatile VOID *Destination, volatile const VOID *Source, SIZE_T Length);
 NTSYSAPI volatile VOID *RtlSetDeviceMemory(volatile VOID *Destination, INT Value, SIZE_T Length);
 NTSYSAPI volatile VOID *RtlFillDeviceMemory(volatile VOID *Destination, SIZE_T Length, INT Fill);
 NTSYSAPI volatile VOID *RtlZeroDeviceMemory(volatile VOID *Destination, SIZE_T Length);
@@ -242,41 +239,37 @@ typedef struct _NV_MEMORY_RANGE {
 NTSYSAPI NTSTATUS RtlGetNonVolatileToken(PVOID NvBuffer, SIZE_T Size, PVOID *NvToken);
 NTSYSAPI NTSTATUS RtlFreeNonVolatileToken(PVOID NvToken);
 NTSYSAPI NTSTATUS RtlFlushNonVolatileMemory(PVOID NvToken, PVOID NvBuffer, SIZE_T Size, ULONG Flags);
-NTSYSAPI NTSTATUS RtlFlushNonVolatileMemoryRanges(PVOID NvToken, PNV_MEMORY_RANGE NvRanges, SIZE_T NumRanges,
-                                                  ULONG Flags);
+NTSYSAPI NTSTATUS RtlFlushNonVolatileMemoryRanges(PVOID NvToken, PNV_MEMORY_RANGE NvRanges, SIZE_T NumRanges, ULONG Flags);
 NTSYSAPI NTSTATUS RtlDrainNonVolatileFlush(PVOID NvToken);
-NTSYSAPI NTSTATUS RtlWriteNonVolatileMemory(PVOID NvToken, VOID *NvDestination, const VOID *Source,
-                                            SIZE_T Size, ULONG Flags);
-NTSYSAPI NTSTATUS RtlFillNonVolatileMemory(PVOID NvToken, VOID *NvDestination, SIZE_T Size, UCHAR Value,
-                                           ULONG Flags);
+NTSYSAPI NTSTATUS RtlWriteNonVolatileMemory(PVOID NvToken, VOID *NvDestination, const VOID *Source, SIZE_T Size, ULONG Flags);
+NTSYSAPI NTSTATUS RtlFillNonVolatileMemory(PVOID NvToken, VOID *NvDestination, SIZE_T Size, UCHAR Value, ULONG Flags);
 
 /* ================================================== counted strings
  * ================================================= */
 /* A literal or constant array as a UNICODE_STRING or ANSI_STRING initialiser. Page: RTL_CONSTANT_STRING */
 #ifdef __cplusplus
-#define RTL_CONSTANT_STRING(s)                                                                               \
-    {                                                                                                        \
-        sizeof(s) - sizeof((s)[0]), sizeof(s), NtmmStringBuffer(s)                                           \
+#define RTL_CONSTANT_STRING(s)                                                                                                 \
+    {                                                                                                                          \
+        sizeof(s) - sizeof((s)[0]), sizeof(s), NtmmStringBuffer(s)                                                             \
     }
 #else
-#define RTL_CONSTANT_STRING(s)                                                                               \
-    {                                                                                                        \
-        sizeof(s) - sizeof((s)[0]), sizeof(s), (PVOID)(s)                                                    \
+#define RTL_CONSTANT_STRING(s)                                                                                                 \
+    {                                                                                                                          \
+        sizeof(s) - sizeof((s)[0]), sizeof(s), (PVOID)(s)                                                                      \
     }
 #endif
-#define DECLARE_CONST_UNICODE_STRING(_var, _string)                                                          \
-    const WCHAR _var##_buffer[] = _string;                                                                   \
+#define DECLARE_CONST_UNICODE_STRING(_var, _string)                                                                            \
+    const WCHAR _var##_buffer[] = _string;                                                                                     \
     const UNICODE_STRING _var = {sizeof(_string) - sizeof(WCHAR), sizeof(_string), (PWCH)_var##_buffer}
-#define DECLARE_GLOBAL_CONST_UNICODE_STRING(_var, _str)                                                      \
-    static const WCHAR _var##_buffer[] = _str;                                                               \
-    __attribute__((unused)) static const UNICODE_STRING _var = {sizeof(_str) - sizeof(WCHAR), sizeof(_str),  \
-                                                                (PWCH)_var##_buffer}
-#define DECLARE_UNICODE_STRING_SIZE(_var, _size)                                                             \
-    WCHAR _var##_buffer[_size];                                                                              \
+#define DECLARE_GLOBAL_CONST_UNICODE_STRING(_var, _str)                                                                        \
+    static const WCHAR _var##_buffer[] = _str;                                                                                 \
+    __attribute__((unused)) static const UNICODE_STRING _var = {sizeof(_str) - sizeof(WCHAR), sizeof(_str), (PWCH)_var##_buffer}
+#define DECLARE_UNICODE_STRING_SIZE(_var, _size)                                                                               \
+    WCHAR _var##_buffer[_size];                                                                                                \
     UNICODE_STRING _var = {0, (_size) * sizeof(WCHAR), _var##_buffer}
-#define RtlInitEmptyUnicodeString(_ucStr, _buf, _bufSize)                                                    \
+#define RtlInitEmptyUnicodeString(_ucStr, _buf, _bufSize)                                                                      \
     ((_ucStr)->Buffer = (_buf), (_ucStr)->Length = 0, (_ucStr)->MaximumLength = (USHORT)(_bufSize))
-#define RtlInitEmptyAnsiString(_ansiStr, _buf, _bufSize)                                                     \
+#define RtlInitEmptyAnsiString(_ansiStr, _buf, _bufSize)                                                                       \
     ((_ansiStr)->Buffer = (_buf), (_ansiStr)->Length = 0, (_ansiStr)->MaximumLength = (USHORT)(_bufSize))
 
 typedef STRING UTF8_STRING, *PUTF8_STRING, CANSI_STRING;
@@ -309,28 +302,23 @@ NTSYSAPI NTSTATUS RtlAppendAsciizToString(PSTRING Destination, PCSZ Source);
 
 /* 0 equal, <0 String1 sorts before String2, >0 after. PASSIVE_LEVEL. Pages: RtlCompareUnicodeString,
  * RtlCompareString */
-NTSYSAPI LONG RtlCompareUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2,
-                                      BOOLEAN CaseInSensitive);
-NTSYSAPI LONG RtlCompareUnicodeStrings(PCWCH String1, SIZE_T String1Length, PCWCH String2,
-                                       SIZE_T String2Length, BOOLEAN CaseInSensitive);
-NTSYSAPI LONG RtlCompareString(const STRING *String1, const STRING *String2, BOOLEAN CaseInSensitive);
-NTSYSAPI BOOLEAN RtlEqualUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2,
+NTSYSAPI LONG RtlCompareUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2, BOOLEAN CaseInSensitive);
+NTSYSAPI LONG RtlCompareUnicodeStrings(PCWCH String1, SIZE_T String1Length, PCWCH String2, SIZE_T String2Length,
                                        BOOLEAN CaseInSensitive);
+NTSYSAPI LONG RtlCompareString(const STRING *String1, const STRING *String2, BOOLEAN CaseInSensitive);
+NTSYSAPI BOOLEAN RtlEqualUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2, BOOLEAN CaseInSensitive);
 NTSYSAPI BOOLEAN RtlEqualString(const STRING *String1, const STRING *String2, BOOLEAN CaseInSensitive);
 /* TRUE if String1 is a prefix of String2. Pages: RtlPrefixUnicodeString, RtlPrefixString */
-NTSYSAPI BOOLEAN RtlPrefixUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2,
-                                        BOOLEAN CaseInSensitive);
+NTSYSAPI BOOLEAN RtlPrefixUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2, BOOLEAN CaseInSensitive);
 NTSYSAPI BOOLEAN RtlPrefixString(const STRING *String1, const STRING *String2, BOOLEAN CaseInSensitive);
-NTSYSAPI BOOLEAN RtlSuffixUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2,
-                                        BOOLEAN CaseInSensitive);
+NTSYSAPI BOOLEAN RtlSuffixUnicodeString(PCUNICODE_STRING String1, PCUNICODE_STRING String2, BOOLEAN CaseInSensitive);
 
 /* Hash of the string. STATUS_INVALID_PARAMETER: NULL, or an algorithm other than default and x65599. Page:
  * RtlHashUnicodeString */
 #define HASH_STRING_ALGORITHM_DEFAULT 0
 #define HASH_STRING_ALGORITHM_X65599  1
 #define HASH_STRING_ALGORITHM_INVALID 0xffffffff
-NTSYSAPI NTSTATUS RtlHashUnicodeString(PCUNICODE_STRING String, BOOLEAN CaseInSensitive, ULONG HashAlgorithm,
-                                       PULONG HashValue);
+NTSYSAPI NTSTATUS RtlHashUnicodeString(PCUNICODE_STRING String, BOOLEAN CaseInSensitive, ULONG HashAlgorithm, PULONG HashValue);
 
 NTSYSAPI WCHAR RtlUpcaseUnicodeChar(WCHAR SourceCharacter);
 NTSYSAPI WCHAR RtlDowncaseUnicodeChar(WCHAR SourceCharacter);
@@ -347,8 +335,7 @@ NTSYSAPI NTSTATUS RtlDowncaseUnicodeString(PUNICODE_STRING DestinationString, PC
  * STATUS_INVALID_PARAMETER, STATUS_NO_MEMORY, STATUS_NAME_TOO_LONG. Page: RtlDuplicateUnicodeString */
 #define RTL_DUPLICATE_UNICODE_STRING_NULL_TERMINATE       0x1
 #define RTL_DUPLICATE_UNICODE_STRING_ALLOCATE_NULL_STRING 0x2
-NTSYSAPI NTSTATUS RtlDuplicateUnicodeString(ULONG Flags, PCUNICODE_STRING StringIn,
-                                            PUNICODE_STRING StringOut);
+NTSYSAPI NTSTATUS RtlDuplicateUnicodeString(ULONG Flags, PCUNICODE_STRING StringIn, PUNICODE_STRING StringOut);
 /* Flags must be 0. STATUS_INVALID_PARAMETER: odd length, Length > MaximumLength, NULL Buffer with a length.
  * Page: RtlValidateUnicodeString */
 NTSYSAPI NTSTATUS RtlValidateUnicodeString(ULONG Flags, PCUNICODE_STRING String);
@@ -369,15 +356,13 @@ NTSYSAPI NTSTATUS RtlAnsiStringToUnicodeString(PUNICODE_STRING DestinationString
                                                BOOLEAN AllocateDestinationString);
 NTSYSAPI NTSTATUS RtlUnicodeStringToAnsiString(PANSI_STRING DestinationString, PCUNICODE_STRING SourceString,
                                                BOOLEAN AllocateDestinationString);
-NTSYSAPI NTSTATUS RtlUpcaseUnicodeStringToAnsiString(PANSI_STRING DestinationString,
-                                                     PCUNICODE_STRING SourceString,
+NTSYSAPI NTSTATUS RtlUpcaseUnicodeStringToAnsiString(PANSI_STRING DestinationString, PCUNICODE_STRING SourceString,
                                                      BOOLEAN AllocateDestinationString);
 NTSYSAPI NTSTATUS RtlOemStringToUnicodeString(PUNICODE_STRING DestinationString, PCOEM_STRING SourceString,
                                               BOOLEAN AllocateDestinationString);
 NTSYSAPI NTSTATUS RtlUnicodeStringToOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString,
                                               BOOLEAN AllocateDestinationString);
-NTSYSAPI NTSTATUS RtlUpcaseUnicodeStringToOemString(POEM_STRING DestinationString,
-                                                    PCUNICODE_STRING SourceString,
+NTSYSAPI NTSTATUS RtlUpcaseUnicodeStringToOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString,
                                                     BOOLEAN AllocateDestinationString);
 NTSYSAPI NTSTATUS RtlUnicodeStringToUTF8String(PUTF8_STRING DestinationString, PCUNICODE_STRING SourceString,
                                                BOOLEAN AllocateDestinationString);
@@ -389,43 +374,34 @@ NTSYSAPI ULONG RtlxAnsiStringToUnicodeSize(PCANSI_STRING AnsiString);
 NTSYSAPI ULONG RtlxUnicodeStringToAnsiSize(PCUNICODE_STRING UnicodeString);
 NTSYSAPI ULONG RtlxOemStringToUnicodeSize(PCOEM_STRING OemString);
 NTSYSAPI ULONG RtlxUnicodeStringToOemSize(PCUNICODE_STRING UnicodeString);
-#define RtlAnsiStringToUnicodeSize(STRING) RtlxAnsiStringToUnicodeSize(STRING)
-#define RtlUnicodeStringToAnsiSize(STRING) RtlxUnicodeStringToAnsiSize(STRING)
-#define RtlOemStringToUnicodeSize(STRING)  RtlxOemStringToUnicodeSize(STRING)
-#define RtlUnicodeStringToOemSize(STRING)  RtlxUnicodeStringToOemSize(STRING)
-#define RtlOemStringToCountedUnicodeSize(STRING)                                                             \
-    ((ULONG)(RtlOemStringToUnicodeSize(STRING) - sizeof(UNICODE_NULL)))
-#define RtlUnicodeStringToCountedOemSize(STRING)                                                             \
-    ((ULONG)(RtlUnicodeStringToOemSize(STRING) - sizeof(ANSI_NULL)))
+#define RtlAnsiStringToUnicodeSize(STRING)       RtlxAnsiStringToUnicodeSize(STRING)
+#define RtlUnicodeStringToAnsiSize(STRING)       RtlxUnicodeStringToAnsiSize(STRING)
+#define RtlOemStringToUnicodeSize(STRING)        RtlxOemStringToUnicodeSize(STRING)
+#define RtlUnicodeStringToOemSize(STRING)        RtlxUnicodeStringToOemSize(STRING)
+#define RtlOemStringToCountedUnicodeSize(STRING) ((ULONG)(RtlOemStringToUnicodeSize(STRING) - sizeof(UNICODE_NULL)))
+#define RtlUnicodeStringToCountedOemSize(STRING) ((ULONG)(RtlUnicodeStringToOemSize(STRING) - sizeof(ANSI_NULL)))
 /* Counted buffers, no terminators; sizes in bytes; what does not fit is left out and the status is
  * STATUS_SUCCESS (UTF-8: STATUS_BUFFER_TOO_SMALL, and STATUS_SOME_NOT_MAPPED where a replacement character
  * went in). Pages: RtlMultiByteToUnicodeN, RtlUnicodeToMultiByteN, RtlUTF8ToUnicodeN, ... */
-NTSYSAPI NTSTATUS RtlMultiByteToUnicodeN(PWCH UnicodeString, ULONG MaxBytesInUnicodeString,
-                                         PULONG BytesInUnicodeString, const CHAR *MultiByteString,
-                                         ULONG BytesInMultiByteString);
+NTSYSAPI NTSTATUS RtlMultiByteToUnicodeN(PWCH UnicodeString, ULONG MaxBytesInUnicodeString, PULONG BytesInUnicodeString,
+                                         const CHAR *MultiByteString, ULONG BytesInMultiByteString);
 NTSYSAPI NTSTATUS RtlMultiByteToUnicodeSize(PULONG BytesInUnicodeString, const CHAR *MultiByteString,
                                             ULONG BytesInMultiByteString);
-NTSYSAPI NTSTATUS RtlUnicodeToMultiByteN(PCHAR MultiByteString, ULONG MaxBytesInMultiByteString,
-                                         PULONG BytesInMultiByteString, PCWCH UnicodeString,
-                                         ULONG BytesInUnicodeString);
-NTSYSAPI NTSTATUS RtlUnicodeToMultiByteSize(PULONG BytesInMultiByteString, PCWCH UnicodeString,
-                                            ULONG BytesInUnicodeString);
+NTSYSAPI NTSTATUS RtlUnicodeToMultiByteN(PCHAR MultiByteString, ULONG MaxBytesInMultiByteString, PULONG BytesInMultiByteString,
+                                         PCWCH UnicodeString, ULONG BytesInUnicodeString);
+NTSYSAPI NTSTATUS RtlUnicodeToMultiByteSize(PULONG BytesInMultiByteString, PCWCH UnicodeString, ULONG BytesInUnicodeString);
 NTSYSAPI NTSTATUS RtlUpcaseUnicodeToMultiByteN(PCHAR MultiByteString, ULONG MaxBytesInMultiByteString,
-                                               PULONG BytesInMultiByteString, PCWCH UnicodeString,
-                                               ULONG BytesInUnicodeString);
-NTSYSAPI NTSTATUS RtlOemToUnicodeN(PWCH UnicodeString, ULONG MaxBytesInUnicodeString,
-                                   PULONG BytesInUnicodeString, const CHAR *OemString,
-                                   ULONG BytesInOemString);
-NTSYSAPI NTSTATUS RtlUnicodeToOemN(PCHAR OemString, ULONG MaxBytesInOemString, PULONG BytesInOemString,
-                                   PCWCH UnicodeString, ULONG BytesInUnicodeString);
+                                               PULONG BytesInMultiByteString, PCWCH UnicodeString, ULONG BytesInUnicodeString);
+NTSYSAPI NTSTATUS RtlOemToUnicodeN(PWCH UnicodeString, ULONG MaxBytesInUnicodeString, PULONG BytesInUnicodeString,
+                                   const CHAR *OemString, ULONG BytesInOemString);
+NTSYSAPI NTSTATUS RtlUnicodeToOemN(PCHAR OemString, ULONG MaxBytesInOemString, PULONG BytesInOemString, PCWCH UnicodeString,
+                                   ULONG BytesInUnicodeString);
 NTSYSAPI NTSTATUS RtlUpcaseUnicodeToOemN(PCHAR OemString, ULONG MaxBytesInOemString, PULONG BytesInOemString,
                                          PCWCH UnicodeString, ULONG BytesInUnicodeString);
 NTSYSAPI NTSTATUS RtlUTF8ToUnicodeN(PWSTR UnicodeStringDestination, ULONG UnicodeStringMaxByteCount,
-                                    PULONG UnicodeStringActualByteCount, PCCH UTF8StringSource,
-                                    ULONG UTF8StringByteCount);
-NTSYSAPI NTSTATUS RtlUnicodeToUTF8N(PCHAR UTF8StringDestination, ULONG UTF8StringMaxByteCount,
-                                    PULONG UTF8StringActualByteCount, PCWCH UnicodeStringSource,
-                                    ULONG UnicodeStringByteCount);
+                                    PULONG UnicodeStringActualByteCount, PCCH UTF8StringSource, ULONG UTF8StringByteCount);
+NTSYSAPI NTSTATUS RtlUnicodeToUTF8N(PCHAR UTF8StringDestination, ULONG UTF8StringMaxByteCount, PULONG UTF8StringActualByteCount,
+                                    PCWCH UnicodeStringSource, ULONG UnicodeStringByteCount);
 
 /* ======================================================= numbers
  * ===================================================== Base 0 means 10; others: 2, 8, 10, 16, else
@@ -439,8 +415,7 @@ NTSYSAPI NTSTATUS RtlIntegerToChar(ULONG Value, ULONG Base, LONG OutputLength, P
  * is no digit; a string without digits is 0. Pages: RtlUnicodeStringToInteger, RtlCharToInteger,
  * RtlUnicodeStringToInt64 */
 NTSYSAPI NTSTATUS RtlUnicodeStringToInteger(PCUNICODE_STRING String, ULONG Base, PULONG Value);
-NTSYSAPI NTSTATUS RtlUnicodeStringToInt64(PCUNICODE_STRING String, ULONG Base, PLONG64 Number,
-                                          PWSTR *EndPointer);
+NTSYSAPI NTSTATUS RtlUnicodeStringToInt64(PCUNICODE_STRING String, ULONG Base, PLONG64 Number, PWSTR *EndPointer);
 NTSYSAPI NTSTATUS RtlCharToInteger(PCSZ String, ULONG Base, PULONG Value);
 /* {xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx}; the string is allocated. STATUS_INVALID_PARAMETER,
  * STATUS_NO_MEMORY. Pages: RtlStringFromGUID, RtlGUIDFromString */
@@ -579,8 +554,7 @@ C_ASSERT(sizeof(RTL_OSVERSIONINFOW) == 0x114 && sizeof(RTL_OSVERSIONINFOEXW) == 
 NTSYSAPI NTSTATUS RtlGetVersion(PRTL_OSVERSIONINFOW lpVersionInformation);
 /* STATUS_SUCCESS, STATUS_REVISION_MISMATCH, STATUS_INVALID_PARAMETER. Pages: RtlVerifyVersionInfo,
  * VerSetConditionMask, RtlIsNtDdiVersionAvailable */
-NTSYSAPI NTSTATUS RtlVerifyVersionInfo(PRTL_OSVERSIONINFOEXW VersionInfo, ULONG TypeMask,
-                                       ULONGLONG ConditionMask);
+NTSYSAPI NTSTATUS RtlVerifyVersionInfo(PRTL_OSVERSIONINFOEXW VersionInfo, ULONG TypeMask, ULONGLONG ConditionMask);
 NTSYSAPI ULONGLONG VerSetConditionMask(ULONGLONG ConditionMask, ULONG TypeMask, UCHAR Condition);
 NTSYSAPI BOOLEAN RtlIsNtDdiVersionAvailable(ULONG Version);
 NTSYSAPI BOOLEAN RtlIsServicePackVersionInstalled(ULONG Version);

@@ -55,16 +55,14 @@ NTSYSAPI ULONG RtlFindSetBitsAndClear(PRTL_BITMAP BitMapHeader, ULONG NumberToFi
 NTSYSAPI ULONG RtlFindFirstRunClear(PRTL_BITMAP BitMapHeader, PULONG StartingIndex);
 NTSYSAPI ULONG RtlFindLongestRunClear(PRTL_BITMAP BitMapHeader, PULONG StartingIndex);
 NTSYSAPI ULONG RtlFindNextForwardRunClear(PRTL_BITMAP BitMapHeader, ULONG FromIndex, PULONG StartingRunIndex);
-NTSYSAPI ULONG RtlFindLastBackwardRunClear(PRTL_BITMAP BitMapHeader, ULONG FromIndex,
-                                           PULONG StartingRunIndex);
+NTSYSAPI ULONG RtlFindLastBackwardRunClear(PRTL_BITMAP BitMapHeader, ULONG FromIndex, PULONG StartingRunIndex);
 /* Fills RunArray with the first runs, or with the longest (sorted, longest first). Returns how many. Page:
  * RtlFindClearRuns */
 NTSYSAPI ULONG RtlFindClearRuns(PRTL_BITMAP BitMapHeader, PRTL_BITMAP_RUN RunArray, ULONG SizeOfRunArray,
                                 BOOLEAN LocateLongestRuns);
 /* Copies all of Source into Destination from bit TargetBit. Page: RtlCopyBitMap */
 NTSYSAPI VOID RtlCopyBitMap(PRTL_BITMAP Source, PRTL_BITMAP Destination, ULONG TargetBit);
-NTSYSAPI VOID RtlExtractBitMap(PRTL_BITMAP Source, PRTL_BITMAP Destination, ULONG TargetBit,
-                               ULONG NumberOfBits);
+NTSYSAPI VOID RtlExtractBitMap(PRTL_BITMAP Source, PRTL_BITMAP Destination, ULONG TargetBit, ULONG NumberOfBits);
 /* The index of the highest or lowest bit, -1 for 0. Pages: RtlFindMostSignificantBit,
  * RtlFindLeastSignificantBit */
 NTSYSAPI CCHAR RtlFindMostSignificantBit(ULONGLONG Set);
@@ -78,17 +76,16 @@ typedef struct _RTL_SPLAY_LINKS {
     struct _RTL_SPLAY_LINKS *RightChild;
 } RTL_SPLAY_LINKS, *PRTL_SPLAY_LINKS;
 C_ASSERT(sizeof(RTL_SPLAY_LINKS) == 0x18);
-#define RtlInitializeSplayLinks(Links)                                                                       \
-    ((Links)->Parent = (Links), (Links)->LeftChild = NULL, (Links)->RightChild = NULL)
-#define RtlParent(Links)       ((PRTL_SPLAY_LINKS)(Links)->Parent)
-#define RtlLeftChild(Links)    ((PRTL_SPLAY_LINKS)(Links)->LeftChild)
-#define RtlRightChild(Links)   ((PRTL_SPLAY_LINKS)(Links)->RightChild)
-#define RtlIsRoot(Links)       (RtlParent(Links) == (PRTL_SPLAY_LINKS)(Links))
-#define RtlIsLeftChild(Links)  (RtlLeftChild(RtlParent(Links)) == (PRTL_SPLAY_LINKS)(Links))
-#define RtlIsRightChild(Links) (RtlRightChild(RtlParent(Links)) == (PRTL_SPLAY_LINKS)(Links))
-#define RtlInsertAsLeftChild(ParentLinks, ChildLinks)                                                        \
+#define RtlInitializeSplayLinks(Links) ((Links)->Parent = (Links), (Links)->LeftChild = NULL, (Links)->RightChild = NULL)
+#define RtlParent(Links)               ((PRTL_SPLAY_LINKS)(Links)->Parent)
+#define RtlLeftChild(Links)            ((PRTL_SPLAY_LINKS)(Links)->LeftChild)
+#define RtlRightChild(Links)           ((PRTL_SPLAY_LINKS)(Links)->RightChild)
+#define RtlIsRoot(Links)               (RtlParent(Links) == (PRTL_SPLAY_LINKS)(Links))
+#define RtlIsLeftChild(Links)          (RtlLeftChild(RtlParent(Links)) == (PRTL_SPLAY_LINKS)(Links))
+#define RtlIsRightChild(Links)         (RtlRightChild(RtlParent(Links)) == (PRTL_SPLAY_LINKS)(Links))
+#define RtlInsertAsLeftChild(ParentLinks, ChildLinks)                                                                          \
     ((ParentLinks)->LeftChild = (ChildLinks), (ChildLinks)->Parent = (ParentLinks))
-#define RtlInsertAsRightChild(ParentLinks, ChildLinks)                                                       \
+#define RtlInsertAsRightChild(ParentLinks, ChildLinks)                                                                         \
     ((ParentLinks)->RightChild = (ChildLinks), (ChildLinks)->Parent = (ParentLinks))
 /* Rotates the node to the root and returns it. Page: RtlSplay */
 NTSYSAPI PRTL_SPLAY_LINKS RtlSplay(PRTL_SPLAY_LINKS Links);
@@ -107,17 +104,8 @@ NTSYSAPI PRTL_SPLAY_LINKS RtlRealPredecessor(PRTL_SPLAY_LINKS Links);
  * CompareRoutine. An element lives in memory that the caller's AllocateRoutine gives: the table's header,
  * then the caller's bytes, of which lookups return the address. Inserting an element equal to one present
  * returns the one present and *NewElement FALSE; NULL means that AllocateRoutine failed. */
-typedef enum _TABLE_SEARCH_RESULT {
-    TableEmptyTree,
-    TableFoundNode,
-    TableInsertAsLeft,
-    TableInsertAsRight
-} TABLE_SEARCH_RESULT;
-typedef enum _RTL_GENERIC_COMPARE_RESULTS {
-    GenericLessThan,
-    GenericGreaterThan,
-    GenericEqual
-} RTL_GENERIC_COMPARE_RESULTS;
+typedef enum _TABLE_SEARCH_RESULT { TableEmptyTree, TableFoundNode, TableInsertAsLeft, TableInsertAsRight } TABLE_SEARCH_RESULT;
+typedef enum _RTL_GENERIC_COMPARE_RESULTS { GenericLessThan, GenericGreaterThan, GenericEqual } RTL_GENERIC_COMPARE_RESULTS;
 
 typedef struct _RTL_BALANCED_LINKS {
     struct _RTL_BALANCED_LINKS *Parent;
@@ -156,14 +144,12 @@ C_ASSERT(sizeof(RTL_BALANCED_LINKS) == 0x20 && sizeof(RTL_AVL_TABLE) == 0x68);
 /* Pages: RtlInitializeGenericTableAvl, RtlInsertElementGenericTableAvl, RtlDeleteElementGenericTableAvl, ...
  */
 NTSYSAPI VOID RtlInitializeGenericTableAvl(PRTL_AVL_TABLE Table, PRTL_AVL_COMPARE_ROUTINE CompareRoutine,
-                                           PRTL_AVL_ALLOCATE_ROUTINE AllocateRoutine,
-                                           PRTL_AVL_FREE_ROUTINE FreeRoutine, PVOID TableContext);
-NTSYSAPI PVOID RtlInsertElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CLONG BufferSize,
-                                               PBOOLEAN NewElement);
+                                           PRTL_AVL_ALLOCATE_ROUTINE AllocateRoutine, PRTL_AVL_FREE_ROUTINE FreeRoutine,
+                                           PVOID TableContext);
+NTSYSAPI PVOID RtlInsertElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CLONG BufferSize, PBOOLEAN NewElement);
 /* With the result of RtlLookupElementGenericTableFullAvl: no second search. */
-NTSYSAPI PVOID RtlInsertElementGenericTableFullAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CLONG BufferSize,
-                                                   PBOOLEAN NewElement, PVOID NodeOrParent,
-                                                   TABLE_SEARCH_RESULT SearchResult);
+NTSYSAPI PVOID RtlInsertElementGenericTableFullAvl(PRTL_AVL_TABLE Table, PVOID Buffer, CLONG BufferSize, PBOOLEAN NewElement,
+                                                   PVOID NodeOrParent, TABLE_SEARCH_RESULT SearchResult);
 /* TRUE if an equal element was there; it is removed and given to FreeRoutine. */
 NTSYSAPI BOOLEAN RtlDeleteElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID Buffer);
 NTSYSAPI PVOID RtlLookupElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID Buffer);
@@ -171,14 +157,12 @@ NTSYSAPI PVOID RtlLookupElementGenericTableFullAvl(PRTL_AVL_TABLE Table, PVOID B
                                                    TABLE_SEARCH_RESULT *SearchResult);
 /* The lowest of the elements equal to Buffer; *RestartKey then serves
  * RtlEnumerateGenericTableWithoutSplayingAvl. */
-NTSYSAPI PVOID RtlLookupFirstMatchingElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID Buffer,
-                                                            PVOID *RestartKey);
+NTSYSAPI PVOID RtlLookupFirstMatchingElementGenericTableAvl(PRTL_AVL_TABLE Table, PVOID Buffer, PVOID *RestartKey);
 /* First element if Restart, else the next; NULL after the last. */
 NTSYSAPI PVOID RtlEnumerateGenericTableAvl(PRTL_AVL_TABLE Table, BOOLEAN Restart);
 NTSYSAPI PVOID RtlEnumerateGenericTableWithoutSplayingAvl(PRTL_AVL_TABLE Table, PVOID *RestartKey);
-NTSYSAPI PVOID RtlEnumerateGenericTableLikeADirectory(PRTL_AVL_TABLE Table,
-                                                      PRTL_AVL_MATCH_FUNCTION MatchFunction, PVOID MatchData,
-                                                      ULONG NextFlag, PVOID *RestartKey, PULONG DeleteCount,
+NTSYSAPI PVOID RtlEnumerateGenericTableLikeADirectory(PRTL_AVL_TABLE Table, PRTL_AVL_MATCH_FUNCTION MatchFunction,
+                                                      PVOID MatchData, ULONG NextFlag, PVOID *RestartKey, PULONG DeleteCount,
                                                       PVOID Buffer);
 /* The element number I (from 0) in order; NULL past the end. */
 NTSYSAPI PVOID RtlGetElementGenericTableAvl(PRTL_AVL_TABLE Table, ULONG I);
@@ -187,8 +171,8 @@ NTSYSAPI BOOLEAN RtlIsGenericTableEmptyAvl(PRTL_AVL_TABLE Table);
 
 #ifndef RTL_USE_AVL_TABLES
 struct _RTL_GENERIC_TABLE;
-typedef RTL_GENERIC_COMPARE_RESULTS RTL_GENERIC_COMPARE_ROUTINE(struct _RTL_GENERIC_TABLE *Table,
-                                                                PVOID FirstStruct, PVOID SecondStruct);
+typedef RTL_GENERIC_COMPARE_RESULTS RTL_GENERIC_COMPARE_ROUTINE(struct _RTL_GENERIC_TABLE *Table, PVOID FirstStruct,
+                                                                PVOID SecondStruct);
 typedef RTL_GENERIC_COMPARE_ROUTINE *PRTL_GENERIC_COMPARE_ROUTINE;
 typedef PVOID RTL_GENERIC_ALLOCATE_ROUTINE(struct _RTL_GENERIC_TABLE *Table, CLONG ByteSize);
 typedef RTL_GENERIC_ALLOCATE_ROUTINE *PRTL_GENERIC_ALLOCATE_ROUTINE;
@@ -210,13 +194,11 @@ C_ASSERT(sizeof(RTL_GENERIC_TABLE) == 0x48);
  * (the WithoutSplaying forms do not). RtlGetElementGenericTable counts in order of insertion. Pages:
  * RtlInitializeGenericTable, RtlInsertElementGenericTable, ... */
 NTSYSAPI VOID RtlInitializeGenericTable(PRTL_GENERIC_TABLE Table, PRTL_GENERIC_COMPARE_ROUTINE CompareRoutine,
-                                        PRTL_GENERIC_ALLOCATE_ROUTINE AllocateRoutine,
-                                        PRTL_GENERIC_FREE_ROUTINE FreeRoutine, PVOID TableContext);
-NTSYSAPI PVOID RtlInsertElementGenericTable(PRTL_GENERIC_TABLE Table, PVOID Buffer, CLONG BufferSize,
-                                            PBOOLEAN NewElement);
-NTSYSAPI PVOID RtlInsertElementGenericTableFull(PRTL_GENERIC_TABLE Table, PVOID Buffer, CLONG BufferSize,
-                                                PBOOLEAN NewElement, PVOID NodeOrParent,
-                                                TABLE_SEARCH_RESULT SearchResult);
+                                        PRTL_GENERIC_ALLOCATE_ROUTINE AllocateRoutine, PRTL_GENERIC_FREE_ROUTINE FreeRoutine,
+                                        PVOID TableContext);
+NTSYSAPI PVOID RtlInsertElementGenericTable(PRTL_GENERIC_TABLE Table, PVOID Buffer, CLONG BufferSize, PBOOLEAN NewElement);
+NTSYSAPI PVOID RtlInsertElementGenericTableFull(PRTL_GENERIC_TABLE Table, PVOID Buffer, CLONG BufferSize, PBOOLEAN NewElement,
+                                                PVOID NodeOrParent, TABLE_SEARCH_RESULT SearchResult);
 NTSYSAPI BOOLEAN RtlDeleteElementGenericTable(PRTL_GENERIC_TABLE Table, PVOID Buffer);
 NTSYSAPI PVOID RtlLookupElementGenericTable(PRTL_GENERIC_TABLE Table, PVOID Buffer);
 NTSYSAPI PVOID RtlLookupElementGenericTableFull(PRTL_GENERIC_TABLE Table, PVOID Buffer, PVOID *NodeOrParent,

@@ -10,8 +10,7 @@
 #define _NTMM_SAL_
 
 #if defined(__GNUC__)
-#pragma GCC diagnostic ignored                                                                               \
-    "-Wunknown-pragmas" /* alloc_text, warning, code_seg, prefast ... mean nothing here */
+#pragma GCC diagnostic ignored "-Wunknown-pragmas" /* alloc_text, warning, code_seg, prefast ... mean nothing here */
 #endif
 
 /* annotations without arguments */

@@ -16,8 +16,7 @@ NTKERNELAPI NTSTATUS NTAPI ZwCreateSection(PHANDLE SectionHandle, ACCESS_MASK De
                                            POBJECT_ATTRIBUTES ObjectAttributes, PLARGE_INTEGER MaximumSize,
                                            ULONG SectionPageProtection, ULONG AllocationAttributes, HANDLE FileHandle);
 /* Opens a section by name. IRQL PASSIVE_LEVEL. Page: ZwOpenSection. STATUS_OBJECT_NAME_NOT_FOUND. */
-NTKERNELAPI NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
-                                         POBJECT_ATTRIBUTES ObjectAttributes);
+NTKERNELAPI NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes);
 /* Maps a view of the section into the user address range: [*SectionOffset, + *ViewSize), the size rounded up to pages and
  * 0 meaning "to the end". The address is the system's choice. IRQL PASSIVE_LEVEL. Page: ZwMapViewOfSection.
  * STATUS_INVALID_PARAMETER_3 (an address was asked for), STATUS_MAPPED_ALIGNMENT (offset not a multiple of 64 KiB),

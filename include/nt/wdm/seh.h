@@ -22,6 +22,8 @@
  */
 #ifndef _NTMM_SEH_
 #define _NTMM_SEH_
+/* The formatter does not know that __try and __except are halves of one statement. */
+/* clang-format off */
 #pragma GCC system_header
 
 #define EXCEPTION_EXECUTE_HANDLER    1

@@ -52,8 +52,7 @@ typedef struct _ERESOURCE {
     };
     KSPIN_LOCK SpinLock;
 } ERESOURCE, *PERESOURCE;
-C_ASSERT(sizeof(ERESOURCE) == 0x68 && offsetof(ERESOURCE, OwnerEntry) == 0x30 &&
-         offsetof(ERESOURCE, SpinLock) == 0x60);
+C_ASSERT(sizeof(ERESOURCE) == 0x68 && offsetof(ERESOURCE, OwnerEntry) == 0x30 && offsetof(ERESOURCE, SpinLock) == 0x60);
 
 typedef LONG EX_SPIN_LOCK, *PEX_SPIN_LOCK;
 typedef ULONG_PTR EX_PUSH_LOCK, *PEX_PUSH_LOCK;
@@ -181,13 +180,11 @@ NTKERNELAPI VOID ExAcquirePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, ULONG Flag
 NTKERNELAPI VOID ExAcquirePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags);
 NTKERNELAPI VOID ExReleasePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, ULONG Flags);
 NTKERNELAPI VOID ExReleasePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags);
-#define EX_DEFAULT_PUSH_LOCK_FLAGS 0
-#define ExAcquirePushLockExclusive(PushLock)                                                                 \
-    ExAcquirePushLockExclusiveEx(PushLock, EX_DEFAULT_PUSH_LOCK_FLAGS)
-#define ExAcquirePushLockShared(PushLock) ExAcquirePushLockSharedEx(PushLock, EX_DEFAULT_PUSH_LOCK_FLAGS)
-#define ExReleasePushLockExclusive(PushLock)                                                                 \
-    ExReleasePushLockExclusiveEx(PushLock, EX_DEFAULT_PUSH_LOCK_FLAGS)
-#define ExReleasePushLockShared(PushLock) ExReleasePushLockSharedEx(PushLock, EX_DEFAULT_PUSH_LOCK_FLAGS)
+#define EX_DEFAULT_PUSH_LOCK_FLAGS           0
+#define ExAcquirePushLockExclusive(PushLock) ExAcquirePushLockExclusiveEx(PushLock, EX_DEFAULT_PUSH_LOCK_FLAGS)
+#define ExAcquirePushLockShared(PushLock)    ExAcquirePushLockSharedEx(PushLock, EX_DEFAULT_PUSH_LOCK_FLAGS)
+#define ExReleasePushLockExclusive(PushLock) ExReleasePushLockExclusiveEx(PushLock, EX_DEFAULT_PUSH_LOCK_FLAGS)
+#define ExReleasePushLockShared(PushLock)    ExReleasePushLockSharedEx(PushLock, EX_DEFAULT_PUSH_LOCK_FLAGS)
 
 /* ---- rundown protection ---- */
 /* Any IRQL. Page: ExInitializeRundownProtection */
@@ -203,24 +200,20 @@ NTKERNELAPI VOID ExWaitForRundownProtectionRelease(PEX_RUNDOWN_REF RunRef);
 NTKERNELAPI VOID ExRundownCompleted(PEX_RUNDOWN_REF RunRef);
 /* The same behind an allocated object (on Windows one counter a processor). NULL: no memory.
  * Page: ExAllocateCacheAwareRundownProtection */
-NTKERNELAPI PEX_RUNDOWN_REF_CACHE_AWARE ExAllocateCacheAwareRundownProtection(POOL_TYPE PoolType,
-                                                                              ULONG PoolTag);
+NTKERNELAPI PEX_RUNDOWN_REF_CACHE_AWARE ExAllocateCacheAwareRundownProtection(POOL_TYPE PoolType, ULONG PoolTag);
 NTKERNELAPI SIZE_T ExSizeOfRundownProtectionCacheAware(VOID);
-NTKERNELAPI VOID ExInitializeRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware,
-                                                         SIZE_T RunRefSize);
+NTKERNELAPI VOID ExInitializeRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware, SIZE_T RunRefSize);
 NTKERNELAPI VOID ExFreeCacheAwareRundownProtection(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
 NTKERNELAPI BOOLEAN ExAcquireRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
-NTKERNELAPI BOOLEAN ExAcquireRundownProtectionCacheAwareEx(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware,
-                                                           ULONG Count);
+NTKERNELAPI BOOLEAN ExAcquireRundownProtectionCacheAwareEx(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware, ULONG Count);
 NTKERNELAPI VOID ExReleaseRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
-NTKERNELAPI VOID ExReleaseRundownProtectionCacheAwareEx(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware,
-                                                        ULONG Count);
+NTKERNELAPI VOID ExReleaseRundownProtectionCacheAwareEx(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware, ULONG Count);
 NTKERNELAPI VOID ExWaitForRundownProtectionReleaseCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
 NTKERNELAPI VOID ExReInitializeRundownProtectionCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
 NTKERNELAPI VOID ExRundownCompletedCacheAware(PEX_RUNDOWN_REF_CACHE_AWARE RunRefCacheAware);
 
 /* ---- work items ---- */
-#define ExInitializeWorkItem(Item, Routine, Context)                                                         \
+#define ExInitializeWorkItem(Item, Routine, Context)                                                                           \
     ((Item)->WorkerRoutine = (Routine), (Item)->Parameter = (Context), (Item)->List.Flink = NULL)
 /* Runs the item's routine in a system worker thread at PASSIVE_LEVEL. The item is the caller's, resident, and his again as the routine
  * starts. Queued twice: bug check 0x96; returning above PASSIVE_LEVEL: 0xE1. IRQL <= DISPATCH_LEVEL. Page: ExQueueWorkItem */
@@ -248,37 +241,32 @@ typedef struct _EXT_DELETE_PARAMETERS {
 #define EX_TIMER_NO_WAKE             8
 #define EX_TIMER_NOTIFICATION        ((ULONG)1 << 31)
 #define EX_TIMER_UNLIMITED_TOLERANCE ((LONGLONG)-1)
-#define ExInitializeSetTimerParameters(Parameters)                                                           \
+#define ExInitializeSetTimerParameters(Parameters)                                                                             \
     ((Parameters)->Version = 0, (Parameters)->Reserved = 0, (Parameters)->NoWakeTolerance = 0)
-#define ExInitializeDeleteTimerParameters(Parameters)                                                        \
-    ((Parameters)->Version = 0, (Parameters)->Reserved = 0, (Parameters)->DeleteCallback = NULL,             \
+#define ExInitializeDeleteTimerParameters(Parameters)                                                                          \
+    ((Parameters)->Version = 0, (Parameters)->Reserved = 0, (Parameters)->DeleteCallback = NULL,                               \
      (Parameters)->DeleteContext = NULL)
 /* A synchronization timer, or with EX_TIMER_NOTIFICATION a notification timer; Callback may be NULL. NULL: no memory, or unknown attributes.
  * IRQL <= DISPATCH_LEVEL. Page: ExAllocateTimer */
 NTKERNELAPI PEX_TIMER ExAllocateTimer(PEXT_CALLBACK Callback, PVOID CallbackContext, ULONG Attributes);
 /* DueTime as of KeSetTimer, Period in 100 ns (rounded up to a millisecond here), 0: once. TRUE if it was pending.
  * IRQL <= DISPATCH_LEVEL. Page: ExSetTimer */
-NTKERNELAPI BOOLEAN ExSetTimer(PEX_TIMER Timer, LONGLONG DueTime, LONGLONG Period,
-                               PEXT_SET_PARAMETERS Parameters);
+NTKERNELAPI BOOLEAN ExSetTimer(PEX_TIMER Timer, LONGLONG DueTime, LONGLONG Period, PEXT_SET_PARAMETERS Parameters);
 NTKERNELAPI BOOLEAN ExCancelTimer(PEX_TIMER Timer, PEXT_CANCEL_PARAMETERS Parameters);
 /* Deletes the timer, cancelled first if Cancel, waiting until its callback does not run if Wait (PASSIVE_LEVEL; Cancel too); else later, and
  * then calls DeleteCallback. TRUE if it was pending and was cancelled. Page: ExDeleteTimer */
-NTKERNELAPI BOOLEAN ExDeleteTimer(PEX_TIMER Timer, BOOLEAN Cancel, BOOLEAN Wait,
-                                  PEXT_DELETE_PARAMETERS Parameters);
+NTKERNELAPI BOOLEAN ExDeleteTimer(PEX_TIMER Timer, BOOLEAN Cancel, BOOLEAN Wait, PEXT_DELETE_PARAMETERS Parameters);
 
 /* ---- interlocked lists and numbers ---- each takes the spin lock, which is then used with these routines only. Any IRQL.
  * Page: ExInterlockedInsertHeadList and its kin. They return the former first (last) entry or NULL if the list was empty. */
-NTKERNELAPI PLIST_ENTRY ExInterlockedInsertHeadList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEntry,
-                                                    PKSPIN_LOCK Lock);
-NTKERNELAPI PLIST_ENTRY ExInterlockedInsertTailList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEntry,
-                                                    PKSPIN_LOCK Lock);
+NTKERNELAPI PLIST_ENTRY ExInterlockedInsertHeadList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEntry, PKSPIN_LOCK Lock);
+NTKERNELAPI PLIST_ENTRY ExInterlockedInsertTailList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEntry, PKSPIN_LOCK Lock);
 NTKERNELAPI PLIST_ENTRY ExInterlockedRemoveHeadList(PLIST_ENTRY ListHead, PKSPIN_LOCK Lock);
 NTKERNELAPI PSINGLE_LIST_ENTRY ExInterlockedPopEntryList(PSINGLE_LIST_ENTRY ListHead, PKSPIN_LOCK Lock);
-NTKERNELAPI PSINGLE_LIST_ENTRY ExInterlockedPushEntryList(PSINGLE_LIST_ENTRY ListHead,
-                                                          PSINGLE_LIST_ENTRY ListEntry, PKSPIN_LOCK Lock);
+NTKERNELAPI PSINGLE_LIST_ENTRY ExInterlockedPushEntryList(PSINGLE_LIST_ENTRY ListHead, PSINGLE_LIST_ENTRY ListEntry,
+                                                          PKSPIN_LOCK Lock);
 /* The value before the addition. Page: ExInterlockedAddLargeInteger */
-NTKERNELAPI LARGE_INTEGER ExInterlockedAddLargeInteger(PLARGE_INTEGER Addend, LARGE_INTEGER Increment,
-                                                       PKSPIN_LOCK Lock);
+NTKERNELAPI LARGE_INTEGER ExInterlockedAddLargeInteger(PLARGE_INTEGER Addend, LARGE_INTEGER Increment, PKSPIN_LOCK Lock);
 NTKERNELAPI ULONG ExInterlockedAddUlong(PULONG Addend, ULONG Increment, PKSPIN_LOCK Lock);
 NTKERNELAPI VOID ExInterlockedAddLargeStatistic(PLARGE_INTEGER Addend, ULONG Increment);
 EXTERN_C_END

@@ -35,18 +35,18 @@
 #define REG_OPTION_CREATE_LINK         2
 #define REG_OPTION_BACKUP_RESTORE      4
 #define REG_OPTION_OPEN_LINK           8
-#define KEY_QUERY_VALUE        0x0001
-#define KEY_SET_VALUE          0x0002
-#define KEY_CREATE_SUB_KEY     0x0004
-#define KEY_ENUMERATE_SUB_KEYS 0x0008
-#define KEY_NOTIFY             0x0010
-#define KEY_CREATE_LINK        0x0020
-#define KEY_READ  ((STANDARD_RIGHTS_READ | KEY_QUERY_VALUE | KEY_ENUMERATE_SUB_KEYS | KEY_NOTIFY) & ~SYNCHRONIZE)
-#define KEY_WRITE ((STANDARD_RIGHTS_WRITE | KEY_SET_VALUE | KEY_CREATE_SUB_KEY) & ~SYNCHRONIZE)
-#define KEY_EXECUTE KEY_READ
-#define KEY_ALL_ACCESS                                                                                       \
-    ((STANDARD_RIGHTS_ALL | KEY_QUERY_VALUE | KEY_SET_VALUE | KEY_CREATE_SUB_KEY | KEY_ENUMERATE_SUB_KEYS |  \
-      KEY_NOTIFY | KEY_CREATE_LINK) &                                                                        \
+#define KEY_QUERY_VALUE                0x0001
+#define KEY_SET_VALUE                  0x0002
+#define KEY_CREATE_SUB_KEY             0x0004
+#define KEY_ENUMERATE_SUB_KEYS         0x0008
+#define KEY_NOTIFY                     0x0010
+#define KEY_CREATE_LINK                0x0020
+#define KEY_READ                       ((STANDARD_RIGHTS_READ | KEY_QUERY_VALUE | KEY_ENUMERATE_SUB_KEYS | KEY_NOTIFY) & ~SYNCHRONIZE)
+#define KEY_WRITE                      ((STANDARD_RIGHTS_WRITE | KEY_SET_VALUE | KEY_CREATE_SUB_KEY) & ~SYNCHRONIZE)
+#define KEY_EXECUTE                    KEY_READ
+#define KEY_ALL_ACCESS                                                                                                         \
+    ((STANDARD_RIGHTS_ALL | KEY_QUERY_VALUE | KEY_SET_VALUE | KEY_CREATE_SUB_KEY | KEY_ENUMERATE_SUB_KEYS | KEY_NOTIFY |       \
+      KEY_CREATE_LINK) &                                                                                                       \
      ~SYNCHRONIZE)
 
 typedef enum _KEY_INFORMATION_CLASS {
@@ -124,24 +124,24 @@ C_ASSERT(offsetof(KEY_VALUE_PARTIAL_INFORMATION, Data) == 0xC && offsetof(KEY_VA
          offsetof(KEY_BASIC_INFORMATION, Name) == 0x10 && offsetof(KEY_FULL_INFORMATION, Class) == 0x2C);
 
 /* RtlQueryRegistryValues and its relatives */
-#define RTL_REGISTRY_ABSOLUTE   0
-#define RTL_REGISTRY_SERVICES   1
-#define RTL_REGISTRY_CONTROL    2
-#define RTL_REGISTRY_WINDOWS_NT 3
-#define RTL_REGISTRY_DEVICEMAP  4
-#define RTL_REGISTRY_USER       5
-#define RTL_REGISTRY_MAXIMUM    6
-#define RTL_REGISTRY_HANDLE     0x40000000
-#define RTL_REGISTRY_OPTIONAL   0x80000000
-#define RTL_QUERY_REGISTRY_SUBKEY     0x00000001
-#define RTL_QUERY_REGISTRY_TOPKEY     0x00000002
-#define RTL_QUERY_REGISTRY_REQUIRED   0x00000004
-#define RTL_QUERY_REGISTRY_NOVALUE    0x00000008
-#define RTL_QUERY_REGISTRY_NOEXPAND   0x00000010
-#define RTL_QUERY_REGISTRY_DIRECT     0x00000020
-#define RTL_QUERY_REGISTRY_DELETE     0x00000040
-#define RTL_QUERY_REGISTRY_NOSTRING   0x00000080
-#define RTL_QUERY_REGISTRY_TYPECHECK  0x00000100
+#define RTL_REGISTRY_ABSOLUTE              0
+#define RTL_REGISTRY_SERVICES              1
+#define RTL_REGISTRY_CONTROL               2
+#define RTL_REGISTRY_WINDOWS_NT            3
+#define RTL_REGISTRY_DEVICEMAP             4
+#define RTL_REGISTRY_USER                  5
+#define RTL_REGISTRY_MAXIMUM               6
+#define RTL_REGISTRY_HANDLE                0x40000000
+#define RTL_REGISTRY_OPTIONAL              0x80000000
+#define RTL_QUERY_REGISTRY_SUBKEY          0x00000001
+#define RTL_QUERY_REGISTRY_TOPKEY          0x00000002
+#define RTL_QUERY_REGISTRY_REQUIRED        0x00000004
+#define RTL_QUERY_REGISTRY_NOVALUE         0x00000008
+#define RTL_QUERY_REGISTRY_NOEXPAND        0x00000010
+#define RTL_QUERY_REGISTRY_DIRECT          0x00000020
+#define RTL_QUERY_REGISTRY_DELETE          0x00000040
+#define RTL_QUERY_REGISTRY_NOSTRING        0x00000080
+#define RTL_QUERY_REGISTRY_TYPECHECK       0x00000100
 #define RTL_QUERY_REGISTRY_TYPECHECK_SHIFT 24
 #define RTL_QUERY_REGISTRY_TYPECHECK_MASK  (0xffu << RTL_QUERY_REGISTRY_TYPECHECK_SHIFT)
 typedef NTSTATUS RTL_QUERY_REGISTRY_ROUTINE(PWSTR ValueName, ULONG ValueType, PVOID ValueData, ULONG ValueLength, PVOID Context,
@@ -327,8 +327,8 @@ NTSYSCALLAPI NTSTATUS ZwFlushKey(HANDLE KeyHandle);
 /* STATUS_BUFFER_TOO_SMALL (not even the fixed part fits), STATUS_BUFFER_OVERFLOW (the fixed part and some of the rest were
  * stored), STATUS_NO_MORE_ENTRIES, STATUS_INVALID_PARAMETER (class); *ResultLength is the whole size.
  * Page: ZwQueryKey, ZwEnumerateKey, ZwQueryValueKey, ZwEnumerateValueKey. */
-NTSYSCALLAPI NTSTATUS ZwQueryKey(HANDLE KeyHandle, KEY_INFORMATION_CLASS KeyInformationClass, PVOID KeyInformation, ULONG Length,
-                                 PULONG ResultLength);
+NTSYSCALLAPI NTSTATUS ZwQueryKey(HANDLE KeyHandle, KEY_INFORMATION_CLASS KeyInformationClass, PVOID KeyInformation,
+                                 ULONG Length, PULONG ResultLength);
 NTSYSCALLAPI NTSTATUS ZwEnumerateKey(HANDLE KeyHandle, ULONG Index, KEY_INFORMATION_CLASS KeyInformationClass,
                                      PVOID KeyInformation, ULONG Length, PULONG ResultLength);
 NTSYSCALLAPI NTSTATUS ZwQueryValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName,

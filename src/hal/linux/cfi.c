@@ -146,8 +146,7 @@ static BOOLEAN HalpEncoded(const UCHAR **P, UCHAR Encoding, BOOLEAN Relative, UL
 }
 static BOOLEAN HalpReadWord(CFI_READER *Reader, ULONG_PTR Va, ULONG64 *Value)
 {
-    if (Va - Reader->StackLow > Reader->StackHigh - Reader->StackLow - 8 ||
-        Reader->StackHigh < Reader->StackLow + 8) {
+    if (Va - Reader->StackLow > Reader->StackHigh - Reader->StackLow - 8 || Reader->StackHigh < Reader->StackLow + 8) {
         if ((Va & 7) != 0) {
             return FALSE;
         }
@@ -264,8 +263,8 @@ static VOID HalpSetRule(CFI_ROW *Row, ULONG64 Register, UCHAR Rule, LONG64 Value
         Row->Value[Register] = Value;
     }
 }
-static BOOLEAN HalpRunProgram(const CFI_RECORD *Record, const UCHAR *P, const UCHAR *End, ULONG_PTR *At,
-                              ULONG_PTR Pc, CFI_ROW *Row, const CFI_ROW *Initial)
+static BOOLEAN HalpRunProgram(const CFI_RECORD *Record, const UCHAR *P, const UCHAR *End, ULONG_PTR *At, ULONG_PTR Pc,
+                              CFI_ROW *Row, const CFI_ROW *Initial)
 {
     CFI_ROW Saved[MAX_SAVED];
     ULONG Depth = 0;
@@ -361,8 +360,7 @@ static BOOLEAN HalpRunProgram(const CFI_RECORD *Record, const UCHAR *P, const UC
         case 0x10: /* expression */
         case 0x16: /* val_expression */
             Register = HalpUleb(&P);
-            HalpSetRule(Row, Register, Op == 0x10 ? RuleExpression : RuleValueExpression,
-                        (LONG64)(ULONG_PTR)P);
+            HalpSetRule(Row, Register, Op == 0x10 ? RuleExpression : RuleValueExpression, (LONG64)(ULONG_PTR)P);
             Register = HalpUleb(&P);
             P += Register;
             break;

@@ -68,8 +68,8 @@ static VOID HalpPatch(ULONG_PTR Slot, ULONG_PTR Function, ULONG_PTR ReadOnlyLow,
     }
 }
 
-static VOID HalpPatchTable(ULONG_PTR Base, const ElfW(Rela) * Table, SIZE_T Bytes, const ElfW(Sym) * Symbols,
-                           const CHAR *Names, ULONG_PTR ReadOnlyLow, ULONG_PTR ReadOnlyHigh)
+static VOID HalpPatchTable(ULONG_PTR Base, const ElfW(Rela) * Table, SIZE_T Bytes, const ElfW(Sym) * Symbols, const CHAR *Names,
+                           ULONG_PTR ReadOnlyLow, ULONG_PTR ReadOnlyHigh)
 {
     for (SIZE_T i = 0; i < Bytes / sizeof(*Table); i++) {
         ULONG64 Type = ELF64_R_TYPE(Table[i].r_info);
@@ -98,9 +98,8 @@ static int HalpGuardObject(struct dl_phdr_info *Object, size_t Size, void *Unuse
     ULONG_PTR Base = Object->dlpi_addr, ReadOnlyLow = 0, ReadOnlyHigh = 0;
     (void)Size;
     (void)Unused;
-    if (strstr(Object->dlpi_name, "vdso") || strstr(Object->dlpi_name, "/ld-linux") ||
-        strstr(Object->dlpi_name, "/libc.so") || strstr(Object->dlpi_name, "san.so") ||
-        strstr(Object->dlpi_name, "san-")) {
+    if (strstr(Object->dlpi_name, "vdso") || strstr(Object->dlpi_name, "/ld-linux") || strstr(Object->dlpi_name, "/libc.so") ||
+        strstr(Object->dlpi_name, "san.so") || strstr(Object->dlpi_name, "san-")) {
         return 0;
     }
     for (int i = 0; i < Object->dlpi_phnum; i++) {
@@ -109,8 +108,7 @@ static int HalpGuardObject(struct dl_phdr_info *Object, size_t Size, void *Unuse
             Dynamic = (const ElfW(Dyn) *)(Base + Header->p_vaddr);
         } else if (Header->p_type == PT_GNU_RELRO) {
             ReadOnlyLow = (Base + Header->p_vaddr) & ~0xFFFull;
-            ReadOnlyHigh =
-                (Base + Header->p_vaddr + Header->p_memsz) & ~0xFFFull; /* the loader protects whole pages */
+            ReadOnlyHigh = (Base + Header->p_vaddr + Header->p_memsz) & ~0xFFFull; /* the loader protects whole pages */
         }
     }
     for (; Dynamic && Dynamic->d_tag != DT_NULL; Dynamic++) {
@@ -153,8 +151,8 @@ static int HalpGuardObject(struct dl_phdr_info *Object, size_t Size, void *Unuse
 VOID HalpGuardSignals(VOID)
 {
     if (HalpNextSigaction == NULL) {
-        HalpNextSigaction = (int (*)(int, const struct sigaction *, struct sigaction *))(ULONG_PTR)dlsym(
-            RTLD_DEFAULT, "sigaction");
+        HalpNextSigaction =
+            (int (*)(int, const struct sigaction *, struct sigaction *))(ULONG_PTR)dlsym(RTLD_DEFAULT, "sigaction");
         HalpNextSignal = (HALP_HANDLER(*)(int, HALP_HANDLER))(ULONG_PTR)dlsym(RTLD_DEFAULT, "signal");
     }
     if (HalpNextSigaction && HalpNextSignal) {

@@ -46,14 +46,12 @@ static const HALP_PLACE HalpPlaces[] = {{0x100000000000, 0x1F8000000000},
                                         {0x300000000000, 0x380000000000},
                                         {0x400000000000, 0x480000000000}};
 /* ThreadSanitizer: only the lowest 512 GiB and the top are a program's. */
-static const HALP_PLACE HalpTsanPlaces[] = {{0x001000000000, 0x008000000000},
-                                            {0x7E8000000000, 0x7EF000000000}};
+static const HALP_PLACE HalpTsanPlaces[] = {{0x001000000000, 0x008000000000}, {0x7E8000000000, 0x7EF000000000}};
 
 /* Is nothing mapped in [Base, Base + Bytes)? */
 static BOOLEAN HalpIsHole(ULONG64 Base, ULONG64 Bytes)
 {
-    LONG64 Va = HalpMmap(Base, Bytes, PROT_NONE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    LONG64 Va = HalpMmap(Base, Bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     if (HalpFailed(Va)) {
         return FALSE;
     }
@@ -69,8 +67,7 @@ static ULONG64 HalpFindHole(ULONG64 Floor, ULONG64 Bytes)
     ULONG Count = Tsan ? ARRAYSIZE(HalpTsanPlaces) : ARRAYSIZE(HalpPlaces);
     for (ULONG i = 0; i < Count; i++) {
         ULONG64 Base = Places[i].Low > Floor ? Places[i].Low : Floor;
-        for (ULONG Try = 0; Try < 16 && Base < Places[i].High && Bytes <= Places[i].High - Base;
-             Try++, Base += 32 * GIB) {
+        for (ULONG Try = 0; Try < 16 && Base < Places[i].High && Bytes <= Places[i].High - Base; Try++, Base += 32 * GIB) {
             if (HalpIsHole(Base, Bytes)) {
                 return Base;
             }
@@ -109,9 +106,8 @@ static NTSTATUS HalpCheckMachine(const HAL_MACHINE *Machine, ULONG64 *SpanPages,
     *Pages = 0;
     if (Machine->Version != HAL_VERSION || Machine->Runs == NULL || Machine->RunCount == 0 ||
         Machine->RunCount > HALP_MAX_RUNS || Machine->SystemBytes == 0 || Machine->SystemBytes % GIB != 0 ||
-        Machine->UserBytes % GIB != 0 || Machine->SystemBytes > 1ull << 46 ||
-        Machine->UserBytes > 1ull << 46 || Machine->Upcalls.PageFault == NULL ||
-        Machine->Upcalls.Trap == NULL) {
+        Machine->UserBytes % GIB != 0 || Machine->SystemBytes > 1ull << 46 || Machine->UserBytes > 1ull << 46 ||
+        Machine->Upcalls.PageFault == NULL || Machine->Upcalls.Trap == NULL) {
         return STATUS_INVALID_PARAMETER;
     }
     for (ULONG i = 0; i < Machine->RunCount; i++) {
@@ -135,8 +131,8 @@ static NTSTATUS HalpBuildRam(const HAL_MACHINE *Machine, ULONG64 SpanPages, ULON
     if (sysinfo(&Host) == 0 && Pages > ((ULONG64)Host.totalram + Host.totalswap) * Host.mem_unit >> 12) {
         return STATUS_NO_MEMORY;
     }
-    if (SpanPages > 1ull << 34 || (getrlimit(RLIMIT_FSIZE, &Files) == 0 && Files.rlim_cur != RLIM_INFINITY &&
-                                   Files.rlim_cur >> 12 < SpanPages)) {
+    if (SpanPages > 1ull << 34 ||
+        (getrlimit(RLIMIT_FSIZE, &Files) == 0 && Files.rlim_cur != RLIM_INFINITY && Files.rlim_cur >> 12 < SpanPages)) {
         return STATUS_NO_MEMORY; /* more than a window can show, or than a file of ours may have */
     }
     int File = memfd_create("ntmm-ram", MFD_CLOEXEC);
@@ -157,8 +153,8 @@ static NTSTATUS HalpBuildRam(const HAL_MACHINE *Machine, ULONG64 SpanPages, ULON
     HalpMachine.Physical.RunCount = Machine->RunCount;
     for (ULONG i = 0; i < Machine->RunCount; i++) {
         HalpMachine.Physical.Runs[i] = Machine->Runs[i];
-        if (HalpFailed(HalpMprotect((ULONG64)Window + (Machine->Runs[i].BasePage << 12),
-                                    Machine->Runs[i].PageCount << 12, PROT_READ | PROT_WRITE))) {
+        if (HalpFailed(HalpMprotect((ULONG64)Window + (Machine->Runs[i].BasePage << 12), Machine->Runs[i].PageCount << 12,
+                                    PROT_READ | PROT_WRITE))) {
             return STATUS_NO_MEMORY;
         }
     }
@@ -244,8 +240,8 @@ VOID HalZeroPages(PFN_NUMBER Page, SIZE_T Count)
 
 VOID HalDiscardPages(PFN_NUMBER Page, SIZE_T Count)
 {
-    if (HalpFailed(HalpSyscall(SYS_fallocate, (ULONG64)HalpMachine.RamFile,
-                               FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, Page << 12, Count << 12, 0, 0))) {
+    if (HalpFailed(HalpSyscall(SYS_fallocate, (ULONG64)HalpMachine.RamFile, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                               Page << 12, Count << 12, 0, 0))) {
         HalZeroPages(Page, Count);
     } else {
         HalpSetBacked(Page, Count, FALSE);

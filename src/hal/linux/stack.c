@@ -27,9 +27,9 @@ static BOOLEAN HalpFollowsCall(ULONG_PTR Rip)
     if (((ULONG_PTR)P & 0xFFF) < 8) {
         return TRUE; /* do not read before the page */
     }
-    return P[-5] == 0xE8 || (P[-2] == 0xFF && (P[-1] & 0x38) == 0x10) ||
-           (P[-3] == 0xFF && (P[-2] & 0x38) == 0x10) || (P[-4] == 0xFF && (P[-3] & 0x38) == 0x10) ||
-           (P[-6] == 0xFF && (P[-5] & 0x38) == 0x10) || (P[-7] == 0xFF && (P[-6] & 0x38) == 0x10);
+    return P[-5] == 0xE8 || (P[-2] == 0xFF && (P[-1] & 0x38) == 0x10) || (P[-3] == 0xFF && (P[-2] & 0x38) == 0x10) ||
+           (P[-4] == 0xFF && (P[-3] & 0x38) == 0x10) || (P[-6] == 0xFF && (P[-5] & 0x38) == 0x10) ||
+           (P[-7] == 0xFF && (P[-6] & 0x38) == 0x10);
 }
 
 VOID HalpKnownStack(ULONG_PTR Rsp, ULONG_PTR *Low, ULONG_PTR *High)
@@ -51,8 +51,7 @@ BOOLEAN HalpReadable(ULONG_PTR Va)
 
 BOOLEAN HalUnwindFrame(HAL_CONTEXT *Context)
 {
-    return HalpIsHostCode(Context->Rip) &&
-           HalpStepFrame(Context, Context->Rip - HalpFollowsCall(Context->Rip));
+    return HalpIsHostCode(Context->Rip) && HalpStepFrame(Context, Context->Rip - HalpFollowsCall(Context->Rip));
 }
 
 static BOOLEAN HalpUnwindForeign(HAL_CONTEXT *Context)
@@ -95,8 +94,7 @@ static ULONG HalpFastWalk(ULONG_PTR Rbp, ULONG_PTR Rsp, ULONG_PTR *Frames, ULONG
     return Count;
 }
 
-__attribute__((noinline)) ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_PTR *Frames, ULONG Max,
-                                                ULONG Flags)
+__attribute__((noinline)) ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_PTR *Frames, ULONG Max, ULONG Flags)
 {
     ULONG Count = 0;
     HAL_CONTEXT Context;
@@ -115,16 +113,14 @@ __attribute__((noinline)) ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_P
     }
     if (!From) {
         /* This function has saved and changed registers: it steps out of itself as out of any other. */
-        __asm__ volatile(
-            "leaq 1f(%%rip), %%rax\n\tmovq %%rax, %[rip]\n\tmovq %%rsp, %[rsp]\n\tmovq %%rbp, %[rbp]\n\t"
-            "movq %%rbx, %[rbx]\n\tmovq %%r12, %[r12]\n\tmovq %%r13, %[r13]\n\tmovq %%r14, %[r14]\n\tmovq "
-            "%%r15, %[r15]\n"
-            "1:"
-            : [rip] "=m"(Context.Rip), [rsp] "=m"(Context.Rsp), [rbp] "=m"(Context.Rbp),
-              [rbx] "=m"(Context.Rbx), [r12] "=m"(Context.R12), [r13] "=m"(Context.R13),
-              [r14] "=m"(Context.R14), [r15] "=m"(Context.R15)
-            :
-            : "rax", "memory");
+        __asm__ volatile("leaq 1f(%%rip), %%rax\n\tmovq %%rax, %[rip]\n\tmovq %%rsp, %[rsp]\n\tmovq %%rbp, %[rbp]\n\t"
+                         "movq %%rbx, %[rbx]\n\tmovq %%r12, %[r12]\n\tmovq %%r13, %[r13]\n\tmovq %%r14, %[r14]\n\tmovq "
+                         "%%r15, %[r15]\n"
+                         "1:"
+                         : [rip] "=m"(Context.Rip), [rsp] "=m"(Context.Rsp), [rbp] "=m"(Context.Rbp), [rbx] "=m"(Context.Rbx),
+                           [r12] "=m"(Context.R12), [r13] "=m"(Context.R13), [r14] "=m"(Context.R14), [r15] "=m"(Context.R15)
+                         :
+                         : "rax", "memory");
         if (!HalpStepFrame(&Context, Context.Rip)) {
             return 0;
         }

@@ -12,8 +12,7 @@
 #include <linux/futex.h>
 #include <time.h>
 
-static inline LONG64 HalpSyscall(LONG64 Number, ULONG64 A, ULONG64 B, ULONG64 C, ULONG64 D, ULONG64 E,
-                                 ULONG64 F)
+static inline LONG64 HalpSyscall(LONG64 Number, ULONG64 A, ULONG64 B, ULONG64 C, ULONG64 D, ULONG64 E, ULONG64 F)
 {
     register ULONG64 R10 __asm__("r10") = D;
     register ULONG64 R8 __asm__("r8") = E;
@@ -31,8 +30,7 @@ static inline BOOLEAN HalpFailed(LONG64 Result)
 }
 static inline LONG64 HalpMmap(ULONG64 Va, ULONG64 Bytes, int Protection, int Flags, int File, ULONG64 Offset)
 {
-    return HalpSyscall(SYS_mmap, Va, Bytes, (ULONG64)Protection, (ULONG64)Flags, (ULONG64)(LONG64)File,
-                       Offset);
+    return HalpSyscall(SYS_mmap, Va, Bytes, (ULONG64)Protection, (ULONG64)Flags, (ULONG64)(LONG64)File, Offset);
 }
 static inline LONG64 HalpMunmap(ULONG64 Va, ULONG64 Bytes)
 {
@@ -44,13 +42,12 @@ static inline LONG64 HalpMprotect(ULONG64 Va, ULONG64 Bytes, int Protection)
 }
 static inline LONG64 HalpFutexWait(volatile LONG *Word, LONG Expected, const struct timespec *Deadline)
 {
-    return HalpSyscall(SYS_futex, (ULONG64)Word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG,
-                       (ULONG64)(ULONG)Expected, (ULONG64)Deadline, 0, FUTEX_BITSET_MATCH_ANY);
+    return HalpSyscall(SYS_futex, (ULONG64)Word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, (ULONG64)(ULONG)Expected,
+                       (ULONG64)Deadline, 0, FUTEX_BITSET_MATCH_ANY);
 }
 static inline VOID HalpFutexWake(volatile LONG *Word, ULONG Count)
 {
-    HalpSyscall(SYS_futex, (ULONG64)Word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, Count > MAXLONG ? MAXLONG : Count,
-                0, 0, 0);
+    HalpSyscall(SYS_futex, (ULONG64)Word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, Count > MAXLONG ? MAXLONG : Count, 0, 0, 0);
 }
 
 /* A futex lock: 0 free, 1 held, 2 held and someone sleeps. */

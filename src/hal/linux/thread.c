@@ -164,9 +164,8 @@ NTSTATUS HalSetCurrentThread(PVOID Value)
     NTSTATUS Status = STATUS_SUCCESS;
     if (Value == NULL) {
         if (HalpThread.AltMapping != 0) {
-            stack_t Old = {.ss_sp = (PVOID)HalpThread.OldAltBase,
-                           .ss_size = HalpThread.OldAltBytes,
-                           .ss_flags = HalpThread.OldAltFlags};
+            stack_t Old = {
+                .ss_sp = (PVOID)HalpThread.OldAltBase, .ss_size = HalpThread.OldAltBytes, .ss_flags = HalpThread.OldAltFlags};
             HalpSyscall(SYS_sigaltstack, (ULONG64)&Old, 0, 0, 0, 0, 0);
             HalpMunmap(HalpThread.AltMapping, ALT_BYTES);
             HalpListThread(FALSE);
@@ -177,8 +176,7 @@ NTSTATUS HalSetCurrentThread(PVOID Value)
     } else if (HalpThread.AltMapping == 0) {
         ULONG_PTR Low, High;
         HalQueryStack(&Low, &High);
-        LONG64 Base = HalpMmap(0, ALT_BYTES, PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        LONG64 Base = HalpMmap(0, ALT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (HalpFailed(Base)) {
             Status = STATUS_INSUFFICIENT_RESOURCES;
             goto Done;
@@ -228,8 +226,7 @@ static PVOID HalpThreadStart(PVOID Argument)
     return NULL;
 }
 
-NTSTATUS HalCreateThread(VOID (*Start)(PVOID), PVOID Argument, PVOID StackBase, SIZE_T StackBytes,
-                         PHAL_THREAD *Thread)
+NTSTATUS HalCreateThread(VOID (*Start)(PVOID), PVOID Argument, PVOID StackBase, SIZE_T StackBytes, PHAL_THREAD *Thread)
 {
     int SavedErrno = errno;
     NTSTATUS Status = STATUS_INSUFFICIENT_RESOURCES;
@@ -273,8 +270,7 @@ VOID HalExitThread(VOID)
 
 BOOLEAN HalWait(volatile LONG *Word, LONG Expected, ULONG64 Deadline)
 {
-    struct timespec Until = {.tv_sec = (time_t)(Deadline / 1000000000u),
-                             .tv_nsec = (long)(Deadline % 1000000000u)};
+    struct timespec Until = {.tv_sec = (time_t)(Deadline / 1000000000u), .tv_nsec = (long)(Deadline % 1000000000u)};
     for (;;) {
         LONG64 Result = HalpFutexWait(Word, Expected, Deadline == HAL_FOREVER ? NULL : &Until);
         if (Result == -ETIMEDOUT) {

@@ -47,8 +47,8 @@ static PVOID HalpClockThread(PVOID Unused)
         LONG Sequence = __atomic_load_n(&HalpClock.Sequence, __ATOMIC_SEQ_CST);
         ULONG64 Deadline = __atomic_load_n(&HalpClock.Deadline, __ATOMIC_SEQ_CST);
         if (HalQueryTime() >= Deadline) {
-            if (__atomic_compare_exchange_n(&HalpClock.Deadline, &Deadline, HAL_FOREVER, FALSE,
-                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            if (__atomic_compare_exchange_n(&HalpClock.Deadline, &Deadline, HAL_FOREVER, FALSE, __ATOMIC_SEQ_CST,
+                                            __ATOMIC_SEQ_CST)) {
                 if (HalpCurrentThread == NULL && HalpMachine.Upcalls.AttachThread) {
                     HalpMachine.Upcalls.AttachThread();
                 }

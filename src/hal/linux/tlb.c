@@ -75,8 +75,7 @@ static struct {
 
 static PVOID HalpTable(ULONG64 Bytes)
 {
-    LONG64 Va =
-        HalpMmap(0, Bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    LONG64 Va = HalpMmap(0, Bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (HalpFailed(Va)) {
         return NULL;
     }
@@ -142,12 +141,8 @@ static ULONG HalpNewRun(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Pro
     } else {
         HalpFatal("the table of host mappings is full of pinned runs");
     }
-    HalpTb.Runs[Run] = (HALP_RUN){.Page = Page,
-                                  .Frame = Frame,
-                                  .Count = Count,
-                                  .Protection = Protection,
-                                  .Pinned = Pinned,
-                                  .Live = TRUE};
+    HalpTb.Runs[Run] =
+        (HALP_RUN){.Page = Page, .Frame = Frame, .Count = Count, .Protection = Protection, .Pinned = Pinned, .Live = TRUE};
     if (Pinned) {
         HalpTb.PinnedRuns++;
     } else {
@@ -194,15 +189,13 @@ static VOID HalpCarve(HALP_SPAN *Span, ULONG Run, ULONG64 Page, ULONG64 Count)
     }
 }
 /* Records a run just mapped over empty slots, growing a neighbour where it continues it. */
-static VOID HalpRecord(HALP_SPAN *Span, ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection,
-                       BOOLEAN Pinned)
+static VOID HalpRecord(HALP_SPAN *Span, ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection, BOOLEAN Pinned)
 {
     ULONG Left = Pinned ? 0 : HalpRunAt(Span, Page - 1), Right = Pinned ? 0 : HalpRunAt(Span, Page + Count);
     HALP_RUN *L = &HalpTb.Runs[Left], *R = &HalpTb.Runs[Right];
     HalpTb.Statistics.Fills++;
     HalpTb.Statistics.FilledPages += Count;
-    if (Left && !L->Pinned && L->Protection == Protection && L->Frame + L->Count == Frame &&
-        L->Count + Count <= MERGE_PAGES) {
+    if (Left && !L->Pinned && L->Protection == Protection && L->Frame + L->Count == Frame && L->Count + Count <= MERGE_PAGES) {
         HalpSetSlots(Span, Page, Count, Left, 1);
         L->Count += Count;
     } else if (Right && !R->Pinned && R->Protection == Protection && Frame + Count == R->Frame &&
@@ -280,8 +273,7 @@ static VOID HalpMap(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protect
 {
     BOOLEAN Populate = (HalpNoteBacked(Frame, Count) && Count <= POPULATE_PAGES) || Count == 1;
     int Flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE | (Populate ? MAP_POPULATE : 0);
-    while (
-        HalpFailed(HalpMmap(Page << 12, Count << 12, Protection, Flags, HalpMachine.RamFile, Frame << 12))) {
+    while (HalpFailed(HalpMmap(Page << 12, Count << 12, Protection, Flags, HalpMachine.RamFile, Frame << 12))) {
         if (!HalpEvict()) {
             HalpFatal("the host refuses to map a page");
         }
@@ -302,18 +294,15 @@ static BOOLEAN HalpGoesAlong(const HALP_LEAF *Leaf, LONG64 Distance, UCHAR Prote
     }
     ULONG64 Entry = __atomic_load_n(&Leaf->Table[(LONG64)Leaf->Index + Distance], __ATOMIC_RELAXED);
     return (Entry & (HALP_PTE_PRESENT | HALP_PTE_ACCESSED)) == (HALP_PTE_PRESENT | HALP_PTE_ACCESSED) &&
-           HalpPteFrame(Entry) == Leaf->Frame + (ULONG64)Distance &&
-           HalpProtection(Leaf, Entry) == Protection;
+           HalpPteFrame(Entry) == Leaf->Frame + (ULONG64)Distance && HalpProtection(Leaf, Entry) == Protection;
 }
 static VOID HalpFillAround(HALP_SPAN *Span, ULONG64 Page, const HALP_LEAF *Leaf, UCHAR Protection)
 {
     ULONG64 Grain = Leaf->Level == 2 ? 512 : READ_AHEAD_PAGES;
     ULONG64 Low = Page & ~(Grain - 1), High = Low + Grain, First = Page, End = Page + 1;
     ULONG64 Behind = HalpFramesAt(&HalpMachine.Physical, Leaf->Frame);
-    while (First > Low && !HalpRunAt(Span, First - 1) &&
-           HalpGoesAlong(Leaf, (LONG64)(First - 1 - Page), Protection) &&
-           HalpFramesAt(&HalpMachine.Physical, Leaf->Frame - (Page - First) - 1) ==
-               Behind + (Page - First) + 1) {
+    while (First > Low && !HalpRunAt(Span, First - 1) && HalpGoesAlong(Leaf, (LONG64)(First - 1 - Page), Protection) &&
+           HalpFramesAt(&HalpMachine.Physical, Leaf->Frame - (Page - First) - 1) == Behind + (Page - First) + 1) {
         First--;
     }
     while (End < High && !HalpRunAt(Span, End) && End - Page < Behind &&
@@ -345,8 +334,8 @@ BOOLEAN HalpTbFault(ULONG_PTR Va, ULONG Access, ULONG *Error)
         HalpFillAround(Span, Page, &Leaf, Protection);
     } else {
         HALP_RUN *R = &HalpTb.Runs[Run];
-        UCHAR Needed = (UCHAR)(PROT_READ | ((Access & HALP_FAULT_WRITE) ? PROT_WRITE : 0) |
-                               ((Access & HALP_FAULT_FETCH) ? PROT_EXEC : 0));
+        UCHAR Needed =
+            (UCHAR)(PROT_READ | ((Access & HALP_FAULT_WRITE) ? PROT_WRITE : 0) | ((Access & HALP_FAULT_FETCH) ? PROT_EXEC : 0));
         if ((R->Protection & Needed) != Needed) {
             BOOLEAN Pinned = R->Pinned, Same = R->Frame + (Page - R->Page) == Leaf.Frame;
             if (!Same || HalpFailed(HalpMprotect(Page << 12, HAL_PAGE_SIZE, Protection))) {
@@ -386,8 +375,7 @@ static VOID HalpFlushSpan(HALP_SPAN *Span, ULONG64 Page, ULONG64 Count, BOOLEAN 
             HALP_LEAF Leaf;
             ULONG Error;
             ULONG64 Good = Page;
-            while (Good < Stop &&
-                   HalpWalk(&HalpMachine.Physical, HalpTb.Root, Good << 12, 0, FALSE, &Leaf, &Error) &&
+            while (Good < Stop && HalpWalk(&HalpMachine.Physical, HalpTb.Root, Good << 12, 0, FALSE, &Leaf, &Error) &&
                    Leaf.Frame == R->Frame + (Good - R->Page) &&
                    (HalpProtection(&Leaf, Leaf.Entry) & R->Protection) == R->Protection) {
                 Good++;
@@ -457,8 +445,7 @@ VOID HalActivateAddressSpace(PFN_NUMBER Root)
 
 /* One run of a fill: the pages from Page on, before End, that are contiguous and protected alike. Count 0:
  * not present. */
-static ULONG64 HalpMeasure(ULONG64 Page, ULONG64 End, BOOLEAN Pinned, BOOLEAN Mark, PFN_NUMBER *Frame,
-                           UCHAR *Protection)
+static ULONG64 HalpMeasure(ULONG64 Page, ULONG64 End, BOOLEAN Pinned, BOOLEAN Mark, PFN_NUMBER *Frame, UCHAR *Protection)
 {
     ULONG64 At = Page;
     for (; At < End; At++) {
@@ -468,8 +455,7 @@ static ULONG64 HalpMeasure(ULONG64 Page, ULONG64 End, BOOLEAN Pinned, BOOLEAN Ma
             break;
         }
         if (Pinned && Leaf.UpperWrite && (Leaf.Entry & HALP_PTE_WRITE)) {
-            if (Mark && !HalpWalk(&HalpMachine.Physical, HalpTb.Root, At << 12, HALP_FAULT_WRITE, TRUE, &Leaf,
-                                  &Error)) {
+            if (Mark && !HalpWalk(&HalpMachine.Physical, HalpTb.Root, At << 12, HALP_FAULT_WRITE, TRUE, &Leaf, &Error)) {
                 break;
             }
             Leaf.Entry |= HALP_PTE_DIRTY;
@@ -581,12 +567,11 @@ VOID HalQueryTb(HAL_TB_STATISTICS *Statistics)
 /* ---- start, stop, validation ---- */
 NTSTATUS HalpStartTb(ULONG Entries)
 {
-    const ULONG_PTR Base[2] = {HalFacts.UserBase, HalFacts.SystemBase},
-                    End[2] = {HalFacts.UserEnd, HalFacts.SystemEnd};
+    const ULONG_PTR Base[2] = {HalFacts.UserBase, HalFacts.SystemBase}, End[2] = {HalFacts.UserEnd, HalFacts.SystemEnd};
     CHAR Text[24] = {0};
     ULONG64 Maximum = 65530;
-    LONG64 File = HalpSyscall(SYS_openat, (ULONG64)AT_FDCWD, (ULONG64) "/proc/sys/vm/max_map_count",
-                              O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    LONG64 File =
+        HalpSyscall(SYS_openat, (ULONG64)AT_FDCWD, (ULONG64) "/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC, 0, 0, 0);
     if (!HalpFailed(File)) {
         LONG64 Length = HalpSyscall(SYS_read, (ULONG64)File, (ULONG64)Text, sizeof(Text), 0, 0, 0);
         if (!HalpFailed(Length) && Length > 0) {

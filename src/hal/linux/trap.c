@@ -70,8 +70,7 @@ ULONG64 HalpVectorMask;
 ULONG HalpTrapReturnBySignal;
 
 C_ASSERT(offsetof(HAL_TRAP_FRAME, R15) == 0x70 && offsetof(HAL_TRAP_FRAME, FaultAddress) == 0x88);
-C_ASSERT(offsetof(HAL_TRAP_FRAME, Rip) == 0x90 && offsetof(HAL_TRAP_FRAME, Rsp) == 0xA8 &&
-         sizeof(HAL_TRAP_FRAME) == 0xB8);
+C_ASSERT(offsetof(HAL_TRAP_FRAME, Rip) == 0x90 && offsetof(HAL_TRAP_FRAME, Rsp) == 0xA8 && sizeof(HAL_TRAP_FRAME) == 0xB8);
 
 static VOID HalpLoadFrame(const HAL_TRAP_FRAME *F, greg_t *G)
 {
@@ -232,8 +231,7 @@ static VOID HalpSignal(int Signal, siginfo_t *Info, PVOID Context)
         if (Va == Rip && !(Error & HALP_FAULT_WRITE)) {
             Error |= HALP_FAULT_FETCH; /* an emulator may not say so */
         }
-        ULONG Access =
-            (Error & (HALP_FAULT_WRITE | HALP_FAULT_FETCH)) | (HalIsUserAddress(Rip) ? HALP_FAULT_USER : 0);
+        ULONG Access = (Error & (HALP_FAULT_WRITE | HALP_FAULT_FETCH)) | (HalIsUserAddress(Rip) ? HALP_FAULT_USER : 0);
         Error = Access | (Error & HALP_FAULT_PROTECTION);
         if (HalpIsOurs(Va)) {
             if (HalpTbFault(Va, Access, &Error)) {
@@ -245,8 +243,7 @@ static VOID HalpSignal(int Signal, siginfo_t *Info, PVOID Context)
         Vector = 18;
         Error = 0;
     }
-    if ((HalpCurrentThread == NULL && !Ours) ||
-        Rsp - HalpThread.AltLow < HalpThread.AltHigh - HalpThread.AltLow) {
+    if ((HalpCurrentThread == NULL && !Ours) || Rsp - HalpThread.AltLow < HalpThread.AltHigh - HalpThread.AltLow) {
         HalpChainSignal(Signal, Info, Context);
         return;
     }
@@ -305,11 +302,10 @@ BOOLEAN HalpUnderValgrind(VOID)
     /* The request "running on valgrind?", instructions that do nothing elsewhere. */
     volatile ULONG64 Request[6] = {0x1001, 0, 0, 0, 0, 0};
     ULONG64 Answer = 0;
-    __asm__ volatile(
-        "rolq $3, %%rdi; rolq $13, %%rdi\n\trolq $61, %%rdi; rolq $51, %%rdi\n\txchgq %%rbx, %%rbx"
-        : "+d"(Answer)
-        : "a"(Request)
-        : "cc", "memory");
+    __asm__ volatile("rolq $3, %%rdi; rolq $13, %%rdi\n\trolq $61, %%rdi; rolq $51, %%rdi\n\txchgq %%rbx, %%rbx"
+                     : "+d"(Answer)
+                     : "a"(Request)
+                     : "cc", "memory");
     return Answer != 0;
 }
 
@@ -354,8 +350,7 @@ NTSTATUS HalpStartTraps(VOID)
         Action.Mask &= ~(1ull << (HalpSignals[i] - 1));
     }
     for (ULONG i = 0; i < ARRAYSIZE(HalpSignals); i++) {
-        HalpSyscall(SYS_rt_sigaction, (ULONG64)HalpSignals[i], (ULONG64)&Action, (ULONG64)&HalpOldAction[i],
-                    8, 0, 0);
+        HalpSyscall(SYS_rt_sigaction, (ULONG64)HalpSignals[i], (ULONG64)&Action, (ULONG64)&HalpOldAction[i], 8, 0, 0);
     }
     HalpGuardSignals();
     return STATUS_SUCCESS;

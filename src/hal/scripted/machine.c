@@ -79,10 +79,9 @@ VOID HalScriptReset(VOID)
 static NTSTATUS HalpCheck(const HAL_MACHINE *Machine, ULONG64 *SpanPages)
 {
     ULONG64 End = 0, Ram = 0;
-    if (HalpScript.Started || Machine->Version != HAL_VERSION || Machine->Runs == NULL ||
-        Machine->RunCount == 0 || Machine->RunCount > HALP_MAX_RUNS || Machine->SystemBytes == 0 ||
-        Machine->SystemBytes % GIB != 0 || Machine->UserBytes % GIB != 0 ||
-        Machine->SystemBytes > 1ull << 46 || Machine->UserBytes > 1ull << 46 ||
+    if (HalpScript.Started || Machine->Version != HAL_VERSION || Machine->Runs == NULL || Machine->RunCount == 0 ||
+        Machine->RunCount > HALP_MAX_RUNS || Machine->SystemBytes == 0 || Machine->SystemBytes % GIB != 0 ||
+        Machine->UserBytes % GIB != 0 || Machine->SystemBytes > 1ull << 46 || Machine->UserBytes > 1ull << 46 ||
         Machine->Upcalls.PageFault == NULL || Machine->Upcalls.Trap == NULL) {
         return STATUS_INVALID_PARAMETER;
     }
@@ -119,8 +118,7 @@ NTSTATUS HalStartMachine(const HAL_MACHINE *Machine)
     HalpScript.Physical.RunCount = Machine->RunCount;
     for (ULONG i = 0; i < Machine->RunCount; i++) {
         HalpScript.Physical.Runs[i] = Machine->Runs[i];
-        mprotect((PCHAR)Window + (Machine->Runs[i].BasePage << 12), Machine->Runs[i].PageCount << 12,
-                 PROT_READ | PROT_WRITE);
+        mprotect((PCHAR)Window + (Machine->Runs[i].BasePage << 12), Machine->Runs[i].PageCount << 12, PROT_READ | PROT_WRITE);
     }
     HalpScript.Upcalls = Machine->Upcalls;
     HalFacts.WindowBase = (ULONG_PTR)Window;
@@ -246,8 +244,7 @@ BOOLEAN HalUnwindFrame(HAL_CONTEXT *Context)
     Context->Rbp = Frame[0];
     return TRUE;
 }
-__attribute__((noinline)) ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_PTR *Frames, ULONG Max,
-                                                ULONG Flags)
+__attribute__((noinline)) ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_PTR *Frames, ULONG Max, ULONG Flags)
 {
     ULONG Count = 0;
     HAL_CONTEXT Context;
@@ -263,9 +260,8 @@ __attribute__((noinline)) ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_P
         const ULONG_PTR *Here = (const ULONG_PTR *)__builtin_frame_address(0);
         Context = (HAL_CONTEXT){.Rip = Here[1], .Rsp = (ULONG_PTR)(Here + 2), .Rbp = Here[0]};
     }
-    while (Count < Max &&
-           (HalUnwindFrame(&Context) || (!(Flags & HAL_STACK_FAST) && HalpScript.Upcalls.UnwindForeign &&
-                                         HalpScript.Upcalls.UnwindForeign(&Context)))) {
+    while (Count < Max && (HalUnwindFrame(&Context) || (!(Flags & HAL_STACK_FAST) && HalpScript.Upcalls.UnwindForeign &&
+                                                        HalpScript.Upcalls.UnwindForeign(&Context)))) {
         Frames[Count++] = Context.Rip;
     }
     return Count;

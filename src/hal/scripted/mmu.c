@@ -36,10 +36,7 @@ static struct {
 
 NTSTATUS HalpStartMmu(ULONG Entries)
 {
-    HalpMmu.Count = Entries == 0            ? DEFAULT_ENTRIES
-                    : Entries < 16          ? 16
-                    : Entries > MAX_ENTRIES ? MAX_ENTRIES
-                                            : Entries;
+    HalpMmu.Count = Entries == 0 ? DEFAULT_ENTRIES : Entries < 16 ? 16 : Entries > MAX_ENTRIES ? MAX_ENTRIES : Entries;
     HalpMmu.Entries = (HALP_ENTRY *)calloc(HalpMmu.Count, sizeof(HALP_ENTRY));
     HalpMmu.Root = 0;
     HalpMmu.Hand = HalpMmu.Pinned = 0;
@@ -113,8 +110,8 @@ static BOOLEAN HalpTranslateAccess(ULONG_PTR Va, ULONG Access, PFN_NUMBER *Frame
     BOOLEAN Good = TRUE;
     pthread_mutex_lock(&HalpMmu.Lock);
     HALP_ENTRY *Entry = HalpFind(Va >> 12);
-    if (!Entry || ((Access & HALP_FAULT_WRITE) && !Entry->Write) ||
-        ((Access & HALP_FAULT_USER) && !Entry->User) || ((Access & HALP_FAULT_FETCH) && !Entry->Execute)) {
+    if (!Entry || ((Access & HALP_FAULT_WRITE) && !Entry->Write) || ((Access & HALP_FAULT_USER) && !Entry->User) ||
+        ((Access & HALP_FAULT_FETCH) && !Entry->Execute)) {
         HALP_LEAF Leaf;
         HalpMmu.Statistics.Faults++;
         Good = HalpWalk(&HalpScript.Physical, HalpMmu.Root, Va, Access, TRUE, &Leaf, Error);
@@ -129,8 +126,7 @@ static BOOLEAN HalpTranslateAccess(ULONG_PTR Va, ULONG Access, PFN_NUMBER *Frame
     return Good;
 }
 
-static VOID HalpMakeFrame(HAL_TRAP_FRAME *Frame, ULONG64 Vector, ULONG64 Error, ULONG64 Va, ULONG64 Rip,
-                          BOOLEAN User)
+static VOID HalpMakeFrame(HAL_TRAP_FRAME *Frame, ULONG64 Vector, ULONG64 Error, ULONG64 Va, ULONG64 Rip, BOOLEAN User)
 {
     memset(Frame, 0, sizeof(*Frame));
     Frame->Vector = Vector;
@@ -277,8 +273,7 @@ NTSTATUS HalFillTb(PVOID Va, SIZE_T Pages, ULONG Flags)
         }
         if (HalpWalk(&HalpScript.Physical, HalpMmu.Root, (Page + i) << 12, 0, TRUE, &Leaf, &Error)) {
             if (Pinned && Leaf.UpperWrite && (Leaf.Entry & HALP_PTE_WRITE)) {
-                HalpWalk(&HalpScript.Physical, HalpMmu.Root, (Page + i) << 12, HALP_FAULT_WRITE, TRUE, &Leaf,
-                         &Error);
+                HalpWalk(&HalpScript.Physical, HalpMmu.Root, (Page + i) << 12, HALP_FAULT_WRITE, TRUE, &Leaf, &Error);
             }
             HalpInsert(Page + i, &Leaf, Pinned);
         }

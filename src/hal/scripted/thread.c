@@ -101,8 +101,7 @@ static PVOID HalpThreadStart(PVOID Argument)
     }
     return NULL;
 }
-NTSTATUS HalCreateThread(VOID (*Start)(PVOID), PVOID Argument, PVOID StackBase, SIZE_T StackBytes,
-                         PHAL_THREAD *Thread)
+NTSTATUS HalCreateThread(VOID (*Start)(PVOID), PVOID Argument, PVOID StackBase, SIZE_T StackBytes, PHAL_THREAD *Thread)
 {
     pthread_attr_t Attributes;
     *Thread = NULL;
