@@ -223,7 +223,9 @@ static VOID MiHostFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PT
         }
         return;
     }
-    if (ErrorCode & MI_FAULT_PRESENT) { /* host memory has no entry of ours: parameter 2 is 0 */
+    /* Host memory has no entry of ours: parameter 2 is 0. The host may have taken the page away meanwhile, or never brought
+     * it in; what can be read is there all the same. */
+    if ((ErrorCode & MI_FAULT_PRESENT) || HalProbeHostMemory((const VOID *)Address, 1, FALSE)) {
         if (ErrorCode & MI_FAULT_EXECUTE) {
             MiAnswerStop(Answer, ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, Address, 0, 0, 0);
             return;

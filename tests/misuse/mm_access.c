@@ -3,6 +3,9 @@
  * SPDX-License-Identifier: MIT
  */
 #include "mm_kit.h"
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static void PageableAtDispatch_IsD1(void **State)
 {
@@ -91,6 +94,18 @@ static void OwnConstants_Write_IsBE(void **State)
     KitExpectAccessStop((PVOID)(ULONG_PTR)Text, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Text, 0, 0, 0);
 }
 
+/* Constants that the host has not brought into memory are constants too. */
+static void OwnConstants_WriteWhileAbsent_IsBE(void **State)
+{
+    (void)State;
+    int File = open("/proc/self/exe", O_RDONLY);
+    PUCHAR Page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, File, 0);
+    assert_true(File >= 0 && Page != MAP_FAILED);
+    KitExpectAccessStop(Page, PASSIVE_LEVEL, 'w', ATTEMPTED_WRITE_TO_READONLY_MEMORY, Page, 0, 0, 0);
+    munmap(Page, 4096);
+    close(File);
+}
+
 static void NxPool_Execute_IsFC(void **State)
 {
     (void)State;
@@ -168,17 +183,10 @@ int main(void)
 {
 #define TEST(Name) cmocka_unit_test(Name)
     const struct CMUnitTest Tests[] = {
-        TEST(PageableAtDispatch_IsD1),
-        TEST(NullAtDispatch_IsD1),
-        TEST(LibraryOnPageableAtDispatch_Is0A),
-        TEST(FreedSystemMemory_Is50),
-        TEST(WildSystemPointer_Is50Type2),
-        TEST(KernelStackGuard_Is50),
-        TEST(ReadOnly_Write_IsBE),
-        TEST(OwnConstants_Write_IsBE),
-        TEST(NxPool_Execute_IsFC),
-        TEST(OwnData_Execute_IsFC),
-        TEST(UserMemory_BadAccess_IsAnException),
+        TEST(PageableAtDispatch_IsD1),      TEST(NullAtDispatch_IsD1),         TEST(LibraryOnPageableAtDispatch_Is0A),
+        TEST(FreedSystemMemory_Is50),       TEST(WildSystemPointer_Is50Type2), TEST(KernelStackGuard_Is50),
+        TEST(ReadOnly_Write_IsBE),          TEST(OwnConstants_Write_IsBE),     TEST(OwnConstants_WriteWhileAbsent_IsBE),
+        TEST(NxPool_Execute_IsFC),          TEST(OwnData_Execute_IsFC),        TEST(UserMemory_BadAccess_IsAnException),
         TEST(FreeingWhatIsNoRun_Is1A_5305),
     };
     return cmocka_run_group_tests_name("mm_access", Tests, KitStart, KitStop);
