@@ -50,6 +50,7 @@ typedef struct _HAL_CONTEXT {
     ULONG64 Rip, Rsp, Rbp, Rbx, R12, R13, R14, R15, Rdi, Rsi;
 } HAL_CONTEXT;
 
+struct _HAL_IO;
 typedef struct _HAL_UPCALLS {
     /* A fault that the page tables do not satisfy, or an address outside the ranges (the core decides). See 5. */
     VOID (*PageFault)(HAL_TRAP_FRAME *Frame);
@@ -63,7 +64,15 @@ typedef struct _HAL_UPCALLS {
     VOID (*DetachThread)(PVOID Thread);
     /* Steps a context out of code the host's unwinder cannot know (a PE image); FALSE if Rip is not such code. */
     BOOLEAN (*UnwindForeign)(HAL_CONTEXT *Context);
+    /* A transfer given to HalSubmitIo has ended. Runs on a thread of the HAL, which is attached; once for each, in any order,
+     * for several at the same time. It does not wait; it may submit. NULL: no device is opened. */
+    VOID (*IoDone)(struct _HAL_IO *Io);
 } HAL_UPCALLS;
+
+#define HAL_IO_ENGINE_AUTO     0u
+#define HAL_IO_ENGINE_QUEUE    1u /* the host's own submission queue (io_uring) */
+#define HAL_IO_ENGINE_THREADS  2u /* a pool of threads that make blocking transfers */
+#define HAL_IO_ENGINE_SCRIPTED 3u /* a test says when */
 
 typedef struct _HAL_MACHINE {
     ULONG Version; /* HAL_VERSION */
@@ -72,6 +81,7 @@ typedef struct _HAL_MACHINE {
     ULONG64 SystemBytes; /* size of the kernel's address range, a multiple of 1 GiB */
     ULONG64 UserBytes;   /* size of the user address range, a multiple of 1 GiB */
     ULONG TlbEntries;    /* 0: the HAL's own bound */
+    ULONG IoEngine;      /* HAL_IO_ENGINE_: which way transfers go; AUTO: the best the host allows */
     HAL_UPCALLS Upcalls;
 } HAL_MACHINE;
 
@@ -83,6 +93,7 @@ typedef struct _HAL_FACTS {
     ULONG TlbEntries;
     ULONG HostProcessors;
     ULONG StackBytes; /* what a thread's stack needs at least here (sanitizers need more) */
+    ULONG IoEngine;   /* HAL_IO_ENGINE_, not AUTO, once a device is open */
 } HAL_FACTS;
 extern HAL_FACTS HalFacts;
 
@@ -167,6 +178,79 @@ static inline VOID HalPause(VOID)
 {
     __builtin_ia32_pause();
 }
+
+/* ---- block devices: page files ----
+ * A device is a file of the host, of a size that the host has promised to store: writing inside it does not run out of
+ * space. Transfers are whole pages at page offsets. */
+typedef struct _HAL_DEVICE *PHAL_DEVICE; /* opaque */
+/* Memory a transfer moves: page-aligned, whole pages, in the window (so that it never faults). */
+typedef struct _HAL_SPAN {
+    PVOID Base;
+    SIZE_T Bytes;
+} HAL_SPAN;
+#define HAL_IO_MAX_SPANS 64u
+typedef struct _HAL_IO {
+    PHAL_DEVICE Device;
+    ULONG64 Offset;  /* in the device, bytes */
+    HAL_SPAN *Spans; /* 1 .. HAL_IO_MAX_SPANS; the HAL may change them */
+    ULONG SpanCount;
+    BOOLEAN Write;
+    PVOID Context;       /* the caller's */
+    NTSTATUS Status;     /* result */
+    ULONG64 Information; /* result: bytes moved from the beginning; fewer than asked only if Status says why, except where the
+                            device itself lies (an injected short transfer) */
+    ULONG64 Reserved[8]; /* the HAL's, from the call to the end of the transfer */
+} HAL_IO;
+typedef struct _HAL_DEVICE_OPTIONS {
+    const CHAR *Path; /* the host's name; nothing may be there */
+    ULONG64 Bytes;    /* multiple of the page size, not 0 */
+    ULONG Flags;      /* HAL_DEVICE_ */
+} HAL_DEVICE_OPTIONS;
+#define HAL_DEVICE_KEEP     1u /* the file keeps its name; else it is gone with the process */
+#define HAL_DEVICE_BUFFERED 2u /* through the host's cache even where that can be passed by */
+/* Creates a device. Blocks. STATUS_OBJECT_NAME_COLLISION, STATUS_OBJECT_PATH_NOT_FOUND, STATUS_OBJECT_NAME_INVALID,
+ * STATUS_ACCESS_DENIED, STATUS_DISK_FULL, STATUS_INVALID_PARAMETER, STATUS_INSUFFICIENT_RESOURCES, STATUS_NOT_SUPPORTED (the
+ * engine asked for is not to be had), STATUS_IO_DEVICE_ERROR. */
+NTSTATUS HalOpenBlockDevice(const HAL_DEVICE_OPTIONS *Options, PHAL_DEVICE *Device);
+/* No transfer may be under way. Blocks. All are closed before HalStopMachine. */
+VOID HalCloseBlockDevice(PHAL_DEVICE Device);
+/* Makes the device larger; transfers may be under way. Blocks. STATUS_DISK_FULL, STATUS_INVALID_PARAMETER (smaller). */
+NTSTATUS HalGrowBlockDevice(PHAL_DEVICE Device, ULONG64 Bytes);
+/* Whether transfers pass the host's cache by. */
+BOOLEAN HalIsDeviceDirect(PHAL_DEVICE Device);
+/* Starts a transfer; it ends with Upcalls.IoDone, never inside this call. Always succeeds: an error is the transfer's. The
+ * structure and its spans are the HAL's until then. STATUS_IO_DEVICE_ERROR, STATUS_DISK_FULL, STATUS_END_OF_FILE (beyond the
+ * device), STATUS_INVALID_PARAMETER, STATUS_INSUFFICIENT_RESOURCES. */
+VOID HalSubmitIo(HAL_IO *Io);
+/* The same on the calling thread, without upcall. Blocks. */
+VOID HalTransferIo(HAL_IO *Io);
+/* Makes transfers fail, for tests: of those that the rule is about, After pass, then Count (0: all) are hit. */
+typedef enum _HAL_IO_FAULT_KIND {
+    HalIoReadError,  /* STATUS_IO_DEVICE_ERROR, nothing read */
+    HalIoWriteError, /* STATUS_IO_DEVICE_ERROR, nothing written */
+    HalIoShortRead,  /* success, but only the first half of the pages (rounded down) is there */
+    HalIoNoSpace,    /* a write: STATUS_DISK_FULL */
+    HalIoDelay,      /* any: ends Value nanoseconds later */
+    HalIoTornWrite,  /* success, but only the first half of the pages (rounded down) was written */
+    HalIoCorrupt,    /* a read: success, with one bit of page Value (modulo the pages read) wrong */
+    HalIoFaultKinds
+} HAL_IO_FAULT_KIND;
+typedef struct _HAL_IO_FAULT {
+    HAL_IO_FAULT_KIND Kind;
+    PHAL_DEVICE Device;    /* NULL: any */
+    ULONG64 Offset, Bytes; /* transfers that touch this part of the device; Bytes 0: any */
+    ULONG64 After, Count, Value;
+} HAL_IO_FAULT;
+/* Adds a rule (up to 16: else STATUS_INSUFFICIENT_RESOURCES); NULL takes all back. A rule goes when its count is used up. */
+NTSTATUS HalInjectIoFault(const HAL_IO_FAULT *Fault);
+/* Transfers that a rule has hit since the machine was started. */
+ULONG64 HalQueryIoFaults(VOID);
+/* Compresses one page for at most Bytes bytes; returns how many it took, 0: does not fit. Scratch: HAL_CODEC_BYTES, 16-byte
+ * aligned. Both calls may use vector registers. */
+#define HAL_CODEC_BYTES 32768u
+ULONG HalCompressPage(const VOID *Page, PVOID Target, ULONG Bytes, PVOID Scratch);
+/* The reverse; FALSE: Source does not hold a page. */
+BOOLEAN HalDecompressPage(const VOID *Source, ULONG Bytes, PVOID Page);
 
 /* ---- time ---- */
 /* Monotonic nanoseconds; interrupt time. The scripted HAL's tests own it. */

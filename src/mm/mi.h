@@ -25,6 +25,7 @@
 #pragma once
 #include "mm/mm.h"
 #include "mm/pte.h"
+#include "mm/pagefile.h"
 
 NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 
