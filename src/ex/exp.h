@@ -446,6 +446,48 @@ VOID ExpResetQuota(VOID);
 /* pool.c */
 VOID ExpFreeBlock(PVOID Block, ULONG Tag, BOOLEAN Tagged);
 
+/* ---- for libntmm_malloc.so: nonpaged pool without the kernel's rules ----
+ * No IRQL check, no tag rules, no stacks, any size (0: a block of its own). All other checks and the accounting stay. The
+ * calling thread must be attached, or attachable. Alignment: a power of two, of 16 at least in effect. NULL: no memory. */
+PVOID ExpMallocLike(SIZE_T Size, SIZE_T Alignment, ULONG Tag);
+VOID ExpFreeLike(PVOID Block);   /* stops like ExFreePool for anything but a live block's start */
+SIZE_T ExpSizeLike(PVOID Block); /* bytes asked for */
+/* Makes a live block Size bytes long where it lies: FALSE if it does not fit there, or would waste more than half. */
+BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size);
+BOOLEAN ExpIsPoolAddress(const volatile VOID *Address); /* of a pool's region, allocated or not */
+
+/* ---- the verifier's seam (pool.c) ----
+ * The fast paths make two tests for everything that is not always on: ExpSlow (any bit set: each allocation and free takes
+ * the slow path) and, for allocations, the thread's Countdown, which reaches zero every ExpSampleInterval allocations (0:
+ * never). The slow paths call these routines (NULL: none); they are never called with a lock held. */
+extern volatile ULONG ExpSlow;
+#define EXP_SLOW_STACKS   1u /* keeps call stacks */
+#define EXP_SLOW_TRACKING 2u /* what is freed holds no timer and no DPC */
+#define EXP_SLOW_ALLOCATE 4u /* ExpVerifyAllocateRoutine is called for each allocation, else for the sampled ones */
+#define EXP_SLOW_FREE     8u /* ExpVerifyFreeRoutine is called for each free of a live block of the pools */
+extern volatile ULONG ExpSampleInterval;
+typedef struct _EXP_REQUEST {
+    EXP_KIND Kind;
+    SIZE_T Size;
+    ULONG Tag;                 /* without PROTECTED_POOL; not 0 */
+    BOOLEAN Protected;         /* it had PROTECTED_POOL */
+    BOOLEAN Zero, Aligned;     /* zeroed; on a cache line */
+    BOOLEAN Quota;             /* will be charged: for blocks that the pools themselves must serve */
+    BOOLEAN Sampled;           /* the countdown came to zero */
+    EX_POOL_PRIORITY Priority; /* with the overrun and underrun bits */
+    ULONG_PTR Caller;          /* return address of the pool's routine */
+} EXP_REQUEST;
+/* A block of the routine's own (special pool: freed through ExpSpecialFreeRoutine), EXP_REQUEST_FAIL: the allocation fails,
+ * or NULL: an ordinary block will do. */
+#define EXP_REQUEST_FAIL ((PVOID)1)
+extern PVOID (*ExpVerifyAllocateRoutine)(const EXP_REQUEST *Request);
+/* All checks have passed and the block will be freed; may stop. */
+extern VOID (*ExpVerifyFreeRoutine)(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind);
+/* Accounting for blocks that lie elsewhere: counts an allocation of Bytes for the tag (FALSE: no memory for a counter), and
+ * its free by the slot it was counted in. */
+BOOLEAN ExpChargeTag(ULONG Tag, BOOLEAN Paged, SIZE_T Bytes, ULONG *Slot);
+VOID ExpReturnTag(ULONG Slot, SIZE_T Bytes);
+
 /* slist.c, lookaside.c */
 /* As ExpInterlockedPopEntrySList, of a list that is the pools' own: a dead entry at raised IRQL is 0xC5. */
 PSLIST_ENTRY ExpPopPoolEntry(PSLIST_HEADER ListHead);

@@ -28,6 +28,9 @@ NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 
 EXP_STATE ExpState;
 VOID (*ExpSpecialFreeRoutine)(PVOID Block, ULONG Tag);
+PVOID (*ExpVerifyAllocateRoutine)(const EXP_REQUEST *Request);
+VOID (*ExpVerifyFreeRoutine)(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind);
+volatile ULONG ExpSlow, ExpSampleInterval;
 const BOOLEAN ExPoolZeroingNativelySupported = TRUE;
 
 /* Options of an allocation, beside kind, size, tag and priority. */
@@ -569,6 +572,61 @@ VOID ExFreePool2(PVOID P, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameter
     if (ExtendedParameters != NULL || ExtendedParametersCount != 0)
         KiStop(0xC2, "ExFreePool2 was given an extended parameter that does not fit the block.", P, 0x99, (ULONG_PTR)P, 0, 0);
     ExpFreeInline(P, Tag, Tag != 0);
+}
+
+PVOID ExpMallocLike(SIZE_T Size, SIZE_T Alignment, ULONG Tag)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    if (Alignment > 64)
+        Size = Alignment > PAGE_SIZE ? 0 - (SIZE_T)1 : Size < PAGE_SIZE ? PAGE_SIZE : Size;
+    return ExpAllocateBlock(Thread, ExpNonPagedNx, Size, Tag, Alignment > 16 ? EXP_ALIGNED : 0, HighPoolPriority, 0);
+}
+
+VOID ExpFreeLike(PVOID Block)
+{
+    ExpFreeInline(Block, 0, FALSE);
+}
+
+SIZE_T ExpSizeLike(PVOID Block)
+{
+    EXP_BLOCK_INFO Info;
+    if (!ExpDescribeBlock(Block, &Info) || Info.State != ExpBlockLive || Info.Offset != 0)
+        ExpStopBadFree(Block);
+    return Info.Size;
+}
+
+BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size)
+{
+    UNREFERENCED_PARAMETER(Block);
+    UNREFERENCED_PARAMETER(Size);
+    return FALSE; /* always allowed to say no */
+}
+
+BOOLEAN ExpIsPoolAddress(const volatile VOID *Address)
+{
+    ULONG_PTR Va = (ULONG_PTR)Address;
+    return Va - ExpState.Maps[0].Base < ExpState.Maps[0].Size || Va - ExpState.Maps[1].Base < ExpState.Maps[1].Size;
+}
+
+BOOLEAN ExpChargeTag(ULONG Tag, BOOLEAN Paged, SIZE_T Bytes, ULONG *Slot)
+{
+    EXP_CACHE *Cache = ExpGetCache(KiCurrentThread());
+    EXP_COUNTER *Counter = Cache != NULL ? ExpFindCounter(Cache, Tag, Paged) : NULL;
+    if (Counter == NULL)
+        return FALSE;
+    ExpCountAlloc(Cache, Counter, Paged, Bytes);
+    *Slot = Counter->Slot;
+    return TRUE;
+}
+
+VOID ExpReturnTag(ULONG Slot, SIZE_T Bytes)
+{
+    EXP_CACHE *Cache = ExpGetCache(KiCurrentThread());
+    EXP_COUNTER *Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
+    if (Counter != NULL)
+        ExpCountFree(Cache, Counter, ExpTagOfSlot(Slot)->Paged, Bytes);
+    else
+        ExpCountShared(Slot, -(LONG64)Bytes, FALSE);
 }
 
 SIZE_T ExQueryPoolBlockSize(PVOID PoolBlock, PBOOLEAN QuotaCharged)
