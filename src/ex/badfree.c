@@ -35,6 +35,9 @@ DECLSPEC_NORETURN VOID ExpStopBadFree(PVOID Block)
                      "pool's "
                      "free routine.",
                NULL, 0x42, Address, 0, 0);
+    if (ExpIsSecureBlock(Block))
+        KiStop(0xC2, "A block of a secure pool was freed without its pool's handle and cookie (ExFreePool2).", Block, 0x99,
+               Address, 0, 0);
     ExpDescribeBlock(Block, &Info);
     if ((Info.State == ExpBlockLive || Info.State == ExpBlockFreed) && (SIZE_T)Info.Offset < Info.Room) {
         if (Info.Offset == 0)

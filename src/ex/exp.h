@@ -445,6 +445,18 @@ VOID ExpResetQuota(VOID);
 
 /* pool.c */
 VOID ExpFreeBlock(PVOID Block, ULONG Tag, BOOLEAN Tagged);
+/* ExAllocatePool2 at a priority; what it does with flags that do not do: NULL, or STATUS_INVALID_PARAMETER raised. */
+PVOID ExpAllocateWithPriority(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, EX_POOL_PRIORITY Priority);
+PVOID ExpFailFlags(POOL_FLAGS Flags);
+
+/* secure.c */
+BOOLEAN ExpIsSecureRequest(const POOL_EXTENDED_PARAMS_SECURE_POOL *Parameters); /* a pool that is there, flags that are known */
+PVOID ExpAllocateSecure(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, const POOL_EXTENDED_PARAMS_SECURE_POOL *Parameters,
+                        EX_POOL_PRIORITY Priority);
+/* Frees a secure block; stops if anything about it is wrong. */
+VOID ExpFreeSecure(PVOID Block, ULONG Tag, const POOL_EXTENDED_PARAMS_SECURE_POOL *Parameters);
+BOOLEAN ExpIsSecureBlock(const VOID *Address); /* inside a live one */
+VOID ExpResetSecurePools(VOID);
 
 /* ---- for libntmm_malloc.so: nonpaged pool without the kernel's rules ----
  * No IRQL check, no tag rules, no stacks, any size (0: a block of its own). All other checks and the accounting stay. The

@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT
  *
  * Implements ExAllocatePool, ExAllocatePoolWithTag, ExAllocatePoolWithTagPriority, ExAllocatePoolWithQuota,
- * ExAllocatePoolWithQuotaTag, ExAllocatePool2, ExAllocatePool3, the FsRtlAllocatePool family, ExFreePool,
- * ExFreePoolWithTag, ExFreePool2 and ExQueryPoolBlockSize. Their contracts are in include/nt/wdm/ex.h.
+ * ExAllocatePoolWithQuotaTag, ExAllocatePool2, the FsRtlAllocatePool family, ExFreePool, ExFreePoolWithTag and
+ * ExQueryPoolBlockSize; the forms with extended parameters are in pool3.c. Contracts: include/nt/wdm/ex.h.
  *
  * An allocation:  flags -> kind, options | IRQL, tag rules | class | tag counter | magazine -> block | freed
  * pattern checked | block's word | slack filled | stack | zeroes A free:         page map -> slab -> block
@@ -66,6 +66,7 @@ NTSTATUS ExInitSystem(VOID)
         return STATUS_NO_MEMORY;
     ExpState.Totals[1].Paged = TRUE;
     ExpInitLookaside();
+    ExpResetSecurePools();
     ExpInitStringMemory();
     ExpState.Started = TRUE;
     KiThreadRundownRoutine = ExThreadRundown;
@@ -310,7 +311,7 @@ PVOID ExAllocatePoolWithQuota(POOL_TYPE PoolType, SIZE_T NumberOfBytes)
     (POOL2_KINDS | POOL_FLAG_USE_QUOTA | POOL_FLAG_UNINITIALIZED | POOL_FLAG_SESSION | POOL_FLAG_CACHE_ALIGNED |               \
      POOL_FLAG_RAISE_ON_FAILURE)
 
-static DECLSPEC_NOINLINE PVOID ExpFailFlags(POOL_FLAGS Flags)
+PVOID ExpFailFlags(POOL_FLAGS Flags)
 {
     if (Flags & POOL_FLAG_RAISE_ON_FAILURE)
         ExRaiseStatus(STATUS_INVALID_PARAMETER);
@@ -361,38 +362,9 @@ PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag)
     return ExpAllocateFlags(Flags, NumberOfBytes, Tag, HighPoolPriority);
 }
 
-PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters,
-                      ULONG ExtendedParametersCount)
+PVOID ExpAllocateWithPriority(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, EX_POOL_PRIORITY Priority)
 {
-    EX_POOL_PRIORITY Priority = HighPoolPriority;
-    ULONG Index;
-    if ((ExtendedParameters == NULL) != (ExtendedParametersCount == 0))
-        return ExpFailFlags(Flags);
-    for (Index = 0; Index < ExtendedParametersCount; Index++) {
-        PCPOOL_EXTENDED_PARAMETER Parameter = &ExtendedParameters[Index];
-        BOOLEAN Good = FALSE;
-        if (Parameter->Reserved == 0) {
-            switch (Parameter->Type) {
-            case PoolExtendedParameterPriority: {
-                ULONG Value = (ULONG)Parameter->Priority;
-                Good = (Value & ~0x39u) == 0 && (Value & 0x30) != 0x30 && (Value & 9) != 1;
-                if (Good)
-                    Priority = (EX_POOL_PRIORITY)(Value & 0x30);
-                break;
-            }
-            case PoolExtendedParameterNumaNode:
-                /* One node, number 0. */
-                Good = (Flags & POOL_FLAG_NON_PAGED) != 0 &&
-                       (Parameter->PreferredNode == 0 || (Parameter->PreferredNode & MM_ANY_NODE_OK) != 0);
-                break;
-            default: /* secure pools are not there */
-                break;
-            }
-        }
-        if (!Good && !Parameter->Optional)
-            return ExpFailFlags(Flags);
-    }
-    return ExpAllocateFlags(Flags, NumberOfBytes, Tag, Priority);
+    return ExpAllocateFlags(Flags, Size, Tag, Priority);
 }
 
 /* ---- the file systems' forms: they raise ---- */
@@ -564,14 +536,6 @@ VOID ExFreePoolWithTag(PVOID P, ULONG Tag)
 VOID ExFreePool(PVOID P)
 {
     ExpFreeInline(P, 0, FALSE);
-}
-
-VOID ExFreePool2(PVOID P, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParametersCount)
-{
-    /* Secure pools are not there, so a parameter names a pool that does not exist. */
-    if (ExtendedParameters != NULL || ExtendedParametersCount != 0)
-        KiStop(0xC2, "ExFreePool2 was given an extended parameter that does not fit the block.", P, 0x99, (ULONG_PTR)P, 0, 0);
-    ExpFreeInline(P, Tag, Tag != 0);
 }
 
 PVOID ExpMallocLike(SIZE_T Size, SIZE_T Alignment, ULONG Tag)

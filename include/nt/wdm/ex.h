@@ -119,6 +119,26 @@ typedef const POOL_EXTENDED_PARAMETER *PCPOOL_EXTENDED_PARAMETER;
 C_ASSERT(sizeof(POOL_EXTENDED_PARAMETER) == 0x10 && sizeof(POOL_EXTENDED_PARAMS_SECURE_POOL) == 0x20);
 
 typedef ULONG POOL_NODE_REQUIREMENT;
+
+typedef enum _POOL_CREATE_EXTENDED_PARAMETER_TYPE {
+    PoolCreateExtendedParameterInvalidType,
+    PoolCreateExtendedParameterName
+} POOL_CREATE_EXTENDED_PARAMETER_TYPE,
+    *PPOOL_CREATE_EXTENDED_PARAMETER_TYPE;
+typedef struct _POOL_CREATE_EXTENDED_PARAMETER {
+    POOL_CREATE_EXTENDED_PARAMETER_TYPE Type;
+    union {
+        UNICODE_STRING PoolName;
+    };
+} POOL_CREATE_EXTENDED_PARAMETER, *PPOOL_CREATE_EXTENDED_PARAMETER;
+typedef struct _POOL_CREATE_EXTENDED_PARAMS {
+    ULONG Version; /* POOL_CREATE_PARAMS_VERSION */
+    ULONG ParameterCount;
+    PPOOL_CREATE_EXTENDED_PARAMETER Parameters;
+} POOL_CREATE_EXTENDED_PARAMS, *PPOOL_CREATE_EXTENDED_PARAMS;
+C_ASSERT(sizeof(POOL_CREATE_EXTENDED_PARAMETER) == 0x18 && sizeof(POOL_CREATE_EXTENDED_PARAMS) == 0x10);
+C_ASSERT(offsetof(POOL_EXTENDED_PARAMS_SECURE_POOL, Cookie) == 0x10 &&
+         offsetof(POOL_EXTENDED_PARAMS_SECURE_POOL, SecurePoolFlags) == 0x18);
 #define POOL_TAGGING 1
 #ifndef PROTECTED_POOL
 #define PROTECTED_POOL 0x80000000 /* OR-ed into a tag: the block can be freed only with the tag */
@@ -139,10 +159,11 @@ EXTERN_C_START
  * blocks below PAGE_SIZE. Freed with ExFreePool, ExFreePoolWithTag or ExFreePool2. Page: ExAllocatePool2 */
 _Must_inspect_result_
 NTKERNELAPI PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag);
-/* ExAllocatePool2 with extended parameters: a priority (PoolExtendedParameterPriority) and a NUMA node
+/* ExAllocatePool2 with extended parameters: a priority (PoolExtendedParameterPriority), a NUMA node
  * (PoolExtendedParameterNumaNode; with POOL_FLAG_NON_PAGED only; there is one node, 0; MM_ANY_NODE_OK accepts
- * any). An unknown, unsuitable or unsupported parameter fails the call unless its Optional bit is set. Page:
- * ExAllocatePool3 */
+ * any), a secure pool (PoolExtendedParameterSecurePool; with POOL_FLAG_NON_PAGED, without POOL_FLAG_USE_QUOTA: its handle,
+ * the block's contents for good or NULL for zeroes, a cookie that names the block, SECURE_POOL_FLAGS_xxx). An unknown,
+ * unsuitable or unsupported parameter fails the call unless its Optional bit is set. Page: ExAllocatePool3 */
 _Must_inspect_result_
 NTKERNELAPI PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag,
                                   PCPOOL_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParametersCount);
@@ -178,9 +199,28 @@ NTKERNELAPI VOID ExFreePool(PVOID P);
 /* Tag: what the block was allocated with, else bug check 0xC2/0x0A (address, its tag, the one given); 0 is
  * not checked, unless the block's tag is protected. Page: ExFreePoolWithTag */
 NTKERNELAPI VOID ExFreePoolWithTag(PVOID P, ULONG Tag);
-/* ExtendedParameters NULL and count 0 (there are no secure pools): else bug check 0xC2/0x99. Page:
+/* An ordinary block: ExtendedParameters NULL and count 0. A block of a secure pool: exactly one parameter of type
+ * PoolExtendedParameterSecurePool with the pool's handle and the block's cookie, Buffer NULL and SecurePoolFlags 0; the block was
+ * allocated with SECURE_POOL_FLAGS_FREEABLE. Any mistake is bug check 0xC2/0x99 (address), another tag 0xC2/0x0A. Page:
  * ExFreePool2 */
 NTKERNELAPI VOID ExFreePool2(PVOID P, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParametersCount);
+
+/* ---- secure pools: blocks that are read-only (a write is bug check 0xBE) and changed by ExSecurePoolUpdate alone ---- */
+/* Makes a pool. Flags: POOL_CREATE_FLG_SECURE_POOL, and POOL_CREATE_FLG_USE_GLOBAL_POOL, which changes nothing here. Params: NULL
+ * or no parameters. STATUS_INVALID_PARAMETER_1: no or another pool type; STATUS_INVALID_PARAMETER: a bad Version;
+ * STATUS_INVALID_PARAMETER_3: parameters; STATUS_INSUFFICIENT_RESOURCES. PASSIVE_LEVEL. Page: ExCreatePool */
+_Must_inspect_result_
+NTKERNELAPI NTSTATUS ExCreatePool(ULONG Flags, ULONG_PTR Tag, POOL_CREATE_EXTENDED_PARAMS *Params, HANDLE *PoolHandle);
+/* Every block of the pool must have been freed, and the handle be a pool's: else bug check 0xC2/0x99 (handle). PASSIVE_LEVEL.
+ * Page: ExDestroyPool */
+NTKERNELAPI VOID ExDestroyPool(HANDLE PoolHandle);
+/* Writes Size bytes of Buffer over the block from Offset on. STATUS_INVALID_PARAMETER: handle, tag, address and cookie do not
+ * name one block, or the range leaves it; STATUS_ACCESS_DENIED: it was allocated without SECURE_POOL_FLAGS_MODIFIABLE. Page:
+ * ExSecurePoolUpdate */
+NTKERNELAPI NTSTATUS ExSecurePoolUpdate(HANDLE SecurePoolHandle, ULONG Tag, PVOID Allocation, ULONG_PTR Cookie, SIZE_T Offset,
+                                        SIZE_T Size, PVOID Buffer);
+/* TRUE: handle, tag, address and cookie name one block. Page: ExSecurePoolValidate */
+NTKERNELAPI LOGICAL ExSecurePoolValidate(HANDLE SecurePoolHandle, ULONG Tag, PVOID Allocation, ULONG_PTR Cookie);
 /* The bytes of a live block that are the caller's, and whether quota was charged for it. A bad address is the
  * bug check that its free would be. Page: ExQueryPoolBlockSize */
 NTKERNELAPI SIZE_T ExQueryPoolBlockSize(PVOID PoolBlock, PBOOLEAN QuotaCharged);
