@@ -106,6 +106,17 @@ NTMM_API size_t ntmm_explain(uint32_t code, const uint64_t *parameters, unsigned
 /* "BAD_POOL_CALLER" for 0xC2; NULL if the code is unknown. */
 NTMM_API const char *ntmm_bugcheck_name(uint32_t code);
 
+/* ---- pool quota: what drivers charge to processes ----
+ * process: a process id (4: System), or 0 for the process that makes this API's requests. */
+typedef struct ntmm_pool_quota {
+    uint64_t used, peak; /* bytes */
+    uint64_t limit;      /* 0: none */
+} ntmm_pool_quota;
+/* Sets the bytes of nonpaged or paged pool quota a process may use, 0: no limit (which is what every process starts with). What
+ * it uses already stays. 0; -1: no such process, or the system does not run. */
+NTMM_API int ntmm_set_pool_quota(uint64_t process, bool paged, uint64_t limit);
+NTMM_API int ntmm_query_pool_quota(uint64_t process, bool paged, ntmm_pool_quota *quota);
+
 /* ---- drivers, part of the program or loaded from a file, and requests to devices ----
  * Statuses are NTSTATUS values: 0 is success, negative values are errors. */
 struct _DRIVER_OBJECT;

@@ -3,7 +3,7 @@
  *
  * Implements PsInitialSystemProcess, PsGetCurrentProcess, IoGetCurrentProcess, PsGetCurrentProcessId, PsGetProcessId,
  * PsLookupProcessByProcessId, PsGetProcess*, PsIsSystemProcess, KeStackAttachProcess, KeUnstackDetachProcess,
- * KeAttachProcess, KeDetachProcess, ExGetPreviousMode, PsGetVersion, the charge routines of pool quota.
+ * KeAttachProcess, KeDetachProcess, ExGetPreviousMode, PsGetVersion.
  *
  *     PspProcessList -- System (id 4)          every host thread and system thread
  *                    -- requester (id 0x10000)  made with the first request of the host-side API; its threads are the
@@ -268,46 +268,6 @@ VOID KeDetachProcess(VOID)
     Thread->AttachedProcess = Thread->Process;
 }
 
-/* ---- quota ---- */
-NTSTATUS PspChargeQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes)
-{
-    volatile LONG64 *Usage = &Process->QuotaUsage[Paged != 0], *Peak = &Process->QuotaPeak[Paged != 0];
-    LONG64 Limit = Process->QuotaLimit[Paged != 0], Now = __atomic_add_fetch(Usage, (LONG64)Bytes, __ATOMIC_RELAXED);
-    if (Limit && Now > Limit) {
-        __atomic_sub_fetch(Usage, (LONG64)Bytes, __ATOMIC_RELAXED);
-        return STATUS_QUOTA_EXCEEDED;
-    }
-    LONG64 Old = __atomic_load_n(Peak, __ATOMIC_RELAXED);
-    while (Now > Old && !__atomic_compare_exchange_n(Peak, &Old, Now, TRUE, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-    }
-    return STATUS_SUCCESS;
-}
-
-VOID PspReturnQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes)
-{
-    __atomic_sub_fetch(&Process->QuotaUsage[Paged != 0], (LONG64)Bytes, __ATOMIC_RELAXED);
-}
-
-NTSTATUS PsChargeProcessPoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount)
-{
-    if (Process == PsInitialSystemProcess)
-        return STATUS_SUCCESS; /* the System process has no quota */
-    return PspChargeQuota(Process, (PoolType & 1) != 0, Amount);
-}
-
-VOID PsChargePoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount)
-{
-    NTSTATUS Status = PsChargeProcessPoolQuota(Process, PoolType, Amount);
-    if (!NT_SUCCESS(Status))
-        ExRaiseStatus(Status);
-}
-
-VOID PsReturnPoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount)
-{
-    if (Process != PsInitialSystemProcess)
-        PspReturnQuota(Process, (PoolType & 1) != 0, Amount);
-}
-
 /* ---- start and stop ---- */
 static struct _OBP_HANDLE_TABLE *PspCurrentTable(VOID)
 {
@@ -348,8 +308,7 @@ NTSTATUS PsInitSystem(VOID)
     KiSetSystemProcess(PsInitialSystemProcess);
     ObpCurrentTableRoutine = PspCurrentTable;
     ObpPseudoHandleRoutine = PspPseudoHandle;
-    ExpChargeQuotaRoutine = PspChargeQuota;
-    ExpReturnQuotaRoutine = PspReturnQuota;
+    PspInitQuota();
     return STATUS_SUCCESS;
 }
 
@@ -369,8 +328,7 @@ VOID PsShutdownSystem(VOID)
     ObpCurrentTableRoutine = NULL;
     ObpPseudoHandleRoutine = NULL;
     __atomic_store_n(&KiThreadStartRoutine, NULL, __ATOMIC_RELEASE);
-    ExpChargeQuotaRoutine = NULL;
-    ExpReturnQuotaRoutine = NULL;
+    PspShutdownQuota();
     if (PsInitialSystemProcess) {
         KiAcquireLock(&PspProcessLock);
         InitializeListHead(&PspProcessList);

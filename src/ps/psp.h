@@ -41,9 +41,12 @@ VOID PsShutdownSystem(VOID);
 /* Ends the system threads that still wait, and reports them (thread.c). */
 VOID PspStopThreads(VOID);
 
-/* Takes Bytes of the process's quota for a pool type; STATUS_QUOTA_EXCEEDED. Any IRQL <= DISPATCH_LEVEL. */
+/* quota.c: takes Bytes of the process's quota for a pool; STATUS_QUOTA_EXCEEDED. Returning more than is charged stops. IRQL <=
+ * DISPATCH_LEVEL. */
 NTSTATUS PspChargeQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);
 VOID PspReturnQuota(KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);
+VOID PspInitQuota(VOID);     /* the pools charge from now on */
+VOID PspShutdownQuota(VOID); /* and no longer */
 
 VOID PspNotifyProcess(KPROCESS *Process, BOOLEAN Create);
 VOID PspShutdownNotify(VOID);

@@ -167,11 +167,17 @@ NTKERNELAPI NTSTATUS PsRemoveLoadImageNotifyRoutine(PLOAD_IMAGE_NOTIFY_ROUTINE N
 extern NTKERNELAPI ULONG NtBuildNumber;
 NTKERNELAPI BOOLEAN PsGetVersion(PULONG MajorVersion, PULONG MinorVersion, PULONG BuildNumber, PUNICODE_STRING CSDVersion);
 
-/* Pool quota. The Charge routine raises STATUS_QUOTA_EXCEEDED; the ProcessXxx form returns it. IRQL <= DISPATCH_LEVEL.
- * Page: PsChargePoolQuota, PsReturnPoolQuota. */
+/* Pool quota: Amount bytes of a process's nonpaged or paged quota (PoolType; limits: ntmm_set_pool_quota). PsChargePoolQuota raises
+ * STATUS_QUOTA_EXCEEDED and charges nothing if the limit would be passed; the ProcessXxx forms return it. PsReturnPoolQuota raises
+ * STATUS_QUOTA_EXCEEDED if more is returned than charged; the PsReturnProcessXxx forms make bug check 0x21. Each charge needs one
+ * return. IRQL <= DISPATCH_LEVEL. Page: PsChargePoolQuota, PsReturnPoolQuota. */
 NTKERNELAPI VOID PsChargePoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount);
 NTKERNELAPI NTSTATUS PsChargeProcessPoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount);
+NTKERNELAPI NTSTATUS PsChargeProcessPagedPoolQuota(PEPROCESS Process, ULONG_PTR Amount);
+NTKERNELAPI NTSTATUS PsChargeProcessNonPagedPoolQuota(PEPROCESS Process, ULONG_PTR Amount);
 NTKERNELAPI VOID PsReturnPoolQuota(PEPROCESS Process, POOL_TYPE PoolType, ULONG_PTR Amount);
+NTKERNELAPI VOID PsReturnProcessPagedPoolQuota(PEPROCESS Process, ULONG_PTR Amount);
+NTKERNELAPI VOID PsReturnProcessNonPagedPoolQuota(PEPROCESS Process, ULONG_PTR Amount);
 
 /* The caller holds every privilege when KernelMode, and those of an administrator when UserMode.
  * Page: SeSinglePrivilegeCheck, SePrivilegeCheck. */
