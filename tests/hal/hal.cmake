@@ -1,7 +1,7 @@
 # The contract of hal.h as one suite: every tests/hal/*.c is built over the Linux machine and over the scripted double;
 # linux_*.c and scripted_*.c only over the one they name.
 add_library(ntmm_hal_linux_only STATIC $<TARGET_OBJECTS:ntmm_hal_linux>)
-target_link_libraries(ntmm_hal_linux_only PUBLIC pthread dl)
+target_link_libraries(ntmm_hal_linux_only PUBLIC PkgConfig::LIBURING PkgConfig::LZ4 pthread dl)
 file(GLOB hal_files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/hal/*.c)
 list(FILTER hal_files EXCLUDE REGEX "/kit\\.c$")
 get_target_property(hal_scripted_kind ntmm_hal_scripted TYPE)

@@ -9,6 +9,8 @@ VOID (*KitOnClock)(VOID);
 VOID (*KitOnAttach)(VOID);
 VOID (*KitOnDetach)(PVOID Thread);
 BOOLEAN (*KitOnUnwind)(HAL_CONTEXT *Context);
+VOID (*KitOnIoDone)(HAL_IO *Io);
+ULONG KitIoEngine;
 
 static HAL_RUN KitRuns[3];
 static PFN_NUMBER KitNextTable, KitTop;
@@ -152,6 +154,13 @@ static BOOLEAN KitUnwind(HAL_CONTEXT *Context)
     return KitOnUnwind ? KitOnUnwind(Context) : FALSE;
 }
 
+static VOID KitIoDone(HAL_IO *Io)
+{
+    if (KitOnIoDone) {
+        KitOnIoDone(Io);
+    }
+}
+
 /* ---- the machine ---- */
 HAL_MACHINE KitMachine(ULONG64 DataPages)
 {
@@ -163,12 +172,13 @@ HAL_MACHINE KitMachine(ULONG64 DataPages)
                          .RunCount = 3,
                          .SystemBytes = 64ull << 30,
                          .UserBytes = 16ull << 30,
-                         .Upcalls = {KitPageFault, KitTrap, KitClock, KitAttach, KitDetach, KitUnwind}};
+                         .Upcalls = {KitPageFault, KitTrap, KitClock, KitAttach, KitDetach, KitUnwind, KitIoDone}};
 }
 VOID KitStart(ULONG64 DataPages, ULONG TlbEntries)
 {
     HAL_MACHINE Machine = KitMachine(DataPages);
     Machine.TlbEntries = TlbEntries;
+    Machine.IoEngine = KitIoEngine;
     memset(&Kit, 0, sizeof(Kit));
     KitCountOnly = FALSE;
     KitOnFault = KitOnTrap = NULL;

@@ -50,6 +50,8 @@ extern VOID (*KitOnClock)(VOID);
 extern VOID (*KitOnAttach)(VOID);
 extern VOID (*KitOnDetach)(PVOID Thread);
 extern BOOLEAN (*KitOnUnwind)(HAL_CONTEXT *Context);
+extern VOID (*KitOnIoDone)(HAL_IO *Io); /* not reset by KitStart */
+extern ULONG KitIoEngine;               /* of the next machine */
 
 /* Starts a machine with DataPages pages in its second run; the caller becomes a thread of it. */
 VOID KitStart(ULONG64 DataPages, ULONG TlbEntries);

@@ -7,11 +7,13 @@
  *   guard.c    keeps the program from taking those signals away
  *   thread.c   threads, alternate stacks, waiting and waking, the processor's gs
  *   time.c     clock, time, entropy, console, halt
+ *   block.c    block devices, with ioqueue.c and iopool.c (block.h); codec.c compression of pages
  *   stack.c    stack captures and unwinding; cfi.c one step by call-frame information
  *
  * trap.c, tlb.c, stack.c and cfi.c are compiled without sanitizers (flags.cmake says why).
  */
 #pragma once
+#include <pthread.h>
 #include <ntdef.h>
 #include <ntstatus.h>
 #include "hal/hal.h"
@@ -24,6 +26,7 @@ typedef struct _HALP_MACHINE {
     SIZE_T WindowBytes;
     HALP_PHYSICAL Physical;
     HAL_UPCALLS Upcalls;
+    ULONG IoEngine; /* as asked */
 } HALP_MACHINE;
 extern HALP_MACHINE HalpMachine;
 
@@ -65,6 +68,8 @@ BOOLEAN HalpUnderValgrind(VOID);
 NTSTATUS HalpStartThreads(VOID);
 /* Clears the slot of every thread that is still attached: what it points to is gone with the machine. */
 VOID HalpForgetThreads(VOID);
+/* Starts a thread of the HAL's own, without the program's signals: those are for the program's threads. */
+BOOLEAN HalpStartHostThread(pthread_t *Thread, PVOID (*Start)(PVOID));
 /* How much stack a thread needs at least. */
 ULONG HalpStackBytes(VOID);
 
@@ -75,6 +80,9 @@ BOOLEAN HalpReadable(ULONG_PTR Va);
 /* cfi.c: out of the frame of the function that holds Pc (Context->Rip, or the byte before it for a return
  * address). */
 BOOLEAN HalpStepFrame(HAL_CONTEXT *Context, ULONG_PTR Pc);
+
+/* block.c */
+VOID HalpStopIo(VOID);
 
 /* time.c */
 NTSTATUS HalpStartClock(VOID);

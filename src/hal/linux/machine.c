@@ -107,7 +107,7 @@ static NTSTATUS HalpCheckMachine(const HAL_MACHINE *Machine, ULONG64 *SpanPages,
     if (Machine->Version != HAL_VERSION || Machine->Runs == NULL || Machine->RunCount == 0 ||
         Machine->RunCount > HALP_MAX_RUNS || Machine->SystemBytes == 0 || Machine->SystemBytes % GIB != 0 ||
         Machine->UserBytes % GIB != 0 || Machine->SystemBytes > 1ull << 46 || Machine->UserBytes > 1ull << 46 ||
-        Machine->Upcalls.PageFault == NULL || Machine->Upcalls.Trap == NULL) {
+        Machine->IoEngine > HAL_IO_ENGINE_THREADS || Machine->Upcalls.PageFault == NULL || Machine->Upcalls.Trap == NULL) {
         return STATUS_INVALID_PARAMETER;
     }
     for (ULONG i = 0; i < Machine->RunCount; i++) {
@@ -198,6 +198,7 @@ NTSTATUS HalStartMachine(const HAL_MACHINE *Machine)
     }
     if (NT_SUCCESS(Status)) {
         HalpMachine.Upcalls = Machine->Upcalls;
+        HalpMachine.IoEngine = Machine->IoEngine;
         HalFacts.HostProcessors = (ULONG)sysconf(_SC_NPROCESSORS_ONLN);
         HalFacts.StackBytes = HalpStackBytes();
         HalpStartTraps();
@@ -222,6 +223,7 @@ VOID HalStopMachine(VOID)
         return;
     }
     HalpStopClock();
+    HalpStopIo();
     HalSetCurrentThread(NULL);
     HalpForgetThreads();
     __atomic_store_n(&HalpMachine.Started, 0, __ATOMIC_RELEASE);

@@ -268,6 +268,21 @@ VOID HalExitThread(VOID)
     _longjmp(HalpThread.Created->Exit, 1);
 }
 
+BOOLEAN HalpStartHostThread(pthread_t *Thread, PVOID (*Start)(PVOID))
+{
+    sigset_t All, Old;
+    sigfillset(&All);
+    sigdelset(&All, SIGSEGV);
+    sigdelset(&All, SIGBUS);
+    sigdelset(&All, SIGILL);
+    sigdelset(&All, SIGFPE);
+    sigdelset(&All, SIGTRAP);
+    pthread_sigmask(SIG_SETMASK, &All, &Old);
+    int Failed = pthread_create(Thread, NULL, Start, NULL);
+    pthread_sigmask(SIG_SETMASK, &Old, NULL);
+    return !Failed;
+}
+
 BOOLEAN HalWait(volatile LONG *Word, LONG Expected, ULONG64 Deadline)
 {
     struct timespec Until = {.tv_sec = (time_t)(Deadline / 1000000000u), .tv_nsec = (long)(Deadline % 1000000000u)};

@@ -12,7 +12,6 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -74,23 +73,12 @@ VOID HalSetClock(ULONG64 Deadline)
 
 NTSTATUS HalpStartClock(VOID)
 {
-    sigset_t All, Old;
     memset((PVOID)&HalpClock, 0, sizeof(HalpClock));
     HalpClock.Deadline = HalpClock.SleepsUntil = HAL_FOREVER;
     if (HalpMachine.Upcalls.Clock == NULL) {
         return STATUS_SUCCESS;
     }
-    /* the program's signals are for the program's threads */
-    sigfillset(&All);
-    sigdelset(&All, SIGSEGV);
-    sigdelset(&All, SIGBUS);
-    sigdelset(&All, SIGILL);
-    sigdelset(&All, SIGFPE);
-    sigdelset(&All, SIGTRAP);
-    pthread_sigmask(SIG_SETMASK, &All, &Old);
-    int Failed = pthread_create(&HalpClock.Thread, NULL, HalpClockThread, NULL);
-    pthread_sigmask(SIG_SETMASK, &Old, NULL);
-    return Failed ? STATUS_NO_MEMORY : STATUS_SUCCESS;
+    return HalpStartHostThread(&HalpClock.Thread, HalpClockThread) ? STATUS_SUCCESS : STATUS_NO_MEMORY;
 }
 
 VOID HalpStopClock(VOID)

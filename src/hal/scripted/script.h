@@ -41,8 +41,13 @@ typedef enum _HAL_SCRIPT_KIND {
     HalScriptQueryEntropy,
     HalScriptPrint,
     HalScriptHalt,
-    HalScriptCaptureStack, /* can fail: 0 frames */
-    HalScriptUnwindFrame,  /* can fail: FALSE */
+    HalScriptCaptureStack,    /* can fail: 0 frames */
+    HalScriptUnwindFrame,     /* can fail: FALSE */
+    HalScriptOpenBlockDevice, /* can fail: STATUS_DISK_FULL */
+    HalScriptCloseBlockDevice,
+    HalScriptGrowBlockDevice, /* can fail: STATUS_DISK_FULL */
+    HalScriptSubmitIo,        /* transfers fail by HalInjectIoFault */
+    HalScriptTransferIo,
     HalScriptKinds
 } HAL_SCRIPT_KIND;
 
@@ -70,6 +75,11 @@ ULONG HalScriptWaiters(VOID);
 BOOLEAN HalScriptAccess(ULONG_PTR Va, SIZE_T Length, ULONG Access, PVOID Buffer);
 /* A trap of another kind; returns Rip as the core left it, given what it was. */
 ULONG64 HalScriptTrap(ULONG64 Vector, ULONG64 ErrorCode, ULONG64 Rip);
+
+/* Makes up to Count of the transfers submitted that are due, oldest first, with their upcalls on the calling thread; returns
+ * how many. Transfers wait for this; HalScriptPendingIo says how many do. */
+ULONG HalScriptRunIo(ULONG Count);
+ULONG HalScriptPendingIo(VOID);
 
 /* The console's text since the last reset, terminated. Halt calls Hook (which may jump away) before it
  * aborts. */
