@@ -477,6 +477,7 @@ extern volatile ULONG ExpSlow;
 #define EXP_SLOW_TRACKING 2u /* what is freed holds no timer and no DPC */
 #define EXP_SLOW_ALLOCATE 4u /* ExpVerifyAllocateRoutine is called for each allocation, else for the sampled ones */
 #define EXP_SLOW_FREE     8u /* ExpVerifyFreeRoutine is called for each free of a live block of the pools */
+#define EXP_SLOW_FAIL     16u /* KiFailHere is asked for each allocation */
 extern volatile ULONG ExpSampleInterval;
 typedef struct _EXP_REQUEST {
     EXP_KIND Kind;

@@ -238,6 +238,11 @@ static inline __attribute__((always_inline)) PVOID ExpAllocate(KTHREAD *Thread, 
 {
     PVOID Block;
     ExpCheckIrql(Thread, Kind, Options, Size);
+    if (__builtin_expect(ExpSlow & EXP_SLOW_FAIL, 0) && KiFailHere(KiResourcePool, Tag, Size)) {
+        if (Options & EXP_RAISE)
+            ExRaiseStatus(STATUS_INSUFFICIENT_RESOURCES);
+        return NULL;
+    }
     if (__builtin_expect(Options & EXP_QUOTA, 0))
         return ExpAllocateWithQuota(Thread, Kind, Size, Tag, Options, Priority);
     Block = ExpAllocateBlock(Thread, Kind, Size, Tag, Options, Priority, 0);

@@ -235,6 +235,21 @@ VOID KeInitializeMutant(PRKMUTANT Mutant, BOOLEAN InitialOwner);
 LONG KeReleaseMutant(PRKMUTANT Mutant, KPRIORITY Increment, BOOLEAN Abandoned, BOOLEAN Wait);
 LONG KeReadStateMutant(PRKMUTANT Mutant);
 
+/* ---- simulated failure (failure.c) ----
+ * Asked by each routine that can fail for want of a resource; TRUE: it fails now, as if there were none. Any IRQL. */
+typedef enum _KI_RESOURCE {
+    KiResourcePool,    /* ExAllocatePool and its family, and what is made of pool (MDLs, IRPs, work items, objects) */
+    KiResourceMapping, /* system address space: MmMapLockedPages..., MmMapIoSpace, reserved mappings */
+    KiResourceLock,    /* MmProbeAndLockPages and its family */
+    KiResourcePages    /* MmAllocatePagesForMdl, contiguous and noncached memory, common buffers */
+} KI_RESOURCE;
+extern BOOLEAN (*volatile KiFailRoutine)(KI_RESOURCE Resource, ULONG Tag, SIZE_T Bytes);
+static inline BOOLEAN KiFailHere(KI_RESOURCE Resource, ULONG Tag, SIZE_T Bytes)
+{
+    BOOLEAN (*Routine)(KI_RESOURCE, ULONG, SIZE_T) = KiFailRoutine;
+    return __builtin_expect(Routine != NULL, 0) && Routine(Resource, Tag, Bytes);
+}
+
 NTSTATUS KeInitSystem(VOID); /* processors, the initial thread (the caller); after HalStartMachine. No memory needed. */
 /* Defined by ex/work.c: KeInitThreads and KeShutdownSystem start and stop the worker threads through them. */
 extern NTSTATUS (*const KiStartWorkersRoutine)(VOID);

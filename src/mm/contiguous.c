@@ -44,6 +44,9 @@ static PVOID MiAllocateContiguous(SIZE_T Bytes, PHYSICAL_ADDRESS Lowest, PHYSICA
     PFN_NUMBER Base;
     BOOLEAN Dirty;
     (VOID) KiCurrentThread();
+    if (KiFailHere(KiResourcePages, 0, Bytes)) {
+        return NULL;
+    }
     if (((ULONG64)Highest.QuadPart & (PAGE_SIZE - 1)) != PAGE_SIZE - 1) { /* the page of the highest byte must be whole */
         if (High == 0) {
             return NULL;

@@ -147,6 +147,8 @@ VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Op
     NTSTATUS Status = STATUS_SUCCESS;
     if (AccessMode != KernelMode && (!User || (Mdl->ByteCount && !HalIsUserAddress(Start + Mdl->ByteCount - 1)))) {
         Status = STATUS_ACCESS_VIOLATION;
+    } else if (KiFailHere(KiResourceLock, 0, Mdl->ByteCount)) {
+        Status = STATUS_INSUFFICIENT_RESOURCES;
     }
     while (NT_SUCCESS(Status)) {
         Locked += MiLockPresentPages(Va + (Locked << PAGE_SHIFT), Pages - Locked, Write, Frames + Locked);

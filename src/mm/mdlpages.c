@@ -79,6 +79,9 @@ PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighA
         ((ULONG64)SkipBytes.QuadPart & (PAGE_SIZE - 1)) || MiCacheProtection(MI_PROT_READWRITE, CacheType) == MI_PROT_INVALID) {
         return NULL;
     }
+    if (KiFailHere(KiResourcePages, 0, TotalBytes)) {
+        return NULL;
+    }
     if (Flags & MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS) {
         Chunk = Skip ? Skip : Want;
         All = Skip == 0 ? TRUE : All;

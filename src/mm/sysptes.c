@@ -14,7 +14,7 @@
 ULONG_PTR MiReserveSystemPtes(SIZE_T Pages, ULONG Guard)
 {
     MI_REGION *Region = &MiState->Regions[MmRegionSystemPtes];
-    ULONG_PTR Va = MiAllocateVa(Region, Pages + Guard);
+    ULONG_PTR Va = KiFailHere(KiResourceMapping, 0, Pages << PAGE_SHIFT) ? 0 : MiAllocateVa(Region, Pages + Guard);
     if (Va && !MiMakePageTables(Va, Pages)) {
         MiFreeVa(Region, Va, Pages + Guard);
         Va = 0;
