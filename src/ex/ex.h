@@ -74,6 +74,9 @@ const CHAR *ExpValidatePools(VOID);
  * ExpMakeLookasideForeign puts them in where the list has the native defaults. NULL: native ones stay. */
 extern PVOID ExpForeignAllocate, ExpForeignFree, ExpForeignAllocateEx, ExpForeignFreeEx;
 VOID ExpMakeLookasideForeign(PVOID Lookaside);
+/* A lookaside list in use whose head starts inside [Base, Base + Bytes), or NULL: freeing it is 0xC4/0xCC. Any IRQL. */
+PVOID ExpFindLookaside(const VOID *Base, SIZE_T Bytes);
+extern ULONG ExpLookasidePeriod; /* milliseconds between two adjustments of their depths */
 /* ps: charges and returns pool quota. NULL: every charge succeeds and is only counted. */
 extern NTSTATUS (*ExpChargeQuotaRoutine)(struct _KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);
 extern VOID (*ExpReturnQuotaRoutine)(struct _KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);

@@ -141,31 +141,86 @@ static void NPaged_OwnRoutines_CalledOnEmptyAndFull(void **state)
     assert_int_equal(Used().Blocks, 0);
 }
 
-/* "The system ... adjusts the maximum number of entries": demand raises it, up to MaximumDepth; idleness
- * lowers it. */
+static void Use(PNPAGED_LOOKASIDE_LIST List, unsigned Count, unsigned Rounds)
+{
+    PVOID Entries[500];
+    unsigned Round, Index;
+    for (Round = 0; Round < Rounds; Round++) {
+        for (Index = 0; Index < Count; Index++)
+            Entries[Index] = ExAllocateFromNPagedLookasideList(List);
+        for (Index = 0; Index < Count; Index++)
+            ExFreeToNPagedLookasideList(List, Entries[Index]);
+    }
+}
+
+/* "The system ... adjusts the maximum number of entries" by demand: misses raise it, up to MaximumDepth; a list that serves its
+ * users keeps what it has, but for one a scan; idleness takes it back. Nothing changes between two scans. */
 static void Depth_Use_Adjusted(void **state)
 {
     NPAGED_LOOKASIDE_LIST List;
-    PVOID Entries[500];
-    unsigned Round, Index;
+    unsigned Index;
     USHORT Start, Busy;
     (void)state;
     ExInitializeNPagedLookasideList(&List, NULL, NULL, 0, 48, TAG, 0);
     Start = List.L.Depth;
-    for (Round = 0; Round < 30; Round++) {
-        for (Index = 0; Index < 500; Index++)
-            Entries[Index] = ExAllocateFromNPagedLookasideList(&List);
-        for (Index = 0; Index < 500; Index++)
-            ExFreeToNPagedLookasideList(&List, Entries[Index]);
+    Use(&List, 500, 3);
+    assert_int_equal(List.L.Depth, Start);
+    for (Index = 0; Index < 30; Index++) {
+        Use(&List, 500, 1);
+        ExAdjustLookasideDepth();
+        assert_true(List.L.Depth <= List.L.MaximumDepth);
     }
     Busy = List.L.Depth;
-    assert_true(Busy > Start);
-    assert_true(Busy <= List.L.MaximumDepth);
-    ExAdjustLookasideDepth(); /* takes in what came last */
+    assert_int_equal(Busy, EX_MAXIMUM_LOOKASIDE_DEPTH_BASE); /* 500 never fit */
+    Use(&List, 100, 10);
+    ExAdjustLookasideDepth();
+    assert_int_equal(List.L.Depth, Busy - 1);
+    assert_true(ExQueryDepthSList(&List.L.ListHead) > Start);
     for (Index = 0; Index < 10; Index++)
         ExAdjustLookasideDepth();
-    assert_true(List.L.Depth < Busy);
+    assert_int_equal(List.L.Depth, Start);
     ExDeleteNPagedLookasideList(&List);
+    assert_int_equal(Used().Blocks, 0);
+}
+
+/* The same by the system itself, on a timer. */
+static void Depth_Timer_Adjusted(void **state)
+{
+    NPAGED_LOOKASIDE_LIST List, Next;
+    LARGE_INTEGER Wait = {.QuadPart = -10000};
+    unsigned Round;
+    (void)state;
+    assert_int_equal(ntmm_stop(), 0); /* with a timer of its own */
+    ExpLookasidePeriod = 2;
+    assert_int_equal(ntmm_start(NULL), 0);
+    ExInitializeNPagedLookasideList(&List, NULL, NULL, 0, 48, TAG, 0);
+    ExInitializeNPagedLookasideList(&Next, NULL, NULL, 0, 48, TAG, 0);
+    for (Round = 0; Round < 20000 && (List.L.Depth < 100 || Next.L.Depth < 100); Round++) {
+        Use(&List, 300, 1);
+        Use(&Next, 300, 1);
+        KeDelayExecutionThread(KernelMode, FALSE, &Wait);
+    }
+    assert_true(List.L.Depth >= 100 && Next.L.Depth >= 100);
+    ExDeleteNPagedLookasideList(&List);
+    ExDeleteNPagedLookasideList(&Next);
+    assert_int_equal(Used().Blocks, 0);
+}
+
+/* A list that was forgotten and whose memory became something else is not written to. */
+static void Depth_ForgottenList_LeftAlone(void **state)
+{
+    PNPAGED_LOOKASIDE_LIST List = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *List, TAG);
+    NPAGED_LOOKASIDE_LIST Copy;
+    (void)state;
+    ExInitializeNPagedLookasideList(List, NULL, NULL, 0, 48, TAG, 0);
+    assert_ptr_equal(ExpFindLookaside(List, sizeof *List), List);
+    assert_null(ExpFindLookaside(List + 1, sizeof *List));
+    memset(List, 0x33, sizeof *List);
+    Copy = *List;
+    ExAdjustLookasideDepth();
+    assert_memory_equal(List, &Copy, sizeof Copy);
+    assert_null(ExpFindLookaside(List, sizeof *List));
+    ExFreePool(List);
 }
 
 /* ExAllocateFromPagedLookasideList: "returns NULL if the list is empty and Allocate cannot". */
@@ -291,6 +346,7 @@ static int Start(void **state)
     (void)state;
     ntmm_default_options(&Options);
     Options.ram = 32 << 20;
+    ExpLookasidePeriod = 1000000; /* nothing comes in between */
     return ntmm_start(&Options);
 }
 
@@ -307,6 +363,8 @@ int main(void)
         cmocka_unit_test(NPaged_FreeThenAllocate_SameEntryUntouched),
         cmocka_unit_test(NPaged_OwnRoutines_CalledOnEmptyAndFull),
         cmocka_unit_test(Depth_Use_Adjusted),
+        cmocka_unit_test(Depth_ForgottenList_LeftAlone),
+        cmocka_unit_test(Depth_Timer_Adjusted),
         cmocka_unit_test(Paged_AllocateFails_Null),
         cmocka_unit_test(Paged_Flags_InType),
         cmocka_unit_test(Ex_BadArguments_Status),
