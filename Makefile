@@ -5,7 +5,7 @@ PRESET ?= release
 BUILD   = build/$(PRESET)
 Q       = @
 
-.PHONY: all build run test check test-asan test-tsan deep bench lint fmt linktest layers coverage install fuzz clean bootstrap help
+.PHONY: all build run test check test-asan test-tsan deep bench lint fmt linktest layers coverage install fuzz fuzz-pool clean bootstrap help
 
 all: build
 
@@ -41,6 +41,9 @@ bench: build ## figures, as a table and as build/release/bench.json
 
 fuzz: bootstrap ## the loader under libFuzzer: make fuzz SECONDS=3600
 	$(Q)scripts/fuzz $(or $(SECONDS),60)
+
+fuzz-pool: bootstrap ## the pools against a model: make fuzz-pool SECONDS=3600
+	$(Q)scripts/fuzz-pool $(or $(SECONDS),60)
 
 lint: build ## layering, clang-tidy, clang-format
 	$(Q)scripts/lint

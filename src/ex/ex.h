@@ -82,3 +82,5 @@ extern NTSTATUS (*ExpChargeQuotaRoutine)(struct _KPROCESS *Process, BOOLEAN Page
 extern VOID (*ExpReturnQuotaRoutine)(struct _KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);
 /* vf: takes an address that lies in special pool. NULL: 0xC2/0x42 like any address that is not pool. */
 extern VOID (*ExpSpecialFreeRoutine)(PVOID Block, ULONG Tag);
+/* vf: tells the validator of every live block of special pool, with the slot that ExpChargeTag gave. */
+extern VOID (*ExpEnumerateSpecialRoutine)(VOID (*Visit)(ULONG Slot, SIZE_T Size, PVOID Context), PVOID Context);

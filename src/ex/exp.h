@@ -457,6 +457,7 @@ PVOID ExpAllocateSecure(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, const POOL_EXT
 VOID ExpFreeSecure(PVOID Block, ULONG Tag, const POOL_EXTENDED_PARAMS_SECURE_POOL *Parameters);
 BOOLEAN ExpIsSecureBlock(const VOID *Address); /* inside a live one */
 VOID ExpResetSecurePools(VOID);
+VOID ExpEnumerateSecure(VOID (*Visit)(ULONG Slot, SIZE_T Size, PVOID Context), PVOID Context); /* takes no lock in Visit */
 
 /* ---- for libntmm_malloc.so: nonpaged pool without the kernel's rules ----
  * No IRQL check, no tag rules, no stacks, any size (0: a block of its own). All other checks and the accounting stay. The
@@ -473,10 +474,10 @@ BOOLEAN ExpIsPoolAddress(const volatile VOID *Address); /* of a pool's region, a
  * the slow path) and, for allocations, the thread's Countdown, which reaches zero every ExpSampleInterval allocations (0:
  * never). The slow paths call these routines (NULL: none); they are never called with a lock held. */
 extern volatile ULONG ExpSlow;
-#define EXP_SLOW_STACKS   1u /* keeps call stacks */
-#define EXP_SLOW_TRACKING 2u /* what is freed holds no timer and no DPC */
-#define EXP_SLOW_ALLOCATE 4u /* ExpVerifyAllocateRoutine is called for each allocation, else for the sampled ones */
-#define EXP_SLOW_FREE     8u /* ExpVerifyFreeRoutine is called for each free of a live block of the pools */
+#define EXP_SLOW_STACKS   1u  /* keeps call stacks */
+#define EXP_SLOW_TRACKING 2u  /* what is freed holds no timer and no DPC */
+#define EXP_SLOW_ALLOCATE 4u  /* ExpVerifyAllocateRoutine is called for each allocation, else for the sampled ones */
+#define EXP_SLOW_FREE     8u  /* ExpVerifyFreeRoutine is called for each free of a live block of the pools */
 #define EXP_SLOW_FAIL     16u /* KiFailHere is asked for each allocation */
 extern volatile ULONG ExpSampleInterval;
 typedef struct _EXP_REQUEST {

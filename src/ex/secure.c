@@ -109,6 +109,15 @@ BOOLEAN ExpIsSecureBlock(const VOID *Address)
     return Found;
 }
 
+VOID ExpEnumerateSecure(VOID (*Visit)(ULONG Slot, SIZE_T Size, PVOID Context), PVOID Context)
+{
+    KiAcquireLock(&SecureLock);
+    for (ULONG Bucket = 0; Bucket < SECURE_BUCKETS; Bucket++)
+        for (const SECURE_BLOCK *Block = ExpSecureBlocks[Bucket]; Block != NULL; Block = Block->Next)
+            Visit(Block->Slot, Block->Size, Context);
+    KiReleaseLock(&SecureLock);
+}
+
 static VOID ExpCheckPassive(const CHAR *Words)
 {
     KIRQL Irql = KiCurrentThread()->Irql;

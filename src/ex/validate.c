@@ -8,6 +8,8 @@
  */
 #include "ex/exp.h"
 
+VOID (*ExpEnumerateSpecialRoutine)(VOID (*Visit)(ULONG Slot, SIZE_T Size, PVOID Context), PVOID Context);
+
 /* What the live blocks say about a slot, to compare with the counters. One page at a time keeps the memory
  * small. */
 typedef struct _EXP_COUNT {
@@ -179,6 +181,17 @@ static VOID ExpCompareUse(const EXP_TAG_USE *Use, PVOID Context)
         Compare->Text = "T1: a tag's peak is below its bytes";
 }
 
+/* A block that lies outside of the pools' own pages: secure pools, special pool. */
+static VOID ExpAuditElsewhere(ULONG Slot, SIZE_T Size, PVOID Context)
+{
+    EXP_AUDIT *Audit = Context;
+    ULONG Paged = ExpTagOfSlot(Slot)->Paged;
+    Audit->Slots[Slot].Blocks++;
+    Audit->Slots[Slot].Bytes += (LONG64)Size;
+    Audit->Pools[Paged].Blocks++;
+    Audit->Pools[Paged].Bytes += (LONG64)Size;
+}
+
 const CHAR *ExpValidatePools(VOID)
 {
     EXP_AUDIT Audit;
@@ -199,6 +212,9 @@ const CHAR *ExpValidatePools(VOID)
     Text = ExpAuditMap(&Audit, 0);
     if (Text == NULL)
         Text = ExpAuditMap(&Audit, 1);
+    ExpEnumerateSecure(ExpAuditElsewhere, &Audit);
+    if (ExpEnumerateSpecialRoutine != NULL)
+        ExpEnumerateSpecialRoutine(ExpAuditElsewhere, &Audit);
     for (Cache = ExpState.Caches; Cache != NULL && Text == NULL; Cache = Cache->NextCache)
         Text = ExpAuditCache(&Audit, Cache);
     if (Text == NULL && Audit.Entries != Audit.InMagazines)

@@ -10,7 +10,7 @@
 #define TAG     'rtSL'
 #define THREADS 4
 #define ENTRIES 3 /* few: the same address is at the head again and again */
-#define ROUNDS  200000
+#define ROUNDS  (NTMM_SANITIZED ? 100000 : 1000000)
 
 typedef struct ENTRY {
     SLIST_ENTRY Link;
