@@ -1,0 +1,189 @@
+/*
+ * malloc.c - malloc and its family over the pools, as the C library documents them. SPDX-License-Identifier: MIT
+ *
+ * Each entry is a few instructions in front of ExpMallocLike or ExpFreeLike. The tag of every block is 'Malc'; its bytes are
+ * what the caller asked for, so malloc_usable_size is exact and what lies behind it is checked when the block is freed.
+ *
+ * errno: ENOMEM where memory was asked for and there is none, or the size cannot be; pages.c sets it when the host or the
+ * limit says no, so that the fast path does not look. EINVAL of posix_memalign and aligned_alloc for an alignment that is
+ * not a power of two (posix_memalign also: or not a multiple of a pointer's size); posix_memalign returns its error and
+ * leaves errno alone. Nothing else changes errno, free least of all.
+ *
+ * Documents leave open, and glibc's way is followed: malloc(0) is a block of its own; realloc(p, 0) with p frees p and
+ * returns NULL; aligned_alloc takes sizes that are no multiple of the alignment; memalign rounds the alignment up to a power
+ * of two; pvalloc rounds the size up to whole pages.
+ *
+ * What a program does wrong is told as the pools tell a driver: "*** STOP: 0x000000C2 (0x7, ...)" for a double free, and the
+ * program is aborted.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include "preload/preload.h"
+
+#define EXPORT    __attribute__((visibility("default"), used))
+#define MAX_BYTES ((size_t)1 << 46)
+
+EXPORT void *malloc(size_t Size);
+EXPORT void free(void *Block);
+EXPORT void *calloc(size_t Count, size_t Size);
+EXPORT void *realloc(void *Block, size_t Size);
+EXPORT void *reallocarray(void *Block, size_t Count, size_t Size);
+EXPORT void *aligned_alloc(size_t Alignment, size_t Size);
+EXPORT int posix_memalign(void **Result, size_t Alignment, size_t Size);
+EXPORT void *memalign(size_t Alignment, size_t Size);
+EXPORT void *valloc(size_t Size);
+EXPORT void *pvalloc(size_t Size);
+EXPORT size_t malloc_usable_size(void *Block);
+EXPORT void cfree(void *Block);
+
+static DECLSPEC_NOINLINE PVOID PreloadNoMemory(VOID)
+{
+    errno = ENOMEM;
+    return NULL;
+}
+
+void *malloc(size_t Size)
+{
+    if (__builtin_expect(Size > MAX_BYTES, 0))
+        return PreloadNoMemory();
+    return ExpMallocLike(Size, 16, PRELOAD_TAG);
+}
+
+static DECLSPEC_NOINLINE VOID PreloadFreeAligned(PVOID Block)
+{
+    PVOID Real = PreloadFindAligned(Block, TRUE);
+    ExpFreeLike(Real != NULL ? Real : Block);
+}
+
+void free(void *Block)
+{
+    if (__builtin_expect(Block == NULL, 0))
+        return;
+    if (PreloadMayBeAligned(Block)) {
+        PreloadFreeAligned(Block);
+        return;
+    }
+    ExpFreeLike(Block);
+}
+
+void cfree(void *Block)
+{
+    free(Block);
+}
+
+void *calloc(size_t Count, size_t Size)
+{
+    size_t Bytes;
+    PVOID Block;
+    if (__builtin_expect(__builtin_mul_overflow(Count, Size, &Bytes) || Bytes > MAX_BYTES, 0))
+        return PreloadNoMemory();
+    if (Bytes > PAGE_SIZE) /* fresh memory of the host is zero already, which the pools know */
+        return ExAllocatePool2(POOL_FLAG_NON_PAGED, Bytes, PRELOAD_TAG);
+    Block = ExpMallocLike(Bytes, 16, PRELOAD_TAG);
+    return Block != NULL ? memset(Block, 0, Bytes) : NULL;
+}
+
+size_t malloc_usable_size(void *Block)
+{
+    if (Block == NULL)
+        return 0;
+    if (PreloadMayBeAligned(Block)) {
+        PVOID Real = PreloadFindAligned(Block, FALSE);
+        if (Real != NULL)
+            return ExpSizeLike(Real) - (size_t)((PUCHAR)Block - (PUCHAR)Real);
+    }
+    return ExpSizeLike(Block);
+}
+
+void *realloc(void *Block, size_t Size)
+{
+    PVOID New;
+    size_t Old;
+    BOOLEAN Aligned;
+    if (Block == NULL)
+        return malloc(Size);
+    if (Size == 0) {
+        free(Block);
+        return NULL;
+    }
+    if (__builtin_expect(Size > MAX_BYTES, 0))
+        return PreloadNoMemory();
+    Aligned = PreloadMayBeAligned(Block) && PreloadFindAligned(Block, FALSE) != NULL;
+    if (!Aligned && ExpResizeLike(Block, Size))
+        return Block;
+    Old = Aligned ? malloc_usable_size(Block) : ExpSizeLike(Block);
+    New = ExpMallocLike(Size, 16, PRELOAD_TAG);
+    if (New == NULL)
+        return NULL;
+    memcpy(New, Block, Old < Size ? Old : Size);
+    free(Block);
+    return New;
+}
+
+void *reallocarray(void *Block, size_t Count, size_t Size)
+{
+    size_t Bytes;
+    if (__builtin_mul_overflow(Count, Size, &Bytes))
+        return PreloadNoMemory();
+    return realloc(Block, Bytes);
+}
+
+static BOOLEAN PreloadIsPower(size_t Number)
+{
+    return Number != 0 && (Number & (Number - 1)) == 0;
+}
+
+static PVOID PreloadAligned(size_t Alignment, size_t Size)
+{
+    if (Size > MAX_BYTES || Alignment > MAX_BYTES)
+        return PreloadNoMemory();
+    return Alignment <= PAGE_SIZE ? ExpMallocLike(Size, Alignment, PRELOAD_TAG) : PreloadAllocateAligned(Size, Alignment);
+}
+
+void *aligned_alloc(size_t Alignment, size_t Size)
+{
+    if (!PreloadIsPower(Alignment)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return PreloadAligned(Alignment, Size);
+}
+
+int posix_memalign(void **Result, size_t Alignment, size_t Size)
+{
+    int Saved = errno;
+    PVOID Block;
+    if (!PreloadIsPower(Alignment) || Alignment % sizeof(void *) != 0)
+        return EINVAL;
+    Block = PreloadAligned(Alignment, Size);
+    errno = Saved;
+    if (Block == NULL)
+        return ENOMEM;
+    *Result = Block;
+    return 0;
+}
+
+void *memalign(size_t Alignment, size_t Size)
+{
+    size_t Power = 16;
+    if (Alignment > MAX_BYTES) {
+        errno = EINVAL;
+        return NULL;
+    }
+    while (Power < Alignment)
+        Power <<= 1;
+    return PreloadAligned(Power, Size);
+}
+
+void *valloc(size_t Size)
+{
+    return PreloadAligned(PAGE_SIZE, Size);
+}
+
+void *pvalloc(size_t Size)
+{
+    if (Size > MAX_BYTES)
+        return PreloadNoMemory();
+    return PreloadAligned(PAGE_SIZE, Size == 0 ? PAGE_SIZE : (Size + PAGE_SIZE - 1) & ~(size_t)(PAGE_SIZE - 1));
+}

@@ -1,0 +1,49 @@
+/*
+ * preload.h - what the files of libntmm_malloc.so share. SPDX-License-Identifier: MIT
+ *
+ *   malloc.c   malloc and its family, over ExpMallocLike and ExpFreeLike of the pools
+ *   ground.c   what the pools stand on here: threads, locks' sleeping, stops, start; the end of a thread
+ *   pages.c    mm.h's runs of pages, over private memory of the process
+ *   aligned.c  blocks aligned to more than a page
+ *   fork.c     fork with threads
+ *
+ * The pools (src/ex) are the library's own, unchanged, with all their checks. Below them stands no machine: nonpaged pool
+ * is never paged out and needs no page tables, so, as NT on MIPS kept it in KSEG0, it is addressed directly. Its frames
+ * are private anonymous memory of the process at fixed addresses: nothing faults into us, no signal handler is needed, no
+ * mapping is made per run, and a fork copies on write by its nature. The rest of the kernel is not started and not linked.
+ *
+ * Rules: nothing here calls malloc, directly or by a C library function that might, with the one exception of
+ * pthread_setspecific, which is called when the thread is attached already. errno is changed by failures only.
+ */
+#pragma once
+#include "ex/exp.h"
+
+/* The options, from NTMM_MALLOC_OPTIONS (ground.c). */
+typedef struct _PRELOAD_OPTIONS {
+    ULONG64 Ram;  /* bytes the heap may have */
+    ULONG64 Seed; /* of placement */
+} PRELOAD_OPTIONS;
+extern PRELOAD_OPTIONS PreloadOptions;
+
+#define PRELOAD_TAG 0x636C614Du /* 'Malc' as it reads in memory */
+
+/* ground.c */
+VOID PreloadFail(const CHAR *Format, ...) DECLSPEC_NORETURN __attribute__((format(printf, 1, 2))); /* a line, and the end */
+VOID PreloadForkThreads(VOID); /* in the child: the thread that forked is the only one */
+
+/* pages.c: before any other call of it. FALSE: the host gives no address space. */
+BOOLEAN PreloadStartPages(VOID);
+VOID PreloadLockPages(BOOLEAN Lock);
+
+/* aligned.c: Alignment > PAGE_SIZE, a power of two. Addresses are multiples of it, and never pool blocks' starts. */
+PVOID PreloadAllocateAligned(SIZE_T Size, SIZE_T Alignment);
+extern volatile ULONG PreloadAlignedCount;
+/* The block that holds an aligned address that was given out, or NULL; forgets it if asked to. */
+PVOID PreloadFindAligned(PVOID Address, BOOLEAN Forget);
+VOID PreloadLockAligned(BOOLEAN Lock);
+/* Could be an aligned address: only then is the table looked at. */
+static inline BOOLEAN PreloadMayBeAligned(PVOID Address)
+{
+    return ((ULONG_PTR)Address & (2 * PAGE_SIZE - 1)) == 0 &&
+           __builtin_expect(__atomic_load_n(&PreloadAlignedCount, __ATOMIC_RELAXED) != 0, 0);
+}
