@@ -99,6 +99,23 @@ static KIT_UNUSED NTSTATUS KitLock(PMDL Mdl, KPROCESSOR_MODE Mode, LOCK_OPERATIO
     return Status;
 }
 
+/* What touching an address raises; 'r' or 'w'. */
+static KIT_UNUSED NTSTATUS KitExceptionOf(volatile void *Address, char Kind)
+{
+    volatile NTSTATUS Status = STATUS_SUCCESS;
+    __try {
+        if (Kind == 'w') {
+            *(volatile UCHAR *)Address = *(volatile UCHAR *)Address;
+        } else {
+            (void)*(volatile UCHAR *)Address;
+        }
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        Status = GetExceptionCode();
+    }
+    return Status;
+}
+#define KIT_EXCEPTION_OF(Address_, Kind_, Status_) assert_int_equal(KitExceptionOf((Address_), (Kind_)), (Status_))
+
 static KIT_UNUSED PFN_NUMBER KitFrame(volatile void *Va)
 {
     return (PFN_NUMBER)MmGetPhysicalAddress((PVOID)(ULONG_PTR)Va).QuadPart >> PAGE_SHIFT;

@@ -73,7 +73,7 @@ static VOID ExpWaitPushLock(PEX_PUSH_LOCK PushLock, KTHREAD *Thread, BOOLEAN Exc
             Taken = ExpTryPushShared(PushLock);
         }
         if (!Taken) {
-            HalWait(&Place->Sequence, Seen, HAL_FOREVER);
+            KiBlock(&Place->Sequence, Seen, HAL_FOREVER);
         }
     } while (!Taken);
     __atomic_sub_fetch(&Place->Waiters, 1, __ATOMIC_SEQ_CST);

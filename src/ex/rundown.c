@@ -98,7 +98,7 @@ VOID ExWaitForRundownProtectionRelease(PEX_RUNDOWN_REF RunRef)
         if (__atomic_load_n(&RunRef->Count, __ATOMIC_SEQ_CST) == EXP_RUNDOWN_ACTIVE) {
             break;
         }
-        HalWait(&Place->Sequence, Sequence, HAL_FOREVER);
+        KiBlock(&Place->Sequence, Sequence, HAL_FOREVER);
     }
     __atomic_sub_fetch(&Place->Waiters, 1, __ATOMIC_SEQ_CST);
 }

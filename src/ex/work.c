@@ -216,7 +216,7 @@ static VOID ExpWorkerThread(PVOID Context)
             KiReleaseLock(&ExpWork.Lock);
             HalWake(&ExpWork.Drained, MAXLONG);
             while (__atomic_load_n(&ExpWork.Wake, __ATOMIC_ACQUIRE) == Seen) {
-                HalWait(&ExpWork.Wake, Seen, HAL_FOREVER);
+                KiBlock(&ExpWork.Wake, Seen, HAL_FOREVER);
             }
             KiAcquireLock(&ExpWork.Lock);
             ExpWork.Idle -= 1;
@@ -287,12 +287,12 @@ static VOID ExpManagerThread(PVOID Context)
             Watching = TRUE;
             LastTaken = Taken;
             Deadline = HalQueryTime() + EXP_PATIENCE;
-            while (HalWait(&ExpWork.Manage, Seen, Deadline) && !__atomic_load_n(&ExpWork.Stop, __ATOMIC_ACQUIRE)) {
+            while (KiBlock(&ExpWork.Manage, Seen, Deadline) && !__atomic_load_n(&ExpWork.Stop, __ATOMIC_ACQUIRE)) {
                 Seen = __atomic_load_n(&ExpWork.Manage, __ATOMIC_ACQUIRE);
             }
             continue;
         }
-        HalWait(&ExpWork.Manage, Seen, Deadline);
+        KiBlock(&ExpWork.Manage, Seen, Deadline);
     }
 }
 
@@ -308,7 +308,7 @@ VOID ExpDrainWork(VOID)
         if (!Busy) {
             return;
         }
-        HalWait(&ExpWork.Drained, Seen, HAL_FOREVER);
+        KiBlock(&ExpWork.Drained, Seen, HAL_FOREVER);
     }
 }
 

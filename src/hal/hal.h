@@ -122,8 +122,24 @@ static inline BOOLEAN HalIsUserAddress(ULONG_PTR Va)
 }
 
 /* ---- MMU ---- */
-/* Makes the table whose top level is frame Root the one walked; drops all user translations. Root 0: none. */
-VOID HalActivateAddressSpace(PFN_NUMBER Root);
+/* Makes the table whose top level is frame Root the one walked for the kernel's range by every thread, and for the user range by
+ * threads that are in no address space; drops all user translations. Root 0: none. */
+VOID HalSetRootTable(PFN_NUMBER Root);
+/* An address space: a part of the user range with a table of its own, which is walked for the user addresses of the threads that
+ * are in it. The storage is the core's, outside the simulated ranges; it writes Root, Low and High before HalAddAddressSpace. Parts of
+ * two spaces do not overlap. */
+typedef struct _HAL_ADDRESS_SPACE {
+    PFN_NUMBER Root;
+    ULONG_PTR Low, High;    /* multiples of 1 GiB within the user range */
+    volatile LONG Running;  /* the HAL's: threads that are in it */
+    volatile LONG64 Cached; /* the HAL's: pages of the part with a cached translation */
+} HAL_ADDRESS_SPACE, *PHAL_ADDRESS_SPACE;
+VOID HalAddAddressSpace(PHAL_ADDRESS_SPACE Space);
+/* No thread is in it any more. */
+VOID HalRemoveAddressSpace(PHAL_ADDRESS_SPACE Space);
+/* The calling thread leaves the space it is in and enters Space (NULL: none). A space that its last thread left has no cached
+ * translations, so that a thread of another space meets a fault there; while some thread is in it, its translations serve all. */
+VOID HalActivateAddressSpace(PHAL_ADDRESS_SPACE Space);
 /* Forgets the cached translations of Pages pages from Va, on every processor, before it returns. */
 VOID HalFlushTb(PVOID Va, SIZE_T Pages);
 /* All of them, but pinned ones that the tables still bear out. */
@@ -139,7 +155,7 @@ typedef struct _HAL_TB_STATISTICS {
     ULONG64 Fills, FilledPages, Flushes, FlushedPages, Evictions, Mappings, PeakMappings, Faults;
 } HAL_TB_STATISTICS;
 VOID HalQueryTb(HAL_TB_STATISTICS *Statistics);
-/* Walks the tables as the MMU would, without setting bits: TRUE and the physical address if Va is present. */
+/* Walks the tables as the MMU would for the calling thread, without setting bits: TRUE and the physical address if Va is present. */
 BOOLEAN HalTranslate(ULONG_PTR Va, PHYSICAL_ADDRESS *Physical);
 /* TRUE if Length bytes at Va, outside the simulated ranges, can be read (or written) without a fault. May be slow. */
 BOOLEAN HalProbeHostMemory(const VOID *Va, SIZE_T Length, BOOLEAN Write);

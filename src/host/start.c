@@ -140,11 +140,16 @@ static NTSTATUS StartMachine(VOID)
         .Runs = Runs,
         .RunCount = ARRAYSIZE(Runs),
         .SystemBytes = (Space + GIB - 1) / GIB * GIB,
-        .UserBytes = 8 * GIB,
+        .UserBytes = 2048 * GIB,
         .TlbEntries = Options.tlb,
         .Upcalls = {KiPageFaultUpcall, KiTrapUpcall, KiClockUpcall, AttachUpcall, KiDetachThreadUpcall, UnwindUpcall},
     };
-    return HalStartMachine(&Machine);
+    NTSTATUS Status = HalStartMachine(&Machine);
+    while (Status == STATUS_CONFLICTING_ADDRESSES && Machine.UserBytes > 8 * GIB) {
+        Machine.UserBytes /= 2; /* a sanitizer's program has little room: processes get smaller slices */
+        Status = HalStartMachine(&Machine);
+    }
+    return Status;
 }
 
 static NTSTATUS StartMemory(VOID)

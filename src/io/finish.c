@@ -180,7 +180,7 @@ static VOID IopFinishSomewhere(PIRP Irp)
 static VOID IopFreeUserPages(IOP_REQUEST *Request)
 {
     for (ULONG i = 0; i < 2; i++)
-        if (Request->UserPages[i]) {
+        if (Request->UserPages[i] && !__atomic_load_n(&Request->Process->Exited, __ATOMIC_ACQUIRE)) {
             MmFreeUserPages(Request->UserPages[i], Request->UserPageCount[i]);
             Request->UserPages[i] = NULL;
         }
@@ -203,6 +203,8 @@ VOID IopDestroyRequest(IOP_REQUEST *Request)
     IopFreeUserPages(Request);
     if (Request->KeepFile)
         ObfDereferenceObject(Request->FileObject);
+    if (Request->Process)
+        ObfDereferenceObject(Request->Process);
     ExFreePoolWithTag(Request, IOP_TAG);
 }
 

@@ -107,7 +107,8 @@ typedef struct _IOP_REQUEST {
     BOOLEAN KeepFile; /* FileObject is referenced by the request */
     PIRP Irp;
     PFILE_OBJECT FileObject;
-    PVOID UserPages[2]; /* user memory to give back */
+    struct _KPROCESS *Process; /* the requester, referenced; NULL: kernel mode */
+    PVOID UserPages[2];        /* user memory of it, to give back */
     SIZE_T UserPageCount[2];
     IO_STATUS_BLOCK IoStatus; /* the result, after IopFinish */
 } IOP_REQUEST;

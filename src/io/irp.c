@@ -297,6 +297,10 @@ BOOLEAN IoCancelIrp(PIRP Irp)
 PEPROCESS IoGetRequestorProcess(PIRP Irp)
 {
     PETHREAD Thread = Irp->Tail.Overlay.Thread;
+    const IOP_REQUEST *Request =
+        Irp->AllocationFlags & IOP_IRP_REQUEST ? (const IOP_REQUEST *)Irp->Tail.Overlay.IrpExtension : NULL;
+    if (Request && Request->Process)
+        return Request->Process;
     if (Irp->RequestorMode == UserMode && PspUserProcess)
         return PspUserProcess;
     if (Thread == NULL)

@@ -1,8 +1,8 @@
 /*
  * request.c - requests of the user-mode requester, for the host-side API. SPDX-License-Identifier: MIT
  *
- * The host's bytes are copied to user memory of the user process, the request is made by the calling thread as one of that
- * process (PreviousMode UserMode), and what the driver left in the output buffer is copied back. So a driver sees user
+ * The host's bytes are copied to user memory of the requester - the calling thread's process (ntmm_process_run), or else the one user
+ * process that there always is -, the request is made by the calling thread as one of that process (PreviousMode UserMode), and what the driver left in the output buffer is copied back. So a driver sees user
  * addresses where Windows would show it some, and ProbeForRead, MmProbeAndLockPages and plain misuse behave.
  *
  *     host buffer --copy--> user pages --(method)--> driver
@@ -25,7 +25,7 @@ NTSTATUS IopOpenUser(PCUNICODE_STRING Name, ACCESS_MASK Access, PFILE_OBJECT *Fi
     NTSTATUS Status = PspCreateUserProcess();
     if (!NT_SUCCESS(Status))
         return Status;
-    PspBecome(PspUserProcess, UserMode, &Saved);
+    PspBecome(PspRequester(), UserMode, &Saved);
     Status = ObpLookup(NULL, Name, &Open, (PVOID *)File);
     PspRevert(&Saved);
     return Status;
@@ -34,7 +34,7 @@ NTSTATUS IopOpenUser(PCUNICODE_STRING Name, ACCESS_MASK Access, PFILE_OBJECT *Fi
 NTSTATUS IopCloseUser(PFILE_OBJECT File)
 {
     PSP_IDENTITY Saved;
-    PspBecome(PspUserProcess, UserMode, &Saved);
+    PspBecome(PspRequester(), UserMode, &Saved);
     IopCleanupFile(File);
     ObfDereferenceObject(File);
     PspRevert(&Saved);
@@ -86,7 +86,9 @@ static NTSTATUS IopUserCall(PFILE_OBJECT File, const IOP_USER_CALL *Call, ULONG_
     ObfReferenceObject(File);
     Request->FileObject = File;
     Request->KeepFile = TRUE;
-    PspBecome(PspUserProcess, UserMode, &Saved);
+    Request->Process = PspRequester();
+    ObfReferenceObject(Request->Process);
+    PspBecome(Request->Process, UserMode, &Saved);
     Status = IopToUser(Request, 0, Call->In, Call->InLength, &UserIn);
     if (NT_SUCCESS(Status))
         Status = IopToUser(Request, 1, Call->Out, Call->OutLength, &UserOut);

@@ -320,6 +320,7 @@ __attribute__((no_sanitize("address"))) BOOLEAN KiCatch(VOID (*Function)(PVOID),
     volatile UCHAR SpinLocks = Thread->SpinLocksHeld;
     volatile KPROCESSOR_MODE Mode = Thread->PreviousMode;
     struct _KPROCESS *volatile Process = Thread->Process, *volatile Attached = Thread->AttachedProcess;
+    PHAL_ADDRESS_SPACE volatile Space = Thread->Space;
 
     Thread->Catch = &Catch;
     if (KiMarkStackRoutine)
@@ -339,6 +340,7 @@ __attribute__((no_sanitize("address"))) BOOLEAN KiCatch(VOID (*Function)(PVOID),
     Thread->PreviousMode = Mode;
     Thread->Process = Process;
     Thread->AttachedProcess = Attached;
+    KiSwitchSpace(Space);
     KiAbandonLocks();
     KiRestoreIrql(Irql);
     return FALSE;

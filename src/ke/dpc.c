@@ -331,7 +331,7 @@ static VOID KipDpcThread(PVOID Context)
             Thread->Irql = DISPATCH_LEVEL;
             KfLowerIrql(PASSIVE_LEVEL);
         }
-        HalWait(&Prcb->DpcWake, Seen, HAL_FOREVER);
+        KiBlock(&Prcb->DpcWake, Seen, HAL_FOREVER);
     }
 }
 

@@ -109,7 +109,8 @@ typedef struct _KTHREAD {
     LONG Id;                           /* never 0, unique */
     PKPRCB Prcb;                       /* owned processor, or the one last used */
     struct _KPROCESS *Process;         /* the thread's own process */
-    struct _KPROCESS *AttachedProcess; /* address space in use */
+    struct _KPROCESS *AttachedProcess; /* whose address space is in use */
+    PHAL_ADDRESS_SPACE Space;          /* that address space */
     PVOID KernelStack;                 /* region stack, or NULL for a host thread's own */
     ULONG_PTR StackLow, StackHigh;
     struct _NTMM_SEH_FRAME *SehChain;
@@ -191,6 +192,26 @@ VOID KiClockUpcall(VOID);
 /* Threads that have no record of their own are given one from a static table; in front of each lie this many bytes for the
  * object layer's header. */
 #define KI_OBJECT_HEADER_BYTES 128
+/* The address space of every thread that is not told otherwise (mm's, the System process's); gives it to the threads that have none. */
+VOID KiSetSystemSpace(PHAL_ADDRESS_SPACE Space);
+/* The calling thread uses another address space from now on. */
+static inline VOID KiSwitchSpace(PHAL_ADDRESS_SPACE Space)
+{
+    KiCurrentThread()->Space = Space;
+    HalActivateAddressSpace(Space);
+}
+/* HalWait of a thread that does not run meanwhile: it is in no address space, so a thread of another process that touches its user
+ * addresses is caught. For waits that may be long. */
+static inline BOOLEAN KiBlock(volatile LONG *Word, LONG Expected, ULONG64 Deadline)
+{
+    KTHREAD *Thread = (KTHREAD *)HalCurrentThread();
+    HalActivateAddressSpace(NULL);
+    BOOLEAN Woken = HalWait(Word, Expected, Deadline);
+    if (Thread) {
+        HalActivateAddressSpace(Thread->Space);
+    }
+    return Woken;
+}
 /* Set by ps: called on every thread's own stack once it is attached, to make it an object. */
 extern VOID (*KiThreadStartRoutine)(KTHREAD *Thread);
 /* Set by ex: called on every thread's own stack as the last thing before its record may go: gives its pool cache up. */
@@ -220,6 +241,8 @@ VOID KiRestoreIrql(KIRQL Irql);
 /* A pending timer, a queued DPC inside [Base, Base + Bytes), or NULL: freeing it is bug check 0xC7. */
 PKTIMER KiFindTimer(const VOID *Base, SIZE_T Bytes);
 PKDPC KiFindDpc(const VOID *Base, SIZE_T Bytes);
+/* Signals an object that has no routine of its own for it (a process that ended), for ever. */
+VOID KiSignalObject(DISPATCHER_HEADER *Header);
 /* How many waits for an object there are. */
 ULONG KiCountWaiters(DISPATCHER_HEADER *Header);
 /* Validators: NULL, or the first broken invariant. */

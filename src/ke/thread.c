@@ -41,6 +41,7 @@ static KI_LOCK KiThreadLock;
 static volatile LONG KiNextThreadId = 8;
 static volatile LONG KiSystemUp;
 static struct _KPROCESS *KiSystemProcess;
+static PHAL_ADDRESS_SPACE KiSystemSpace;
 
 VOID (*KiStartRoutine)(VOID);
 VOID (*KiThreadStartRoutine)(KTHREAD *Thread);
@@ -102,6 +103,7 @@ VOID KiInitializeThread(KTHREAD *Thread)
     Thread->PreviousMode = KernelMode;
     Thread->Priority = 8;
     Thread->Process = Thread->AttachedProcess = KiSystemProcess;
+    Thread->Space = KiSystemSpace;
     Thread->ExitStatus = STATUS_PENDING;
 }
 
@@ -115,6 +117,7 @@ NTSTATUS KiEnterThread(KTHREAD *Thread)
     if (!NT_SUCCESS(Status)) {
         return Status;
     }
+    HalActivateAddressSpace(Thread->Space);
     KiAcquireLock(&KiThreadLock);
     Thread->ThreadListEntry.Flink = &KiThreadListHead;
     Thread->ThreadListEntry.Blink = KiThreadListHead.Blink;
@@ -183,6 +186,23 @@ VOID KiSetSystemProcess(struct _KPROCESS *Process)
 {
     KiSystemProcess = Process;
     KiEnumerateThreads(KipGiveProcess, Process);
+}
+
+static BOOLEAN KipGiveSpace(KTHREAD *Thread, PVOID Space)
+{
+    if (Thread->Space == NULL || Space == NULL) {
+        Thread->Space = (PHAL_ADDRESS_SPACE)Space;
+    }
+    return TRUE;
+}
+
+VOID KiSetSystemSpace(PHAL_ADDRESS_SPACE Space)
+{
+    KiSystemSpace = Space;
+    KiEnumerateThreads(KipGiveSpace, Space);
+    if (HalCurrentThread() != NULL) {
+        HalActivateAddressSpace(KiCurrentThread()->Space);
+    }
 }
 
 /* ---- threads of the host ---- */
@@ -303,6 +323,7 @@ static BOOLEAN KipForgetSystem(KTHREAD *Thread, PVOID Context)
 {
     UNREFERENCED_PARAMETER(Context);
     Thread->Process = Thread->AttachedProcess = NULL;
+    Thread->Space = NULL;
     Thread->ExCache = Thread->IoState = Thread->VfState = Thread->PsState = NULL;
     Thread->Prcb = &KiProcessors[0];
     Thread->Affinity = 0;

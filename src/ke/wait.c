@@ -171,6 +171,15 @@ VOID KiTestWaiters(DISPATCHER_HEADER *Header)
     }
 }
 
+VOID KiSignalObject(DISPATCHER_HEADER *Header)
+{
+    KiTouch(Header);
+    KiLockDispatcher();
+    Header->SignalState = 1;
+    KiTestWaiters(Header);
+    KiUnlockDispatcher();
+}
+
 VOID KiAbortWait(KTHREAD *Thread, NTSTATUS Status)
 {
     KiLockDispatcher();
@@ -229,7 +238,7 @@ static NTSTATUS KipSleep(KTHREAD *Thread, ULONG64 Deadline)
         }
     }
     while (__atomic_load_n(&Thread->WaitWord, __ATOMIC_ACQUIRE) == 0) {
-        if (HalWait(&Thread->WaitWord, 0, Deadline)) {
+        if (KiBlock(&Thread->WaitWord, 0, Deadline)) {
             continue;
         }
         KiLockDispatcher();

@@ -36,7 +36,9 @@ static NTSTATUS MiCopyManaged(ULONG_PTR Va, UCHAR *Buffer, SIZE_T Length, BOOLEA
         Some = Some < Length - *Done ? Some : Length - *Done;
         if (HalIsSystemAddress(At) || HalIsUserAddress(At)) {
             PFN_NUMBER Frame;
-            NTSTATUS Status = MiMakePresent(At, Write, AnyProtection, &Frame);
+            NTSTATUS Status = AnyProtection || HalIsSystemAddress(At) || MiIsCurrentVa(At)
+                                  ? MiMakePresent(At, Write, AnyProtection, &Frame)
+                                  : STATUS_ACCESS_VIOLATION; /* another process's */
             if (!NT_SUCCESS(Status)) {
                 return Status == STATUS_GUARD_PAGE_VIOLATION ? STATUS_ACCESS_VIOLATION : Status;
             }

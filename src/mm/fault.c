@@ -20,6 +20,7 @@
  *   user       <= APC     demand zero, allowed               a frame of zeroes
  *   user       <= APC     guard                              the guard goes, STATUS_GUARD_PAGE_VIOLATION
  *   user       any        valid, execution of NX             0xFC
+ *   user       any        in another process's slice         as not valid: 0xD1 or 0x0A, STATUS_ACCESS_VIOLATION
  *   user       <= APC     anything else                      STATUS_ACCESS_VIOLATION
  *   neither    DISPATCH+  not present                        0xD1 or 0x0A
  *   neither    any        present, write to read-only        0xBE (a driver's own constants)
@@ -184,7 +185,7 @@ BOOLEAN MiTakeGuard(ULONG_PTR Address)
 static VOID MiUserFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer)
 {
     BOOLEAN Write = (ErrorCode & MI_FAULT_WRITE) != 0, Execute = (ErrorCode & MI_FAULT_EXECUTE) != 0;
-    PMMPTE Pte = MiPteOf(Address);
+    PMMPTE Pte = MiIsCurrentVa(Address) ? MiPteOf(Address) : NULL; /* another process's: nothing is there */
     MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
     if (MiPteIsValid(Entry) && Execute && MiPteIsNoExecute(Entry)) {
         MiAnswerStop(Answer, ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, Address, Entry.Long, 0, 0);
@@ -197,7 +198,7 @@ static VOID MiUserFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PT
         MiAnswerIrql(Answer, Address, ErrorCode, Irql, Rip);
         return;
     }
-    NTSTATUS Status = MiMakePresent(Address, Write, FALSE, NULL);
+    NTSTATUS Status = Pte ? MiMakePresent(Address, Write, FALSE, NULL) : STATUS_ACCESS_VIOLATION;
     if (NT_SUCCESS(Status)) {
         (VOID) HalFillTb((PVOID)(Address & ~(ULONG_PTR)(PAGE_SIZE - 1)), 1, 0);
         return;

@@ -37,7 +37,13 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
     (VOID) MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_TABLE, NULL, 0, &Root, &Dirty);
     MiState->Root = Root;
     MiState->TablePages = 1;
-    HalActivateAddressSpace(Root);
+    HalSetRootTable(Root);
+    InitializeListHead(&MiState->VadFrames);
+    Status = MiInitializeSpaces();
+    if (!NT_SUCCESS(Status)) {
+        HalSetRootTable(0);
+        return Status;
+    }
     KiAccessFaultRoutine = MmAccessFault;
     MmHighestUserAddress = (PVOID)(HalFacts.UserEnd - 0x10000 - 1);
     MmSystemRangeStart = (PVOID)HalFacts.SystemBase;
@@ -49,7 +55,8 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
 VOID MmShutdownSystem(VOID)
 {
     if (MiState->Started) {
-        HalActivateAddressSpace(0);
+        KiSetSystemSpace(NULL);
+        HalSetRootTable(0);
         HalFlushEntireTb();
         KiAccessFaultRoutine = NULL;
         MiState->Started = FALSE;

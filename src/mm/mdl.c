@@ -150,6 +150,9 @@ VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Op
     } else if (KiFailHere(KiResourceLock, 0, Mdl->ByteCount)) {
         Status = STATUS_INSUFFICIENT_RESOURCES;
     }
+    if (User && Mdl->ByteCount && (!MiIsCurrentVa(Start) || !MiIsCurrentVa(Start + Mdl->ByteCount - 1))) {
+        Status = STATUS_ACCESS_VIOLATION; /* another process's */
+    }
     while (NT_SUCCESS(Status)) {
         Locked += MiLockPresentPages(Va + (Locked << PAGE_SHIFT), Pages - Locked, Write, Frames + Locked);
         if (Locked == Pages) {
@@ -186,7 +189,7 @@ VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Op
     Mdl->Process = NULL;
     if (User) {
         Mdl->Process = Thread->AttachedProcess ? Thread->AttachedProcess : Thread->Process;
-        __atomic_fetch_add(&MiState->LockedPages, Pages, __ATOMIC_RELAXED);
+        MiCountLockedPages(Start, (LONG64)Pages);
     }
     Mdl->MdlFlags = (CSHORT)((Mdl->MdlFlags & ~MDL_WRITE_OPERATION) | Flags);
 }
@@ -219,7 +222,7 @@ VOID MmUnlockPages(PMDL Mdl)
         MiStopUnlock(Mdl, Frames[Bad]);
     }
     if (HalIsUserAddress((ULONG_PTR)Mdl->StartVa)) {
-        __atomic_fetch_sub(&MiState->LockedPages, Pages, __ATOMIC_RELAXED);
+        MiCountLockedPages((ULONG_PTR)Mdl->StartVa, -(LONG64)Pages);
     }
     Mdl->MdlFlags &= (CSHORT) ~(MDL_PAGES_LOCKED | MDL_IO_SPACE);
 }
@@ -247,7 +250,7 @@ NTSTATUS MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes)
                 MiStopUnlock(Mdl, Frames[Bad]);
             }
             if (HalIsUserAddress((ULONG_PTR)Mdl->StartVa)) {
-                __atomic_fetch_sub(&MiState->LockedPages, Passed, __ATOMIC_RELAXED);
+                MiCountLockedPages((ULONG_PTR)Mdl->StartVa, -(LONG64)Passed);
             }
         }
         memmove(Frames, Frames + Passed, (Pages - Passed) * sizeof(*Frames));

@@ -41,19 +41,11 @@ static VOID MiCheckMdlFrames(PMDL Mdl, SIZE_T Pages)
 
 static PVOID MiMapToUser(PMDL Mdl, SIZE_T Pages, MI_PROT Protection, PVOID Requested)
 {
-    MI_REGION *Region = &MiState->Regions[MmRegionUser];
-    ULONG_PTR Va = Requested ? (ULONG_PTR)PAGE_ALIGN(Requested) : MiAllocateVa(Region, Pages);
-    if (Requested && !MiAllocateVaAt(Region, Va, Pages)) {
-        ExRaiseStatus(STATUS_CONFLICTING_ADDRESSES);
+    ULONG_PTR Va;
+    NTSTATUS Status = MiReserveUserMapping(Pages, Requested ? PAGE_ALIGN(Requested) : NULL, &Va);
+    if (!NT_SUCCESS(Status)) {
+        ExRaiseStatus(Status == STATUS_CONFLICTING_ADDRESSES ? Status : STATUS_INSUFFICIENT_RESOURCES);
     }
-    if (Va == 0 || !MiMakePageTables(Va, Pages)) {
-        if (Va) {
-            MiFreeVa(Region, Va, Pages);
-        }
-        MiCount(&Region->Failures);
-        ExRaiseStatus(STATUS_INSUFFICIENT_RESOURCES);
-    }
-    MiChargeRegion(Region, Pages);
     MiMapFrames(Va, Pages, MmGetMdlPfnArray(Mdl), 0, MiPteValid(0, Protection, TRUE));
     return (PVOID)(Va + Mdl->ByteOffset);
 }
@@ -104,16 +96,13 @@ PVOID MmMapLockedPages(PMDL Mdl, KPROCESSOR_MODE AccessMode)
 
 static VOID MiUnmapFromUser(PVOID BaseAddress, SIZE_T Pages)
 {
-    MI_REGION *Region = &MiState->Regions[MmRegionUser];
     ULONG_PTR Va = (ULONG_PTR)PAGE_ALIGN(BaseAddress);
-    SIZE_T Actual;
-    if (MiRegionOfVa(Va) != Region || MiCheckVa(Region, Va, Pages, &Actual) != MiVaExact) {
+    if (!MiIsUserMapping(Va, Pages)) {
         KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given a user address that is not the MDL's mapping.", NULL, 0x302,
                (ULONG_PTR)BaseAddress, 0, 0);
     }
     MiUnmapFrames(Va, Pages);
-    MiReturnRegion(Region, Pages);
-    MiFreeVa(Region, Va, Pages);
+    MiReleaseUserMapping(Va, Pages);
 }
 
 VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL Mdl)

@@ -11,11 +11,13 @@
  *            |-- Lists[]     zeroed, free, standby, modified, bad                pfn.c
  *            |-- Root        the page tables (in frames, through the window)     pte.c
  *            |-- Regions[]   who uses which addresses                            region.c
+ *            |-- Spaces[]    the user range in slices, one a process             space.c, vad.c
  *            `-- Commit      promises of frames                                  commit.c
  *
  * Locks, in acquisition order; all are KI_LOCKs, taken at any IRQL, held briefly, and never across a call up,
  * a fault, a wait or a bug check:
- *   1. MI_REGION.Lock   the region's bitmaps
+ *   0. MI_SPACE.Lock    what lies where in an address space (a push lock: may block; IRQL <= APC_LEVEL)
+ *   1. MI_REGION.Lock   the region's bitmaps; SpaceLock
  *   2. TableLock        creation of page tables
  *   3. PteLocks[n]      entries of pageable and user addresses, one lock for each 2 MiB (hashed)
  *   4. PfnLock          every field of every MMPFN except u1.UsedEntries (interlocked), lists, extents
@@ -28,6 +30,8 @@
 #include "mm/pagefile.h"
 
 NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
+
+#include "mm/space.h"
 
 #define MI_BYTES_TO_PAGES(Bytes) (((Bytes) + PAGE_SIZE - 1) >> PAGE_SHIFT)
 #define MI_NO_PAGE               0xFFFFFFFFu
@@ -126,6 +130,12 @@ typedef struct _MI_STATE {
 
     MI_REGION Regions[MmRegionMaximum];
 
+    MI_SPACE Spaces[MI_MAX_SPACES]; /* by slice; [0] is the System process's */
+    ULONG SpaceCount;               /* slices there are */
+    ULONG64 SliceBytes;
+    KI_LOCK SpaceLock;    /* MI_SPACE.Used, and: */
+    LIST_ENTRY VadFrames; /* frames of range records that have a free one */
+
     volatile ULONG64 Committed, PeakCommit; /* (interlocked) */
     ULONG64 CommitLimit;
     volatile ULONG64 LockedPages; /* (interlocked) pages of process addresses locked by MDLs */
@@ -188,6 +198,9 @@ const CHAR *MiValidateFrames(VOID);
 PMMPTE MiPteOf(ULONG_PTR Va);                         /* the leaf entry of Va, NULL: no page table */
 PMMPTE MiPteOfTableLevel(ULONG_PTR Va, ULONG Level);  /* the entry at a level (1 leaf .. 4 top), NULL: table missing */
 BOOLEAN MiMakePageTables(ULONG_PTR Va, SIZE_T Pages); /* FALSE: no commit or no frame */
+BOOLEAN MiMakeTopTable(ULONG_PTR Va);                 /* the table below the top-level entry of Va */
+BOOLEAN MiMakeRoot(PFN_NUMBER *Root);                 /* an empty top-level table. FALSE: no commit or no frame */
+VOID MiFreeTables(PFN_NUMBER Root);                   /* a root whose leaves are all zero, with every table below */
 ULONG_PTR MiVaOfPte(PMMPTE Pte);                      /* address an entry of a page table maps; 0: not one of ours */
 VOID MiSetEntry(PMMPTE Pte, MMPTE Value);             /* zero -> not zero: counts the entry */
 MMPTE MiClearEntry(PMMPTE Pte);                       /* not zero -> zero */

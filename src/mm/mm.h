@@ -51,10 +51,26 @@ NTSTATUS MmProtectPages(PVOID Va, SIZE_T Pages, ULONG Protection);
  */
 NTSTATUS MmCopyToManaged(PVOID Va, const VOID *Source, SIZE_T Length);
 NTSTATUS MmCopyFromManaged(VOID *Target, const VOID *Va, SIZE_T Length);
-/* User memory of the one user process of this version, for request buffers: zeroed, committed, demand zero.
- */
+/* User memory in the calling thread's address space: zeroed, committed, demand zero; freed from anywhere. IRQL <= APC_LEVEL. */
 PVOID MmAllocateUserPages(SIZE_T Pages, ULONG Protection);
 VOID MmFreeUserPages(PVOID Va, SIZE_T Pages);
+
+/* Address spaces. PASSIVE_LEVEL. Create: STATUS_NO_MEMORY, STATUS_INSUFFICIENT_RESOURCES (every slice of the user range is taken).
+ * Clean frees everything in it (no thread uses it any more); Delete then gives back its tables. */
+struct _KPROCESS;
+typedef struct _MI_SPACE *PMM_SPACE;
+NTSTATUS MmCreateAddressSpace(struct _KPROCESS *Process, PMM_SPACE *Space);
+VOID MmCleanAddressSpace(PMM_SPACE Space);
+VOID MmDeleteAddressSpace(PMM_SPACE Space);
+PMM_SPACE MmSystemSpace(struct _KPROCESS *Process); /* the System process's, which is Process from now on */
+PHAL_ADDRESS_SPACE MmHalSpace(PMM_SPACE Space);
+ULONG64 MmLockedPagesOf(PMM_SPACE Space); /* that MDLs hold */
+typedef struct _MM_SPACE_INFO {
+    ULONG_PTR Low, High;
+    PFN_NUMBER Root;
+    ULONG64 VirtualBytes, PeakVirtualBytes, CommittedPages, PeakCommitted, LockedPages;
+} MM_SPACE_INFO;
+VOID MmQuerySpace(PMM_SPACE Space, MM_SPACE_INFO *Info);
 
 typedef struct _MM_COUNTERS {
     ULONG64 TotalPages, ZeroedPages, FreePages, StandbyPages, ModifiedPages, BadPages, ActivePages;

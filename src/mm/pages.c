@@ -279,7 +279,7 @@ NTSTATUS MmProtectPages(PVOID Address, SIZE_T Pages, ULONG Protect)
         (MiProtIsGuard(Protection) && !(Region && Region->User))) {
         return STATUS_INVALID_PAGE_PROTECTION;
     }
-    if (Region == NULL || !MiVaIsAllocated(Region, Va, Pages)) {
+    if (Region == NULL || (!Region->User && !MiVaIsAllocated(Region, Va, Pages))) {
         return STATUS_CONFLICTING_ADDRESSES;
     }
     for (SIZE_T Page = 0; Page < Pages; Page++) { /* all or nothing */
@@ -315,18 +315,4 @@ NTSTATUS MmProtectPages(PVOID Address, SIZE_T Pages, ULONG Protect)
         (VOID) HalFillTb((PVOID)Va, Pages, 0);
     }
     return STATUS_SUCCESS;
-}
-
-PVOID MmAllocateUserPages(SIZE_T Pages, ULONG Protect)
-{
-    MI_PROT Protection = MiMakeProtection(Protect);
-    if (Protection == MI_PROT_INVALID || MiProtIsCopyOnWrite(Protection)) {
-        return NULL;
-    }
-    return MiAllocateRun(&MiState->Regions[MmRegionUser], Pages, Protection, 0, NormalPoolPriority);
-}
-
-VOID MmFreeUserPages(PVOID Va, SIZE_T Pages)
-{
-    MiFreeRun((ULONG_PTR)Va, Pages);
 }

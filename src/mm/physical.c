@@ -53,7 +53,7 @@ BOOLEAN MmIsAddressValid(PVOID VirtualAddress)
     ULONG_PTR Va = (ULONG_PTR)VirtualAddress;
     (VOID) KiCurrentThread();
     if (HalIsSystemAddress(Va) || HalIsUserAddress(Va)) {
-        PMMPTE Pte = MiPteOf(Va);
+        PMMPTE Pte = HalIsSystemAddress(Va) || MiIsCurrentVa(Va) ? MiPteOf(Va) : NULL;
         return Pte != NULL && MiPteIsValid(MiReadPte(Pte));
     }
     return HalProbeHostMemory(VirtualAddress, 1, FALSE);

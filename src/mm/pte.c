@@ -2,7 +2,8 @@
  * pte.c - the page tables: four levels of frames, walked and edited through the window.
  * SPDX-License-Identifier: MIT
  *
- * One root serves the system range and the user range. Tables are made when addresses are first committed or
+ * A root serves the system range and the System process's slice of the user range; every other process has a root of its own, with the
+ * same entries for the system range (space.c). The address says which root holds the tables for it. Tables are made when addresses are first committed or
  * mapped (never in a fault, so a fault needs no frame but the page's own), each charged one page of
  * commitment, and stay until the system stops: a walk therefore needs no lock, as the MMU's own needs none.
  *
@@ -32,7 +33,10 @@ static inline PMMPTE MiTableEntry(PFN_NUMBER Table, ULONG_PTR Va, ULONG Level)
 
 PMMPTE MiPteOfTableLevel(ULONG_PTR Va, ULONG Level)
 {
-    PFN_NUMBER Table = MiState->Root;
+    PFN_NUMBER Table = MiRootOfVa(Va);
+    if (Table == 0) {
+        return NULL;
+    }
     for (ULONG Walk = 4; Walk > Level; Walk--) {
         MMPTE Entry = MiReadPte(MiTableEntry(Table, Va, Walk));
         if (!MiPteIsValid(Entry)) {
@@ -85,9 +89,54 @@ static BOOLEAN MiMakeTable(PMMPTE Pte)
     if (Dirty) {
         HalZeroPages(Page, 1);
     }
-    MiState->TablePages++;
+    __atomic_fetch_add(&MiState->TablePages, 1, __ATOMIC_RELAXED);
     MiSetEntry(Pte, MiPteTable(Page));
     return TRUE;
+}
+
+BOOLEAN MiMakeTopTable(ULONG_PTR Va)
+{
+    KiAcquireLock(&MiState->TableLock);
+    PMMPTE Pte = MiPteOfTableLevel(Va, 4);
+    BOOLEAN Made = MiPteIsValid(MiReadPte(Pte)) || MiMakeTable(Pte);
+    KiReleaseLock(&MiState->TableLock);
+    return Made;
+}
+
+BOOLEAN MiMakeRoot(PFN_NUMBER *Root)
+{
+    BOOLEAN Dirty;
+    if (!MiChargeCommitment(1, HighPoolPriority)) {
+        return FALSE;
+    }
+    if (MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_TABLE, NULL, 0, Root, &Dirty) == 0) {
+        MiReturnCommitment(1);
+        return FALSE;
+    }
+    if (Dirty) {
+        HalZeroPages(*Root, 1);
+    }
+    __atomic_fetch_add(&MiState->TablePages, 1, __ATOMIC_RELAXED);
+    return TRUE;
+}
+
+static VOID MiFreeTable(PFN_NUMBER Table, ULONG Level)
+{
+    PMMPTE Entries = (PMMPTE)HalWindow(Table);
+    for (ULONG Index = 0; Index < 512 && Level > 1; Index++) {
+        MMPTE Entry = MiReadPte(Entries + Index);
+        if (MiPteIsValid(Entry)) {
+            MiClearEntry(Entries + Index);
+            MiFreeTable(MiPtePage(Entry), Level - 1);
+        }
+    }
+    __atomic_fetch_sub(&MiState->TablePages, 1, __ATOMIC_RELAXED);
+    MiReturnCommitment(MiReleaseFrames(Table, 1));
+}
+
+VOID MiFreeTables(PFN_NUMBER Root)
+{
+    MiFreeTable(Root, 4);
 }
 
 BOOLEAN MiMakePageTables(ULONG_PTR Va, SIZE_T Pages)
@@ -129,10 +178,13 @@ ULONG_PTR MiVaOfPte(PMMPTE Pte)
             return 0;
         }
         Va |= (((ULONG_PTR)Pte & (PAGE_SIZE - 1)) / sizeof(MMPTE)) << (12 + 9 * (Level - 1));
-        if (Table == MiState->Root) {
-            return Level == 4 ? MiCanonical(Va) : 0;
+        if (Level == 4) {
+            return Pfn->PteAddress == NULL ? MiCanonical(Va) : 0;
         }
         Pte = Pfn->PteAddress;
+        if (Pte == NULL) {
+            return 0; /* a root, too soon */
+        }
     }
     return 0;
 }
@@ -164,7 +216,7 @@ ULONG MiMakePageProtection(MI_PROT Protection)
 static const CHAR *MiValidateLeaf(PMMPTE Pte, MMPTE Entry, ULONG_PTR Va)
 {
     MI_REGION *Region = MiRegionOfVa(Va);
-    if (Region == NULL || !MiVaIsAllocated(Region, Va, 1)) {
+    if (Region == NULL || !(Region->User ? MiIsVaInVad(Va) : MiVaIsAllocated(Region, Va, 1))) {
         return "T5: a leaf is in use outside the allocated pages of its region";
     }
     if (!MiPteIsValid(Entry) && !MiPteIsTransition(Entry)) {
@@ -197,6 +249,9 @@ static const CHAR *MiValidateTable(PFN_NUMBER Table, ULONG Level, ULONG_PTR Va, 
             Broken = MiValidateLeaf(Entries + Index, Entry, MiCanonical(At));
         } else {
             PMMPFN Below = MiPteIsValid(Entry) ? MiPfn(MiPtePage(Entry)) : NULL;
+            if (Level == 4 && Table != MiState->Root && MiIsKernelTopIndex(Index)) {
+                continue; /* the kernel's, looked at once (A1) */
+            }
             if (Below == NULL || !(Below->Flags & MI_PFN_TABLE) || Below->PteAddress != Entries + Index) {
                 return "T2: a directory entry points at what is not its table";
             }
@@ -213,5 +268,10 @@ const CHAR *MiValidatePageTables(VOID)
 {
     ULONG64 Tables = 0;
     const CHAR *Broken = MiValidateTable(MiState->Root, 4, 0, &Tables);
+    for (ULONG Index = 1; Index < MiState->SpaceCount && !Broken; Index++) {
+        if (MiState->Spaces[Index].Used) {
+            Broken = MiValidateTable(MiState->Spaces[Index].Hal.Root, 4, 0, &Tables);
+        }
+    }
     return Broken ? Broken : Tables == MiState->TablePages ? NULL : "T4: TablePages is not the number of tables";
 }

@@ -4,7 +4,7 @@
  *
  *   SystemBase                                                                                      SystemEnd
  *   | 1 GiB none | NonPagedPool | gap | PagedPool | gap | SystemPtes | gap | ... | SystemData | ... |
- *   UserBase | User ............................................................................ | UserEnd
+ *   UserBase | User: slices of address spaces, which have their own records (vad.c), no bitmaps | UserEnd
  *
  * The limit of a region is its address space: from the options, else from the size of RAM (twice RAM where
  * fragmentation must not be what ends an allocation), cut down until everything fits the range the machine
@@ -73,7 +73,7 @@ static ULONG64 MiLimitOf(MM_REGION Region, ULONG64 Ram)
     case MmRegionSystemData:
         return MiClamp(Ram, Least, 8 * MI_GIB);
     case MmRegionUser:
-        return MiClamp(4 * Ram, Least, HalFacts.UserEnd - HalFacts.UserBase);
+        return HalFacts.UserEnd - HalFacts.UserBase;
     default:
         return 0;
     }
@@ -121,7 +121,7 @@ ULONG64 MiLayOutRegions(ULONG64 RamPages)
         Region->Bits = (ULONG)(Bytes[Id] >> PAGE_SHIFT);
         Region->End = Region->Base + ((ULONG64)Region->Bits << PAGE_SHIFT);
         Cursor += MiRoundUp(Bytes[Id], Step) + Gap;
-        BitmapBytes += 2 * MiRoundUp(Region->Bits, 64) / 8;
+        BitmapBytes += Region->User ? 0 : 2 * MiRoundUp(Region->Bits, 64) / 8; /* user addresses: vad.c */
     }
     return MI_BYTES_TO_PAGES(BitmapBytes);
 }
@@ -131,6 +131,9 @@ VOID MiInitializeRegions(PVOID Bitmaps)
     ULONG64 *Next = Bitmaps;
     for (ULONG Id = MmRegionNonPagedPool; Id < MmRegionMaximum; Id++) {
         MI_REGION *Region = &MiState->Regions[Id];
+        if (Region->User) {
+            continue;
+        }
         Region->Allocated = Next;
         Region->Last = Next + MiRoundUp(Region->Bits, 64) / 64;
         Next = Region->Last + MiRoundUp(Region->Bits, 64) / 64;
@@ -200,6 +203,9 @@ static ULONG MiHintClass(ULONG Pages)
 static const CHAR *MiValidateRegion(MI_REGION *Region, BOOLEAN AtRest)
 {
     ULONG Set = 0;
+    if (Region->User) {
+        return NULL;
+    }
     for (ULONG Word = 0; Word < MiRoundUp(Region->Bits, 64) / 64; Word++) {
         ULONG64 Allocated = Region->Allocated[Word], Last = Region->Last[Word];
         ULONG64 Next = Word + 1 < MiRoundUp(Region->Bits, 64) / 64 ? Region->Allocated[Word + 1] : 0;
@@ -241,7 +247,7 @@ static VOID MiCheckDeep(MI_REGION *Region)
 
 ULONG_PTR MiAllocateVa(MI_REGION *Region, SIZE_T Pages)
 {
-    if (Pages == 0 || Pages > Region->Bits || Pages + Region->Guard > Region->Bits) {
+    if (Region->User || Pages == 0 || Pages > Region->Bits || Pages + Region->Guard > Region->Bits) {
         return 0;
     }
     ULONG Count = (ULONG)Pages + Region->Guard, Class = MiHintClass(Count);
@@ -273,8 +279,8 @@ ULONG_PTR MiAllocateVa(MI_REGION *Region, SIZE_T Pages)
 BOOLEAN MiAllocateVaAt(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
 {
     ULONG_PTR Position = (Va - Region->Base) >> PAGE_SHIFT;
-    if (Pages == 0 || Va < Region->Base || (Va & (PAGE_SIZE - 1)) || Position < Region->Guard || Position >= Region->Bits ||
-        Pages > Region->Bits - Position) {
+    if (Region->User || Pages == 0 || Va < Region->Base || (Va & (PAGE_SIZE - 1)) || Position < Region->Guard ||
+        Position >= Region->Bits || Pages > Region->Bits - Position) {
         return FALSE;
     }
     ULONG Start = (ULONG)Position - Region->Guard, Count = (ULONG)Pages + Region->Guard;
@@ -293,7 +299,8 @@ static MI_VA_CHECK MiCheckVaLocked(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages
 {
     ULONG Start = (ULONG)((Va - Region->Base) >> PAGE_SHIFT);
     *Actual = 0;
-    if (Va < Region->Base || Start >= Region->Bits || !MiBit(Region->Allocated, Start) || Start < Region->Guard) {
+    if (Region->User || Va < Region->Base || Start >= Region->Bits || !MiBit(Region->Allocated, Start) ||
+        Start < Region->Guard) {
         return MiVaNotAllocated;
     }
     ULONG Low = Start - Region->Guard;
@@ -320,7 +327,7 @@ MI_VA_CHECK MiCheckVa(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, SIZE_T *Act
 BOOLEAN MiVaIsAllocated(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
 {
     ULONG Start = (ULONG)((Va - Region->Base) >> PAGE_SHIFT);
-    if (Pages == 0 || Va < Region->Base || Start >= Region->Bits || Pages > Region->Bits - Start) {
+    if (Region->User || Pages == 0 || Va < Region->Base || Start >= Region->Bits || Pages > Region->Bits - Start) {
         return FALSE;
     }
     KiAcquireLock(&Region->Lock);

@@ -26,5 +26,8 @@ const CHAR *MiValidateAll(VOID)
     if (!Broken) {
         Broken = MiValidatePageTables();
     }
+    if (!Broken) {
+        Broken = MiValidateSpaces();
+    }
     return Broken ? Broken : MiValidateCommitment();
 }

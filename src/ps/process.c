@@ -1,21 +1,28 @@
 /*
- * process.c - the System process, the user process, and being attached to one. SPDX-License-Identifier: MIT
+ * process.c - processes: their beginning and end, and being attached to one. SPDX-License-Identifier: MIT
  *
  * Implements PsInitialSystemProcess, PsGetCurrentProcess, IoGetCurrentProcess, PsGetCurrentProcessId, PsGetProcessId,
  * PsLookupProcessByProcessId, PsGetProcess*, PsIsSystemProcess, KeStackAttachProcess, KeUnstackDetachProcess,
- * KeAttachProcess, KeDetachProcess, ExGetPreviousMode, PsGetVersion.
+ * KeAttachProcess, KeDetachProcess, KeIsAttachedProcess, PsAcquireProcessExitSynchronization and its release, ExGetPreviousMode,
+ * PsGetVersion.
  *
- *     PspProcessList -- System (id 4)          every host thread and system thread
- *                    -- requester (id 0x10000)  made with the first request of the host-side API; its threads are the
- *                                              host threads that make requests, for as long as a request takes
+ *     PspProcessList -- System (id 4)           every host thread and system thread
+ *                    -- requester (id 0x10000)  made with the first request of a host thread that is in no process; its threads are the
+ *                                               host threads that make requests, for as long as a request takes
+ *                    -- others (0x10004 ...)    made by ntmm_process_create; host threads enter and leave them (usermode.c)
  *
- * One user address space exists, so attaching changes whose process it is said to be, and nothing else:
- * KTHREAD.AttachedProcess, saved in KAPC_STATE.Process (the value 1 stands for "was attached to it already").
+ * A process has an address space (mm/space.c). The one a thread uses is KTHREAD.Space: that of its process, or of the one it is
+ * attached to (KTHREAD.AttachedProcess). Attaching saves who it was in KAPC_STATE.Process (the value 1 stands for "was attached to it
+ * already") and switches the space, a store and two interlocked additions unless translations have to go.
  *
- * Invariants: 1. Thread->AttachedProcess is Thread->Process unless the thread is attached; 2. a process in the list has a
- * positive count; 3. QuotaUsage never exceeds QuotaLimit if that is not 0, and never is negative.
+ *     running --PspEndProcess--> exiting (notifications, handles closed, locked pages are 0x76, address space emptied)
+ *             --> exited: signalled, an object still --last reference--> gone, its page tables too
+ *
+ * Invariants: 1. Thread->AttachedProcess is Thread->Process unless the thread is attached, and Thread->Space is that process's;
+ * 2. a process in the list has a positive count, or is being deleted; 3. QuotaUsage never exceeds QuotaLimit if that is not 0, and never
+ * is negative.
  * Locks: PspProcessLock (leaf) guards the list. Fields of a thread are its own.
- * Watch: tests/unit/ps_process_test.c; tests/misuse/ps_attach.c.
+ * Watch: tests/ddi/KeStackAttachProcess.c, tests/stress/process_stress_test.c.
  */
 #include "ps/psp.h"
 #include "ex/ex.h"
@@ -28,8 +35,19 @@ PEPROCESS PsInitialSystemProcess;
 static VOID PspDeleteProcess(PVOID Object)
 {
     KPROCESS *Process = Object;
-    if (!Process->System)
-        ObpDestroyHandleTable(Process->HandleTable);
+    if (Process->Listed) {
+        KiAcquireLock(&PspProcessLock);
+        RemoveEntryList(&Process->ProcessListEntry);
+        KiReleaseLock(&PspProcessLock);
+    }
+    if (!Process->System) {
+        if (Process->HandleTable)
+            ObpDestroyHandleTable(Process->HandleTable);
+        if (Process->Space) {
+            MmCleanAddressSpace(Process->Space); /* one that never ran, or that the system's end found */
+            MmDeleteAddressSpace(Process->Space);
+        }
+    }
     ObpFreeString(&Process->ImageName);
 }
 
@@ -57,16 +75,24 @@ static NTSTATUS PspCreateProcess(HANDLE Id, const CHAR *ShortName, const WCHAR *
     Process->Header.Type = ProcessObject;
     Process->Header.Size = sizeof(DISPATCHER_HEADER) / sizeof(LONG);
     InitializeListHead(&Process->Header.WaitListHead);
+    Process->ExitStatus = STATUS_PENDING;
+    ExInitializeRundownProtection(&Process->ExitRundown);
+    if (PsInitialSystemProcess)
+        Process->ParentId = PsGetCurrentProcess()->ProcessId;
     for (ULONG i = 0; ShortName[i] && i < sizeof Process->ImageFileName - 1; i++)
         Process->ImageFileName[i] = ShortName[i];
     KeQuerySystemTime(&Process->CreateTime);
     RtlInitUnicodeString(&Image, Name);
     Status = ObpCopyString(&Image, &Process->ImageName);
     if (NT_SUCCESS(Status)) {
-        if (System)
+        if (System) {
             Process->HandleTable = ObpKernelTable;
-        else
+            Process->Space = MmSystemSpace(Process);
+        } else {
             Status = ObpCreateHandleTable(&Process->HandleTable);
+            if (NT_SUCCESS(Status))
+                Status = MmCreateAddressSpace(Process, &Process->Space);
+        }
     }
     if (!NT_SUCCESS(Status)) {
         ObfDereferenceObject(Process);
@@ -74,6 +100,7 @@ static NTSTATUS PspCreateProcess(HANDLE Id, const CHAR *ShortName, const WCHAR *
     }
     KiAcquireLock(&PspProcessLock);
     InsertTailList(&PspProcessList, &Process->ProcessListEntry);
+    Process->Listed = TRUE;
     KiReleaseLock(&PspProcessLock);
     *Result = Process;
     return STATUS_SUCCESS;
@@ -92,19 +119,106 @@ NTSTATUS PspCreateUserProcess(VOID)
         PspNotifyProcess(Process, TRUE);
         return STATUS_SUCCESS;
     }
-    KiAcquireLock(&PspProcessLock);
-    RemoveEntryList(&Process->ProcessListEntry);
-    KiReleaseLock(&PspProcessLock);
     ObfDereferenceObject(Process);
     return STATUS_SUCCESS;
+}
+
+static volatile LONG PspNextId = 0x10004;
+
+NTSTATUS PspCreateNamedProcess(const CHAR *Name, KPROCESS **Process)
+{
+    WCHAR Path[64] = L"\\??\\";
+    ULONG Length = 4;
+    LONG Id = __atomic_fetch_add(&PspNextId, 4, __ATOMIC_RELAXED);
+    for (ULONG i = 0; Name[i] && Length < ARRAYSIZE(Path) - 1; i++)
+        Path[Length++] = (UCHAR)Name[i];
+    Path[Length] = 0;
+    NTSTATUS Status = PspCreateProcess((HANDLE)(ULONG_PTR)(ULONG)Id, Name, Path, FALSE, Process);
+    if (NT_SUCCESS(Status))
+        PspNotifyProcess(*Process, TRUE);
+    return Status;
+}
+
+NTSTATUS PspEndProcess(KPROCESS *Process, NTSTATUS ExitStatus)
+{
+    LONG Running = 0;
+    if (Process->System)
+        return STATUS_ACCESS_DENIED;
+    if (!__atomic_compare_exchange_n(&Process->Exiting, &Running, 1, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return STATUS_PROCESS_IS_TERMINATING;
+    ExWaitForRundownProtectionRelease(&Process->ExitRundown);
+    if (__atomic_load_n(&Process->ThreadCount, __ATOMIC_ACQUIRE) != 0) {
+        ExReInitializeRundownProtection(&Process->ExitRundown);
+        __atomic_store_n(&Process->Exiting, 0, __ATOMIC_RELEASE);
+        return STATUS_DEVICE_BUSY;
+    }
+    PspNotifyProcess(Process, FALSE);
+    ULONG64 Locked = MmLockedPagesOf(Process->Space);
+    if (Locked) {
+        ExReInitializeRundownProtection(&Process->ExitRundown);
+        __atomic_store_n(&Process->Exiting, 0, __ATOMIC_RELEASE); /* for a stop that is caught */
+        KiStop(PROCESS_HAS_LOCKED_PAGES, "A process ended while a driver had pages of it locked: an MDL was not unlocked.",
+               NULL, 0, (ULONG_PTR)Process, Locked, 0);
+    }
+    ObpDestroyHandleTable(Process->HandleTable);
+    Process->HandleTable = NULL;
+    MmCleanAddressSpace(Process->Space);
+    KeQuerySystemTime(&Process->ExitTime);
+    __atomic_store_n(&Process->ExitStatus, ExitStatus, __ATOMIC_RELAXED);
+    __atomic_store_n(&Process->Exited, 1, __ATOMIC_RELEASE);
+    KiSignalObject(&Process->Header);
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS PsAcquireProcessExitSynchronization(PEPROCESS Process)
+{
+    return ExAcquireRundownProtection(&Process->ExitRundown) ? STATUS_SUCCESS : STATUS_PROCESS_IS_TERMINATING;
+}
+
+VOID PsReleaseProcessExitSynchronization(PEPROCESS Process)
+{
+    ExReleaseRundownProtection(&Process->ExitRundown);
+}
+
+static PHAL_ADDRESS_SPACE PspSpaceOf(KPROCESS *Process);
+
+BOOLEAN PspEnterProcess(KTHREAD *Thread, KPROCESS *Process)
+{
+    if (!ExAcquireRundownProtection(&Process->ExitRundown))
+        return FALSE;
+    __atomic_add_fetch(&Process->ThreadCount, 1, __ATOMIC_ACQ_REL);
+    ExReleaseRundownProtection(&Process->ExitRundown);
+    ObfReferenceObject(Process);
+    Thread->Process = Thread->AttachedProcess = Process;
+    Thread->Space = PspSpaceOf(Process);
+    return TRUE;
+}
+
+VOID PspLeaveProcess(KTHREAD *Thread)
+{
+    KPROCESS *Process = Thread->Process;
+    if (Process == NULL || Process->System || Process == PspUserProcess)
+        return;
+    Thread->Process = Thread->AttachedProcess = PsInitialSystemProcess;
+    Thread->Space = PspSpaceOf(PsInitialSystemProcess);
+    if (Thread == KiCurrentThread())
+        KiSwitchSpace(Thread->Space);
+    __atomic_sub_fetch(&Process->ThreadCount, 1, __ATOMIC_ACQ_REL);
+    ObfDereferenceObject(Process);
+}
+
+static PHAL_ADDRESS_SPACE PspSpaceOf(KPROCESS *Process)
+{
+    return Process && Process->Space ? MmHalSpace(Process->Space) : NULL;
 }
 
 VOID PspBecome(KPROCESS *Process, KPROCESSOR_MODE Mode, PSP_IDENTITY *Saved)
 {
     KTHREAD *Thread = KiCurrentThread();
-    *Saved = (PSP_IDENTITY){Thread->Process, Thread->AttachedProcess, Thread->PreviousMode};
+    *Saved = (PSP_IDENTITY){Thread->Process, Thread->AttachedProcess, Thread->Space, Thread->PreviousMode};
     Thread->Process = Thread->AttachedProcess = Process;
     Thread->PreviousMode = Mode;
+    KiSwitchSpace(PspSpaceOf(Process));
 }
 
 VOID PspRevert(const PSP_IDENTITY *Saved)
@@ -113,6 +227,7 @@ VOID PspRevert(const PSP_IDENTITY *Saved)
     Thread->Process = Saved->Process;
     Thread->AttachedProcess = Saved->AttachedProcess;
     Thread->PreviousMode = Saved->PreviousMode;
+    KiSwitchSpace(Saved->Space);
 }
 
 /* ---- who am I ---- */
@@ -157,14 +272,12 @@ LONGLONG PsGetProcessCreateTimeQuadPart(PEPROCESS Process)
 
 NTSTATUS PsGetProcessExitStatus(PEPROCESS Process)
 {
-    UNREFERENCED_PARAMETER(Process);
-    return STATUS_PENDING; /* it has not ended */
+    return __atomic_load_n(&Process->ExitStatus, __ATOMIC_ACQUIRE);
 }
 
 PVOID PsGetProcessSectionBaseAddress(PEPROCESS Process)
 {
-    UNREFERENCED_PARAMETER(Process);
-    return NULL; /* no image is mapped in either */
+    return Process->SectionBase;
 }
 
 PVOID PsGetProcessJob(PEPROCESS Process)
@@ -232,6 +345,7 @@ static VOID PspAttach(KTHREAD *Thread, PRKPROCESS Process, BOOLEAN MayNest)
                                 : "A thread that is attached to one process attached to another without stacking.",
                NULL, (ULONG_PTR)Process, (ULONG_PTR)Thread->AttachedProcess, Attached, PspInDpc(Thread));
     Thread->AttachedProcess = Process;
+    KiSwitchSpace(PspSpaceOf(Process));
 }
 
 VOID KeStackAttachProcess(PRKPROCESS Process, PRKAPC_STATE ApcState)
@@ -255,6 +369,7 @@ VOID KeUnstackDetachProcess(PRKAPC_STATE ApcState)
     if (ApcState->Process == (PRKPROCESS)1)
         return;
     KiCurrentThread()->AttachedProcess = ApcState->Process;
+    KiSwitchSpace(PspSpaceOf(ApcState->Process));
 }
 
 VOID KeAttachProcess(PRKPROCESS Process)
@@ -266,6 +381,13 @@ VOID KeDetachProcess(VOID)
 {
     KTHREAD *Thread = KiCurrentThread();
     Thread->AttachedProcess = Thread->Process;
+    KiSwitchSpace(PspSpaceOf(Thread->Process));
+}
+
+BOOLEAN KeIsAttachedProcess(VOID)
+{
+    KTHREAD *Thread = KiCurrentThread();
+    return Thread->AttachedProcess != Thread->Process;
 }
 
 /* ---- start and stop ---- */
@@ -319,9 +441,6 @@ VOID PsShutdownSystem(VOID)
     if (Process) {
         PspNotifyProcess(Process, FALSE);
         PspUserProcess = NULL;
-        KiAcquireLock(&PspProcessLock);
-        RemoveEntryList(&Process->ProcessListEntry);
-        KiReleaseLock(&PspProcessLock);
         ObfDereferenceObject(Process);
     }
     PspShutdownNotify();
@@ -330,10 +449,11 @@ VOID PsShutdownSystem(VOID)
     __atomic_store_n(&KiThreadStartRoutine, NULL, __ATOMIC_RELEASE);
     PspShutdownQuota();
     if (PsInitialSystemProcess) {
-        KiAcquireLock(&PspProcessLock);
-        InitializeListHead(&PspProcessList);
-        KiReleaseLock(&PspProcessLock);
         ObfDereferenceObject(PsInitialSystemProcess);
+        KiAcquireLock(&PspProcessLock);
+        InitializeListHead(&PspProcessList); /* what drivers keep references to stays where it is */
+        KiReleaseLock(&PspProcessLock);
+        (VOID) MmSystemSpace(NULL);
         PsInitialSystemProcess = NULL;
     }
 }

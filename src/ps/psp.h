@@ -1,9 +1,9 @@
 /*
  * psp.h - processes and threads as objects: the layer's private face. SPDX-License-Identifier: MIT
  *
- * EPROCESS and KPROCESS are one structure, as are ETHREAD and KTHREAD (ke/ki.h). There are two processes: System, which
- * every host thread and every system thread belongs to, and the one user process whose requests `ntmm run` and the
- * host-side API make. One user address space exists and both see it.
+ * EPROCESS and KPROCESS are one structure, as are ETHREAD and KTHREAD (ke/ki.h). System is there always, and every host thread and
+ * system thread belongs to it unless told otherwise. Others are made by the host-side API; one of them by itself, with the first
+ * request of a thread that is in none. Each has an address space of its own (mm/space.c).
  */
 #pragma once
 #include "ob/ob.h"
@@ -16,8 +16,15 @@ typedef struct _KPROCESS {
     LIST_ENTRY ProcessListEntry;
     struct _OBP_HANDLE_TABLE *HandleTable;
     BOOLEAN System;
-    volatile LONG ThreadCount;
-    LARGE_INTEGER CreateTime;
+    BOOLEAN Listed;  /* (PspProcessLock) */
+    PMM_SPACE Space; /* NULL: it could not be made */
+    HANDLE ParentId;
+    EX_RUNDOWN_REF ExitRundown;    /* PsAcquireProcessExitSynchronization */
+    volatile LONG ThreadCount;     /* threads of the process: host threads acting for it, system threads made in it */
+    volatile LONG Exiting, Exited; /* its end has begun; its address space and handles are gone */
+    volatile NTSTATUS ExitStatus;  /* STATUS_PENDING while it runs */
+    PVOID SectionBase;             /* where its program is mapped; NULL: none */
+    LARGE_INTEGER CreateTime, ExitTime;
     /* Pool charged to the process: [0] nonpaged, [1] paged. Limit 0: none. */
     volatile LONG64 QuotaUsage[2], QuotaPeak[2];
     volatile LONG64 QuotaLimit[2];
@@ -27,11 +34,27 @@ extern OBJECT_TYPE PspProcessType, PspThreadType;
 extern KPROCESS *PspUserProcess; /* the requester of the host-side API, once there was a request */
 /* Makes the user process on the first request; process notifications are told. STATUS_INSUFFICIENT_RESOURCES. */
 NTSTATUS PspCreateUserProcess(VOID);
+/* Another process, of a name; one reference is the caller's. STATUS_NO_MEMORY, STATUS_INSUFFICIENT_RESOURCES. PASSIVE_LEVEL. */
+NTSTATUS PspCreateNamedProcess(const CHAR *Name, KPROCESS **Process);
+/* Ends it: notifications, handles, address space; whoever waits for it is woken. Locked pages are bug check 0x76.
+ * STATUS_PROCESS_IS_TERMINATING: it has ended, or is ending; STATUS_DEVICE_BUSY: threads are in it. PASSIVE_LEVEL. */
+NTSTATUS PspEndProcess(KPROCESS *Process, NTSTATUS ExitStatus);
+/* Whose requests the calling thread makes: its own process, if that is not System; else the user process. */
+static inline KPROCESS *PspRequester(VOID)
+{
+    KPROCESS *Own = KiCurrentThread()->Process;
+    return Own && !Own->System ? Own : PspUserProcess;
+}
 /* The calling thread becomes one of Process's, in Mode, until it is given back what *Saved holds. */
 typedef struct _PSP_IDENTITY {
     KPROCESS *Process, *AttachedProcess;
+    PHAL_ADDRESS_SPACE Space;
     KPROCESSOR_MODE PreviousMode;
 } PSP_IDENTITY;
+/* A thread that does not run yet (or the calling one) becomes one of the process's, which does not end before it leaves. FALSE: the process
+ * is ending. PspLeaveProcess does nothing for a thread of System. */
+BOOLEAN PspEnterProcess(KTHREAD *Thread, KPROCESS *Process);
+VOID PspLeaveProcess(KTHREAD *Thread);
 VOID PspBecome(KPROCESS *Process, KPROCESSOR_MODE Mode, PSP_IDENTITY *Saved);
 VOID PspRevert(const PSP_IDENTITY *Saved);
 

@@ -8,7 +8,7 @@
 
 HANDLE PsGetProcessInheritedFromUniqueProcessId(PEPROCESS Process)
 {
-    return Process->System ? NULL : PsInitialSystemProcess->ProcessId;
+    return Process->ParentId;
 }
 
 BOOLEAN IoIsSystemThread(PETHREAD Thread)
@@ -43,7 +43,7 @@ NTSTATUS ZwQueryInformationProcess(HANDLE ProcessHandle, PROCESSINFOCLASS Proces
     if (!NT_SUCCESS(Status))
         return Status;
     if (ProcessInformationClass == ProcessBasicInformation) {
-        PROCESS_BASIC_INFORMATION Basic = {.ExitStatus = STATUS_PENDING,
+        PROCESS_BASIC_INFORMATION Basic = {.ExitStatus = PsGetProcessExitStatus(Process),
                                            .AffinityMask = KeQueryActiveProcessors(),
                                            .BasePriority = 8,
                                            .UniqueProcessId = (ULONG_PTR)Process->ProcessId,

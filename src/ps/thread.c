@@ -11,6 +11,8 @@
  *      PsCreateSystemThread --- handle, thread started ---> running --- PspExitThread: signalled ---> ended
  *          --- ReapItem, in a worker: the host's thread joined, stack and reference given back ---> gone with its last reference
  *
+ * With a process handle the thread is one of that process: it uses its address space, and the process does not end before it.
+ *
  * A thread ends by returning from its routine or by PsTerminateSystemThread. When the system stops, threads that still wait
  * are ended in their wait and reported: they would wait for ever; one that runs on is reported and left.
  *
@@ -42,6 +44,7 @@ static DECLSPEC_NORETURN VOID PspExitThread(KTHREAD *Thread, NTSTATUS ExitStatus
 {
     __atomic_store_n(&Thread->Terminating, 1, __ATOMIC_RELEASE);
     PspNotifyThread(PsGetThreadProcessId(Thread), Thread->ThreadId, FALSE);
+    PspLeaveProcess(Thread);
     KiLeaveThread(Thread, ExitStatus);
     HalSetCurrentThread(NULL);
     ExpQueueWork(&Thread->ReapItem, CriticalWorkQueue);
@@ -72,7 +75,8 @@ NTSTATUS PsCreateSystemThread(PHANDLE ThreadHandle, ULONG DesiredAccess, POBJECT
     HANDLE Id;
     NTSTATUS Status;
 
-    UNREFERENCED_PARAMETER(ProcessHandle); /* NULL, or a process handle: there is one address space */
+    KPROCESS *Process = NULL;
+
     if (KiCurrentThread()->Irql != PASSIVE_LEVEL) {
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "PsCreateSystemThread was called above PASSIVE_LEVEL.", NULL, 0xE5,
                KiCurrentThread()->Irql, 0, 0);
@@ -82,6 +86,20 @@ NTSTATUS PsCreateSystemThread(PHANDLE ThreadHandle, ULONG DesiredAccess, POBJECT
         return Status;
     }
     KiInitializeThread(Thread);
+    if (ProcessHandle != NULL) {
+        Status = ObReferenceObjectByHandle(ProcessHandle, PROCESS_CREATE_THREAD, &PspProcessType, KernelMode, (PVOID *)&Process,
+                                           NULL);
+        if (NT_SUCCESS(Status) && !PspEnterProcess(Thread, Process)) {
+            Status = STATUS_PROCESS_IS_TERMINATING;
+        }
+        if (Process != NULL) {
+            ObfDereferenceObject(Process); /* the thread has its own */
+        }
+        if (!NT_SUCCESS(Status)) {
+            ObfDereferenceObject(Thread);
+            return Status;
+        }
+    }
     Thread->System = TRUE;
     Thread->StartRoutine = (PVOID)StartRoutine;
     Thread->StartContext = StartContext;
@@ -108,11 +126,12 @@ NTSTATUS PsCreateSystemThread(PHANDLE ThreadHandle, ULONG DesiredAccess, POBJECT
     __atomic_store_n(&Thread->WaitWord, 1, __ATOMIC_RELEASE);
     HalWake(&Thread->WaitWord, 1);
     if (ClientId != NULL) {
-        ClientId->UniqueProcess = (HANDLE)(ULONG_PTR)4;
+        ClientId->UniqueProcess = Process != NULL ? Process->ProcessId : (HANDLE)(ULONG_PTR)4;
         ClientId->UniqueThread = Id;
     }
     return STATUS_SUCCESS;
 Fail:
+    PspLeaveProcess(Thread);
     ExpFreeKernelStack(Thread->KernelStack, Thread->KernelStackBytes);
     Thread->KernelStack = NULL;
     ObfDereferenceObject(Thread);
@@ -247,7 +266,7 @@ static BOOLEAN PspAwaitThreads(ULONG64 Deadline)
     LONG Count;
 
     while ((Count = __atomic_load_n(&PspThreadCount, __ATOMIC_ACQUIRE)) != 0) {
-        if (!HalWait(&PspThreadCount, Count, Deadline)) {
+        if (!KiBlock(&PspThreadCount, Count, Deadline)) {
             return FALSE;
         }
     }

@@ -189,7 +189,7 @@ VOID KitStart(ULONG64 DataPages, ULONG TlbEntries)
     assert_int_equal(HalSetCurrentThread(&KitSelf), STATUS_SUCCESS);
     KitNextTable = KIT_TABLES;
     KitTop = KitNextTable++;
-    HalActivateAddressSpace(KitTop);
+    HalSetRootTable(KitTop);
 }
 VOID KitStop(VOID)
 {
@@ -202,7 +202,7 @@ PFN_NUMBER KitRoot(VOID)
 VOID KitUseRoot(PFN_NUMBER Root)
 {
     KitTop = Root;
-    HalActivateAddressSpace(Root);
+    HalSetRootTable(Root);
 }
 PFN_NUMBER KitNewRoot(VOID)
 {

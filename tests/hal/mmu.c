@@ -270,7 +270,7 @@ static void AddressSpace_Switch_DropsTheUsersTranslationsOnly(void **State)
         KitUseRoot(First);
         assert_int_equal(KitRead(User), 1);
     }
-    HalActivateAddressSpace(0);
+    HalSetRootTable(0);
     assert_false(KitTryRead(User, &Value));
 }
 

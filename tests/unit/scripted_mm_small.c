@@ -46,13 +46,13 @@ static VOID Trap(HAL_TRAP_FRAME *Frame)
 
 static VOID StartMachine(const HAL_RUN *Map, ULONG Count)
 {
-    HAL_MACHINE Machine = {HAL_VERSION,
-                           Map,
-                           Count,
-                           128ull << 30,
-                           64ull << 30,
-                           0,
-                           {PageFault, Trap, Nothing, (VOID(*)(VOID))KiAttachCurrentThread, Detached, NoForeignCode}};
+    HAL_MACHINE Machine = {
+        .Version = HAL_VERSION,
+        .Runs = Map,
+        .RunCount = Count,
+        .SystemBytes = 128ull << 30,
+        .UserBytes = 64ull << 30,
+        .Upcalls = {PageFault, Trap, Nothing, (VOID(*)(VOID))KiAttachCurrentThread, Detached, NoForeignCode}};
     HalScriptReset();
     assert_int_equal(HalStartMachine(&Machine), STATUS_SUCCESS);
     memset(&KeOptions, 0, sizeof(KeOptions));

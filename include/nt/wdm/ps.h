@@ -1,7 +1,8 @@
 /*
  * ps.h - processes and threads as drivers see them, and the few security questions that drivers ask.
  *
- * Two processes exist: System (id 4), and the user process in whose name the host-side API makes requests.
+ * System (id 4) is there always; the host-side API makes others, each with an address space of its own, and makes requests in the name
+ * of one.
  * SPDX-License-Identifier: MIT
  */
 #ifndef _NTMM_PS_
@@ -145,12 +146,18 @@ NTKERNELAPI BOOLEAN PsIsThreadTerminating(PETHREAD Thread);
  * Page: ExGetPreviousMode. */
 NTKERNELAPI KPROCESSOR_MODE ExGetPreviousMode(VOID);
 
-/* Uses another process's address space until undone. IRQL <= APC_LEVEL. KeAttachProcess while attached elsewhere, and any of
+/* Uses another process's address space until undone: user addresses of the process that is left fault meanwhile. IRQL <= APC_LEVEL. KeAttachProcess while attached elsewhere, and any of
  * them in a DPC: INVALID_PROCESS_ATTACH_ATTEMPT (0x05). Page: KeStackAttachProcess, KeUnstackDetachProcess. */
 NTKERNELAPI VOID KeStackAttachProcess(PRKPROCESS Process, PRKAPC_STATE ApcState);
 NTKERNELAPI VOID KeUnstackDetachProcess(PRKAPC_STATE ApcState);
 NTKERNELAPI VOID KeAttachProcess(PRKPROCESS Process);
 NTKERNELAPI VOID KeDetachProcess(VOID);
+/* TRUE between an attach to another process and its detach. Any IRQL. Undocumented. */
+NTKERNELAPI BOOLEAN KeIsAttachedProcess(VOID);
+/* Holds off the end of a process's address space until released. STATUS_PROCESS_IS_TERMINATING: it has begun. IRQL <= APC_LEVEL.
+ * Undocumented. */
+NTKERNELAPI NTSTATUS PsAcquireProcessExitSynchronization(PEPROCESS Process);
+NTKERNELAPI VOID PsReleaseProcessExitSynchronization(PEPROCESS Process);
 
 /* Notifications. Registering: STATUS_INVALID_PARAMETER (already registered, or not registered when removing),
  * STATUS_INSUFFICIENT_RESOURCES (64 are). Removing an unknown image or thread routine: STATUS_PROCEDURE_NOT_FOUND. PASSIVE_LEVEL.

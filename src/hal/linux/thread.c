@@ -86,6 +86,7 @@ VOID HalpForgetThreads(VOID)
     HalpAcquire(&HalpThreadLock);
     for (HALP_THREAD_STATE *Thread = HalpThreads; Thread; Thread = Thread->Next) {
         __atomic_store_n(Thread->Slot, NULL, __ATOMIC_RELEASE);
+        Thread->Space = NULL;
     }
     HalpRelease(&HalpThreadLock);
 }
@@ -163,6 +164,7 @@ NTSTATUS HalSetCurrentThread(PVOID Value)
     int SavedErrno = errno;
     NTSTATUS Status = STATUS_SUCCESS;
     if (Value == NULL) {
+        HalActivateAddressSpace(NULL);
         if (HalpThread.AltMapping != 0) {
             stack_t Old = {
                 .ss_sp = (PVOID)HalpThread.OldAltBase, .ss_size = HalpThread.OldAltBytes, .ss_flags = HalpThread.OldAltFlags};

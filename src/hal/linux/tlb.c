@@ -21,6 +21,10 @@
  * MiB page is mapped whole. A pinned fill counts as use: it sets Accessed, and Dirty where writing is
  * allowed, so that no later access faults.
  *
+ * An address space is a part of the user range with a root of its own (HAL_ADDRESS_SPACE); Owner[] tells, for each GiB of the user
+ * range, which. Which root a fault walks depends on the thread, which translations are whose on the address alone. All spaces'
+ * translations can stand side by side, since their parts do not overlap; one that its last thread leaves gives its own up.
+ *
  * Invariants (HalpValidateTb)
  *  1. Slot[p] = r if and only if run r is live and Page <= p < Page + Count; Filled[b] counts the non-zero
  * slots.
@@ -30,6 +34,7 @@
  * runs.
  *  4. The chain holds exactly the unpinned live runs.
  *  5. A translation that was not present is never recorded.
+ *  6. Cached of a space is the number of slots of its part that are not 0; if no thread is in it, that is 0 (but for the instant of leaving).
  *
  * Lock: HalpTb.Lock, innermost of all; taken in the signal handler, so its holder never touches a simulated
  * address. Watch: HalQueryTb; tests/hal/tlb.c and tests/hal/mmu.c.
@@ -44,6 +49,7 @@
 #define POPULATE_PAGES   512u /* longer runs get their host page tables as they are touched */
 #define BLOCK_PAGES      512u
 #define SPARE_RUNS       4096u
+#define GIB_PAGES        0x40000u
 
 typedef struct _HALP_RUN {
     ULONG64 Page; /* first virtual page number */
@@ -69,7 +75,8 @@ static struct {
     ULONG Capacity, Fresh, FreeHead;
     ULONG Oldest, Newest;
     ULONG Live, PinnedRuns, Limit;
-    PUCHAR Backed; /* a bit a frame: the host has memory behind it, as far as this file knows */
+    PHAL_ADDRESS_SPACE *Owner; /* a GiB of the user range each; NULL: no space's */
+    PUCHAR Backed;             /* a bit a frame: the host has memory behind it, as far as this file knows */
     HAL_TB_STATISTICS Statistics;
 } HalpTb;
 
@@ -96,8 +103,39 @@ static ULONG HalpRunAt(const HALP_SPAN *Span, ULONG64 Page)
 {
     return Page - Span->First < Span->Pages ? Span->Slot[Page - Span->First] : 0;
 }
+static PHAL_ADDRESS_SPACE HalpOwnerOf(const HALP_SPAN *Span, ULONG64 Page)
+{
+    return Span == &HalpTb.Span[0] ? HalpTb.Owner[(Page - Span->First) / GIB_PAGES] : NULL;
+}
+/* The table for a page, whoever asks: its space's, or the kernel's. */
+static PFN_NUMBER HalpRootOfPage(const HALP_SPAN *Span, ULONG64 Page)
+{
+    PHAL_ADDRESS_SPACE Space = HalpOwnerOf(Span, Page);
+    return Space ? Space->Root : HalpTb.Root;
+}
+/* The table that the calling thread's processor would walk. */
+static PFN_NUMBER HalpRootOfThread(ULONG_PTR Va)
+{
+    PHAL_ADDRESS_SPACE Space = HalpThread.Space;
+    return Space && HalIsUserAddress(Va) ? (Va - Space->Low < Space->High - Space->Low ? Space->Root : 0)
+                                         : __atomic_load_n(&HalpTb.Root, __ATOMIC_RELAXED);
+}
+static VOID HalpCountCached(HALP_SPAN *Span, ULONG64 Page, ULONG64 Count, LONG Change)
+{
+    for (ULONG64 End = Page + Count, Next; Page < End; Page = Next) {
+        PHAL_ADDRESS_SPACE Space = HalpOwnerOf(Span, Page);
+        Next = Span->First + ((Page - Span->First) / GIB_PAGES + 1) * GIB_PAGES;
+        Next = Next < End ? Next : End;
+        if (Space) {
+            __atomic_fetch_add(&Space->Cached, (LONG64)(Next - Page) * Change, __ATOMIC_RELAXED);
+        }
+    }
+}
 static VOID HalpSetSlots(HALP_SPAN *Span, ULONG64 Page, ULONG64 Count, ULONG Run, LONG Change)
 {
+    if (Change && Span == &HalpTb.Span[0]) {
+        HalpCountCached(Span, Page, Count, Change);
+    }
     for (ULONG64 i = Page - Span->First; i < Page - Span->First + Count; i++) {
         Span->Slot[i] = Run;
         Span->Filled[i / BLOCK_PAGES] = (USHORT)(Span->Filled[i / BLOCK_PAGES] + Change);
@@ -323,7 +361,7 @@ BOOLEAN HalpTbFault(ULONG_PTR Va, ULONG Access, ULONG *Error)
     }
     HalpAcquire(&HalpTb.Lock);
     HalpTb.Statistics.Faults++;
-    if (!HalpWalk(&HalpMachine.Physical, HalpTb.Root, Va, Access, TRUE, &Leaf, Error)) {
+    if (!HalpWalk(&HalpMachine.Physical, HalpRootOfThread(Va), Va, Access, TRUE, &Leaf, Error)) {
         HalpRelease(&HalpTb.Lock);
         return FALSE;
     }
@@ -355,10 +393,10 @@ BOOLEAN HalpTbFault(ULONG_PTR Va, ULONG Access, ULONG *Error)
 /* ---- the contract's calls ---- */
 /* Forgets what is cached in a stretch of one span, keeping (if asked) pinned runs whose tables still agree.
  * Consecutive runs go with one call to the host. */
-static VOID HalpFlushSpan(HALP_SPAN *Span, ULONG64 Page, ULONG64 Count, BOOLEAN KeepPinned)
+static VOID HalpFlushSpan(HALP_SPAN *Span, ULONG64 Page, ULONG64 Count, BOOLEAN KeepPinned, const volatile LONG64 *Live)
 {
     ULONG64 End = Page + Count, From = 0, To = 0; /* what is to be unmapped */
-    while (Page < End && Span->LivePages != 0) {
+    while (Page < End && *Live != 0) {
         ULONG64 Index = Page - Span->First;
         if (Index % BLOCK_PAGES == 0 && Span->Filled[Index / BLOCK_PAGES] == 0) {
             Page += BLOCK_PAGES;
@@ -375,7 +413,8 @@ static VOID HalpFlushSpan(HALP_SPAN *Span, ULONG64 Page, ULONG64 Count, BOOLEAN 
             HALP_LEAF Leaf;
             ULONG Error;
             ULONG64 Good = Page;
-            while (Good < Stop && HalpWalk(&HalpMachine.Physical, HalpTb.Root, Good << 12, 0, FALSE, &Leaf, &Error) &&
+            while (Good < Stop &&
+                   HalpWalk(&HalpMachine.Physical, HalpRootOfPage(Span, Good), Good << 12, 0, FALSE, &Leaf, &Error) &&
                    Leaf.Frame == R->Frame + (Good - R->Page) &&
                    (HalpProtection(&Leaf, Leaf.Entry) & R->Protection) == R->Protection) {
                 Good++;
@@ -413,7 +452,7 @@ static VOID HalpFlushRange(ULONG_PTR Va, SIZE_T Pages, BOOLEAN KeepPinned)
         ULONG64 Low = Page > Span->First ? Page : Span->First;
         ULONG64 High = End < Span->First + Span->Pages ? End : Span->First + Span->Pages;
         if (Low < High) {
-            HalpFlushSpan(Span, Low, High - Low, KeepPinned);
+            HalpFlushSpan(Span, Low, High - Low, KeepPinned, (const volatile LONG64 *)&Span->LivePages);
         }
     }
 }
@@ -435,12 +474,63 @@ VOID HalFlushEntireTb(VOID)
     HalpRelease(&HalpTb.Lock);
 }
 
-VOID HalActivateAddressSpace(PFN_NUMBER Root)
+VOID HalSetRootTable(PFN_NUMBER Root)
 {
     HalpAcquire(&HalpTb.Lock);
     HalpTb.Root = Root;
     HalpFlushRange(HalFacts.UserBase, (HalFacts.UserEnd - HalFacts.UserBase) >> 12, FALSE);
     HalpRelease(&HalpTb.Lock);
+}
+
+/* ---- address spaces ---- */
+static VOID HalpDropSpace(PHAL_ADDRESS_SPACE Space)
+{
+    HalpAcquire(&HalpTb.Lock);
+    if (Space->Running == 0 && Space->Cached != 0) { /* a thread that came meanwhile may keep them */
+        HalpTb.Statistics.Flushes++;
+        HalpReserve(1);
+        HalpFlushSpan(&HalpTb.Span[0], Space->Low >> 12, (Space->High - Space->Low) >> 12, FALSE, &Space->Cached);
+    }
+    HalpRelease(&HalpTb.Lock);
+}
+
+static VOID HalpSetOwner(PHAL_ADDRESS_SPACE Space, PHAL_ADDRESS_SPACE Owner)
+{
+    HalpAcquire(&HalpTb.Lock);
+    for (ULONG64 i = (Space->Low - HalFacts.UserBase) >> 30; i < (Space->High - HalFacts.UserBase) >> 30; i++) {
+        HalpTb.Owner[i] = Owner;
+    }
+    HalpRelease(&HalpTb.Lock);
+}
+
+VOID HalAddAddressSpace(PHAL_ADDRESS_SPACE Space)
+{
+    Space->Running = 0;
+    Space->Cached = 0;
+    HalFlushTb((PVOID)Space->Low, (Space->High - Space->Low) >> 12);
+    HalpSetOwner(Space, Space);
+}
+
+VOID HalRemoveAddressSpace(PHAL_ADDRESS_SPACE Space)
+{
+    HalpDropSpace(Space);
+    HalpSetOwner(Space, NULL);
+}
+
+VOID HalActivateAddressSpace(PHAL_ADDRESS_SPACE Space)
+{
+    PHAL_ADDRESS_SPACE Old = HalpThread.Space;
+    if (Old == Space) {
+        return;
+    }
+    if (Space) {
+        __atomic_add_fetch(&Space->Running, 1, __ATOMIC_SEQ_CST);
+    }
+    HalpThread.Space = Space;
+    if (Old && __atomic_sub_fetch(&Old->Running, 1, __ATOMIC_SEQ_CST) == 0 &&
+        __atomic_load_n(&Old->Cached, __ATOMIC_RELAXED) != 0) {
+        HalpDropSpace(Old);
+    }
 }
 
 /* One run of a fill: the pages from Page on, before End, that are contiguous and protected alike. Count 0:
@@ -451,11 +541,12 @@ static ULONG64 HalpMeasure(ULONG64 Page, ULONG64 End, BOOLEAN Pinned, BOOLEAN Ma
     for (; At < End; At++) {
         HALP_LEAF Leaf;
         ULONG Error;
-        if (!HalpWalk(&HalpMachine.Physical, HalpTb.Root, At << 12, 0, Mark, &Leaf, &Error)) {
+        if (!HalpWalk(&HalpMachine.Physical, HalpRootOfThread(At << 12), At << 12, 0, Mark, &Leaf, &Error)) {
             break;
         }
         if (Pinned && Leaf.UpperWrite && (Leaf.Entry & HALP_PTE_WRITE)) {
-            if (Mark && !HalpWalk(&HalpMachine.Physical, HalpTb.Root, At << 12, HALP_FAULT_WRITE, TRUE, &Leaf, &Error)) {
+            if (Mark &&
+                !HalpWalk(&HalpMachine.Physical, HalpRootOfThread(At << 12), At << 12, HALP_FAULT_WRITE, TRUE, &Leaf, &Error)) {
                 break;
             }
             Leaf.Entry |= HALP_PTE_DIRTY;
@@ -549,8 +640,7 @@ BOOLEAN HalTranslate(ULONG_PTR Va, PHYSICAL_ADDRESS *Physical)
 {
     HALP_LEAF Leaf;
     ULONG Error;
-    PFN_NUMBER Root = __atomic_load_n(&HalpTb.Root, __ATOMIC_RELAXED);
-    if (!HalpIsOurs(Va) || !HalpWalk(&HalpMachine.Physical, Root, Va, 0, FALSE, &Leaf, &Error)) {
+    if (!HalpIsOurs(Va) || !HalpWalk(&HalpMachine.Physical, HalpRootOfThread(Va), Va, 0, FALSE, &Leaf, &Error)) {
         return FALSE;
     }
     Physical->QuadPart = (LONGLONG)((Leaf.Frame << 12) | (Va & 0xFFF));
@@ -593,7 +683,8 @@ NTSTATUS HalpStartTb(ULONG Entries)
     HalpTb.Fresh = 1;
     HalpTb.Runs = HalpTable((ULONG64)HalpTb.Capacity * sizeof(HALP_RUN));
     HalpTb.Backed = (PUCHAR)HalpTable((HalpMachine.WindowBytes >> 15) + 1);
-    BOOLEAN Good = HalpTb.Runs != NULL && HalpTb.Backed != NULL;
+    HalpTb.Owner = HalpTable(((HalFacts.UserEnd - HalFacts.UserBase) >> 30) * sizeof(PHAL_ADDRESS_SPACE) + 1);
+    BOOLEAN Good = HalpTb.Runs != NULL && HalpTb.Backed != NULL && HalpTb.Owner != NULL;
     for (ULONG i = 0; i < 2; i++) {
         HALP_SPAN *Span = &HalpTb.Span[i];
         Span->First = Base[i] >> 12;
@@ -625,6 +716,9 @@ VOID HalpStopTb(VOID)
         if (Span->Filled) {
             HalpMunmap((ULONG64)Span->Filled, Span->Pages / BLOCK_PAGES * sizeof(USHORT));
         }
+    }
+    if (HalpTb.Owner) {
+        HalpMunmap((ULONG64)HalpTb.Owner, ((HalFacts.UserEnd - HalFacts.UserBase) >> 30) * sizeof(PHAL_ADDRESS_SPACE) + 1);
     }
     if (HalpTb.Backed) {
         HalpMunmap((ULONG64)HalpTb.Backed, (HalpMachine.WindowBytes >> 15) + 1);
@@ -669,6 +763,21 @@ const CHAR *HalpValidateTb(VOID)
             if (Count != Span->Filled[Block]) {
                 Broken = "tlb 1: Filled does not count the slots of its block";
             }
+        }
+    }
+    for (ULONG64 i = 0; i < HalpTb.Span[0].Pages / GIB_PAGES; i++) {
+        PHAL_ADDRESS_SPACE Space = HalpTb.Owner[i];
+        LONG64 Cached = 0;
+        if (Space == NULL || Space->Low != HalFacts.UserBase + (i << 30)) {
+            continue;
+        }
+        for (ULONG64 j = i * (GIB_PAGES / BLOCK_PAGES); j < ((Space->High - HalFacts.UserBase) >> 21); j++) {
+            Cached += HalpTb.Span[0].Filled[j];
+        }
+        if (Cached != Space->Cached) {
+            Broken = "tlb 6: a space's cached pages are miscounted";
+        } else if (Cached != 0 && Space->Running == 0) {
+            Broken = "tlb 6: a space that no thread is in has cached translations";
         }
     }
     for (ULONG Run = HalpTb.Oldest; Run; Run = HalpTb.Runs[Run].Next) {

@@ -34,11 +34,40 @@ static struct {
     HAL_TB_STATISTICS Statistics;
 } HalpMmu = {.Lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* The spaces there are, so that a walk on behalf of nobody in particular finds the table of a user address. */
+#define MAX_SPACES 256u
+static PHAL_ADDRESS_SPACE HalpSpaces[MAX_SPACES];
+static _Thread_local PHAL_ADDRESS_SPACE HalpSpace;
+
+static PFN_NUMBER HalpRootOfThread(ULONG_PTR Va)
+{
+    return HalpSpace && HalIsUserAddress(Va) ? (Va - HalpSpace->Low < HalpSpace->High - HalpSpace->Low ? HalpSpace->Root : 0)
+                                             : HalpMmu.Root;
+}
+static PHAL_ADDRESS_SPACE HalpOwnerOf(ULONG64 Page)
+{
+    for (ULONG i = 0; i < MAX_SPACES; i++) {
+        if (HalpSpaces[i] && (Page << 12) - HalpSpaces[i]->Low < HalpSpaces[i]->High - HalpSpaces[i]->Low) {
+            return HalpSpaces[i];
+        }
+    }
+    return NULL;
+}
+static VOID HalpCountCached(ULONG64 Page, LONG Change)
+{
+    PHAL_ADDRESS_SPACE Space = HalIsUserAddress(Page << 12) ? HalpOwnerOf(Page) : NULL;
+    if (Space) {
+        __atomic_fetch_add(&Space->Cached, Change, __ATOMIC_RELAXED);
+    }
+}
+
 NTSTATUS HalpStartMmu(ULONG Entries)
 {
     HalpMmu.Count = Entries == 0 ? DEFAULT_ENTRIES : Entries < 16 ? 16 : Entries > MAX_ENTRIES ? MAX_ENTRIES : Entries;
     HalpMmu.Entries = (HALP_ENTRY *)calloc(HalpMmu.Count, sizeof(HALP_ENTRY));
     HalpMmu.Root = 0;
+    memset(HalpSpaces, 0, sizeof(HalpSpaces));
+    HalpSpace = NULL;
     HalpMmu.Hand = HalpMmu.Pinned = 0;
     memset(&HalpMmu.Statistics, 0, sizeof(HalpMmu.Statistics));
     HalFacts.TlbEntries = HalpMmu.Count;
@@ -63,6 +92,7 @@ static VOID HalpForget(HALP_ENTRY *Entry)
 {
     HalpMmu.Pinned -= Entry->Pinned;
     Entry->Valid = FALSE;
+    HalpCountCached(Entry->Page, -1);
     HalpMmu.Statistics.Mappings--;
 }
 static HALP_ENTRY *HalpPlace(ULONG64 Page)
@@ -86,6 +116,7 @@ static HALP_ENTRY *HalpPlace(ULONG64 Page)
     memset(Entry, 0, sizeof(*Entry));
     Entry->Page = Page;
     Entry->Valid = TRUE;
+    HalpCountCached(Page, 1);
     if (++HalpMmu.Statistics.Mappings > HalpMmu.Statistics.PeakMappings) {
         HalpMmu.Statistics.PeakMappings = HalpMmu.Statistics.Mappings;
     }
@@ -114,7 +145,7 @@ static BOOLEAN HalpTranslateAccess(ULONG_PTR Va, ULONG Access, PFN_NUMBER *Frame
         ((Access & HALP_FAULT_FETCH) && !Entry->Execute)) {
         HALP_LEAF Leaf;
         HalpMmu.Statistics.Faults++;
-        Good = HalpWalk(&HalpScript.Physical, HalpMmu.Root, Va, Access, TRUE, &Leaf, Error);
+        Good = HalpWalk(&HalpScript.Physical, HalpRootOfThread(Va), Va, Access, TRUE, &Leaf, Error);
         if (Good) {
             HalpInsert(Va >> 12, &Leaf, FALSE);
             *Frame = Leaf.Frame;
@@ -206,7 +237,9 @@ static VOID HalpFlush(ULONG64 First, ULONG64 Count, BOOLEAN KeepPinned)
         if (KeepPinned && Entry->Pinned) {
             HALP_LEAF Leaf;
             ULONG Error;
-            if (HalpWalk(&HalpScript.Physical, HalpMmu.Root, Entry->Page << 12, 0, FALSE, &Leaf, &Error) &&
+            PHAL_ADDRESS_SPACE Space = HalIsUserAddress(Entry->Page << 12) ? HalpOwnerOf(Entry->Page) : NULL;
+            PFN_NUMBER Root = Space ? Space->Root : HalpMmu.Root;
+            if (HalpWalk(&HalpScript.Physical, Root, Entry->Page << 12, 0, FALSE, &Leaf, &Error) &&
                 Leaf.Frame == Entry->Frame && (!Entry->Write || HalpLeafWritable(&Leaf, Leaf.Entry)) &&
                 (!Entry->Execute || HalpLeafExecutable(&Leaf, Leaf.Entry))) {
                 continue;
@@ -216,13 +249,55 @@ static VOID HalpFlush(ULONG64 First, ULONG64 Count, BOOLEAN KeepPinned)
         HalpMmu.Statistics.FlushedPages++;
     }
 }
-VOID HalActivateAddressSpace(PFN_NUMBER Root)
+VOID HalSetRootTable(PFN_NUMBER Root)
 {
-    HalpRecord(HalScriptActivateAddressSpace, Root, 0, 0);
+    HalpRecord(HalScriptSetRootTable, Root, 0, 0);
     pthread_mutex_lock(&HalpMmu.Lock);
     HalpMmu.Root = Root;
     HalpFlush(HalFacts.UserBase >> 12, (HalFacts.UserEnd - HalFacts.UserBase) >> 12, FALSE);
     pthread_mutex_unlock(&HalpMmu.Lock);
+}
+VOID HalAddAddressSpace(PHAL_ADDRESS_SPACE Space)
+{
+    pthread_mutex_lock(&HalpMmu.Lock);
+    Space->Running = 0;
+    Space->Cached = 0;
+    for (ULONG i = 0; i < MAX_SPACES; i++) {
+        if (HalpSpaces[i] == NULL) {
+            HalpFlush(Space->Low >> 12, (Space->High - Space->Low) >> 12, FALSE);
+            HalpSpaces[i] = Space;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&HalpMmu.Lock);
+}
+VOID HalRemoveAddressSpace(PHAL_ADDRESS_SPACE Space)
+{
+    pthread_mutex_lock(&HalpMmu.Lock);
+    HalpFlush(Space->Low >> 12, (Space->High - Space->Low) >> 12, FALSE);
+    for (ULONG i = 0; i < MAX_SPACES; i++) {
+        HalpSpaces[i] = HalpSpaces[i] == Space ? NULL : HalpSpaces[i];
+    }
+    pthread_mutex_unlock(&HalpMmu.Lock);
+}
+VOID HalActivateAddressSpace(PHAL_ADDRESS_SPACE Space)
+{
+    PHAL_ADDRESS_SPACE Old = HalpSpace;
+    if (Old == Space) {
+        return;
+    }
+    HalpRecord(HalScriptActivateAddressSpace, (ULONG64)(ULONG_PTR)Space, Space ? Space->Root : 0, 0);
+    if (Space) {
+        __atomic_add_fetch(&Space->Running, 1, __ATOMIC_SEQ_CST);
+    }
+    HalpSpace = Space;
+    if (Old && __atomic_sub_fetch(&Old->Running, 1, __ATOMIC_SEQ_CST) == 0) {
+        pthread_mutex_lock(&HalpMmu.Lock);
+        if (Old->Running == 0) {
+            HalpFlush(Old->Low >> 12, (Old->High - Old->Low) >> 12, FALSE);
+        }
+        pthread_mutex_unlock(&HalpMmu.Lock);
+    }
 }
 VOID HalFlushTb(PVOID Va, SIZE_T Pages)
 {
@@ -258,7 +333,7 @@ NTSTATUS HalFillTb(PVOID Va, SIZE_T Pages, ULONG Flags)
     }
     pthread_mutex_lock(&HalpMmu.Lock);
     for (ULONG64 i = 0; Pinned && i < Pages; i++) {
-        if (!HalpWalk(&HalpScript.Physical, HalpMmu.Root, (Page + i) << 12, 0, FALSE, &Leaf, &Error)) {
+        if (!HalpWalk(&HalpScript.Physical, HalpRootOfThread((Page + i) << 12), (Page + i) << 12, 0, FALSE, &Leaf, &Error)) {
             Status = STATUS_INVALID_ADDRESS;
             goto Done;
         }
@@ -271,9 +346,10 @@ NTSTATUS HalFillTb(PVOID Va, SIZE_T Pages, ULONG Flags)
         if (!Pinned && HalpFind(Page + i)) {
             continue;
         }
-        if (HalpWalk(&HalpScript.Physical, HalpMmu.Root, (Page + i) << 12, 0, TRUE, &Leaf, &Error)) {
+        PFN_NUMBER Root = HalpRootOfThread((Page + i) << 12);
+        if (HalpWalk(&HalpScript.Physical, Root, (Page + i) << 12, 0, TRUE, &Leaf, &Error)) {
             if (Pinned && Leaf.UpperWrite && (Leaf.Entry & HALP_PTE_WRITE)) {
-                HalpWalk(&HalpScript.Physical, HalpMmu.Root, (Page + i) << 12, HALP_FAULT_WRITE, TRUE, &Leaf, &Error);
+                HalpWalk(&HalpScript.Physical, Root, (Page + i) << 12, HALP_FAULT_WRITE, TRUE, &Leaf, &Error);
             }
             HalpInsert(Page + i, &Leaf, Pinned);
         }
@@ -294,7 +370,7 @@ BOOLEAN HalTranslate(ULONG_PTR Va, PHYSICAL_ADDRESS *Physical)
     HALP_LEAF Leaf;
     ULONG Error;
     HalpRecord(HalScriptTranslate, Va, 0, 0);
-    if (!HalpIsOurs(Va) || !HalpWalk(&HalpScript.Physical, HalpMmu.Root, Va, 0, FALSE, &Leaf, &Error)) {
+    if (!HalpIsOurs(Va) || !HalpWalk(&HalpScript.Physical, HalpRootOfThread(Va), Va, 0, FALSE, &Leaf, &Error)) {
         return FALSE;
     }
     Physical->QuadPart = (LONGLONG)((Leaf.Frame << 12) | (Va & 0xFFF));

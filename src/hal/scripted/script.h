@@ -17,6 +17,7 @@
 typedef enum _HAL_SCRIPT_KIND {
     HalScriptStartMachine, /* can fail: STATUS_NO_MEMORY */
     HalScriptStopMachine,
+    HalScriptSetRootTable,
     HalScriptActivateAddressSpace,
     HalScriptFlushTb,
     HalScriptFlushEntireTb,

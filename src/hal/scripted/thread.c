@@ -79,6 +79,9 @@ NTSTATUS HalSetCurrentThread(PVOID Value)
         return STATUS_INSUFFICIENT_RESOURCES;
     }
     pthread_once(&HalpKeyOnce, HalpMakeKey);
+    if (Value == NULL) {
+        HalActivateAddressSpace(NULL);
+    }
     pthread_setspecific(HalpKey, Value);
     HalpCurrentThread = Value;
     return STATUS_SUCCESS;
