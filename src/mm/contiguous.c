@@ -67,6 +67,7 @@ static PVOID MiAllocateContiguous(SIZE_T Bytes, PHYSICAL_ADDRESS Lowest, PHYSICA
         return NULL;
     }
     MiMapOwned(Va, Pages, Base, Protection);
+    MiCheckConditions();
     return (PVOID)Va;
 }
 

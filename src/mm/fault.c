@@ -255,4 +255,7 @@ VOID MmAccessFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip
     } else {
         MiHostFault(Address, ErrorCode, Irql, Rip, Answer);
     }
+    if (Answer->StopCode == 0 && Irql <= DISPATCH_LEVEL) {
+        MiCheckConditions();
+    }
 }

@@ -32,7 +32,8 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
     MiInitializeRegions(Bitmaps);
     /* The reserve: frames that promises never cover, so that the choice of frames is never down to the last
      * one. */
-    MiState->CommitLimit = Managed - (Managed / 256 < 64 ? Managed / 256 : 64);
+    MiState->RamCommit = Managed - (Managed / 256 < 64 ? Managed / 256 : 64);
+    MiState->CommitLimit = MiState->CommitMaximum = MiState->RamCommit;
     (VOID) MiChargeCommitment(1, HighPoolPriority);
     (VOID) MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_TABLE, NULL, 0, &Root, &Dirty);
     MiState->Root = Root;
@@ -49,6 +50,7 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
     MmSystemRangeStart = (PVOID)HalFacts.SystemBase;
     MmUserProbeAddress = HalFacts.UserEnd - 0x10000;
     MiState->Started = TRUE;
+    MiUpdateConditions();
     return STATUS_SUCCESS;
 }
 
@@ -75,7 +77,7 @@ VOID MmQueryCounters(MM_COUNTERS *Counters)
     Counters->ActivePages = MiState->CorePages + MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition];
     KiReleaseLock(&MiState->PfnLock);
     Counters->Committed = __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED);
-    Counters->CommitLimit = MiState->CommitLimit;
+    Counters->CommitLimit = __atomic_load_n(&MiState->CommitLimit, __ATOMIC_RELAXED);
     Counters->PeakCommit = __atomic_load_n(&MiState->PeakCommit, __ATOMIC_RELAXED);
     Counters->DemandZeroFaults = __atomic_load_n(&MiState->DemandZeroFaults, __ATOMIC_RELAXED);
     Counters->SoftFaults = __atomic_load_n(&MiState->SoftFaults, __ATOMIC_RELAXED);

@@ -65,6 +65,7 @@ static VOID MiGiveBack(const PFN_NUMBER *Frames, SIZE_T Count)
         Freed += MiReleaseFrames(Frames[Index], 1);
     }
     MiReturnCommitment(Freed);
+    MiCheckConditions();
 }
 
 PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
@@ -126,6 +127,7 @@ PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighA
     Mdl->Process = NULL;
     Mdl->MappedSystemVa = NULL;
     Mdl->MdlFlags = MDL_PAGES_LOCKED;
+    MiCheckConditions();
     return Mdl;
 }
 

@@ -12,7 +12,8 @@
  *            |-- Root        the page tables (in frames, through the window)     pte.c
  *            |-- Regions[]   who uses which addresses                            region.c
  *            |-- Spaces[]    the user range in slices, one a process             space.c, vad.c
- *            `-- Commit      promises of frames                                  commit.c
+ *            |-- Commit      promises of frames                                  commit.c
+ *            `-- Conditions  what is low, what is high, and the events that say so  condition.c
  *
  * Locks, in acquisition order; all are KI_LOCKs, taken at any IRQL, held briefly, and never across a call up,
  * a fault, a wait or a bug check:
@@ -110,6 +111,18 @@ typedef struct _MI_REGION {
     volatile ULONG64 PagesInUse, PeakPages, Failures; /* (interlocked) committed or mapped pages */
 } MI_REGION;
 
+/* ---- conditions (condition.c) ---- */
+/* What is watched. While every measure stays in its window no condition can change. */
+typedef enum _MI_MEASURE { MiAvailablePages, MiCommittedPages, MiNonPagedPoolPages, MiPagedPoolPages, MiMeasures } MI_MEASURE;
+typedef struct _MI_CONDITIONS {
+    KI_LOCK Lock;
+    BOOLEAN Busy, Again;               /* (Lock) somebody sets events; and must look once more */
+    ULONG State;                       /* (Lock) a bit for each MM_CONDITION that holds */
+    PKEVENT Events[MmConditions];      /* (Lock) NULL: nobody is told */
+    volatile ULONG64 Low[MiMeasures];  /* [Low, High): the window; written under Lock */
+    volatile ULONG64 High[MiMeasures]; /* all zero: not watched yet */
+} MI_CONDITIONS;
+
 typedef struct _MI_STATE {
     BOOLEAN Started;
     MI_RUN Runs[MI_MAX_RUNS];
@@ -136,8 +149,11 @@ typedef struct _MI_STATE {
     KI_LOCK SpaceLock;    /* MI_SPACE.Used, and: */
     LIST_ENTRY VadFrames; /* frames of range records that have a free one */
 
-    volatile ULONG64 Committed, PeakCommit; /* (interlocked) */
-    ULONG64 CommitLimit;
+    volatile ULONG64 Committed, PeakCommit;      /* (interlocked) */
+    volatile ULONG64 CommitLimit, CommitMaximum; /* (interlocked) now; with every page file at its maximum */
+    volatile ULONG64 CommitFailures;             /* (interlocked) charges refused */
+    ULONG64 RamCommit;                           /* the part of CommitLimit that RAM stands for */
+    MI_CONDITIONS Conditions;
     volatile ULONG64 LockedPages; /* (interlocked) pages of process addresses locked by MDLs */
 
     volatile ULONG64 AllFaults, DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations;
@@ -240,7 +256,42 @@ VOID MiDecommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages);
 /* commit.c */
 BOOLEAN MiChargeCommitment(ULONG64 Pages, EX_POOL_PRIORITY Priority);
 VOID MiReturnCommitment(ULONG64 Pages);
+/* Page files grew, shrank, came or went: so many pages of them now, and at their maximum. FALSE, and nothing is changed: what is
+ * promised would not fit into the lower limit. Called after growing and before shrinking. */
+BOOLEAN MiChangeCommitLimit(LONG64 Pages, LONG64 MaximumPages);
 const CHAR *MiValidateCommitment(VOID);
+
+/* condition.c */
+static inline ULONG64 MiMeasure(MI_MEASURE Measure)
+{
+    switch (Measure) {
+    case MiAvailablePages:
+        return __atomic_load_n(&MiState->StateCount[MiPageZeroed], __ATOMIC_RELAXED) +
+               __atomic_load_n(&MiState->StateCount[MiPageFree], __ATOMIC_RELAXED) +
+               __atomic_load_n(&MiState->StateCount[MiPageStandby], __ATOMIC_RELAXED);
+    case MiCommittedPages:
+        return __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED);
+    case MiNonPagedPoolPages:
+        return __atomic_load_n(&MiState->Regions[MmRegionNonPagedPool].PagesInUse, __ATOMIC_RELAXED);
+    default:
+        return __atomic_load_n(&MiState->Regions[MmRegionPagedPool].PagesInUse, __ATOMIC_RELAXED);
+    }
+}
+VOID MiUpdateConditions(VOID);
+/* Called where frames, commitment or pool pages changed, at DISPATCH_LEVEL or below with no lock of this layer held (above
+ * DISPATCH_LEVEL it leaves the news to the next call). A few loads unless a threshold was crossed. */
+static inline VOID MiCheckConditions(VOID)
+{
+    for (ULONG Measure = 0; Measure < MiMeasures; Measure++) {
+        ULONG64 Low = __atomic_load_n(&MiState->Conditions.Low[Measure], __ATOMIC_RELAXED);
+        ULONG64 High = __atomic_load_n(&MiState->Conditions.High[Measure], __ATOMIC_RELAXED);
+        if (__builtin_expect(MiMeasure((MI_MEASURE)Measure) - Low >= High - Low && High != 0, 0)) {
+            MiUpdateConditions();
+            return;
+        }
+    }
+}
+const CHAR *MiValidateConditions(VOID); /* at rest */
 
 /* sysptes.c */
 /* Address space with page tables, in the system-PTE region, Guard pages of it never mapped at its end; 0:

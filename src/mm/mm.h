@@ -71,6 +71,24 @@ typedef struct _MM_SPACE_INFO {
     ULONG64 VirtualBytes, PeakVirtualBytes, CommittedPages, PeakCommitted, LockedPages;
 } MM_SPACE_INFO;
 VOID MmQuerySpace(PMM_SPACE Space, MM_SPACE_INFO *Info);
+/* Conditions of memory, one notification event each in \KernelObjects (condition.c; ob makes the objects). */
+typedef enum _MM_CONDITION {
+    MmLowMemory,
+    MmHighMemory,
+    MmLowPagedPool,
+    MmHighPagedPool,
+    MmLowNonPagedPool,
+    MmHighNonPagedPool,
+    MmLowCommit,
+    MmHighCommit,
+    MmMaximumCommit,
+    MmConditions
+} MM_CONDITION;
+/* The events to set and clear from now on (MmConditions of them, notification events), brought up to date before it returns;
+ * NULL: none any longer, and nobody is still about to touch one when it returns. PASSIVE_LEVEL. */
+VOID MmSetConditionEvents(const PKEVENT *Events);
+/* A bit (1 << MM_CONDITION) for each condition that holds. */
+ULONG MmQueryConditions(VOID);
 
 typedef struct _MM_COUNTERS {
     ULONG64 TotalPages, ZeroedPages, FreePages, StandbyPages, ModifiedPages, BadPages, ActivePages;

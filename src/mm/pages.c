@@ -92,6 +92,7 @@ NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protect
     if (!Region->Resident) {
         MiMakeDemandZero(Va, Pages, Protection);
         MiChargeRegion(Region, Pages);
+        MiCheckConditions();
         return STATUS_SUCCESS;
     }
     SIZE_T Done = MiBackPages(Va, Pages, Protection, Region->User, (Flags & MM_PAGES_ZERO) != 0);
@@ -100,6 +101,7 @@ NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protect
     if (Done == Pages) {
         Status = HalFillTb((PVOID)Va, Pages, Flags & MM_PAGES_PINNED ? HAL_FILL_PINNED : 0);
         if (NT_SUCCESS(Status) || !(Flags & MM_PAGES_PINNED)) {
+            MiCheckConditions();
             return STATUS_SUCCESS; /* without pinning the fill is a hint */
         }
     }
@@ -190,6 +192,7 @@ VOID MiDecommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
     ULONG64 Backed = MiDropPages(Va, Pages, &Freed);
     MiReturnRegion(Region, Backed + Unbacked);
     MiReturnCommitment(Freed + Unbacked);
+    MiCheckConditions();
 }
 
 static MI_PROT MiProtectionOfFlags(ULONG Flags)

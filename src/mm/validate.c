@@ -29,5 +29,8 @@ const CHAR *MiValidateAll(VOID)
     if (!Broken) {
         Broken = MiValidateSpaces();
     }
-    return Broken ? Broken : MiValidateCommitment();
+    if (!Broken) {
+        Broken = MiValidateCommitment();
+    }
+    return Broken ? Broken : MiValidateConditions();
 }

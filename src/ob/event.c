@@ -3,8 +3,11 @@
  *
  * Implements ZwCreateEvent, ZwOpenEvent, ZwSetEvent, ZwResetEvent, ZwClearEvent, ZwWaitForSingleObject,
  * IoCreateNotificationEvent, IoCreateSynchronizationEvent. The body is a KEVENT; waiting and signalling are ke's.
+ *
+ * Makes the events of \KernelObjects that tell of memory's conditions; when they are set and cleared is mm's (mm/condition.c).
  */
 #include "ob/obp.h"
+#include "mm/mm.h"
 
 OBJECT_TYPE ObpEventType = {.Name = L"Event", .Tag = 'nevE', .WaitOffset = 0, .ValidAccess = EVENT_ALL_ACCESS};
 static POBJECT_TYPE ObpEventTypePointer = &ObpEventType;
@@ -113,4 +116,48 @@ PKEVENT IoCreateNotificationEvent(PUNICODE_STRING EventName, PHANDLE EventHandle
 PKEVENT IoCreateSynchronizationEvent(PUNICODE_STRING EventName, PHANDLE EventHandle)
 {
     return ObpNamedEvent(EventName, EventHandle, SynchronizationEvent);
+}
+
+/* ---- the standard events of memory ---- */
+static PKEVENT ObpConditionEvents[MmConditions];
+
+NTSTATUS ObpInitMemoryEvents(VOID)
+{
+    static const WCHAR *const Names[MmConditions] = {
+        [MmLowMemory] = L"\\KernelObjects\\LowMemoryCondition",
+        [MmHighMemory] = L"\\KernelObjects\\HighMemoryCondition",
+        [MmLowPagedPool] = L"\\KernelObjects\\LowPagedPoolCondition",
+        [MmHighPagedPool] = L"\\KernelObjects\\HighPagedPoolCondition",
+        [MmLowNonPagedPool] = L"\\KernelObjects\\LowNonPagedPoolCondition",
+        [MmHighNonPagedPool] = L"\\KernelObjects\\HighNonPagedPoolCondition",
+        [MmLowCommit] = L"\\KernelObjects\\LowCommitCondition",
+        [MmHighCommit] = L"\\KernelObjects\\HighCommitCondition",
+        [MmMaximumCommit] = L"\\KernelObjects\\MaximumCommitCondition",
+    };
+    for (ULONG Index = 0; Index < MmConditions; Index++) {
+        OBJECT_ATTRIBUTES Attributes;
+        UNICODE_STRING Name;
+        HANDLE Handle;
+        RtlInitUnicodeString(&Name, Names[Index]);
+        InitializeObjectAttributes(&Attributes, &Name, OBJ_CASE_INSENSITIVE | OBJ_PERMANENT | OBJ_KERNEL_HANDLE, NULL, NULL);
+        NTSTATUS Status = ZwCreateEvent(&Handle, EVENT_ALL_ACCESS, &Attributes, NotificationEvent, FALSE);
+        if (!NT_SUCCESS(Status))
+            return Status;
+        Status = ObReferenceObjectByHandle(Handle, 0, &ObpEventType, KernelMode, (PVOID *)&ObpConditionEvents[Index], NULL);
+        ZwClose(Handle);
+        if (!NT_SUCCESS(Status))
+            return Status;
+    }
+    MmSetConditionEvents(ObpConditionEvents);
+    return STATUS_SUCCESS;
+}
+
+VOID ObpShutdownMemoryEvents(VOID)
+{
+    MmSetConditionEvents(NULL);
+    for (ULONG Index = 0; Index < MmConditions; Index++) {
+        if (ObpConditionEvents[Index])
+            ObfDereferenceObject(ObpConditionEvents[Index]);
+        ObpConditionEvents[Index] = NULL;
+    }
 }

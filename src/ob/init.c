@@ -13,11 +13,14 @@ NTSTATUS ObInitSystem(VOID)
         Status = ObpInitNames();
     if (NT_SUCCESS(Status))
         Status = CmpInitRegistry();
+    if (NT_SUCCESS(Status))
+        Status = ObpInitMemoryEvents();
     return Status;
 }
 
 VOID ObShutdownSystem(VOID)
 {
+    ObpShutdownMemoryEvents();
     ObpShutdownHandles();
     CmpShutdownRegistry();
     ObpShutdownNames();

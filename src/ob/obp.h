@@ -18,4 +18,7 @@ const CHAR *ObpValidateHandles(VOID);
 
 /* registry.c */
 NTSTATUS CmpInitRegistry(VOID);
+/* The events of \KernelObjects that tell of memory (event.c). */
+NTSTATUS ObpInitMemoryEvents(VOID);
+VOID ObpShutdownMemoryEvents(VOID);
 VOID CmpShutdownRegistry(VOID);

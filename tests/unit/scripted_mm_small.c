@@ -52,7 +52,7 @@ static VOID StartMachine(const HAL_RUN *Map, ULONG Count)
         .RunCount = Count,
         .SystemBytes = 128ull << 30,
         .UserBytes = 64ull << 30,
-        .Upcalls = {PageFault, Trap, Nothing, (VOID(*)(VOID))KiAttachCurrentThread, Detached, NoForeignCode}};
+        .Upcalls = {PageFault, Trap, Nothing, (VOID(*)(VOID))KiAttachCurrentThread, Detached, NoForeignCode, NULL}};
     HalScriptReset();
     assert_int_equal(HalStartMachine(&Machine), STATUS_SUCCESS);
     memset(&KeOptions, 0, sizeof(KeOptions));
