@@ -53,3 +53,8 @@ endif()
 # Driver tests written against Windows, from Debian's wine source package: fetched and built once, under build/wine.
 add_test(NAME real.wine COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/real/wine.sh $<TARGET_FILE:ntmm> ${PROJECT_SOURCE_DIR}/build/wine)
 set_tests_properties(real.wine PROPERTIES LABELS real TIMEOUT 400 SKIP_RETURN_CODE 77)
+
+# Every failure of the example driver, through the command.
+add_test(NAME real.fail_each COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/real/fail_each.sh $<TARGET_FILE:ntmm>
+  ${PROJECT_BINARY_DIR}/examples)
+set_tests_properties(real.fail_each PROPERTIES LABELS real TIMEOUT 300)

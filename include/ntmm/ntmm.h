@@ -158,6 +158,62 @@ NTMM_API int32_t ntmm_ioctl(ntmm_file *file, uint32_t code, const void *in, size
 NTMM_API int32_t ntmm_read(ntmm_file *file, void *buffer, size_t length, int64_t offset, uint64_t *information);
 NTMM_API int32_t ntmm_write(ntmm_file *file, const void *buffer, size_t length, int64_t offset, uint64_t *information);
 
+/* ---- systematic failure: every allocation fails once ----
+ * A failure point is a distinct call stack that asks for pool, a mapping, locked or physical pages. A campaign runs the program's
+ * function once to find them, then once for each of them with that request failing; failures make new code reachable, whose
+ * requests fail in turn (after the one that led there), until nothing new appears. Each run has a process of its own. */
+typedef enum ntmm_fail_outcome {
+    NTMM_FAIL_HANDLED,    /* the run came to its end and left nothing behind */
+    NTMM_FAIL_LEAKED,     /* pool blocks (or what the function counts) stayed */
+    NTMM_FAIL_CRASHED,    /* a bug check, or the process died */
+    NTMM_FAIL_HUNG,       /* did not end in time */
+    NTMM_FAIL_WRONG,      /* the function said so */
+    NTMM_FAIL_NOT_REACHED /* the request was not made again: the runs are not repeatable */
+} ntmm_fail_outcome;
+
+typedef struct ntmm_fail_point {
+    const char *key;      /* replays this one: NTMM_FAIL keys hold for one build of the driver and of this library */
+    const char *resource; /* "pool", "mapping", "lock", "pages" */
+    const char *where;    /* who asked: "Function (file.c:12) <- Caller (file.c:34)" */
+    const char *detail;   /* of a leak, a crash or what the function said; or "" */
+    uint32_t tag;         /* of pool */
+    uint64_t size;
+    unsigned depth; /* 1: fails alone; more: after the failures that its key begins with */
+    ntmm_fail_outcome outcome;
+    bool resumed; /* the outcome was read from the state file */
+} ntmm_fail_point;
+
+typedef struct ntmm_fail_options {
+    size_t struct_size;           /* sizeof(ntmm_fail_options), set by ntmm_default_fail_options */
+    unsigned jobs;                /* runs side by side; 0: the host's processors */
+    unsigned shard, shards;       /* of a campaign split among machines: this is part shard, 1 to shards */
+    const char *state;            /* a file that remembers what was done, so that an interrupted campaign goes on; NULL: none */
+    const char *identity;         /* what is run, in any words: a state file of something else is refused */
+    unsigned limit;               /* seconds that a run may take; default 60 */
+    const ntmm_options *system;   /* what each run's system is started with; NULL: NTMM_OPTIONS */
+    bool images_only;             /* only requests with code of a loaded driver image on the stack count */
+    void (*report)(const ntmm_fail_point *point, void *context); /* for each point in the end; may be NULL */
+    void (*progress)(unsigned done, unsigned known, void *context); /* may be NULL */
+    void *context;
+} ntmm_fail_options;
+NTMM_API void ntmm_default_fail_options(ntmm_fail_options *options);
+
+typedef struct ntmm_fail_summary {
+    unsigned points, outcomes[6], resumed, runs;
+    unsigned lost;     /* points that did not fit a run's table of 8,192 */
+    unsigned findings; /* of the run without a failure: only what goes beyond counts as leaked */
+} ntmm_fail_summary;
+
+/* Runs the campaign. In each run the system is started, function(argument) does its work and returns NTMM_FAIL_HANDLED or
+ * NTMM_FAIL_WRONG; it must not end the process. Blocks that code outside this library allocated in it and that are still live
+ * afterwards, more of them than in the run without a failure, make the run NTMM_FAIL_LEAKED.
+ * Calls report for each point of this shard. 0: all handled; 1: not all; -1: the system runs already, the run without a failure did
+ * not end well, or the state file cannot be used: ntmm_error() says which. */
+NTMM_API int ntmm_fail_each(ntmm_fail_outcome (*function)(void *argument), void *argument, const ntmm_fail_options *options,
+                            ntmm_fail_summary *summary);
+/* Replays one point in the calling process: the requests of the key fail from here on, once each. 0; -1: not a key. */
+NTMM_API int ntmm_fail_at(const char *key);
+
 #ifdef __cplusplus
 }
 #endif

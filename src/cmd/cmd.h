@@ -48,6 +48,18 @@ const char *CmdTag(uint32_t Tag, char Text[5]);
 void CmdPrintJson(json_t *Root);
 json_t *CmdHex(uint64_t Value);
 
+/* ---- failures.c: ntmm run --fail-each ---- */
+typedef struct CMD_FAILURES {
+    unsigned Shard, Shards, Jobs, Limit; /* 0: not given */
+    const char *State;
+    const char *Given; /* the last option taken, NULL: none */
+} CMD_FAILURES;
+/* Takes --shard, --jobs, --state, --limit; 1 taken, 0 another option, -1 complained. */
+int CmdTakeFailures(int Argc, char **Argv, int *Index, CMD_FAILURES *Failures);
+/* The campaign and its report. Argv tells one campaign from another in the state file. The exit code. */
+int CmdFailEach(ntmm_fail_outcome (*Run)(void *), void *Context, const CMD_FAILURES *Failures, const ntmm_options *System, int Argc,
+                char **Argv, const char *Path, bool Json);
+
 int CmdRun(int Argc, char **Argv);
 int CmdImports(int Argc, char **Argv);
 int CmdExplain(int Argc, char **Argv);

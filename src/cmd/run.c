@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "cmd.h"
+#include "host/campaign.h"
 #include "io/iop.h"
 
 #define MAX_STEPS        1024
@@ -64,6 +65,15 @@ static const char Help[] =
     "  --timeout MS               cancel a request that takes longer (10000; 0: never)\n"
     "  --json                     the report for machines, on standard output\n"
     "  --no-fork                  stay in this process, for a debugger\n"
+    "\n"
+    "Failures:\n"
+    "  --fail-each                run once for each request for memory that the driver makes, with that one refused, and\n"
+    "                             for each that only then becomes reachable; list how each was taken\n"
+    "     --shard I/N             only part I of N, for as many machines\n"
+    "     --jobs N                runs side by side (the machine's processors)\n"
+    "     --state FILE            remember there what was done, and go on from there\n"
+    "     --limit SECONDS         how long a run may take (60)\n"
+    "  --fail-at KEY              one ordinary run, with the requests of that key refused\n"
     "\n";
 static const char Examples[] =
     "\n"
@@ -101,6 +111,9 @@ typedef struct RUN {
     unsigned StepCount;
     uint32_t Timeout;
     bool Json, NoFork;
+    bool FailEach, Simulating; /* some requests are refused: what the driver refuses in turn is no finding */
+    const char *FailAt;
+    CMD_FAILURES Failures;
     ntmm_options Options;
     PROGRESS *Progress;
     /* the session */
@@ -313,7 +326,7 @@ static void Requests(RUN *Run)
             Say(Run, "The driver made no device with a name: nothing to send the requests to (--device names "
                      "one).\n");
             json_object_set_new(Run->Root, "error", json_string("the driver made no device with a name"));
-            Run->Findings++;
+            Run->Findings += !Run->Simulating;
         }
         return;
     }
@@ -327,7 +340,7 @@ static void Requests(RUN *Run)
     json_object_set_new(Run->Root, "device", json_string(Name));
     json_object_set_new(Run->Root, "open_status", CmdHex((uint32_t)Status));
     if (!NT_SUCCESS(Status)) {
-        Run->Findings++;
+        Run->Findings += !Run->Simulating;
         return;
     }
     for (unsigned Index = 0; Index < Run->StepCount; Index++) {
@@ -395,7 +408,7 @@ static bool Entry(RUN *Run, LDR_IMAGE *Image)
     if (!NT_SUCCESS(Status)) {
         Say(Run, "    %s\n", Error);
         json_object_set_new(Run->Root, "error", json_string(Error));
-        Run->Findings++;
+        Run->Findings += !Run->Simulating;
     }
     return NT_SUCCESS(Status);
 }
@@ -565,6 +578,30 @@ static void SayStop(RUN *Run, const ntmm_bugcheck *Stop)
     json_object_set_new(Run->Root, "bugcheck", HostStopJson(Stop));
 }
 
+/* Of a run with refused requests: names for what was found, while the images are there; whether it came to the refusals. */
+static void SayFailures(RUN *Run)
+{
+    HOST_FAIL_TABLE *Table = HostFailArmed();
+    if (Table == NULL) {
+        return;
+    }
+    HostFailNameRecords(Table);
+    if (Run->FailAt != NULL) {
+        Say(Run, "%-36s %u of %u refused\n", "--fail-at", Table->Failed, Table->Depth);
+        json_object_set_new(Run->Root, "refused", json_integer(Table->Failed));
+        for (ULONG Index = 0; Index < Table->Count; Index++) {
+            for (ULONG Step = 0; Step < Table->Failed; Step++) {
+                if (Table->Records[Index].Key == Table->Path[Step]) {
+                    Say(Run, "    %s: %s\n", HostFailResourceName(Table->Records[Index].Resource), Table->Records[Index].Where);
+                }
+            }
+        }
+        if (Table->Failed < Table->Depth) {
+            Run->Findings++;
+        }
+    }
+}
+
 static int Child(RUN *Run)
 {
     struct timespec From;
@@ -574,7 +611,7 @@ static int Child(RUN *Run)
     json_object_set_new(Run->Root, "file", json_string(Run->Path));
     Stage(Run, "starting the system");
     Run->Options.json = Run->Json;
-    if (ntmm_start(&Run->Options) != 0) {
+    if (!ntmm_running() && ntmm_start(&Run->Options) != 0) {
         return CmdComplain("%s", ntmm_error());
     }
     for (unsigned Index = 0; Index < Run->SectionCount; Index++) {
@@ -617,8 +654,15 @@ static int Child(RUN *Run)
     }
     Run->Image->HardwareId = Run->Pnp;
     SayLoaded(Run, Milliseconds(&From));
+    if (Run->FailAt != NULL && ntmm_fail_at(Run->FailAt) != 0) {
+        RunSession(&Own, NULL);
+        EndSession(&Own);
+        ntmm_stop();
+        return CmdComplain("--fail-at: %s", ntmm_error());
+    }
     RunSession(&Own, Run);
     bool Stopped = Own.Stopped;
+    SayFailures(Run);
     if (Stopped) {
         HostDescribeStop(&Own.Raw, &Own.Stop); /* reading debug information wants more stack than a kernel's */
         Run->Findings++;
@@ -662,6 +706,32 @@ static int Child(RUN *Run)
         ntmm_stop();
     }
     return Run->Findings == 0 ? CMD_CLEAN : CMD_FINDING;
+}
+
+/* A run of a campaign: as Child, its report into nothing. */
+static ntmm_fail_outcome FailingRun(void *Context)
+{
+    RUN *Run = Context;
+    int Code = Child(Run);
+    json_t *Stop = json_object_get(Run->Root, "bugcheck");
+    if (Stop != NULL) {
+        HostFailSay(Run->Findings, "%s %s: %s", json_string_value(json_object_get(Stop, "code")),
+                    json_string_value(json_object_get(Stop, "name")), json_string_value(json_object_get(Stop, "words")));
+        return NTMM_FAIL_CRASHED;
+    }
+    if (Code == CMD_USAGE) {
+        HostFailSay(0, "%s", "the driver could not be loaded");
+        return NTMM_FAIL_WRONG;
+    }
+    if (Run->Findings != 0) {
+        json_t *First = json_array_get(json_object_get(Run->Root, "not_freed"), 0);
+        const char *Where = json_string_value(json_array_get(json_object_get(First, "allocated_at"), 0));
+        HostFailSay(Run->Findings, "%u finding%s%s%s%s%s", Run->Findings, Run->Findings == 1 ? "" : "s",
+                    First != NULL ? ", first a block not freed, tag " : "",
+                    First != NULL ? json_string_value(json_object_get(First, "tag")) : "", Where != NULL ? " from " : "",
+                    Where != NULL ? Where : "");
+    }
+    return NTMM_FAIL_HANDLED;
 }
 
 /* ---- the parent ---- */
@@ -926,6 +996,16 @@ int CmdRun(int Argc, char **Argv)
             Run.Json = true;
         } else if (strcmp(Argv[Index], "--no-fork") == 0) {
             Run.NoFork = true;
+        } else if (strcmp(Argv[Index], "--fail-each") == 0) {
+            Run.FailEach = true;
+        } else if ((Taken = CmdTakeValue(Argc, Argv, &Index, "fail-at", &Run.FailAt)) != 0) {
+            if (Taken < 0) {
+                return CMD_USAGE;
+            }
+        } else if ((Taken = CmdTakeFailures(Argc, Argv, &Index, &Run.Failures)) != 0) {
+            if (Taken < 0) {
+                return CMD_USAGE;
+            }
         } else if ((Taken = TakeOption(&Run, Argc, Argv, &Index)) != 0 ||
                    (Taken = CmdTakeSystemOption(Argc, Argv, &Index, &Run.Options)) != 0) {
             if (Taken < 0) {
@@ -945,6 +1025,24 @@ int CmdRun(int Argc, char **Argv)
     Run.Progress = mmap(NULL, sizeof(PROGRESS), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (Run.Progress == MAP_FAILED) {
         return CmdComplain("no memory");
+    }
+    if (Run.FailEach && (Run.FailAt != NULL || Run.NoFork)) {
+        return CmdComplain("--fail-each makes runs of its own: it goes with neither --fail-at nor --no-fork");
+    }
+    if (!Run.FailEach && Run.Failures.Given != NULL) {
+        return CmdComplain("--%s belongs to --fail-each", Run.Failures.Given);
+    }
+    ULONG64 Path[HOST_FAIL_DEPTH];
+    ULONG Depth;
+    if (Run.FailAt != NULL && !HostFailParseKey(Run.FailAt, Path, &Depth)) {
+        return CmdComplain(
+            "--fail-at: \"%s\" is not a failure point's key: 16 hexadecimal digits, or several such joined by '-'", Run.FailAt);
+    }
+    Run.Simulating = Run.FailEach || Run.FailAt != NULL;
+    if (Run.FailEach) {
+        bool Json = Run.Json;
+        Run.Json = true; /* of the runs: nothing but their outcome is wanted */
+        return CmdFailEach(FailingRun, &Run, &Run.Failures, &Run.Options, Argc, Argv, Run.Path, Json);
     }
     if (Run.NoFork) {
         return Child(&Run);

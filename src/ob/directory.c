@@ -98,13 +98,17 @@ static PVOID ObpFindReferenced(PVOID Directory, PCUNICODE_STRING Name)
     return Found;
 }
 
-/* Joins Target and Rest into a new nonpaged string. */
-static NTSTATUS ObpJoin(PCUNICODE_STRING Target, PCUNICODE_STRING Rest, PUNICODE_STRING Result)
+#define OBP_SHORT_NAME 128 /* characters of a path that is looked up without asking for pool: closing down needs no memory */
+
+/* Joins Target and Rest into Short if they fit, else into a new nonpaged string. */
+static NTSTATUS ObpJoin(PCUNICODE_STRING Target, PCUNICODE_STRING Rest, WCHAR Short[OBP_SHORT_NAME], PUNICODE_STRING Result)
 {
     SIZE_T Length = (SIZE_T)Target->Length + Rest->Length;
     if (Length > 0xfff0)
         return STATUS_NAME_TOO_LONG;
-    Result->Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, Length + sizeof(WCHAR), OBP_TAG_NAME);
+    Result->Buffer = Length <= (OBP_SHORT_NAME - 1) * sizeof(WCHAR)
+                         ? Short
+                         : ExAllocatePool2(POOL_FLAG_NON_PAGED, Length + sizeof(WCHAR), OBP_TAG_NAME);
     if (Result->Buffer == NULL)
         return STATUS_INSUFFICIENT_RESOURCES;
     if (Target->Length)
@@ -116,9 +120,16 @@ static NTSTATUS ObpJoin(PCUNICODE_STRING Target, PCUNICODE_STRING Rest, PUNICODE
     return STATUS_SUCCESS;
 }
 
+static VOID ObpFreeJoined(PUNICODE_STRING String, WCHAR Short[2][OBP_SHORT_NAME])
+{
+    if (String->Buffer != Short[0] && String->Buffer != Short[1])
+        ObpFreeString(String);
+}
+
 NTSTATUS ObpLookup(PVOID Root, PCUNICODE_STRING Path, OBP_OPEN *Open, PVOID *Object)
 {
     UNICODE_STRING Whole = {0}, Rest, Component;
+    WCHAR Short[2][OBP_SHORT_NAME]; /* a join reads what the one before it made */
     PVOID Current;
     ULONG Links = 0;
     NTSTATUS Status;
@@ -129,7 +140,7 @@ NTSTATUS ObpLookup(PVOID Root, PCUNICODE_STRING Path, OBP_OPEN *Open, PVOID *Obj
     if (Root ? Absolute : !Absolute)
         return STATUS_OBJECT_PATH_SYNTAX_BAD;
     UNICODE_STRING Slash = {sizeof(WCHAR), sizeof(WCHAR), (PWCH)L"\\"}, None = {0, 0, NULL};
-    Status = ObpJoin(Root && Path->Length ? &Slash : &None, Path, &Whole);
+    Status = ObpJoin(Root && Path->Length ? &Slash : &None, Path, Short[0], &Whole);
     if (!NT_SUCCESS(Status))
         return Status;
     Current = Root ? Root : ObpRootDirectory;
@@ -150,10 +161,12 @@ NTSTATUS ObpLookup(PVOID Root, PCUNICODE_STRING Path, OBP_OPEN *Open, PVOID *Obj
             Current = Child;
         } else if (Type == &ObpSymbolicLinkType && !(AtEnd && (Open->Type == Type || (Open->Attributes & OBJ_OPENLINK)))) {
             UNICODE_STRING Next;
-            Status = Links++ < OBP_MAX_LINKS ? ObpJoin(ObpLinkTarget(Current), &Rest, &Next) : STATUS_OBJECT_PATH_NOT_FOUND;
+            Status = Links < OBP_MAX_LINKS ? ObpJoin(ObpLinkTarget(Current), &Rest, Short[(Links + 1) % 2], &Next)
+                                           : STATUS_OBJECT_PATH_NOT_FOUND;
+            Links++;
             if (!NT_SUCCESS(Status))
                 goto Fail;
-            ObpFreeString(&Whole);
+            ObpFreeJoined(&Whole, Short);
             Whole = Rest = Next;
             ObfDereferenceObject(Current);
             Current = ObpRootDirectory;
@@ -177,12 +190,12 @@ NTSTATUS ObpLookup(PVOID Root, PCUNICODE_STRING Path, OBP_OPEN *Open, PVOID *Obj
         Status = STATUS_OBJECT_TYPE_MISMATCH;
         goto Fail;
     }
-    ObpFreeString(&Whole);
+    ObpFreeJoined(&Whole, Short);
     *Object = Current;
     return STATUS_SUCCESS;
 Fail:
     ObfDereferenceObject(Current);
-    ObpFreeString(&Whole);
+    ObpFreeJoined(&Whole, Short);
     return Status;
 }
 

@@ -31,13 +31,13 @@ static BOOLEAN NoForeignCode(HAL_CONTEXT *Context)
 
 static int Start(void **State)
 {
-    HAL_MACHINE Machine = {HAL_VERSION,
-                           Runs,
-                           1,
-                           1ull << 30,
-                           1ull << 30,
-                           0,
-                           {Trap, Trap, KiClockUpcall, KiAttachThreadUpcall, KiDetachThreadUpcall, NoForeignCode}};
+    HAL_MACHINE Machine = {
+        .Version = HAL_VERSION,
+        .Runs = Runs,
+        .RunCount = 1,
+        .SystemBytes = 1ull << 30,
+        .UserBytes = 1ull << 30,
+        .Upcalls = {Trap, Trap, KiClockUpcall, KiAttachThreadUpcall, KiDetachThreadUpcall, NoForeignCode, NULL}};
 
     (void)State;
     HalScriptReset();
