@@ -30,6 +30,7 @@ typedef struct ntmm_options {
     char pagefile[NTMM_PATH_BYTES]; /* pagefile=  path of the page file to create; empty: none */
     uint64_t pagefile_size;         /* pagefile_size=  bytes; default 256 MiB if there is a page file */
     uint32_t cpus;                  /* cpus=      processors, 1 to 64; default: those of the host, at least 2 */
+    uint32_t nodes;                 /* nodes=     NUMA nodes that RAM and processors are divided into, 1 to 16; default 1 */
     uint32_t verifier;              /* verifier=  Driver Verifier's mask; default 0 */
     uint64_t seed;                  /* seed=      of everything random; 0: a new one each time; default 1 */
     uint32_t stacks;                /* stacks=    frames kept of the stacks that allocate and free a block, 0 to 16 */
@@ -41,6 +42,7 @@ typedef struct ntmm_options {
     uint64_t images;                /* images=        driver images */
     uint64_t kernelstacks;          /* kernelstacks= */
     char drive[NTMM_PATH_BYTES];    /* drive=     folder that drivers see as drive C:; empty: there is no drive */
+    bool track_ptes;                /* track_ptes=  system PTEs that run out are 0xD8, with the list of their holders */
     bool json;                      /* json=      print a bug check as one line of JSON instead of the block */
 } ntmm_options;
 

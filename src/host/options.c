@@ -37,6 +37,7 @@ static const struct {
     {"pagefile", KeyPath, AT(pagefile), 0, 0, "PATH", "page file to create; the path must be free (default none)"},
     {"pagefile_size", KeySize, AT(pagefile_size), 1 * MIB, 1ull << 44, "SIZE", "its size, 1M to 16T (default 256M)"},
     {"cpus", KeyNumber32, AT(cpus), 1, 64, "N", "processors, 1 to 64 (default: the host's, at least 2)"},
+    {"nodes", KeyNumber32, AT(nodes), 1, 16, "N", "NUMA nodes that RAM and processors are divided into, 1 to 16 (default 1)"},
     {"verifier", KeyVerifier, AT(verifier), 0, 0xffffffff, "NAMES|MASK",
      "Driver Verifier: a mask such as 0x209BB, or names joined by '+' (default none)"},
     {"seed", KeyNumber64, AT(seed), 0, ~0ull, "N", "of everything random; 0: a new one each time (default 1)"},
@@ -52,6 +53,8 @@ static const struct {
     {"kernelstacks", KeySize, AT(kernelstacks), 0, 1ull << 40, "SIZE",
      "address space for kernel stacks, 256K to 1T; 0: by the RAM"},
     {"drive", KeyPath, AT(drive), 0, 0, "FOLDER", "folder that drivers see as drive C: (default none)"},
+    {"track_ptes", KeyFlag, AT(track_ptes), 0, 1, "0|1",
+     "when system PTEs run out, stop with 0xD8 and the list of their holders (Windows: TrackPtes)"},
     {"json", KeyFlag, AT(json), 0, 1, "0|1", "print a bug check as one line of JSON"},
 #undef AT
 };
@@ -87,6 +90,7 @@ void ntmm_default_options(ntmm_options *options)
     memset(options, 0, sizeof *options);
     options->struct_size = sizeof *options;
     options->ram = 1024 * MIB;
+    options->nodes = 1;
     options->cpus = processors < 2 ? 2 : processors > 64 ? 64 : (uint32_t)processors;
     options->seed = 1;
     options->stacks = 6;

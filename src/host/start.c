@@ -209,6 +209,8 @@ static int StartLocked(const ntmm_options *Wanted)
         return HostFail("ram=%llu: the system needs at least 4M of RAM", (unsigned long long)Options.ram);
     if (Options.cpus < 1 || Options.cpus > KI_MAX_PROCESSORS)
         return HostFail("cpus=%u: 1 to %d processors", Options.cpus, KI_MAX_PROCESSORS);
+    if (Options.nodes < 1 || Options.nodes > 16)
+        return HostFail("nodes=%u: 1 to 16 nodes", Options.nodes);
     if (Options.stacks > 16)
         return HostFail("stacks=%u: at most 16 frames", Options.stacks);
     if (Options.pagefile_size && !Options.pagefile[0])
@@ -220,6 +222,8 @@ static int StartLocked(const ntmm_options *Wanted)
     KeOptions = (KE_OPTIONS){
         .RamBytes = Options.ram,
         .Processors = Options.cpus,
+        .Nodes = Options.nodes,
+        .TrackPtes = Options.track_ptes,
         .Seed = Options.seed,
         .VerifierFlags = Options.verifier,
         .StackDepth = Options.stacks,

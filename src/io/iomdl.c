@@ -6,7 +6,11 @@
  *     Irp->MdlAddress -> MDL -> Next -> MDL -> NULL       (SecondaryBuffer appends, else the first is replaced)
  *
  * A partial MDL copies a run of its source's frames and shares the source's system mapping, if there is one; if it is
- * mapped itself (MDL_PARTIAL_HAS_BEEN_MAPPED), IoFreeMdl takes that mapping down. IoFreeMdl never unlocks.
+ * mapped itself (MDL_PARTIAL_HAS_BEEN_MAPPED), IoFreeMdl takes that mapping down. IoFreeMdl never unlocks; freeing an MDL
+ * that is mapped (its system PTEs would be lost) is 0xC4/0xB8, Driver Verifier's number, made always.
+ *
+ * Size has 16 bits and an MDL up to 8 MiB of pages: of a target whose room Size cannot tell, the pool is asked, if it knows
+ * the block; else the caller is believed.
  */
 #include "io/iopp.h"
 
@@ -38,7 +42,22 @@ PMDL IoAllocateMdl(PVOID VirtualAddress, ULONG Length, BOOLEAN SecondaryBuffer, 
 VOID IoFreeMdl(PMDL Mdl)
 {
     MmPrepareMdlForReuse(Mdl);
+    if ((Mdl->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_PARTIAL)) == MDL_MAPPED_TO_SYSTEM_VA)
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "IoFreeMdl was called for an MDL whose pages are still mapped.", NULL, 0xB8,
+               (ULONG_PTR)Mdl, (USHORT)Mdl->MdlFlags, 0);
     ExFreePoolWithTag(Mdl, IOP_MDL_TAG);
+}
+
+/* Pages that the target has room for, as far as anybody knows. */
+static SIZE_T IopRoomOfMdl(PMDL Mdl, SIZE_T Wanted)
+{
+    SIZE_T Own = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
+    BOOLEAN Charged;
+    if (sizeof(MDL) + Own * sizeof(PFN_NUMBER) <= MAXUSHORT && sizeof(MDL) + Wanted * sizeof(PFN_NUMBER) <= MAXUSHORT)
+        return ((SIZE_T)(USHORT)Mdl->Size - sizeof(MDL)) / sizeof(PFN_NUMBER);
+    if (Mdl->Next == NULL && (MmRegionOf(Mdl) == MmRegionNonPagedPool) && ((ULONG_PTR)Mdl & (PAGE_SIZE - 1)) == 0)
+        return (ExQueryPoolBlockSize(Mdl, &Charged) - sizeof(MDL)) / sizeof(PFN_NUMBER);
+    return Own > Wanted ? Own : Wanted;
 }
 
 VOID IoBuildPartialMdl(PMDL SourceMdl, PMDL TargetMdl, PVOID VirtualAddress, ULONG Length)
@@ -50,7 +69,7 @@ VOID IoBuildPartialMdl(PMDL SourceMdl, PMDL TargetMdl, PVOID VirtualAddress, ULO
         KiStop(INVALID_MDL_RANGE, "IoBuildPartialMdl was asked for a range that is not within the source MDL.", NULL,
                (ULONG_PTR)SourceMdl, (ULONG_PTR)TargetMdl, (ULONG_PTR)VirtualAddress, Length);
     SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(VirtualAddress, Bytes);
-    if ((SIZE_T)(USHORT)TargetMdl->Size < sizeof(MDL) + Pages * sizeof(PFN_NUMBER))
+    if (IopRoomOfMdl(TargetMdl, Pages) < Pages)
         KiStop(TARGET_MDL_TOO_SMALL, "IoBuildPartialMdl was given a target MDL with room for too few pages.", NULL, 0, 0, 0, 0);
     MmPrepareMdlForReuse(TargetMdl);
     TargetMdl->Process = SourceMdl->Process;

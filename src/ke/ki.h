@@ -11,6 +11,8 @@
 typedef struct _KE_OPTIONS {
     ULONG64 RamBytes;    /* ram= */
     ULONG Processors;    /* cpus=, 1..64 */
+    ULONG Nodes;         /* nodes=, 1..16; 0 is 1 */
+    BOOLEAN TrackPtes;   /* track_ptes= */
     ULONG64 Seed;        /* seed= */
     ULONG VerifierFlags; /* verifier= as Windows' mask */
     ULONG StackDepth;    /* stacks=: frames kept for the allocation and the free of each block, 0..16 */

@@ -219,30 +219,71 @@ ULONG KeGetProcessorIndexFromNumber(PPROCESSOR_NUMBER ProcNumber)
     return ProcNumber->Number;
 }
 
+/* nodes= divides the processors, in order, into about equal parts; a node may have none. */
+static ULONG KiNodeCount(VOID)
+{
+    return KeOptions.Nodes > 1 ? KeOptions.Nodes : 1;
+}
+static KAFFINITY KiNodeAffinity(ULONG Node)
+{
+    KAFFINITY Mask = 0;
+
+    for (ULONG Processor = 0; Node < KiNodeCount() && Processor < KiProcessorCount; Processor++) {
+        Mask |= Processor * KiNodeCount() / KiProcessorCount == Node ? (KAFFINITY)1 << Processor : 0;
+    }
+    return Mask;
+}
+
 USHORT KeQueryHighestNodeNumber(VOID)
 {
-    return 0;
+    return (USHORT)(KiNodeCount() - 1);
 }
 
 USHORT KeGetCurrentNodeNumber(VOID)
 {
-    return 0;
+    PKPRCB Prcb = KiCurrentThread()->Prcb;
+
+    return Prcb ? (USHORT)(Prcb->Number * KiNodeCount() / KiProcessorCount) : 0;
 }
 
 VOID KeQueryNodeActiveAffinity(USHORT NodeNumber, PGROUP_AFFINITY Affinity, PUSHORT Count)
 {
-    BOOLEAN Known = NodeNumber == 0;
+    KAFFINITY Mask = KiNodeAffinity(NodeNumber);
 
     if (Affinity != NULL) {
         memset(Affinity, 0, sizeof *Affinity);
-        Affinity->Mask = Known ? KeQueryActiveProcessors() : 0;
+        Affinity->Mask = Mask;
     }
     if (Count != NULL) {
-        *Count = Known ? (USHORT)KiProcessorCount : 0;
+        *Count = (USHORT)__builtin_popcountll(Mask);
     }
+}
+
+NTSTATUS KeQueryNodeActiveAffinity2(USHORT NodeNumber, PGROUP_AFFINITY GroupAffinities, USHORT GroupAffinitiesCount,
+                                    PUSHORT GroupAffinitiesRequired)
+{
+    KAFFINITY Mask = KiNodeAffinity(NodeNumber);
+
+    if (NodeNumber >= KiNodeCount()) {
+        return STATUS_INVALID_PARAMETER;
+    }
+    *GroupAffinitiesRequired = Mask ? 1 : 0;
+    if (GroupAffinitiesCount < *GroupAffinitiesRequired) {
+        return STATUS_BUFFER_TOO_SMALL;
+    }
+    if (Mask) {
+        memset(GroupAffinities, 0, sizeof *GroupAffinities);
+        GroupAffinities->Mask = Mask;
+    }
+    return STATUS_SUCCESS;
+}
+
+ULONG KeQueryNodeActiveProcessorCount(USHORT NodeNumber)
+{
+    return (ULONG)__builtin_popcountll(KiNodeAffinity(NodeNumber));
 }
 
 USHORT KeQueryNodeMaximumProcessorCount(USHORT NodeNumber)
 {
-    return NodeNumber == 0 ? (USHORT)KiProcessorCount : 0;
+    return (USHORT)KeQueryNodeActiveProcessorCount(NodeNumber);
 }

@@ -2,12 +2,15 @@
  * contiguous.c - memory whose frames follow each other, for devices that address memory physically.
  * SPDX-License-Identifier: MIT
  *
- * MmAllocateContiguousMemory and its forms, and MmAllocateNonCachedMemory (which promises whole uncached
- * pages only). The frames come from MiTakeContiguous with the caller's bounds and boundary, the addresses
- * from the system-PTE region, and each entry owns its frame: so MmGetVirtualForPhysical answers with it, and
- * an MDL over it can be built or locked. A block is known by its first frame's CONTIGUOUS flag and by the
- * exact run of addresses; freeing anything else is 0xC2/0x60. There is one NUMA node, 0; another one asked
- * for without MM_ANY_NODE_OK has no memory.
+ * MmAllocateContiguousMemory and its forms, and MmAllocateNonCachedMemory (which promises whole uncached pages only). The
+ * frames come from MiTakeContiguous with the caller's bounds and boundary, the addresses from the system-PTE region, and
+ * each entry owns its frame: so MmGetVirtualForPhysical answers with it, and an MDL over it can be built or locked. A
+ * block is known by its first frame's CONTIGUOUS flag, its record (mapping.c) and the exact run of addresses; freeing
+ * anything else is 0xC2/0x60.
+ *
+ * Nodes: a block lies within one node, the one asked for or, with MM_ANY_NODE_OK, any if that one has none; a block that
+ * no node can hold may straddle nodes where any will do. Where no stretch of frames is free, pages that can move are moved
+ * out of the way (movepage.c), unless the caller is at DISPATCH_LEVEL or said MM_ALLOCATE_CONTIGUOUS_MEMORY_FAST_ONLY.
  *
  * Freeing while an MDL still has pages of it locked is 0x4E/0x9A.
  * Locks: as pages.c and pfn.c. IRQL <= DISPATCH_LEVEL.
@@ -35,40 +38,84 @@ static VOID MiMapOwned(ULONG_PTR Va, SIZE_T Pages, PFN_NUMBER Base, MI_PROT Prot
     MiMapFrames(Va, Pages, NULL, Base, MiPteValid(0, Protection, FALSE));
 }
 
-static PVOID MiAllocateContiguous(SIZE_T Bytes, PHYSICAL_ADDRESS Lowest, PHYSICAL_ADDRESS Highest, PHYSICAL_ADDRESS Boundary,
-                                  MI_PROT Protection, ULONG Node)
+/* Frames for a block, from the nodes in the order that Node asks for. */
+static BOOLEAN MiTakeOnNodes(SIZE_T Pages, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, ULONG Node, BOOLEAN Move,
+                             PFN_NUMBER *Base)
 {
-    SIZE_T Pages = BYTES_TO_PAGES(Bytes);
-    ULONG64 Low = ((ULONG64)Lowest.QuadPart + PAGE_SIZE - 1) >> PAGE_SHIFT, High = (ULONG64)Highest.QuadPart >> PAGE_SHIFT;
-    ULONG64 Limit = (ULONG64)Boundary.QuadPart;
-    PFN_NUMBER Base;
-    BOOLEAN Dirty;
-    (VOID) KiCurrentThread();
-    if (KiFailHere(KiResourcePages, 0, Bytes)) {
-        return NULL;
+    BOOLEAN Any = (Node & MM_ANY_NODE_OK) != 0, Dirty;
+    ULONG Ideal = Node & ~MM_ANY_NODE_OK;
+    for (ULONG Turn = 0; Turn <= MiState->Nodes + 1; Turn++) {
+        PFN_NUMBER First, Last;
+        ULONG Here = Turn == 0 ? Ideal : Turn - 1;
+        if (Turn == MiState->Nodes + 1) { /* across nodes */
+            First = Low;
+            Last = High;
+        } else if ((Turn && Here == Ideal) || !MiNodeRange(Here, &First, &Last)) {
+            continue;
+        }
+        First = First < Low ? Low : First;
+        Last = Last > High ? High : Last;
+        if (First <= Last && (MiTakeContiguous(Pages, First, Last, Boundary, Base, &Dirty) ||
+                              (Move && MiMoveAndTake(Pages, First, Last, Boundary, Base)))) {
+            return TRUE;
+        }
+        if (!Any) {
+            return FALSE;
+        }
     }
-    if (((ULONG64)Highest.QuadPart & (PAGE_SIZE - 1)) != PAGE_SIZE - 1) { /* the page of the highest byte must be whole */
+    return FALSE;
+}
+
+typedef struct _MI_CONTIGUOUS_REQUEST {
+    SIZE_T Bytes;
+    PHYSICAL_ADDRESS Lowest, Highest, Boundary;
+    MI_PROT Protection;
+    ULONG Node, Tag;
+    BOOLEAN FastOnly;
+} MI_CONTIGUOUS_REQUEST;
+
+static NTSTATUS MiAllocateContiguous(const MI_CONTIGUOUS_REQUEST *Request, PVOID *Address)
+{
+    SIZE_T Pages = BYTES_TO_PAGES(Request->Bytes);
+    ULONG64 Low = ((ULONG64)Request->Lowest.QuadPart + PAGE_SIZE - 1) >> PAGE_SHIFT;
+    ULONG64 High = (ULONG64)Request->Highest.QuadPart >> PAGE_SHIFT, Limit = (ULONG64)Request->Boundary.QuadPart;
+    PFN_NUMBER Base;
+    BOOLEAN Move = KiCurrentThread()->Irql < DISPATCH_LEVEL && !Request->FastOnly;
+    if (KiFailHere(KiResourcePages, 0, Request->Bytes)) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    if (((ULONG64)Request->Highest.QuadPart & (PAGE_SIZE - 1)) != PAGE_SIZE - 1) { /* the highest byte's page must be whole */
         if (High == 0) {
-            return NULL;
+            return STATUS_INVALID_PARAMETER;
         }
         High--;
     }
-    if (Pages == 0 || Protection == MI_PROT_INVALID || !MiProtAllowsAccess(Protection) || (Limit & (Limit - 1)) ||
-        (Limit && Limit < PAGE_SIZE) || (Node != 0 && !(Node & MM_ANY_NODE_OK)) ||
-        !MiChargeCommitment(Pages, NormalPoolPriority)) {
-        return NULL;
+    if (Pages == 0 || Request->Protection == MI_PROT_INVALID || !MiProtAllowsAccess(Request->Protection) ||
+        (Limit & (Limit - 1)) || (Limit && Limit < PAGE_SIZE) || Low > High ||
+        (!(Request->Node & MM_ANY_NODE_OK) && Request->Node >= MiState->Nodes)) {
+        return STATUS_INVALID_PARAMETER;
     }
-    ULONG_PTR Va = MiReserveSystemPtes(Pages, 0);
-    if (Va == 0 || !MiTakeContiguous(Pages, Low, High, Limit >> PAGE_SHIFT, &Base, &Dirty)) {
+    if (!MiChargeCommitment(Pages, NormalPoolPriority)) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    ULONG_PTR Va = Pages <= MAXULONG ? MiReserveSystemPtes(Pages, 0) : 0;
+    MI_MAPPING Mapping = {.Va = Va, .Pages = Pages, .Mapped = Pages, .Tag = Request->Tag, .Kind = MiMappingContiguous};
+    BOOLEAN Recorded = Va && MiRecordMapping(&Mapping);
+    if (!Recorded || !MiTakeOnNodes(Pages, Low, High, Limit >> PAGE_SHIFT, Request->Node, Move, &Base)) {
+        if (Recorded) {
+            (VOID) MiForgetMapping(Va, NULL);
+        }
         if (Va) {
             MiReleaseSystemPtes(Va, Pages);
         }
         MiReturnCommitment(Pages);
-        return NULL;
+        return STATUS_INSUFFICIENT_RESOURCES;
     }
-    MiMapOwned(Va, Pages, Base, Protection);
+    MiMapOwned(Va, Pages, Base, Request->Protection);
+    MiSetFrameCache(Base, Pages, MiCacheOfProtection(Request->Protection));
     MiCheckConditions();
-    return (PVOID)Va;
+    *Address = (PVOID)Va;
+    return STATUS_SUCCESS;
 }
 
 /* Frees the block at Base. Pages 0: whatever its size is. FALSE: there is no such block. */
@@ -106,6 +153,9 @@ static BOOLEAN MiFreeContiguous(PVOID BaseAddress, SIZE_T Pages)
         KiStop(PFN_LIST_CORRUPT, "Contiguous memory was freed while an MDL still has pages of it locked.", BaseAddress, 0x9A,
                Locked, MiPageActive, References);
     }
+    if (!MiForgetMapping(Va, NULL)) {
+        return FALSE; /* another thread frees it too */
+    }
     MiDecommit(Region, Va, Actual);
     MiFreeVa(Region, Va, Actual);
     return TRUE;
@@ -113,18 +163,19 @@ static BOOLEAN MiFreeContiguous(PVOID BaseAddress, SIZE_T Pages)
 
 static const PHYSICAL_ADDRESS MiNoAddress;
 
-PVOID MmAllocateContiguousMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress)
+static MI_PROT MiCacheProtection(MEMORY_CACHING_TYPE CacheType)
 {
-    return MiAllocateContiguous(NumberOfBytes, MiNoAddress, HighestAcceptableAddress, MiNoAddress, MI_PROT_EXECUTE_READWRITE,
-                                MM_ANY_NODE_OK);
+    MI_CACHE Cache;
+    return MiCacheOfType(CacheType, &Cache) ? MiProtectionWithCache(MI_PROT_EXECUTE_READWRITE, Cache) : MI_PROT_INVALID;
 }
-
-PVOID MmAllocateContiguousMemorySpecifyCache(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
-                                             PHYSICAL_ADDRESS HighestAcceptableAddress,
-                                             PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType)
+static MI_PROT MiContiguousProtection(ULONG Protect)
 {
-    return MiAllocateContiguous(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress, BoundaryAddressMultiple,
-                                MiCacheProtection(MI_PROT_EXECUTE_READWRITE, CacheType), MM_ANY_NODE_OK);
+    MI_PROT Protection = MiMakeProtection(Protect), Base = Protection & MI_PROT_BASE;
+    if (Protection == MI_PROT_INVALID || (Base != MI_PROT_READWRITE && Base != MI_PROT_EXECUTE_READWRITE) ||
+        MiProtIsGuard(Protection)) {
+        return MI_PROT_INVALID;
+    }
+    return Protection;
 }
 
 PVOID MmAllocateContiguousMemorySpecifyCacheNode(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
@@ -132,23 +183,71 @@ PVOID MmAllocateContiguousMemorySpecifyCacheNode(SIZE_T NumberOfBytes, PHYSICAL_
                                                  PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType,
                                                  NODE_REQUIREMENT PreferredNode)
 {
-    return MiAllocateContiguous(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress, BoundaryAddressMultiple,
-                                MiCacheProtection(MI_PROT_EXECUTE_READWRITE, CacheType), PreferredNode);
+    MI_CONTIGUOUS_REQUEST Request = {NumberOfBytes,
+                                     LowestAcceptableAddress,
+                                     HighestAcceptableAddress,
+                                     BoundaryAddressMultiple,
+                                     MiCacheProtection(CacheType),
+                                     PreferredNode,
+                                     0,
+                                     FALSE};
+    PVOID Address;
+    return NT_SUCCESS(MiAllocateContiguous(&Request, &Address)) ? Address : NULL;
+}
+
+PVOID MmAllocateContiguousMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress)
+{
+    return MmAllocateContiguousMemorySpecifyCacheNode(NumberOfBytes, MiNoAddress, HighestAcceptableAddress, MiNoAddress,
+                                                      MmCached, MM_ANY_NODE_OK | KeGetCurrentNodeNumber());
+}
+
+PVOID MmAllocateContiguousMemorySpecifyCache(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
+                                             PHYSICAL_ADDRESS HighestAcceptableAddress,
+                                             PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType)
+{
+    return MmAllocateContiguousMemorySpecifyCacheNode(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress,
+                                                      BoundaryAddressMultiple, CacheType,
+                                                      MM_ANY_NODE_OK | KeGetCurrentNodeNumber());
 }
 
 PVOID MmAllocateContiguousNodeMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
                                      PHYSICAL_ADDRESS HighestAcceptableAddress, PHYSICAL_ADDRESS BoundaryAddressMultiple,
                                      ULONG Protect, NODE_REQUIREMENT PreferredNode)
 {
-    MI_PROT Protection = MiMakeProtection(Protect);
-    if ((Protection & MI_PROT_BASE) != MI_PROT_READWRITE && (Protection & MI_PROT_BASE) != MI_PROT_EXECUTE_READWRITE) {
-        return NULL;
+    MI_CONTIGUOUS_REQUEST Request = {NumberOfBytes,
+                                     LowestAcceptableAddress,
+                                     HighestAcceptableAddress,
+                                     BoundaryAddressMultiple,
+                                     MiContiguousProtection(Protect),
+                                     PreferredNode,
+                                     0,
+                                     FALSE};
+    PVOID Address;
+    return NT_SUCCESS(MiAllocateContiguous(&Request, &Address)) ? Address : NULL;
+}
+
+NTSTATUS MmAllocateContiguousMemoryEx(PSIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
+                                      PHYSICAL_ADDRESS HighestAcceptableAddress, PHYSICAL_ADDRESS BoundaryAddressMultiple,
+                                      NODE_REQUIREMENT PreferredNode, ULONG Protect, PVOID PartitionObject, ULONG Tag,
+                                      ULONG Flags, PVOID *BaseAddress)
+{
+    MI_CONTIGUOUS_REQUEST Request = {*NumberOfBytes,
+                                     LowestAcceptableAddress,
+                                     HighestAcceptableAddress,
+                                     BoundaryAddressMultiple,
+                                     MiContiguousProtection(Protect),
+                                     PreferredNode,
+                                     Tag,
+                                     (Flags & MM_ALLOCATE_CONTIGUOUS_MEMORY_FAST_ONLY) != 0};
+    *BaseAddress = NULL;
+    if ((Flags & ~(ULONG)MM_ALLOCATE_CONTIGUOUS_MEMORY_FAST_ONLY) || Tag == 0 || PartitionObject != NULL) {
+        return STATUS_INVALID_PARAMETER;
     }
-    if (MiProtIsGuard(Protection)) {
-        return NULL;
+    NTSTATUS Status = MiAllocateContiguous(&Request, BaseAddress);
+    if (NT_SUCCESS(Status)) {
+        *NumberOfBytes = ROUND_TO_PAGES(Request.Bytes);
     }
-    return MiAllocateContiguous(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress, BoundaryAddressMultiple,
-                                Protection, PreferredNode);
+    return Status;
 }
 
 VOID MmFreeContiguousMemory(PVOID BaseAddress)
@@ -174,12 +273,41 @@ VOID MmFreeContiguousMemorySpecifyCache(PVOID BaseAddress, SIZE_T NumberOfBytes,
 
 PVOID MmAllocateNonCachedMemory(SIZE_T NumberOfBytes)
 {
-    PHYSICAL_ADDRESS Any = {.QuadPart = -1};
-    return MiAllocateContiguous(NumberOfBytes, MiNoAddress, Any, MiNoAddress, MI_PROT_READWRITE | MI_PROT_NOCACHE,
-                                MM_ANY_NODE_OK);
+    MI_REGION *Region = &MiState->Regions[MmRegionSystemPtes];
+    SIZE_T Pages = BYTES_TO_PAGES(NumberOfBytes);
+    (VOID) KiCurrentThread();
+    ULONG_PTR Va = Pages && Pages <= MAXULONG ? MiAllocateVa(Region, Pages) : 0;
+    MI_MAPPING Mapping = {.Va = Va, .Pages = Pages, .Mapped = Pages, .Kind = MiMappingNonCached};
+    BOOLEAN Recorded = Va && MiRecordMapping(&Mapping);
+    if (Recorded && NT_SUCCESS(MiCommit(Region, Va, Pages, MI_PROT_READWRITE | MI_PROT_NOCACHE, 0, NormalPoolPriority))) {
+        for (SIZE_T Page = 0; Page < Pages; Page++) {
+            MiSetFrameCache(MiPtePage(MiReadPte(MiPteOf(Va + (Page << PAGE_SHIFT)))), 1, MiCacheNone);
+        }
+        return (PVOID)Va;
+    }
+    if (Recorded) {
+        (VOID) MiForgetMapping(Va, NULL);
+    }
+    if (Va) {
+        MiFreeVa(Region, Va, Pages);
+    }
+    MiCount(&Region->Failures);
+    return NULL;
 }
 
 VOID MmFreeNonCachedMemory(PVOID BaseAddress, SIZE_T NumberOfBytes)
 {
-    MmFreeContiguousMemorySpecifyCache(BaseAddress, NumberOfBytes, MmNonCached);
+    MI_REGION *Region = &MiState->Regions[MmRegionSystemPtes];
+    ULONG_PTR Va = (ULONG_PTR)BaseAddress;
+    SIZE_T Pages = BYTES_TO_PAGES(NumberOfBytes);
+    MI_MAPPING Mapping;
+    (VOID) KiCurrentThread();
+    if (!MiFindMapping(Va, NULL, &Mapping) || Mapping.Kind != MiMappingNonCached || Mapping.Pages != Pages ||
+        !MiForgetMapping(Va, NULL)) {
+        KiStop(BAD_POOL_CALLER,
+               "MmFreeNonCachedMemory was given an address or a size that is not that of memory it may free.", NULL, 0x60, Va,
+               0, 0);
+    }
+    MiDecommit(Region, Va, Pages);
+    MiFreeVa(Region, Va, Pages);
 }

@@ -25,6 +25,7 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
     if (!NT_SUCCESS(Status)) {
         return Status;
     }
+    MiLayOutNodes();
     ULONG64 Managed = MiState->TotalPages - MiState->CorePages;
     if (Managed < MI_LEAST_PAGES) {
         return STATUS_NO_MEMORY;

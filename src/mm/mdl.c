@@ -1,19 +1,22 @@
 /*
- * mdl.c - memory descriptor lists: describe a buffer, lock its pages, unlock them. SPDX-License-Identifier:
- * MIT
+ * mdl.c - memory descriptor lists: describe a buffer, lock its pages, unlock them. SPDX-License-Identifier: MIT
  *
  * The structure is the WDK's: a header that speaks of virtual addresses, and behind it the frames.
  *
- *      MDL { StartVa, ByteOffset, ByteCount, MappedSystemVa, MdlFlags ... } | frame 0 | frame 1 | ... (span
- * of pages)
+ *      MDL { StartVa, ByteOffset, ByteCount, MappedSystemVa, MdlFlags ... } | frame 0 | frame 1 | ... (span of pages)
  *
  * Flags, and who moves them (nothing else here does):
  *      MmInitializeMdl              0
  *      MmBuildMdlForNonPagedPool    + SOURCE_IS_NONPAGED_POOL (+ IO_SPACE)
  *      MmProbeAndLockPages          + PAGES_LOCKED (+ WRITE_OPERATION, + IO_SPACE)
  *      MmUnlockPages                - PAGES_LOCKED - IO_SPACE
- *      MmMapLockedPages...          + MAPPED_TO_SYSTEM_VA, and + PARTIAL_HAS_BEEN_MAPPED on a PARTIAL one
- * mdlmap.c MmUnmapLockedPages           - MAPPED_TO_SYSTEM_VA - PARTIAL_HAS_BEEN_MAPPED mdlmap.c
+ *      MmMapLockedPages...          + MAPPED_TO_SYSTEM_VA, and + PARTIAL_HAS_BEEN_MAPPED on a PARTIAL one   mdlmap.c
+ *      MmUnmapLockedPages           - MAPPED_TO_SYSTEM_VA - PARTIAL_HAS_BEEN_MAPPED                       mdlmap.c
+ *      MmMapLockedPagesWithReservedMapping, MmUnmapReservedMapping: the same two                          mdlreserve.c
+ *
+ * An MDL that is locked, mapped, built for nonpaged pool or partial is not to be locked: 0xC4/0xB0 (Driver Verifier's
+ * number; made always, as a second lock would lose the first one's pages). The Size field is 16 bits wide; nothing here
+ * reads it: the span of the buffer counts, up to 4 GiB less a page.
  *
  * Locking pins the frame (a reference): the owner may free its memory, the frame is not used again before the
  * unlock. Locking makes a pageable page present first and checks the access against the entry's protection,
@@ -28,6 +31,18 @@
  * <= APC_LEVEL for pageable memory.
  */
 #include "mm/mi.h"
+
+/* Pages that MDLs keep locked of a process. */
+static VOID MiChargeLockedPages(struct _KPROCESS *Process, LONG64 Pages)
+{
+    UNREFERENCED_PARAMETER(Process);
+    __atomic_fetch_add(&MiState->LockedPages, (ULONG64)Pages, __ATOMIC_RELAXED);
+}
+static ULONG64 MiLockedPagesOf(struct _KPROCESS *Process)
+{
+    UNREFERENCED_PARAMETER(Process);
+    return __atomic_load_n(&MiState->LockedPages, __ATOMIC_RELAXED);
+}
 
 SIZE_T MmSizeOfMdl(PVOID Base, SIZE_T Length)
 {
@@ -137,35 +152,25 @@ static SIZE_T MiUnlockFrames(const PFN_NUMBER *Frames, SIZE_T Count)
     return Done;
 }
 
-VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation)
+/* Locks Pages pages from Va on. On failure nothing of them is locked. */
+static NTSTATUS MiLockRange(ULONG_PTR Va, SIZE_T Pages, BOOLEAN Write, PPFN_NUMBER Frames)
 {
-    KTHREAD *Thread = KiCurrentThread();
-    ULONG_PTR Start = (ULONG_PTR)MmGetMdlVirtualAddress(Mdl), Va = (ULONG_PTR)Mdl->StartVa;
-    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(Start, Mdl->ByteCount), Locked = 0;
-    PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
-    BOOLEAN Write = Operation != IoReadAccess, User = HalIsUserAddress(Start);
+    SIZE_T Locked = 0;
     NTSTATUS Status = STATUS_SUCCESS;
-    if (AccessMode != KernelMode && (!User || (Mdl->ByteCount && !HalIsUserAddress(Start + Mdl->ByteCount - 1)))) {
-        Status = STATUS_ACCESS_VIOLATION;
-    } else if (KiFailHere(KiResourceLock, 0, Mdl->ByteCount)) {
-        Status = STATUS_INSUFFICIENT_RESOURCES;
-    }
-    if (User && Mdl->ByteCount && (!MiIsCurrentVa(Start) || !MiIsCurrentVa(Start + Mdl->ByteCount - 1))) {
-        Status = STATUS_ACCESS_VIOLATION; /* another process's */
-    }
     while (NT_SUCCESS(Status)) {
         Locked += MiLockPresentPages(Va + (Locked << PAGE_SHIFT), Pages - Locked, Write, Frames + Locked);
         if (Locked == Pages) {
-            break;
+            return STATUS_SUCCESS;
         }
         ULONG_PTR At = Va + (Locked << PAGE_SHIFT);
         MI_REGION *Region = MiRegionOfVa(At);
         PMMPTE Pte = Region ? MiPteOf(At) : NULL;
-        if (Thread->Irql >= DISPATCH_LEVEL && Pte && !MiPteIsValid(MiReadPte(Pte)) && !Region->Resident &&
+        KIRQL Irql = KiCurrentThread()->Irql;
+        if (Irql >= DISPATCH_LEVEL && Pte && !MiPteIsValid(MiReadPte(Pte)) && !Region->Resident &&
             !MiPteIsZero(MiReadPte(Pte))) {
             MiUnlockFrames(Frames, Locked);
             KiStop(IRQL_NOT_LESS_OR_EQUAL, "MmProbeAndLockPages met a page that is not resident, at DISPATCH_LEVEL or above.",
-                   NULL, At, Thread->Irql, Write, (ULONG_PTR)__builtin_return_address(0));
+                   NULL, At, Irql, Write, (ULONG_PTR)__builtin_return_address(0));
         }
         PFN_NUMBER Frame;
         Status = MiMakePresent(At, Write, FALSE, &Frame);
@@ -175,23 +180,105 @@ VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Op
             Status = MiTakeGuard(At) ? STATUS_GUARD_PAGE_VIOLATION : STATUS_SUCCESS;
         }
     }
-    if (!NT_SUCCESS(Status)) {
-        MiUnlockFrames(Frames, Locked);
-        ExRaiseStatus(Status);
+    MiUnlockFrames(Frames, Locked);
+    return Status;
+}
+
+/* What stands in the way of locking an MDL: it would lose what it has. */
+#define MI_MDL_NOT_TO_LOCK (MDL_MAPPED_TO_SYSTEM_VA | MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL | MDL_PARTIAL)
+
+static VOID MiCheckLockable(PMDL Mdl, ULONG Type, const CHAR *Words)
+{
+    if (Mdl->MdlFlags & MI_MDL_NOT_TO_LOCK) {
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, Words, NULL, Type, (ULONG_PTR)Mdl, (USHORT)Mdl->MdlFlags,
+               MI_MDL_NOT_TO_LOCK);
     }
+}
+
+static VOID MiNoteLocked(PMDL Mdl, SIZE_T Pages, BOOLEAN Write, BOOLEAN User)
+{
+    const PFN_NUMBER *Frames = MmGetMdlPfnArray(Mdl);
+    KTHREAD *Thread = KiCurrentThread();
     CSHORT Flags = MDL_PAGES_LOCKED | (Write ? MDL_WRITE_OPERATION : 0);
+    const MI_RUN *Run = NULL;
     for (SIZE_T Index = 0; Index < Pages; Index++) {
-        if (MiPfn(Frames[Index]) == NULL) {
-            Flags |= MDL_IO_SPACE;
-            break;
+        if (Run == NULL || Frames[Index] - Run->FirstPage >= Run->Managed) {
+            Run = MiRunOfPage(Frames[Index]);
+            if (MiPfn(Frames[Index]) == NULL) {
+                Flags |= MDL_IO_SPACE;
+                break;
+            }
         }
     }
     Mdl->Process = NULL;
     if (User) {
         Mdl->Process = Thread->AttachedProcess ? Thread->AttachedProcess : Thread->Process;
-        MiCountLockedPages(Start, (LONG64)Pages);
+        MiChargeLockedPages(Mdl->Process, (LONG64)Pages);
     }
     Mdl->MdlFlags = (CSHORT)((Mdl->MdlFlags & ~MDL_WRITE_OPERATION) | Flags);
+}
+
+NTSTATUS MiLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation)
+{
+    ULONG_PTR Start = (ULONG_PTR)MmGetMdlVirtualAddress(Mdl);
+    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(Start, Mdl->ByteCount);
+    BOOLEAN Write = Operation != IoReadAccess, User = HalIsUserAddress(Start);
+    if (AccessMode != KernelMode && (!User || (Mdl->ByteCount && !HalIsUserAddress(Start + Mdl->ByteCount - 1)))) {
+        return STATUS_ACCESS_VIOLATION;
+    }
+    if (KiFailHere(KiResourceLock, 0, Mdl->ByteCount)) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    NTSTATUS Status = MiLockRange((ULONG_PTR)Mdl->StartVa, Pages, Write, MmGetMdlPfnArray(Mdl));
+    if (NT_SUCCESS(Status)) {
+        MiNoteLocked(Mdl, Pages, Write, User);
+    }
+    return Status;
+}
+
+NTSTATUS MmLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation)
+{
+    MiCheckLockable(Mdl, 0xB1, "MmProbeAndLockProcessPages was called for an MDL that is locked, mapped, built or partial.");
+    return MiLockMdl(Mdl, AccessMode, Operation);
+}
+
+VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation)
+{
+    MiRequireIrql(DISPATCH_LEVEL, 0x70, "MmProbeAndLockPages was called above DISPATCH_LEVEL.", (ULONG_PTR)Mdl,
+                  (ULONG_PTR)AccessMode);
+    MiCheckLockable(Mdl, 0xB0, "MmProbeAndLockPages was called for an MDL that is locked, mapped, built or partial already.");
+    NTSTATUS Status = MiLockMdl(Mdl, AccessMode, Operation);
+    if (!NT_SUCCESS(Status)) {
+        ExRaiseStatus(Status);
+    }
+}
+
+VOID MmProbeAndLockSelectedPages(PMDL Mdl, PFILE_SEGMENT_ELEMENT SegmentArray, KPROCESSOR_MODE AccessMode,
+                                 LOCK_OPERATION Operation)
+{
+    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount), Locked = 0;
+    PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
+    BOOLEAN Write = Operation != IoReadAccess, User = FALSE;
+    NTSTATUS Status = KiFailHere(KiResourceLock, 0, Mdl->ByteCount) ? STATUS_INSUFFICIENT_RESOURCES : STATUS_SUCCESS;
+    MiRequireIrql(DISPATCH_LEVEL, 0x72, "MmProbeAndLockSelectedPages was called above DISPATCH_LEVEL.", (ULONG_PTR)Mdl, 0);
+    MiCheckLockable(Mdl, 0xB0, "MmProbeAndLockSelectedPages was called for an MDL that is locked, mapped, built or partial.");
+    while (Locked < Pages && NT_SUCCESS(Status)) {
+        ULONG_PTR Va = (ULONG_PTR)SegmentArray[Locked].Buffer; /* driver memory: read once, with nothing held */
+        User |= HalIsUserAddress(Va);
+        if (Va & (PAGE_SIZE - 1)) {
+            Status = STATUS_DATATYPE_MISALIGNMENT;
+        } else if (AccessMode != KernelMode && !HalIsUserAddress(Va)) {
+            Status = STATUS_ACCESS_VIOLATION;
+        } else {
+            Status = MiLockRange(Va, 1, Write, Frames + Locked);
+            Locked += NT_SUCCESS(Status);
+        }
+    }
+    if (!NT_SUCCESS(Status)) {
+        MiUnlockFrames(Frames, Locked);
+        ExRaiseStatus(Status);
+    }
+    MiNoteLocked(Mdl, Pages, Write, User);
 }
 
 static DECLSPEC_NORETURN VOID MiStopUnlock(PMDL Mdl, PFN_NUMBER Frame)
@@ -200,7 +287,7 @@ static DECLSPEC_NORETURN VOID MiStopUnlock(PMDL Mdl, PFN_NUMBER Frame)
     if (HalIsUserAddress((ULONG_PTR)Mdl->StartVa)) {
         KiStop(PROCESS_HAS_LOCKED_PAGES,
                "MmUnlockPages was called for process pages that are not locked: twice, or never locked.", NULL, 1,
-               (ULONG_PTR)Mdl, MiState->LockedPages, 0);
+               (ULONG_PTR)Mdl, MiLockedPagesOf(Mdl->Process), 0);
     }
     KiStop(PFN_LIST_CORRUPT, "MmUnlockPages was called for pages that are not locked: twice, or never locked.", NULL, 7, Frame,
            Pfn && Pfn->State == MiPageActive ? Pfn->u2.ShareCount : 0, 0);
@@ -210,7 +297,7 @@ VOID MmUnlockPages(PMDL Mdl)
 {
     SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
     PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
-    (VOID) KiCurrentThread();
+    MiRequireIrql(DISPATCH_LEVEL, 0x78, "MmUnlockPages was called above DISPATCH_LEVEL.", (ULONG_PTR)Mdl, 0);
     if (!(Mdl->MdlFlags & MDL_PAGES_LOCKED)) {
         MiStopUnlock(Mdl, Pages ? Frames[0] : 0);
     }
@@ -221,8 +308,8 @@ VOID MmUnlockPages(PMDL Mdl)
     if (Bad != Pages) {
         MiStopUnlock(Mdl, Frames[Bad]);
     }
-    if (HalIsUserAddress((ULONG_PTR)Mdl->StartVa)) {
-        MiCountLockedPages((ULONG_PTR)Mdl->StartVa, -(LONG64)Pages);
+    if (Mdl->Process) {
+        MiChargeLockedPages(Mdl->Process, -(LONG64)Pages);
     }
     Mdl->MdlFlags &= (CSHORT) ~(MDL_PAGES_LOCKED | MDL_IO_SPACE);
 }
@@ -249,8 +336,8 @@ NTSTATUS MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes)
             if (Bad != Passed) {
                 MiStopUnlock(Mdl, Frames[Bad]);
             }
-            if (HalIsUserAddress((ULONG_PTR)Mdl->StartVa)) {
-                MiCountLockedPages((ULONG_PTR)Mdl->StartVa, -(LONG64)Passed);
+            if (Mdl->Process) {
+                MiChargeLockedPages(Mdl->Process, -(LONG64)Passed);
             }
         }
         memmove(Frames, Frames + Passed, (Pages - Passed) * sizeof(*Frames));

@@ -1,67 +1,114 @@
 /*
  * mdlmap.c - mapping the pages of an MDL to a second, real address. SPDX-License-Identifier: MIT
  *
- * A mapping is entries in system PTEs (or, UserMode, in the user range) that show the MDL's frames; it owns
- * nothing, so the frames must be locked, or nonpaged, for as long as it stands. Both addresses show the same
- * frame: a write through one is seen through the other at once.
+ * A mapping is entries in system PTEs (or, UserMode, in the user range: mdluser.c) that show the MDL's frames; it owns
+ * nothing, so the frames must be locked, or nonpaged, for as long as it stands. Both addresses show the same frame: a
+ * write through one is seen through the other at once.
  *
- *      MDL --MappedSystemVa--> | system PTE | system PTE | (guard) |      StartVa --> | the buffer's own
- * entries |
+ *      MDL --MappedSystemVa--> | system PTE | system PTE | (guard) |      StartVa --> | the buffer's own entries |
  *                                     `------------ the same frames ------------------------'
  *
- * Taking down is checked against what was put up (bug check 0xDA): that the MDL is mapped (6), at that
- * address (3), with as many pages (2), of the same frames (4); at last that the addresses are one mapping
- * (0x306). Mappings with MdlMappingWithGuardPtes have one page of addresses behind them that never shows
- * anything. MmAdvanceMdl leaves addresses in front of the mapping (MDL_FREE_EXTRA_PTES; their number stands
- * behind the array).
+ * Taking down is checked against what was put up (bug check 0xDA): that the MDL is mapped (6), at that address (3), with
+ * as many pages (2), of the same buffer (5) and frames (4); that the addresses are one mapping (0x304, 0x306) and an
+ * MDL's (0x301: reserved mappings have their own routine). Mapping an MDL twice would lose the first mapping: 0xC4/0xB2;
+ * unmapping through a partial MDL what its source mapped is 0xC4/0xB5 (Driver Verifier's numbers, made always).
+ * Mappings with MdlMappingWithGuardPtes have one page of addresses behind them that never shows anything.
+ * MmAdvanceMdl leaves addresses in front of the mapping (MDL_FREE_EXTRA_PTES; their number stands behind the array).
  *
- * Locks: as sysptes.c. IRQL <= DISPATCH_LEVEL; user mappings <= APC_LEVEL.
+ * Locks: as sysptes.c, mapping.c, cacheattr.c. IRQL <= DISPATCH_LEVEL; user mappings <= APC_LEVEL.
  */
 #include "mm/mi.h"
 
-/* Stops if a page of the MDL is not one that somebody keeps. */
-static VOID MiCheckMdlFrames(PMDL Mdl, SIZE_T Pages)
+#define MI_MDL_KEPT  (MDL_PAGES_LOCKED | MDL_PARTIAL | MDL_SOURCE_IS_NONPAGED_POOL | MDL_IO_SPACE)
+#define MI_MDL_BATCH 64
+
+static inline SIZE_T MiPagesOfMdl(PMDL Mdl)
 {
-    const PFN_NUMBER *Frames = MmGetMdlPfnArray(Mdl);
-    const USHORT Kept = MDL_PAGES_LOCKED | MDL_PARTIAL | MDL_SOURCE_IS_NONPAGED_POOL | MDL_IO_SPACE;
-    for (SIZE_T Index = 0; Index < Pages; Index++) {
-        PMMPFN Pfn = MiPfn(Frames[Index]);
-        BOOLEAN Good = (Mdl->MdlFlags & Kept) != 0 && MiRunOfPage(Frames[Index]) != NULL;
-        if (Good && Pfn) {
-            KiAcquireLock(&MiState->PfnLock);
-            Good = Pfn->ReferenceCount != 0;
-            KiReleaseLock(&MiState->PfnLock);
-        }
-        if (!Good) {
-            KiStop(MEMORY_MANAGEMENT, "An MDL was mapped whose pages are not locked, or are not pages of this machine.", NULL,
-                   0x1236, (ULONG_PTR)Mdl, (ULONG_PTR)&Frames[Index], Frames[Index]);
-        }
-    }
+    return ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
 }
 
-static PVOID MiMapToUser(PMDL Mdl, SIZE_T Pages, MI_PROT Protection, PVOID Requested)
+static DECLSPEC_NORETURN VOID MiStopUnkept(PMDL Mdl, SIZE_T Index)
 {
-    ULONG_PTR Va;
-    NTSTATUS Status = MiReserveUserMapping(Pages, Requested ? PAGE_ALIGN(Requested) : NULL, &Va);
-    if (!NT_SUCCESS(Status)) {
-        ExRaiseStatus(Status == STATUS_CONFLICTING_ADDRESSES ? Status : STATUS_INSUFFICIENT_RESOURCES);
+    const PFN_NUMBER *Frames = MmGetMdlPfnArray(Mdl);
+    KiStop(MEMORY_MANAGEMENT, "An MDL was mapped whose pages are not locked, or are not pages of this machine.", NULL, 0x1236,
+           (ULONG_PTR)Mdl, (ULONG_PTR)&Frames[Index], Frames[Index]);
+}
+
+MI_CACHE MiPrepareMdlFrames(PMDL Mdl, SIZE_T Pages, MI_CACHE Wanted)
+{
+    const PFN_NUMBER *Frames = MmGetMdlPfnArray(Mdl);
+    PFN_NUMBER Batch[MI_MDL_BATCH];
+    MI_CACHE All = Wanted;
+    BOOLEAN Same = TRUE, Kept = (Mdl->MdlFlags & MI_MDL_KEPT) != 0;
+    for (SIZE_T Done = 0; Done < Pages;) {
+        ULONG Some = Pages - Done < MI_MDL_BATCH ? (ULONG)(Pages - Done) : MI_MDL_BATCH, Index = 0;
+        BOOLEAN Good = Kept, Device = FALSE;
+        memcpy(Batch, Frames + Done, Some * sizeof(*Batch)); /* driver memory, and may fault */
+        KiAcquireLock(&MiState->PfnLock);
+        for (; Good && Index < Some; Index++) {
+            PMMPFN Pfn = MiPfn(Batch[Index]);
+            if (Pfn == NULL) {
+                Device = TRUE;
+                continue;
+            }
+            if (Pfn->ReferenceCount == 0) {
+                break;
+            }
+            MI_CACHE Cache = (MI_CACHE)(Pfn->Flags >> MI_PFN_CACHE_SHIFT);
+            if (Cache == MiCacheUndecided) {
+                Cache = Wanted == MiCacheUndecided ? MiCacheCached : Wanted;
+                Pfn->Flags = (UCHAR)((Pfn->Flags & ~MI_PFN_CACHE) | (UCHAR)(Cache << MI_PFN_CACHE_SHIFT));
+            }
+            Same = Same && (Done + Index == 0 || Cache == All);
+            All = Done + Index == 0 ? Cache : All;
+        }
+        KiReleaseLock(&MiState->PfnLock);
+        for (ULONG Page = 0; Device && Page < Index; Page++) {
+            if (MiPfn(Batch[Page])) {
+                continue;
+            }
+            if (MiRunOfPage(Batch[Page]) == NULL && !(Mdl->MdlFlags & MDL_IO_SPACE)) {
+                MiStopUnkept(Mdl, Done + Page);
+            }
+            MI_CACHE Cache = MiDecideCache(Batch[Page], Wanted);
+            Same = Same && (Done + Page == 0 || Cache == All);
+            All = Done + Page == 0 ? Cache : All;
+        }
+        if (Index < Some) {
+            MiStopUnkept(Mdl, Done + Index);
+        }
+        Done += Some;
     }
-    MiMapFrames(Va, Pages, MmGetMdlPfnArray(Mdl), 0, MiPteValid(0, Protection, TRUE));
-    return (PVOID)(Va + Mdl->ByteOffset);
+    return Same ? All : MiCacheUndecided;
+}
+
+VOID MiMapMdlFrames(PMDL Mdl, SIZE_T Pages, ULONG_PTR Va, MI_PROT Protection, MI_CACHE Cache, BOOLEAN User)
+{
+    const PFN_NUMBER *Frames = MmGetMdlPfnArray(Mdl);
+    if (Cache != MiCacheUndecided && !(Mdl->MdlFlags & MDL_IO_SPACE)) {
+        MiMapFrames(Va, Pages, Frames, 0, MiPteValid(0, MiProtectionWithCache(Protection, Cache), User));
+        return;
+    }
+    for (SIZE_T Page = 0; Page < Pages; Page++) { /* each frame with its own type; what has nothing behind it is a hole */
+        PFN_NUMBER Frame = Frames[Page];
+        MMPTE Entry = MiPteValid(0, MiProtectionWithCache(Protection, MiDecideCache(Frame, MiCacheCached)), User);
+        MiMapFrames(Va + (Page << PAGE_SHIFT), 1, NULL, MiRunOfPage(Frame) ? Frame : MiHolePage(), Entry);
+    }
 }
 
 PVOID MmMapLockedPagesSpecifyCache(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_CACHING_TYPE CacheType, PVOID RequestedAddress,
                                    ULONG BugCheckOnFailure, ULONG Priority)
 {
-    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
+    SIZE_T Pages = MiPagesOfMdl(Mdl);
     ULONG Guard = Priority & MdlMappingWithGuardPtes ? 1 : 0;
     MI_PROT Protection = Priority & MdlMappingNoWrite ? MI_PROT_EXECUTE_READ : MI_PROT_EXECUTE_READWRITE;
-    (VOID) KiCurrentThread();
+    MI_CACHE Cache;
+    MiRequireIrql(AccessMode == KernelMode ? DISPATCH_LEVEL : APC_LEVEL, AccessMode == KernelMode ? 0x76 : 0x77,
+                  "MmMapLockedPagesSpecifyCache was called at too high an IRQL.", (ULONG_PTR)Mdl, (ULONG_PTR)AccessMode);
     if (AccessMode != KernelMode || (Priority & MdlMappingNoExecute)) {
         Protection = Priority & MdlMappingNoWrite ? MI_PROT_READONLY : MI_PROT_READWRITE;
     }
-    Protection = MiCacheProtection(Protection, CacheType);
-    if (Protection == MI_PROT_INVALID) {
+    if (!MiCacheOfType(CacheType, &Cache)) {
         if (AccessMode != KernelMode) {
             ExRaiseStatus(STATUS_INVALID_PARAMETER);
         }
@@ -70,20 +117,34 @@ PVOID MmMapLockedPagesSpecifyCache(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_
     if (Pages == 0) {
         KiStop(SYSTEM_PTE_MISUSE, "An MDL of no bytes was mapped.", NULL, 0x200, 0, 0, 0);
     }
-    MiCheckMdlFrames(Mdl, Pages);
+    if (AccessMode == KernelMode && (Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA)) {
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An MDL was mapped that has a system mapping already.", NULL, 0xB2,
+               (ULONG_PTR)Mdl, (USHORT)Mdl->MdlFlags, MDL_MAPPED_TO_SYSTEM_VA);
+    }
+    Cache = MiPrepareMdlFrames(Mdl, Pages, Cache);
     if (AccessMode != KernelMode) {
-        return MiMapToUser(Mdl, Pages, Protection, RequestedAddress);
+        return MiMapMdlToUser(Mdl, Pages, Protection, Cache, RequestedAddress);
     }
     ULONG_PTR Va = MiReserveSystemPtes(Pages, Guard);
+    MI_MAPPING Mapping = {.Va = Va,
+                          .Pages = Pages + Guard,
+                          .Mapped = Pages,
+                          .First = MmGetMdlPfnArray(Mdl)[0],
+                          .Mdl = Mdl,
+                          .StartVa = Mdl->StartVa,
+                          .Kind = MiMappingMdl,
+                          .Guard = (UCHAR)Guard};
+    if (Va && !MiRecordMapping(&Mapping)) {
+        MiReleaseSystemPtes(Va, Pages + Guard);
+        Va = 0;
+    }
     if (Va == 0) {
         if (BugCheckOnFailure) {
-            MI_REGION *Region = &MiState->Regions[MmRegionSystemPtes];
-            KiStop(NO_MORE_SYSTEM_PTES, "There are no system PTEs left to map an MDL, and the caller asked to stop then.", NULL,
-                   0, Pages, Region->Bits - Region->AddressPages, Region->Bits);
+            MiStopNoSystemPtes(Pages);
         }
         return NULL;
     }
-    MiMapFrames(Va, Pages, MmGetMdlPfnArray(Mdl), 0, MiPteValid(0, Protection, FALSE));
+    MiMapMdlFrames(Mdl, Pages, Va, Protection, Cache, FALSE);
     Mdl->MappedSystemVa = (PVOID)(Va + Mdl->ByteOffset);
     Mdl->MdlFlags |= MDL_MAPPED_TO_SYSTEM_VA | (Mdl->MdlFlags & MDL_PARTIAL ? MDL_PARTIAL_HAS_BEEN_MAPPED : 0);
     return Mdl->MappedSystemVa;
@@ -91,29 +152,35 @@ PVOID MmMapLockedPagesSpecifyCache(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_
 
 PVOID MmMapLockedPages(PMDL Mdl, KPROCESSOR_MODE AccessMode)
 {
+    MiRequireIrql(AccessMode == KernelMode ? DISPATCH_LEVEL : APC_LEVEL, AccessMode == KernelMode ? 0x74 : 0x75,
+                  "MmMapLockedPages was called at too high an IRQL.", (ULONG_PTR)Mdl, (ULONG_PTR)AccessMode);
     return MmMapLockedPagesSpecifyCache(Mdl, AccessMode, MmCached, NULL, TRUE, HighPagePriority);
 }
 
-static VOID MiUnmapFromUser(PVOID BaseAddress, SIZE_T Pages)
+/* No record begins at Va: says what is there. */
+static DECLSPEC_NORETURN VOID MiStopUnmapUnknown(ULONG_PTR Va, SIZE_T Pages)
 {
-    ULONG_PTR Va = (ULONG_PTR)PAGE_ALIGN(BaseAddress);
-    if (!MiIsUserMapping(Va, Pages)) {
-        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given a user address that is not the MDL's mapping.", NULL, 0x302,
-               (ULONG_PTR)BaseAddress, 0, 0);
+    MI_REGION *Region = MiRegionOfVa(Va);
+    SIZE_T Actual;
+    if (Region && Region->Id == MmRegionSystemPtes && MiCheckVa(Region, Va, Pages, &Actual) == MiVaInside) {
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given an address inside another mapping.", NULL, 0x304, Va, Pages, 0);
     }
-    MiUnmapFrames(Va, Pages);
-    MiReleaseUserMapping(Va, Pages);
+    KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for a mapping that is already gone.", NULL, 0x306, Va, Va, Pages);
 }
 
 VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL Mdl)
 {
-    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount), Extra = 0, Actual = 0;
+    SIZE_T Pages = MiPagesOfMdl(Mdl), Extra = 0;
     PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
-    (VOID) KiCurrentThread();
+    MI_MAPPING Mapping;
     if (HalIsUserAddress((ULONG_PTR)BaseAddress)) {
-        MiUnmapFromUser(BaseAddress, Pages);
+        MiRequireIrql(APC_LEVEL, 0x7A, "MmUnmapLockedPages was called for a user address above APC_LEVEL.",
+                      (ULONG_PTR)BaseAddress, (ULONG_PTR)Mdl);
+        MiUnmapMdlFromUser(BaseAddress, Mdl, Pages);
         return;
     }
+    MiRequireIrql(DISPATCH_LEVEL, 0x79, "MmUnmapLockedPages was called above DISPATCH_LEVEL.", (ULONG_PTR)BaseAddress,
+                  (ULONG_PTR)Mdl);
     if (!(Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA)) {
         KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for an MDL that is not mapped.", NULL, 6, (ULONG_PTR)Mdl,
                (ULONG_PTR)BaseAddress, Pages);
@@ -122,46 +189,48 @@ VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL Mdl)
         KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given another address than the MDL is mapped at.", NULL, 3,
                (ULONG_PTR)Mdl, (ULONG_PTR)Mdl->MappedSystemVa, (ULONG_PTR)BaseAddress);
     }
+    if ((Mdl->MdlFlags & (MDL_PARTIAL | MDL_PARTIAL_HAS_BEEN_MAPPED)) == MDL_PARTIAL) {
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
+               "MmUnmapLockedPages was called for a partial MDL, whose mapping is that of its source.", NULL, 0xB5,
+               (ULONG_PTR)Mdl, (USHORT)Mdl->MdlFlags, MDL_PARTIAL);
+    }
     if (Mdl->MdlFlags & MDL_FREE_EXTRA_PTES) {
         Extra = Frames[Pages];
     }
     ULONG_PTR First = (ULONG_PTR)PAGE_ALIGN(BaseAddress), Va = First - (Extra << PAGE_SHIFT);
-    MI_REGION *Region = MiRegionOfVa(Va);
-    MI_VA_CHECK Check =
-        Region && Region->Id == MmRegionSystemPtes ? MiCheckVa(Region, Va, Pages + Extra, &Actual) : MiVaNotAllocated;
-    PMMPTE Pte = Check == MiVaNotAllocated || Check == MiVaPartlyFree ? NULL : MiPteOf(First);
-    if (Check == MiVaWrongSize && Actual == Pages + Extra + 1 &&
-        MiPteIsZero(MiReadPte(MiPteOf(Va + ((Actual - 1) << PAGE_SHIFT))))) {
-        Check = MiVaExact; /* the guard page */
-        Extra++;
-    } else {
-        Actual = Check == MiVaExact ? Pages + Extra : Actual;
+    if (!MiFindMapping(Va, NULL, &Mapping)) {
+        MiStopUnmapUnknown(First, Pages);
     }
-    if (Pte == NULL) {
-        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for a mapping that is already gone.", NULL, 0x306, First,
-               First, Pages);
+    if (Mapping.Kind != MiMappingMdl) {
+        KiStop(SYSTEM_PTE_MISUSE,
+               "MmUnmapLockedPages was called for a mapping that it did not make: a reserved one has MmUnmapReservedMapping.",
+               NULL, 0x301, Va, 0, 0);
     }
-    if (Check == MiVaInside) {
-        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given an address inside another mapping.", NULL, 0x304, First, Pages,
-               0);
-    }
-    if (Check != MiVaExact) {
+    if (Mapping.Mapped != Pages + Extra) {
         KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for an MDL whose size is not that of its mapping.", NULL, 2,
-               (ULONG_PTR)Mdl, Actual, Pages);
+               (ULONG_PTR)Mdl, Mapping.Mapped, Pages);
     }
-    MMPTE Entry = MiReadPte(Pte);
-    if (Pages && MiPtePage(Entry) != Frames[0]) {
+    MMPTE Entry = MiReadPte(MiPteOf(First));
+    if (MiPtePage(Entry) != Frames[0] && MiRunOfPage(Frames[0])) {
         KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for an MDL whose first page is not the one that was mapped.",
                NULL, 4, (ULONG_PTR)Mdl, MiPtePage(Entry), Frames[0]);
     }
-    MiReleaseSystemPtes(Va, Pages + Extra);
+    PVOID StartVa = (PVOID)((ULONG_PTR)Mdl->StartVa - (Extra << PAGE_SHIFT));
+    if (Mapping.StartVa != StartVa) {
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for an MDL whose buffer is not the one that was mapped.", NULL,
+               5, (ULONG_PTR)Mdl, (ULONG_PTR)Mapping.StartVa, (ULONG_PTR)StartVa);
+    }
+    if (!MiForgetMapping(Va, NULL)) { /* two threads at once: one is the second */
+        MiStopUnmapUnknown(First, Pages);
+    }
+    MiReleaseSystemPtes(Va, Mapping.Pages);
     Mdl->MdlFlags &= (CSHORT) ~(MDL_MAPPED_TO_SYSTEM_VA | MDL_PARTIAL_HAS_BEEN_MAPPED | MDL_FREE_EXTRA_PTES);
 }
 
 NTSTATUS MmProtectMdlSystemAddress(PMDL Mdl, ULONG NewProtect)
 {
     MI_PROT Protection = MiMakeProtection(NewProtect);
-    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
+    SIZE_T Pages = MiPagesOfMdl(Mdl);
     (VOID) KiCurrentThread();
     if (Protection == MI_PROT_INVALID || MiProtIsCopyOnWrite(Protection) ||
         (Protection & ~MI_PROT_BASE && Protection != MI_PROT_NOACCESS)) {
@@ -178,9 +247,48 @@ NTSTATUS MmProtectMdlSystemAddress(PMDL Mdl, ULONG NewProtect)
             KiStop(MEMORY_MANAGEMENT, "The protection of an MDL was changed whose mapping is not valid.", NULL, 0x1235,
                    (ULONG_PTR)Mdl, (ULONG_PTR)Pte, 0);
         }
-        MiWritePte(Pte, Protection == MI_PROT_NOACCESS ? MiPteTransition(MiPtePage(Entry), Protection)
-                                                       : MiPteValid(MiPtePage(Entry), Protection, FALSE));
+        MI_CACHE Cache = MiCacheOfPage(MiPtePage(Entry));
+        MiWritePte(Pte, Protection == MI_PROT_NOACCESS
+                            ? MiPteTransition(MiPtePage(Entry), Protection)
+                            : MiPteValid(MiPtePage(Entry), MiProtectionWithCache(Protection, Cache), FALSE));
     }
     HalFlushTb((PVOID)Va, Pages);
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS MmMapMdl(PMDL Mdl, ULONG Protection, PMM_MDL_ROUTINE DriverRoutine, PVOID DriverContext)
+{
+    MI_PROT Prot = MiMakeProtection(Protection);
+    SIZE_T Pages = MiPagesOfMdl(Mdl);
+    MiRequireIrql(DISPATCH_LEVEL, 0x76, "MmMapMdl was called above DISPATCH_LEVEL.", (ULONG_PTR)Mdl, KernelMode);
+    if (Prot == MI_PROT_INVALID || !MiProtAllowsAccess(Prot) || MiProtIsCopyOnWrite(Prot) || (Prot & ~MI_PROT_BASE)) {
+        return STATUS_INVALID_PAGE_PROTECTION;
+    }
+    if (Pages == 0) {
+        return STATUS_INVALID_PARAMETER_1;
+    }
+    if (Mdl->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL)) {
+        KI_CALLOUT(VOID, DriverRoutine, (PVOID, PVOID), (DriverContext, Mdl->MappedSystemVa));
+        return STATUS_SUCCESS;
+    }
+    MI_CACHE Cache = MiPrepareMdlFrames(Mdl, Pages, MiCacheCached);
+    ULONG_PTR Va = MiReserveSystemPtes(Pages, 0);
+    MI_MAPPING Mapping = {.Va = Va,
+                          .Pages = Pages,
+                          .Mapped = Pages,
+                          .First = MmGetMdlPfnArray(Mdl)[0],
+                          .Mdl = Mdl,
+                          .StartVa = Mdl->StartVa,
+                          .Kind = MiMappingMdl};
+    if (Va == 0 || !MiRecordMapping(&Mapping)) {
+        if (Va) {
+            MiReleaseSystemPtes(Va, Pages);
+        }
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    MiMapMdlFrames(Mdl, Pages, Va, Prot, Cache, FALSE);
+    KI_CALLOUT(VOID, DriverRoutine, (PVOID, PVOID), (DriverContext, (PVOID)(Va + Mdl->ByteOffset)));
+    (VOID) MiForgetMapping(Va, NULL);
+    MiReleaseSystemPtes(Va, Pages);
     return STATUS_SUCCESS;
 }

@@ -2,15 +2,18 @@
  * mdlpages.c - MmAllocatePagesForMdl: frames without an address, described by an MDL.
  * SPDX-License-Identifier: MIT
  *
- * The frames belong to the MDL (UNMAPPED in the frame database, one share, no entry); a driver maps them when
- * it wants to look at them. The range asked for is [LowAddress, HighAddress], and, when it has no more and
- * SkipBytes is not 0, the same range moved up by SkipBytes, and so on, as the page describes. Fewer bytes
- * than asked for is an answer (not with MM_ALLOCATE_FULLY_REQUIRED); NULL only if there are none. Frames are
- * zero unless MM_DONT_ZERO_ALLOCATION. MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS: chunks of SkipBytes (all in one
- * if 0), each contiguous.
+ * The frames belong to the MDL (UNMAPPED in the frame database, one share, no entry); a driver maps them when it wants to
+ * look at them. The range asked for is [LowAddress, HighAddress], and, when it has no more and SkipBytes is not 0, the same
+ * range moved up by SkipBytes, and so on, as the page describes. Fewer bytes than asked for is an answer (not with
+ * MM_ALLOCATE_FULLY_REQUIRED); NULL only if there are none. Frames are zero unless MM_DONT_ZERO_ALLOCATION.
+ * MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS: chunks of SkipBytes (all in one if 0), each contiguous and aligned to its size.
+ * MM_ALLOCATE_PREFER_CONTIGUOUS: in one piece if that can be had.
  *
- * MmFreePagesFromMdl gives the frames back; the MDL itself is the caller's to ExFreePool. While another MDL
- * still has one of them locked it is 0x4E/0x9A. Locks: as pfn.c. IRQL <= DISPATCH_LEVEL.
+ * Nodes: each range is looked through in the ideal node first (the caller's, where none is named) and then in the others,
+ * unless MM_ALLOCATE_FROM_LOCAL_NODE_ONLY. Cache type: the plain routine leaves it to the first mapping, as MmNotMapped does.
+ *
+ * MmFreePagesFromMdl gives the frames back; the MDL itself is the caller's to ExFreePool. While another MDL still has one
+ * of them locked it is 0x4E/0x9A. Locks: as pfn.c. IRQL <= DISPATCH_LEVEL.
  */
 #include "mm/mi.h"
 
@@ -20,42 +23,74 @@
      MM_ALLOCATE_PREFER_CONTIGUOUS | MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS | MM_ALLOCATE_FAST_LARGE_PAGES |                    \
      MM_ALLOCATE_TRIM_IF_NECESSARY | MM_ALLOCATE_AND_HOT_REMOVE)
 
-static SIZE_T MiStore(PPFN_NUMBER Frames, SIZE_T Got, PFN_NUMBER Base, SIZE_T Count, BOOLEAN Zero)
+typedef struct _MI_MDL_REQUEST {
+    PPFN_NUMBER Frames; /* the MDL's: driver memory */
+    SIZE_T Got, Want, Chunk;
+    ULONG Node;
+    BOOLEAN Zero, LocalOnly, Anywhere;
+} MI_MDL_REQUEST;
+
+static VOID MiStoreRun(MI_MDL_REQUEST *Request, PFN_NUMBER Base, SIZE_T Count, BOOLEAN Zero)
 {
     if (Zero) {
         HalZeroPages(Base, Count);
     }
     for (SIZE_T Index = 0; Index < Count; Index++) {
-        Frames[Got + Index] = Base + Index;
+        Request->Frames[Request->Got++] = Base + Index;
     }
-    return Got + Count;
 }
 
-/* Fills Frames from one range of physical memory, in pieces of Chunk (0: as they come). Returns the new
- * count. */
-static SIZE_T MiTakeRange(PPFN_NUMBER Frames, SIZE_T Got, SIZE_T Want, PFN_NUMBER Low, PFN_NUMBER High, SIZE_T Chunk,
-                          BOOLEAN Zero)
+/* From one range, which one node holds or which nobody divides. */
+static VOID MiTakePiece(MI_MDL_REQUEST *Request, PFN_NUMBER Low, PFN_NUMBER High)
 {
-    PFN_NUMBER Base;
+    PFN_NUMBER Base, Cursor = 0;
     BOOLEAN Dirty;
-    SIZE_T Piece = Chunk ? Chunk : 512;
-    while (Got < Want) {
-        SIZE_T Some = Want - Got < Piece ? Want - Got : Piece;
-        if (Chunk == 0 && Low == 0 && High >= MiState->HighestPage) {
-            Some = MiTakeFrames((ULONG)Some, Zero ? MI_TAKE_ZEROED : 0, NULL, 0, &Base, &Dirty);
-            if (Some == 0) {
-                break;
-            }
-        } else if (!MiTakeContiguous(Some, Low, High, 0, &Base, &Dirty)) {
-            if (Chunk || Some == 1) {
-                break;
-            }
-            Piece = Some / 2;
+    while (Request->Chunk && Request->Got < Request->Want) {
+        SIZE_T Some = Request->Chunk;
+        PFN_NUMBER Boundary = (Some & (Some - 1)) == 0 ? Some : 0; /* within one multiple of its size: aligned */
+        if (!MiTakeContiguous(Some, Low, High, Boundary, &Base, &Dirty)) {
+            return;
+        }
+        MiStoreRun(Request, Base, Some, Request->Zero && Dirty);
+    }
+    while (Request->Anywhere && MiState->Nodes == 1 && Request->Got < Request->Want) { /* runs of frames map best */
+        SIZE_T Some = Request->Want - Request->Got < 512 ? Request->Want - Request->Got : 512;
+        Some = MiTakeFrames((ULONG)Some, Request->Zero ? MI_TAKE_ZEROED : 0, NULL, 0, &Base, &Dirty);
+        if (Some == 0) {
+            return;
+        }
+        MiStoreRun(Request, Base, Some, Request->Zero && Dirty);
+    }
+    while (Request->Got < Request->Want && Cursor <= High) {
+        PFN_NUMBER Batch[64];
+        ULONG64 Old;
+        ULONG Want = Request->Want - Request->Got < 64 ? (ULONG)(Request->Want - Request->Got) : 64;
+        ULONG Some = MiTakeInRange(Want, Low, High, &Cursor, Batch, &Old);
+        for (ULONG Index = 0; Index < Some; Index++) {
+            MiStoreRun(Request, Batch[Index], 1, Request->Zero && (Old >> Index & 1));
+        }
+    }
+}
+
+/* From one range: the ideal node's part, then those of the others. */
+static VOID MiTakeRange(MI_MDL_REQUEST *Request, PFN_NUMBER Low, PFN_NUMBER High)
+{
+    if (MiState->Nodes == 1) {
+        MiTakePiece(Request, Low, High);
+        return;
+    }
+    for (ULONG Turn = 0; Turn <= MiState->Nodes && Request->Got < Request->Want; Turn++) {
+        PFN_NUMBER First, Last;
+        ULONG Node = Turn == 0 ? Request->Node : Turn - 1;
+        if ((Turn && (Node == Request->Node || Request->LocalOnly)) || !MiNodeRange(Node, &First, &Last)) {
             continue;
         }
-        Got = MiStore(Frames, Got, Base, Some, Zero && Dirty);
+        First = First < Low ? Low : First;
+        Last = Last > High ? High : Last;
+        if (First <= Last) {
+            MiTakePiece(Request, First, Last);
+        }
     }
-    return Got;
 }
 
 static VOID MiGiveBack(const PFN_NUMBER *Frames, SIZE_T Count)
@@ -68,62 +103,73 @@ static VOID MiGiveBack(const PFN_NUMBER *Frames, SIZE_T Count)
     MiCheckConditions();
 }
 
-PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
-                             SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType, ULONG Flags)
+static PMDL MiAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
+                                  SIZE_T TotalBytes, MI_CACHE Cache, ULONG Node, ULONG Flags)
 {
-    SIZE_T Want = BYTES_TO_PAGES(TotalBytes), Got = 0, Chunk = 0;
+    MI_MDL_REQUEST Request = {.Want = BYTES_TO_PAGES(TotalBytes), .Node = Node};
     PFN_NUMBER Low = ((ULONG64)LowAddress.QuadPart + PAGE_SIZE - 1) >> PAGE_SHIFT;
     PFN_NUMBER High = (ULONG64)HighAddress.QuadPart >> PAGE_SHIFT, Skip = (ULONG64)SkipBytes.QuadPart >> PAGE_SHIFT;
-    BOOLEAN Zero = !(Flags & MM_DONT_ZERO_ALLOCATION), All = (Flags & MM_ALLOCATE_FULLY_REQUIRED) != 0;
-    (VOID) KiCurrentThread();
-    if (Want == 0 || Want > MI_MDL_PAGES_MAX || (Flags & ~(ULONG)MI_MDL_PAGES_KNOWN) || Low > High ||
-        ((ULONG64)SkipBytes.QuadPart & (PAGE_SIZE - 1)) || MiCacheProtection(MI_PROT_READWRITE, CacheType) == MI_PROT_INVALID) {
+    BOOLEAN All = (Flags & MM_ALLOCATE_FULLY_REQUIRED) != 0, Chunks = (Flags & MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS) != 0;
+    KIRQL Irql = KiCurrentThread()->Irql;
+    MiRequireIrql(DISPATCH_LEVEL, 0x7E, "Pages for an MDL were asked for above DISPATCH_LEVEL.", DISPATCH_LEVEL, 0);
+    if (Request.Want == 0 || Request.Want > MI_MDL_PAGES_MAX || (Flags & ~(ULONG)MI_MDL_PAGES_KNOWN) || Low > High ||
+        ((ULONG64)SkipBytes.QuadPart & (PAGE_SIZE - 1)) || Node >= MiState->Nodes ||
+        ((Flags & MM_ALLOCATE_FAST_LARGE_PAGES) && !Chunks) ||
+        ((Flags & MM_ALLOCATE_AND_HOT_REMOVE) && (All || Irql != PASSIVE_LEVEL))) {
         return NULL;
     }
     if (KiFailHere(KiResourcePages, 0, TotalBytes)) {
         return NULL;
     }
-    if (Flags & MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS) {
-        Chunk = Skip ? Skip : Want;
+    Request.Zero = !(Flags & MM_DONT_ZERO_ALLOCATION);
+    Request.LocalOnly = (Flags & MM_ALLOCATE_FROM_LOCAL_NODE_ONLY) != 0;
+    Request.Anywhere = Low == 0 && High >= MiState->HighestPage;
+    if (Chunks) {
+        Request.Chunk = Skip ? Skip : Request.Want;
         All = Skip == 0 ? TRUE : All;
-        if (Chunk & (Chunk - 1) && Skip) {
-            return NULL; /* SkipBytes must be a power of two then */
+        if (Skip && ((Skip & (Skip - 1)) || Request.Want % Skip)) {
+            return NULL;
         }
     }
     /* What there is commitment for: fewer pages are an answer too. */
-    while (Want && !MiChargeCommitment(Want, NormalPoolPriority)) {
+    while (Request.Want && !MiChargeCommitment(Request.Want, NormalPoolPriority)) {
         if (All) {
             return NULL;
         }
-        Want -= Want / 4 + 1;
+        Request.Want -= Request.Want / 4 + 1;
+        Request.Want -= Request.Chunk ? Request.Want % Request.Chunk : 0;
     }
-    PMDL Mdl =
-        Want ? ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_UNINITIALIZED, MmSizeOfMdl(NULL, Want << PAGE_SHIFT), ' ldM')
-             : NULL;
+    PMDL Mdl = Request.Want ? ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_UNINITIALIZED,
+                                              MmSizeOfMdl(NULL, Request.Want << PAGE_SHIFT), ' ldM')
+                            : NULL;
     if (Mdl == NULL) {
-        MiReturnCommitment(Want);
+        MiReturnCommitment(Request.Want);
         return NULL;
     }
-    PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
-    if (Chunk) {
-        Got = MiTakeRange(Frames, 0, Want, Low, High, Chunk, Zero);
-    } else {
-        while (Got < Want && Low <= MiState->HighestPage) {
-            Got = MiTakeRange(Frames, Got, Want, Low, High, 0, Zero);
-            if (Skip == 0) {
-                break;
-            }
-            Low += Skip;
-            High += Skip;
-        }
+    Request.Frames = MmGetMdlPfnArray(Mdl);
+    if ((Flags & MM_ALLOCATE_PREFER_CONTIGUOUS) && !Chunks) {
+        Request.Chunk = Request.Want;
+        MiTakeRange(&Request, Low, High);
+        Request.Chunk = 0;
     }
-    MiReturnCommitment(Want - Got);
-    if (Got == 0 || (All && Got < Want)) {
-        MiGiveBack(Frames, Got);
+    while (Request.Got < Request.Want && Low <= MiState->HighestPage) {
+        MiTakeRange(&Request, Low, High);
+        if (Skip == 0 || Chunks) {
+            break;
+        }
+        Low += Skip;
+        High += Skip;
+    }
+    MiReturnCommitment(Request.Want - Request.Got);
+    if (Request.Got == 0 || (All && Request.Got < Request.Want)) {
+        MiGiveBack(Request.Frames, Request.Got);
         ExFreePoolWithTag(Mdl, ' ldM');
         return NULL;
     }
-    MmInitializeMdl(Mdl, NULL, Got << PAGE_SHIFT);
+    for (SIZE_T Index = 0; Cache != MiCacheCached && Index < Request.Got; Index++) {
+        MiSetFrameCache(Request.Frames[Index], 1, Cache);
+    }
+    MmInitializeMdl(Mdl, NULL, Request.Got << PAGE_SHIFT);
     Mdl->Process = NULL;
     Mdl->MappedSystemVa = NULL;
     Mdl->MdlFlags = MDL_PAGES_LOCKED;
@@ -134,14 +180,40 @@ PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighA
 PMDL MmAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
                            SIZE_T TotalBytes)
 {
-    return MmAllocatePagesForMdlEx(LowAddress, HighAddress, SkipBytes, TotalBytes, MmCached, 0);
+    return MiAllocatePagesForMdl(LowAddress, HighAddress, SkipBytes, TotalBytes, MiCacheUndecided, MiCurrentNode(), 0);
+}
+
+PMDL MmAllocateNodePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
+                                 SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType, ULONG IdealNode, ULONG Flags)
+{
+    MI_CACHE Cache = MiCacheUndecided;
+    (VOID) KiCurrentThread();
+    if (CacheType != MmNotMapped && !MiCacheOfType(CacheType, &Cache)) {
+        return NULL;
+    }
+    return MiAllocatePagesForMdl(LowAddress, HighAddress, SkipBytes, TotalBytes, Cache, IdealNode, Flags);
+}
+
+PMDL MmAllocatePartitionNodePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
+                                          SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType, ULONG IdealNode, ULONG Flags,
+                                          PVOID PartitionObject)
+{
+    return PartitionObject ? NULL
+                           : MmAllocateNodePagesForMdlEx(LowAddress, HighAddress, SkipBytes, TotalBytes, CacheType, IdealNode,
+                                                         Flags);
+}
+
+PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
+                             SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType, ULONG Flags)
+{
+    return MmAllocateNodePagesForMdlEx(LowAddress, HighAddress, SkipBytes, TotalBytes, CacheType, MiCurrentNode(), Flags);
 }
 
 static VOID MiFreePagesFromMdl(PMDL Mdl, BOOLEAN Zero)
 {
     SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
     const PFN_NUMBER *Frames = MmGetMdlPfnArray(Mdl);
-    (VOID) KiCurrentThread();
+    MiRequireIrql(DISPATCH_LEVEL, 0x7E, "MmFreePagesFromMdl was called above DISPATCH_LEVEL.", DISPATCH_LEVEL, 0);
     for (SIZE_T Index = 0; Index < Pages; Index++) {
         PFN_NUMBER Frame = Frames[Index];
         KiAcquireLock(&MiState->PfnLock);

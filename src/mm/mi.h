@@ -29,6 +29,7 @@
 #include "mm/mm.h"
 #include "mm/pte.h"
 #include "mm/pagefile.h"
+#include "mm/mapping.h"
 
 NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 
@@ -39,6 +40,7 @@ NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 #define MI_MAX_RUNS              32
 #define MI_MAX_EXTENTS           64
 #define MI_PTE_LOCKS             64
+#define MI_MAX_NODES             16
 #define MI_REGION_HINTS          24
 
 /* ---- frames (pfn.c) ---- */
@@ -142,6 +144,12 @@ typedef struct _MI_STATE {
     volatile ULONG64 TablePages;
 
     MI_REGION Regions[MmRegionMaximum];
+    MI_MAPPINGS Mappings; /* mapping.c */
+    MI_CACHE_RANGE Permanent[MI_PERMANENT_CACHE];
+    ULONG PermanentCount; /* (PfnLock) only grows */
+    PFN_NUMBER NodeFirst[MI_MAX_NODES + 1]; /* numa.c: the first frame of each node; constant */
+    ULONG Nodes;
+    PFN_NUMBER HolePage;  /* (PfnLock) shown where physical addresses have nothing behind them; 0: not yet */
 
     MI_SPACE Spaces[MI_MAX_SPACES]; /* by slice; [0] is the System process's */
     ULONG SpaceCount;               /* slices there are */
@@ -200,6 +208,9 @@ ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER PteFrame, PFN
  */
 BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, PFN_NUMBER *Base,
                          BOOLEAN *Dirty);
+/* Up to Want (at most 64) single frames of [Low, High], without an entry; bit n of *Dirty: the contents of Frames[n] are
+ * old. *Cursor begins at 0; there are no more once it is above High. */
+ULONG MiTakeInRange(ULONG Want, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER *Cursor, PPFN_NUMBER Frames, ULONG64 *Dirty);
 /* The owner lets go of frames: to the free list, or, while locked, later. Returns the commit charge to give
  * back now. */
 ULONG64 MiReleaseFrames(PFN_NUMBER Base, PFN_NUMBER Count);
@@ -294,17 +305,64 @@ static inline VOID MiCheckConditions(VOID)
 const CHAR *MiValidateConditions(VOID); /* at rest */
 
 /* sysptes.c */
-/* Address space with page tables, in the system-PTE region, Guard pages of it never mapped at its end; 0:
- * none. */
+/* Address space with page tables, in the system-PTE region, Guard pages of it never mapped at its end; 0: none. */
 ULONG_PTR MiReserveSystemPtes(SIZE_T Pages, ULONG Guard);
 VOID MiReleaseSystemPtes(ULONG_PTR Va, SIZE_T Pages); /* of a reservation, guard included: clears, flushes, gives back */
-/* Maps frames: Pages entries from Va on, from the array or (Array NULL) one after the other from First. Loads
- * the TB. */
+/* Maps frames: Pages entries from Va on, from the array or (Array NULL) one after the other from First. */
 VOID MiMapFrames(ULONG_PTR Va, SIZE_T Pages, const PFN_NUMBER *Array, PFN_NUMBER First, MMPTE Template);
 VOID MiUnmapFrames(ULONG_PTR Va, SIZE_T Pages); /* clears whatever is there, and flushes */
+DECLSPEC_NORETURN VOID MiStopNoSystemPtes(SIZE_T Pages); /* 0x3F, or 0xD8 when holders are tracked */
+
+/* mapping.c */
+BOOLEAN MiRecordMapping(const MI_MAPPING *Like); /* FALSE: no memory for the record. Notes the caller's stack */
+BOOLEAN MiFindMapping(ULONG_PTR Va, struct _KPROCESS *Process, MI_MAPPING *Copy); /* by its first address */
+BOOLEAN MiForgetMapping(ULONG_PTR Va, struct _KPROCESS *Process);
+/* A reservation becomes used (Mapped not 0) or empty. FALSE: it is that already, or there is none. */
+BOOLEAN MiSetReservedMapping(ULONG_PTR Va, SIZE_T Mapped, PMDL Mdl, PFN_NUMBER First);
+/* The next record, from Cursor and Skip 0 on, that is Wanted (NULL: any). Wanted takes no lock. */
+BOOLEAN MiNextMapping(ULONG *Cursor, ULONG *Skip, BOOLEAN (*Wanted)(const MI_MAPPING *, PVOID), PVOID Context,
+                      MI_MAPPING *Copy);
+const CHAR *MiValidateMappings(VOID);
+
+/* numa.c */
+VOID MiLayOutNodes(VOID);
+ULONG MiNodeOfPage(PFN_NUMBER Page);
+BOOLEAN MiNodeRange(ULONG Node, PFN_NUMBER *Low, PFN_NUMBER *High); /* FALSE: there is no such node */
+ULONG MiCurrentNode(VOID);
+
+/* movepage.c */
+/* Moves what can move out of the way until a stretch as for MiTakeContiguous is free, and takes it. < DISPATCH_LEVEL. */
+BOOLEAN MiMoveAndTake(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, PFN_NUMBER *Base);
 
 /* iospace.c */
-MI_PROT MiCacheProtection(MI_PROT Base, MEMORY_CACHING_TYPE CacheType); /* MI_PROT_INVALID: no such type */
+PFN_NUMBER MiHolePage(VOID); /* what is shown where there is no memory, filled with ones; 0: none to be had */
+
+/* cacheattr.c */
+BOOLEAN MiCacheOfType(MEMORY_CACHING_TYPE Type, MI_CACHE *Cache); /* FALSE: no such type */
+MI_PROT MiProtectionWithCache(MI_PROT Base, MI_CACHE Cache);
+MI_CACHE MiCacheOfProtection(MI_PROT Protection);
+MI_CACHE MiCacheOfPage(PFN_NUMBER Page);
+MI_CACHE MiDecideCache(PFN_NUMBER Page, MI_CACHE Wanted); /* the type in force, which becomes Wanted if undecided */
+VOID MiSetFrameCache(PFN_NUMBER Base, SIZE_T Count, MI_CACHE Cache); /* frames in use */
+
+/* mdl.c, mdlmap.c, mdluser.c */
+NTSTATUS MiLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation); /* MmProbeAndLockPages, less the raise */
+/* Stops (0x1A/0x1236) unless somebody keeps every page of the MDL. Returns the cache type all are to be mapped with, or
+ * MiCacheUndecided: they differ. */
+MI_CACHE MiPrepareMdlFrames(PMDL Mdl, SIZE_T Pages, MI_CACHE Wanted);
+VOID MiMapMdlFrames(PMDL Mdl, SIZE_T Pages, ULONG_PTR Va, MI_PROT Protection, MI_CACHE Cache, BOOLEAN User);
+PVOID MiMapMdlToUser(PMDL Mdl, SIZE_T Pages, MI_PROT Protection, MI_CACHE Cache, PVOID Requested); /* raises */
+VOID MiUnmapMdlFromUser(PVOID BaseAddress, PMDL Mdl, SIZE_T Pages);
+/* The address space of Process goes: takes its MDL mappings down. Returns how many. */
+ULONG MiUnmapProcessMdls(struct _KPROCESS *Process);
+/* The Verifier's stop for an IRQL that a routine must not be called at. */
+static inline VOID MiRequireIrql(KIRQL Highest, ULONG Type, const CHAR *Words, ULONG_PTR P3, ULONG_PTR P4)
+{
+    KIRQL Irql = KiCurrentThread()->Irql;
+    if (__builtin_expect(Irql > Highest, 0)) {
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, Words, NULL, Type, Irql, P3, P4);
+    }
+}
 
 /* fault.c */
 VOID MmAccessFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer);

@@ -343,6 +343,50 @@ Found:
     return TRUE;
 }
 
+ULONG MiTakeInRange(ULONG Want, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER *Cursor, PPFN_NUMBER Frames, ULONG64 *Dirty)
+{
+    ULONG Got = 0, Looked = 0;
+    *Dirty = 0;
+    KiAcquireLock(&MiState->PfnLock);
+    for (ULONG Index = 0; Index < MiState->ExtentCount && Got < Want;) {
+        MI_EXTENT Extent = MiState->Extents[Index];
+        PFN_NUMBER First = Extent.Base < Low ? Low : Extent.Base, Last = Extent.Base + Extent.Count - 1;
+        Last = Last < High ? Last : High;
+        if (First > Last) {
+            Index++;
+            continue;
+        }
+        PFN_NUMBER Some = Last - First + 1 < Want - Got ? Last - First + 1 : Want - Got;
+        MiCutExtent(Index, First, Some);
+        for (PFN_NUMBER Page = First; Page < First + Some; Page++) {
+            MiGiveFrame(Page, 0, NULL, 0);
+            Frames[Got++] = Page;
+        }
+    }
+    *Cursor = *Cursor < Low ? Low : *Cursor;
+    for (ULONG Index = 0; Index < MiState->RunCount && Got < Want && Looked < 4096; Index++) {
+        const MI_RUN *Run = &MiState->Runs[Index];
+        PFN_NUMBER End = Run->FirstPage + Run->Managed;
+        if (Run->Managed == 0 || *Cursor >= End) {
+            continue;
+        }
+        *Cursor = *Cursor < Run->FirstPage ? Run->FirstPage : *Cursor;
+        for (; *Cursor < End && *Cursor <= High && Got < Want && Looked < 4096; ++*Cursor, Looked++) {
+            PMMPFN Pfn = &Run->Pfn[*Cursor - Run->FirstPage];
+            if ((Pfn->Flags & MI_PFN_LISTED) && Pfn->State <= MiPageFree) {
+                *Dirty |= Pfn->State == MiPageFree ? 1ull << Got : 0;
+                MiGiveFrame(*Cursor, 0, NULL, 0);
+                Frames[Got++] = *Cursor;
+            }
+        }
+    }
+    if (Looked < 4096 && Got < Want) {
+        *Cursor = High + 1; /* seen all */
+    }
+    KiReleaseLock(&MiState->PfnLock);
+    return Got;
+}
+
 static VOID MiFreeFrameLocked(PFN_NUMBER Page, PMMPFN Pfn)
 {
     Pfn->PteAddress = NULL;

@@ -16,6 +16,24 @@ PVOID MmSystemRangeStart;
 ULONG_PTR MmUserProbeAddress;
 PBOOLEAN Mm64BitPhysicalAddress = &MmHave64BitPhysical;
 
+static BOOLEAN MiHoldsAddress(const MI_MAPPING *Mapping, PVOID Context)
+{
+    ULONG_PTR Va = *(ULONG_PTR *)Context;
+    return Mapping->Kind != MiMappingUser && Va - Mapping->Va < Mapping->Mapped << PAGE_SHIFT;
+}
+
+/* What a mapped hole is called: its entry names the frame that stands in for all holes. */
+static PFN_NUMBER MiHoleAt(ULONG_PTR Va)
+{
+    MI_MAPPING Mapping;
+    ULONG Cursor = 0, Skip = 0;
+    if (!MiNextMapping(&Cursor, &Skip, MiHoldsAddress, &Va, &Mapping)) {
+        return 0;
+    }
+    return Mapping.Mdl ? MmGetMdlPfnArray(Mapping.Mdl)[(Va - Mapping.Va) >> PAGE_SHIFT]
+                       : Mapping.First + ((Va - Mapping.Va) >> PAGE_SHIFT);
+}
+
 PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress)
 {
     PHYSICAL_ADDRESS Physical = {.QuadPart = 0};
@@ -25,7 +43,11 @@ PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress)
         PMMPTE Pte = MiPteOf(Va);
         MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
         if (MiPteIsValid(Entry)) {
-            Physical.QuadPart = (LONGLONG)((MiPtePage(Entry) << PAGE_SHIFT) | (Va & (PAGE_SIZE - 1)));
+            PFN_NUMBER Page = MiPtePage(Entry);
+            if (__builtin_expect(Page == MiState->HolePage && Page != 0, 0)) {
+                Page = MiHoleAt(Va);
+            }
+            Physical.QuadPart = (LONGLONG)((Page << PAGE_SHIFT) | (Va & (PAGE_SIZE - 1)));
         }
     }
     return Physical;

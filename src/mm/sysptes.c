@@ -1,12 +1,15 @@
 /*
  * sysptes.c - system PTEs: second addresses for frames that somebody else owns. SPDX-License-Identifier: MIT
  *
- * MDL mappings and I/O space live in their own region. A mapping is a run of addresses (region.c knows its
- * exact start and length) whose entries are valid and own nothing: the frames are kept by whoever locked
- * them. Taking a mapping down clears the entries, flushes the TB, and only then gives the addresses back, so
- * that the next mapping there can never show the old frames.
+ * MDL mappings, reserved mappings, contiguous memory and I/O space live in their own region. A mapping is a run of
+ * addresses (region.c knows its exact start and length, mapping.c what it is for) whose entries are valid and own
+ * nothing: the frames are kept by whoever locked them. Taking a mapping down clears the entries, flushes the TB, and
+ * only then gives the addresses back, so that the next mapping there can never show the old frames.
  *
- * Running out is an answer (0 here, NULL to drivers), counted in the region's Failures.
+ * Running out is an answer (0 here, NULL to drivers), counted in the region's Failures. Where the caller asked to stop
+ * then, it is 0x3F, or, with track_ptes=1 (Windows: TrackPtes in the registry), 0xD8 for the biggest holder: the block
+ * lists who holds what.
+ *
  * Locks: MI_REGION.Lock, TableLock, each by itself; entries belong to the owner of the run. Any IRQL.
  */
 #include "mm/mi.h"
@@ -66,4 +69,33 @@ VOID MiReleaseSystemPtes(ULONG_PTR Va, SIZE_T Pages)
     MiUnmapFrames(Va, Pages);
     MiReturnRegion(Region, Pages);
     MiFreeVa(Region, Va, Pages);
+}
+
+/* Pages held by the mappings whose outermost known caller is Caller. */
+static ULONG64 MiPagesOfHolder(ULONG_PTR Caller)
+{
+    MM_MAPPING_INFO Info;
+    ULONG64 Pages = 0;
+    for (ULONG Cursor = 0; MmQueryMappings(&Cursor, &Info);) {
+        Pages += Info.CallerCount && Info.Callers[Info.CallerCount - 1] == Caller ? Info.Pages : 0;
+    }
+    return Pages;
+}
+
+VOID MiStopNoSystemPtes(SIZE_T Pages)
+{
+    MI_REGION *Region = &MiState->Regions[MmRegionSystemPtes];
+    ULONG Free = Region->Bits - Region->AddressPages;
+    if (!KeOptions.TrackPtes) {
+        KiStop(NO_MORE_SYSTEM_PTES, "There are no system PTEs left to map an MDL, and the caller asked to stop then.", NULL, 0,
+               Pages, Free, Region->Bits);
+    }
+    MM_MAPPING_INFO Info;
+    ULONG64 Most = 0;
+    for (ULONG Cursor = 0; MmQueryMappings(&Cursor, &Info);) {
+        ULONG64 Held = Info.CallerCount ? MiPagesOfHolder(Info.Callers[Info.CallerCount - 1]) : 0;
+        Most = Held > Most ? Held : Most;
+    }
+    KiStop(DRIVER_USED_EXCESSIVE_PTES, "There are no system PTEs left to map an MDL; the holders of mappings are listed below.",
+           NULL, 0, Most, Free, Region->Bits);
 }

@@ -27,6 +27,9 @@ const CHAR *MiValidateAll(VOID)
         Broken = MiValidatePageTables();
     }
     if (!Broken) {
+        Broken = MiValidateMappings();
+    }
+    if (!Broken) {
         Broken = MiValidateSpaces();
     }
     if (!Broken) {

@@ -588,9 +588,19 @@ NTKERNELAPI KAFFINITY KeQueryGroupAffinity(USHORT GroupNumber);
 /* STATUS_INVALID_PARAMETER; INVALID_PROCESSOR_INDEX. Page: KeGetProcessorNumberFromIndex */
 NTKERNELAPI NTSTATUS KeGetProcessorNumberFromIndex(ULONG ProcIndex, PPROCESSOR_NUMBER ProcNumber);
 NTKERNELAPI ULONG KeGetProcessorIndexFromNumber(PPROCESSOR_NUMBER ProcNumber);
+/* ---- nodes ---- any IRQL. The option nodes= divides RAM and processors, in order, into as many NUMA nodes. */
+/* 0 if there is one. Page: KeQueryHighestNodeNumber */
 NTKERNELAPI USHORT KeQueryHighestNodeNumber(VOID);
+/* The node of the processor that the caller runs on, or last ran on. Page: KeGetCurrentNodeNumber */
 NTKERNELAPI USHORT KeGetCurrentNodeNumber(VOID);
+/* Either pointer may be NULL; a node that does not exist has no processors. Page: KeQueryNodeActiveAffinity */
 NTKERNELAPI VOID KeQueryNodeActiveAffinity(USHORT NodeNumber, PGROUP_AFFINITY Affinity, PUSHORT Count);
+/* The same by processor groups (there is one). STATUS_BUFFER_TOO_SMALL, with the entries needed in *GroupAffinitiesRequired;
+ * STATUS_INVALID_PARAMETER: no such node. Page: KeQueryNodeActiveAffinity2 */
+NTKERNELAPI NTSTATUS KeQueryNodeActiveAffinity2(USHORT NodeNumber, PGROUP_AFFINITY GroupAffinities, USHORT GroupAffinitiesCount,
+                                                PUSHORT GroupAffinitiesRequired);
+/* 0 for a node that does not exist. Pages: KeQueryNodeActiveProcessorCount, KeQueryNodeMaximumProcessorCount */
+NTKERNELAPI ULONG KeQueryNodeActiveProcessorCount(USHORT NodeNumber);
 NTKERNELAPI USHORT KeQueryNodeMaximumProcessorCount(USHORT NodeNumber);
 
 /* ---- time ---- any IRQL */

@@ -223,6 +223,21 @@ typedef struct _PHYSICAL_MEMORY_RANGE {
 } PHYSICAL_MEMORY_RANGE, *PPHYSICAL_MEMORY_RANGE;
 C_ASSERT(sizeof(PHYSICAL_MEMORY_RANGE) == 0x10);
 
+typedef union _FILE_SEGMENT_ELEMENT {
+    PVOID64 Buffer;
+    ULONGLONG Alignment;
+} FILE_SEGMENT_ELEMENT, *PFILE_SEGMENT_ELEMENT;
+C_ASSERT(sizeof(FILE_SEGMENT_ELEMENT) == 8);
+
+typedef enum _MM_MDL_PAGE_CONTENTS_STATE {
+    MmMdlPageContentsDynamic,
+    MmMdlPageContentsInvariant,
+    MmMdlPageContentsQuery
+} MM_MDL_PAGE_CONTENTS_STATE;
+
+typedef VOID MM_MDL_ROUTINE(PVOID DriverContext, PVOID MappedVa);
+typedef MM_MDL_ROUTINE *PMM_MDL_ROUTINE;
+
 typedef struct _MM_PHYSICAL_ADDRESS_LIST {
     PHYSICAL_ADDRESS PhysicalAddress;
     SIZE_T NumberOfBytes;
@@ -347,16 +362,76 @@ NTKERNELAPI NTSTATUS MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes);
  * IRQL <= DISPATCH_LEVEL. Page: MmProtectMdlSystemAddress. */
 NTKERNELAPI NTSTATUS MmProtectMdlSystemAddress(PMDL MemoryDescriptorList, ULONG NewProtect);
 
+/* As MmProbeAndLockPages, in the address space of Process. IRQL <= APC_LEVEL. */
+NTKERNELAPI VOID MmProbeAndLockProcessPages(PMDL MemoryDescriptorList, PEPROCESS Process, KPROCESSOR_MODE AccessMode,
+                                            LOCK_OPERATION Operation);
+/* Locks the pages whose (page-aligned) addresses SegmentArray lists, one for each page of the MDL. Raises, also
+ * STATUS_DATATYPE_MISALIGNMENT. IRQL <= APC_LEVEL. Page: MmProbeAndLockSelectedPages. */
+NTKERNELAPI VOID MmProbeAndLockSelectedPages(PMDL MemoryDescriptorList, PFILE_SEGMENT_ELEMENT SegmentArray,
+                                             KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation);
+/* Maps with a PAGE_ protection (or takes the mapping that stands), calls DriverRoutine at the caller's IRQL with the address
+ * of the buffer, and unmaps. STATUS_INVALID_PAGE_PROTECTION, STATUS_INSUFFICIENT_RESOURCES: it was not called. IRQL <=
+ * DISPATCH_LEVEL. Page: MmMapMdl. */
+NTKERNELAPI NTSTATUS MmMapMdl(PMDL MemoryDescriptorList, ULONG Protection, PMM_MDL_ROUTINE DriverRoutine, PVOID DriverContext);
+/* FALSE if a page of the MDL is noncached or write-combined. IRQL <= DISPATCH_LEVEL. */
+NTKERNELAPI LOGICAL MmAreMdlPagesCached(PMDL MemoryDescriptorList);
+/* Sets (or, MmMdlPageContentsQuery, only asks) whether nobody will change the pages: MDL_PAGE_CONTENTS_INVARIANT. Returns
+ * what it was. IRQL <= DISPATCH_LEVEL. */
+NTKERNELAPI MM_MDL_PAGE_CONTENTS_STATE MmMdlPageContentsState(PMDL MemoryDescriptorList, MM_MDL_PAGE_CONTENTS_STATE State);
+/* TRUE if every byte that the MDL describes is zero. IRQL <= DISPATCH_LEVEL. */
+NTKERNELAPI ULONG MmMdlPagesAreZero(PMDL Mdl);
+/* Maps an MDL of at most PageTotal pages at reserved addresses (MmAllocateMappingAddress); MM_DUMP_MAP_INVALIDATE takes what
+ * is there down first. STATUS_INVALID_PARAMETER, STATUS_INVALID_ADDRESS (not reserved), STATUS_CONFLICTING_ADDRESSES
+ * (in use). Any IRQL. Page: MmMapMemoryDumpMdlEx. */
+NTKERNELAPI NTSTATUS MmMapMemoryDumpMdlEx(PVOID Va, PFN_NUMBER PageTotal, PMDL MemoryDumpMdl, ULONG Flags);
+
+/* ---- reserved mapping addresses ---- */
+/* Addresses in system space without anything behind them, tied to a tag; NULL: none. No bytes is bug check 0xDA/0x100.
+ * MM_MAPPING_ADDRESS_DIVISIBLE: the address is a multiple of the size. Released with MmFreeMappingAddress, when empty
+ * (0xDA/0x101 to 0x103). IRQL <= APC_LEVEL. Pages: MmAllocateMappingAddress, MmAllocateMappingAddressEx. */
+NTKERNELAPI PVOID MmAllocateMappingAddress(SIZE_T NumberOfBytes, ULONG PoolTag);
+NTKERNELAPI PVOID MmAllocateMappingAddressEx(SIZE_T NumberOfBytes, ULONG PoolTag, ULONG Flags);
+NTKERNELAPI VOID MmFreeMappingAddress(PVOID BaseAddress, ULONG PoolTag);
+/* Maps an MDL there, allocating nothing. NULL: it spans more pages than are reserved, or the cache type does not exist. The
+ * result includes the byte offset, MappedSystemVa does not. Misuse: 0xDA/0x104, 0x105, 0x107. IRQL <= DISPATCH_LEVEL.
+ * Page: MmMapLockedPagesWithReservedMapping. */
+NTKERNELAPI PVOID MmMapLockedPagesWithReservedMapping(PVOID MappingAddress, ULONG PoolTag, PMDL MemoryDescriptorList,
+                                                      MEMORY_CACHING_TYPE CacheType);
+/* Takes it down; all of it, or 0xDA/0x108 to 0x10C. IRQL <= DISPATCH_LEVEL. Page: MmUnmapReservedMapping. */
+NTKERNELAPI VOID MmUnmapReservedMapping(PVOID BaseAddress, ULONG PoolTag, PMDL MemoryDescriptorList);
+/* Points a user mapping of an MDL, or its first pages (0 bytes: all), at the one page that PageAddress shows.
+ * STATUS_INVALID_PARAMETER, STATUS_INVALID_ADDRESS. IRQL <= APC_LEVEL. */
+NTKERNELAPI NTSTATUS MmMapUserAddressesToPage(PVOID BaseAddress, SIZE_T NumberOfBytes, PVOID PageAddress);
+
 /* ---- I/O space ---- */
-/* Maps NumberOfBytes of physical addresses (device memory, or RAM that somebody holds) with a cache type; the
- * page offset is kept. NULL: zero bytes, no address space, or no such memory. RAM that nobody holds is bug
- * check 0x1A/0x1233. IRQL <= DISPATCH_LEVEL. Page: MmMapIoSpace. */
+/* Maps NumberOfBytes of physical addresses (device memory, RAM that somebody holds, or nothing: reads as ones) with a cache
+ * type, which gives way to the type that the pages have; the page offset is kept. NULL: zero bytes, or no address space. RAM
+ * that nobody holds is bug check 0x1A/0x1233. IRQL <= DISPATCH_LEVEL. Page: MmMapIoSpace. */
 NTKERNELAPI PVOID MmMapIoSpace(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, MEMORY_CACHING_TYPE CacheType);
 /* With a PAGE_ protection, or'ed with PAGE_NOCACHE or PAGE_WRITECOMBINE. Page: MmMapIoSpaceEx. */
 NTKERNELAPI PVOID MmMapIoSpaceEx(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, ULONG Protect);
 /* Takes it down; NumberOfBytes as mapped. Unknown: bug check 0xDA/0x400. IRQL <= DISPATCH_LEVEL. Page:
  * MmUnmapIoSpace. */
 NTKERNELAPI VOID MmUnmapIoSpace(PVOID BaseAddress, SIZE_T NumberOfBytes);
+
+/* Maps and unmaps video memory: MmMapIoSpace and MmUnmapIoSpace by other names. */
+NTKERNELAPI PVOID MmMapVideoDisplay(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, MEMORY_CACHING_TYPE CacheType);
+NTKERNELAPI VOID MmUnmapVideoDisplay(PVOID BaseAddress, SIZE_T NumberOfBytes);
+/* Is a part of the range mapped as I/O space? IRQL <= DISPATCH_LEVEL. */
+NTKERNELAPI LOGICAL MmIsIoSpaceActive(PHYSICAL_ADDRESS StartAddress, SIZE_T NumberOfBytes);
+/* An MDL over page-aligned ranges that are not RAM, less than 4 GiB in all: STATUS_INVALID_PARAMETER_1 otherwise;
+ * STATUS_INVALID_PARAMETER_2: no ranges; STATUS_INSUFFICIENT_RESOURCES. Not mapped; freed with IoFreeMdl. IRQL <=
+ * DISPATCH_LEVEL. Page: MmAllocateMdlForIoSpace. */
+NTKERNELAPI NTSTATUS MmAllocateMdlForIoSpace(PMM_PHYSICAL_ADDRESS_LIST PhysicalAddressList, SIZE_T NumberOfEntries,
+                                             PMDL *NewMdl);
+/* The cache type in force for a page. STATUS_INVALID_PARAMETER: none is (device memory that nobody maps); Ex: MM_GET_CACHE_
+ * ATTRIBUTE_IO_SPACE does not agree with what the page is. IRQL <= DISPATCH_LEVEL. */
+NTKERNELAPI NTSTATUS MmGetCacheAttribute(PHYSICAL_ADDRESS PhysicalAddress, MEMORY_CACHING_TYPE *CacheType);
+NTKERNELAPI NTSTATUS MmGetCacheAttributeEx(PHYSICAL_ADDRESS PhysicalAddress, ULONG Flags, MEMORY_CACHING_TYPE *CacheType);
+/* Fixes the cache type of whole pages until the system stops; MM_PERMANENT_ADDRESS_IS_IO_SPACE for what is not RAM.
+ * STATUS_INVALID_PARAMETER, STATUS_CONFLICTING_ADDRESSES (another type is in force), STATUS_INSUFFICIENT_RESOURCES. */
+NTKERNELAPI NTSTATUS MmSetPermanentCacheAttribute(PHYSICAL_ADDRESS StartAddress, LONGLONG NumberOfBytes,
+                                                  MEMORY_CACHING_TYPE CacheType, ULONG Flags);
 
 /* ---- contiguous memory ---- */
 typedef ULONG NODE_REQUIREMENT;
@@ -369,7 +444,7 @@ NTKERNELAPI PVOID MmAllocateContiguousMemorySpecifyCache(SIZE_T NumberOfBytes, P
                                                          PHYSICAL_ADDRESS HighestAcceptableAddress,
                                                          PHYSICAL_ADDRESS BoundaryAddressMultiple,
                                                          MEMORY_CACHING_TYPE CacheType);
-/* On a node only, unless MM_ANY_NODE_OK. There is node 0. */
+/* On a node only, unless MM_ANY_NODE_OK, which makes it the preferred one. */
 NTKERNELAPI PVOID MmAllocateContiguousMemorySpecifyCacheNode(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
                                                              PHYSICAL_ADDRESS HighestAcceptableAddress,
                                                              PHYSICAL_ADDRESS BoundaryAddressMultiple,
@@ -379,6 +454,14 @@ NTKERNELAPI PVOID MmAllocateContiguousNodeMemory(SIZE_T NumberOfBytes, PHYSICAL_
                                                  PHYSICAL_ADDRESS HighestAcceptableAddress,
                                                  PHYSICAL_ADDRESS BoundaryAddressMultiple, ULONG Protect,
                                                  NODE_REQUIREMENT PreferredNode);
+/* With a status, a tag that is not 0, and the size rounded up to pages in *NumberOfBytes. MM_ALLOCATE_CONTIGUOUS_MEMORY_
+ * FAST_ONLY: no page is moved for it. PartitionObject NULL: the system's. STATUS_INVALID_PARAMETER,
+ * STATUS_INSUFFICIENT_RESOURCES. Page: MmAllocateContiguousMemoryEx. */
+NTKERNELAPI NTSTATUS MmAllocateContiguousMemoryEx(PSIZE_T NumberOfBytes, PHYSICAL_ADDRESS LowestAcceptableAddress,
+                                                  PHYSICAL_ADDRESS HighestAcceptableAddress,
+                                                  PHYSICAL_ADDRESS BoundaryAddressMultiple, NODE_REQUIREMENT PreferredNode,
+                                                  ULONG Protect, PVOID PartitionObject, ULONG Tag, ULONG Flags,
+                                                  PVOID *BaseAddress);
 /* Frees by the exact base; anything else is bug check 0xC2/0x60, locked pages are 0x4E/0x9A. IRQL <=
  * DISPATCH_LEVEL. */
 NTKERNELAPI VOID MmFreeContiguousMemory(PVOID BaseAddress);
@@ -394,10 +477,21 @@ NTKERNELAPI VOID MmFreeNonCachedMemory(PVOID BaseAddress, SIZE_T NumberOfBytes);
  * MmFreePagesFromMdl, then ExFreePool the MDL. IRQL <= DISPATCH_LEVEL. Page: MmAllocatePagesForMdl. */
 NTKERNELAPI PMDL MmAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
                                        SIZE_T TotalBytes);
-/* Flags: MM_ALLOCATE_ and MM_DONT_ZERO_ALLOCATION; an unknown one is NULL. At most 4 GiB less a page.
+/* Flags: MM_ALLOCATE_ and MM_DONT_ZERO_ALLOCATION; an unknown one is NULL. CacheType MmNotMapped leaves it to the first
+ * mapping. At most 4 GiB less a page.
  * Page: MmAllocatePagesForMdlEx. */
 NTKERNELAPI PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
                                          SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType, ULONG Flags);
+/* From the ideal node first, from no other with MM_ALLOCATE_FROM_LOCAL_NODE_ONLY; a node that does not exist is NULL. Page:
+ * MmAllocateNodePagesForMdlEx. */
+NTKERNELAPI PMDL MmAllocateNodePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress,
+                                             PHYSICAL_ADDRESS SkipBytes, SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType,
+                                             ULONG IdealNode, ULONG Flags);
+/* PartitionObject NULL: the system's; there is no other. */
+NTKERNELAPI PMDL MmAllocatePartitionNodePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress,
+                                                      PHYSICAL_ADDRESS SkipBytes, SIZE_T TotalBytes,
+                                                      MEMORY_CACHING_TYPE CacheType, ULONG IdealNode, ULONG Flags,
+                                                      PVOID PartitionObject);
 /* Frees the pages and takes a system mapping down; not the MDL. Pages that are not such: 0x4E/0x99, still
  * locked 0x4E/0x9A. IRQL <= DISPATCH_LEVEL. Page: MmFreePagesFromMdl. */
 NTKERNELAPI VOID MmFreePagesFromMdl(PMDL MemoryDescriptorList);
