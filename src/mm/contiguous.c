@@ -304,9 +304,8 @@ VOID MmFreeNonCachedMemory(PVOID BaseAddress, SIZE_T NumberOfBytes)
     (VOID) KiCurrentThread();
     if (!MiFindMapping(Va, NULL, &Mapping) || Mapping.Kind != MiMappingNonCached || Mapping.Pages != Pages ||
         !MiForgetMapping(Va, NULL)) {
-        KiStop(BAD_POOL_CALLER,
-               "MmFreeNonCachedMemory was given an address or a size that is not that of memory it may free.", NULL, 0x60, Va,
-               0, 0);
+        KiStop(BAD_POOL_CALLER, "MmFreeNonCachedMemory was given an address or a size that is not that of memory it may free.",
+               NULL, 0x60, Va, 0, 0);
     }
     MiDecommit(Region, Va, Pages);
     MiFreeVa(Region, Va, Pages);

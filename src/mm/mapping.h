@@ -17,7 +17,7 @@ typedef enum _MI_MAPPING_KIND {
     MiMappingView        /* a section in system space */
 } MI_MAPPING_KIND;
 
-#define MI_MAPPING_CALLERS 6
+#define MI_MAPPING_CALLERS 7
 #define MI_MAPPING_BUCKETS 1024
 
 typedef struct _MI_MAPPING {

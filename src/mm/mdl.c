@@ -153,7 +153,7 @@ static SIZE_T MiUnlockFrames(const PFN_NUMBER *Frames, SIZE_T Count)
 }
 
 /* Locks Pages pages from Va on. On failure nothing of them is locked. */
-static NTSTATUS MiLockRange(ULONG_PTR Va, SIZE_T Pages, BOOLEAN Write, PPFN_NUMBER Frames)
+static NTSTATUS MiLockRange(ULONG_PTR Va, SIZE_T Pages, BOOLEAN Write, PPFN_NUMBER Frames, PVOID Caller)
 {
     SIZE_T Locked = 0;
     NTSTATUS Status = STATUS_SUCCESS;
@@ -170,7 +170,7 @@ static NTSTATUS MiLockRange(ULONG_PTR Va, SIZE_T Pages, BOOLEAN Write, PPFN_NUMB
             !MiPteIsZero(MiReadPte(Pte))) {
             MiUnlockFrames(Frames, Locked);
             KiStop(IRQL_NOT_LESS_OR_EQUAL, "MmProbeAndLockPages met a page that is not resident, at DISPATCH_LEVEL or above.",
-                   NULL, At, Irql, Write, (ULONG_PTR)__builtin_return_address(0));
+                   NULL, At, Irql, Write, (ULONG_PTR)Caller);
         }
         PFN_NUMBER Frame;
         Status = MiMakePresent(At, Write, FALSE, &Frame);
@@ -218,7 +218,7 @@ static VOID MiNoteLocked(PMDL Mdl, SIZE_T Pages, BOOLEAN Write, BOOLEAN User)
     Mdl->MdlFlags = (CSHORT)((Mdl->MdlFlags & ~MDL_WRITE_OPERATION) | Flags);
 }
 
-NTSTATUS MiLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation)
+static NTSTATUS MiLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation, PVOID Caller)
 {
     ULONG_PTR Start = (ULONG_PTR)MmGetMdlVirtualAddress(Mdl);
     SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(Start, Mdl->ByteCount);
@@ -229,7 +229,7 @@ NTSTATUS MiLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operatio
     if (KiFailHere(KiResourceLock, 0, Mdl->ByteCount)) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    NTSTATUS Status = MiLockRange((ULONG_PTR)Mdl->StartVa, Pages, Write, MmGetMdlPfnArray(Mdl));
+    NTSTATUS Status = MiLockRange((ULONG_PTR)Mdl->StartVa, Pages, Write, MmGetMdlPfnArray(Mdl), Caller);
     if (NT_SUCCESS(Status)) {
         MiNoteLocked(Mdl, Pages, Write, User);
     }
@@ -239,7 +239,7 @@ NTSTATUS MiLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operatio
 NTSTATUS MmLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation)
 {
     MiCheckLockable(Mdl, 0xB1, "MmProbeAndLockProcessPages was called for an MDL that is locked, mapped, built or partial.");
-    return MiLockMdl(Mdl, AccessMode, Operation);
+    return MiLockMdl(Mdl, AccessMode, Operation, __builtin_return_address(0));
 }
 
 VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation)
@@ -247,7 +247,7 @@ VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Op
     MiRequireIrql(DISPATCH_LEVEL, 0x70, "MmProbeAndLockPages was called above DISPATCH_LEVEL.", (ULONG_PTR)Mdl,
                   (ULONG_PTR)AccessMode);
     MiCheckLockable(Mdl, 0xB0, "MmProbeAndLockPages was called for an MDL that is locked, mapped, built or partial already.");
-    NTSTATUS Status = MiLockMdl(Mdl, AccessMode, Operation);
+    NTSTATUS Status = MiLockMdl(Mdl, AccessMode, Operation, __builtin_return_address(0));
     if (!NT_SUCCESS(Status)) {
         ExRaiseStatus(Status);
     }
@@ -270,7 +270,7 @@ VOID MmProbeAndLockSelectedPages(PMDL Mdl, PFILE_SEGMENT_ELEMENT SegmentArray, K
         } else if (AccessMode != KernelMode && !HalIsUserAddress(Va)) {
             Status = STATUS_ACCESS_VIOLATION;
         } else {
-            Status = MiLockRange(Va, 1, Write, Frames + Locked);
+            Status = MiLockRange(Va, 1, Write, Frames + Locked, __builtin_return_address(0));
             Locked += NT_SUCCESS(Status);
         }
     }

@@ -346,7 +346,6 @@ MI_CACHE MiDecideCache(PFN_NUMBER Page, MI_CACHE Wanted); /* the type in force, 
 VOID MiSetFrameCache(PFN_NUMBER Base, SIZE_T Count, MI_CACHE Cache); /* frames in use */
 
 /* mdl.c, mdlmap.c, mdluser.c */
-NTSTATUS MiLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation); /* MmProbeAndLockPages, less the raise */
 /* Stops (0x1A/0x1236) unless somebody keeps every page of the MDL. Returns the cache type all are to be mapped with, or
  * MiCacheUndecided: they differ. */
 MI_CACHE MiPrepareMdlFrames(PMDL Mdl, SIZE_T Pages, MI_CACHE Wanted);

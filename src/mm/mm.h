@@ -96,7 +96,7 @@ typedef struct _MM_MAPPING_INFO {
     const CHAR *Kind;
     PMDL Mdl;
     ULONG CallerCount;
-    ULONG_PTR Callers[6]; /* innermost first */
+    ULONG_PTR Callers[7]; /* innermost first */
 } MM_MAPPING_INFO;
 ULONG64 MmQueryMappings(ULONG *Cursor, MM_MAPPING_INFO *Info);
 /* MmProbeAndLockPages for the layers above, with what it would raise as a status. */

@@ -291,21 +291,22 @@ static void MmMapLockedPagesSpecifyCache_GuardPtes_LeaveAPageBehind(void **State
     KitAssertValid();
 }
 
-/* "CacheType": the mapping has the cache type asked for. */
+/* "CacheType": the mapping has the cache type asked for, where the page has none yet. */
 static void MmMapLockedPagesSpecifyCache_CacheType_IsInTheEntry(void **State)
 {
     static const MEMORY_CACHING_TYPE Types[] = {MmNonCached, MmCached, MmWriteCombined};
     static const MI_PROT Bits[] = {MI_PROT_NOCACHE, 0, MI_PROT_WRITECOMBINE};
+    PHYSICAL_ADDRESS Zero = {.QuadPart = 0}, Any = {.QuadPart = -1};
     (void)State;
-    MmInitializeMdl(M, Paged, PAGE_SIZE);
-    MmProbeAndLockPages(M, KernelMode, IoReadAccess);
     for (size_t Index = 0; Index < 3; Index++) {
-        PUCHAR Mapped = MmMapLockedPagesSpecifyCache(M, KernelMode, Types[Index], NULL, FALSE, NormalPagePriority);
+        PMDL Mdl = MmAllocatePagesForMdl(Zero, Any, Zero, PAGE_SIZE);
+        PUCHAR Mapped = MmMapLockedPagesSpecifyCache(Mdl, KernelMode, Types[Index], NULL, FALSE, NormalPagePriority);
         assert_int_equal(MiPteProtection(MiReadPte(MiPteOf((ULONG_PTR)Mapped))) & 0x18, Bits[Index]);
-        MmUnmapLockedPages(Mapped, M);
+        MmUnmapLockedPages(Mapped, Mdl);
+        assert_null(MmMapLockedPagesSpecifyCache(Mdl, KernelMode, MmMaximumCacheType, NULL, FALSE, NormalPagePriority));
+        MmFreePagesFromMdl(Mdl);
+        ExFreePool(Mdl);
     }
-    assert_null(MmMapLockedPagesSpecifyCache(M, KernelMode, MmMaximumCacheType, NULL, FALSE, NormalPagePriority));
-    MmUnlockPages(M);
 }
 
 /* "If AccessMode is UserMode ... the mapped pages are in user space", at RequestedAddress if given; never
