@@ -103,7 +103,7 @@ static NTSTATUS MiAllocateContiguous(const MI_CONTIGUOUS_REQUEST *Request, PVOID
     BOOLEAN Recorded = Va && MiRecordMapping(&Mapping);
     if (!Recorded || !MiTakeOnNodes(Pages, Low, High, Limit >> PAGE_SHIFT, Request->Node, Move, &Base)) {
         if (Recorded) {
-            (VOID) MiForgetMapping(Va, NULL);
+            (VOID) MiForgetMapping(Va);
         }
         if (Va) {
             MiReleaseSystemPtes(Va, Pages);
@@ -153,7 +153,7 @@ static BOOLEAN MiFreeContiguous(PVOID BaseAddress, SIZE_T Pages)
         KiStop(PFN_LIST_CORRUPT, "Contiguous memory was freed while an MDL still has pages of it locked.", BaseAddress, 0x9A,
                Locked, MiPageActive, References);
     }
-    if (!MiForgetMapping(Va, NULL)) {
+    if (!MiForgetMapping(Va)) {
         return FALSE; /* another thread frees it too */
     }
     MiDecommit(Region, Va, Actual);
@@ -286,7 +286,7 @@ PVOID MmAllocateNonCachedMemory(SIZE_T NumberOfBytes)
         return (PVOID)Va;
     }
     if (Recorded) {
-        (VOID) MiForgetMapping(Va, NULL);
+        (VOID) MiForgetMapping(Va);
     }
     if (Va) {
         MiFreeVa(Region, Va, Pages);
@@ -302,8 +302,7 @@ VOID MmFreeNonCachedMemory(PVOID BaseAddress, SIZE_T NumberOfBytes)
     SIZE_T Pages = BYTES_TO_PAGES(NumberOfBytes);
     MI_MAPPING Mapping;
     (VOID) KiCurrentThread();
-    if (!MiFindMapping(Va, NULL, &Mapping) || Mapping.Kind != MiMappingNonCached || Mapping.Pages != Pages ||
-        !MiForgetMapping(Va, NULL)) {
+    if (!MiFindMapping(Va, &Mapping) || Mapping.Kind != MiMappingNonCached || Mapping.Pages != Pages || !MiForgetMapping(Va)) {
         KiStop(BAD_POOL_CALLER, "MmFreeNonCachedMemory was given an address or a size that is not that of memory it may free.",
                NULL, 0x60, Va, 0, 0);
     }

@@ -131,8 +131,7 @@ VOID MmUnmapIoSpace(PVOID BaseAddress, SIZE_T NumberOfBytes)
     MI_MAPPING Mapping;
     MiRequireIrql(DISPATCH_LEVEL, 0x7B, "MmUnmapIoSpace was called above DISPATCH_LEVEL.", (ULONG_PTR)BaseAddress,
                   NumberOfBytes);
-    if (!MiFindMapping(Va, NULL, &Mapping) || Mapping.Kind != MiMappingIo || Mapping.Mapped != Pages ||
-        !MiForgetMapping(Va, NULL)) {
+    if (!MiFindMapping(Va, &Mapping) || Mapping.Kind != MiMappingIo || Mapping.Mapped != Pages || !MiForgetMapping(Va)) {
         KiStop(SYSTEM_PTE_MISUSE, "MmUnmapIoSpace was given an address and size that MmMapIoSpace did not map.", NULL, 0x400,
                (ULONG_PTR)BaseAddress, Pages, 0);
     }

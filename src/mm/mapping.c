@@ -1,10 +1,10 @@
 /*
- * mapping.c - who holds which mapping: a record for each run of system PTEs and each user mapping of an MDL.
+ * mapping.c - who holds which mapping: a record for each run of system PTEs.
  * SPDX-License-Identifier: MIT
  *
  * The region's bitmaps know where runs of addresses begin and end; the record knows what a run is for, what was mapped
- * there, and who did it (return addresses). Taking a mapping down is checked against it (bug check 0xDA), a user mapping
- * is found by it when its process ends, and when system PTEs run out the list of holders comes from here (0xD8).
+ * there, and who did it (return addresses). Taking a mapping down is checked against it (bug check 0xDA), and when system
+ * PTEs run out the list of holders comes from here (0xD8). User mappings of MDLs have none: vad.c knows them.
  *
  *     MI_MAPPINGS.Buckets[hash of the address] -> MI_MAPPING -> MI_MAPPING -> NULL        in frames, through the window
  *                .Free -> MI_MAPPING ...                                                  32 to a frame, kept till the end
@@ -80,19 +80,19 @@ BOOLEAN MiRecordMapping(const MI_MAPPING *Like)
     return TRUE;
 }
 
-static MI_MAPPING **MiFindLocked(ULONG_PTR Va, const struct _KPROCESS *Process)
+static MI_MAPPING **MiFindLocked(ULONG_PTR Va)
 {
     MI_MAPPING **Link = &MiState->Mappings.Buckets[MiBucketOf(Va)];
-    while (*Link && ((*Link)->Va != Va || (*Link)->Process != Process)) {
+    while (*Link && (*Link)->Va != Va) {
         Link = &(*Link)->Next;
     }
     return Link;
 }
 
-BOOLEAN MiFindMapping(ULONG_PTR Va, struct _KPROCESS *Process, MI_MAPPING *Copy)
+BOOLEAN MiFindMapping(ULONG_PTR Va, MI_MAPPING *Copy)
 {
     KiAcquireLock(&MiState->Mappings.Lock);
-    MI_MAPPING *Record = *MiFindLocked(Va, Process);
+    MI_MAPPING *Record = *MiFindLocked(Va);
     if (Record) {
         *Copy = *Record;
     }
@@ -100,11 +100,11 @@ BOOLEAN MiFindMapping(ULONG_PTR Va, struct _KPROCESS *Process, MI_MAPPING *Copy)
     return Record != NULL;
 }
 
-BOOLEAN MiForgetMapping(ULONG_PTR Va, struct _KPROCESS *Process)
+BOOLEAN MiForgetMapping(ULONG_PTR Va)
 {
     MI_MAPPINGS *Mappings = &MiState->Mappings;
     KiAcquireLock(&Mappings->Lock);
-    MI_MAPPING **Link = MiFindLocked(Va, Process), *Record = *Link;
+    MI_MAPPING **Link = MiFindLocked(Va), *Record = *Link;
     if (Record) {
         *Link = Record->Next;
         Record->Kind = MiMappingNone;
@@ -119,7 +119,7 @@ BOOLEAN MiForgetMapping(ULONG_PTR Va, struct _KPROCESS *Process)
 BOOLEAN MiSetReservedMapping(ULONG_PTR Va, SIZE_T Mapped, PMDL Mdl, PFN_NUMBER First)
 {
     KiAcquireLock(&MiState->Mappings.Lock);
-    MI_MAPPING *Record = *MiFindLocked(Va, NULL);
+    MI_MAPPING *Record = *MiFindLocked(Va);
     BOOLEAN Good = Record && Record->Kind == MiMappingReserved && (Record->Mapped == 0) != (Mapped == 0);
     if (Good) {
         Record->Mapped = Mapped;
@@ -163,7 +163,6 @@ ULONG64 MmQueryMappings(ULONG *Cursor, MM_MAPPING_INFO *Info)
     Info->Va = Copy.Va;
     Info->Pages = Copy.Pages;
     Info->Kind = Copy.Kind == MiMappingMdl          ? "MDL"
-                 : Copy.Kind == MiMappingUser       ? "MDL in user space"
                  : Copy.Kind == MiMappingIo         ? "I/O space"
                  : Copy.Kind == MiMappingReserved   ? "reserved"
                  : Copy.Kind == MiMappingContiguous ? "contiguous memory"
@@ -188,8 +187,7 @@ const CHAR *MiValidateMappings(VOID)
             Count++;
             if (MiBucketOf(Record->Va) != Bucket || Record->Kind == MiMappingNone) {
                 Broken = "K1: a mapping is recorded in the wrong place";
-            } else if (Record->Kind != MiMappingUser &&
-                       MiCheckVa(&MiState->Regions[MmRegionSystemPtes], Record->Va, Record->Pages, &Actual) != MiVaExact) {
+            } else if (MiCheckVa(&MiState->Regions[MmRegionSystemPtes], Record->Va, Record->Pages, &Actual) != MiVaExact) {
                 Broken = "K2: a mapping's addresses are not one run of system PTEs";
             } else if (Record->Mapped + Record->Guard > Record->Pages ||
                        (Record->Mapped == 0 && Record->Kind != MiMappingReserved)) {

@@ -1,5 +1,5 @@
 /*
- * mapping.h - mappings of frames that somebody else owns: the record of each, and cache types of frames.
+ * mapping.h - mappings in system PTEs: the record of each, and cache types of frames.
  * SPDX-License-Identifier: MIT
  *
  * Included by mi.h. Functions are in mapping.c (records), cacheattr.c (cache types), sysptes.c (addresses).
@@ -9,7 +9,6 @@
 typedef enum _MI_MAPPING_KIND {
     MiMappingNone,
     MiMappingMdl,        /* an MDL in system PTEs */
-    MiMappingUser,       /* an MDL in the user range of a process */
     MiMappingIo,         /* MmMapIoSpace */
     MiMappingReserved,   /* MmAllocateMappingAddress, empty or showing an MDL */
     MiMappingContiguous, /* contiguous memory, which owns its frames */
@@ -17,19 +16,18 @@ typedef enum _MI_MAPPING_KIND {
     MiMappingView        /* a section in system space */
 } MI_MAPPING_KIND;
 
-#define MI_MAPPING_CALLERS 7
+#define MI_MAPPING_CALLERS 8
 #define MI_MAPPING_BUCKETS 1024
 
 typedef struct _MI_MAPPING {
-    struct _MI_MAPPING *Next;  /* (MI_MAPPINGS.Lock) same bucket, or free */
-    ULONG_PTR Va;              /* first address of the run */
-    SIZE_T Pages;              /* addresses taken, Guard included */
-    SIZE_T Mapped;             /* pages that show something; reserved: 0 while empty */
-    PFN_NUMBER First;          /* first frame (a hole's own number, where one is mapped) */
-    struct _KPROCESS *Process; /* user mappings */
-    PMDL Mdl;                  /* NULL: none */
-    PVOID StartVa;             /* the MDL's, when it was mapped */
-    ULONG Tag;                 /* reserved and contiguous: the owner's */
+    struct _MI_MAPPING *Next; /* (MI_MAPPINGS.Lock) same bucket, or free */
+    ULONG_PTR Va;             /* first address of the run */
+    SIZE_T Pages;             /* addresses taken, Guard included */
+    SIZE_T Mapped;            /* pages that show something; reserved: 0 while empty */
+    PFN_NUMBER First;         /* first frame (a hole's own number, where one is mapped) */
+    PMDL Mdl;                 /* NULL: none */
+    PVOID StartVa;            /* the MDL's, when it was mapped */
+    ULONG Tag;                /* reserved and contiguous: the owner's */
     UCHAR Kind, Guard, CallerCount;
     UCHAR Cache;                           /* MI_CACHE of I/O space */
     ULONG_PTR Callers[MI_MAPPING_CALLERS]; /* innermost first, those of the library's own among them */

@@ -32,16 +32,19 @@
  */
 #include "mm/mi.h"
 
-/* Pages that MDLs keep locked of a process. */
-static VOID MiChargeLockedPages(struct _KPROCESS *Process, LONG64 Pages)
+/* The space whose pages the MDL locks: that of its buffer, or (selected pages have no buffer) of its process. */
+static PMI_SPACE MiSpaceOfMdl(PMDL Mdl)
 {
-    UNREFERENCED_PARAMETER(Process);
-    __atomic_fetch_add(&MiState->LockedPages, (ULONG64)Pages, __ATOMIC_RELAXED);
+    PMI_SPACE Space = HalIsUserAddress((ULONG_PTR)Mdl->StartVa) ? MiSpaceOfVa((ULONG_PTR)Mdl->StartVa) : NULL;
+    for (ULONG Index = 0; Space == NULL && Mdl->Process && Index < MiState->SpaceCount; Index++) {
+        Space = MiState->Spaces[Index].Process == Mdl->Process ? &MiState->Spaces[Index] : NULL;
+    }
+    return Space;
 }
-static ULONG64 MiLockedPagesOf(struct _KPROCESS *Process)
+static VOID MiChargeLockedPages(PMDL Mdl, LONG64 Pages)
 {
-    UNREFERENCED_PARAMETER(Process);
-    return __atomic_load_n(&MiState->LockedPages, __ATOMIC_RELAXED);
+    PMI_SPACE Space = MiSpaceOfMdl(Mdl);
+    MiCountLockedPages(Space ? Space->Hal.Low : 0, Pages);
 }
 
 SIZE_T MmSizeOfMdl(PVOID Base, SIZE_T Length)
@@ -213,7 +216,7 @@ static VOID MiNoteLocked(PMDL Mdl, SIZE_T Pages, BOOLEAN Write, BOOLEAN User)
     Mdl->Process = NULL;
     if (User) {
         Mdl->Process = Thread->AttachedProcess ? Thread->AttachedProcess : Thread->Process;
-        MiChargeLockedPages(Mdl->Process, (LONG64)Pages);
+        MiChargeLockedPages(Mdl, (LONG64)Pages);
     }
     Mdl->MdlFlags = (CSHORT)((Mdl->MdlFlags & ~MDL_WRITE_OPERATION) | Flags);
 }
@@ -228,6 +231,9 @@ static NTSTATUS MiLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION O
     }
     if (KiFailHere(KiResourceLock, 0, Mdl->ByteCount)) {
         return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    if (User && Mdl->ByteCount && (!MiIsCurrentVa(Start) || !MiIsCurrentVa(Start + Mdl->ByteCount - 1))) {
+        return STATUS_ACCESS_VIOLATION; /* another process's */
     }
     NTSTATUS Status = MiLockRange((ULONG_PTR)Mdl->StartVa, Pages, Write, MmGetMdlPfnArray(Mdl), Caller);
     if (NT_SUCCESS(Status)) {
@@ -267,7 +273,7 @@ VOID MmProbeAndLockSelectedPages(PMDL Mdl, PFILE_SEGMENT_ELEMENT SegmentArray, K
         User |= HalIsUserAddress(Va);
         if (Va & (PAGE_SIZE - 1)) {
             Status = STATUS_DATATYPE_MISALIGNMENT;
-        } else if (AccessMode != KernelMode && !HalIsUserAddress(Va)) {
+        } else if (HalIsUserAddress(Va) ? !MiIsCurrentVa(Va) : AccessMode != KernelMode) {
             Status = STATUS_ACCESS_VIOLATION;
         } else {
             Status = MiLockRange(Va, 1, Write, Frames + Locked, __builtin_return_address(0));
@@ -287,7 +293,7 @@ static DECLSPEC_NORETURN VOID MiStopUnlock(PMDL Mdl, PFN_NUMBER Frame)
     if (HalIsUserAddress((ULONG_PTR)Mdl->StartVa)) {
         KiStop(PROCESS_HAS_LOCKED_PAGES,
                "MmUnlockPages was called for process pages that are not locked: twice, or never locked.", NULL, 1,
-               (ULONG_PTR)Mdl, MiLockedPagesOf(Mdl->Process), 0);
+               (ULONG_PTR)Mdl, MiSpaceOfMdl(Mdl) ? MiSpaceOfMdl(Mdl)->LockedPages : MiState->LockedPages, 0);
     }
     KiStop(PFN_LIST_CORRUPT, "MmUnlockPages was called for pages that are not locked: twice, or never locked.", NULL, 7, Frame,
            Pfn && Pfn->State == MiPageActive ? Pfn->u2.ShareCount : 0, 0);
@@ -309,7 +315,7 @@ VOID MmUnlockPages(PMDL Mdl)
         MiStopUnlock(Mdl, Frames[Bad]);
     }
     if (Mdl->Process) {
-        MiChargeLockedPages(Mdl->Process, -(LONG64)Pages);
+        MiChargeLockedPages(Mdl, -(LONG64)Pages);
     }
     Mdl->MdlFlags &= (CSHORT) ~(MDL_PAGES_LOCKED | MDL_IO_SPACE);
 }
@@ -337,7 +343,7 @@ NTSTATUS MmAdvanceMdl(PMDL Mdl, ULONG NumberOfBytes)
                 MiStopUnlock(Mdl, Frames[Bad]);
             }
             if (Mdl->Process) {
-                MiChargeLockedPages(Mdl->Process, -(LONG64)Passed);
+                MiChargeLockedPages(Mdl, -(LONG64)Passed);
             }
         }
         memmove(Frames, Frames + Passed, (Pages - Passed) * sizeof(*Frames));

@@ -66,7 +66,7 @@ NTSTATUS MmMapMemoryDumpMdlEx(PVOID Va, PFN_NUMBER PageTotal, PMDL MemoryDumpMdl
     if (Flags & ~(ULONG)(MM_DUMP_MAP_CACHED | MM_DUMP_MAP_INVALIDATE) || Pages > PageTotal || (Base & (PAGE_SIZE - 1))) {
         return STATUS_INVALID_PARAMETER;
     }
-    if (!MiFindMapping(Base, NULL, &Mapping) || Mapping.Kind != MiMappingReserved || PageTotal > Mapping.Pages) {
+    if (!MiFindMapping(Base, &Mapping) || Mapping.Kind != MiMappingReserved || PageTotal > Mapping.Pages) {
         return STATUS_INVALID_ADDRESS;
     }
     for (SIZE_T Page = 0; Page < Pages; Page++) {

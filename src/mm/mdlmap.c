@@ -198,7 +198,7 @@ VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL Mdl)
         Extra = Frames[Pages];
     }
     ULONG_PTR First = (ULONG_PTR)PAGE_ALIGN(BaseAddress), Va = First - (Extra << PAGE_SHIFT);
-    if (!MiFindMapping(Va, NULL, &Mapping)) {
+    if (!MiFindMapping(Va, &Mapping)) {
         MiStopUnmapUnknown(First, Pages);
     }
     if (Mapping.Kind != MiMappingMdl) {
@@ -220,7 +220,7 @@ VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL Mdl)
         KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for an MDL whose buffer is not the one that was mapped.", NULL,
                5, (ULONG_PTR)Mdl, (ULONG_PTR)Mapping.StartVa, (ULONG_PTR)StartVa);
     }
-    if (!MiForgetMapping(Va, NULL)) { /* two threads at once: one is the second */
+    if (!MiForgetMapping(Va)) { /* two threads at once: one is the second */
         MiStopUnmapUnknown(First, Pages);
     }
     MiReleaseSystemPtes(Va, Mapping.Pages);
@@ -288,7 +288,7 @@ NTSTATUS MmMapMdl(PMDL Mdl, ULONG Protection, PMM_MDL_ROUTINE DriverRoutine, PVO
     }
     MiMapMdlFrames(Mdl, Pages, Va, Prot, Cache, FALSE);
     KI_CALLOUT(VOID, DriverRoutine, (PVOID, PVOID), (DriverContext, (PVOID)(Va + Mdl->ByteOffset)));
-    (VOID) MiForgetMapping(Va, NULL);
+    (VOID) MiForgetMapping(Va);
     MiReleaseSystemPtes(Va, Pages);
     return STATUS_SUCCESS;
 }

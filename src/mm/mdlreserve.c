@@ -70,7 +70,7 @@ PVOID MmAllocateMappingAddress(SIZE_T NumberOfBytes, ULONG PoolTag)
 
 static BOOLEAN MiFindReservation(ULONG_PTR Va, MI_MAPPING *Mapping)
 {
-    return MiFindMapping(Va, NULL, Mapping) && Mapping->Kind == MiMappingReserved;
+    return MiFindMapping(Va, Mapping) && Mapping->Kind == MiMappingReserved;
 }
 
 VOID MmFreeMappingAddress(PVOID BaseAddress, ULONG PoolTag)
@@ -90,7 +90,7 @@ VOID MmFreeMappingAddress(PVOID BaseAddress, ULONG PoolTag)
         KiStop(SYSTEM_PTE_MISUSE, "MmFreeMappingAddress was called while an MDL is still mapped there.", NULL, 0x103, Va,
                PoolTag, Mapping.Pages);
     }
-    if (MiForgetMapping(Va, NULL)) {
+    if (MiForgetMapping(Va)) {
         MiReleaseSystemPtes(Va, Mapping.Pages);
     }
 }

@@ -146,10 +146,10 @@ typedef struct _MI_STATE {
     MI_REGION Regions[MmRegionMaximum];
     MI_MAPPINGS Mappings; /* mapping.c */
     MI_CACHE_RANGE Permanent[MI_PERMANENT_CACHE];
-    ULONG PermanentCount; /* (PfnLock) only grows */
+    ULONG PermanentCount;                   /* (PfnLock) only grows */
     PFN_NUMBER NodeFirst[MI_MAX_NODES + 1]; /* numa.c: the first frame of each node; constant */
     ULONG Nodes;
-    PFN_NUMBER HolePage;  /* (PfnLock) shown where physical addresses have nothing behind them; 0: not yet */
+    PFN_NUMBER HolePage; /* (PfnLock) shown where physical addresses have nothing behind them; 0: not yet */
 
     MI_SPACE Spaces[MI_MAX_SPACES]; /* by slice; [0] is the System process's */
     ULONG SpaceCount;               /* slices there are */
@@ -310,13 +310,13 @@ ULONG_PTR MiReserveSystemPtes(SIZE_T Pages, ULONG Guard);
 VOID MiReleaseSystemPtes(ULONG_PTR Va, SIZE_T Pages); /* of a reservation, guard included: clears, flushes, gives back */
 /* Maps frames: Pages entries from Va on, from the array or (Array NULL) one after the other from First. */
 VOID MiMapFrames(ULONG_PTR Va, SIZE_T Pages, const PFN_NUMBER *Array, PFN_NUMBER First, MMPTE Template);
-VOID MiUnmapFrames(ULONG_PTR Va, SIZE_T Pages); /* clears whatever is there, and flushes */
+VOID MiUnmapFrames(ULONG_PTR Va, SIZE_T Pages);          /* clears whatever is there, and flushes */
 DECLSPEC_NORETURN VOID MiStopNoSystemPtes(SIZE_T Pages); /* 0x3F, or 0xD8 when holders are tracked */
 
 /* mapping.c */
-BOOLEAN MiRecordMapping(const MI_MAPPING *Like); /* FALSE: no memory for the record. Notes the caller's stack */
-BOOLEAN MiFindMapping(ULONG_PTR Va, struct _KPROCESS *Process, MI_MAPPING *Copy); /* by its first address */
-BOOLEAN MiForgetMapping(ULONG_PTR Va, struct _KPROCESS *Process);
+BOOLEAN MiRecordMapping(const MI_MAPPING *Like);       /* FALSE: no memory for the record. Notes the caller's stack */
+BOOLEAN MiFindMapping(ULONG_PTR Va, MI_MAPPING *Copy); /* by its first address */
+BOOLEAN MiForgetMapping(ULONG_PTR Va);
 /* A reservation becomes used (Mapped not 0) or empty. FALSE: it is that already, or there is none. */
 BOOLEAN MiSetReservedMapping(ULONG_PTR Va, SIZE_T Mapped, PMDL Mdl, PFN_NUMBER First);
 /* The next record, from Cursor and Skip 0 on, that is Wanted (NULL: any). Wanted takes no lock. */
@@ -342,7 +342,7 @@ BOOLEAN MiCacheOfType(MEMORY_CACHING_TYPE Type, MI_CACHE *Cache); /* FALSE: no s
 MI_PROT MiProtectionWithCache(MI_PROT Base, MI_CACHE Cache);
 MI_CACHE MiCacheOfProtection(MI_PROT Protection);
 MI_CACHE MiCacheOfPage(PFN_NUMBER Page);
-MI_CACHE MiDecideCache(PFN_NUMBER Page, MI_CACHE Wanted); /* the type in force, which becomes Wanted if undecided */
+MI_CACHE MiDecideCache(PFN_NUMBER Page, MI_CACHE Wanted);            /* the type in force, which becomes Wanted if undecided */
 VOID MiSetFrameCache(PFN_NUMBER Base, SIZE_T Count, MI_CACHE Cache); /* frames in use */
 
 /* mdl.c, mdlmap.c, mdluser.c */
@@ -352,8 +352,6 @@ MI_CACHE MiPrepareMdlFrames(PMDL Mdl, SIZE_T Pages, MI_CACHE Wanted);
 VOID MiMapMdlFrames(PMDL Mdl, SIZE_T Pages, ULONG_PTR Va, MI_PROT Protection, MI_CACHE Cache, BOOLEAN User);
 PVOID MiMapMdlToUser(PMDL Mdl, SIZE_T Pages, MI_PROT Protection, MI_CACHE Cache, PVOID Requested); /* raises */
 VOID MiUnmapMdlFromUser(PVOID BaseAddress, PMDL Mdl, SIZE_T Pages);
-/* The address space of Process goes: takes its MDL mappings down. Returns how many. */
-ULONG MiUnmapProcessMdls(struct _KPROCESS *Process);
 /* The Verifier's stop for an IRQL that a routine must not be called at. */
 static inline VOID MiRequireIrql(KIRQL Highest, ULONG Type, const CHAR *Words, ULONG_PTR P3, ULONG_PTR P4)
 {

@@ -89,14 +89,14 @@ typedef enum _MM_CONDITION {
 VOID MmSetConditionEvents(const PKEVENT *Events);
 /* A bit (1 << MM_CONDITION) for each condition that holds. */
 ULONG MmQueryConditions(VOID);
-/* Mappings in system PTEs and user mappings of MDLs, one a call, while the result (pages) is not 0; *Cursor begins at 0. */
+/* Mappings in system PTEs, one a call, while the result (pages) is not 0; *Cursor begins at 0. */
 typedef struct _MM_MAPPING_INFO {
     ULONG_PTR Va;
     ULONG64 Pages;
     const CHAR *Kind;
     PMDL Mdl;
     ULONG CallerCount;
-    ULONG_PTR Callers[7]; /* innermost first */
+    ULONG_PTR Callers[8]; /* innermost first */
 } MM_MAPPING_INFO;
 ULONG64 MmQueryMappings(ULONG *Cursor, MM_MAPPING_INFO *Info);
 /* MmProbeAndLockPages for the layers above, with what it would raise as a status. */

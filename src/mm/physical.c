@@ -19,7 +19,7 @@ PBOOLEAN Mm64BitPhysicalAddress = &MmHave64BitPhysical;
 static BOOLEAN MiHoldsAddress(const MI_MAPPING *Mapping, PVOID Context)
 {
     ULONG_PTR Va = *(ULONG_PTR *)Context;
-    return Mapping->Kind != MiMappingUser && Va - Mapping->Va < Mapping->Mapped << PAGE_SHIFT;
+    return Va - Mapping->Va < Mapping->Mapped << PAGE_SHIFT;
 }
 
 /* What a mapped hole is called: its entry names the frame that stands in for all holes. */

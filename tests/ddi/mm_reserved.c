@@ -591,12 +591,12 @@ static void MmMapUserAddressesToPage_ReplacesTheFrames(void **State)
     MmBuildMdlForNonPagedPool(M);
     PUCHAR Mapped = MmMapLockedPagesSpecifyCache(M, UserMode, MmCached, NULL, FALSE, NormalPagePriority);
     Nonpaged[4 * PAGE_SIZE] = 0x44;
-    assert_int_equal(MmMapUserAddressesToPage(Mapped, 0, Nonpaged + 4 * PAGE_SIZE), STATUS_SUCCESS);
+    assert_int_equal(MmMapUserAddressesToPage(Mapped, 3 * PAGE_SIZE, Nonpaged + 4 * PAGE_SIZE), STATUS_SUCCESS);
     for (ULONG Page = 0; Page < 3; Page++) {
         assert_int_equal(Mapped[Page * PAGE_SIZE], 0x44);
     }
-    assert_int_equal(MmMapUserAddressesToPage(User, 0, Nonpaged), STATUS_INVALID_ADDRESS);
-    assert_int_equal(MmMapUserAddressesToPage(Mapped, 0, Nonpaged + 1), STATUS_INVALID_PARAMETER);
+    assert_int_equal(MmMapUserAddressesToPage(User, PAGE_SIZE, Nonpaged), STATUS_INVALID_ADDRESS);
+    assert_int_equal(MmMapUserAddressesToPage(Mapped, PAGE_SIZE, Nonpaged + 1), STATUS_INVALID_PARAMETER);
     MmUnmapLockedPages(Mapped, M);
     memset(Nonpaged, 0, 5 * PAGE_SIZE);
 }

@@ -65,7 +65,7 @@ static void Parse_Bad_SentenceNamesItAndNothingChanges(void **state)
     static const struct {
         const char *Text, *Names;
     } Bad[] = {
-        {"ran=1", "unknown option 'ran'; the options are ram, pagefile, pagefile_size, cpus, verifier, seed"},
+        {"ran=1", "unknown option 'ran'; the options are ram, pagefile, pagefile_size, cpus, nodes, verifier, seed"},
         {"ram", "option 'ram' has no value"},
         {"nonsense", "unknown option 'nonsense'"},
         {"ram=", "option ram: ''"},
@@ -78,6 +78,8 @@ static void Parse_Bad_SentenceNamesItAndNothingChanges(void **state)
         {"cpus=65", "1 to 64"},
         {"cpus=2K", "'2K'"},
         {"stacks=17", "0 to 16"},
+        {"nodes=17", "1 to 16"},
+        {"track_ptes=2", "0|1"},
         {"tlb=3", "16 to 32768"},
         {"nonpagedpool=1", "256K to 1T"},
         {"kernelstacks=255K", "256K to 1T"},

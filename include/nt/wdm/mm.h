@@ -400,7 +400,7 @@ NTKERNELAPI PVOID MmMapLockedPagesWithReservedMapping(PVOID MappingAddress, ULON
                                                       MEMORY_CACHING_TYPE CacheType);
 /* Takes it down; all of it, or 0xDA/0x108 to 0x10C. IRQL <= DISPATCH_LEVEL. Page: MmUnmapReservedMapping. */
 NTKERNELAPI VOID MmUnmapReservedMapping(PVOID BaseAddress, ULONG PoolTag, PMDL MemoryDescriptorList);
-/* Points a user mapping of an MDL, or its first pages (0 bytes: all), at the one page that PageAddress shows.
+/* Points a user mapping of an MDL, the whole of it, at the one page that PageAddress shows.
  * STATUS_INVALID_PARAMETER, STATUS_INVALID_ADDRESS. IRQL <= APC_LEVEL. */
 NTKERNELAPI NTSTATUS MmMapUserAddressesToPage(PVOID BaseAddress, SIZE_T NumberOfBytes, PVOID PageAddress);
 
