@@ -155,6 +155,20 @@ typedef struct _HAL_TB_STATISTICS {
     ULONG64 Fills, FilledPages, Flushes, FlushedPages, Evictions, Mappings, PeakMappings, Faults;
 } HAL_TB_STATISTICS;
 VOID HalQueryTb(HAL_TB_STATISTICS *Statistics);
+/* Revocable translations: of leaf entries with this bit, which is otherwise the core's. The machine remembers which of them it has
+ * cached, so that all can be forgotten at the price of those used since the last time, however many the tables hold. A pinned
+ * translation is not revocable. */
+#define HAL_PTE_REVOCABLE (1ull << 55)
+/* Forgets every cached revocable translation, on every processor, before it returns; returns the pages. Nanoseconds if there is
+ * none. */
+ULONG64 HalRevokeTb(VOID);
+/* While a thread denies them, it loads no revocable translation: an access of its own that none is cached for is a page fault
+ * (bit 0 of the error code clear), whatever the tables say. Other threads load them as ever. One byte of thread-local storage. */
+extern _Thread_local volatile BOOLEAN HalpDenyRevocable __attribute__((tls_model("initial-exec")));
+static inline VOID HalDenyRevocable(BOOLEAN Deny)
+{
+    HalpDenyRevocable = Deny;
+}
 /* Walks the tables as the MMU would for the calling thread, without setting bits: TRUE and the physical address if Va is present. */
 BOOLEAN HalTranslate(ULONG_PTR Va, PHYSICAL_ADDRESS *Physical);
 /* TRUE if Length bytes at Va, outside the simulated ranges, can be read (or written) without a fault. May be slow. */

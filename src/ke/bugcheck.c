@@ -247,6 +247,7 @@ DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
     }
     Stop->Trapped = Stop->Context != NULL;
     Stop->FrameCount = HalCaptureStack(Stop->Context, Stop->Frames, KI_STOP_FRAMES, 0);
+    HalDenyRevocable(FALSE); /* I4 of irql.c */
     if (Thread)
         Thread->Irql = HIGH_LEVEL;
     if (!Catch || !Catch->Stopping) {

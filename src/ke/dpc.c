@@ -328,6 +328,7 @@ static VOID KipDpcThread(PVOID Context)
             return;
         }
         if (__atomic_load_n(&Prcb->DpcDepth, __ATOMIC_SEQ_CST) != 0 && KiTryAcquireProcessor(Thread, Prcb)) {
+            KiCheckedRaise();
             Thread->Irql = DISPATCH_LEVEL;
             KfLowerIrql(PASSIVE_LEVEL);
         }

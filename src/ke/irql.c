@@ -8,6 +8,13 @@
  *      PASSIVE, APC  --- raise: takes a processor (processor.c) ---------------------------------> DISPATCH and above
  *      PASSIVE, APC  <-- lower: runs the processor's DPCs at DISPATCH_LEVEL, gives the processor back --- DISPATCH...
  *
+ * Force IRQL checking (Driver Verifier's option 0x2). Windows trims the system's pageable memory whenever a verified driver raises to
+ * DISPATCH_LEVEL or above or takes a spin lock, so that a touch of it there faults even if it was resident. Here the thread that
+ * raises denies itself translations of pageable pages, until it lowers, and revokes those that the machine has cached: then its touch
+ * is a fault, which mm answers with 0xA or 0xD1 since the IRQL is raised. The pages stay where they are, other threads (and this one
+ * below DISPATCH_LEVEL again) get their translations back without the core, and the cost is that of the pages touched since the last
+ * raise. What another thread below DISPATCH_LEVEL touches in the meantime is visible to all, as on Windows.
+ *
  * Raising to a lower level and lowering to a higher one are errors that Windows reports only under Driver Verifier; here
  * they always stop, with the Verifier's code, 0xC4/0x30 and 0xC4/0x31: a driver that does either has no defined IRQL.
  *
@@ -15,6 +22,8 @@
  *  I1. Thread->Irql >= DISPATCH_LEVEL if and only if the thread owns Thread->Prcb (P1).
  *  I2. No processor is given back with DPCs in its queue unless someone is there to run them: KiReleaseProcessor is
  *      followed by a look at the queue, and an insertion by a look at the owner (dpc.c, D3).
+ *  I4. A thread denies revocable translations only at DISPATCH_LEVEL and above, and always there while the checking is on since
+ *      it raised; while the system stops, callbacks and the report see all there is.
  *  I3. Inside a DPC the IRQL does not go below DISPATCH_LEVEL (0xC4/0x31, third parameter 1).
  */
 #include "ke/kip.h"
@@ -23,6 +32,25 @@
 KIRQL KeGetCurrentIrql(VOID)
 {
     return KiCurrentThread()->Irql;
+}
+
+volatile BOOLEAN KiForceIrqlChecking;
+KI_TRIM_COUNTERS KiTrims;
+
+VOID KiSetForceIrqlChecking(BOOLEAN On)
+{
+    __atomic_store_n(&KiForceIrqlChecking, On, __ATOMIC_RELEASE);
+}
+
+VOID KiDenyPageable(VOID)
+{
+    HalDenyRevocable(TRUE);
+    ULONG64 Pages = HalRevokeTb();
+    __atomic_fetch_add(&KiTrims.Requests, 1, __ATOMIC_RELAXED);
+    if (Pages) {
+        __atomic_fetch_add(&KiTrims.Trims, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&KiTrims.Pages, Pages, __ATOMIC_RELAXED);
+    }
 }
 
 KIRQL KfRaiseIrql(KIRQL NewIrql)
@@ -38,6 +66,7 @@ KIRQL KfRaiseIrql(KIRQL NewIrql)
     }
     if (NewIrql >= DISPATCH_LEVEL && OldIrql < DISPATCH_LEVEL) {
         KiAcquireProcessor(Thread);
+        KiCheckedRaise();
     }
     Thread->Irql = NewIrql;
     return OldIrql;
@@ -70,11 +99,10 @@ VOID KfLowerIrql(KIRQL NewIrql)
         Thread->Irql = NewIrql;
         KiReleaseProcessor(Thread);
         /* I2: a DPC put in the queue since the look above saw an owner and woke nobody. */
-        if (__builtin_expect(__atomic_load_n(&Prcb->DpcDepth, __ATOMIC_SEQ_CST) == 0, 1)) {
+        if (__builtin_expect(__atomic_load_n(&Prcb->DpcDepth, __ATOMIC_SEQ_CST) == 0, 1) ||
+            !KiTryAcquireProcessor(Thread, Prcb)) { /* whoever took it will look */
+            HalDenyRevocable(FALSE);
             return;
-        }
-        if (!KiTryAcquireProcessor(Thread, Prcb)) {
-            return; /* whoever took it will look */
         }
     }
 }
@@ -115,4 +143,7 @@ VOID KiRestoreIrql(KIRQL Irql)
         KfRaiseIrql(Irql);
     }
     Thread->Irql = Irql;
+    if (Irql >= DISPATCH_LEVEL) {
+        KiCheckedRaise();
+    }
 }

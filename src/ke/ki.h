@@ -148,6 +148,22 @@ typedef struct _KTHREAD {
     struct _WORK_QUEUE_ITEM ReapItem; /* frees what is left of a system thread */
 } KTHREAD;
 
+/* Force IRQL checking (ke/irql.c): from now on, or no longer. Threads that are at DISPATCH_LEVEL already are not told. */
+extern volatile BOOLEAN KiForceIrqlChecking;
+VOID KiSetForceIrqlChecking(BOOLEAN On);
+typedef struct _KI_TRIM_COUNTERS {
+    volatile ULONG64 Requests, Trims, Pages; /* raises while it was on; those that found anything; what they took away */
+} KI_TRIM_COUNTERS;
+extern KI_TRIM_COUNTERS KiTrims;
+/* The calling thread comes to DISPATCH_LEVEL or above. */
+VOID KiDenyPageable(VOID);
+static inline VOID KiCheckedRaise(VOID)
+{
+    if (__builtin_expect(__atomic_load_n(&KiForceIrqlChecking, __ATOMIC_RELAXED), 0)) {
+        KiDenyPageable();
+    }
+}
+
 /* What a dispatcher object is: Header.Type. */
 enum {
     EventNotificationObject = 0,

@@ -40,6 +40,7 @@
 #define ALT_BYTES             (GUARD_BYTES + SIGNAL_STACK_BYTES + GUARD_BYTES + EMERGENCY_STACK_BYTES)
 
 _Thread_local PVOID HalpCurrentThread __attribute__((tls_model("initial-exec")));
+_Thread_local volatile BOOLEAN HalpDenyRevocable __attribute__((tls_model("initial-exec")));
 _Thread_local HALP_THREAD_STATE HalpThread __attribute__((tls_model("initial-exec")));
 
 struct _HAL_THREAD {

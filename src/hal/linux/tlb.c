@@ -21,6 +21,10 @@
  * MiB page is mapped whole. A pinned fill counts as use: it sets Accessed, and Dirty where writing is
  * allowed, so that no later access faults.
  *
+ * Translations of entries with HAL_PTE_REVOCABLE carry PROT_REVOCABLE in their run's protection, so runs never mix the two kinds;
+ * the revocable runs are on a chain of their own besides, and HalRevokeTb walks just that. A thread that denies them is told at its
+ * fault that there is nothing.
+ *
  * An address space is a part of the user range with a root of its own (HAL_ADDRESS_SPACE); Owner[] tells, for each GiB of the user
  * range, which. Which root a fault walks depends on the thread, which translations are whose on the address alone. All spaces'
  * translations can stand side by side, since their parts do not overlap; one that its last thread leaves gives its own up.
@@ -33,6 +37,7 @@
  *  3. Live runs number at most Limit, except that splitting pinned runs may exceed it; host mappings <= live
  * runs.
  *  4. The chain holds exactly the unpinned live runs.
+ *  4b. The revocable chain holds exactly the live runs with PROT_REVOCABLE; none of them is pinned.
  *  5. A translation that was not present is never recorded.
  *  6. Cached of a space is the number of slots of its part that are not 0; if no thread is in it, that is 0 (but for the instant of leaving).
  *
@@ -50,12 +55,14 @@
 #define BLOCK_PAGES      512u
 #define SPARE_RUNS       4096u
 #define GIB_PAGES        0x40000u
+#define PROT_REVOCABLE   0x80u /* of a run; the host is not told */
 
 typedef struct _HALP_RUN {
     ULONG64 Page; /* first virtual page number */
     PFN_NUMBER Frame;
     ULONG64 Count;
     ULONG Next, Prev; /* unpinned: by age; free: Next */
+    ULONG RevocableNext, RevocablePrev;
     UCHAR Protection;
     BOOLEAN Pinned, Live;
 } HALP_RUN;
@@ -75,6 +82,7 @@ static struct {
     ULONG Capacity, Fresh, FreeHead;
     ULONG Oldest, Newest;
     ULONG Live, PinnedRuns, Limit;
+    volatile ULONG Revocable;  /* first of the revocable runs, 0: none; read without the lock */
     PHAL_ADDRESS_SPACE *Owner; /* a GiB of the user range each; NULL: no space's */
     PUCHAR Backed;             /* a bit a frame: the host has memory behind it, as far as this file knows */
     HAL_TB_STATISTICS Statistics;
@@ -169,6 +177,28 @@ static VOID HalpUnchain(ULONG Run)
         HalpTb.Newest = R->Prev;
     }
 }
+static VOID HalpChainRevocable(ULONG Run)
+{
+    ULONG First = HalpTb.Revocable;
+    HalpTb.Runs[Run].RevocablePrev = 0;
+    HalpTb.Runs[Run].RevocableNext = First;
+    if (First) {
+        HalpTb.Runs[First].RevocablePrev = Run;
+    }
+    __atomic_store_n(&HalpTb.Revocable, Run, __ATOMIC_RELEASE);
+}
+static VOID HalpUnchainRevocable(ULONG Run)
+{
+    HALP_RUN *R = &HalpTb.Runs[Run];
+    if (R->RevocablePrev) {
+        HalpTb.Runs[R->RevocablePrev].RevocableNext = R->RevocableNext;
+    } else {
+        __atomic_store_n(&HalpTb.Revocable, R->RevocableNext, __ATOMIC_RELEASE);
+    }
+    if (R->RevocableNext) {
+        HalpTb.Runs[R->RevocableNext].RevocablePrev = R->RevocablePrev;
+    }
+}
 static ULONG HalpNewRun(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection, BOOLEAN Pinned)
 {
     ULONG Run = HalpTb.FreeHead;
@@ -186,6 +216,9 @@ static ULONG HalpNewRun(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Pro
     } else {
         HalpChain(Run);
     }
+    if (Protection & PROT_REVOCABLE) {
+        HalpChainRevocable(Run);
+    }
     HalpTb.Live++;
     HalpTb.Statistics.Mappings = HalpTb.Live;
     if (HalpTb.Live > HalpTb.Statistics.PeakMappings) {
@@ -199,6 +232,9 @@ static VOID HalpFreeRun(ULONG Run)
         HalpTb.PinnedRuns--;
     } else {
         HalpUnchain(Run);
+    }
+    if (HalpTb.Runs[Run].Protection & PROT_REVOCABLE) {
+        HalpUnchainRevocable(Run);
     }
     HalpTb.Runs[Run].Live = FALSE;
     HalpTb.Runs[Run].Next = HalpTb.FreeHead;
@@ -311,7 +347,8 @@ static VOID HalpMap(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protect
 {
     BOOLEAN Populate = (HalpNoteBacked(Frame, Count) && Count <= POPULATE_PAGES) || Count == 1;
     int Flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE | (Populate ? MAP_POPULATE : 0);
-    while (HalpFailed(HalpMmap(Page << 12, Count << 12, Protection, Flags, HalpMachine.RamFile, Frame << 12))) {
+    while (
+        HalpFailed(HalpMmap(Page << 12, Count << 12, Protection & ~PROT_REVOCABLE, Flags, HalpMachine.RamFile, Frame << 12))) {
         if (!HalpEvict()) {
             HalpFatal("the host refuses to map a page");
         }
@@ -322,7 +359,7 @@ static VOID HalpMap(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protect
 static UCHAR HalpProtection(const HALP_LEAF *Leaf, ULONG64 Entry)
 {
     return (UCHAR)(PROT_READ | (HalpLeafWritable(Leaf, Entry) ? PROT_WRITE : 0) |
-                   (HalpLeafExecutable(Leaf, Entry) ? PROT_EXEC : 0));
+                   (HalpLeafExecutable(Leaf, Entry) ? PROT_EXEC : 0) | (Entry & HAL_PTE_REVOCABLE ? PROT_REVOCABLE : 0));
 }
 /* May the page come along with a fault beside it? */
 static BOOLEAN HalpGoesAlong(const HALP_LEAF *Leaf, LONG64 Distance, UCHAR Protection)
@@ -368,6 +405,11 @@ BOOLEAN HalpTbFault(ULONG_PTR Va, ULONG Access, ULONG *Error)
     UCHAR Protection = HalpProtection(&Leaf, Leaf.Entry);
     HalpReserve(3);
     ULONG Run = HalpRunAt(Span, Page);
+    if ((Protection & PROT_REVOCABLE) && HalpDenyRevocable && !(Run && HalpTb.Runs[Run].Pinned)) {
+        HalpRelease(&HalpTb.Lock);
+        *Error = Access & HALP_ACCESS_MASK;
+        return FALSE;
+    }
     if (!Run) {
         HalpFillAround(Span, Page, &Leaf, Protection);
     } else {
@@ -375,8 +417,10 @@ BOOLEAN HalpTbFault(ULONG_PTR Va, ULONG Access, ULONG *Error)
         UCHAR Needed =
             (UCHAR)(PROT_READ | ((Access & HALP_FAULT_WRITE) ? PROT_WRITE : 0) | ((Access & HALP_FAULT_FETCH) ? PROT_EXEC : 0));
         if ((R->Protection & Needed) != Needed) {
-            BOOLEAN Pinned = R->Pinned, Same = R->Frame + (Page - R->Page) == Leaf.Frame;
-            if (!Same || HalpFailed(HalpMprotect(Page << 12, HAL_PAGE_SIZE, Protection))) {
+            BOOLEAN Pinned = R->Pinned;
+            Protection &= (UCHAR)(Pinned ? ~PROT_REVOCABLE : 0xFF);
+            BOOLEAN Same = R->Frame + (Page - R->Page) == Leaf.Frame;
+            if (!Same || HalpFailed(HalpMprotect(Page << 12, HAL_PAGE_SIZE, Protection & ~PROT_REVOCABLE))) {
                 HalpMap(Page, Leaf.Frame, 1, Protection);
             }
             Run = HalpRunAt(Span, Page);
@@ -474,6 +518,45 @@ VOID HalFlushEntireTb(VOID)
     HalpRelease(&HalpTb.Lock);
 }
 
+ULONG64 HalRevokeTb(VOID)
+{
+    ULONG64 From = 0, To = 0, Pages = 0;
+    ULONG Run;
+    if (__atomic_load_n(&HalpTb.Revocable, __ATOMIC_ACQUIRE) == 0) {
+        return 0;
+    }
+    HalpAcquire(&HalpTb.Lock);
+    HalpTb.Statistics.Flushes++;
+    /* Runs filled one after the other tend to be neighbours, the newest first: they go with one call to the host. */
+    while ((Run = HalpTb.Revocable) != 0) {
+        HALP_RUN R = HalpTb.Runs[Run];
+        if (R.Page + R.Count == From) {
+            From = R.Page;
+        } else if (R.Page == To) {
+            To += R.Count;
+        } else {
+            if (To != 0) {
+                HalpUnmap(From, To - From);
+            }
+            /* Unmapping may evict: the run at hand is then the first one still, or is gone. */
+            if (HalpTb.Revocable != Run) {
+                From = To = 0;
+                continue;
+            }
+            From = R.Page;
+            To = R.Page + R.Count;
+        }
+        Pages += R.Count;
+        HalpTb.Statistics.FlushedPages += R.Count;
+        HalpCarve(HalpSpanOf(R.Page), Run, R.Page, R.Count);
+    }
+    if (To != 0) {
+        HalpUnmap(From, To - From);
+    }
+    HalpRelease(&HalpTb.Lock);
+    return Pages;
+}
+
 VOID HalSetRootTable(PFN_NUMBER Root)
 {
     HalpAcquire(&HalpTb.Lock);
@@ -552,6 +635,11 @@ static ULONG64 HalpMeasure(ULONG64 Page, ULONG64 End, BOOLEAN Pinned, BOOLEAN Ma
             Leaf.Entry |= HALP_PTE_DIRTY;
         }
         UCHAR This = HalpProtection(&Leaf, Leaf.Entry);
+        if (Pinned) {
+            This &= (UCHAR)~PROT_REVOCABLE;
+        } else if ((This & PROT_REVOCABLE) && HalpDenyRevocable) {
+            break; /* a hint that comes at the wrong time */
+        }
         if (At == Page) {
             *Frame = Leaf.Frame;
             *Protection = This;
@@ -732,7 +820,7 @@ VOID HalpStopTb(VOID)
 const CHAR *HalpValidateTb(VOID)
 {
     const CHAR *Broken = NULL;
-    ULONG64 Pages = 0, SlotPages = 0, Chained = 0, Live = 0, Unpinned = 0;
+    ULONG64 Pages = 0, SlotPages = 0, Chained = 0, Live = 0, Unpinned = 0, Revocable = 0;
     HalpAcquire(&HalpTb.Lock);
     for (ULONG i = 1; i < HalpTb.Fresh; i++) {
         HALP_RUN *R = &HalpTb.Runs[i];
@@ -741,6 +829,10 @@ const CHAR *HalpValidateTb(VOID)
         }
         Live++;
         Unpinned += !R->Pinned;
+        Revocable += (R->Protection & PROT_REVOCABLE) != 0;
+        if (R->Pinned && (R->Protection & PROT_REVOCABLE)) {
+            Broken = "tlb 4b: a pinned run is revocable";
+        }
         Pages += R->Count;
         HALP_SPAN *Span = HalpSpanOf(R->Page);
         for (ULONG64 Page = R->Page; Page < R->Page + R->Count; Page++) {
@@ -785,6 +877,15 @@ const CHAR *HalpValidateTb(VOID)
         if (!HalpTb.Runs[Run].Live || HalpTb.Runs[Run].Pinned) {
             Broken = "tlb 4: a dead or pinned run is on the chain";
         }
+    }
+    for (ULONG Run = HalpTb.Revocable; Run; Run = HalpTb.Runs[Run].RevocableNext) {
+        Revocable--;
+        if (!HalpTb.Runs[Run].Live || !(HalpTb.Runs[Run].Protection & PROT_REVOCABLE)) {
+            Broken = "tlb 4b: a dead or lasting run is on the revocable chain";
+        }
+    }
+    if (Revocable != 0) {
+        Broken = "tlb 4b: the revocable chain misses a run";
     }
     if (Pages != SlotPages || SlotPages != HalpTb.Span[0].LivePages + HalpTb.Span[1].LivePages) {
         Broken = "tlb 1: pages of runs, slots and counts differ";

@@ -23,7 +23,7 @@
 typedef struct _HALP_ENTRY {
     ULONG64 Page;
     PFN_NUMBER Frame;
-    BOOLEAN Valid, Pinned, Write, User, Execute;
+    BOOLEAN Valid, Pinned, Write, User, Execute, Revocable;
 } HALP_ENTRY;
 
 static struct {
@@ -131,6 +131,7 @@ static VOID HalpInsert(ULONG64 Page, const HALP_LEAF *Leaf, BOOLEAN Pinned)
     Entry->Write = HalpLeafWritable(Leaf, Leaf->Entry);
     Entry->User = Leaf->UpperUser && (Leaf->Entry & HALP_PTE_USER);
     Entry->Execute = HalpLeafExecutable(Leaf, Leaf->Entry);
+    Entry->Revocable = !Entry->Pinned && (Leaf->Entry & HAL_PTE_REVOCABLE);
     HalpMmu.Statistics.Fills++;
     HalpMmu.Statistics.FilledPages++;
 }
@@ -146,7 +147,10 @@ static BOOLEAN HalpTranslateAccess(ULONG_PTR Va, ULONG Access, PFN_NUMBER *Frame
         HALP_LEAF Leaf;
         HalpMmu.Statistics.Faults++;
         Good = HalpWalk(&HalpScript.Physical, HalpRootOfThread(Va), Va, Access, TRUE, &Leaf, Error);
-        if (Good) {
+        if (Good && (Leaf.Entry & HAL_PTE_REVOCABLE) && HalpDenyRevocable && !(Entry && Entry->Pinned)) {
+            *Error = Access & HALP_ACCESS_MASK;
+            Good = FALSE;
+        } else if (Good) {
             HalpInsert(Va >> 12, &Leaf, FALSE);
             *Frame = Leaf.Frame;
         }
@@ -307,6 +311,22 @@ VOID HalFlushTb(PVOID Va, SIZE_T Pages)
     HalpFlush((ULONG_PTR)Va >> 12, Pages, FALSE);
     pthread_mutex_unlock(&HalpMmu.Lock);
 }
+ULONG64 HalRevokeTb(VOID)
+{
+    ULONG64 Pages = 0;
+    HalpRecord(HalScriptRevokeTb, 0, 0, 0);
+    pthread_mutex_lock(&HalpMmu.Lock);
+    for (ULONG i = 0; i < HalpMmu.Count; i++) {
+        HALP_ENTRY *Entry = &HalpMmu.Entries[i];
+        if (Entry->Valid && Entry->Revocable) {
+            HalpForget(Entry);
+            HalpMmu.Statistics.FlushedPages++;
+            Pages++;
+        }
+    }
+    pthread_mutex_unlock(&HalpMmu.Lock);
+    return Pages;
+}
 VOID HalFlushEntireTb(VOID)
 {
     HalpRecord(HalScriptFlushEntireTb, 0, 0, 0);
@@ -348,6 +368,9 @@ NTSTATUS HalFillTb(PVOID Va, SIZE_T Pages, ULONG Flags)
         }
         PFN_NUMBER Root = HalpRootOfThread((Page + i) << 12);
         if (HalpWalk(&HalpScript.Physical, Root, (Page + i) << 12, 0, TRUE, &Leaf, &Error)) {
+            if (!Pinned && (Leaf.Entry & HAL_PTE_REVOCABLE) && HalpDenyRevocable) {
+                continue;
+            }
             if (Pinned && Leaf.UpperWrite && (Leaf.Entry & HALP_PTE_WRITE)) {
                 HalpWalk(&HalpScript.Physical, Root, (Page + i) << 12, HALP_FAULT_WRITE, TRUE, &Leaf, &Error);
             }

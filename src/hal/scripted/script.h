@@ -21,6 +21,7 @@ typedef enum _HAL_SCRIPT_KIND {
     HalScriptActivateAddressSpace,
     HalScriptFlushTb,
     HalScriptFlushEntireTb,
+    HalScriptRevokeTb,
     HalScriptFillTb, /* can fail: STATUS_NO_MEMORY */
     HalScriptQueryTb,
     HalScriptTranslate,

@@ -19,6 +19,7 @@
 #define SYSTEM_EPOCH 132223104000000000ull /* 2020-01-01 in 100 ns since 1601 */
 
 _Thread_local PVOID HalpCurrentThread __attribute__((tls_model("initial-exec")));
+_Thread_local volatile BOOLEAN HalpDenyRevocable __attribute__((tls_model("initial-exec")));
 static _Thread_local PVOID HalpPcr;
 static _Thread_local struct _HAL_THREAD *HalpCreated;
 
