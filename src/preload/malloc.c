@@ -22,7 +22,7 @@
 #include "preload/preload.h"
 
 #define EXPORT    __attribute__((visibility("default"), used))
-#define MAX_BYTES ((size_t)1 << 46)
+#define MAX_BYTES PreloadLimit
 
 EXPORT void *malloc(size_t Size);
 EXPORT void free(void *Block);

@@ -47,6 +47,7 @@ typedef struct _REGION {
     ULONG Bins[BINS];
 } REGION;
 
+SIZE_T PreloadLimit = (SIZE_T)1 << 46;
 static KI_LOCK PagesLock;
 static REGION Regions[2] = {{.Id = MmRegionNonPagedPool, .Name = "nonpaged pool"},
                             {.Id = MmRegionSystemData, .Name = "system data"}};
@@ -81,7 +82,10 @@ BOOLEAN PreloadStartPages(VOID)
 {
     ULONG64 Bytes = (PreloadOptions.Ram + OPEN_STEP - 1) / OPEN_STEP * OPEN_STEP;
     /* records take a few per cent of the pool, and a word of page map per page; leave room for blocks of 16 bytes */
-    return StartRegion(&Regions[0], Bytes) && StartRegion(&Regions[1], Bytes / 2 + (64 << 20));
+    if (!StartRegion(&Regions[0], Bytes) || !StartRegion(&Regions[1], Bytes / 2 + (64 << 20)))
+        return FALSE;
+    PreloadLimit = (SIZE_T)Regions[0].Pages << PAGE_SHIFT;
+    return TRUE;
 }
 
 /* ---- bins ---- */

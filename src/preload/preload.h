@@ -33,6 +33,7 @@ VOID PreloadForkThreads(VOID); /* in the child: the thread that forked is the on
 
 /* pages.c: before any other call of it. FALSE: the host gives no address space. */
 BOOLEAN PreloadStartPages(VOID);
+extern SIZE_T PreloadLimit; /* bytes of the pool's region; without end before the start */
 VOID PreloadLockPages(BOOLEAN Lock);
 
 /* aligned.c: Alignment > PAGE_SIZE, a power of two. Addresses are multiples of it, and never pool blocks' starts. */
