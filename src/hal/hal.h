@@ -81,8 +81,8 @@ typedef struct _HAL_MACHINE {
     ULONG64 SystemBytes; /* size of the kernel's address range, a multiple of 1 GiB */
     ULONG64 UserBytes;   /* size of the user address range, a multiple of 1 GiB */
     ULONG TlbEntries;    /* 0: the HAL's own bound */
-    ULONG IoEngine;      /* HAL_IO_ENGINE_: which way transfers go; AUTO: the best the host allows */
     HAL_UPCALLS Upcalls;
+    ULONG IoEngine; /* HAL_IO_ENGINE_: which way transfers go; AUTO: the best the host allows */
 } HAL_MACHINE;
 
 /* What the machine turned out to be; filled by HalStartMachine, constant until HalStopMachine. */

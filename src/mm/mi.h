@@ -164,6 +164,8 @@ typedef struct _MI_STATE {
     MI_CONDITIONS Conditions;
     volatile ULONG64 LockedPages; /* (interlocked) pages of process addresses locked by MDLs */
 
+    MI_PAGING Paging; /* pagefile.h */
+
     volatile ULONG64 AllFaults, DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations;
 } MI_STATE, *PMI_STATE;
 extern PMI_STATE MiState;

@@ -64,7 +64,7 @@ ULONG64 MiFreeSlotCount(VOID);
 ULONG64 MiSlotCount(VOID);
 ULONG64 MiMaximumSlotCount(VOID);
 /* Grows the files, each within its maximum, by at least Pages slots in all. Returns by how many (0: all at their maximum,
- * or the host has no space). IRQL <= APC_LEVEL; blocks on the host. The commit limit follows (MiPageFileSizeChanged). */
+ * or the host has no space). IRQL <= APC_LEVEL; blocks on the host. The commit limit follows. */
 ULONG64 MiGrowPageFiles(ULONG64 Pages);
 
 /* ---- transfers ---- */
@@ -80,13 +80,16 @@ typedef struct _MI_PAGE_IO {
 
     /* The result. */
     ULONG64 Good;    /* bit n: page n was transferred whole (and its checksum is right); never set for a MI_IO_SKIP */
-    NTSTATUS Status; /* STATUS_SUCCESS: all of them; else of page Wanted if that is bad, else of the first bad one:
-                        STATUS_IO_DEVICE_ERROR, STATUS_DISK_FULL, STATUS_END_OF_FILE (short), STATUS_CRC_ERROR (checksum),
-                        STATUS_INSUFFICIENT_RESOURCES, as the device said */
+    NTSTATUS Status; /* read: of page Wanted, whatever became of the others; write: of the first page that is not good:
+                        STATUS_SUCCESS, STATUS_IO_DEVICE_ERROR, STATUS_DISK_FULL, STATUS_END_OF_FILE (short), STATUS_CRC_ERROR
+                        (checksum), STATUS_INSUFFICIENT_RESOURCES, as the device said */
+    ULONG Found,
+        Expected; /* STATUS_CRC_ERROR: checksum of page Wanted as it came, and as it should be (0x1A/0x3F tells both) */
 
     /* pageio.c's own. */
-    ULONG Flags, Next;
-    volatile LONG Finished;
+    ULONG64 Todo;          /* pages that the device has still to move */
+    UCHAR First, Length;   /* the run under way */
+    BOOLEAN Write, Bypass; /* Bypass: past the store */
     HAL_IO Io;
     HAL_SPAN Spans[MI_IO_PAGES];
 } MI_PAGE_IO, *PMI_PAGE_IO;
@@ -121,8 +124,10 @@ typedef struct _MM_PAGE_FILE_OPTIONS {
 NTSTATUS MmCreatePageFile(const MM_PAGE_FILE_OPTIONS *Options, ULONG *File);
 /* STATUS_DEVICE_BUSY while any slot of it is taken; else it is closed. PASSIVE_LEVEL. */
 NTSTATUS MmRemovePageFile(ULONG File);
-/* Closes all of them, whatever they hold; no transfer may be under way. MmShutdownSystem. */
+/* Closes all of them and the store, whatever they hold; no transfer may be under way. MmShutdownSystem. */
 VOID MiClosePageFiles(VOID);
+/* What the machine's IoDone upcall is to call. */
+VOID MmIoDone(HAL_IO *Io);
 /* Pages kept compressed in RAM before any goes to the device: at most this many bytes of RAM. Before the first page file. */
 NTSTATUS MmEnablePageCompression(ULONG64 Bytes);
 
@@ -143,3 +148,60 @@ typedef struct _MM_STORE_INFO {
 VOID MmQueryPageStore(MM_STORE_INFO *Info);
 /* NULL, or the first broken invariant of bitmaps and store. */
 const CHAR *MiValidatePageFiles(VOID);
+
+/* ---- structures: pagefile.c, pageio.c and store.c ---- */
+/* The slots of a file come in chunks; a run never leaves one. The arrays of checksums and places in the store are a frame
+ * each (1024 x 4 bytes), reached through the window. */
+#define MI_CHUNK_SLOTS 1024u
+typedef struct _MI_CHUNK {
+    ULONG64 Taken[MI_CHUNK_SLOTS / 64]; /* (file's Lock) bit per slot */
+    ULONG Free;                         /* (file's Lock) clear bits */
+    ULONG Unused;
+    volatile ULONG
+        *Checks; /* checksum of what was written, 0: nothing yet; whoever owns the slot's contents. NULL: unchecked */
+    volatile ULONG *Places; /* (store's Lock) where the store has the page, 0: not there. NULL: no store */
+} MI_CHUNK;
+typedef struct _MI_PAGE_FILE {
+    volatile BOOLEAN InUse;
+    BOOLEAN Direct, Checked;
+    PHAL_DEVICE Device;
+    KI_LOCK Lock;
+    ULONG Pages, Maximum;             /* (Lock) slots there are, may be; slot 0 counted */
+    ULONG Free;                       /* (Lock) */
+    ULONG Hint;                       /* (Lock) where the next run is looked for */
+    ULONG Peak;                       /* (Lock) */
+    MI_CHUNK *Chunks;                 /* for Maximum slots, through the window */
+    ULONG64 *NotFull;                 /* (Lock) bit per chunk: some slot of it is free */
+    PFN_NUMBER TableBase, TablePages; /* the frames of both */
+    volatile ULONG64 Reads, Writes, PagesRead, PagesWritten, ReadErrors, WriteErrors, CorruptPages, Retries; /* (interlocked) */
+} MI_PAGE_FILE;
+
+#define MI_SEGMENT_PAGES 16u
+#define MI_SEGMENT_BYTES (MI_SEGMENT_PAGES * PAGE_SIZE)
+typedef struct _MI_PAGING {
+    MI_PAGE_FILE Files[MI_MAX_PAGE_FILES];
+    volatile ULONG FileCount; /* files ever made in this system: Files[0 .. FileCount) */
+    volatile ULONG NextFile;  /* who is asked first for the next run */
+    volatile LONG Growing;    /* a thread makes, grows or removes a file; others wait for the word */
+    PFN_NUMBER DummyPage;     /* takes what nobody wants */
+    struct _MI_STORE *Store;  /* store.c; NULL: none */
+} MI_PAGING;
+
+static inline MI_CHUNK *MiChunkOfSlot(MI_PAGE_FILE *File, ULONG Offset)
+{
+    return &File->Chunks[Offset / MI_CHUNK_SLOTS];
+}
+/* pagefile.c */
+VOID MiFreeSlots(MI_PAGE_FILE *File, ULONG Offset, ULONG Count); /* of one chunk: MiReleaseSlots, below the store */
+/* store.c: what it does for a transfer and for a release; Store is not NULL. */
+/* TRUE: the page is in the store now, and nothing goes to the device. */
+BOOLEAN MiStoreInsert(MI_PAGE_FILE *File, MI_SLOT Slot, PFN_NUMBER Page);
+/* TRUE: the slot's page is in the store; *Good: it was put into the frame, and is right. */
+BOOLEAN MiStoreFetch(MI_PAGE_FILE *File, MI_SLOT Slot, PFN_NUMBER Page, BOOLEAN *Good);
+/* Forgets up to 64 slots of one chunk. Returns those (bit n: First + n) that are just on their way to the device: the store frees
+ * them once they are there. */
+ULONG64 MiStoreDrop(MI_PAGE_FILE *File, MI_SLOT First, ULONG Count);
+VOID MiStoreClose(VOID);
+/* pageio.c: what the store writes itself */
+VOID MiWriteSlotsPastStore(PMI_PAGE_IO PageIo);
+const CHAR *MiValidateStore(VOID);
