@@ -20,30 +20,40 @@ extern "C" {
 #endif
 #define NTMM_API __attribute__((visibility("default")))
 
-#define NTMM_PATH_BYTES 1024
+#define NTMM_PATH_BYTES  1024
+#define NTMM_PATHS_BYTES 4096
+
+/* How page files are read and written: the best the host allows; its io_uring; a pool of threads. */
+typedef enum ntmm_io { NTMM_IO_AUTO, NTMM_IO_URING, NTMM_IO_THREADS } ntmm_io;
 
 /* What a system is started with. Fill with ntmm_default_options() first, then change what matters.
  * A limit of 0 means the default for the RAM. */
 typedef struct ntmm_options {
-    size_t struct_size;             /* sizeof(ntmm_options), set by ntmm_default_options */
-    uint64_t ram;                   /* ram=       bytes of RAM, 4 MiB to 1 TiB; default 1 GiB */
-    char pagefile[NTMM_PATH_BYTES]; /* pagefile=  path of the page file to create; empty: none */
-    uint64_t pagefile_size;         /* pagefile_size=  bytes; default 256 MiB if there is a page file */
-    uint32_t cpus;                  /* cpus=      processors, 1 to 64; default: those of the host, at least 2 */
-    uint32_t nodes;                 /* nodes=     NUMA nodes that RAM and processors are divided into, 1 to 16; default 1 */
-    uint32_t verifier;              /* verifier=  Driver Verifier's mask; default 0 */
-    uint64_t seed;                  /* seed=      of everything random; 0: a new one each time; default 1 */
-    uint32_t stacks;                /* stacks=    frames kept of the stacks that allocate and free a block, 0 to 16 */
-    uint32_t tlb;                   /* tlb=       entries of the translation buffer; 0: the machine's own bound */
-    uint64_t nonpagedpool;          /* nonpagedpool=  limit in bytes of nonpaged pool ... */
-    uint64_t pagedpool;             /* pagedpool= */
-    uint64_t systemptes;            /* systemptes=    (bytes of address space) */
-    uint64_t specialpool;           /* specialpool= */
-    uint64_t images;                /* images=        driver images */
-    uint64_t kernelstacks;          /* kernelstacks= */
-    char drive[NTMM_PATH_BYTES];    /* drive=     folder that drivers see as drive C:; empty: there is no drive */
-    bool track_ptes;                /* track_ptes=  system PTEs that run out are 0xD8, with the list of their holders */
-    bool json;                      /* json=      print a bug check as one line of JSON instead of the block */
+    size_t struct_size;              /* sizeof(ntmm_options), set by ntmm_default_options */
+    uint64_t ram;                    /* ram=       bytes of RAM, 4 MiB to 1 TiB; default 1 GiB */
+    char pagefile[NTMM_PATHS_BYTES]; /* pagefile=  up to sixteen page files to create, PATH[:SIZE[:MAXIMUM]];...; empty: none */
+    uint64_t pagefile_size;          /* pagefile_size=  bytes of those that name no size; default 256 MiB if there is one */
+    uint64_t pagefile_max;           /* pagefile_max=  to how many bytes those that name none may grow; 0: they do not */
+    bool pagefile_keep;              /* pagefile_keep=  page files keep their names; else they are gone with the process */
+    bool pagefile_check;             /* pagefile_check=  a checksum for each page in them; default 1 in debug builds */
+    uint64_t compression;        /* compression=  bytes of RAM for pages kept compressed before any is written; 0: none, 1: an
+                                       eighth of RAM */
+    uint32_t io;                 /* io=        how page files are read and written: ntmm_io */
+    uint32_t cpus;               /* cpus=      processors, 1 to 64; default: those of the host, at least 2 */
+    uint32_t nodes;              /* nodes=     NUMA nodes that RAM and processors are divided into, 1 to 16; default 1 */
+    uint32_t verifier;           /* verifier=  Driver Verifier's mask; default 0 */
+    uint64_t seed;               /* seed=      of everything random; 0: a new one each time; default 1 */
+    uint32_t stacks;             /* stacks=    frames kept of the stacks that allocate and free a block, 0 to 16 */
+    uint32_t tlb;                /* tlb=       entries of the translation buffer; 0: the machine's own bound */
+    uint64_t nonpagedpool;       /* nonpagedpool=  limit in bytes of nonpaged pool ... */
+    uint64_t pagedpool;          /* pagedpool= */
+    uint64_t systemptes;         /* systemptes=    (bytes of address space) */
+    uint64_t specialpool;        /* specialpool= */
+    uint64_t images;             /* images=        driver images */
+    uint64_t kernelstacks;       /* kernelstacks= */
+    char drive[NTMM_PATH_BYTES]; /* drive=     folder that drivers see as drive C:; empty: there is no drive */
+    bool track_ptes;             /* track_ptes=  system PTEs that run out are 0xD8, with the list of their holders */
+    bool json;                   /* json=      print a bug check as one line of JSON instead of the block */
 } ntmm_options;
 
 /* The defaults. Never fails. */
@@ -119,6 +129,44 @@ typedef struct ntmm_pool_quota {
 NTMM_API int ntmm_set_pool_quota(uint64_t process, bool paged, uint64_t limit);
 NTMM_API int ntmm_query_pool_quota(uint64_t process, bool paged, ntmm_pool_quota *quota);
 
+/* ---- page files ---- */
+typedef struct ntmm_page_file {
+    char path[NTMM_PATH_BYTES];
+    bool direct, checked; /* passes the host's cache by; has checksums */
+    uint64_t bytes, maximum_bytes, used_bytes, peak_bytes;
+    uint64_t reads, writes, bytes_read, bytes_written;          /* transfers, and what they moved */
+    uint64_t read_errors, write_errors, corrupt_pages, retries; /* transfers that failed; wrong checksums; second tries */
+} ntmm_page_file;
+typedef struct ntmm_page_store {
+    uint64_t limit_bytes, resident_bytes;       /* of RAM, may have and has */
+    uint64_t pages, compressed_bytes;           /* what it holds */
+    uint64_t in, out, refused, evicted, failed; /* pages ever taken in, read back, not taken, written on, not written on */
+} ntmm_page_store;
+/* The page file of that number as it is now; false: the system has none, or does not run. */
+NTMM_API bool ntmm_query_page_file(unsigned number, ntmm_page_file *out);
+/* The compression store; false: there is none. */
+NTMM_API bool ntmm_query_page_store(ntmm_page_store *out);
+/* "io_uring", "threads", or "none" as long as there is no page file. */
+NTMM_API const char *ntmm_io_engine(void);
+
+/* How a transfer can go wrong. */
+typedef enum ntmm_disk_fault {
+    NTMM_DISK_READ_ERROR,  /* a read: STATUS_IO_DEVICE_ERROR */
+    NTMM_DISK_WRITE_ERROR, /* a write: STATUS_IO_DEVICE_ERROR */
+    NTMM_DISK_SHORT_READ,  /* a read: success, but only the first half of the pages is there */
+    NTMM_DISK_NO_SPACE,    /* a write: STATUS_DISK_FULL */
+    NTMM_DISK_DELAY,       /* any: it ends value nanoseconds later */
+    NTMM_DISK_TORN_WRITE,  /* a write: success, but only the first half of the pages was written */
+    NTMM_DISK_CORRUPT_READ /* a read: success, but one bit of the page that has number value (modulo those read) is wrong */
+} ntmm_disk_fault;
+/* Makes transfers of a page file (-1: of any) fail: of those that kind is about, after pass, then count (0: all) are hit. Up to
+ * sixteen rules; the first that fits decides. 0; -1: the system has no page file, or there are sixteen rules. */
+NTMM_API int ntmm_inject_disk_fault(ntmm_disk_fault kind, int page_file, uint64_t after, uint64_t count, uint64_t value);
+/* Takes every rule back. */
+NTMM_API void ntmm_clear_disk_faults(void);
+/* Transfers hit so far. */
+NTMM_API uint64_t ntmm_disk_fault_hits(void);
+
 /* ---- drivers, part of the program or loaded from a file, and requests to devices ----
  * Statuses are NTSTATUS values: 0 is success, negative values are errors. */
 struct _DRIVER_OBJECT;
@@ -186,15 +234,15 @@ typedef struct ntmm_fail_point {
 } ntmm_fail_point;
 
 typedef struct ntmm_fail_options {
-    size_t struct_size;           /* sizeof(ntmm_fail_options), set by ntmm_default_fail_options */
-    unsigned jobs;                /* runs side by side; 0: the host's processors */
-    unsigned shard, shards;       /* of a campaign split among machines: this is part shard, 1 to shards */
-    const char *state;            /* a file that remembers what was done, so that an interrupted campaign goes on; NULL: none */
-    const char *identity;         /* what is run, in any words: a state file of something else is refused */
-    unsigned limit;               /* seconds that a run may take; default 60 */
-    const ntmm_options *system;   /* what each run's system is started with; NULL: NTMM_OPTIONS */
-    bool images_only;             /* only requests with code of a loaded driver image on the stack count */
-    void (*report)(const ntmm_fail_point *point, void *context); /* for each point in the end; may be NULL */
+    size_t struct_size;         /* sizeof(ntmm_fail_options), set by ntmm_default_fail_options */
+    unsigned jobs;              /* runs side by side; 0: the host's processors */
+    unsigned shard, shards;     /* of a campaign split among machines: this is part shard, 1 to shards */
+    const char *state;          /* a file that remembers what was done, so that an interrupted campaign goes on; NULL: none */
+    const char *identity;       /* what is run, in any words: a state file of something else is refused */
+    unsigned limit;             /* seconds that a run may take; default 60 */
+    const ntmm_options *system; /* what each run's system is started with; NULL: NTMM_OPTIONS */
+    bool images_only;           /* only requests with code of a loaded driver image on the stack count */
+    void (*report)(const ntmm_fail_point *point, void *context);    /* for each point in the end; may be NULL */
     void (*progress)(unsigned done, unsigned known, void *context); /* may be NULL */
     void *context;
 } ntmm_fail_options;

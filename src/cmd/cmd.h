@@ -57,8 +57,11 @@ typedef struct CMD_FAILURES {
 /* Takes --shard, --jobs, --state, --limit; 1 taken, 0 another option, -1 complained. */
 int CmdTakeFailures(int Argc, char **Argv, int *Index, CMD_FAILURES *Failures);
 /* The campaign and its report. Argv tells one campaign from another in the state file. The exit code. */
-int CmdFailEach(ntmm_fail_outcome (*Run)(void *), void *Context, const CMD_FAILURES *Failures, const ntmm_options *System, int Argc,
-                char **Argv, const char *Path, bool Json);
+int CmdFailEach(ntmm_fail_outcome (*Run)(void *), void *Context, const CMD_FAILURES *Failures, const ntmm_options *System,
+                int Argc, char **Argv, const char *Path, bool Json);
+
+/* Page files and the store: printed, or (Json) put into Root; nothing is printed if there is none. */
+void CmdReportPageFiles(bool Json, json_t *Root);
 
 int CmdRun(int Argc, char **Argv);
 int CmdImports(int Argc, char **Argv);

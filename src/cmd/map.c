@@ -56,9 +56,11 @@ static int Show(bool Json)
         }
     }
     if (Json) {
-        CmdPrintJson(json_pack("{s:o, s:o, s:{s:I, s:I, s:I, s:I}}", "regions", Regions, "memory", Memory, "pages", "total",
+        json_t *Root = json_pack("{s:o, s:o, s:{s:I, s:I, s:I, s:I}}", "regions", Regions, "memory", Memory, "pages", "total",
                                (json_int_t)Counters.TotalPages, "free", (json_int_t)(Counters.FreePages + Counters.ZeroedPages),
-                               "committed", (json_int_t)Counters.Committed, "commit_limit", (json_int_t)Counters.CommitLimit));
+                               "committed", (json_int_t)Counters.Committed, "commit_limit", (json_int_t)Counters.CommitLimit);
+        CmdReportPageFiles(true, Root);
+        CmdPrintJson(Root);
     } else {
         json_decref(Regions);
         json_decref(Memory);
@@ -66,6 +68,7 @@ static int Show(bool Json)
                CmdBytes(Counters.TotalPages * 4096, A), CmdCount(Counters.FreePages + Counters.ZeroedPages, B),
                CmdCount(Counters.ActivePages, C), CmdBytes(Counters.Committed * 4096, D),
                CmdBytes(Counters.CommitLimit * 4096, E));
+        CmdReportPageFiles(false, NULL);
     }
     return CMD_CLEAN;
 }

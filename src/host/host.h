@@ -10,8 +10,8 @@
 int HostFail(const char *Format, ...) __attribute__((format(printf, 1, 2)));
 /* The machine's memory of this run; NULL and 0 while the system does not run. */
 const HAL_RUN *HostRuns(ULONG *Count);
-/* The page file's descriptor, or -1. */
-int HostPageFile(VOID);
+/* options.c: a whole number, with an optional size suffix; FALSE for anything else. */
+BOOLEAN HostParseNumber(const char *Text, BOOLEAN Suffix, uint64_t *Number);
 
 /* explain.c */
 const char *HostStatusName(uint32_t Status);                               /* NULL: not one of the common ones */

@@ -13,6 +13,7 @@
  * Watch it: `ntmm run --help` prints the table; tests/unit/options_test.c.
  */
 #include "host.h"
+#include "paging.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +25,17 @@
 
 #define LEAST_REGION 0x40000u /* mm gives a region no less than 64 pages */
 
-typedef enum _KEY_KIND { KeySize, KeyNumber32, KeyNumber64, KeyPath, KeyVerifier, KeyFlag } KEY_KIND;
+typedef enum _KEY_KIND {
+    KeySize,
+    KeyNumber32,
+    KeyNumber64,
+    KeyPath,
+    KeyPageFiles,
+    KeyVerifier,
+    KeyFlag,
+    KeyStore,
+    KeyIo
+} KEY_KIND;
 static const struct {
     const char *Key;
     KEY_KIND Kind;
@@ -34,8 +45,10 @@ static const struct {
 } Keys[] = {
 #define AT(field) offsetof(ntmm_options, field)
     {"ram", KeySize, AT(ram), 4 * MIB, 1ull << 40, "SIZE", "bytes of RAM, 4M to 1T (default 1G)"},
-    {"pagefile", KeyPath, AT(pagefile), 0, 0, "PATH", "page file to create; the path must be free (default none)"},
-    {"pagefile_size", KeySize, AT(pagefile_size), 1 * MIB, 1ull << 44, "SIZE", "its size, 1M to 16T (default 256M)"},
+    {"pagefile", KeyPageFiles, AT(pagefile), 0, 0, "PATH[:SIZE[:MAX]][;...]",
+     "page files to create, up to 16, each SIZE large and growing to MAX; the paths must be free (default none)"},
+    {"pagefile_size", KeySize, AT(pagefile_size), 1 * MIB, 1ull << 44, "SIZE",
+     "size of page files that name none, 1M to 16T (default 256M)"},
     {"cpus", KeyNumber32, AT(cpus), 1, 64, "N", "processors, 1 to 64 (default: the host's, at least 2)"},
     {"nodes", KeyNumber32, AT(nodes), 1, 16, "N", "NUMA nodes that RAM and processors are divided into, 1 to 16 (default 1)"},
     {"verifier", KeyVerifier, AT(verifier), 0, 0xffffffff, "NAMES|MASK",
@@ -52,6 +65,15 @@ static const struct {
     {"images", KeySize, AT(images), 0, 1ull << 40, "SIZE", "address space for driver images, 256K to 1T; 0: by the RAM"},
     {"kernelstacks", KeySize, AT(kernelstacks), 0, 1ull << 40, "SIZE",
      "address space for kernel stacks, 256K to 1T; 0: by the RAM"},
+    {"pagefile_max", KeySize, AT(pagefile_max), 1 * MIB, 1ull << 44, "SIZE",
+     "to which page files that name no MAX may grow (default: they do not)"},
+    {"pagefile_keep", KeyFlag, AT(pagefile_keep), 0, 1, "0|1",
+     "page files keep their names (default 0: they go with the process)"},
+    {"pagefile_check", KeyFlag, AT(pagefile_check), 0, 1, "0|1",
+     "a checksum for each page in a page file (default 1 in debug builds, else 0)"},
+    {"compression", KeyStore, AT(compression), 1 * MIB, 1ull << 35, "on|off|SIZE",
+     "RAM for pages kept compressed before they go to a page file, 1M to 32G; on: an eighth of RAM (default off)"},
+    {"io", KeyIo, AT(io), 0, 0, "auto|uring|threads", "how page files are read and written (default auto: the best there is)"},
     {"drive", KeyPath, AT(drive), 0, 0, "FOLDER", "folder that drivers see as drive C: (default none)"},
     {"track_ptes", KeyFlag, AT(track_ptes), 0, 1, "0|1",
      "when system PTEs run out, stop with 0xD8 and the list of their holders (Windows: TrackPtes)"},
@@ -94,6 +116,9 @@ void ntmm_default_options(ntmm_options *options)
     options->cpus = processors < 2 ? 2 : processors > 64 ? 64 : (uint32_t)processors;
     options->seed = 1;
     options->stacks = 6;
+#ifndef NDEBUG
+    options->pagefile_check = true;
+#endif
 }
 
 const char *ntmm_option_help(unsigned index, const char **value, const char **meaning)
@@ -114,7 +139,7 @@ static void Append(char *List, size_t Size, const char *Text)
 }
 
 /* A whole number with an optional size suffix; FALSE for anything else, or if it does not fit 64 bits. */
-static BOOLEAN ParseNumber(const char *Text, BOOLEAN Suffix, uint64_t *Number)
+BOOLEAN HostParseNumber(const char *Text, BOOLEAN Suffix, uint64_t *Number)
 {
     char *End;
     unsigned Shift = 0;
@@ -153,7 +178,7 @@ static BOOLEAN ParseNumber(const char *Text, BOOLEAN Suffix, uint64_t *Number)
 
 static BOOLEAN ParseVerifier(const char *Text, uint64_t *Mask)
 {
-    if (ParseNumber(Text, FALSE, Mask))
+    if (HostParseNumber(Text, FALSE, Mask))
         return *Mask <= 0xffffffff;
     *Mask = 0;
     for (;;) {
@@ -189,8 +214,35 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
             strcpy(Field, value);
             return 0;
         }
-        Good =
-            Keys[I].Kind == KeyVerifier ? ParseVerifier(value, &Number) : ParseNumber(value, Keys[I].Kind == KeySize, &Number);
+        if (Keys[I].Kind == KeyPageFiles) {
+            HOST_PAGE_FILE Files[MI_MAX_PAGE_FILES];
+            unsigned Count;
+            if (!*value)
+                return HostFail("option %s: a path is missing (%s=PATH)", key, key);
+            if (strlen(value) >= sizeof options->pagefile)
+                return HostFail("option %s: more than %zu bytes", key, sizeof options->pagefile - 1);
+            if (HostReadPageFiles(value, Files, &Count) < 0)
+                return -1;
+            strcpy(Field, value);
+            return 0;
+        }
+        if (Keys[I].Kind == KeyIo) {
+            static const char *const Names[] = {"auto", "uring", "threads"};
+            for (uint32_t J = 0; J < ARRAYSIZE(Names); J++) {
+                if (!strcmp(value, Names[J])) {
+                    *(uint32_t *)Field = J;
+                    return 0;
+                }
+            }
+            return HostFail("option %s: '%s' will not do; %s=%s, %s", key, value, key, Keys[I].Value, Keys[I].Meaning);
+        }
+        if (Keys[I].Kind == KeyStore && (!strcmp(value, "on") || !strcmp(value, "off"))) {
+            *(uint64_t *)Field = value[1] == 'n';
+            return 0;
+        }
+        Good = Keys[I].Kind == KeyVerifier
+                   ? ParseVerifier(value, &Number)
+                   : HostParseNumber(value, Keys[I].Kind == KeySize || Keys[I].Kind == KeyStore, &Number);
         if (Good && !strcmp(key, "tlb") && Number && Number < 16)
             Good = FALSE;
         if (Good && Keys[I].Kind == KeySize && Keys[I].Low == 0 && Number && Number < LEAST_REGION)
@@ -225,7 +277,7 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
 int ntmm_parse_options(const char *text, ntmm_options *options)
 {
     ntmm_options New = *options;
-    char Pair[NTMM_PATH_BYTES + 64], *Equals;
+    char Pair[NTMM_PATHS_BYTES + 64], *Equals;
     while (*text) {
         size_t Length = strcspn(text, ",");
         if (Length >= sizeof Pair)

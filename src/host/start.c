@@ -1,5 +1,5 @@
 /*
- * start.c - starts and stops the system: the machine's memory map, the layers in order, the page file. SPDX-License-Identifier: MIT
+ * start.c - starts and stops the system: the machine's memory map, the layers in order. SPDX-License-Identifier: MIT
  *
  * One job: turn an ntmm_options into a running system, or into one sentence that says why not with nothing left behind.
  *
@@ -13,24 +13,20 @@
  *   main + 0x300  high run: the rest
  *
  * Order of start; stop is the reverse, and a failure at one step undoes the steps before it:
- *   page file, machine, KeInitSystem, MmInitSystem, ExInitSystem, KeInitThreads, ObInitSystem, PsInitSystem, IoInitSystem
+ *   machine, KeInitSystem, MmInitSystem, page files, ExInitSystem, KeInitThreads, ObInitSystem, PsInitSystem, IoInitSystem
  *
  * States of the system: down -> starting -> up -> stopping -> down, under StartLock; only the thread that holds it moves
  * the state. A first kernel call while another thread starts the system waits on the lock, and then finds it up.
- *
- * The page file is created new, given its size on disk at once, and unlinked while open: it takes its space where the
- * path says, and goes with the process however that ends.
  *
  * Watch it: tests/unit/start_test.c; `ntmm map` prints the runs.
  */
 #include "host.h"
 #include "drive.h"
+#include "paging.h"
 #include "ex/ex.h"
 #include "io/iop.h"
 #include "ldr/ldr.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +42,6 @@ static pthread_mutex_t StartLock = PTHREAD_MUTEX_INITIALIZER;
 static volatile int Running; /* the system is up; written under StartLock */
 static ntmm_options Options; /* of the running system */
 static HAL_RUN Runs[4];
-static int PageFile = -1;
 static _Thread_local char ErrorText[1024];
 
 int HostFail(const char *Format, ...)
@@ -76,11 +71,6 @@ const HAL_RUN *HostRuns(ULONG *Count)
     return Running ? Runs : NULL;
 }
 
-int HostPageFile(VOID)
-{
-    return PageFile;
-}
-
 static VOID LayOutMemory(uint64_t Ram)
 {
     PFN_NUMBER Total = FRAMES(Ram), Low = 0x9f, Main, Base = 0x100;
@@ -89,35 +79,6 @@ static VOID LayOutMemory(uint64_t Ram)
     Runs[1] = (HAL_RUN){Base, Main, FALSE};
     Runs[2] = (HAL_RUN){Base + Main + 0x100, 0x100, TRUE};
     Runs[3] = (HAL_RUN){Base + Main + 0x300, Total - Low - Main, FALSE};
-}
-
-static int OpenPageFile(const ntmm_options *Wanted)
-{
-    int Error;
-    if (!Wanted->pagefile[0])
-        return 0;
-    PageFile = open(Wanted->pagefile, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (PageFile < 0) {
-        if (errno == EEXIST)
-            return HostFail("pagefile=%s: the path is taken; the page file is always created new", Wanted->pagefile);
-        return HostFail("pagefile=%s: cannot create the page file: %s", Wanted->pagefile, strerror(errno));
-    }
-    unlink(Wanted->pagefile);
-    Error = posix_fallocate(PageFile, 0, (off_t)Wanted->pagefile_size);
-    if (Error) {
-        close(PageFile);
-        PageFile = -1;
-        return HostFail("pagefile=%s: cannot give it %llu bytes: %s", Wanted->pagefile,
-                        (unsigned long long)Wanted->pagefile_size, strerror(Error));
-    }
-    return 0;
-}
-
-static VOID ClosePageFile(VOID)
-{
-    if (PageFile >= 0)
-        close(PageFile);
-    PageFile = -1;
 }
 
 /* ---- upcalls of the machine that only pass on ---- */
@@ -142,7 +103,8 @@ static NTSTATUS StartMachine(VOID)
         .SystemBytes = (Space + GIB - 1) / GIB * GIB,
         .UserBytes = 2048 * GIB,
         .TlbEntries = Options.tlb,
-        .Upcalls = {KiPageFaultUpcall, KiTrapUpcall, KiClockUpcall, AttachUpcall, KiDetachThreadUpcall, UnwindUpcall},
+        .Upcalls = {KiPageFaultUpcall, KiTrapUpcall, KiClockUpcall, AttachUpcall, KiDetachThreadUpcall, UnwindUpcall, MmIoDone},
+        .IoEngine = Options.io,
     };
     NTSTATUS Status = HalStartMachine(&Machine);
     while (Status == STATUS_CONFLICTING_ADDRESSES && Machine.UserBytes > 8 * GIB) {
@@ -157,6 +119,11 @@ static NTSTATUS StartMemory(VOID)
     return MmInitSystem(Runs, ARRAYSIZE(Runs));
 }
 
+static NTSTATUS StartPageFiles(VOID)
+{
+    return HostCreatePageFiles(&Options);
+}
+
 static NTSTATUS StartDrive(VOID)
 {
     return Options.drive[0] ? NtmmpMountDrive(Options.drive) : STATUS_SUCCESS;
@@ -169,10 +136,11 @@ static const struct {
     VOID (*Down)(VOID);
 } Steps[] = {
     {"the machine", StartMachine, HalStopMachine},         {"processors", KeInitSystem, NULL},
-    {"the memory manager", StartMemory, MmShutdownSystem}, {"the pools", ExInitSystem, ExShutdownSystem},
-    {"system threads", KeInitThreads, KeShutdownSystem},   {"objects", ObInitSystem, ObShutdownSystem},
-    {"processes", PsInitSystem, PsShutdownSystem},         {"input and output", IoInitSystem, IoShutdownSystem},
-    {"driver images", LdrInitSystem, LdrShutdownSystem},   {"drive C:", StartDrive, NtmmpUnmountDrive},
+    {"the memory manager", StartMemory, MmShutdownSystem}, {"page files", StartPageFiles, NULL},
+    {"the pools", ExInitSystem, ExShutdownSystem},         {"system threads", KeInitThreads, KeShutdownSystem},
+    {"objects", ObInitSystem, ObShutdownSystem},           {"processes", PsInitSystem, PsShutdownSystem},
+    {"input and output", IoInitSystem, IoShutdownSystem},  {"driver images", LdrInitSystem, LdrShutdownSystem},
+    {"drive C:", StartDrive, NtmmpUnmountDrive},
 };
 
 static VOID StopSteps(size_t Count)
@@ -185,7 +153,6 @@ static VOID StopSteps(size_t Count)
         if (Steps[Count].Up == KeInitSystem)
             HalSetCurrentThread(NULL);
     }
-    ClosePageFile();
 }
 
 static int StartLocked(const ntmm_options *Wanted)
@@ -213,10 +180,8 @@ static int StartLocked(const ntmm_options *Wanted)
         return HostFail("nodes=%u: 1 to 16 nodes", Options.nodes);
     if (Options.stacks > 16)
         return HostFail("stacks=%u: at most 16 frames", Options.stacks);
-    if (Options.pagefile_size && !Options.pagefile[0])
-        return HostFail("option pagefile_size needs pagefile=PATH");
-    if (Options.pagefile[0] && !Options.pagefile_size)
-        Options.pagefile_size = 256ull << 20;
+    if (HostCheckPageFiles(&Options) < 0)
+        return -1;
     Options.ram &= ~4095ull;
 
     KeOptions = (KE_OPTIONS){
@@ -235,8 +200,6 @@ static int StartLocked(const ntmm_options *Wanted)
         .KernelStackLimit = Options.kernelstacks,
     };
     LayOutMemory(Options.ram);
-    if (OpenPageFile(&Options) < 0)
-        return -1;
     KiReportRoutine = HostReport;
     KiIsDriverCodeRoutine = HostIsDriverCode;
     KiLandingPadRoutine = HostLandingPad;
@@ -250,6 +213,8 @@ static int StartLocked(const ntmm_options *Wanted)
             StopSteps(I);
             if (Steps[I].Up == StartMachine && Status == STATUS_NO_MEMORY)
                 return HostFail("ram=%lluM: the host has no such memory", (unsigned long long)(Options.ram >> 20));
+            if (Steps[I].Up == StartPageFiles)
+                return -1; /* it has said why */
             if (Steps[I].Up == StartDrive)
                 return HostFail("drive=%s: there is no such folder", Options.drive);
             if (Status == STATUS_NO_MEMORY || Status == STATUS_INSUFFICIENT_RESOURCES)

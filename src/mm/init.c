@@ -58,6 +58,7 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
 VOID MmShutdownSystem(VOID)
 {
     if (MiState->Started) {
+        MiClosePageFiles();
         KiSetSystemSpace(NULL);
         HalSetRootTable(0);
         HalFlushEntireTb();

@@ -347,8 +347,10 @@ static NTSTATUS MiMakePageFile(const MM_PAGE_FILE_OPTIONS *Options, ULONG Number
 {
     MI_PAGE_FILE *File = &MiPaging()->Files[Number];
     ULONG64 Pages = Options->InitialBytes >> PAGE_SHIFT, Maximum = Options->MaximumBytes >> PAGE_SHIFT;
-    Maximum = Maximum > Pages ? Maximum : Pages;
-    if (Pages < MI_LEAST_FILE || Maximum > 0xFFFFFFFFull) {
+    /* A slot's offset has 32 bits. */
+    Pages = Pages < MAXULONG ? Pages : MAXULONG;
+    Maximum = Maximum < Pages ? Pages : Maximum < MAXULONG ? Maximum : MAXULONG;
+    if (Pages < MI_LEAST_FILE) {
         return STATUS_INVALID_PARAMETER;
     }
     memset(File, 0, sizeof(*File));
@@ -383,8 +385,12 @@ NTSTATUS MmCreatePageFile(const MM_PAGE_FILE_OPTIONS *Options, ULONG *Number)
     if (Index < MI_MAX_PAGE_FILES && (Paging->DummyPage != 0 || MiTakeTable(1, &Dummy) != NULL)) {
         Paging->DummyPage = Paging->DummyPage != 0 ? Paging->DummyPage : Dummy;
         Status = MiMakePageFile(Options, Index);
-        if (NT_SUCCESS(Status) && Index == Paging->FileCount) {
-            __atomic_store_n(&Paging->FileCount, Index + 1, __ATOMIC_RELEASE);
+        if (NT_SUCCESS(Status)) {
+            if (Index == Paging->FileCount) {
+                __atomic_store_n(&Paging->FileCount, Index + 1, __ATOMIC_RELEASE);
+            }
+            MI_PAGE_FILE *File = &Paging->Files[Index];
+            (VOID) MiChangeCommitLimit((LONG64)File->Pages - 1, (LONG64)File->Maximum - 1);
         }
     }
     MiEndGrowth();
@@ -406,15 +412,20 @@ NTSTATUS MmRemovePageFile(ULONG Number)
         return STATUS_INVALID_PARAMETER;
     }
     MiBeginGrowth();
-    KiAcquireLock(&File->Lock);
-    if (File->InUse && File->Free == File->Pages - 1) {
-        File->InUse = FALSE;
-        __atomic_store_n(&File->Free, 0, __ATOMIC_RELAXED);
-        Status = STATUS_SUCCESS;
-    }
-    KiReleaseLock(&File->Lock);
-    if (NT_SUCCESS(Status)) {
-        MiClosePageFile(File);
+    LONG64 Pages = (LONG64)File->Pages - 1, Maximum = (LONG64)File->Maximum - 1;
+    if (File->InUse && MiChangeCommitLimit(-Pages, -Maximum)) {
+        KiAcquireLock(&File->Lock);
+        if (File->Free == File->Pages - 1) {
+            File->InUse = FALSE;
+            __atomic_store_n(&File->Free, 0, __ATOMIC_RELAXED);
+            Status = STATUS_SUCCESS;
+        }
+        KiReleaseLock(&File->Lock);
+        if (NT_SUCCESS(Status)) {
+            MiClosePageFile(File);
+        } else {
+            (VOID) MiChangeCommitLimit(Pages, Maximum);
+        }
     }
     MiEndGrowth();
     return Status;
@@ -429,6 +440,7 @@ VOID MiClosePageFiles(VOID)
         if (File->InUse) {
             File->InUse = FALSE;
             MiClosePageFile(File);
+            (VOID) MiChangeCommitLimit(1 - (LONG64)File->Pages, 1 - (LONG64)File->Maximum);
         }
     }
     Paging->FileCount = 0;
@@ -450,6 +462,7 @@ static ULONG MiGrowPageFile(MI_PAGE_FILE *File, ULONG64 Want)
         return 0;
     }
     MiOpenSlots(File, (ULONG)Pages);
+    (VOID) MiChangeCommitLimit((LONG64)Pages - Old, 0);
     return (ULONG)Pages - Old;
 }
 
@@ -491,6 +504,11 @@ VOID MmQueryPageFile(ULONG Number, MM_PAGE_FILE_INFO *Info)
     Info->WriteErrors = __atomic_load_n(&File->WriteErrors, __ATOMIC_RELAXED);
     Info->CorruptPages = __atomic_load_n(&File->CorruptPages, __ATOMIC_RELAXED);
     Info->Retries = __atomic_load_n(&File->Retries, __ATOMIC_RELAXED);
+}
+
+PHAL_DEVICE MmPageFileDevice(ULONG Number)
+{
+    return Number < MiPaging()->FileCount && MiPaging()->Files[Number].InUse ? MiPaging()->Files[Number].Device : NULL;
 }
 
 static const CHAR *MiValidateFile(MI_PAGE_FILE *File)

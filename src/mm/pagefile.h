@@ -122,7 +122,7 @@ typedef struct _MM_PAGE_FILE_OPTIONS {
  * STATUS_OBJECT_NAME_COLLISION, STATUS_OBJECT_PATH_NOT_FOUND, STATUS_ACCESS_DENIED, STATUS_DISK_FULL,
  * STATUS_INVALID_PARAMETER (smaller than 1 MiB), STATUS_IO_DEVICE_ERROR. PASSIVE_LEVEL. */
 NTSTATUS MmCreatePageFile(const MM_PAGE_FILE_OPTIONS *Options, ULONG *File);
-/* STATUS_DEVICE_BUSY while any slot of it is taken; else it is closed. PASSIVE_LEVEL. */
+/* STATUS_DEVICE_BUSY while any slot of it is taken, or commitment needs it; else it is closed. PASSIVE_LEVEL. */
 NTSTATUS MmRemovePageFile(ULONG File);
 /* Closes all of them and the store, whatever they hold; no transfer may be under way. MmShutdownSystem. */
 VOID MiClosePageFiles(VOID);
@@ -139,6 +139,7 @@ typedef struct _MM_PAGE_FILE_INFO {
         Retries; /* transfers that failed, pages with a wrong checksum, second tries */
 } MM_PAGE_FILE_INFO;
 VOID MmQueryPageFile(ULONG File, MM_PAGE_FILE_INFO *Info);
+PHAL_DEVICE MmPageFileDevice(ULONG File); /* for tests that inject failures; NULL: no such file */
 typedef struct _MM_STORE_INFO {
     ULONG64 Limit, Resident;                   /* bytes of RAM it may have, has */
     ULONG64 StoredPages, StoredBytes;          /* pages in it, their compressed size */

@@ -35,5 +35,8 @@ const CHAR *MiValidateAll(VOID)
     if (!Broken) {
         Broken = MiValidateCommitment();
     }
+    if (!Broken) {
+        Broken = MiValidatePageFiles();
+    }
     return Broken ? Broken : MiValidateConditions();
 }
