@@ -85,6 +85,14 @@ NTMM_API const ntmm_options *ntmm_running_options(void);
 NTMM_API const char *ntmm_error(void);
 NTMM_API const char *ntmm_version(void);
 
+#define NTMM_PICTURE         80
+#define NTMM_MARK_BLOCK      'b' /* asked for by the owner */
+#define NTMM_MARK_SLACK      's' /* behind it, up to the next block, as the pool filled it */
+#define NTMM_MARK_FREED      'f' /* of a block that was freed */
+#define NTMM_MARK_DAMAGED    '!' /* slack or freed, and overwritten */
+#define NTMM_MARK_OUTSIDE    '.' /* not the block's */
+#define NTMM_MARK_UNREADABLE '?'
+
 /* A bug check as data. */
 typedef struct ntmm_bugcheck {
     uint32_t code; /* 0xC2 */
@@ -98,9 +106,15 @@ typedef struct ntmm_bugcheck {
     char driver[128]; /* whose code it is: driver or program */
     char where[384];  /* "Function (file.c:12)", or as much of it as is known */
     unsigned frame_count;
-    uint64_t frames[32]; /* the call stack, innermost first, without the library's own frames */
-    bool trapped;        /* frames[0] is the instruction that faulted, not a return address */
-    const void *block;   /* the pool block concerned, or NULL */
+    uint64_t frames[32];   /* the call stack, innermost first, without the library's own frames */
+    bool trapped;          /* frames[0] is the instruction that faulted, not a return address */
+    const void *block;     /* the pool block concerned, or NULL */
+    char instruction[160]; /* the instruction that faulted: "mov dword ptr [rax+0x10], ecx: writes 4 bytes"; "": none did */
+    /* The bytes around the damage, or around the address that was accessed, of a pool block; picture_count 0: nothing to see. */
+    uint64_t picture_start; /* address of the first */
+    unsigned picture_count;
+    uint8_t picture_bytes[NTMM_PICTURE];
+    uint8_t picture_marks[NTMM_PICTURE]; /* NTMM_MARK_ */
 } ntmm_bugcheck;
 
 /* Runs function(argument) on the calling thread. False if it returned. True if the system stopped meanwhile on this

@@ -24,6 +24,17 @@ const ULONG64 ExpSlackMasks[17][2] = {
     {TOP(4), ALL}, {TOP(5), ALL}, {TOP(6), ALL}, {TOP(7), ALL}, {ALL, ALL},
 };
 
+/* Stops for Bytes at At that are not the pattern. They are mended first, so that it is said once and a block can be freed after a
+ * stop that was caught; the report gets them as they were. */
+static DECLSPEC_NORETURN VOID ExpStopDamaged(KI_BUGCHECK *Stop, PVOID At, ULONG Bytes, UCHAR Pattern)
+{
+    Stop->EvidenceAt = (ULONG_PTR)At;
+    Stop->EvidenceBytes = Bytes < sizeof(Stop->Evidence) ? Bytes : (ULONG)sizeof(Stop->Evidence);
+    memcpy(Stop->Evidence, At, Stop->EvidenceBytes);
+    memset(At, Pattern, Bytes);
+    KiBugCheck(Stop);
+}
+
 VOID ExpStopSlack(PVOID Block, SIZE_T Size, ULONG Slack)
 {
     PUCHAR Behind = (PUCHAR)Block + Size;
@@ -31,9 +42,11 @@ VOID ExpStopSlack(PVOID Block, SIZE_T Size, ULONG Slack)
     ULONG Index;
     for (Index = 0; Index < Slack && Index < 8; Index++)
         Found |= (ULONG64)Behind[Index] << (Index * 8);
-    memset(Behind, EXP_FILL_SLACK, Slack < 16 ? Slack : 16); /* said once: after a caught stop the block can be freed */
-    KiStop(0x19, "Bytes behind a pool block were overwritten; found when the block is freed.", Block, 0x21, (ULONG_PTR)Block,
-           Size, Found);
+    KI_BUGCHECK Stop = {.Code = 0x19,
+                        .Parameters = {0x21, (ULONG_PTR)Block, Size, Found},
+                        .Words = "Bytes behind a pool block were overwritten; found when the block is freed.",
+                        .Block = Block};
+    ExpStopDamaged(&Stop, Behind, Slack < 16 ? Slack : 16, EXP_FILL_SLACK);
 }
 
 VOID ExpStopFreedFill(PVOID Block, SIZE_T BlockSize)
@@ -45,8 +58,10 @@ VOID ExpStopFreedFill(PVOID Block, SIZE_T BlockSize)
         At++;
     Found = *At;
     Where = (ULONG_PTR)At + (ULONG)__builtin_ctzll(Found ^ EXP_FREED_PATTERN) / 8;
-    ExpFillFreed(Block, BlockSize); /* said once */
-    ExpPoison(Block, BlockSize);
-    KiStop(0xC6, "A pool block was written to after it had been freed; found when it was to be handed out again.", Block, Where,
-           1, 0, Found);
+    KI_BUGCHECK Stop = {.Code = 0xC6,
+                        .Parameters = {Where, 1, 0, Found},
+                        .Words =
+                            "A pool block was written to after it had been freed; found when it was to be handed out again.",
+                        .Block = Block};
+    ExpStopDamaged(&Stop, Block, BlockSize >= 32 ? 32 : 16, EXP_FILL_FREED);
 }

@@ -83,7 +83,51 @@ static const struct {
     {0x7F, "The processor met a condition it cannot go on from; 8 is a stack that ran over its end.",
      "For 8: shorten the recursion or the local arrays; a kernel stack is a few pages."},
     {0xE2, "Somebody asked for it.", "Nothing is wrong by itself."},
+    {0x05, "A thread was attached to a process while it is attached to another by the form that does not stack, or in a DPC.",
+     "Use KeStackAttachProcess and KeUnstackDetachProcess in pairs, below DISPATCH_LEVEL."},
+    {0x18, "An object was given back more often than it was taken: a pointer was dereferenced twice, or never referenced.",
+     "Pair each ObReferenceObject... with one ObDereferenceObject; a handle does not keep a pointer valid."},
+    {0x3F, "All address space for system mappings is in use, mostly because mappings are made and not given back.",
+     "Unmap each MDL and each I/O range when the transfer is done; the report lists who holds the most."},
+    {0x44, "The same packet was completed twice: by two of its drivers, or by a cancel routine and its completion.",
+     "Complete each packet once; clear the cancel routine with IoSetCancelRoutine and look at what it returns."},
+    {0x77, "A kernel stack could not be read back from the page file.",
+     "The device under the page file fails, or failed in a test."},
+    {0x7A, "Paged memory could not be read back: the device reported an error, or what it gave is not what was written.",
+     "Nothing in the driver: look at the device; a test of failing devices ends here where nobody can handle the exception."},
+    {0x13A, "Memory of a heap was used after it was freed, or overrun.",
+     "As for pool: find the write by special pool or an ASan build."},
+    {0xC7, "Memory was freed that still holds a timer that is set or a DPC that is queued.",
+     "Cancel the timer and flush the DPCs (KeCancelTimer, KeFlushQueuedDpcs) before the memory that holds them goes."},
+    {0xC9, "A driver broke a rule of the I/O manager.", "The first parameter names the rule."},
+    {0xCB, "A driver or its process ended with pages still locked by an MDL.",
+     "Unlock in the completion and in every error path; the report names who locked them."},
+    {0xCE, "A driver was unloaded while work of it was still to be done: a timer, a work item, a thread, a DPC.",
+     "Wait for all of it in DriverUnload before returning."},
+    {0xCF, "A session's driver was unloaded while it was still called.", "Wait for what is outstanding before the unload."},
+    {0xD0, "A lock or a list in memory that may be paged, or that was overwritten, was used at raised IRQL.",
+     "Look for an overrun next to the structure; special pool stops at the write."},
+    {0xD3, "A driver marked its code pageable and ran it at DISPATCH_LEVEL or above.",
+     "Lock the section first, or take the function out of it."},
+    {0xD4, "Code of a driver that was unloaded was to be run: a callback, DPC or work item had been left behind.",
+     "Take back every registration and wait for what runs in DriverUnload."},
+    {0xD8, "One driver holds most of the address space for system mappings.",
+     "The report lists the holders: unmap what is done with, or map less at a time."},
+    {0xE6, "A device or its driver used DMA memory that was not mapped for it, or against the rules of the DMA routines.",
+     "Map each transfer, flush it, and give the map registers back once; do not compute physical addresses by hand."},
+    {0x101, "A processor did not answer in time.", "Look for code that spins at raised IRQL."},
 };
+
+BOOLEAN HostWhy(uint32_t Code, const char **Why, const char **Cure)
+{
+    for (size_t I = 0; I < ARRAYSIZE(General); I++)
+        if (General[I].Code == Code) {
+            *Why = General[I].Why;
+            *Cure = General[I].Cure;
+            return TRUE;
+        }
+    return FALSE;
+}
 
 static const struct {
     uint32_t Status;
@@ -263,10 +307,10 @@ size_t ntmm_explain(uint32_t code, const uint64_t *parameters, unsigned count, c
                 AddWrapped(text, size, &Used, Head, Rows[I].What);
             }
     }
-    for (size_t I = 0; I < ARRAYSIZE(General); I++)
-        if (General[I].Code == code) {
-            AddWrapped(text, size, &Used, "Why:", General[I].Why);
-            AddWrapped(text, size, &Used, "Cure:", General[I].Cure);
-        }
+    const char *Why, *Cure;
+    if (HostWhy(code, &Why, &Cure)) {
+        AddWrapped(text, size, &Used, "Why:", Why);
+        AddWrapped(text, size, &Used, "Cure:", Cure);
+    }
     return Used;
 }

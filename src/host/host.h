@@ -41,6 +41,13 @@ ULONG HostSymbolize(ULONG_PTR Address, BOOLEAN Exact, HOST_SYMBOL *Out, ULONG Ma
 /* Gives back what is cached. */
 VOID HostForgetSymbols(VOID);
 
+/* picture.c: fills the picture of the block at (or around) Block: the stop's, or what a bad access used. Any IRQL, no heap. */
+VOID HostTakePicture(const KI_BUGCHECK *Stop, const VOID *Block, ntmm_bugcheck *Out);
+/* instruction.c: the instruction at Rip in words; "": its bytes cannot be read. */
+VOID HostDescribeInstruction(ULONG_PTR Rip, char *Text, size_t Size);
+/* explain.c: why a stop of this code usually happens, and what to do; FALSE: nothing is known. */
+BOOLEAN HostWhy(uint32_t Code, const char **Why, const char **Cure);
+
 /* report.c */
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
 /* blame.c */

@@ -88,6 +88,9 @@ static VOID DescribeBasics(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
     Out->frame_count = Stop->FrameCount < ARRAYSIZE(Out->frames) ? Stop->FrameCount : ARRAYSIZE(Out->frames);
     for (unsigned I = 0; I < Out->frame_count; I++)
         Out->frames[I] = Stop->Frames[I];
+    if (Out->trapped && Out->frame_count)
+        HostDescribeInstruction(Out->frames[0], Out->instruction, sizeof Out->instruction);
+    HostTakePicture(Stop, Out->block, Out);
     Out->address = Stop->Driver ? (uint64_t)(ULONG_PTR)Stop->Driver : Out->frame_count ? Out->frames[0] : 0;
 }
 
@@ -293,14 +296,67 @@ static VOID PutBlock(TEXT *Text, const VOID *Block)
     PutStack(Text, "freed by:", Info.FreeStack, Info.FreeFrames);
 }
 
+static VOID PutPicture(TEXT *Text, const ntmm_bugcheck *Stop)
+{
+    if (Stop->picture_count == 0)
+        return;
+    Put(Text,
+        "  bytes of the block and around it (b block, s slack, f freed, ! overwritten, . not the block's, ? not there):\n");
+    for (unsigned Line = 0; Line + 16 <= Stop->picture_count; Line += 16) {
+        const uint8_t *Bytes = Stop->picture_bytes + Line, *Marks = Stop->picture_marks + Line;
+        Put(Text, "    0x%016llX ", (unsigned long long)(Stop->picture_start + Line));
+        for (unsigned I = 0; I < 16; I++) {
+            if (Marks[I] == NTMM_MARK_UNREADABLE)
+                Put(Text, " ??");
+            else
+                Put(Text, " %02x", Bytes[I]);
+        }
+        Put(Text, "  ");
+        for (unsigned I = 0; I < 16; I++)
+            Put(Text, "%c", Bytes[I] >= ' ' && Bytes[I] <= '~' ? Bytes[I] : '.');
+        Put(Text, "\n                       ");
+        for (unsigned I = 0; I < 16; I++)
+            Put(Text, " %c%c", Marks[I], Marks[I] == NTMM_MARK_DAMAGED ? Marks[I] : ' ');
+        while (Text->Used < Text->Size && Text->Bytes[Text->Used - 1] == ' ')
+            Text->Used--;
+        Put(Text, "\n");
+    }
+}
+
+/* "  head: words", wrapped. */
+static VOID PutWrapped(TEXT *Text, const char *Head, const char *Words)
+{
+    size_t Column = strlen(Head);
+    Put(Text, "%s", Head);
+    while (*Words) {
+        size_t Length = strcspn(Words, " ");
+        if (Column + 1 + Length > 100) {
+            Put(Text, "\n             ");
+            Column = 13;
+        }
+        Put(Text, " %.*s", (int)Length, Words);
+        Column += 1 + Length;
+        Words += Length + strspn(Words + Length, " ");
+    }
+    Put(Text, "\n");
+}
+
 static VOID PutRest(TEXT *Text, const ntmm_bugcheck *Stop)
 {
+    const char *Why, *Cure;
     Put(Text, "\n  driver:     %s\n  function:   %s\n", Stop->driver[0] ? Stop->driver : "?",
         Stop->where[0] ? Stop->where : "?");
+    if (Stop->instruction[0])
+        Put(Text, "  instruction: %s\n", Stop->instruction);
     Put(Text, "  IRQL:       %u (%s), processor %u, thread %u\n  stack:\n", Stop->irql, IrqlName(Stop->irql), Stop->processor,
         Stop->thread);
     EachFrame(Stop->frames, Stop->frame_count, Stop->trapped, ShowFrame, Text);
     PutBlock(Text, Stop->block);
+    PutPicture(Text, Stop);
+    if (HostWhy(Stop->code, &Why, &Cure)) {
+        PutWrapped(Text, "  usually:   ", Why);
+        PutWrapped(Text, "  cure:      ", Cure);
+    }
     Put(Text, "\n");
 }
 
@@ -344,6 +400,7 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
 {
     char Hex[24], Tag[8];
     EXP_BLOCK_INFO Info;
+    const char *Why, *Cure;
     json_t *Root = json_object(), *List = json_array(), *Frames = json_array();
 
     snprintf(Hex, sizeof Hex, "0x%08X", Stop->code);
@@ -362,6 +419,21 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
     json_object_set_new(Root, "thread", json_integer(Stop->thread));
     EachFrame(Stop->frames, Stop->frame_count, Stop->trapped, JsonFrame, Frames);
     json_object_set_new(Root, "stack", Frames);
+    if (Stop->instruction[0])
+        json_object_set_new(Root, "instruction", json_string(Stop->instruction));
+    if (HostWhy(Stop->code, &Why, &Cure)) {
+        json_object_set_new(Root, "usually", json_string(Why));
+        json_object_set_new(Root, "cure", json_string(Cure));
+    }
+    if (Stop->picture_count) {
+        char Bytes[NTMM_PICTURE * 2 + 1], Marks[NTMM_PICTURE + 1];
+        for (unsigned I = 0; I < Stop->picture_count; I++)
+            snprintf(Bytes + 2 * I, 3, "%02x", Stop->picture_bytes[I]);
+        memcpy(Marks, Stop->picture_marks, Stop->picture_count);
+        Marks[Stop->picture_count] = 0;
+        snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Stop->picture_start);
+        json_object_set_new(Root, "picture", json_pack("{s:s, s:s, s:s}", "start", Hex, "bytes", Bytes, "marks", Marks));
+    }
     if (Stop->block && ExpDescribeBlock && ExpDescribeBlock(Stop->block, &Info)) {
         json_t *Block = json_object();
         snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Info.Start);

@@ -406,7 +406,10 @@ typedef struct _KI_BUGCHECK {
     const VOID *Block;          /* the pool block concerned, or NULL */
     const HAL_CONTEXT *Context; /* where it happened, or NULL: here */
     const VOID *Driver;         /* code address to blame; NULL: the first frame outside the library */
-    KIRQL Irql;                 /* filled by KiBugCheck, like all that follows */
+    ULONG_PTR EvidenceAt;       /* where the bytes of Evidence were, before they were mended */
+    ULONG EvidenceBytes;
+    UCHAR Evidence[32];
+    KIRQL Irql; /* filled by KiBugCheck, like all that follows */
     ULONG Processor;
     KTHREAD *Thread;
     BOOLEAN Trapped;  /* Context was given: Frames[0] is an instruction, not a return address */

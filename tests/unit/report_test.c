@@ -337,6 +337,70 @@ static void Explain_KnownCodes_NameAndMeaning(void **state)
     assert_null(ntmm_bugcheck_name(0xDEAD1234));
 }
 
+/* Not instrumented: the pools' own check is what is tested. */
+static NOINLINE __attribute__((no_sanitize("address", "thread"))) void Poke(volatile UCHAR *at, UCHAR value)
+{
+    *at = value;
+}
+
+static void Overrun(void *argument)
+{
+    PUCHAR block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 44, 'tseT');
+    (void)argument;
+    Poke(block + 45, 'Q');
+    ExFreePool(block);
+}
+
+static void Picture_Overrun_MarksTheByte(void **state)
+{
+    ntmm_bugcheck stop;
+    (void)state;
+    assert_true(ntmm_catch(Overrun, NULL, &stop));
+    assert_int_equal(stop.code, 0x19);
+    assert_true(stop.picture_count > 0);
+    unsigned at = (unsigned)((uint64_t)(uintptr_t)stop.block + 44 - stop.picture_start);
+    assert_true(at > 0 && at + 4 < stop.picture_count);
+    assert_memory_equal(stop.picture_marks + at - 1, "bs!s", 4);
+    assert_int_equal(stop.picture_bytes[at + 1], 'Q');
+    assert_int_equal(stop.picture_bytes[at], 0x5A);
+    ntmm_report(&stop, false, Text, sizeof Text);
+    CONTAINS(" b  s  !! s  s\n"); /* as text */
+    CONTAINS("  usually: ");
+    CONTAINS("  cure: ");
+    ntmm_report(&stop, true, Text, sizeof Text);
+    json_t *root = json_loads(Text, 0, NULL), *picture = json_object_get(json_object_get(root, "stop"), "picture");
+    assert_int_equal(strlen(json_string_value(json_object_get(picture, "bytes"))),
+                     2 * strlen(json_string_value(json_object_get(picture, "marks"))));
+    assert_non_null(json_object_get(json_object_get(root, "stop"), "cure"));
+    json_decref(root);
+}
+
+static void WriteNowhere(void *argument)
+{
+    __asm__ volatile("movl $7, (%0)" ::"r"(argument) : "memory");
+}
+
+static void Instruction_Write_IsDecoded(void **state)
+{
+    ntmm_bugcheck stop;
+    PUCHAR block = ExAllocatePool2(POOL_FLAG_PAGED, 100, 'tseT');
+    (void)state;
+    assert_true(ntmm_catch(WriteNowhere, (PVOID)(((ULONG_PTR)block & ~0xFFFFFFull) + 0x10000000), &stop));
+    ExFreePool(block);
+    assert_int_equal(stop.code, 0x50);
+    assert_non_null(strstr(stop.instruction, "mov dword ptr [r"));
+    assert_non_null(strstr(stop.instruction, ": writes 4 bytes"));
+    assert_int_equal(stop.picture_count, 0);
+}
+
+static void Instruction_NotTrapped_None(void **state)
+{
+    ntmm_bugcheck stop;
+    (void)state;
+    assert_true(ntmm_catch(Overrun, NULL, &stop));
+    assert_string_equal(stop.instruction, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +417,9 @@ int main(void)
         cmocka_unit_test(Stop_InsideStop_EndsWithTwoLines),
         cmocka_unit_test(Data_FromCatch_ReportsTheSame),
         cmocka_unit_test(Explain_KnownCodes_NameAndMeaning),
+        cmocka_unit_test(Picture_Overrun_MarksTheByte),
+        cmocka_unit_test(Instruction_Write_IsDecoded),
+        cmocka_unit_test(Instruction_NotTrapped_None),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

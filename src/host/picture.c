@@ -1,0 +1,92 @@
+/*
+ * picture.c - the bytes around what went wrong with a pool block, and what each of them is. SPDX-License-Identifier: MIT
+ *
+ *     bytes of the block and around it (b block, s slack, f freed, ! overwritten, . not the block's, ? not there):
+ *       0x0000128040016040  62 62 62 62 62 62 62 62 62 62 62 62 00 5a 5a 5a  bbbbbbbbbbbb.ZZZ
+ *                           b  b  b  b  b  b  b  b  b  b  b  b  !! s  s  s
+ *
+ * Taken at the stop itself, before anything else moves on: a read of each eight bytes that may fail, at any IRQL, without the heap.
+ * A picture is made when something can be seen: slack behind a live block, or the pattern in a freed one, that is not what the
+ * pools wrote there; or a bad access inside the block's page, whose place is shown then.
+ *
+ * Invariants: the picture starts on a multiple of 16; it has at most NTMM_PICTURE bytes; the first overwritten byte is in it.
+ */
+#include "ex/exp.h"
+#include "host.h"
+
+#include <string.h>
+
+#define LINE 16u
+
+/* Byte at Address, as it was when the stop was decided; FALSE: nobody can read it. */
+static BOOLEAN ReadByte(const KI_BUGCHECK *Stop, ULONG_PTR Address, UCHAR *Byte)
+{
+    ULONG64 Word;
+    if (Address - Stop->EvidenceAt < Stop->EvidenceBytes) {
+        *Byte = Stop->Evidence[Address - Stop->EvidenceAt];
+        return TRUE;
+    }
+    if (!KiTryRead((const volatile ULONG64 *)(Address & ~7ull), &Word))
+        return FALSE;
+    *Byte = (UCHAR)(Word >> (Address & 7) * 8);
+    return TRUE;
+}
+
+/* What the byte at an offset of the block is, by what the pools know. */
+static char MarkOf(const EXP_BLOCK_INFO *Info, LONG_PTR Offset, UCHAR Byte)
+{
+    SIZE_T At = (SIZE_T)Offset;
+    if (Offset < 0 || At >= Info->Room)
+        return NTMM_MARK_OUTSIDE;
+    if (Info->State == ExpBlockFreed)
+        return At < (Info->Room >= 32 ? 32u : 16u) && Byte != EXP_FILL_FREED ? NTMM_MARK_DAMAGED : NTMM_MARK_FREED;
+    if (At < Info->Size)
+        return NTMM_MARK_BLOCK;
+    return At < Info->Size + LINE && Byte != EXP_FILL_SLACK ? NTMM_MARK_DAMAGED : NTMM_MARK_SLACK;
+}
+
+/* The first byte that is not what the pools left there, as an offset; -1: none. */
+static LONG_PTR FindDamage(const KI_BUGCHECK *Stop, const EXP_BLOCK_INFO *Info)
+{
+    SIZE_T From = Info->State == ExpBlockLive ? Info->Size : 0, To = From + 2 * LINE;
+    for (SIZE_T At = From; At < To && At < Info->Room; At++) {
+        UCHAR Byte;
+        if (ReadByte(Stop, Info->Start + At, &Byte) && MarkOf(Info, (LONG_PTR)At, Byte) == NTMM_MARK_DAMAGED)
+            return (LONG_PTR)At;
+    }
+    return -1;
+}
+
+VOID HostTakePicture(const KI_BUGCHECK *Stop, const VOID *Block, ntmm_bugcheck *Out)
+{
+    EXP_BLOCK_INFO Info;
+    LONG_PTR Center;
+    BOOLEAN Access = Stop->Block == NULL; /* Block is the address that was used */
+    Out->picture_count = 0;
+    if (Block == NULL || !ExpDescribeBlock(Block, &Info) || Info.State == ExpBlockNever || Info.State == ExpBlockNone)
+        return;
+    if (Info.Room > MAXLONG || Info.Room == 0)
+        return;
+    Center = Access ? Info.Offset : FindDamage(Stop, &Info);
+    if (Center < 0 && !Access)
+        return;
+    ULONG_PTR First = (Info.Start + (ULONG_PTR)Center) & ~(ULONG_PTR)(LINE - 1);
+    if (First >= LINE * 2)
+        First -= LINE * 2;
+    if (First < (Info.Start & ~(ULONG_PTR)(LINE - 1)) - LINE)
+        First = (Info.Start & ~(ULONG_PTR)(LINE - 1)) - LINE;
+    BOOLEAN Seen = FALSE;
+    Out->picture_start = First;
+    for (ULONG Index = 0; Index < NTMM_PICTURE; Index++) {
+        LONG_PTR Offset = (LONG_PTR)(First + Index - Info.Start);
+        UCHAR Byte = 0;
+        if (!ReadByte(Stop, First + Index, &Byte)) {
+            Out->picture_marks[Index] = NTMM_MARK_UNREADABLE;
+        } else {
+            Out->picture_marks[Index] = (uint8_t)MarkOf(&Info, Offset, Byte);
+            Seen = TRUE;
+        }
+        Out->picture_bytes[Index] = Byte;
+    }
+    Out->picture_count = Seen ? NTMM_PICTURE : 0;
+}
