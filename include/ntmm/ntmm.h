@@ -53,7 +53,8 @@ typedef struct ntmm_options {
     uint64_t kernelstacks;       /* kernelstacks= */
     char drive[NTMM_PATH_BYTES]; /* drive=     folder that drivers see as drive C:; empty: there is no drive */
     bool track_ptes;             /* track_ptes=  system PTEs that run out are 0xD8, with the list of their holders */
-    bool json;                   /* json=      print a bug check as one line of JSON instead of the block */
+    bool keep; /* keep=      freed pages of the pools stay mapped for reuse, for a second or two; default true */
+    bool json; /* json=      print a bug check as one line of JSON instead of the block */
 } ntmm_options;
 
 /* The defaults. Never fails. */

@@ -93,6 +93,7 @@ bool CmdDefaultOptions(ntmm_options *Options)
 {
     const char *Text = getenv("NTMM_OPTIONS");
     ntmm_default_options(Options);
+    Options->keep = false; /* who looks for bugs wants a touch of a freed block to stop */
     if (Text != NULL && ntmm_parse_options(Text, Options) != 0) {
         CmdComplain("NTMM_OPTIONS: %s", ntmm_error());
         return false;

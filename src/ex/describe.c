@@ -32,7 +32,7 @@ static VOID ExpDescribeNumber(EXP_BLOCK_INFO *Info, const EXP_SLAB *Slab, ULONG 
     Info->Room = Slab->BlockSize;
     Info->Size = (Word & EXP_WORD_USED) ? Slab->BlockSize - EXP_WORD_SLACK(Word) : Slab->BlockSize;
     ExpDescribeWord(Info, Word, Slab->Stacks != NULL ? &Slab->Stacks[2 * Number] : NULL);
-    if (Slab->Run.Released && Info->State == ExpBlockLive)
+    if (ExpIsReleased(&Slab->Run) && Info->State == ExpBlockLive)
         Info->State = ExpBlockFreed;
 }
 
@@ -52,11 +52,7 @@ BOOLEAN ExpDescribeBlock(const volatile VOID *Address, EXP_BLOCK_INFO *Info)
         ExpDescribeWord(Info, ExpReadWord(&Big->Word), Big->Stacks);
     } else {
         EXP_SLAB *Slab = ExpSlabAt(Run, Va);
-        ULONG InPage = (ULONG)(Va & (PAGE_SIZE - 1)) - Slab->Offset;
-        ULONG Index = ((InPage >> 4) * Slab->Reciprocal) >> 16;
-        if (Index >= Slab->PerPage) /* the unused rest of a page: nearest is the block before it */
-            Index = Slab->PerPage - 1u;
-        ExpDescribeNumber(Info, Slab, (ULONG)((Va - Run->Base) >> 12) * Slab->PerPage + Index);
+        ExpDescribeNumber(Info, Slab, ExpNumberAround(Slab, Va));
     }
     Info->Offset = (LONG_PTR)(Va - Info->Start);
     return TRUE;
@@ -76,7 +72,7 @@ static BOOLEAN ExpEnumerateRun(EXP_RUN *Run, BOOLEAN (*Callback)(const EXP_BLOCK
     for (Page = 0; Page < Run->Pages; Page++) {
         for (Slab = Main; Slab != NULL; Slab = Slab == Main ? Main->Tail : NULL) {
             for (Index = 0; Index < Slab->PerPage; Index++) {
-                ULONG Number = Page * Slab->PerPage + Index;
+                ULONG Number = Page * Slab->Stride + Index;
                 if (!(ExpReadWord(&Slab->Words[Number]) & EXP_WORD_LIVE))
                     continue;
                 memset(&Info, 0, sizeof(Info));
@@ -98,7 +94,7 @@ VOID ExpEnumerateBlocks(BOOLEAN (*Callback)(const EXP_BLOCK_INFO *Info, PVOID Co
         ULONG_PTR Offset = 0;
         while (ExpState.Started && Offset < __atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE)) {
             EXP_RUN *Run = ExpLookupIn(Map, Offset);
-            if (Run == NULL || Run->Released || Run->Base != Map->Base + Offset) {
+            if (Run == NULL || ExpIsReleased(Run) || Run->Base != Map->Base + Offset) {
                 Offset += PAGE_SIZE;
                 continue;
             }

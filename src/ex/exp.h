@@ -1,51 +1,63 @@
 /*
  * exp.h - the pools' private structures. SPDX-License-Identifier: MIT
  *
- * Memory comes from the memory manager in runs of pages. A run is either a slab, cut into blocks of one size
- * class, or one big block of more than a page. Everything known about a run is kept away from it, in resident
- * memory of the region MmRegionSystemData, so that nothing a driver writes around its blocks reaches it:
+ * Memory comes from the memory manager as address space (arenas), cut into runs of pages. A run is a slab, cut into blocks
+ * of one size class, one big block of more than EXP_MAX_SMALL bytes, or free (EXP_SPAN): kept with its pages for the next
+ * user, or bare. Everything known about a run is kept away from it, in resident memory of the region MmRegionSystemData, so
+ * that nothing a driver writes around its blocks reaches it:
  *
- *   address --(page map of its pool region)--> EXP_RUN --+--> EXP_SLAB   bitmaps, block words, stack ids
+ *   address --(page map of its pool region)--> EXP_RUN --+--> EXP_SLAB   bitmap, block words, stack ids
  *                                                        +--> EXP_BIG    one block
  *
- * A block of a page or less never crosses a page: every page of a slab holds PerPage blocks, then perhaps a
- * tail.
+ * A block of a page or less never crosses a page: every page of a slab holds PerPage blocks, then perhaps a tail. A class
+ * of more than a page is a whole number of pages.
  *
  *   page:  | block | block | ... | block |   tail block   |      TailOffset = PAGE_SIZE where there is none
  *           ^Offset                       ^TailOffset
  *
- * The tails of a slab's pages, where they are worth having, form a second slab of their own class over the
- * same pages (Tail); the two are owned, abandoned and released together. A size between a half and a whole
- * page would waste up to half of each page otherwise.
+ * The tails of a slab's pages, where they are worth having, form a second slab of their own class over the same pages
+ * (Tail); the two are released together. A size between a half and a whole page would waste up to half of each page
+ * otherwise.
  *
  * Block word (EXP_WORD), one per block: what free must know, and whether it is live.
- *     31      24 23        14 13         0
- *    |  flags   |   slack    |  tag slot  |     requested bytes = BlockSize - slack; 0: never handed out
+ *     31    26 25        14 13         0
+ *    |  flags |   slack    |  tag slot  |     requested bytes = BlockSize - slack; 0: never handed out
  *
- * Threads. Each thread has an EXP_CACHE: a magazine of free blocks for each class, which nearly every
- * allocation and free goes through, whoever's block it is; and slabs that it owns, from which magazines are
- * filled and into which they are emptied, half at a time, with plain loads and stores. A block of another
- * thread's slab goes back by a bit in that slab's Remote words, and the slab is announced once on its owner's
- * queue; the owner collects when it runs short. At thread end slabs are abandoned, to be adopted by the next
- * thread that wants the class or frees into them.
+ * Words are numbered page by page, Stride to a page: number = page * Stride + offset in page / BlockSize. The division is a
+ * multiplication that leaves the remainder behind (Magic), so one product gives both the number and whether the address is
+ * exactly a block's start. Where a page's rest could divide evenly, or a block has more than one page, the numbers in
+ * between belong to no block: their words stay 0.
  *
- * Records (EXP_SLAB, EXP_BIG, EXP_CACHE) are recycled only as records of the same shape, never returned: a
- * late reader always finds a record, perhaps of another life, whose state tells.
+ * The way of a block:
  *
- * Locks (KI_LOCK), in order of acquisition: AbandonLock -> GhostLock -> MapLock -> MetaLock; TagLock,
- * StackLock and QuotaLock are leaves. None is held across a call of the memory manager other than for
- * metadata, or while a block is touched.
+ *   thread: bin = two magazines  <->  centre of the class, one lock: full magazines, then slabs  <->  spans  <->  mm
+ *
+ * Nearly every allocation and free goes through the thread's loaded magazine, whoever allocated the block, and touches
+ * nothing that another thread writes but the block and its word. Threads exchange whole magazines through the centre.
+ *
+ * The fast paths (fast.c) are straight lines of tests; whatever they do not cover goes to the general paths (pool.c) with
+ * nothing changed yet. What is not always on is switched by tables they read anyway, at no cost: ExpFast.Flags says no for
+ * every allocation, and ExpFast.Covered for every free, while ExpSlow is set.
+ *
+ * Records (EXP_SLAB, EXP_BIG, EXP_CACHE) are recycled only as records of the same shape, never returned: a late reader
+ * always finds a record, perhaps of another life, whose state tells.
+ *
+ * Locks (KI_LOCK), in order of acquisition: EXP_CENTER.Lock (of a tail's class last) -> GhostLock -> MapLock -> MetaLock;
+ * SpanLock[] -> MapLock -> MetaLock; TagLock, StackLock, QuotaLock and CacheLock are leaves. None is held across a call of
+ * the memory manager other than for metadata, or while a block is touched.
  */
 #pragma once
 #include "ex/ex.h"
 
-#define EXP_CLASSES       45
-#define EXP_MAX_SMALL     4096u
-#define EXP_MAX_BLOCKS    1024u /* of a slab */
+#define EXP_CLASSES       52
+#define EXP_BINS          64u    /* per kind: a power of two */
+#define EXP_MAX_PAGE      4096u  /* the largest class that packs pages */
+#define EXP_MAX_SMALL     32768u /* the largest class */
+#define EXP_MAX_BLOCKS    1024u  /* of a slab */
 #define EXP_TAG_SLOTS     16384u
 #define EXP_SLOT_OVERFLOW 1u    /* slots 1 and 2: tags beyond the table, nonpaged and paged */
 #define EXP_COUNTERS      64u   /* per chunk */
-#define EXP_TAG_CACHE     128u  /* of each pool */
+#define EXP_TAG_CACHE     256u  /* tags a thread finds without looking */
 #define EXP_FOLD_BYTES    16384 /* a thread's unreported change of a tag's bytes */
 #define EXP_GHOSTS        128u
 #define EXP_TAG_NONE      0x656e6f4eu /* 'None' as it reads in memory: untagged */
@@ -56,7 +68,8 @@ typedef enum _EXP_KIND { ExpNonPagedNx, ExpNonPagedExecute, ExpPaged, EXP_KINDS 
 #define EXP_IS_PAGED(Kind) ((ULONG)(Kind) >> 1)
 C_ASSERT(EXP_IS_PAGED(ExpNonPagedExecute) == 0 && EXP_IS_PAGED(ExpPaged) == 1);
 /* The highest IRQL a kind may be used at: paged pool one below. */
-#define EXP_IRQL_TOO_HIGH(Irql, Kind) ((ULONG)(Irql) + EXP_IS_PAGED(Kind) > DISPATCH_LEVEL)
+#define EXP_HIGHEST_IRQL(Kind)        ((CHAR)(DISPATCH_LEVEL - EXP_IS_PAGED(Kind)))
+#define EXP_IRQL_TOO_HIGH(Irql, Kind) ((CHAR)(Irql) > EXP_HIGHEST_IRQL(Kind))
 
 /* ---- runs ---- */
 typedef enum _EXP_RUN_TYPE { ExpRunSlab = 1, ExpRunBig } EXP_RUN_TYPE;
@@ -67,54 +80,53 @@ typedef struct _EXP_RUN {
     UCHAR Type;
     UCHAR Kind;
     UCHAR Class;
-    volatile UCHAR Released; /* the pages are back with the memory manager; the record lingers for reports */
+    volatile CHAR Gate; /* the highest IRQL at which the fast path may free its blocks; EXP_GATE_ */
 } EXP_RUN;
+#define EXP_GATE_BIG      (-1) /* not a slab */
+#define EXP_GATE_RELEASED (-2) /* the pages are no longer the run's; the record lingers for reports */
+static inline BOOLEAN ExpIsReleased(const EXP_RUN *Run)
+{
+    return __atomic_load_n(&Run->Gate, __ATOMIC_ACQUIRE) == EXP_GATE_RELEASED;
+}
 
 typedef ULONG EXP_WORD;
 #define EXP_WORD_SLOT(W)   ((W)&0x3FFFu)
-#define EXP_WORD_SLACK(W)  (((W) >> 14) & 0x3FFu)
-#define EXP_WORD_LIVE      0x01000000u
-#define EXP_WORD_QUOTA     0x02000000u
-#define EXP_WORD_PROTECTED 0x04000000u
-#define EXP_WORD_USED      0x08000000u /* distinguishes a freed block from one never handed out */
-#define EXP_WORD_SPECIAL   (EXP_WORD_QUOTA | EXP_WORD_PROTECTED)
+#define EXP_WORD_SLACK(W)  (((W) >> 14) & 0xFFFu)
+#define EXP_WORD_LIVE      0x04000000u
+#define EXP_WORD_QUOTA     0x08000000u
+#define EXP_WORD_PROTECTED 0x10000000u
+#define EXP_WORD_USED      0x20000000u /* distinguishes a freed block from one never handed out */
 static inline EXP_WORD ExpMakeWord(ULONG Slot, ULONG Slack, ULONG Flags)
 {
     return Slot | (Slack << 14) | Flags | EXP_WORD_LIVE | EXP_WORD_USED;
 }
 
 typedef enum _EXP_SLAB_STATE {
-    ExpSlabCurrent = 1, /* its bin allocates from it */
-    ExpSlabPartial,     /* on its bin's list: may have free blocks */
-    ExpSlabFull,        /* on no list; a free moves it to the list */
-    ExpSlabSpare,       /* empty, on its bin's spare list */
-    ExpSlabAbandoned,   /* on the abandoned list: no owner */
+    ExpSlabListed = 1, /* on one of its centre's lists: has free blocks */
+    ExpSlabFull,       /* on no list */
     ExpSlabReleased,
 } EXP_SLAB_STATE;
 
 typedef struct _EXP_SLAB {
     /* what a free reads */
-    EXP_RUN Run;              /* Run.Type first: shared with EXP_BIG */
-    struct _EXP_CACHE *Owner; /* atomic; NULL: abandoned or released */
-    EXP_WORD *Words;          /* [BlockCount] */
-    struct _EXP_SLAB *Tail;   /* main: its tail slab; tail: its main; NULL: none */
-    USHORT BlockSize, PerPage;
+    EXP_RUN Run;            /* shared with EXP_BIG */
+    EXP_WORD *Words;        /* [Pages * Stride] */
+    struct _EXP_SLAB *Tail; /* main: its tail slab; tail: its main; NULL: none */
+    ULONG Magic;            /* ceil(2^32 / BlockSize) */
+    ULONG Bin;              /* Kind * EXP_BINS + Class */
+    USHORT BlockSize, Stride;
     USHORT Offset, TailOffset;
-    ULONG Reciprocal; /* 65536 / (BlockSize / 16) + 1 */
-    USHORT Used;      /* owner: blocks not free as far as the owner knows */
-    UCHAR State;
+    PULONG Stacks; /* [2 * Pages * Stride]: allocation and free, or NULL */
+    USHORT Used;   /* (centre's lock, like all that follows) blocks not free as far as the slab knows */
+    USHORT BlockCount;
+    UCHAR State, List;
     BOOLEAN IsTail;
-    USHORT BlockCount, WordCount;
-    ULONG PageReciprocal; /* (1 << 20) / PerPage + 1 */
+    UCHAR PagesPerBlock; /* 1 for the classes that pack pages */
     /* the rest */
-    struct _EXP_SLAB *Next, *Prev;       /* bin's partial list, or the abandoned list */
-    struct _EXP_SLAB *AllNext, *AllPrev; /* all slabs of the owner */
-    struct _EXP_SLAB *RemoteNext;        /* owner's remote queue; never reset */
-    volatile ULONG RemoteQueued;
-    ULONG Room;      /* bytes of this record */
-    PULONG Stacks;   /* [2 * BlockCount]: allocation and free, or NULL */
-    ULONG64 *Remote; /* atomic bits: freed by others, not yet collected. On cache lines of its own. */
-    ULONG64 Free[];  /* owner: free blocks */
+    struct _EXP_SLAB *Next, *Prev;
+    ULONG Room; /* bytes of this record */
+    USHORT WordCount, PerPage;
+    ULONG64 Free[]; /* by number; those of no block are 0 */
 } EXP_SLAB;
 C_ASSERT(offsetof(EXP_SLAB, Next) == 64);
 
@@ -123,57 +135,71 @@ typedef struct _EXP_BIG {
     volatile EXP_WORD Word; /* slack unused */
     ULONG Stacks[2];
     SIZE_T Size;
-    struct _EXP_BIG *Next; /* free records */
 } EXP_BIG;
+
+/* A free run of pages (run.c). */
+typedef struct _EXP_SPAN {
+    ULONG_PTR Base;
+    ULONG Pages;
+    UCHAR Kind, Backed;
+    USHORT Bin;
+    struct _EXP_SPAN *Next, *Prev;
+} EXP_SPAN;
+#define EXP_SPAN_BINS 128u
 
 /* ---- per thread ---- */
 /* A free block in a thread's hands, with its block word. */
 typedef struct _EXP_ENTRY {
-    ULONG_PTR Block;
+    ULONG_PTR Block; /* 0: the bottom of the magazine */
     EXP_WORD *Word;
 } EXP_ENTRY;
 
+typedef struct _EXP_MAGAZINE {
+    struct _EXP_MAGAZINE *Next;
+    ULONG Count; /* while no bin has it */
+    ULONG Room;
+    EXP_ENTRY Entries[]; /* [1 + Room]: the first is the bottom */
+} EXP_MAGAZINE;
+
 typedef struct _EXP_BIN {
-    EXP_ENTRY *Top;          /* one past the last entry; Base: none */
-    EXP_ENTRY *Base, *Limit; /* the magazine; all three NULL until the bin is first used */
-    EXP_SLAB *Slab;          /* current: refills come from it */
-    EXP_SLAB *Partial;
-    EXP_SLAB *Spare; /* empty slabs */
-    ULONG Slabs;     /* owned, of this class */
-    USHORT Room;     /* entries of a magazine */
-    USHORT BlockSize;
+    EXP_ENTRY *Top;         /* the last entry of the loaded magazine; its bottom: none */
+    EXP_ENTRY *Limit;       /* Top of a full one */
+    EXP_MAGAZINE *Loaded;   /* NULL until the bin is first used: Top and Limit are ExpNoEntry then */
+    EXP_MAGAZINE *Previous; /* full or empty, or NULL */
+    ULONG BlockSize;
+    USHORT Want; /* blocks to take from slabs next time: doubles up to a magazine */
+    USHORT Reserved;
+    ULONG64 Unused[3];
 } EXP_BIN;
-C_ASSERT(sizeof(EXP_BIN) == 56);
+C_ASSERT(sizeof(EXP_BIN) == 64);
 
 typedef struct _EXP_COUNTER {
     LONG64 Delta;          /* bytes since the last fold */
     LONG64 MaxDelta;       /* highest Delta since the last fold */
     ULONG64 Allocs, Frees; /* since the last fold */
+    EXP_WORD Word;         /* of a live block of this slot without slack */
+    ULONG Tag;             /* 0: not in use */
     ULONG Slot;
-    ULONG InUse;
-    ULONG Tag;
     ULONG Reserved[5];
 } EXP_COUNTER;
 C_ASSERT(sizeof(EXP_COUNTER) == 64);
 
 typedef struct _EXP_CACHE {
-    struct _EXP_SLAB *volatile RemoteHead; /* MPSC stack; EXP_CLOSED when no thread owns the cache */
-    UCHAR Pad[56];
+    LONG Countdown;  /* to the next sampled allocation */
+    BOOLEAN Sampled; /* it came: the general path takes notice */
+    KTHREAD *Thread;
     struct _EXP_CACHE *NextCache; /* all caches ever made */
     struct _EXP_CACHE *NextFree;
-    KTHREAD *Thread;
-    EXP_SLAB *All;
-    ULONG SparePages;
-    ULONG SlabCount;
-    EXP_COUNTER Total[2]; /* nonpaged, paged: every tag together. Allocs and Frees unused */
+    ULONG64 Random;
+    ULONG64 UsedBins[EXP_KINDS];             /* bits: bins that have a magazine */
+    DECLSPEC_ALIGN(64) EXP_COUNTER Total[2]; /* nonpaged, paged: every tag together. Allocs and Frees unused */
     struct {
-        ULONG Tag;
+        ULONG Key; /* tag, with bit 31 for paged pool */
         EXP_COUNTER *Counter;
-    } Tags[2][EXP_TAG_CACHE];
-    EXP_BIN Bins[EXP_KINDS][EXP_CLASSES];
+    } Tags[EXP_TAG_CACHE];
+    EXP_BIN Bins[EXP_KINDS * EXP_BINS];
     EXP_COUNTER *Chunks[EXP_TAG_SLOTS / EXP_COUNTERS];
 } EXP_CACHE;
-#define EXP_CLOSED ((EXP_SLAB *)1)
 
 /* ---- tags ---- */
 typedef struct _EXP_TAG {
@@ -193,41 +219,82 @@ typedef struct _EXP_MAP {
     ULONG_PTR Base;
     SIZE_T Covered;    /* bytes of the region whose entries are backed; grows */
     EXP_RUN **Entries; /* one per page, atomic */
+    EXP_SPAN **Edges;  /* one per page (SpanLock): the free run whose first or last page it is; else stale or NULL */
+    ULONG64 *Marks;    /* one bit per page (SpanLock): in a kept free run, and starts with EXP_FILL_FREED */
     SIZE_T Size;       /* bytes of the region */
 } EXP_MAP;
 
 /* ---- classes ---- */
 typedef struct _EXP_CLASS {
-    USHORT Size, PerPage;
+    USHORT Size, PerPage, Stride;
     USHORT TailOffset; /* PAGE_SIZE: no tail */
     UCHAR TailClass;
-    UCHAR Pages;    /* of a full-sized slab */
-    UCHAR Magazine; /* entries a thread holds at most */
-    ULONG Reciprocal, PageReciprocal;
+    UCHAR Pages;         /* of a full-sized slab */
+    UCHAR PagesPerBlock; /* 1 for the classes that pack pages */
+    UCHAR Magazine;      /* entries */
+    USHORT Depot;        /* full magazines a centre keeps at most */
+    ULONG Magic;
 } EXP_CLASS;
+
+/* What all threads share of a kind and class. */
+typedef struct _EXP_CENTER {
+    KI_LOCK Lock;
+    UCHAR Class, Kind;
+    USHORT Full;             /* magazines */
+    USHORT LeastFull;        /* fewest since the last trim: so many were not needed */
+    BOOLEAN SpareUsed;       /* an empty slab was used, or found none, since the last trim */
+    ULONG Pages;             /* of the main slabs */
+    EXP_MAGAZINE *Magazines; /* full, or of a thread that ended */
+    EXP_MAGAZINE *Empties;
+    EXP_SLAB *Lists[4]; /* that have free blocks: least full first */
+} DECLSPEC_ALIGN(64) EXP_CENTER;
+
+/* What the fast paths read, and how they are switched off. */
+typedef struct _EXP_FAST {
+    struct {
+        ULONG_PTR Base;
+        SIZE_T Covered; /* 0: every free takes the general path */
+        EXP_RUN **Entries;
+    } Maps[2];
+    SIZE_T MaxSmall;
+    ULONG Flags[512];                      /* for POOL_FLAGS below 512 */
+    ULONG Types[1024];                     /* for POOL_TYPEs below 1024 */
+    UCHAR ClassOf[EXP_MAX_SMALL / 16 + 1]; /* (size + 15) / 16 */
+} DECLSPEC_ALIGN(64) EXP_FAST;
+extern EXP_FAST ExpFast;
+/* An entry of Flags and Types: bits 0-7 the highest IRQL, signed (-1: the general path decides), 8-15 the kind's first bin,
+ * 16 zeroes, 31 paged. */
+#define EXP_FAST_NO    0xFFu
+#define EXP_FAST_ZERO  0x10000u
+#define EXP_FAST_PAGED 0x80000000u
 
 /* ---- everything ---- */
 typedef struct _EXP_STATE {
     EXP_MAP Maps[2]; /* nonpaged, paged */
     EXP_CLASS Classes[EXP_CLASSES];
-    UCHAR ClassOf[EXP_MAX_SMALL / 16 + 1];        /* (size + 15) / 16 */
-    UCHAR AlignedClassOf[EXP_MAX_SMALL / 16 + 1]; /* the same for cache-aligned blocks */
+    UCHAR AlignedClassOf[EXP_MAX_SMALL / 16 + 1]; /* as ExpFast.ClassOf, for cache-aligned blocks */
     BOOLEAN Started;
+    BOOLEAN KeepRuns; /* freed runs of pages stay mapped for the next user */
     ULONG StackDepth;
-    ULONG SparePages; /* of empty slabs, a thread keeps at most */
-    ULONG Tracking;   /* pool tracking: 0xC2/0x9B-0x9D and 0xC7 are made */
-    KI_LOCK MapLock, MetaLock, AbandonLock, GhostLock, TagLock, StackLock, QuotaLock, CacheLock;
-    EXP_SLAB *Abandoned[EXP_KINDS][EXP_CLASSES];
-    volatile LONG AbandonedCount[EXP_KINDS][EXP_CLASSES];
+    ULONG64 Seed;
+    KI_LOCK MapLock, MetaLock, GhostLock, TagLock, StackLock, QuotaLock, CacheLock, SpanLock[2];
+    EXP_CENTER Centers[EXP_KINDS * EXP_BINS];
+    struct {
+        EXP_SPAN *Heads[EXP_SPAN_BINS];
+        ULONG64 Used[EXP_SPAN_BINS / 64]; /* bits: heads that are not NULL */
+    } Spans[EXP_KINDS][2];                /* (SpanLock) bare, backed */
+    SIZE_T FreePages[EXP_KINDS];          /* (SpanLock) in backed spans */
+    SIZE_T LeastFree[EXP_KINDS];          /* (SpanLock) lowest since the last trim */
+    SIZE_T ArenaPages[EXP_KINDS];         /* (SpanLock) address space had from the memory manager */
     EXP_CACHE *Caches, *FreeCaches;
     EXP_RUN *Ghosts[EXP_GHOSTS];
     ULONG GhostNext;
-    EXP_BIG *FreeBigs;
     EXP_TAG *TagChunks[EXP_TAG_SLOTS / EXP_COUNTERS];
     USHORT TagHash[1024];
     volatile ULONG TagCount; /* slots in use; slot 0 is none */
     EXP_TAG Totals[2];
-    volatile ULONG64 SlabPages[2], RunPages[2];
+    volatile ULONG64 SlabPages[2], RunPages[2], ReturnedPages[2];
+    volatile ULONG64 Trims, Sampled;
 } EXP_STATE;
 extern EXP_STATE ExpState;
 
@@ -237,8 +304,9 @@ typedef enum _EXP_META { ExpMetaSlab, ExpMetaOther, EXP_METAS } EXP_META;
 PVOID ExpMetaAllocate(EXP_META Use, SIZE_T Bytes);
 VOID ExpMetaFree(EXP_META Use, PVOID Record, SIZE_T Bytes); /* used again for the same use and size only */
 NTSTATUS ExpInitMeta(VOID);
-BOOLEAN ExpMapRun(EXP_RUN *Run);  /* enters a run into its page map; FALSE: no memory for the map */
-VOID ExpReleaseRun(EXP_RUN *Run); /* gives the pages back; the record lingers as a ghost */
+BOOLEAN ExpCoverPages(ULONG Paged, ULONG_PTR Base, SIZE_T Pages); /* the map has room for them; FALSE: no memory */
+VOID ExpMapRun(EXP_RUN *Run);                                     /* enters a run into its page map */
+VOID ExpReleaseRun(EXP_RUN *Run, BOOLEAN Marked);                 /* gives the pages back; the record lingers as a ghost */
 static inline EXP_RUN *ExpLookupIn(const EXP_MAP *Map, ULONG_PTR Offset)
 {
     return __atomic_load_n(&Map->Entries[Offset >> 12], __ATOMIC_ACQUIRE);
@@ -255,24 +323,49 @@ static inline EXP_RUN *ExpLookupRun(ULONG_PTR Address)
     return Offset < __atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE) ? ExpLookupIn(Map, Offset) : NULL;
 }
 
+/* run.c: free runs of pages. */
+/* Backed pages, entered in no map yet. *Zero: whether they must be zero, and whether they are. 0: no memory. */
+ULONG_PTR ExpTakePages(EXP_KIND Kind, SIZE_T Pages, SIZE_T Alignment, BOOLEAN *Zero, EX_POOL_PRIORITY Priority);
+/* Marked: the first bytes are EXP_FILL_FREED and must still be when the pages are taken again. */
+VOID ExpGivePages(EXP_KIND Kind, ULONG_PTR Base, SIZE_T Pages, BOOLEAN Marked);
+/* Gives up to so many pages of kept free runs back to the memory manager; returns how many. */
+SIZE_T ExpReturnPages(EXP_KIND Kind, SIZE_T Pages);
+ULONG ExpSpanBin(SIZE_T Pages);
+
+/* trim.c; trimtimer.c: when. */
+VOID ExpInitTrim(VOID);
+VOID ExpStopTrim(VOID);
+BOOLEAN ExpIsAnythingKept(VOID);  /* whether another trim could give something up */
+VOID ExpArmTrim(VOID);            /* something has become free; cheap */
+SIZE_T ExpTrimPools(BOOLEAN All); /* what was not needed since the last call, or whatever is free; returns pages */
+
 /* slab.c */
 VOID ExpInitClasses(VOID);
-EXP_SLAB *ExpCreateSlab(EXP_CACHE *Cache, EXP_KIND Kind, ULONG Class, EX_POOL_PRIORITY Priority);
+/* A slab of a centre (its lock not held), on no list; NULL: no memory. */
+EXP_SLAB *ExpCreateSlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRIORITY Priority);
 VOID ExpFreeSlab(EXP_SLAB *Slab);    /* a main slab on no list, it and its tail empty */
 VOID ExpRecycleRecord(EXP_RUN *Run); /* a ghost is forgotten: its record may be used again */
-/* Number of the block that starts at Address, or a number of BlockCount and more: none does. */
+/* Number of the block that starts at Address, or MAXULONG: none does. */
 static inline ULONG ExpBlockNumber(const EXP_SLAB *Slab, ULONG_PTR Address)
 {
-    ULONG Rest = (ULONG)(Address & (PAGE_SIZE - 1)) - Slab->Offset;
-    ULONG InPage = ((Rest >> 4) * Slab->Reciprocal) >> 16;
-    if (__builtin_expect(InPage * Slab->BlockSize != Rest || InPage >= Slab->PerPage, 0))
+    ULONG64 Product = (ULONG64)((ULONG)(Address & (PAGE_SIZE - 1)) - Slab->Offset) * Slab->Magic;
+    if (__builtin_expect((ULONG)Product >= Slab->Magic, 0))
         return MAXULONG;
-    return (ULONG)((Address - Slab->Run.Base) >> 12) * Slab->PerPage + InPage;
+    return (ULONG)((Address - Slab->Run.Base) >> 12) * Slab->Stride + (ULONG)(Product >> 32);
 }
 static inline ULONG_PTR ExpBlockAddress(const EXP_SLAB *Slab, ULONG Number)
 {
-    ULONG Page = (Number * Slab->PageReciprocal) >> 20;
-    return Slab->Run.Base + ((ULONG_PTR)Page << 12) + Slab->Offset + (Number - Page * Slab->PerPage) * Slab->BlockSize;
+    ULONG Page = Number / Slab->Stride;
+    return Slab->Run.Base + ((ULONG_PTR)Page << 12) + Slab->Offset + (Number - Page * Slab->Stride) * Slab->BlockSize;
+}
+/* The block that Address lies in, or the one before it. */
+static inline ULONG ExpNumberAround(const EXP_SLAB *Slab, ULONG_PTR Address)
+{
+    ULONG Page = (ULONG)((Address - Slab->Run.Base) >> 12), Index;
+    if (Slab->PagesPerBlock > 1)
+        return Page - Page % Slab->PagesPerBlock;
+    Index = ((ULONG)(Address & (PAGE_SIZE - 1)) - Slab->Offset) / Slab->BlockSize;
+    return Page * Slab->Stride + (Index >= Slab->PerPage ? Slab->PerPage - 1u : Index);
 }
 /* Of the two slabs that share the page, the one that an address belongs to. */
 static inline EXP_SLAB *ExpSlabAt(EXP_RUN *Run, ULONG_PTR Address)
@@ -289,16 +382,29 @@ static inline VOID ExpWriteWord(volatile EXP_WORD *Word, EXP_WORD Value)
     __atomic_store_n(Word, Value, __ATOMIC_RELAXED);
 }
 
+/* center.c */
+VOID ExpInitCenters(VOID);
+/* Blocks for an empty magazine: a full one in its place, or itself with up to Want of them; NULL: no memory. */
+EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_MAGAZINE *Empty, ULONG Want, ULONG64 *Seed, EX_POOL_PRIORITY Priority);
+/* Takes the blocks of a magazine (keeps it while there is room) and returns an empty one, or NULL: no memory. */
+EXP_MAGAZINE *ExpDeposit(EXP_CENTER *Center, EXP_MAGAZINE *Magazine, BOOLEAN Drain);
+EXP_MAGAZINE *ExpCreateMagazine(EXP_CENTER *Center);
+VOID ExpGiveEmpty(EXP_CENTER *Center, EXP_MAGAZINE *Magazine);
+VOID ExpReturnBlocks(EXP_CENTER *Center, EXP_ENTRY *Entries, ULONG Count); /* to their slabs */
+VOID ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All);
+
 /* cache.c */
+extern EXP_ENTRY ExpNoEntry;
 EXP_CACHE *ExpGetCache(KTHREAD *Thread); /* makes one; NULL: no memory */
 /* Puts free blocks into the bin's empty magazine. FALSE: no memory. */
-BOOLEAN ExpRefill(EXP_CACHE *Cache, EXP_KIND Kind, ULONG Class, EX_POOL_PRIORITY Priority);
+BOOLEAN ExpRefill(EXP_CACHE *Cache, ULONG BinIndex, EX_POOL_PRIORITY Priority);
 /* A freed block that finds the magazine full, or no cache at all (NULL). */
-VOID ExpFreeSlow(EXP_CACHE *Cache, EXP_BIN *Bin, ULONG_PTR Block, EXP_WORD *Word);
-VOID ExpTrimCache(EXP_CACHE *Cache); /* gives up what is empty */
+VOID ExpSpill(EXP_CACHE *Cache, ULONG BinIndex, ULONG_PTR Block, EXP_WORD *Word);
+VOID ExpTrimCache(EXP_CACHE *Cache); /* the calling thread's own, or nobody's: gives up what it holds */
+VOID ExpTrimFreeCaches(VOID);
 
 /* bigpool.c */
-PVOID ExpAllocateBig(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG Slot, ULONG WordFlags, BOOLEAN Zero,
+PVOID ExpAllocateBig(EXP_KIND Kind, SIZE_T Size, SIZE_T Alignment, ULONG Slot, ULONG WordFlags, BOOLEAN Zero,
                      EX_POOL_PRIORITY Priority);
 VOID ExpFreeBig(EXP_BIG *Big);
 
@@ -311,40 +417,42 @@ EXP_TAG *ExpTagOfSlot(ULONG Slot);
 VOID ExpFold(EXP_COUNTER *Counter, EXP_TAG *Tag);
 VOID ExpFoldCache(EXP_CACHE *Cache);
 VOID ExpCountShared(ULONG Slot, LONG64 Bytes, BOOLEAN Alloc); /* without a cache */
-static inline ULONG ExpTagCacheIndex(ULONG Tag)
+static inline ULONG ExpTagCacheIndex(ULONG Key)
 {
-    return (Tag * 0x9E3779B1u) >> 25;
+    return (Key * 0x9E3779B1u) >> 24;
 }
+C_ASSERT(EXP_TAG_CACHE == 256);
+/* Tag is neither 0 nor protected. */
 static inline EXP_COUNTER *ExpFindCounter(EXP_CACHE *Cache, ULONG Tag, ULONG Paged)
 {
-    ULONG Index = ExpTagCacheIndex(Tag);
-    if (__builtin_expect(Cache->Tags[Paged][Index].Tag == Tag, 1))
-        return Cache->Tags[Paged][Index].Counter;
+    ULONG Key = Tag | Paged << 31, Index = ExpTagCacheIndex(Key);
+    if (__builtin_expect(Cache->Tags[Index].Key == Key, 1))
+        return Cache->Tags[Index].Counter;
     return ExpFindCounterSlow(Cache, Tag, (BOOLEAN)Paged);
 }
 static inline EXP_COUNTER *ExpCounterOfSlot(EXP_CACHE *Cache, ULONG Slot)
 {
     EXP_COUNTER *Counter = &Cache->Chunks[Slot / EXP_COUNTERS][Slot % EXP_COUNTERS];
-    return __builtin_expect(Counter->InUse, 1) ? Counter : ExpCounterOfSlotSlow(Cache, Slot);
+    return __builtin_expect(Counter->Tag != 0, 1) ? Counter : ExpCounterOfSlotSlow(Cache, Slot);
 }
 /* Counters are written by their thread alone and read by others at any time. */
 #define EXP_COUNT_STORE(Field, Value) __atomic_store_n(&(Field), (Value), __ATOMIC_RELAXED)
 #define EXP_COUNT_LOAD(Field)         __atomic_load_n(&(Field), __ATOMIC_RELAXED)
-VOID ExpNewMaximum(EXP_COUNTER *Counter, LONG64 Delta); /* and folds, if Delta has moved far */
 VOID ExpFoldSlow(EXP_COUNTER *Counter);
+static inline BOOLEAN ExpWantsFold(const EXP_COUNTER *Counter)
+{
+    return (ULONG64)(Counter->Delta + EXP_FOLD_BYTES) > 2 * EXP_FOLD_BYTES;
+}
 static inline VOID ExpCountUp(EXP_COUNTER *Counter, SIZE_T Bytes)
 {
     LONG64 Delta = Counter->Delta + (LONG64)Bytes;
     EXP_COUNT_STORE(Counter->Delta, Delta);
-    if (__builtin_expect(Delta > Counter->MaxDelta, 0))
-        ExpNewMaximum(Counter, Delta);
+    if (Delta > Counter->MaxDelta)
+        EXP_COUNT_STORE(Counter->MaxDelta, Delta);
 }
 static inline VOID ExpCountDown(EXP_COUNTER *Counter, SIZE_T Bytes)
 {
-    LONG64 Delta = Counter->Delta - (LONG64)Bytes;
-    EXP_COUNT_STORE(Counter->Delta, Delta);
-    if (__builtin_expect(Delta < -EXP_FOLD_BYTES, 0))
-        ExpFoldSlow(Counter);
+    EXP_COUNT_STORE(Counter->Delta, Counter->Delta - (LONG64)Bytes);
 }
 static inline VOID ExpCountAlloc(EXP_CACHE *Cache, EXP_COUNTER *Counter, ULONG Paged, SIZE_T Size)
 {
@@ -358,10 +466,18 @@ static inline VOID ExpCountFree(EXP_CACHE *Cache, EXP_COUNTER *Counter, ULONG Pa
     ExpCountDown(Counter, Size);
     ExpCountDown(&Cache->Total[Paged], Size);
 }
+/* What the general paths add: folds what has moved far. */
+static inline VOID ExpFoldIfFar(EXP_CACHE *Cache, EXP_COUNTER *Counter, ULONG Paged)
+{
+    if (ExpWantsFold(Counter))
+        ExpFoldSlow(Counter);
+    if (ExpWantsFold(&Cache->Total[Paged]))
+        ExpFoldSlow(&Cache->Total[Paged]);
+}
 
 /* stack.c */
-/* Id of the stack that called the routine whose frame it is (__builtin_frame_address(0)); 0: none kept. */
-ULONG ExpCaptureStack(PVOID Frame);
+/* Id of the stack from the return address Caller on, which one of the innermost frames has; 0: none kept. */
+ULONG ExpCaptureStack(ULONG_PTR Caller);
 ULONG ExpReadStack(ULONG Id, ULONG_PTR Frames[EXP_MAX_STACK]); /* number of frames */
 VOID ExpResetStacks(VOID);
 
@@ -396,29 +512,45 @@ DECLSPEC_NORETURN VOID ExpStopFreedFill(PVOID Block, SIZE_T BlockSize);
 typedef struct __attribute__((packed, may_alias)) _EXP_ANY64 {
     ULONG64 Value;
 } EXP_ANY64;
-/* What of the 16 bytes is slack, by the number of slack bytes, 16 standing for more. */
-extern const ULONG64 ExpSlackMasks[17][2];
-/* The 16 bytes that hold the slack: right behind the requested ones, or, where less than 16 are slack, the
- * last of the block. No branch on the amount: it is as good as random. */
-static inline EXP_ANY64 *ExpSlackAt(PVOID Block, SIZE_T Size, ULONG Slack)
+/* The 16 bytes right behind the requested ones, or fewer where the block ends before: as two words of 8 that may overlap
+ * each other and, where less than 8 are slack, the last requested bytes. No branch on the amount: it is as good as random. */
+typedef struct _EXP_SLACK {
+    EXP_ANY64 *First, *Second;
+    ULONG Shift; /* of what is found, to leave the slack alone */
+} EXP_SLACK;
+static inline EXP_SLACK ExpSlackAt(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
 {
-    return (EXP_ANY64 *)((PUCHAR)Block + Size - (Slack < 16 ? 16 - Slack : 0));
+    SIZE_T Last = BlockSize - 8, Next = Size + 8;
+    SIZE_T First = Size < Last ? Size : Last;
+    EXP_SLACK At;
+    At.First = (EXP_ANY64 *)((PUCHAR)Block + First);
+    At.Second = (EXP_ANY64 *)((PUCHAR)Block + (Next < Last ? Next : Last));
+    At.Shift = (ULONG)(Size - First) * 8;
+    return At;
 }
-/* On allocation, before the contents are anybody's: may write over the last requested bytes. The block and
- * its slack are 16 bytes or more together. */
-static inline VOID ExpFillSlack(PVOID Block, SIZE_T Size, ULONG Slack)
+/* On allocation, before the contents are anybody's: may write over the last requested bytes. */
+static inline VOID ExpFillSlack(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
 {
-    EXP_ANY64 *At = ExpSlackAt(Block, Size, Slack);
-    At[0].Value = EXP_SLACK_PATTERN;
-    At[1].Value = EXP_SLACK_PATTERN;
+    EXP_SLACK At = ExpSlackAt(Block, Size, BlockSize);
+    At.First->Value = EXP_SLACK_PATTERN;
+    At.Second->Value = EXP_SLACK_PATTERN;
 }
-static inline VOID ExpCheckSlack(PVOID Block, SIZE_T Size, ULONG Slack)
+/* Where the contents are somebody's already: byte by byte. */
+static inline VOID ExpFillSlackOnly(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
 {
-    const EXP_ANY64 *At = ExpSlackAt(Block, Size, Slack);
-    const ULONG64 *Mask = ExpSlackMasks[Slack < 16 ? Slack : 16];
-    if (__builtin_expect((((At[0].Value ^ EXP_SLACK_PATTERN) & Mask[0]) | ((At[1].Value ^ EXP_SLACK_PATTERN) & Mask[1])) != 0,
-                         0))
-        ExpStopSlack(Block, Size, Slack);
+    SIZE_T Slack = BlockSize - Size;
+    memset((PUCHAR)Block + Size, EXP_FILL_SLACK, Slack < 16 ? Slack : 16);
+}
+/* Size < BlockSize. */
+static inline BOOLEAN ExpIsSlackWhole(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
+{
+    EXP_SLACK At = ExpSlackAt(Block, Size, BlockSize);
+    return (((At.First->Value ^ EXP_SLACK_PATTERN) | (At.Second->Value ^ EXP_SLACK_PATTERN)) >> At.Shift) == 0;
+}
+static inline VOID ExpCheckSlack(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
+{
+    if (Size != BlockSize && __builtin_expect(!ExpIsSlackWhole(Block, Size, BlockSize), 0))
+        ExpStopSlack(Block, Size, (ULONG)(BlockSize - Size));
 }
 static inline VOID ExpFillFreed(PVOID Block, SIZE_T BlockSize)
 {
@@ -443,10 +575,21 @@ BOOLEAN ExpRecordQuota(PVOID Block, struct _KPROCESS *Process);
 VOID ExpReleaseQuota(PVOID Block, BOOLEAN Paged, SIZE_T Bytes); /* finds the record and returns the charge */
 VOID ExpResetQuota(VOID);
 
-/* pool.c */
+/* pool.c: the general paths. */
+#define EXP_ZERO     1u
+#define EXP_ALIGNED  2u
+#define EXP_QUOTA    4u
+#define EXP_RAISE    8u
+#define EXP_WITH_TAG 16u /* legacy form with a tag of its own: the tag rules of 0xC2 apply */
+#define EXP_HOST     32u /* for malloc: neither IRQL nor stacks nor the verifier */
+PVOID ExpAllocateFlags(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, EX_POOL_PRIORITY Priority, ULONG_PTR Caller);
+PVOID ExpAllocateLegacy(ULONG Type, SIZE_T Size, ULONG Tag, ULONG Options, EX_POOL_PRIORITY Priority, ULONG_PTR Caller);
+VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller); /* EXP_WITH_TAG, EXP_HOST */
 VOID ExpFreeBlock(PVOID Block, ULONG Tag, BOOLEAN Tagged);
-/* ExAllocatePool2 at a priority; what it does with flags that do not do: NULL, or STATUS_INVALID_PARAMETER raised. */
-PVOID ExpAllocateWithPriority(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, EX_POOL_PRIORITY Priority);
+VOID ExpSetSlow(ULONG Set, ULONG Clear); /* bits of ExpSlow: the only way to change it */
+VOID ExpInitFast(VOID);                  /* tables, from ExpSlow and what is covered */
+VOID ExpLockPools(BOOLEAN Lock);         /* for a fork */
+/* What flags that do not do come to: NULL, or STATUS_INVALID_PARAMETER raised. */
 PVOID ExpFailFlags(POOL_FLAGS Flags);
 
 /* secure.c */
@@ -463,6 +606,7 @@ VOID ExpEnumerateSecure(VOID (*Visit)(ULONG Slot, SIZE_T Size, PVOID Context), P
  * No IRQL check, no tag rules, no stacks, any size (0: a block of its own). All other checks and the accounting stay. The
  * calling thread must be attached, or attachable. Alignment: a power of two, of 16 at least in effect. NULL: no memory. */
 PVOID ExpMallocLike(SIZE_T Size, SIZE_T Alignment, ULONG Tag);
+PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment, ULONG Tag); /* its general path */
 VOID ExpFreeLike(PVOID Block);   /* stops like ExFreePool for anything but a live block's start */
 SIZE_T ExpSizeLike(PVOID Block); /* bytes asked for */
 /* Makes a live block Size bytes long where it lies: FALSE if it does not fit there, or would waste more than half. */
@@ -470,9 +614,10 @@ BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size);
 BOOLEAN ExpIsPoolAddress(const volatile VOID *Address); /* of a pool's region, allocated or not */
 
 /* ---- the verifier's seam (pool.c) ----
- * The fast paths make two tests for everything that is not always on: ExpSlow (any bit set: each allocation and free takes
- * the slow path) and, for allocations, the thread's Countdown, which reaches zero every ExpSampleInterval allocations (0:
- * never). The slow paths call these routines (NULL: none); they are never called with a lock held. */
+ * For everything that is not always on there is ExpSlow: while it is not 0 each allocation and free takes the general path
+ * (set with ExpSetSlow, which switches the fast paths' tables; threads in the middle of one finish it). And for allocations
+ * there is the thread's Countdown, below zero every ExpSampleInterval allocations (0: never; set before threads start, or
+ * it counts from their next sample). The general paths call these routines (NULL: none), never with a lock held. */
 extern volatile ULONG ExpSlow;
 #define EXP_SLOW_STACKS   1u  /* keeps call stacks */
 #define EXP_SLOW_TRACKING 2u  /* what is freed holds no timer and no DPC */

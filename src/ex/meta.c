@@ -7,8 +7,8 @@
  * only; nothing returns to the memory manager until ExShutdownSystem. So a pointer to a record may be
  * followed at any later time.
  *
- * Page maps. One per pool region: a flat array with a pointer for each page, in reserved address space that
- * is backed from the front as the region grows (Covered). An entry is the EXP_RUN whose page it is, or NULL.
+ * Page maps. One per pool region: flat arrays with an element for each page, in reserved address space that is backed from
+ * the front as the region grows (Covered). An entry is the EXP_RUN whose page it is, or NULL; Edges and Marks are run.c's.
  *
  * Ghosts. When a run's pages go back, its record stays in the map until EXP_GHOSTS later ones have followed
  * it, or the pages are used by a new run. A second free of such a block is then still named as what it is.
@@ -23,8 +23,8 @@
 #include "ex/exp.h"
 
 #define META_CHUNK_PAGES 16u
-#define META_SIZES       512u /* records of up to 32 KiB */
-#define MAP_STEP_PAGES   16u  /* of map memory: 8,192 entries, 32 MiB of a region */
+#define META_SIZES       512u        /* records of up to 32 KiB */
+#define MAP_STEP         (8u * 512u) /* pages of a region, for which the map grows at a time: 8 pages of entries */
 
 typedef struct _META_FREE {
     struct _META_FREE *Next;
@@ -51,10 +51,10 @@ PVOID ExpMetaAllocate(EXP_META Use, SIZE_T Bytes)
             /* The rest of the old chunk is given up: less than one record. On a small machine take less at a
              * time. */
             SIZE_T Pages = Room > META_CHUNK_PAGES * PAGE_SIZE ? (Room + PAGE_SIZE - 1) / PAGE_SIZE : META_CHUNK_PAGES;
-            PUCHAR Chunk = MmAllocatePages(MmRegionSystemData, Pages, MM_PAGES_ZERO, HighPoolPriority);
+            PUCHAR Chunk = MmAllocatePages(MmRegionSystemData, Pages, MM_PAGES_ZERO | MM_PAGES_NO_RECLAIM, HighPoolPriority);
             if (Chunk == NULL) {
                 Pages = (Room + PAGE_SIZE - 1) / PAGE_SIZE;
-                Chunk = MmAllocatePages(MmRegionSystemData, Pages, MM_PAGES_ZERO, HighPoolPriority);
+                Chunk = MmAllocatePages(MmRegionSystemData, Pages, MM_PAGES_ZERO | MM_PAGES_NO_RECLAIM, HighPoolPriority);
             }
             if (Chunk == NULL)
                 goto Done;
@@ -80,16 +80,24 @@ VOID ExpMetaFree(EXP_META Use, PVOID Record, SIZE_T Bytes)
     KiReleaseLock(&ExpState.MetaLock);
 }
 
+static PVOID ExpReserveMap(SIZE_T Bytes)
+{
+    return MmAllocatePages(MmRegionSystemData, (Bytes + PAGE_SIZE - 1) / PAGE_SIZE, MM_PAGES_RESERVE, HighPoolPriority);
+}
+
 static NTSTATUS ExpInitMap(EXP_MAP *Map, MM_REGION Region)
 {
     MM_REGION_INFO Info;
+    SIZE_T Pages;
     MmQueryRegion(Region, &Info);
     Map->Base = Info.Base;
     Map->Size = Info.End - Info.Base;
     Map->Covered = 0;
-    Map->Entries = MmAllocatePages(MmRegionSystemData, ((Map->Size >> 12) * sizeof(EXP_RUN *) + PAGE_SIZE - 1) / PAGE_SIZE,
-                                   MM_PAGES_RESERVE, HighPoolPriority);
-    return Map->Entries != NULL ? STATUS_SUCCESS : STATUS_NO_MEMORY;
+    Pages = (((Map->Size >> 12) + MAP_STEP - 1) & ~(SIZE_T)(MAP_STEP - 1));
+    Map->Entries = ExpReserveMap(Pages * sizeof(EXP_RUN *));
+    Map->Edges = ExpReserveMap(Pages * sizeof(EXP_SPAN *));
+    Map->Marks = ExpReserveMap(Pages / 8);
+    return Map->Entries != NULL && Map->Edges != NULL && Map->Marks != NULL ? STATUS_SUCCESS : STATUS_NO_MEMORY;
 }
 
 NTSTATUS ExpInitMeta(VOID)
@@ -102,35 +110,44 @@ NTSTATUS ExpInitMeta(VOID)
     return Status;
 }
 
-static BOOLEAN ExpGrowMap(EXP_MAP *Map, SIZE_T Bytes)
+/* Backs elements [First, First + MAP_STEP) of an array; what an earlier failure left backed stays. */
+static BOOLEAN ExpBackMap(PVOID Array, SIZE_T First, SIZE_T Bits)
 {
+    SIZE_T From = First * Bits / 8 / PAGE_SIZE, To = ((First + MAP_STEP) * Bits / 8 + PAGE_SIZE - 1) / PAGE_SIZE;
+    for (; From < To; From++) {
+        NTSTATUS Status = MmCommitPages((PUCHAR)Array + From * PAGE_SIZE, 1, MM_PAGES_ZERO | MM_PAGES_NO_RECLAIM);
+        if (!NT_SUCCESS(Status) && Status != STATUS_ALREADY_COMMITTED)
+            return FALSE;
+    }
+    return TRUE;
+}
+
+BOOLEAN ExpCoverPages(ULONG Paged, ULONG_PTR Base, SIZE_T Pages)
+{
+    EXP_MAP *Map = &ExpState.Maps[Paged];
+    SIZE_T End = Base - Map->Base + (Pages << 12);
     BOOLEAN Done = TRUE;
+    if (__atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE) >= End)
+        return TRUE;
     KiAcquireLock(&ExpState.MapLock);
-    while (Done && Map->Covered < Bytes) {
-        SIZE_T First = (Map->Covered >> 12) * sizeof(EXP_RUN *) / PAGE_SIZE;
-        SIZE_T All = ((Map->Size >> 12) * sizeof(EXP_RUN *) + PAGE_SIZE - 1) / PAGE_SIZE;
-        SIZE_T Pages = All - First < MAP_STEP_PAGES ? All - First : MAP_STEP_PAGES;
-        SIZE_T Covered = Map->Covered + Pages * (PAGE_SIZE / sizeof(EXP_RUN *)) * PAGE_SIZE;
-        if (!NT_SUCCESS(MmCommitPages((PUCHAR)Map->Entries + First * PAGE_SIZE, Pages, MM_PAGES_ZERO)))
-            Done = FALSE;
-        else
+    while (Done && Map->Covered < End) {
+        SIZE_T First = ((Map->Covered >> 12) + MAP_STEP - 1) & ~(SIZE_T)(MAP_STEP - 1), Covered = (First + MAP_STEP) << 12;
+        Done = ExpBackMap(Map->Entries, First, 64) && ExpBackMap(Map->Edges, First, 64) && ExpBackMap(Map->Marks, First, 1);
+        if (Done)
             __atomic_store_n(&Map->Covered, Covered < Map->Size ? Covered : Map->Size, __ATOMIC_RELEASE);
     }
+    ExpInitFast();
     KiReleaseLock(&ExpState.MapLock);
     return Done;
 }
 
-BOOLEAN ExpMapRun(EXP_RUN *Run)
+VOID ExpMapRun(EXP_RUN *Run)
 {
     EXP_MAP *Map = &ExpState.Maps[Run->Kind == ExpPaged];
-    SIZE_T End = Run->Base - Map->Base + (SIZE_T)Run->Pages * PAGE_SIZE;
     EXP_RUN **Entry = &Map->Entries[(Run->Base - Map->Base) >> 12];
     ULONG Page;
-    if (__atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE) < End && !ExpGrowMap(Map, End))
-        return FALSE;
     for (Page = 0; Page < Run->Pages; Page++)
         __atomic_store_n(&Entry[Page], Run, __ATOMIC_RELEASE);
-    return TRUE;
 }
 
 static VOID ExpForgetGhost(EXP_RUN *Run)
@@ -145,12 +162,13 @@ static VOID ExpForgetGhost(EXP_RUN *Run)
     ExpRecycleRecord(Run);
 }
 
-VOID ExpReleaseRun(EXP_RUN *Run)
+VOID ExpReleaseRun(EXP_RUN *Run, BOOLEAN Marked)
 {
-    PVOID Base = (PVOID)Run->Base;
+    ULONG_PTR Base = Run->Base;
     ULONG Pages = Run->Pages;
+    EXP_KIND Kind = (EXP_KIND)Run->Kind;
     EXP_RUN *Oldest;
-    __atomic_store_n(&Run->Released, TRUE, __ATOMIC_RELEASE);
+    __atomic_store_n(&Run->Gate, EXP_GATE_RELEASED, __ATOMIC_RELEASE);
     KiAcquireLock(&ExpState.GhostLock);
     Oldest = ExpState.Ghosts[ExpState.GhostNext];
     ExpState.Ghosts[ExpState.GhostNext] = Run;
@@ -159,5 +177,5 @@ VOID ExpReleaseRun(EXP_RUN *Run)
         ExpForgetGhost(Oldest);
     KiReleaseLock(&ExpState.GhostLock);
     /* Last: from here the pages may be another run's. */
-    MmFreePages(Base, Pages);
+    ExpGivePages(Kind, Base, Pages, Marked);
 }

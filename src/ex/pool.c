@@ -1,20 +1,21 @@
 /*
- * pool.c - the pools' entry points: what drivers call, decoded and put together from the other files.
- * SPDX-License-Identifier: MIT
+ * pool.c - the pools' general paths: whatever the fast ones do not cover, and every stop. SPDX-License-Identifier: MIT
  *
- * Implements ExAllocatePool, ExAllocatePoolWithTag, ExAllocatePoolWithTagPriority, ExAllocatePoolWithQuota,
- * ExAllocatePoolWithQuotaTag, ExAllocatePool2, the FsRtlAllocatePool family, ExFreePool, ExFreePoolWithTag and
- * ExQueryPoolBlockSize; the forms with extended parameters are in pool3.c. Contracts: include/nt/wdm/ex.h.
+ * Implements ExAllocatePool, ExAllocatePoolWithTagPriority, ExAllocatePoolWithQuota, ExAllocatePoolWithQuotaTag, the
+ * FsRtlAllocatePool family and ExQueryPoolBlockSize; ExAllocatePool2, ExAllocatePoolWithTag and the free routines begin in
+ * fast.c and come here; the forms with extended parameters are in pool3.c. Contracts: include/nt/wdm/ex.h.
  *
- * An allocation:  flags -> kind, options | IRQL, tag rules | class | tag counter | magazine -> block | freed
- * pattern checked | block's word | slack filled | stack | zeroes A free:         page map -> slab -> block
- * number -> block's word | live? | IRQL, tag, slack | counter | freed pattern | magazine
+ * An allocation:  flags -> kind, options | IRQL, tag rules | the verifier's routine | class | tag counter | magazine -> block |
+ * freed pattern checked | block's word | slack filled | stack | zeroes
+ * A free:         page map -> slab -> block number -> block's word | live? | IRQL, tag, slack | the verifier's routine |
+ * counter | freed pattern | magazine
  *
  * The three kinds: NonPagedNx (NonPagedPoolNx, POOL_FLAG_NON_PAGED), NonPagedExecute (NonPagedPool,
  * POOL_FLAG_NON_PAGED_EXECUTE) and Paged. Session pool is the same pool: there is one session.
  *
- * Everything is checked before anything is changed, so that a stop that is caught (ntmm_catch) leaves the
- * pools whole.
+ * Everything is checked before anything is changed, so that a stop that is caught (ntmm_catch) leaves the pools whole.
+ *
+ * ExpSlow is changed through ExpSetSlow alone, which rewrites the fast paths' tables under MapLock.
  */
 #include "ex/exp.h"
 
@@ -33,29 +34,34 @@ VOID (*ExpVerifyFreeRoutine)(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind)
 volatile ULONG ExpSlow, ExpSampleInterval;
 const BOOLEAN ExPoolZeroingNativelySupported = TRUE;
 
-/* Options of an allocation, beside kind, size, tag and priority. */
-#define EXP_ZERO     1u
-#define EXP_ALIGNED  2u
-#define EXP_QUOTA    4u
-#define EXP_RAISE    8u
-#define EXP_WITH_TAG 16u /* legacy form with a tag of its own: the tag rules of 0xC2 apply */
-
-#define POOL_TRACKING 0x8u /* verifier flag */
+#define SPECIAL_POOL  0x1u /* verifier flags */
+#define POOL_TRACKING 0x8u
 
 static VOID ExpInitFlags(VOID);
 
 /* ---- start and stop ---- */
+static SIZE_T ExpReclaim(VOID)
+{
+    return ExpTrimPools(TRUE);
+}
+
 NTSTATUS ExInitSystem(VOID)
 {
     NTSTATUS Status;
     memset(&ExpState, 0, sizeof(ExpState));
     ExpResetStacks();
     ExpResetQuota();
+    memset(&ExpFast, 0, sizeof(ExpFast));
     ExpInitClasses();
+    ExpInitCenters();
     ExpInitFlags();
+    ExpState.Seed = KeOptions.Seed;
     ExpState.StackDepth = KeOptions.StackDepth < EXP_MAX_STACK ? KeOptions.StackDepth : EXP_MAX_STACK;
-    ExpState.Tracking = KeOptions.VerifierFlags & POOL_TRACKING;
-    ExpState.SparePages = (ULONG)(KeOptions.RamBytes >> 20); /* pages: a 256th of RAM */
+    ExpState.KeepRuns = KeOptions.KeepRuns && !(KeOptions.VerifierFlags & SPECIAL_POOL);
+    ExpFast.MaxSmall = ExpState.KeepRuns ? EXP_MAX_SMALL : EXP_MAX_PAGE;
+    ExpSlow = (ExpSlow & EXP_SLOW_FAIL) | (ExpState.StackDepth != 0 ? EXP_SLOW_STACKS : 0) |
+              ((KeOptions.VerifierFlags & POOL_TRACKING) != 0 ? EXP_SLOW_TRACKING : 0);
+    ExpInitFast();
     ExpState.TagCount = 1;
     Status = ExpInitMeta();
     if (!NT_SUCCESS(Status))
@@ -68,6 +74,8 @@ NTSTATUS ExInitSystem(VOID)
     ExpInitLookaside();
     ExpResetSecurePools();
     ExpInitStringMemory();
+    ExpInitTrim();
+    MmReclaimRoutine = ExpReclaim;
     ExpState.Started = TRUE;
     KiThreadRundownRoutine = ExThreadRundown;
     return STATUS_SUCCESS;
@@ -76,6 +84,9 @@ NTSTATUS ExInitSystem(VOID)
 VOID ExShutdownSystem(VOID)
 {
     KTHREAD *Thread = HalCurrentThread();
+    ExpStopTrim();
+    MmReclaimRoutine = NULL;
+    memset(&ExpFast, 0, sizeof(ExpFast));
     ExpUnpoison(ExpState.Maps[0].Base, ExpState.Maps[0].Covered);
     ExpUnpoison(ExpState.Maps[1].Base, ExpState.Maps[1].Covered);
     /* Other threads that stay attached have been told by KeShutdownSystem. */
@@ -113,111 +124,148 @@ static DECLSPEC_NOINLINE VOID ExpCheckNewTag(ULONG Type, SIZE_T Size, ULONG Tag,
     KiStop(0xC2, "Pool was allocated with a tag that has no letter or digit.", NULL, 0x9D, Tag, Type, Caller);
 }
 
-/* A block of more than a page. */
-static DECLSPEC_NOINLINE PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options,
-                                                EX_POOL_PRIORITY Priority, ULONG Flags, PVOID Frame)
+/* A block of more than the largest class, or aligned to more than a page. */
+static PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, SIZE_T Alignment, ULONG Tag, ULONG Options,
+                              EX_POOL_PRIORITY Priority, ULONG Flags, ULONG_PTR Caller)
 {
     ULONG Paged = EXP_IS_PAGED(Kind);
     EXP_COUNTER *Counter = ExpFindCounter(Cache, Tag, Paged);
-    SIZE_T Slack = (0 - Size) & (PAGE_SIZE - 1);
+    SIZE_T Room = ROUND_TO_PAGES(Size);
     PVOID Block;
     if (Counter == NULL)
         return NULL;
-    Block = ExpAllocateBig(Cache, Kind, Size, Counter->Slot, Flags, (Options & EXP_ZERO) != 0, Priority);
+    Block = ExpAllocateBig(Kind, Size, Alignment, Counter->Slot, Flags, (Options & EXP_ZERO) != 0, Priority);
     if (Block == NULL)
         return NULL;
     ExpCountAlloc(Cache, Counter, Paged, Size);
-    if (Slack != 0)
-        memset((PUCHAR)Block + Size, EXP_FILL_SLACK, Slack < 16 ? Slack : 16);
-    ExpPoison((PUCHAR)Block + Size, Slack);
-    if (ExpState.StackDepth != 0)
-        ((EXP_BIG *)ExpLookupRun((ULONG_PTR)Block))->Stacks[0] = ExpCaptureStack(Frame);
+    ExpFoldIfFar(Cache, Counter, Paged);
+    if (Room != Size)
+        ExpFillSlackOnly(Block, Size, Room);
+    ExpPoison((PUCHAR)Block + Size, Room - Size);
+    if ((ExpSlow & EXP_SLOW_STACKS) && Caller != 0)
+        ((EXP_BIG *)ExpLookupRun((ULONG_PTR)Block))->Stacks[0] = ExpCaptureStack(Caller);
     return Block;
 }
 
 /* Keeps the stack of the allocation (Which 0) or the free (1) of a small block. */
-static DECLSPEC_NOINLINE VOID ExpNoteStack(ULONG_PTR Block, const EXP_WORD *Word, ULONG Which, PVOID Frame)
+static VOID ExpNoteStack(ULONG_PTR Block, const EXP_WORD *Word, ULONG Which, ULONG_PTR Caller)
 {
     EXP_SLAB *Slab = ExpSlabAt(ExpLookupRun(Block), Block);
-    Slab->Stacks[2 * (Word - Slab->Words) + Which] = ExpCaptureStack(Frame);
+    Slab->Stacks[2 * (Word - Slab->Words) + Which] = ExpCaptureStack(Caller);
 }
 
 /* A block that was used before is about to be handed out again. */
-static inline VOID ExpCheckReuse(EXP_BIN *Bin, ULONG_PTR Block, SIZE_T BlockSize, EXP_WORD Old)
+static VOID ExpCheckReuse(ULONG_PTR Block, SIZE_T BlockSize, EXP_WORD Old)
 {
     if (__builtin_expect(Old & EXP_WORD_LIVE, 0))
         KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Block, 7, 0, 0, Block);
-    if (__builtin_expect(!ExpIsFreedFill((PVOID)Block, BlockSize), 0)) {
-        Bin->Top++; /* not taken */
+    if (__builtin_expect(!ExpIsFreedFill((PVOID)Block, BlockSize), 0))
         ExpStopFreedFill((PVOID)Block, BlockSize);
-    }
 }
 
-static inline __attribute__((always_inline)) PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
-                                                                    ULONG Options, EX_POOL_PRIORITY Priority, ULONG Flags)
+static ULONG ExpClassFor(SIZE_T Size, SIZE_T Alignment)
 {
-    EXP_CACHE *Cache = Thread->ExCache;
-    ULONG Paged = EXP_IS_PAGED(Kind);
+    ULONG Class = ExpFast.ClassOf[(Size + 15) >> 4];
+    while (ExpState.Classes[Class].Size % Alignment != 0)
+        Class++;
+    return Class;
+}
+
+static PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_T Alignment, ULONG Tag, ULONG Options,
+                              EX_POOL_PRIORITY Priority, ULONG Flags, ULONG_PTR Caller)
+{
+    EXP_CACHE *Cache = ExpGetCache(Thread);
+    ULONG Paged = EXP_IS_PAGED(Kind), BinIndex, BlockSize;
     EXP_COUNTER *Counter;
     EXP_BIN *Bin;
     EXP_ENTRY *Entry;
-    ULONG Class, Slack, BlockSize;
     ULONG_PTR Block;
     EXP_WORD Old;
-    if (__builtin_expect(Cache == NULL, 0)) {
-        Cache = ExpGetCache(Thread);
-        if (Cache == NULL)
-            return NULL;
-    }
-    if (__builtin_expect(Tag & EXP_PROTECTED, 0)) {
+    if (Cache == NULL)
+        return NULL;
+    if (Tag & EXP_PROTECTED) {
         Tag &= ~EXP_PROTECTED;
         Flags |= EXP_WORD_PROTECTED;
     }
-    if (__builtin_expect(Size > EXP_MAX_SMALL, 0))
-        return ExpAllocateLarge(Cache, Kind, Size, Tag, Options, Priority, Flags, __builtin_frame_address(0));
-    Class = (Options & EXP_ALIGNED) ? ExpState.AlignedClassOf[(Size + 15) >> 4] : ExpState.ClassOf[(Size + 15) >> 4];
+    if (Tag == 0)
+        Tag = EXP_TAG_NONE;
+    if (Size > ExpFast.MaxSmall || Alignment > PAGE_SIZE)
+        return ExpAllocateLarge(Cache, Kind, Size, Alignment, Tag, Options, Priority, Flags, Caller);
+    BinIndex = (ULONG)Kind * EXP_BINS +
+               ((Options & EXP_ALIGNED) ? ExpState.AlignedClassOf[(Size + 15) >> 4] : ExpClassFor(Size, Alignment));
     Counter = ExpFindCounter(Cache, Tag, Paged);
-    if (__builtin_expect(Counter == NULL, 0))
+    if (Counter == NULL)
         return NULL;
-    Bin = &Cache->Bins[Kind][Class];
+    Bin = &Cache->Bins[BinIndex];
     BlockSize = Bin->BlockSize;
-    if (__builtin_expect(Bin->Top == Bin->Base, 0) && !ExpRefill(Cache, Kind, Class, Priority))
+    if (Bin->Top->Block == 0 && !ExpRefill(Cache, BinIndex, Priority))
         return NULL;
-    Entry = --Bin->Top;
+    Entry = Bin->Top;
     Block = Entry->Block;
     Old = ExpReadWord(Entry->Word);
     ExpUnpoison(Block, BlockSize);
     if (Old != 0)
-        ExpCheckReuse(Bin, Block, BlockSize, Old);
-    Slack = BlockSize - (ULONG)Size;
-    ExpWriteWord(Entry->Word, ExpMakeWord(Counter->Slot, Slack, Flags));
+        ExpCheckReuse(Block, BlockSize, Old);
+    Bin->Top = Entry - 1;
+    ExpWriteWord(Entry->Word, ExpMakeWord(Counter->Slot, BlockSize - (ULONG)Size, Flags));
     ExpCountAlloc(Cache, Counter, Paged, Size);
-    if (Slack != 0)
-        ExpFillSlack((PVOID)Block, Size, Slack);
-    if (__builtin_expect(ExpState.StackDepth != 0, 0))
-        ExpNoteStack(Block, Entry->Word, 0, __builtin_frame_address(0));
+    ExpFoldIfFar(Cache, Counter, Paged);
+    if (BlockSize != (ULONG)Size)
+        ExpFillSlack((PVOID)Block, Size, BlockSize);
+    if ((ExpSlow & EXP_SLOW_STACKS) && Caller != 0)
+        ExpNoteStack(Block, Entry->Word, 0, Caller);
     if (Options & EXP_ZERO)
         memset((PVOID)Block, 0, Size);
-    ExpPoison(Block + Size, Slack);
+    ExpPoison(Block + Size, BlockSize - Size);
     return (PVOID)Block;
 }
 
-static inline VOID ExpCheckIrql(KTHREAD *Thread, EXP_KIND Kind, ULONG Options, SIZE_T Size)
+static VOID ExpCheckIrql(KTHREAD *Thread, EXP_KIND Kind, ULONG Options, SIZE_T Size)
 {
-    if (__builtin_expect(EXP_IRQL_TOO_HIGH(Thread->Irql, Kind), 0))
+    if (EXP_IRQL_TOO_HIGH(Thread->Irql, Kind))
         ExpStopIrql(Kind, Options, Size, Thread->Irql);
 }
 
+/* What the verifier makes of a request: a block, EXP_REQUEST_FAIL, or NULL: an ordinary block. */
+static PVOID ExpAskVerifier(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options, EX_POOL_PRIORITY Priority,
+                            ULONG_PTR Caller)
+{
+    EXP_REQUEST Request;
+    BOOLEAN Sampled = FALSE;
+    if (Cache != NULL && --Cache->Countdown < 0) {
+        ULONG Interval = ExpSampleInterval;
+        Sampled = Interval != 0;
+        /* Half of the interval at least, and as long again at random. */
+        Cache->Random = Cache->Random * 6364136223846793005ull + 1442695040888963407ull;
+        Cache->Countdown = Sampled ? (LONG)(Interval / 2 + (ULONG)((Cache->Random >> 32) * (Interval + 1ull) >> 32)) : MAXLONG;
+    }
+    if (ExpVerifyAllocateRoutine == NULL || (!Sampled && !(ExpSlow & EXP_SLOW_ALLOCATE)))
+        return NULL;
+    if (Sampled)
+        __atomic_add_fetch(&ExpState.Sampled, 1, __ATOMIC_RELAXED);
+    Request.Kind = Kind;
+    Request.Size = Size;
+    Request.Tag = (Tag & ~EXP_PROTECTED) != 0 ? Tag & ~EXP_PROTECTED : EXP_TAG_NONE;
+    Request.Protected = (Tag & EXP_PROTECTED) != 0;
+    Request.Zero = (Options & EXP_ZERO) != 0;
+    Request.Aligned = (Options & EXP_ALIGNED) != 0;
+    Request.Quota = (Options & EXP_QUOTA) != 0;
+    Request.Sampled = Sampled;
+    Request.Priority = Priority;
+    Request.Caller = Caller;
+    return ExpVerifyAllocateRoutine(&Request);
+}
+
 /* With quota: the process current at the call is charged, except for a page and more. */
-static DECLSPEC_NOINLINE PVOID ExpAllocateWithQuota(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options,
-                                                    EX_POOL_PRIORITY Priority)
+static PVOID ExpAllocateWithQuota(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options,
+                                  EX_POOL_PRIORITY Priority, ULONG_PTR Caller)
 {
     struct _KPROCESS *Process = Thread->AttachedProcess != NULL ? Thread->AttachedProcess : Thread->Process;
     BOOLEAN Charge = Size < PAGE_SIZE, Paged = (BOOLEAN)EXP_IS_PAGED(Kind);
     NTSTATUS Status = Charge ? ExpChargeQuota(Process, Paged, Size) : STATUS_SUCCESS;
     PVOID Block = NULL;
     if (NT_SUCCESS(Status)) {
-        Block = ExpAllocateBlock(Thread, Kind, Size, Tag, Options, Priority, Charge ? EXP_WORD_QUOTA : 0);
+        Block = ExpAllocateBlock(Thread, Kind, Size, 1, Tag, Options, Priority, Charge ? EXP_WORD_QUOTA : 0, Caller);
         if (Block != NULL && Charge && !ExpRecordQuota(Block, Process)) {
             ExpFreeBlock(Block, Tag, TRUE); /* finds no record and returns nothing */
             Block = NULL;
@@ -233,27 +281,32 @@ static DECLSPEC_NOINLINE PVOID ExpAllocateWithQuota(KTHREAD *Thread, EXP_KIND Ki
     return Block;
 }
 
-static inline __attribute__((always_inline)) PVOID ExpAllocate(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
-                                                               ULONG Options, EX_POOL_PRIORITY Priority)
+static PVOID ExpAllocate(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options, EX_POOL_PRIORITY Priority,
+                         ULONG_PTR Caller)
 {
     PVOID Block;
     ExpCheckIrql(Thread, Kind, Options, Size);
-    if (__builtin_expect(ExpSlow & EXP_SLOW_FAIL, 0) && KiFailHere(KiResourcePool, Tag, Size)) {
+    if ((ExpSlow & EXP_SLOW_FAIL) && KiFailHere(KiResourcePool, Tag, Size)) {
         if (Options & EXP_RAISE)
             ExRaiseStatus(STATUS_INSUFFICIENT_RESOURCES);
         return NULL;
     }
-    if (__builtin_expect(Options & EXP_QUOTA, 0))
-        return ExpAllocateWithQuota(Thread, Kind, Size, Tag, Options, Priority);
-    Block = ExpAllocateBlock(Thread, Kind, Size, Tag, Options, Priority, 0);
-    if (__builtin_expect(Block == NULL && (Options & EXP_RAISE), 0))
+    Block = ExpAskVerifier(ExpGetCache(Thread), Kind, Size, Tag, Options, Priority, Caller);
+    if (Block == EXP_REQUEST_FAIL)
+        Block = NULL;
+    else if (Block != NULL)
+        return Block;
+    else if (Options & EXP_QUOTA)
+        return ExpAllocateWithQuota(Thread, Kind, Size, Tag, Options, Priority, Caller);
+    else
+        Block = ExpAllocateBlock(Thread, Kind, Size, 1, Tag, Options, Priority, 0, Caller);
+    if (Block == NULL && (Options & EXP_RAISE))
         ExRaiseStatus(STATUS_INSUFFICIENT_RESOURCES);
     return Block;
 }
 
 /* The forms that take a POOL_TYPE. */
-static inline __attribute__((always_inline)) PVOID ExpAllocateLegacy(ULONG Type, SIZE_T Size, ULONG Tag, ULONG Options,
-                                                                     EX_POOL_PRIORITY Priority, ULONG_PTR Caller)
+PVOID ExpAllocateLegacy(ULONG Type, SIZE_T Size, ULONG Tag, ULONG Options, EX_POOL_PRIORITY Priority, ULONG_PTR Caller)
 {
     KTHREAD *Thread = KiCurrentThread(); /* first: it may be what starts the system */
     EXP_KIND Kind = (Type & PagedPool) ? ExpPaged : (Type & POOL_NX_ALLOCATION) ? ExpNonPagedNx : ExpNonPagedExecute;
@@ -267,30 +320,20 @@ static inline __attribute__((always_inline)) PVOID ExpAllocateLegacy(ULONG Type,
         if (Type & POOL_ZERO_ALLOCATION)
             Options |= EXP_ZERO;
     }
-    if (Options & EXP_WITH_TAG) {
-        if (ExpState.Tracking)
-            ExpCheckNewTag(Type, Size, Tag, Caller);
-        if (Tag == 0)
-            Tag = EXP_TAG_NONE;
-    }
-    return ExpAllocate(Thread, Kind, Size, Tag, Options, Priority);
-}
-
-PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
-{
-    return ExpAllocateLegacy(PoolType, NumberOfBytes, Tag, EXP_WITH_TAG, HighPoolPriority,
-                             (ULONG_PTR)__builtin_return_address(0));
+    if ((Options & EXP_WITH_TAG) && (ExpSlow & EXP_SLOW_TRACKING))
+        ExpCheckNewTag(Type, Size, Tag, Caller);
+    return ExpAllocate(Thread, Kind, Size, Tag, Options, Priority, Caller);
 }
 
 PVOID ExAllocatePool(POOL_TYPE PoolType, SIZE_T NumberOfBytes)
 {
-    return ExpAllocateLegacy(PoolType, NumberOfBytes, EXP_TAG_NONE, 0, HighPoolPriority, 0);
+    return ExpAllocateLegacy(PoolType, NumberOfBytes, EXP_TAG_NONE, 0, HighPoolPriority,
+                             (ULONG_PTR)__builtin_return_address(0));
 }
 
 PVOID ExAllocatePoolWithTagPriority(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag, EX_POOL_PRIORITY Priority)
 {
-    return ExpAllocateLegacy(PoolType, NumberOfBytes, Tag, EXP_WITH_TAG, (EX_POOL_PRIORITY)(Priority & 0x30),
-                             (ULONG_PTR)__builtin_return_address(0));
+    return ExpAllocateLegacy(PoolType, NumberOfBytes, Tag, EXP_WITH_TAG, Priority, (ULONG_PTR)__builtin_return_address(0));
 }
 
 static PVOID ExpAllocateLegacyQuota(ULONG Type, SIZE_T Size, ULONG Tag, ULONG Options, ULONG_PTR Caller)
@@ -308,7 +351,7 @@ PVOID ExAllocatePoolWithQuotaTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG
 
 PVOID ExAllocatePoolWithQuota(POOL_TYPE PoolType, SIZE_T NumberOfBytes)
 {
-    return ExpAllocateLegacyQuota(PoolType, NumberOfBytes, EXP_TAG_NONE, 0, 0);
+    return ExpAllocateLegacyQuota(PoolType, NumberOfBytes, EXP_TAG_NONE, 0, (ULONG_PTR)__builtin_return_address(0));
 }
 
 #define POOL2_KINDS (POOL_FLAG_NON_PAGED | POOL_FLAG_NON_PAGED_EXECUTE | POOL_FLAG_PAGED)
@@ -352,30 +395,77 @@ static VOID ExpInitFlags(VOID)
     }
 }
 
-static inline __attribute__((always_inline)) PVOID ExpAllocateFlags(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag,
-                                                                    EX_POOL_PRIORITY Priority)
+/* ---- what the fast paths may do ---- */
+static ULONG ExpFastEntry(EXP_KIND Kind, BOOLEAN Zero)
+{
+    return (UCHAR)EXP_HIGHEST_IRQL(Kind) | (ULONG)Kind * EXP_BINS << 8 | (Zero ? EXP_FAST_ZERO : 0) |
+           (Kind == ExpPaged ? EXP_FAST_PAGED : 0);
+}
+
+/* MapLock, or nobody else about. */
+VOID ExpInitFast(VOID)
+{
+    ULONG Index;
+    BOOLEAN Slow = ExpSlow != 0;
+    for (Index = 0; Index < 2; Index++) {
+        ExpFast.Maps[Index].Base = ExpState.Maps[Index].Base;
+        ExpFast.Maps[Index].Entries = ExpState.Maps[Index].Entries;
+        __atomic_store_n(&ExpFast.Maps[Index].Covered, Slow ? 0 : ExpState.Maps[Index].Covered, __ATOMIC_RELEASE);
+    }
+    for (Index = 0; Index < ARRAYSIZE(ExpFast.Flags); Index++) {
+        ULONG Decoded = ExpFlagTable[Index], Entry = EXP_FAST_NO;
+        /* No more than zeroes: neither aligned nor charged; one that fails comes back to raise. */
+        if (!Slow && Decoded != POOL2_BAD && (POOL2_OPTIONS(Decoded) & ~(EXP_ZERO | EXP_RAISE)) == 0)
+            Entry = ExpFastEntry(POOL2_KIND(Decoded), (POOL2_OPTIONS(Decoded) & EXP_ZERO) != 0);
+        __atomic_store_n(&ExpFast.Flags[Index], Entry, __ATOMIC_RELAXED);
+    }
+    for (Index = 0; Index < ARRAYSIZE(ExpFast.Types); Index++) {
+        ULONG Entry = EXP_FAST_NO;
+        if (!Slow && (Index & ~(ULONG)(PagedPool | POOL_NX_ALLOCATION | POOL_RAISE_IF_ALLOCATION_FAILURE)) == 0)
+            Entry = ExpFastEntry((Index & PagedPool)            ? ExpPaged
+                                 : (Index & POOL_NX_ALLOCATION) ? ExpNonPagedNx
+                                                                : ExpNonPagedExecute,
+                                 FALSE);
+        __atomic_store_n(&ExpFast.Types[Index], Entry, __ATOMIC_RELAXED);
+    }
+}
+
+/* For a fork: every lock, in order, so that what they guard is whole. */
+VOID ExpLockPools(BOOLEAN Lock)
+{
+    KI_LOCK *Others[] = {&ExpState.GhostLock, &ExpState.SpanLock[0], &ExpState.SpanLock[1],
+                         &ExpState.MapLock,   &ExpState.MetaLock,    &ExpState.TagLock,
+                         &ExpState.StackLock, &ExpState.QuotaLock,   &ExpState.CacheLock};
+    ULONG Index;
+    VOID (*Do)(PKI_LOCK) = Lock ? KiAcquireLock : KiReleaseLock;
+    for (Index = EXP_KINDS * EXP_BINS; Index-- != 0;) /* a class before those of its tails */
+        Do(&ExpState.Centers[Index].Lock);
+    for (Index = 0; Index < ARRAYSIZE(Others); Index++)
+        Do(Others[Index]);
+}
+
+VOID ExpSetSlow(ULONG Set, ULONG Clear)
+{
+    KiAcquireLock(&ExpState.MapLock);
+    ExpSlow = (ExpSlow & ~Clear) | Set;
+    ExpInitFast();
+    KiReleaseLock(&ExpState.MapLock);
+}
+
+PVOID ExpAllocateFlags(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, EX_POOL_PRIORITY Priority, ULONG_PTR Caller)
 {
     KTHREAD *Thread = KiCurrentThread(); /* first: it may be what starts the system */
     ULONG Decoded = ExpFlagTable[Flags & 0x1FF];
-    if (__builtin_expect((Flags & 0xFFFFFE00) != 0 || Decoded == POOL2_BAD || Size == 0 || Tag == 0, 0))
+    if ((Flags & 0xFFFFFE00) != 0 || Decoded == POOL2_BAD || Size == 0 || Tag == 0)
         return ExpFailFlags(Flags);
-    return ExpAllocate(Thread, POOL2_KIND(Decoded), Size, Tag, POOL2_OPTIONS(Decoded), Priority);
-}
-
-PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag)
-{
-    return ExpAllocateFlags(Flags, NumberOfBytes, Tag, HighPoolPriority);
-}
-
-PVOID ExpAllocateWithPriority(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, EX_POOL_PRIORITY Priority)
-{
-    return ExpAllocateFlags(Flags, Size, Tag, Priority);
+    return ExpAllocate(Thread, POOL2_KIND(Decoded), Size, Tag, POOL2_OPTIONS(Decoded), Priority, Caller);
 }
 
 /* ---- the file systems' forms: they raise ---- */
 PVOID FsRtlAllocatePool(POOL_TYPE PoolType, ULONG NumberOfBytes)
 {
-    return ExpAllocateLegacy(PoolType, NumberOfBytes, EXP_TAG_NONE, EXP_RAISE, HighPoolPriority, 0);
+    return ExpAllocateLegacy(PoolType, NumberOfBytes, EXP_TAG_NONE, EXP_RAISE, HighPoolPriority,
+                             (ULONG_PTR)__builtin_return_address(0));
 }
 
 PVOID FsRtlAllocatePoolWithTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULONG Tag)
@@ -386,7 +476,7 @@ PVOID FsRtlAllocatePoolWithTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULONG Ta
 
 PVOID FsRtlAllocatePoolWithQuota(POOL_TYPE PoolType, ULONG NumberOfBytes)
 {
-    return ExpAllocateLegacyQuota(PoolType, NumberOfBytes, EXP_TAG_NONE, EXP_RAISE, 0);
+    return ExpAllocateLegacyQuota(PoolType, NumberOfBytes, EXP_TAG_NONE, EXP_RAISE, (ULONG_PTR)__builtin_return_address(0));
 }
 
 PVOID FsRtlAllocatePoolWithQuotaTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULONG Tag)
@@ -413,7 +503,7 @@ static inline VOID ExpCheckTag(PVOID Block, EXP_WORD Word, ULONG Own, ULONG Tag,
 }
 
 /* Under pool tracking: what is being freed holds no timer that runs and no DPC that waits. */
-static DECLSPEC_NOINLINE VOID ExpCheckContents(PVOID Block, SIZE_T Size)
+static VOID ExpCheckContents(PVOID Block, SIZE_T Size)
 {
     PKTIMER Timer = KiFindTimer(Block, Size);
     PKDPC Dpc = KiFindDpc(Block, Size);
@@ -425,38 +515,42 @@ static DECLSPEC_NOINLINE VOID ExpCheckContents(PVOID Block, SIZE_T Size)
                (ULONG_PTR)Block + Size);
 }
 
-static DECLSPEC_NOINLINE VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, BOOLEAN Tagged, PVOID Frame)
+static VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
 {
     EXP_WORD Word = ExpReadWord(&Big->Word);
-    ULONG Slot = EXP_WORD_SLOT(Word);
+    ULONG Slot = EXP_WORD_SLOT(Word), Own;
     EXP_KIND Kind = (EXP_KIND)Big->Run.Kind;
     EXP_CACHE *Cache;
     EXP_COUNTER *Counter;
-    SIZE_T Slack = (0 - Big->Size) & (PAGE_SIZE - 1);
+    SIZE_T Room = (SIZE_T)Big->Run.Pages << 12;
     if (Big->Run.Base != (ULONG_PTR)Block || !(Word & EXP_WORD_LIVE))
         ExpStopBadFree(Block);
-    if (EXP_IRQL_TOO_HIGH(Thread->Irql, Kind))
+    if (!(Options & EXP_HOST) && EXP_IRQL_TOO_HIGH(Thread->Irql, Kind))
         ExpStopFreeIrql(Block, Kind, Thread->Irql);
-    ExpCheckTag(Block, Word, ExpTagOfSlot(Slot)->Tag, Tag, Tagged);
-    if (ExpState.Tracking && Kind != ExpPaged)
+    Own = ExpTagOfSlot(Slot)->Tag;
+    ExpCheckTag(Block, Word, Own, Tag, (Options & EXP_WITH_TAG) != 0);
+    if ((ExpSlow & EXP_SLOW_TRACKING) && Kind != ExpPaged)
         ExpCheckContents(Block, Big->Size);
-    ExpUnpoison(Block, (SIZE_T)Big->Run.Pages * PAGE_SIZE);
-    if (Slack != 0)
-        ExpCheckSlack(Block, Big->Size, (ULONG)Slack);
+    ExpUnpoison(Block, Room);
+    ExpCheckSlack(Block, Big->Size, Room);
+    if ((ExpSlow & EXP_SLOW_FREE) && ExpVerifyFreeRoutine != NULL && !(Options & EXP_HOST))
+        ExpVerifyFreeRoutine(Block, Big->Size, Own, Kind);
     if (!(__atomic_fetch_and(&Big->Word, ~EXP_WORD_LIVE, __ATOMIC_ACQ_REL) & EXP_WORD_LIVE))
         ExpStopBadFree(Block); /* another thread was quicker */
     Cache = ExpGetCache(Thread);
     Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
-    if (Counter != NULL)
+    if (Counter != NULL) {
         ExpCountFree(Cache, Counter, EXP_IS_PAGED(Kind), Big->Size);
-    else
+        ExpFoldIfFar(Cache, Counter, EXP_IS_PAGED(Kind));
+    } else {
         ExpCountShared(Slot, -(LONG64)Big->Size, FALSE);
-    if (ExpState.StackDepth != 0)
-        Big->Stacks[1] = ExpCaptureStack(Frame);
+    }
+    if ((ExpSlow & EXP_SLOW_STACKS) && Caller != 0)
+        Big->Stacks[1] = ExpCaptureStack(Caller);
     ExpFreeBig(Big);
 }
 
-static DECLSPEC_NOINLINE VOID ExpFreeStrange(PVOID Block, ULONG Tag)
+static VOID ExpFreeStrange(PVOID Block, ULONG Tag)
 {
     if (ExpSpecialFreeRoutine != NULL && MmRegionOf(Block) == MmRegionSpecialPool)
         ExpSpecialFreeRoutine(Block, Tag);
@@ -464,7 +558,7 @@ static DECLSPEC_NOINLINE VOID ExpFreeStrange(PVOID Block, ULONG Tag)
         ExpStopBadFree(Block);
 }
 
-static inline __attribute__((always_inline)) VOID ExpFreeInline(PVOID Block, ULONG Tag, BOOLEAN Tagged)
+VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
 {
     KTHREAD *Thread = KiCurrentThread();
     EXP_RUN *Run = ExpLookupRun((ULONG_PTR)Block);
@@ -474,101 +568,134 @@ static inline __attribute__((always_inline)) VOID ExpFreeInline(PVOID Block, ULO
     EXP_BIN *Bin;
     EXP_WORD Word;
     EXP_KIND Kind;
-    ULONG Number, Slot, Slack;
+    ULONG Number, Slot, Own;
     SIZE_T Size;
-    if (__builtin_expect(Run == NULL || Run->Released, 0)) {
+    if (Run == NULL || ExpIsReleased(Run)) {
         ExpFreeStrange(Block, Tag);
         return;
     }
-    if (__builtin_expect(Run->Type != ExpRunSlab, 0)) {
-        ExpFreeLarge(Thread, (EXP_BIG *)Run, Block, Tag, Tagged, __builtin_frame_address(0));
+    if (Run->Type != ExpRunSlab) {
+        ExpFreeLarge(Thread, (EXP_BIG *)Run, Block, Tag, Options, Caller);
         return;
     }
     Slab = ExpSlabAt(Run, (ULONG_PTR)Block);
     Number = ExpBlockNumber(Slab, (ULONG_PTR)Block);
-    if (__builtin_expect(Number == MAXULONG, 0))
+    if (Number == MAXULONG)
         ExpStopBadFree(Block);
     Word = ExpReadWord(&Slab->Words[Number]);
-    if (__builtin_expect(!(Word & EXP_WORD_LIVE), 0))
+    if (!(Word & EXP_WORD_LIVE))
         ExpStopBadFree(Block);
     Kind = (EXP_KIND)Slab->Run.Kind;
-    if (__builtin_expect(EXP_IRQL_TOO_HIGH(Thread->Irql, Kind), 0))
+    if (!(Options & EXP_HOST) && EXP_IRQL_TOO_HIGH(Thread->Irql, Kind))
         ExpStopFreeIrql(Block, Kind, Thread->Irql);
     Slot = EXP_WORD_SLOT(Word);
-    Slack = EXP_WORD_SLACK(Word);
-    Size = Slab->BlockSize - Slack;
-    Cache = Thread->ExCache;
-    if (__builtin_expect(Cache == NULL, 0))
-        Cache = ExpGetCache(Thread);
+    Size = Slab->BlockSize - EXP_WORD_SLACK(Word);
+    Cache = ExpGetCache(Thread);
     Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
-    ExpCheckTag(Block, Word, __builtin_expect(Counter != NULL, 1) ? Counter->Tag : ExpTagOfSlot(Slot)->Tag, Tag, Tagged);
-    if (__builtin_expect(ExpState.Tracking, 0) && Kind != ExpPaged)
+    Own = Counter != NULL ? Counter->Tag : ExpTagOfSlot(Slot)->Tag;
+    ExpCheckTag(Block, Word, Own, Tag, (Options & EXP_WITH_TAG) != 0);
+    if ((ExpSlow & EXP_SLOW_TRACKING) && Kind != ExpPaged)
         ExpCheckContents(Block, Size);
     ExpUnpoison(Block, Slab->BlockSize);
-    if (Slack != 0)
-        ExpCheckSlack(Block, Size, Slack);
-    if (__builtin_expect(Word & EXP_WORD_QUOTA, 0))
+    ExpCheckSlack(Block, Size, Slab->BlockSize);
+    if ((ExpSlow & EXP_SLOW_FREE) && ExpVerifyFreeRoutine != NULL && !(Options & EXP_HOST))
+        ExpVerifyFreeRoutine(Block, Size, Own, Kind);
+    if (Word & EXP_WORD_QUOTA)
         ExpReleaseQuota(Block, Kind == ExpPaged, Size);
-    if (__builtin_expect(Counter != NULL, 1))
+    if (Counter != NULL) {
         ExpCountFree(Cache, Counter, EXP_IS_PAGED(Kind), Size);
-    else
+        ExpFoldIfFar(Cache, Counter, EXP_IS_PAGED(Kind));
+    } else {
         ExpCountShared(Slot, -(LONG64)Size, FALSE);
-    if (__builtin_expect(Slab->Stacks != NULL, 0))
-        Slab->Stacks[2 * Number + 1] = ExpCaptureStack(__builtin_frame_address(0));
+    }
+    if (Slab->Stacks != NULL && Caller != 0)
+        Slab->Stacks[2 * Number + 1] = ExpCaptureStack(Caller);
     ExpFillFreed(Block, Slab->BlockSize);
     ExpPoison(Block, Slab->BlockSize);
     ExpWriteWord(&Slab->Words[Number], Word & ~EXP_WORD_LIVE);
-    Bin = Cache != NULL ? &Cache->Bins[Kind][Slab->Run.Class] : NULL;
-    if (__builtin_expect(Bin != NULL && Bin->Top != Bin->Limit, 1)) {
+    Bin = Cache != NULL ? &Cache->Bins[Slab->Bin] : NULL;
+    if (Bin != NULL && Bin->Top != Bin->Limit) {
+        Bin->Top++;
         Bin->Top->Block = (ULONG_PTR)Block;
         Bin->Top->Word = &Slab->Words[Number];
-        Bin->Top++;
     } else {
-        ExpFreeSlow(Cache, Bin, (ULONG_PTR)Block, &Slab->Words[Number]);
+        ExpSpill(Cache, Slab->Bin, (ULONG_PTR)Block, &Slab->Words[Number]);
     }
 }
 
 VOID ExpFreeBlock(PVOID Block, ULONG Tag, BOOLEAN Tagged)
 {
-    ExpFreeInline(Block, Tag, Tagged);
+    ExpFreeGeneral(Block, Tag, Tagged ? EXP_WITH_TAG : 0, (ULONG_PTR)__builtin_return_address(0));
 }
 
-VOID ExFreePoolWithTag(PVOID P, ULONG Tag)
-{
-    ExpFreeInline(P, Tag, Tag != 0);
-}
-
-VOID ExFreePool(PVOID P)
-{
-    ExpFreeInline(P, 0, FALSE);
-}
-
-PVOID ExpMallocLike(SIZE_T Size, SIZE_T Alignment, ULONG Tag)
+/* ---- for malloc ---- */
+PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment, ULONG Tag)
 {
     KTHREAD *Thread = KiCurrentThread();
-    if (Alignment > 64)
-        Size = Alignment > PAGE_SIZE ? 0 - (SIZE_T)1 : Size < PAGE_SIZE ? PAGE_SIZE : Size;
-    return ExpAllocateBlock(Thread, ExpNonPagedNx, Size, Tag, Alignment > 16 ? EXP_ALIGNED : 0, HighPoolPriority, 0);
+    EXP_CACHE *Cache = ExpGetCache(Thread);
+    if (Cache != NULL && Cache->Countdown < 0)
+        Cache->Countdown = MAXLONG;
+    return ExpAllocateBlock(Thread, ExpNonPagedNx, Size, Alignment < 16 ? 16 : Alignment, Tag, EXP_HOST, HighPoolPriority, 0,
+                            0);
 }
 
-VOID ExpFreeLike(PVOID Block)
+/* The live block that starts at Block: its slab and number, or its EXP_BIG (Number MAXULONG). */
+static EXP_RUN *ExpFindLive(PVOID Block, ULONG *Number)
 {
-    ExpFreeInline(Block, 0, FALSE);
+    EXP_RUN *Run = ExpLookupRun((ULONG_PTR)Block);
+    *Number = MAXULONG;
+    if (Run == NULL || ExpIsReleased(Run))
+        ExpStopBadFree(Block);
+    if (Run->Type == ExpRunBig) {
+        if (Run->Base != (ULONG_PTR)Block || !(ExpReadWord(&((EXP_BIG *)Run)->Word) & EXP_WORD_LIVE))
+            ExpStopBadFree(Block);
+        return Run;
+    }
+    Run = &ExpSlabAt(Run, (ULONG_PTR)Block)->Run;
+    *Number = ExpBlockNumber((EXP_SLAB *)Run, (ULONG_PTR)Block);
+    if (*Number == MAXULONG || !(ExpReadWord(&((EXP_SLAB *)Run)->Words[*Number]) & EXP_WORD_LIVE))
+        ExpStopBadFree(Block);
+    return Run;
 }
 
 SIZE_T ExpSizeLike(PVOID Block)
 {
-    EXP_BLOCK_INFO Info;
-    if (!ExpDescribeBlock(Block, &Info) || Info.State != ExpBlockLive || Info.Offset != 0)
-        ExpStopBadFree(Block);
-    return Info.Size;
+    ULONG Number;
+    EXP_RUN *Run = ExpFindLive(Block, &Number);
+    const EXP_SLAB *Slab = (const EXP_SLAB *)Run;
+    return Number == MAXULONG ? ((EXP_BIG *)Run)->Size : Slab->BlockSize - EXP_WORD_SLACK(ExpReadWord(&Slab->Words[Number]));
 }
 
 BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size)
 {
-    UNREFERENCED_PARAMETER(Block);
-    UNREFERENCED_PARAMETER(Size);
-    return FALSE; /* always allowed to say no */
+    KTHREAD *Thread = KiCurrentThread();
+    EXP_CACHE *Cache = ExpGetCache(Thread);
+    ULONG Number, Paged;
+    EXP_RUN *Run = ExpFindLive(Block, &Number);
+    EXP_SLAB *Slab = (EXP_SLAB *)Run;
+    EXP_BIG *Big = (EXP_BIG *)Run;
+    EXP_WORD Word = ExpReadWord(Number == MAXULONG ? &Big->Word : &Slab->Words[Number]);
+    SIZE_T Room = Number == MAXULONG ? (SIZE_T)Run->Pages << 12 : Slab->BlockSize;
+    SIZE_T Old = Number == MAXULONG ? Big->Size : Room - EXP_WORD_SLACK(Word);
+    EXP_COUNTER *Counter = Cache != NULL ? ExpCounterOfSlot(Cache, EXP_WORD_SLOT(Word)) : NULL;
+    if (Counter == NULL || Size > Room || Size < Room / 2 || Room - Size >= PAGE_SIZE || (Word & EXP_WORD_QUOTA) || Size == 0)
+        return FALSE;
+    ExpUnpoison(Block, Room);
+    ExpCheckSlack(Block, Old, Room);
+    Paged = EXP_IS_PAGED(Run->Kind);
+    if (Number == MAXULONG)
+        Big->Size = Size;
+    else
+        ExpWriteWord(&Slab->Words[Number], ExpMakeWord(EXP_WORD_SLOT(Word), (ULONG)(Room - Size), Word & EXP_WORD_PROTECTED));
+    ExpCountDown(Counter, Old);
+    ExpCountDown(&Cache->Total[Paged], Old);
+    ExpCountUp(Counter, Size);
+    ExpCountUp(&Cache->Total[Paged], Size);
+    ExpFoldIfFar(Cache, Counter, Paged);
+    if (Room != Size)
+        ExpFillSlackOnly(Block, Size, Room);
+    ExpPoison((PUCHAR)Block + Size, Room - Size);
+    return TRUE;
 }
 
 BOOLEAN ExpIsPoolAddress(const volatile VOID *Address)
@@ -577,6 +704,7 @@ BOOLEAN ExpIsPoolAddress(const volatile VOID *Address)
     return Va - ExpState.Maps[0].Base < ExpState.Maps[0].Size || Va - ExpState.Maps[1].Base < ExpState.Maps[1].Size;
 }
 
+/* ---- accounting for others ---- */
 BOOLEAN ExpChargeTag(ULONG Tag, BOOLEAN Paged, SIZE_T Bytes, ULONG *Slot)
 {
     EXP_CACHE *Cache = ExpGetCache(KiCurrentThread());
@@ -584,6 +712,7 @@ BOOLEAN ExpChargeTag(ULONG Tag, BOOLEAN Paged, SIZE_T Bytes, ULONG *Slot)
     if (Counter == NULL)
         return FALSE;
     ExpCountAlloc(Cache, Counter, Paged, Bytes);
+    ExpFoldIfFar(Cache, Counter, Paged);
     *Slot = Counter->Slot;
     return TRUE;
 }
@@ -592,10 +721,13 @@ VOID ExpReturnTag(ULONG Slot, SIZE_T Bytes)
 {
     EXP_CACHE *Cache = ExpGetCache(KiCurrentThread());
     EXP_COUNTER *Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
-    if (Counter != NULL)
-        ExpCountFree(Cache, Counter, ExpTagOfSlot(Slot)->Paged, Bytes);
-    else
+    ULONG Paged = ExpTagOfSlot(Slot)->Paged;
+    if (Counter != NULL) {
+        ExpCountFree(Cache, Counter, Paged, Bytes);
+        ExpFoldIfFar(Cache, Counter, Paged);
+    } else {
         ExpCountShared(Slot, -(LONG64)Bytes, FALSE);
+    }
 }
 
 SIZE_T ExQueryPoolBlockSize(PVOID PoolBlock, PBOOLEAN QuotaCharged)

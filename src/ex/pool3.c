@@ -58,7 +58,7 @@ PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag, PCPOOL_
             return ExpFailFlags(Flags);
     if (Request.Secure != NULL)
         return ExpAllocateSecure(Flags, NumberOfBytes, Tag, Request.Secure, Request.Priority);
-    return ExpAllocateWithPriority(Flags, NumberOfBytes, Tag, Request.Priority);
+    return ExpAllocateFlags(Flags, NumberOfBytes, Tag, Request.Priority, (ULONG_PTR)__builtin_return_address(0));
 }
 
 VOID ExFreePool2(PVOID P, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParametersCount)

@@ -1,34 +1,35 @@
 /*
- * slab.c - slabs: runs of pages cut into blocks of one size class.
- * SPDX-License-Identifier: MIT
+ * slab.c - slabs: runs of pages cut into blocks of one size class. SPDX-License-Identifier: MIT
  *
- * Size classes. Every class is a multiple of 16 bytes, so blocks are 16-byte aligned, and the first block of
- * a page starts the page, so a page-sized block is page-aligned. A class follows the one below it so closely
- * that at most an eighth of a block is slack (or less than 16 bytes), and as many blocks as fit are put into
- * each page; none crosses a page. What is left of the page becomes a block of the largest class that fits it,
- * if that is worth having (256 bytes or more): the tails of a slab's pages form a slab of their own, with one
- * block a page. A tail block ends at the page's end, which keeps the blocks of classes that are multiples of
- * 64 cache-aligned.
+ * Size classes. Up to a page every class is a multiple of 16 bytes, so blocks are 16-byte aligned, and the first block of a
+ * page starts the page, so a page-sized block is page-aligned. A class follows the one below it so closely that at most an
+ * eighth of a block is slack (or less than 16 bytes), and as many blocks as fit are put into each page; none crosses a page.
+ * What is left of the page becomes a block of the largest class that fits it, if that is worth having (256 bytes or more):
+ * the tails of a slab's pages form a slab of their own, with one block a page. A tail block ends at the page's end, which
+ * keeps the blocks of classes that are multiples of 64 cache-aligned. Classes above a page are whole pages.
  *
  *   class 2560:  | 2560 .................... | 1536 tail .... |
  *   class 736:   | 736 | 736 | 736 | 736 | 736 |..| 400 tail  |
+ *   class 12288: | page         | page         | page         |
  *
- * Sizes of slabs. A thread's first slab of a class is one page, the next two, and so on up to the class's
- * full size, so that a class that is hardly used costs little memory.
+ * Sizes of slabs. The first slabs of a class are as small as can be and later ones grow with what the class has, so that a
+ * class that is hardly used costs little memory.
  *
- * A slab's record is cut as: EXP_SLAB | free words | remote words (own cache line) | block words | stack ids.
+ * A slab's record is cut as: EXP_SLAB | free bits | block words | stack ids.
  *
- * States, and who moves them (cache.c unless said otherwise):
- *
- *   ExpCreateSlab -> Current <-> Partial <-> Full        Partial -> Spare -> Current
- *   Partial, Spare -> Released (ExpFreeSlab)             any -> Abandoned -> Full, Partial
+ * States, all under the centre's lock:   ExpCreateSlab -> Listed <-> Full     Listed -> Released (ExpFreeSlab)
  */
 #include "ex/exp.h"
 
-static const USHORT ExpClassSizes[EXP_CLASSES] = {16,   32,   48,   64,   80,   96,   112,  128,  144,  160,  176,  192,
-                                                  208,  224,  240,  256,  272,  288,  304,  336,  368,  400,  448,  512,
-                                                  576,  624,  672,  736,  816,  912,  1024, 1136, 1248, 1360, 1536, 1744,
-                                                  1920, 2048, 2304, 2560, 2816, 3072, 3456, 3840, 4096};
+static const USHORT ExpClassSizes[EXP_CLASSES] = {
+    16,   32,   48,   64,   80,   96,   112,  128,  144,  160,  176,   192,   208,   224,   240,   256,  272,  288,
+    304,  336,  368,  400,  448,  512,  576,  624,  672,  736,  816,   912,   1024,  1136,  1248,  1360, 1536, 1744,
+    1920, 2048, 2304, 2560, 2816, 3072, 3456, 3840, 4096, 8192, 12288, 16384, 20480, 24576, 28672, 32768};
+
+static ULONG ExpClamp(ULONG Value, ULONG Low, ULONG High)
+{
+    return Value < Low ? Low : Value > High ? High : Value;
+}
 
 VOID ExpInitClasses(VOID)
 {
@@ -37,21 +38,29 @@ VOID ExpInitClasses(VOID)
         EXP_CLASS *C = &ExpState.Classes[Class];
         ULONG Size = ExpClassSizes[Class];
         C->Size = (USHORT)Size;
-        C->PerPage = (USHORT)(PAGE_SIZE / Size);
-        C->Reciprocal = 65536 / (Size / 16) + 1;
-        C->PageReciprocal = (1u << 20) / C->PerPage + 1;
         C->TailOffset = PAGE_SIZE;
-        /* 1,024 blocks at most, and 16 pages. */
-        C->Pages = (UCHAR)(EXP_MAX_BLOCKS / C->PerPage < 16 ? EXP_MAX_BLOCKS / C->PerPage : 16);
-        C->Magazine = (UCHAR)(Size <= 256 ? 64 : Size <= 1024 ? 32 : 8);
+        C->Magic = 0xFFFFFFFFu / Size + 1;
+        if (Size <= EXP_MAX_PAGE) {
+            C->PagesPerBlock = 1;
+            C->PerPage = (USHORT)(PAGE_SIZE / Size);
+            C->Stride = (USHORT)(C->PerPage + (PAGE_SIZE % Size != 0)); /* where the rest begins no block does */
+            /* 1,024 numbers at most, and 16 pages. */
+            C->Pages = (UCHAR)ExpClamp(EXP_MAX_BLOCKS / C->Stride, 1, 16);
+        } else {
+            C->PagesPerBlock = (UCHAR)(Size / PAGE_SIZE);
+            C->PerPage = C->Stride = 1;
+            C->Pages = (UCHAR)(4 * C->PagesPerBlock);
+        }
+        C->Magazine = (UCHAR)(Size <= 128 ? 64 : Size <= 512 ? 32 : Size <= 1024 ? 16 : Size <= EXP_MAX_PAGE ? 8 : 4);
+        C->Depot = (USHORT)ExpClamp(65536 / (Size * C->Magazine), 2, 16);
         for (; Units <= Size / 16; Units++)
-            ExpState.ClassOf[Units] = (UCHAR)Class;
+            ExpFast.ClassOf[Units] = (UCHAR)Class;
     }
     for (Class = 0; Class < EXP_CLASSES; Class++) {
         EXP_CLASS *C = &ExpState.Classes[Class];
-        ULONG Rest = PAGE_SIZE - C->PerPage * C->Size;
+        ULONG Rest = C->PagesPerBlock > 1 ? 0 : PAGE_SIZE - C->PerPage * C->Size;
         if (Rest >= 256) {
-            ULONG Tail = ExpState.ClassOf[Rest / 16];
+            ULONG Tail = ExpFast.ClassOf[Rest / 16];
             if (ExpState.Classes[Tail].Size > Rest)
                 Tail--;
             C->TailClass = (UCHAR)Tail;
@@ -59,59 +68,48 @@ VOID ExpInitClasses(VOID)
         }
     }
     for (Units = 0; Units <= EXP_MAX_SMALL / 16; Units++) {
-        for (Aligned = ExpState.ClassOf[Units]; ExpState.Classes[Aligned].Size % 64 != 0; Aligned++)
+        for (Aligned = ExpFast.ClassOf[Units]; ExpState.Classes[Aligned].Size % 64 != 0; Aligned++)
             ;
         ExpState.AlignedClassOf[Units] = (UCHAR)Aligned;
     }
 }
 
-/* Bytes of a record, and where its parts lie. */
-typedef struct _SLAB_SHAPE {
-    ULONG Blocks, Words, Remote, BlockWords, Stacks, Bytes;
-} SLAB_SHAPE;
-
-static VOID ExpShapeSlab(SLAB_SHAPE *Shape, ULONG PerPage, ULONG Pages)
-{
-    Shape->Blocks = PerPage * Pages;
-    Shape->Words = (Shape->Blocks + 63) / 64;
-    Shape->Remote = (ULONG)((sizeof(EXP_SLAB) + Shape->Words * 8 + 63) & ~63u);
-    Shape->BlockWords = (Shape->Remote + Shape->Words * 8 + 63) & ~63u;
-    Shape->Stacks = (Shape->BlockWords + Shape->Blocks * (ULONG)sizeof(EXP_WORD) + 7) & ~7u;
-    Shape->Bytes = Shape->Stacks + (ExpState.StackDepth != 0 ? Shape->Blocks * 2 * (ULONG)sizeof(ULONG) : 0);
-}
-
-/* A record for a slab over pages still to be had. Fields that late announcers touch keep their values. */
-static EXP_SLAB *ExpCreateRecord(EXP_KIND Kind, ULONG Class, ULONG Pages, ULONG PerPage)
+/* A record for a slab over pages still to be had. */
+static EXP_SLAB *ExpCreateRecord(EXP_KIND Kind, ULONG Class, ULONG Pages, BOOLEAN IsTail, ULONG Offset)
 {
     const EXP_CLASS *C = &ExpState.Classes[Class];
-    SLAB_SHAPE Shape;
-    EXP_SLAB *Slab;
-    ULONG Word;
-    ExpShapeSlab(&Shape, PerPage, Pages);
-    Slab = ExpMetaAllocate(ExpMetaSlab, Shape.Bytes);
+    ULONG Stride = IsTail ? 1 : C->Stride, Numbers = Pages * Stride, Words = (Numbers + 63) / 64, Page, Index;
+    ULONG BlockWords = (ULONG)((sizeof(EXP_SLAB) + Words * 8 + 63) & ~63u);
+    ULONG Stacks = (BlockWords + Numbers * (ULONG)sizeof(EXP_WORD) + 7) & ~7u;
+    ULONG Bytes = Stacks + (ExpState.StackDepth != 0 ? Numbers * 2 * (ULONG)sizeof(ULONG) : 0);
+    EXP_SLAB *Slab = ExpMetaAllocate(ExpMetaSlab, Bytes);
     if (Slab == NULL)
         return NULL;
-    memset(&Slab->Words, 0, offsetof(EXP_SLAB, RemoteNext) - offsetof(EXP_SLAB, Words));
-    memset((PUCHAR)Slab + Shape.Remote, 0, Shape.Bytes - Shape.Remote);
+    /* Run.Gate says released until the caller is done. */
+    memset(&Slab->Words, 0, Bytes - offsetof(EXP_SLAB, Words));
     Slab->Run.Pages = Pages;
     Slab->Run.Type = ExpRunSlab;
     Slab->Run.Kind = (UCHAR)Kind;
     Slab->Run.Class = (UCHAR)Class;
-    Slab->Room = Shape.Bytes;
+    Slab->Room = Bytes;
+    Slab->Bin = (ULONG)Kind * EXP_BINS + Class;
     Slab->BlockSize = C->Size;
-    Slab->PerPage = (USHORT)PerPage;
+    Slab->Magic = C->Magic;
+    Slab->PerPage = IsTail ? 1 : C->PerPage;
+    Slab->Stride = (USHORT)Stride;
+    Slab->Offset = (USHORT)Offset;
     Slab->TailOffset = PAGE_SIZE;
-    Slab->Reciprocal = C->Reciprocal;
-    Slab->PageReciprocal = (1u << 20) / PerPage + 1;
-    Slab->BlockCount = (USHORT)Shape.Blocks;
-    Slab->WordCount = (USHORT)Shape.Words;
-    Slab->Words = (EXP_WORD *)((PUCHAR)Slab + Shape.BlockWords);
-    Slab->Remote = (ULONG64 *)((PUCHAR)Slab + Shape.Remote);
-    Slab->Stacks = ExpState.StackDepth != 0 ? (PULONG)((PUCHAR)Slab + Shape.Stacks) : NULL;
-    for (Word = 0; Word < Shape.Words; Word++)
-        Slab->Free[Word] = ~0ull;
-    if (Shape.Blocks % 64 != 0)
-        Slab->Free[Shape.Words - 1] = (1ull << (Shape.Blocks % 64)) - 1;
+    Slab->PagesPerBlock = C->PagesPerBlock;
+    Slab->IsTail = IsTail;
+    Slab->State = ExpSlabFull;
+    Slab->WordCount = (USHORT)Words;
+    Slab->Words = (EXP_WORD *)((PUCHAR)Slab + BlockWords);
+    Slab->Stacks = ExpState.StackDepth != 0 ? (PULONG)((PUCHAR)Slab + Stacks) : NULL;
+    for (Page = 0; Page + C->PagesPerBlock <= Pages; Page += C->PagesPerBlock) {
+        for (Index = Page * Stride; Index < Page * Stride + Slab->PerPage; Index++)
+            Slab->Free[Index / 64] |= 1ull << (Index % 64);
+        Slab->BlockCount = (USHORT)(Slab->BlockCount + Slab->PerPage);
+    }
     return Slab;
 }
 
@@ -129,66 +127,49 @@ VOID ExpRecycleRecord(EXP_RUN *Run)
     }
 }
 
-EXP_SLAB *ExpCreateSlab(EXP_CACHE *Cache, EXP_KIND Kind, ULONG Class, EX_POOL_PRIORITY Priority)
+static EXP_SLAB *ExpTrySlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRIORITY Priority)
 {
     const EXP_CLASS *C = &ExpState.Classes[Class];
-    MM_REGION Region = Kind == ExpPaged ? MmRegionPagedPool : MmRegionNonPagedPool;
-    ULONG Owned = Cache->Bins[Kind][Class].Slabs;
-    ULONG Pages = Owned < 4 && 1u << Owned < C->Pages ? 1u << Owned : C->Pages;
-    EXP_SLAB *Slab = NULL, *Tail = NULL;
-    for (;;) {
-        PVOID Base;
-        Slab = ExpCreateRecord(Kind, Class, Pages, C->PerPage);
-        if (Slab == NULL)
-            goto Failed;
-        if (C->TailOffset != PAGE_SIZE) {
-            Tail = ExpCreateRecord(Kind, C->TailClass, Pages, 1);
-            if (Tail == NULL)
-                goto Failed;
-            Tail->IsTail = TRUE;
-            Tail->Offset = C->TailOffset;
-            Tail->Tail = Slab;
-            Slab->Tail = Tail;
-            Slab->TailOffset = C->TailOffset;
+    BOOLEAN Zero = FALSE;
+    EXP_SLAB *Slab = ExpCreateRecord(Kind, Class, Pages, FALSE, 0), *Tail;
+    ULONG_PTR Base;
+    if (Slab == NULL)
+        return NULL;
+    if (C->TailOffset != PAGE_SIZE) {
+        Tail = ExpCreateRecord(Kind, C->TailClass, Pages, TRUE, C->TailOffset);
+        if (Tail == NULL) {
+            ExpRecycleRecord(&Slab->Run);
+            return NULL;
         }
-        Base = MmAllocatePages(Region, Pages, Kind == ExpNonPagedExecute ? MM_PAGES_EXECUTE : 0, Priority);
-        if (Base != NULL) {
-            Slab->Run.Base = (ULONG_PTR)Base;
-            if (Tail != NULL)
-                Tail->Run.Base = (ULONG_PTR)Base;
-            break;
-        }
-        /* Not so many: one page may still be there. */
-        if (Pages == 1)
-            goto Failed;
+        Tail->Tail = Slab;
+        Slab->Tail = Tail;
+        Slab->TailOffset = C->TailOffset;
+    }
+    Base = ExpTakePages(Kind, Pages, PAGE_SIZE, &Zero, Priority);
+    if (Base == 0) {
         ExpRecycleRecord(&Slab->Run);
-        Slab = NULL;
-        Tail = NULL;
-        Pages = 1;
+        return NULL;
     }
-    if (Tail != NULL) {
-        __atomic_store_n(&Tail->Run.Released, FALSE, __ATOMIC_RELAXED);
-        __atomic_store_n(&Tail->Owner, Cache, __ATOMIC_SEQ_CST);
+    Slab->Run.Base = Base;
+    if (Slab->Tail != NULL) {
+        Slab->Tail->Run.Base = Base;
+        __atomic_store_n(&Slab->Tail->Run.Gate, EXP_HIGHEST_IRQL(Kind), __ATOMIC_RELEASE);
     }
-    __atomic_store_n(&Slab->Run.Released, FALSE, __ATOMIC_RELAXED);
-    __atomic_store_n(&Slab->Owner, Cache, __ATOMIC_SEQ_CST);
-    if (!ExpMapRun(&Slab->Run)) {
-        __atomic_store_n(&Slab->Owner, NULL, __ATOMIC_SEQ_CST);
-        Slab->State = ExpSlabReleased;
-        if (Tail != NULL) {
-            __atomic_store_n(&Tail->Owner, NULL, __ATOMIC_SEQ_CST);
-            Tail->State = ExpSlabReleased;
-        }
-        MmFreePages((PVOID)Slab->Run.Base, Pages);
-        goto Failed;
-    }
-    ExpPoison(Slab->Run.Base, (SIZE_T)Pages * PAGE_SIZE);
-    __atomic_add_fetch(&ExpState.SlabPages[Kind == ExpPaged], Pages, __ATOMIC_RELAXED);
+    __atomic_store_n(&Slab->Run.Gate, EXP_HIGHEST_IRQL(Kind), __ATOMIC_RELEASE);
+    ExpPoison(Base, (SIZE_T)Pages * PAGE_SIZE);
+    ExpMapRun(&Slab->Run);
+    __atomic_add_fetch(&ExpState.SlabPages[EXP_IS_PAGED(Kind)], Pages, __ATOMIC_RELAXED);
     return Slab;
-Failed:
-    if (Slab != NULL)
-        ExpRecycleRecord(&Slab->Run);
-    return NULL;
+}
+
+EXP_SLAB *ExpCreateSlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRIORITY Priority)
+{
+    ULONG Least = ExpState.Classes[Class].PagesPerBlock;
+    EXP_SLAB *Slab = ExpTrySlab(Kind, Class, Pages, Priority);
+    /* Not so many: one block's may still be there. */
+    if (Slab == NULL && Pages > Least)
+        Slab = ExpTrySlab(Kind, Class, Least, Priority);
+    return Slab;
 }
 
 VOID ExpFreeSlab(EXP_SLAB *Slab)
@@ -196,12 +177,9 @@ VOID ExpFreeSlab(EXP_SLAB *Slab)
     EXP_SLAB *Tail = Slab->Tail;
     if (Tail != NULL) {
         Tail->State = ExpSlabReleased;
-        __atomic_store_n(&Tail->Owner, NULL, __ATOMIC_SEQ_CST);
-        __atomic_store_n(&Tail->Run.Released, TRUE, __ATOMIC_RELEASE);
+        __atomic_store_n(&Tail->Run.Gate, EXP_GATE_RELEASED, __ATOMIC_RELEASE);
     }
     Slab->State = ExpSlabReleased;
-    __atomic_store_n(&Slab->Owner, NULL, __ATOMIC_SEQ_CST);
-    __atomic_sub_fetch(&ExpState.SlabPages[Slab->Run.Kind == ExpPaged], Slab->Run.Pages, __ATOMIC_RELAXED);
-    ExpUnpoison(Slab->Run.Base, (SIZE_T)Slab->Run.Pages * PAGE_SIZE);
-    ExpReleaseRun(&Slab->Run);
+    __atomic_sub_fetch(&ExpState.SlabPages[EXP_IS_PAGED(Slab->Run.Kind)], Slab->Run.Pages, __ATOMIC_RELAXED);
+    ExpReleaseRun(&Slab->Run, FALSE);
 }

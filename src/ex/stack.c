@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT
  *
  * With KeOptions.StackDepth of n > 0 each block keeps two such numbers: of the stack that allocated it and of
- * the one that freed it. The n innermost return addresses from the routine that the driver called are taken
- * by following frame pointers. Equal stacks share a record, so a driver's blocks cost the depot one record
+ * the one that freed it. The n innermost return addresses from the routine that the driver called on are taken
+ * by following frame pointers; those of the pools' own routines, down to the driver's, are left out. Equal stacks share a record, so a driver's blocks cost the depot one record
  * per place that allocates.
  *
  *   id = chunk * 4096 + offset in the chunk, in units of 16 bytes;  0: no stack
@@ -58,7 +58,7 @@ static ULONG ExpAddStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
         PUCHAR Memory;
         if (Chunk == DEPOT_CHUNKS)
             return 0;
-        Memory = MmAllocatePages(MmRegionSystemData, DEPOT_CHUNK_BYTES / PAGE_SIZE, MM_PAGES_ZERO, LowPoolPriority);
+        Memory = MmAllocatePages(MmRegionSystemData, DEPOT_CHUNK_BYTES / PAGE_SIZE, MM_PAGES_ZERO | MM_PAGES_NO_RECLAIM, LowPoolPriority);
         if (Memory == NULL)
             return 0;
         __atomic_store_n(&ExpDepot.Chunks[Chunk], Memory, __ATOMIC_RELEASE);
@@ -76,16 +76,25 @@ static ULONG ExpAddStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
     return Id;
 }
 
-ULONG ExpCaptureStack(PVOID Frame)
+#define OWN_FRAMES 6u /* of the pools' own routines, at most */
+
+DECLSPEC_NOINLINE ULONG ExpCaptureStack(ULONG_PTR Caller)
 {
-    const ULONG_PTR *At = Frame;
-    const HAL_CONTEXT Caller = {.Rip = At[1], .Rsp = (ULONG_PTR)(At + 2), .Rbp = At[0]};
-    ULONG_PTR Frames[EXP_MAX_STACK];
-    ULONG Count = HalCaptureStack(&Caller, Frames, ExpState.StackDepth, HAL_STACK_FAST);
-    ULONG64 Mix = Count;
+    const ULONG_PTR *At = __builtin_frame_address(0);
+    const HAL_CONTEXT Here = {.Rip = At[1], .Rsp = (ULONG_PTR)(At + 2), .Rbp = At[0]};
+    ULONG_PTR All[EXP_MAX_STACK + OWN_FRAMES], *Frames = All;
+    ULONG Count = HalCaptureStack(&Here, All, ExpState.StackDepth + OWN_FRAMES, HAL_STACK_FAST), Own;
+    ULONG64 Mix;
     ULONG Index, Hash, Id;
-    if (Count == 0)
+    for (Own = 0; Own < Count && Own <= OWN_FRAMES && All[Own] != Caller; Own++)
+        ;
+    if (Own == Count || Own > OWN_FRAMES)
         return 0;
+    Frames += Own;
+    Count -= Own;
+    if (Count > ExpState.StackDepth)
+        Count = ExpState.StackDepth;
+    Mix = Count;
     for (Index = 0; Index < Count; Index++)
         Mix = (Mix ^ Frames[Index]) * 0x9E3779B97F4A7C15ull;
     Hash = (ULONG)(Mix >> 32);

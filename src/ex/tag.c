@@ -13,10 +13,10 @@
  *
  *     Bytes = EXP_TAG.Bytes + sum of EXP_COUNTER.Delta       (Allocs and Frees likewise)
  *
- * Peaks. A thread folds its counter into the slot when its Delta has moved by more than EXP_FOLD_BYTES, and
- * keeps the highest Delta in between, so the peak that a fold sees is EXP_TAG.Bytes + MaxDelta. With one
- * thread that is the exact peak; with several it can miss what the others had not folded: at most
- * EXP_FOLD_BYTES each (EXP_TAG_USE.PeakError).
+ * Peaks. A thread folds its counter into the slot when its Delta has moved by more than EXP_FOLD_BYTES (at its next
+ * operation with the tag), and keeps the highest Delta in between, so the peak that a fold sees is EXP_TAG.Bytes +
+ * MaxDelta. With one thread that is the exact peak; with several it can miss what the others had not folded: at most
+ * EXP_FOLD_BYTES and one block each (EXP_TAG_USE.PeakError counts the EXP_FOLD_BYTES).
  *
  * Invariants:
  *   T1 a slot's Bytes summed over all threads equal the requested bytes of the live blocks whose words name
@@ -99,22 +99,25 @@ EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
         __atomic_store_n(&Cache->Chunks[Slot / EXP_COUNTERS], Chunk, __ATOMIC_RELEASE);
     }
     Counter = &Chunk[Slot % EXP_COUNTERS];
-    if (!Counter->InUse) {
+    if (Counter->Tag == 0) {
+        EXP_TAG *Record = ExpTagOfSlot(Slot);
+        if (Record == NULL)
+            return NULL;
         Counter->Slot = Slot;
-        Counter->Tag = ExpTagOfSlot(Slot)->Tag;
-        __atomic_add_fetch(&ExpTagOfSlot(Slot)->Threads, 1, __ATOMIC_RELAXED);
-        __atomic_store_n(&Counter->InUse, TRUE, __ATOMIC_RELEASE);
+        Counter->Word = ExpMakeWord(Slot, 0, 0);
+        __atomic_add_fetch(&Record->Threads, 1, __ATOMIC_RELAXED);
+        Counter->Tag = Record->Tag;
     }
     return Counter;
 }
 
 EXP_COUNTER *ExpFindCounterSlow(EXP_CACHE *Cache, ULONG Tag, BOOLEAN Paged)
 {
-    ULONG Index = ExpTagCacheIndex(Tag);
+    ULONG Key = Tag | (ULONG)Paged << 31, Index = ExpTagCacheIndex(Key);
     EXP_COUNTER *Counter = ExpCounterOfSlotSlow(Cache, ExpFindSlot(Tag, Paged));
     if (Counter != NULL) {
-        Cache->Tags[Paged][Index].Tag = Tag;
-        Cache->Tags[Paged][Index].Counter = Counter;
+        Cache->Tags[Index].Key = Key;
+        Cache->Tags[Index].Counter = Counter;
     }
     return Counter;
 }
@@ -144,19 +147,12 @@ VOID ExpFoldSlow(EXP_COUNTER *Counter)
     ExpFold(Counter, ExpTagOfSlot(Counter->Slot));
 }
 
-VOID ExpNewMaximum(EXP_COUNTER *Counter, LONG64 Delta)
-{
-    EXP_COUNT_STORE(Counter->MaxDelta, Delta);
-    if (Delta > EXP_FOLD_BYTES)
-        ExpFoldSlow(Counter);
-}
-
 VOID ExpFoldCache(EXP_CACHE *Cache)
 {
     ULONG Chunk, Index;
     for (Chunk = 0; Chunk < EXP_TAG_SLOTS / EXP_COUNTERS; Chunk++)
         for (Index = 0; Cache->Chunks[Chunk] != ExpNoCounters && Index < EXP_COUNTERS; Index++)
-            if (Cache->Chunks[Chunk][Index].InUse)
+            if (Cache->Chunks[Chunk][Index].Tag != 0)
                 ExpFoldSlow(&Cache->Chunks[Chunk][Index]);
     ExpFoldSlow(&Cache->Total[0]);
     ExpFoldSlow(&Cache->Total[1]);

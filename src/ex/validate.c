@@ -1,10 +1,10 @@
 /*
  * validate.c - walks every structure of the pools and says what is wrong. SPDX-License-Identifier: MIT
  *
- * Meant for a quiet system: no thread allocates or frees meanwhile. Reads records only. The messages quote
- * the invariants of meta.c (M), slab.c and cache.c (C), bigpool.c (B) and tag.c (T); slabs' own: S1 the
- * geometry of a slab is that of its class; a slab and its tail cover the same pages and name each other S2 a
- * slot named by a used block's word exists and belongs to the block's pool
+ * Meant for a quiet system: no thread allocates or frees meanwhile, and no trim runs. Reads records only. The messages quote
+ * the invariants of meta.c (M), run.c (R), center.c (C), cache.c (K), bigpool.c (B) and tag.c (T); slabs' own:
+ *   S1 the geometry of a slab is that of its class; a slab and its tail cover the same pages and name each other
+ *   S2 a slot named by a used block's word exists and belongs to the block's pool
  */
 #include "ex/exp.h"
 
@@ -24,6 +24,7 @@ typedef struct _EXP_AUDIT {
     ULONG64 SlabPages[2], RunPages[2];
     ULONG64 InMagazines; /* blocks that are nowhere else; entries found */
     ULONG64 Entries;
+    ULONG64 FreePages[EXP_KINDS];
 } EXP_AUDIT;
 
 static const CHAR *ExpAuditWord(EXP_AUDIT *Audit, EXP_WORD Word, ULONG Kind, SIZE_T Size)
@@ -48,42 +49,45 @@ static const CHAR *ExpAuditWord(EXP_AUDIT *Audit, EXP_WORD Word, ULONG Kind, SIZ
 static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
 {
     const EXP_CLASS *Class = &ExpState.Classes[Slab->Run.Class];
-    ULONG Number, Free = 0;
-    if (Slab->BlockSize != Class->Size || Slab->BlockCount != Slab->Run.Pages * Slab->PerPage ||
-        Slab->PerPage != (Slab->IsTail ? 1 : Class->PerPage) || Slab->WordCount != (Slab->BlockCount + 63u) / 64)
+    ULONG Number, Free = 0, Numbers = Slab->Run.Pages * Slab->Stride, Blocks = 0;
+    if (Slab->BlockSize != Class->Size || Slab->PagesPerBlock != Class->PagesPerBlock ||
+        Slab->BlockCount != Slab->Run.Pages / Slab->PagesPerBlock * Slab->PerPage ||
+        Slab->PerPage != (Slab->IsTail ? 1 : Class->PerPage) || Slab->WordCount != (Numbers + 63u) / 64 ||
+        Slab->Bin != Slab->Run.Kind * EXP_BINS + Slab->Run.Class)
         return "S1: a slab's geometry is not that of its class";
     if (Slab->Tail != NULL && (Slab->Tail->Tail != Slab || Slab->Tail->Run.Base != Slab->Run.Base ||
                                Slab->Tail->Run.Pages != Slab->Run.Pages || Slab->Tail->IsTail == Slab->IsTail))
         return "S1: a slab and its tail do not fit each other";
-    if (Slab->Tail != NULL && Slab->Tail->Owner != Slab->Owner)
-        return "C1: a slab and its tail have different owners";
-    if ((Slab->Owner == NULL) != (Slab->State == ExpSlabAbandoned))
-        return "C1: a slab without owner is not abandoned";
-    for (Number = 0; Number < Slab->BlockCount; Number++) {
+    for (Number = 0; Number < Numbers; Number++) {
         EXP_WORD Word = Slab->Words[Number];
         BOOLEAN IsFree = (Slab->Free[Number / 64] >> (Number % 64)) & 1;
-        BOOLEAN IsRemote = (Slab->Remote[Number / 64] >> (Number % 64)) & 1;
-        const CHAR *Text = ExpAuditWord(Audit, Word, Slab->Run.Kind, Slab->BlockSize - EXP_WORD_SLACK(Word));
+        ULONG Page = Number / Slab->Stride;
+        const CHAR *Text;
+        if (Number % Slab->Stride >= Slab->PerPage || Page % Slab->PagesPerBlock != 0) {
+            if (Word != 0 || IsFree)
+                return "C5: a number that is no block's has a word or a Free bit";
+            continue;
+        }
+        Blocks++;
+        Text = ExpAuditWord(Audit, Word, Slab->Run.Kind, Slab->BlockSize - EXP_WORD_SLACK(Word));
         if (Text != NULL)
             return Text;
         if (EXP_WORD_SLACK(Word) > Slab->BlockSize)
             return "S2: a block's slack is larger than the block";
-        if ((Word & EXP_WORD_LIVE) && (IsFree || IsRemote))
-            return "C3: a live block is in Free or Remote";
-        if (!(Word & EXP_WORD_LIVE) && !IsFree && !IsRemote)
+        if ((Word & EXP_WORD_LIVE) && IsFree)
+            return "C3: a live block is in Free";
+        if (!(Word & EXP_WORD_LIVE) && !IsFree)
             Audit->InMagazines++;
-        if (IsFree && IsRemote)
-            return "C3: a block is in both Free and Remote";
         if (ExpBlockNumber(Slab, ExpBlockAddress(Slab, Number)) != Number)
             return "S1: number and address of a block do not agree";
-        if ((ExpBlockAddress(Slab, Number) & (PAGE_SIZE - 1)) + Slab->BlockSize > PAGE_SIZE)
+        if (Slab->PagesPerBlock == 1 && (ExpBlockAddress(Slab, Number) & (PAGE_SIZE - 1)) + Slab->BlockSize > PAGE_SIZE)
             return "S1: a block crosses a page";
         Free += IsFree;
     }
-    if (Slab->Used + Free != Slab->BlockCount)
+    if (Blocks != Slab->BlockCount || Slab->Used + Free != Slab->BlockCount)
         return "C2: Used and the Free bits do not make up the slab";
-    if (Slab->State == ExpSlabFull && Free != 0)
-        return "C5: a full slab has a free block";
+    if ((Slab->State == ExpSlabListed) != (Free != 0))
+        return "C4: a slab is listed without a free block, or not listed with one";
     return NULL;
 }
 
@@ -101,7 +105,7 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
         }
         if (Map->Base + Offset - Run->Base >= (ULONG_PTR)Run->Pages * PAGE_SIZE)
             return "M1: a page's entry is a run that does not span it";
-        if (Run->Released) {
+        if (ExpIsReleased(Run)) {
             Offset += PAGE_SIZE;
             continue;
         }
@@ -133,32 +137,92 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
     return NULL;
 }
 
+static const CHAR *ExpAuditMagazine(EXP_AUDIT *Audit, const EXP_MAGAZINE *Magazine, ULONG Count, ULONG BinIndex)
+{
+    ULONG Index;
+    if (Magazine->Entries[0].Block != 0 || Count > Magazine->Room ||
+        Magazine->Room != ExpState.Classes[BinIndex % EXP_BINS].Magazine)
+        return "K1: a magazine's bottom or size is wrong";
+    for (Index = 1; Index <= Count; Index++, Audit->Entries++) {
+        const EXP_ENTRY *Entry = &Magazine->Entries[Index];
+        EXP_SLAB *Slab = ExpSlabAt(ExpLookupRun(Entry->Block), Entry->Block);
+        ULONG Number = ExpBlockNumber(Slab, Entry->Block);
+        if (Slab->Bin != BinIndex || Number == MAXULONG || Entry->Word != &Slab->Words[Number])
+            return "K1: a magazine's entry is no block of its class";
+        if (ExpReadWord(Entry->Word) & EXP_WORD_LIVE)
+            return "C3: a live block is in a magazine";
+    }
+    return NULL;
+}
+
 static const CHAR *ExpAuditCache(EXP_AUDIT *Audit, const EXP_CACHE *Cache)
 {
-    const EXP_SLAB *Slab;
-    const EXP_ENTRY *Entry;
-    ULONG Kind, Class, Count = 0;
-    for (Slab = Cache->All; Slab != NULL; Slab = Slab->AllNext) {
-        if (Slab->Owner != Cache)
-            return "C1: a slab on a cache's list has another owner";
-        Count++;
+    ULONG Index;
+    for (Index = 0; Index < EXP_KINDS * EXP_BINS; Index++) {
+        const EXP_BIN *Bin = &Cache->Bins[Index];
+        const CHAR *Text = NULL;
+        if (((Cache->UsedBins[Index / EXP_BINS] >> (Index % EXP_BINS)) & 1) != (Bin->Loaded != NULL))
+            return "K2: UsedBins and the bins do not agree";
+        if (Bin->Loaded == NULL) {
+            if (Bin->Top != &ExpNoEntry || Bin->Limit != &ExpNoEntry || Bin->Previous != NULL)
+                return "K2: a bin without magazine is not empty";
+            continue;
+        }
+        if (Bin->Top < Bin->Loaded->Entries || Bin->Top > Bin->Limit || Bin->Limit != &Bin->Loaded->Entries[Bin->Loaded->Room])
+            return "K1: a bin's Top or Limit lies outside its magazine";
+        Text = ExpAuditMagazine(Audit, Bin->Loaded, (ULONG)(Bin->Top - Bin->Loaded->Entries), Index);
+        if (Text == NULL && Bin->Previous != NULL)
+            Text = ExpAuditMagazine(Audit, Bin->Previous, Bin->Previous->Count, Index);
+        if (Text != NULL)
+            return Text;
     }
-    if (Count != Cache->SlabCount)
-        return "C1: a cache's slabs are not as many as it counts";
-    for (Kind = 0; Kind < EXP_KINDS; Kind++) {
-        for (Class = 0; Class < EXP_CLASSES; Class++) {
-            const EXP_BIN *Bin = &Cache->Bins[Kind][Class];
-            if (Bin->Slab != NULL && (Bin->Slab->State != ExpSlabCurrent || Bin->Slab->Owner != Cache))
-                return "C4: a bin's slab is not Current";
-            for (Entry = Bin->Base; Entry < Bin->Top; Entry++, Audit->Entries++)
-                if (ExpReadWord(Entry->Word) & EXP_WORD_LIVE)
-                    return "C3: a live block is in a magazine";
-            for (Slab = Bin->Spare; Slab != NULL; Slab = Slab->Next)
-                if (Slab->State != ExpSlabSpare || Slab->Used != 0)
-                    return "C4: a spare is not Spare and empty";
-            for (Slab = Bin->Partial; Slab != NULL; Slab = Slab->Next)
-                if (Slab->State != ExpSlabPartial || Slab->Run.Kind != Kind || Slab->Run.Class != Class)
-                    return "C4: a slab on a partial list is not Partial, or of another class";
+    return NULL;
+}
+
+static const CHAR *ExpAuditCenter(EXP_AUDIT *Audit, const EXP_CENTER *Center, ULONG BinIndex)
+{
+    const EXP_MAGAZINE *Magazine;
+    const EXP_SLAB *Slab;
+    const CHAR *Text = NULL;
+    ULONG Count = 0, List;
+    for (Magazine = Center->Magazines; Magazine != NULL && Text == NULL; Magazine = Magazine->Next, Count++)
+        Text = Magazine->Count == 0 ? "C1: an empty magazine lies among the full ones"
+                                    : ExpAuditMagazine(Audit, Magazine, Magazine->Count, BinIndex);
+    if (Text == NULL && (Count != Center->Full || Center->LeastFull > Center->Full))
+        Text = "C1: the full magazines are not as many as counted";
+    for (List = 0; List < 4 && Text == NULL; List++)
+        for (Slab = Center->Lists[List]; Slab != NULL && Text == NULL; Slab = Slab->Next)
+            if (Slab->State != ExpSlabListed || Slab->List != List || Slab->Bin != BinIndex ||
+                (Slab->Next != NULL && Slab->Next->Prev != Slab) ||
+                List != (ULONG)(4u * Slab->Used >= Slab->BlockCount) + (4u * Slab->Used >= 2u * Slab->BlockCount) +
+                            (4u * Slab->Used >= 3u * Slab->BlockCount))
+                Text = "C4: a slab is on the wrong list";
+    return Text;
+}
+
+static const CHAR *ExpAuditSpans(EXP_AUDIT *Audit, ULONG Kind, ULONG Backed)
+{
+    const EXP_MAP *Map = &ExpState.Maps[EXP_IS_PAGED(Kind)];
+    ULONG Bin;
+    for (Bin = 0; Bin < EXP_SPAN_BINS; Bin++) {
+        const EXP_SPAN *Span = ExpState.Spans[Kind][Backed].Heads[Bin];
+        if (((ExpState.Spans[Kind][Backed].Used[Bin / 64] >> (Bin % 64)) & 1) != (Span != NULL))
+            return "R3: a list of spans and its bit do not agree";
+        for (; Span != NULL; Span = Span->Next) {
+            SIZE_T First = (Span->Base - Map->Base) >> 12, Last = First + Span->Pages - 1, Page;
+            const EXP_SPAN *Low = First != 0 ? Map->Edges[First - 1] : NULL;
+            if (Span->Kind != Kind || Span->Backed != Backed || Span->Bin != Bin || ExpSpanBin(Span->Pages) != Bin)
+                return "R3: a span is on the wrong list";
+            if (Map->Edges[First] != Span || Map->Edges[Last] != Span)
+                return "R1: a span's edges do not name it";
+            if (Low != NULL && Low->Kind == Kind && Low->Backed == Backed &&
+                Low->Base + ((ULONG_PTR)Low->Pages << 12) == Span->Base)
+                return "R1: two spans lie side by side";
+            for (Page = First; Page <= Last; Page++)
+                if (Map->Entries[Page] != NULL && !ExpIsReleased(Map->Entries[Page]))
+                    return "R4: a page of a span belongs to a run";
+            if (Backed)
+                Audit->FreePages[Kind] += Span->Pages;
         }
     }
     return NULL;
@@ -217,12 +281,22 @@ const CHAR *ExpValidatePools(VOID)
         ExpEnumerateSpecialRoutine(ExpAuditElsewhere, &Audit);
     for (Cache = ExpState.Caches; Cache != NULL && Text == NULL; Cache = Cache->NextCache)
         Text = ExpAuditCache(&Audit, Cache);
+    for (Other = 0; Other < EXP_KINDS * EXP_BINS && Text == NULL; Other++)
+        Text = ExpAuditCenter(&Audit, &ExpState.Centers[Other], Other);
+    for (Other = 0; Other < EXP_KINDS && Text == NULL; Other++) {
+        Text = ExpAuditSpans(&Audit, Other, FALSE);
+        if (Text == NULL)
+            Text = ExpAuditSpans(&Audit, Other, TRUE);
+        if (Text == NULL &&
+            (Audit.FreePages[Other] != ExpState.FreePages[Other] || ExpState.LeastFree[Other] > ExpState.FreePages[Other]))
+            Text = "R2: the pages of backed spans are not those counted";
+    }
     if (Text == NULL && Audit.Entries != Audit.InMagazines)
         Text = "C3: the blocks that are nowhere else are not as many as the magazines hold";
     for (Ghost = 0; Ghost < EXP_GHOSTS && Text == NULL; Ghost++) {
         if (ExpState.Ghosts[Ghost] == NULL)
             continue;
-        if (!ExpState.Ghosts[Ghost]->Released)
+        if (!ExpIsReleased(ExpState.Ghosts[Ghost]))
             Text = "M3: a ghost is not released";
         for (Other = 0; Other < Ghost && Text == NULL; Other++)
             if (ExpState.Ghosts[Other] == ExpState.Ghosts[Ghost])

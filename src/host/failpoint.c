@@ -175,13 +175,13 @@ VOID HostFailArm(HOST_FAIL_TABLE *Table)
     dl_iterate_phdr(KeepModule, NULL);
     Armed = Table;
     KiFailRoutine = Decide;
-    __atomic_or_fetch(&ExpSlow, EXP_SLOW_FAIL, __ATOMIC_SEQ_CST); /* a system that starts later sees KiFailRoutine */
+    ExpSetSlow(EXP_SLOW_FAIL, 0); /* a system that starts later sees KiFailRoutine */
 }
 
 VOID HostFailDisarm(VOID)
 {
     KiFailRoutine = NULL;
-    __atomic_and_fetch(&ExpSlow, ~EXP_SLOW_FAIL, __ATOMIC_SEQ_CST);
+    ExpSetSlow(0, EXP_SLOW_FAIL);
     Armed = NULL;
 }
 

@@ -77,6 +77,8 @@ static const struct {
     {"drive", KeyPath, AT(drive), 0, 0, "FOLDER", "folder that drivers see as drive C: (default none)"},
     {"track_ptes", KeyFlag, AT(track_ptes), 0, 1, "0|1",
      "when system PTEs run out, stop with 0xD8 and the list of their holders (Windows: TrackPtes)"},
+    {"keep", KeyFlag, AT(keep), 0, 1, "0|1",
+     "keep freed pages of the pools mapped for reuse (default 1; ntmm run: 0, a touch of a freed large block stops)"},
     {"json", KeyFlag, AT(json), 0, 1, "0|1", "print a bug check as one line of JSON"},
 #undef AT
 };
@@ -119,6 +121,7 @@ void ntmm_default_options(ntmm_options *options)
 #ifndef NDEBUG
     options->pagefile_check = true;
 #endif
+    options->keep = true;
 }
 
 const char *ntmm_option_help(unsigned index, const char **value, const char **meaning)

@@ -191,6 +191,7 @@ static int StartLocked(const ntmm_options *Wanted)
         .TrackPtes = Options.track_ptes,
         .Seed = Options.seed,
         .VerifierFlags = Options.verifier,
+        .KeepRuns = Options.keep,
         .StackDepth = Options.stacks,
         .NonPagedPoolLimit = Options.nonpagedpool,
         .PagedPoolLimit = Options.pagedpool,

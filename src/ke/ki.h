@@ -15,6 +15,7 @@ typedef struct _KE_OPTIONS {
     BOOLEAN TrackPtes;   /* track_ptes= */
     ULONG64 Seed;        /* seed= */
     ULONG VerifierFlags; /* verifier= as Windows' mask */
+    BOOLEAN KeepRuns;    /* keep=: freed runs of pages stay mapped for the next user */
     ULONG StackDepth;    /* stacks=: frames kept for the allocation and the free of each block, 0..16 */
     /* bytes of address space; 0: the default for the RAM */
     ULONG64 NonPagedPoolLimit, PagedPoolLimit, SystemPteLimit, SpecialPoolLimit, ImageLimit, KernelStackLimit;

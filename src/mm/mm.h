@@ -40,6 +40,12 @@ MM_REGION MmRegionOf(const volatile VOID *Va);
 #define MM_PAGES_ZERO    0x2u /* contents are zero (paged runs always are) */
 #define MM_PAGES_RESERVE 0x4u /* address space only: no frames, no commit; MmCommitPages later */
 #define MM_PAGES_PINNED  0x8u /* pinned in the host's TB: never faults (kernel stacks) */
+/* For MmCommitPages: what commits at another priority than the highest. */
+#define MM_PAGES_PRIORITY(Priority) ((ULONG)(HighPoolPriority - ((ULONG)(Priority)&0x30u)) << 8)
+#define MM_PAGES_NO_RECLAIM 0x10u /* fails rather than ask MmReclaimRoutine: for whoever holds a lock of the pools */
+/* Set by ex: gives back pages that the layers above keep without need; returns how many. Asked when pages run out, at the
+ * caller's IRQL, with no lock held. */
+extern SIZE_T (*MmReclaimRoutine)(VOID);
 PVOID MmAllocatePages(MM_REGION Region, SIZE_T Pages, ULONG Flags, EX_POOL_PRIORITY Priority);
 VOID MmFreePages(PVOID Va, SIZE_T Pages);
 /* Backs part of a reserved run (frames, or demand zero); takes the backing away again. */

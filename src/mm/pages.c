@@ -200,11 +200,24 @@ static MI_PROT MiProtectionOfFlags(ULONG Flags)
     return Flags & MM_PAGES_EXECUTE ? MI_PROT_EXECUTE_READWRITE : MI_PROT_READWRITE;
 }
 
+SIZE_T (*MmReclaimRoutine)(VOID);
+
+/* As MiCommit; what the layers above keep without need is asked for before giving up. */
+static NTSTATUS MiCommitOrReclaim(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, ULONG Flags,
+                                  EX_POOL_PRIORITY Priority)
+{
+    NTSTATUS Status = MiCommit(Region, Va, Pages, Protection, Flags, Priority);
+    if (!NT_SUCCESS(Status) && !(Flags & MM_PAGES_NO_RECLAIM) && MmReclaimRoutine != NULL && MmReclaimRoutine() != 0) {
+        Status = MiCommit(Region, Va, Pages, Protection, Flags, Priority);
+    }
+    return Status;
+}
+
 static PVOID MiAllocateRun(MI_REGION *Region, SIZE_T Pages, MI_PROT Protection, ULONG Flags, EX_POOL_PRIORITY Priority)
 {
     ULONG_PTR Va = MiAllocateVa(Region, Pages);
     if (Va) {
-        if ((Flags & MM_PAGES_RESERVE) || NT_SUCCESS(MiCommit(Region, Va, Pages, Protection, Flags, Priority))) {
+        if ((Flags & MM_PAGES_RESERVE) || NT_SUCCESS(MiCommitOrReclaim(Region, Va, Pages, Protection, Flags, Priority))) {
             return (PVOID)Va;
         }
         MiFreeVa(Region, Va, Pages);
@@ -256,7 +269,8 @@ NTSTATUS MmCommitPages(PVOID Address, SIZE_T Pages, ULONG Flags)
         }
         Done += Piece;
     }
-    NTSTATUS Status = MiCommit(Region, Va, Pages, MiProtectionOfFlags(Flags), Flags, HighPoolPriority);
+    NTSTATUS Status = MiCommitOrReclaim(Region, Va, Pages, MiProtectionOfFlags(Flags), Flags,
+                                        (EX_POOL_PRIORITY)(HighPoolPriority - ((Flags >> 8) & 0x30u)));
     if (!NT_SUCCESS(Status)) {
         MiCount(&Region->Failures);
     }

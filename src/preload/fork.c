@@ -6,7 +6,7 @@
  * they guard is whole at the moment of the fork; parent and child let go afterwards.
  *
  * The caches of the other threads, which no lock guards, are left as they are in the child: their owners never run again.
- * Blocks of theirs can be freed, and are then kept for them; what was free in them at the fork is not used again.
+ * What was free in them at the fork is not used again.
  *
  * The handlers are registered when the library is loaded, before the program's own: they run last before the fork and
  * first after it, so that a program's handlers may use malloc.
@@ -14,23 +14,18 @@
 #include <pthread.h>
 #include "preload/preload.h"
 
-static KI_LOCK *const Locks[] = {&ExpState.AbandonLock, &ExpState.GhostLock, &ExpState.MapLock,   &ExpState.MetaLock,
-                                 &ExpState.TagLock,     &ExpState.StackLock, &ExpState.QuotaLock, &ExpState.CacheLock};
-
 static VOID Before(VOID)
 {
     KiCurrentThread();
     PreloadLockAligned(TRUE);
-    for (ULONG Index = 0; Index < ARRAYSIZE(Locks); Index++)
-        KiAcquireLock(Locks[Index]);
+    ExpLockPools(TRUE);
     PreloadLockPages(TRUE);
 }
 
 static VOID After(VOID)
 {
     PreloadLockPages(FALSE);
-    for (ULONG Index = ARRAYSIZE(Locks); Index-- > 0;)
-        KiReleaseLock(Locks[Index]);
+    ExpLockPools(FALSE);
     PreloadLockAligned(FALSE);
 }
 

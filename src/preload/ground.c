@@ -137,6 +137,7 @@ static VOID StartPools(VOID)
     KeOptions.RamBytes = PreloadOptions.Ram;
     KeOptions.Processors = HalFacts.HostProcessors < 64 ? HalFacts.HostProcessors : 64;
     KeOptions.Seed = PreloadOptions.Seed;
+    KeOptions.KeepRuns = TRUE;
     if (!PreloadStartPages())
         PreloadFail("ntmm_malloc: the host gives no address space\n");
     if (!NT_SUCCESS(ExInitSystem()))
@@ -301,6 +302,25 @@ PKDPC KiFindDpc(const VOID *Address, SIZE_T Length)
     UNREFERENCED_PARAMETER(Address);
     UNREFERENCED_PARAMETER(Length);
     return NULL;
+}
+
+/* ---- trimming: no timer runs here; whoever frees pages looks at the clock ---- */
+SIZE_T (*MmReclaimRoutine)(VOID);
+static volatile ULONG64 LastTrim;
+
+VOID ExpArmTrim(VOID)
+{
+    ULONG64 Now = HalQueryTime(), Last = __atomic_load_n(&LastTrim, __ATOMIC_RELAXED);
+    if (Now - Last > 1000000000u &&
+        __atomic_compare_exchange_n(&LastTrim, &Last, Now, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ExpTrimPools(FALSE);
+}
+VOID ExpInitTrim(VOID)
+{
+    LastTrim = HalQueryTime();
+}
+VOID ExpStopTrim(VOID)
+{
 }
 
 /* ---- parts of the executive that a heap has not ---- */

@@ -91,9 +91,24 @@ static void OwnListEntryGone_0x0A(void **State)
     assert_ptr_equal(InterlockedFlushSList(&Own), Entry);
 }
 
+/* A freed block of several pages is unmapped at once. */
+static int Start(void **State)
+{
+    ntmm_options Options;
+    UNREFERENCED_PARAMETER(State);
+    ntmm_default_options(&Options);
+    Options.keep = false;
+    return ntmm_start(&Options);
+}
+static int Stop(void **State)
+{
+    UNREFERENCED_PARAMETER(State);
+    return ntmm_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest Tests[] = {cmocka_unit_test(LookasideEntryOverwritten_0xC5),
                                        cmocka_unit_test(OwnListEntryGone_0x0A)};
-    return cmocka_run_group_tests(Tests, NULL, NULL);
+    return cmocka_run_group_tests(Tests, Start, Stop);
 }

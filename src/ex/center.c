@@ -1,0 +1,379 @@
+/*
+ * center.c - what all threads share of a kind and class: the slabs, and a depot of full magazines. SPDX-License-Identifier: MIT
+ *
+ *   EXP_CENTER -- Magazines -> full -> full          whole magazines, handed from thread to thread by pointer
+ *              |- Empties -> empty -> empty
+ *              `- Lists[0..3] -> slab <-> slab       slabs that have free blocks: below a quarter used, a half, ...
+ *
+ * A thread that needs blocks takes a full magazine, or has its own filled from slabs: of the fullest list first, so that the
+ * others run empty. A thread that has too many leaves a full magazine, or, when Depot of them lie here, has one emptied
+ * into the slabs. So a steady state, also one where one thread allocates and another frees, moves pointers; and what grows or
+ * shrinks passes the slabs once.
+ *
+ * Placement. Which free block of a slab is handed out next is chosen at random among the free ones of up to 64 neighbours,
+ * by the thread's generator, seeded from the option seed=.
+ *
+ * A slab that has no block in use any more is released at once, unless its centre would have no free block without it. A
+ * slab and its tail are released together, when both are empty: under the locks of both centres, the main's first (its class
+ * is the larger one).
+ *
+ * A block in a magazine is in use as far as its slab knows (Used), and free as far as its word knows (not live). Two threads
+ * that free one block at the same instant both find its word live and both put it into a magazine. That is found when it
+ * comes back to its slab twice, or when it is handed out for the second time.
+ *
+ * Invariants:
+ *   C1 Full is the number of magazines here, at most the class's Depot and one for each thread that ended; none is empty
+ *   C2 Used + number of set Free bits == BlockCount
+ *   C3 a live block is neither in Free nor in a magazine; one that is not live is in exactly one of them
+ *   C4 a slab is on the list of its fullness exactly if it has a free block; it is Listed then, else Full
+ *   C5 a Free bit of a number that is no block's is never set
+ *
+ * Nothing here touches a block.
+ */
+#include "ex/exp.h"
+
+/* ---- lists of slabs (the centre's lock) ---- */
+static ULONG ExpListOf(const EXP_SLAB *Slab)
+{
+    ULONG Used = 4u * Slab->Used, All = Slab->BlockCount;
+    return (ULONG)(Used >= All) + (Used >= 2 * All) + (Used >= 3 * All);
+}
+
+static VOID ExpLink(EXP_CENTER *Center, EXP_SLAB *Slab)
+{
+    EXP_SLAB **Head;
+    Slab->List = (UCHAR)ExpListOf(Slab);
+    Slab->State = ExpSlabListed;
+    Head = &Center->Lists[Slab->List];
+    Slab->Prev = NULL;
+    Slab->Next = *Head;
+    if (*Head != NULL)
+        (*Head)->Prev = Slab;
+    *Head = Slab;
+}
+
+static VOID ExpUnlink(EXP_CENTER *Center, EXP_SLAB *Slab)
+{
+    if (Slab->Prev != NULL)
+        Slab->Prev->Next = Slab->Next;
+    else
+        Center->Lists[Slab->List] = Slab->Next;
+    if (Slab->Next != NULL)
+        Slab->Next->Prev = Slab->Prev;
+    Slab->State = ExpSlabFull;
+}
+
+/* After Used has changed. */
+static VOID ExpSettle(EXP_CENTER *Center, EXP_SLAB *Slab)
+{
+    if (Slab->State == ExpSlabListed) {
+        if (Slab->Used != Slab->BlockCount && Slab->List == ExpListOf(Slab))
+            return;
+        ExpUnlink(Center, Slab);
+    }
+    if (Slab->Used != Slab->BlockCount)
+        ExpLink(Center, Slab);
+}
+
+static EXP_SLAB *ExpFullest(const EXP_CENTER *Center)
+{
+    ULONG List = 4;
+    while (List-- != 0)
+        if (Center->Lists[List] != NULL)
+            return Center->Lists[List];
+    return NULL;
+}
+
+/* ---- empty slabs ---- */
+#define VICTIMS 16u
+typedef struct _EXP_VICTIMS {
+    EXP_SLAB *Slabs[VICTIMS]; /* without tail: off their lists; else mains that may be empty */
+    ULONG Count;
+} EXP_VICTIMS;
+
+/* The centre's lock is held. A slab of the centre is empty. */
+static VOID ExpNoteEmpty(EXP_CENTER *Center, EXP_SLAB *Slab, EXP_VICTIMS *Victims, BOOLEAN Keep)
+{
+    if (Victims->Count == VICTIMS)
+        return; /* it stays; the trim finds it */
+    if (Keep && Center->Lists[0] == Slab && Slab->Next == NULL && Center->Lists[1] == NULL && Center->Lists[2] == NULL &&
+        Center->Lists[3] == NULL)
+        return;
+    if (Slab->Tail == NULL) {
+        ExpUnlink(Center, Slab);
+        Center->Pages -= Slab->Run.Pages;
+        Victims->Slabs[Victims->Count++] = Slab;
+    } else if (Slab->Tail->Used == 0) { /* a glance: ExpReleasePair looks again */
+        Victims->Slabs[Victims->Count++] = Slab->IsTail ? Slab->Tail : Slab;
+    }
+}
+
+/* Releases a main slab and its tail if both are empty still. The record may have begun another life meanwhile. */
+static VOID ExpReleasePair(EXP_SLAB *Main)
+{
+    ULONG Bin = Main->Bin;
+    EXP_CENTER *Center = &ExpState.Centers[Bin], *Other;
+    EXP_SLAB *Tail;
+    BOOLEAN Empty = FALSE;
+    KiAcquireLock(&Center->Lock);
+    Tail = Main->Tail;
+    if (Main->Bin == Bin && Main->State == ExpSlabListed && !Main->IsTail && Tail != NULL && Main->Used == 0) {
+        Other = &ExpState.Centers[Tail->Bin];
+        KiAcquireLock(&Other->Lock);
+        if (Tail->Used == 0) {
+            Empty = TRUE;
+            ExpUnlink(Center, Main);
+            ExpUnlink(Other, Tail);
+            Center->Pages -= Main->Run.Pages;
+        }
+        KiReleaseLock(&Other->Lock);
+    }
+    KiReleaseLock(&Center->Lock);
+    if (Empty)
+        ExpFreeSlab(Main);
+}
+
+static VOID ExpReleaseVictims(const EXP_VICTIMS *Victims)
+{
+    ULONG Index;
+    for (Index = 0; Index < Victims->Count; Index++) {
+        if (Victims->Slabs[Index]->Tail != NULL)
+            ExpReleasePair(Victims->Slabs[Index]);
+        else
+            ExpFreeSlab(Victims->Slabs[Index]);
+    }
+}
+
+/* ---- blocks (the centre's lock) ---- */
+/* Random numbers enough for placement: xorshift. */
+static inline ULONG ExpRandom(ULONG64 *State)
+{
+    ULONG64 X = *State;
+    X ^= X << 13;
+    X ^= X >> 7;
+    X ^= X << 17;
+    *State = X;
+    return (ULONG)(X >> 32);
+}
+
+static ULONG ExpTakeOf(EXP_SLAB *Slab, EXP_ENTRY *Entries, ULONG Want, ULONG64 *Seed)
+{
+    ULONG Word, Count = 0;
+    for (Word = 0; Word < Slab->WordCount && Count < Want; Word++) {
+        ULONG64 Bits = Slab->Free[Word];
+        while (Bits != 0 && Count < Want) {
+            ULONG Turn = ExpRandom(Seed) & 63;
+            ULONG64 Turned = Bits >> Turn | Bits << (-Turn & 63);
+            ULONG Number = ((ULONG)__builtin_ctzll(Turned) + Turn) & 63;
+            Bits &= ~(1ull << Number);
+            Number += Word * 64;
+            Entries[Count].Block = ExpBlockAddress(Slab, Number);
+            Entries[Count].Word = &Slab->Words[Number];
+            Count++;
+        }
+        Slab->Free[Word] = Bits;
+    }
+    Slab->Used = (USHORT)(Slab->Used + Count);
+    return Count;
+}
+
+static ULONG ExpTakeListed(EXP_CENTER *Center, EXP_ENTRY *Entries, ULONG Want, ULONG64 *Seed)
+{
+    EXP_SLAB *Slab;
+    ULONG Count = 0;
+    while (Count < Want && (Slab = ExpFullest(Center)) != NULL) {
+        Count += ExpTakeOf(Slab, Entries + Count, Want - Count, Seed);
+        ExpSettle(Center, Slab);
+    }
+    return Count;
+}
+
+static VOID ExpPutBack(EXP_CENTER *Center, const EXP_ENTRY *Entries, ULONG Count, EXP_VICTIMS *Victims, ULONG_PTR *Twice)
+{
+    ULONG Index;
+    for (Index = 0; Index < Count; Index++) {
+        ULONG_PTR Block = Entries[Index].Block;
+        EXP_SLAB *Slab = ExpSlabAt(ExpLookupRun(Block), Block);
+        ULONG Number = (ULONG)(Entries[Index].Word - Slab->Words);
+        ULONG64 Bit = 1ull << (Number % 64);
+        if (Slab->Free[Number / 64] & Bit) {
+            *Twice = Block;
+            continue;
+        }
+        Slab->Free[Number / 64] |= Bit;
+        Slab->Used--;
+        ExpSettle(Center, Slab);
+        if (Slab->Used == 0)
+            ExpNoteEmpty(Center, Slab, Victims, TRUE);
+    }
+}
+
+static VOID ExpStopTwice(ULONG_PTR Block)
+{
+    if (Block != 0)
+        KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Block, 7, 0, 0, Block);
+}
+
+/* ---- magazines ---- */
+EXP_MAGAZINE *ExpCreateMagazine(EXP_CENTER *Center)
+{
+    ULONG Room = ExpState.Classes[Center->Class].Magazine;
+    EXP_MAGAZINE *Magazine;
+    KiAcquireLock(&Center->Lock);
+    Magazine = Center->Empties;
+    if (Magazine != NULL)
+        Center->Empties = Magazine->Next;
+    KiReleaseLock(&Center->Lock);
+    if (Magazine == NULL)
+        Magazine = ExpMetaAllocate(ExpMetaOther, sizeof(EXP_MAGAZINE) + (1 + Room) * sizeof(EXP_ENTRY));
+    if (Magazine != NULL) {
+        Magazine->Room = Room;
+        Magazine->Count = 0;
+        Magazine->Entries[0].Block = 0;
+    }
+    return Magazine;
+}
+
+EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_MAGAZINE *Empty, ULONG Want, ULONG64 *Seed, EX_POOL_PRIORITY Priority)
+{
+    EXP_MAGAZINE *Magazine = Empty;
+    ULONG Try;
+    KiAcquireLock(&Center->Lock);
+    if (Center->Magazines != NULL) {
+        Magazine = Center->Magazines;
+        Center->Magazines = Magazine->Next;
+        Center->Full--;
+        if (Center->Full < Center->LeastFull)
+            Center->LeastFull = Center->Full;
+        Empty->Count = 0;
+        Empty->Next = Center->Empties;
+        Center->Empties = Empty;
+        KiReleaseLock(&Center->Lock);
+        return Magazine;
+    }
+    Center->SpareUsed = TRUE;
+    for (Try = 0; Try < 4; Try++) {
+        ULONG Pages = Center->Pages;
+        Empty->Count = ExpTakeListed(Center, &Empty->Entries[1], Want, Seed);
+        KiReleaseLock(&Center->Lock);
+        if (Empty->Count != 0)
+            return Empty;
+        {
+            const EXP_CLASS *Class = &ExpState.Classes[Center->Class];
+            ULONG Least = Class->PagesPerBlock, Half = Least;
+            EXP_SLAB *Slab;
+            while (Half * 2 <= Class->Pages && Half * 4 <= Pages)
+                Half *= 2;
+            Slab = ExpCreateSlab((EXP_KIND)Center->Kind, Center->Class, Half, Priority);
+            if (Slab == NULL)
+                return NULL;
+            KiAcquireLock(&Center->Lock);
+            Center->Pages += Slab->Run.Pages;
+            ExpLink(Center, Slab);
+            if (Slab->Tail != NULL) {
+                EXP_CENTER *Other = &ExpState.Centers[Slab->Tail->Bin];
+                KiAcquireLock(&Other->Lock);
+                ExpLink(Other, Slab->Tail);
+                KiReleaseLock(&Other->Lock);
+            }
+        }
+    }
+    Empty->Count = ExpTakeListed(Center, &Empty->Entries[1], Want, Seed);
+    KiReleaseLock(&Center->Lock);
+    return Empty->Count != 0 ? Empty : NULL;
+}
+
+EXP_MAGAZINE *ExpDeposit(EXP_CENTER *Center, EXP_MAGAZINE *Magazine, BOOLEAN Drain)
+{
+    EXP_VICTIMS Victims;
+    ULONG_PTR Twice = 0;
+    Victims.Count = 0;
+    KiAcquireLock(&Center->Lock);
+    if (!Drain && Magazine->Count != 0 && Center->Full < ExpState.Classes[Center->Class].Depot) {
+        EXP_MAGAZINE *Empty = Center->Empties;
+        if (Empty != NULL)
+            Center->Empties = Empty->Next;
+        Magazine->Next = Center->Magazines;
+        Center->Magazines = Magazine;
+        Center->Full++;
+        KiReleaseLock(&Center->Lock);
+        return Empty != NULL ? Empty : ExpCreateMagazine(Center);
+    }
+    ExpPutBack(Center, &Magazine->Entries[1], Magazine->Count, &Victims, &Twice);
+    Magazine->Count = 0;
+    KiReleaseLock(&Center->Lock);
+    ExpReleaseVictims(&Victims);
+    ExpStopTwice(Twice);
+    return Magazine;
+}
+
+VOID ExpReturnBlocks(EXP_CENTER *Center, EXP_ENTRY *Entries, ULONG Count)
+{
+    EXP_VICTIMS Victims;
+    ULONG_PTR Twice = 0;
+    Victims.Count = 0;
+    KiAcquireLock(&Center->Lock);
+    ExpPutBack(Center, Entries, Count, &Victims, &Twice);
+    KiReleaseLock(&Center->Lock);
+    ExpReleaseVictims(&Victims);
+    ExpStopTwice(Twice);
+}
+
+VOID ExpGiveEmpty(EXP_CENTER *Center, EXP_MAGAZINE *Magazine)
+{
+    KiAcquireLock(&Center->Lock);
+    Magazine->Next = Center->Empties;
+    Center->Empties = Magazine;
+    KiReleaseLock(&Center->Lock);
+}
+
+VOID ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
+{
+    ULONG Idle;
+    BOOLEAN Spare;
+    KiAcquireLock(&Center->Lock);
+    Idle = All ? Center->Full : Center->LeastFull;
+    Spare = All || !Center->SpareUsed;
+    KiReleaseLock(&Center->Lock);
+    while (Idle-- != 0) {
+        EXP_MAGAZINE *Magazine;
+        KiAcquireLock(&Center->Lock);
+        Magazine = Center->Magazines;
+        if (Magazine != NULL) {
+            Center->Magazines = Magazine->Next;
+            Center->Full--;
+        }
+        KiReleaseLock(&Center->Lock);
+        if (Magazine == NULL)
+            break;
+        ExpGiveEmpty(Center, ExpDeposit(Center, Magazine, TRUE));
+    }
+    KiAcquireLock(&Center->Lock);
+    Center->LeastFull = Center->Full;
+    Center->SpareUsed = FALSE;
+    while (Spare) {
+        EXP_VICTIMS Victims;
+        EXP_SLAB *Slab;
+        Victims.Count = 0;
+        for (Slab = Center->Lists[0]; Slab != NULL && Victims.Count < VICTIMS;) {
+            EXP_SLAB *Next = Slab->Next;
+            if (Slab->Used == 0)
+                ExpNoteEmpty(Center, Slab, &Victims, FALSE);
+            Slab = Next;
+        }
+        KiReleaseLock(&Center->Lock);
+        ExpReleaseVictims(&Victims);
+        KiAcquireLock(&Center->Lock);
+        Spare = Victims.Count == VICTIMS;
+    }
+    KiReleaseLock(&Center->Lock);
+}
+
+VOID ExpInitCenters(VOID)
+{
+    ULONG Index;
+    for (Index = 0; Index < EXP_KINDS * EXP_BINS; Index++) {
+        ExpState.Centers[Index].Kind = (UCHAR)(Index / EXP_BINS);
+        ExpState.Centers[Index].Class = (UCHAR)(Index % EXP_BINS);
+    }
+}

@@ -1,0 +1,216 @@
+/*
+ * fast.c - the pools' fast paths: what nearly every allocation and free does, in one straight line each.
+ * SPDX-License-Identifier: MIT
+ *
+ * Implements ExAllocatePool2, ExAllocatePoolWithTag, ExFreePoolWithTag, ExFreePool and their like for malloc. A fast path
+ * covers blocks up to EXP_MAX_SMALL with a plain tag that the thread has used before, while the thread has a free block of the
+ * class, or room for one. It looks first and changes afterwards: whatever it does not cover, and whatever is wrong, goes to
+ * the general path (pool.c) in a tail call, with nothing changed, to be done or told there. No call is made otherwise, so no
+ * register is saved.
+ *
+ * An allocation:  flags -> highest IRQL, kind | size -> class -> bin | tag -> counter | block and word at Top, not live,
+ * freed pattern whole | word written | allocations, bytes, peak | slack filled | zeroes
+ *
+ * A free:  page -> slab | not above its IRQL | number, exactly | word, live | slot -> counter, tag the same | slack whole |
+ * frees, bytes | freed pattern | word | block at Top
+ *
+ * What a free reads that another thread may have written: the page's entry, the slab's first line, the block's word and the
+ * block. What an allocation reads: the word and the block, both last touched by the free that put it there.
+ */
+#include "ex/exp.h"
+
+#undef ExFreePool
+
+EXP_FAST ExpFast;
+
+/* Is the freed pattern in the block's first bytes? Like ExpIsFreedFill, with a branch for each word: none is ever taken. */
+static inline __attribute__((always_inline)) BOOLEAN ExpIsUntouched(ULONG_PTR Block, ULONG BlockSize)
+{
+    const ULONG64 *At = (const ULONG64 *)Block, Pattern = EXP_FREED_PATTERN;
+    if (__builtin_expect(At[0] != Pattern, 0) || __builtin_expect(At[1] != Pattern, 0))
+        return FALSE;
+    if (BlockSize >= 32 && (__builtin_expect(At[2] != Pattern, 0) || __builtin_expect(At[3] != Pattern, 0)))
+        return FALSE;
+    return TRUE;
+}
+
+/* 0: take the general path. */
+static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE *Cache, ULONG Decoded, SIZE_T Size, ULONG Tag)
+{
+    ULONG Key = Tag | (Decoded & EXP_FAST_PAGED), Index = ExpTagCacheIndex(Key);
+    EXP_COUNTER *Counter = Cache->Tags[Index].Counter, *Total;
+    EXP_BIN *Bin = &Cache->Bins[((Decoded >> 8) & 0xFF) + ExpFast.ClassOf[(Size + 15) >> 4]];
+    EXP_ENTRY *Entry = Bin->Top;
+    ULONG_PTR Block = Entry->Block;
+    ULONG BlockSize;
+    EXP_WORD Old;
+    LONG64 Bytes, TotalBytes;
+    if (__builtin_expect(Cache->Tags[Index].Key != Key, 0) || __builtin_expect(Block == 0, 0) ||
+        __builtin_expect(--Cache->Countdown < 0, 0))
+        return 0;
+    BlockSize = Bin->BlockSize;
+    Old = ExpReadWord(Entry->Word);
+    ExpUnpoison(Block, BlockSize);
+    if (__builtin_expect(Old != 0, 1) &&
+        (__builtin_expect((Old & EXP_WORD_LIVE) != 0, 0) || !ExpIsUntouched(Block, BlockSize))) {
+        ExpPoison(Block, BlockSize);
+        return 0;
+    }
+    Total = &Cache->Total[Decoded >> 31];
+    Bytes = Counter->Delta + (LONG64)Size;
+    TotalBytes = Total->Delta + (LONG64)Size;
+    if (__builtin_expect(Bytes > EXP_FOLD_BYTES, 0) || __builtin_expect(TotalBytes > EXP_FOLD_BYTES, 0)) {
+        ExpPoison(Block, BlockSize);
+        return 0;
+    }
+    if (Bytes > Counter->MaxDelta)
+        EXP_COUNT_STORE(Counter->MaxDelta, Bytes);
+    if (TotalBytes > Total->MaxDelta)
+        EXP_COUNT_STORE(Total->MaxDelta, TotalBytes);
+    EXP_COUNT_STORE(Counter->Delta, Bytes);
+    EXP_COUNT_STORE(Total->Delta, TotalBytes);
+    EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs + 1);
+    Bin->Top = Entry - 1;
+    ExpWriteWord(Entry->Word, Counter->Word | (BlockSize - (ULONG)Size) << 14);
+    if (BlockSize != (ULONG)Size)
+        ExpFillSlack((PVOID)Block, Size, BlockSize);
+    ExpPoison(Block + Size, BlockSize - Size);
+    return Block;
+}
+
+PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag)
+{
+    const KTHREAD *Thread = HalCurrentThread();
+    ULONG_PTR Block;
+    ULONG Decoded;
+    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0) ||
+        __builtin_expect(Flags >= ARRAYSIZE(ExpFast.Flags), 0) || __builtin_expect(NumberOfBytes - 1 >= ExpFast.MaxSmall, 0) ||
+        __builtin_expect((LONG)Tag <= 0, 0))
+        goto General;
+    Decoded = ExpFast.Flags[Flags];
+    if (__builtin_expect((CHAR)Thread->Irql > (CHAR)Decoded, 0))
+        goto General;
+    Block = ExpTryAllocate(Thread->ExCache, Decoded, NumberOfBytes, Tag);
+    if (__builtin_expect(Block == 0, 0))
+        goto General;
+    if (Decoded & EXP_FAST_ZERO)
+        return memset((PVOID)Block, 0, NumberOfBytes);
+    return (PVOID)Block;
+General:
+    return ExpAllocateFlags(Flags, NumberOfBytes, Tag, HighPoolPriority, (ULONG_PTR)__builtin_return_address(0));
+}
+
+PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
+{
+    const KTHREAD *Thread = HalCurrentThread();
+    ULONG_PTR Block;
+    ULONG Decoded;
+    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0) ||
+        __builtin_expect((ULONG)PoolType >= ARRAYSIZE(ExpFast.Types), 0) ||
+        __builtin_expect(NumberOfBytes - 1 >= ExpFast.MaxSmall, 0) || __builtin_expect((LONG)Tag <= 0, 0))
+        goto General;
+    Decoded = ExpFast.Types[PoolType];
+    if (__builtin_expect((CHAR)Thread->Irql > (CHAR)Decoded, 0))
+        goto General;
+    Block = ExpTryAllocate(Thread->ExCache, Decoded, NumberOfBytes, Tag);
+    if (__builtin_expect(Block == 0, 0))
+        goto General;
+    return (PVOID)Block;
+General:
+    return ExpAllocateLegacy((ULONG)PoolType, NumberOfBytes, Tag, EXP_WITH_TAG, HighPoolPriority,
+                             (ULONG_PTR)__builtin_return_address(0));
+}
+
+/* FALSE: take the general path. Tag 0: whichever tag the block has. */
+static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(ULONG_PTR Block, ULONG Tag, BOOLEAN Tagged, BOOLEAN Host)
+{
+    const KTHREAD *Thread = HalCurrentThread();
+    EXP_CACHE *Cache;
+    EXP_COUNTER *Counter, *Total;
+    EXP_SLAB *Slab;
+    EXP_BIN *Bin;
+    EXP_ENTRY *Top;
+    EXP_WORD *At, Word;
+    ULONG64 Product;
+    ULONG_PTR Offset = Block - ExpFast.Maps[0].Base;
+    EXP_RUN **Entries = ExpFast.Maps[0].Entries;
+    ULONG BlockSize, Size, Paged = 0;
+    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect((Cache = Thread->ExCache) == NULL, 0))
+        return FALSE;
+    if (__builtin_expect(Offset >= __atomic_load_n(&ExpFast.Maps[0].Covered, __ATOMIC_ACQUIRE), 0)) {
+        Offset = Block - ExpFast.Maps[1].Base;
+        if (__builtin_expect(Offset >= __atomic_load_n(&ExpFast.Maps[1].Covered, __ATOMIC_ACQUIRE), 0))
+            return FALSE;
+        Entries = ExpFast.Maps[1].Entries;
+        Paged = 1;
+    }
+    Slab = (EXP_SLAB *)__atomic_load_n(&Entries[Offset >> 12], __ATOMIC_ACQUIRE);
+    if (__builtin_expect(Slab == NULL, 0) ||
+        __builtin_expect(Host ? Slab->Run.Gate < 0 : (CHAR)Thread->Irql > Slab->Run.Gate, 0))
+        return FALSE;
+    if ((Offset & (PAGE_SIZE - 1)) >= Slab->TailOffset)
+        Slab = Slab->Tail;
+    Product = (ULONG64)((ULONG)(Offset & (PAGE_SIZE - 1)) - Slab->Offset) * Slab->Magic;
+    if (__builtin_expect((ULONG)Product >= Slab->Magic, 0))
+        return FALSE;
+    At = &Slab->Words[(ULONG)((Block - Slab->Run.Base) >> 12) * Slab->Stride + (ULONG)(Product >> 32)];
+    Word = ExpReadWord(At);
+    if (__builtin_expect((Word & (EXP_WORD_LIVE | EXP_WORD_QUOTA | (Tagged ? 0 : EXP_WORD_PROTECTED))) != EXP_WORD_LIVE, 0))
+        return FALSE;
+    Counter = &Cache->Chunks[EXP_WORD_SLOT(Word) / EXP_COUNTERS][EXP_WORD_SLOT(Word) % EXP_COUNTERS];
+    Total = &Cache->Total[Paged];
+    Bin = &Cache->Bins[Slab->Bin];
+    Top = Bin->Top;
+    if (__builtin_expect(Tagged ? Counter->Tag != Tag : Counter->Tag == 0, 0) || __builtin_expect(Top == Bin->Limit, 0) ||
+        __builtin_expect(Counter->Delta < -EXP_FOLD_BYTES, 0) || __builtin_expect(Total->Delta < -EXP_FOLD_BYTES, 0))
+        return FALSE;
+    BlockSize = Slab->BlockSize;
+    Size = BlockSize - EXP_WORD_SLACK(Word);
+    ExpUnpoison(Block + Size, BlockSize - Size);
+    if (Size != BlockSize && __builtin_expect(!ExpIsSlackWhole((PVOID)Block, Size, BlockSize), 0)) {
+        ExpPoison(Block + Size, BlockSize - Size);
+        return FALSE;
+    }
+    EXP_COUNT_STORE(Counter->Frees, Counter->Frees + 1);
+    EXP_COUNT_STORE(Counter->Delta, Counter->Delta - (LONG64)Size);
+    EXP_COUNT_STORE(Total->Delta, Total->Delta - (LONG64)Size);
+    ExpFillFreed((PVOID)Block, BlockSize);
+    ExpPoison(Block, BlockSize);
+    ExpWriteWord(At, Word & ~EXP_WORD_LIVE);
+    Top[1].Block = Block;
+    Top[1].Word = At;
+    Bin->Top = Top + 1;
+    return TRUE;
+}
+
+VOID ExFreePoolWithTag(PVOID P, ULONG Tag)
+{
+    if (__builtin_expect((LONG)Tag <= 0, 0) || __builtin_expect(!ExpTryFree((ULONG_PTR)P, Tag, TRUE, FALSE), 0))
+        ExpFreeGeneral(P, Tag, Tag != 0 ? EXP_WITH_TAG : 0, (ULONG_PTR)__builtin_return_address(0));
+}
+
+VOID ExFreePool(PVOID P)
+{
+    if (__builtin_expect(!ExpTryFree((ULONG_PTR)P, 0, FALSE, FALSE), 0))
+        ExpFreeGeneral(P, 0, 0, (ULONG_PTR)__builtin_return_address(0));
+}
+
+/* ---- for malloc ---- */
+PVOID ExpMallocLike(SIZE_T Size, SIZE_T Alignment, ULONG Tag)
+{
+    const KTHREAD *Thread = HalCurrentThread();
+    ULONG_PTR Block;
+    if (__builtin_expect(Thread != NULL, 1) && __builtin_expect(Thread->ExCache != NULL, 1) &&
+        __builtin_expect(Size - 1 < ExpFast.MaxSmall, 1) && __builtin_expect(Alignment <= 16, 1)) {
+        Block = ExpTryAllocate(Thread->ExCache, 0, Size, Tag);
+        if (__builtin_expect(Block != 0, 1))
+            return (PVOID)Block;
+    }
+    return ExpMallocGeneral(Size, Alignment, Tag);
+}
+
+VOID ExpFreeLike(PVOID Block)
+{
+    if (__builtin_expect(!ExpTryFree((ULONG_PTR)Block, 0, FALSE, TRUE), 0))
+        ExpFreeGeneral(Block, 0, EXP_HOST, 0);
+}

@@ -1,0 +1,54 @@
+/*
+ * trim.c - memory goes back: what the pools keep and nobody wanted for a while is given up. SPDX-License-Identifier: MIT
+ *
+ * Free memory lies in four places, and each knows how much of it nobody wanted since the last trim:
+ *
+ *   caches of threads that ended     all of it
+ *   depots of full magazines         the fewest there were (EXP_CENTER.LeastFull)
+ *   the last slab of a centre        if no thread asked the centre for slabs
+ *   backed spans of pages            the lowest count there was (ExpState.LeastFree)
+ *
+ * A trim gives up just that much, so a steady state loses nothing it will ask for again, and a spike that has been freed is
+ * gone after two trims: the first sees that it was free at the end, the second that it was free all the time. Blocks go to
+ * their slabs, empty slabs to spans, spans' pages to the memory manager and from there to the host.
+ *
+ * When: trimtimer.c. What is counted: ExpState.Trims, ReturnedPages; shown by ExpQueryPool.
+ *
+ * Not given up: magazines of threads that are alive but idle (at most two for each class that they use), records and maps.
+ */
+#include "ex/exp.h"
+
+SIZE_T ExpTrimPools(BOOLEAN All)
+{
+    SIZE_T Returned = 0;
+    ULONG Kind, Class;
+    ExpTrimFreeCaches();
+    for (Kind = 0; Kind < EXP_KINDS; Kind++)
+        for (Class = 0; Class < EXP_CLASSES; Class++)
+            ExpTrimCenter(&ExpState.Centers[Kind * EXP_BINS + Class], All);
+    for (Kind = 0; Kind < EXP_KINDS; Kind++) {
+        KI_LOCK *Lock = &ExpState.SpanLock[EXP_IS_PAGED(Kind)];
+        SIZE_T Idle;
+        KiAcquireLock(Lock);
+        Idle = All ? ExpState.FreePages[Kind] : ExpState.LeastFree[Kind];
+        KiReleaseLock(Lock);
+        Returned += ExpReturnPages((EXP_KIND)Kind, Idle);
+        KiAcquireLock(Lock);
+        ExpState.LeastFree[Kind] = ExpState.FreePages[Kind];
+        KiReleaseLock(Lock);
+    }
+    __atomic_add_fetch(&ExpState.Trims, 1, __ATOMIC_RELAXED);
+    return Returned;
+}
+
+BOOLEAN ExpIsAnythingKept(VOID)
+{
+    ULONG Index;
+    for (Index = 0; Index < EXP_KINDS; Index++)
+        if (__atomic_load_n(&ExpState.FreePages[Index], __ATOMIC_RELAXED) != 0)
+            return TRUE;
+    for (Index = 0; Index < EXP_KINDS * EXP_BINS; Index++)
+        if (__atomic_load_n(&ExpState.Centers[Index].Full, __ATOMIC_RELAXED) != 0)
+            return TRUE;
+    return FALSE;
+}
