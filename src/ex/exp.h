@@ -295,6 +295,7 @@ typedef struct _EXP_STATE {
     EXP_TAG Totals[2];
     volatile ULONG64 SlabPages[2], RunPages[2], ReturnedPages[2];
     volatile ULONG64 Trims, Sampled;
+    volatile LONG Trimming, Auditing; /* trims under way; a validator, which they keep out of the way of */
 } EXP_STATE;
 extern EXP_STATE ExpState;
 

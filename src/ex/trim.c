@@ -22,6 +22,11 @@ SIZE_T ExpTrimPools(BOOLEAN All)
 {
     SIZE_T Returned = 0;
     ULONG Kind, Class;
+    __atomic_add_fetch(&ExpState.Trimming, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&ExpState.Auditing, __ATOMIC_SEQ_CST) != 0) {
+        __atomic_sub_fetch(&ExpState.Trimming, 1, __ATOMIC_SEQ_CST);
+        return 0;
+    }
     ExpTrimFreeCaches();
     for (Kind = 0; Kind < EXP_KINDS; Kind++)
         for (Class = 0; Class < EXP_CLASSES; Class++)
@@ -38,6 +43,7 @@ SIZE_T ExpTrimPools(BOOLEAN All)
         KiReleaseLock(Lock);
     }
     __atomic_add_fetch(&ExpState.Trims, 1, __ATOMIC_RELAXED);
+    __atomic_sub_fetch(&ExpState.Trimming, 1, __ATOMIC_SEQ_CST);
     return Returned;
 }
 

@@ -1,7 +1,7 @@
 /*
  * validate.c - walks every structure of the pools and says what is wrong. SPDX-License-Identifier: MIT
  *
- * Meant for a quiet system: no thread allocates or frees meanwhile, and no trim runs. Reads records only. The messages quote
+ * Meant for a quiet system: no thread allocates or frees meanwhile. Trims are kept away. Reads records only. The messages quote
  * the invariants of meta.c (M), run.c (R), center.c (C), cache.c (K), bigpool.c (B) and tag.c (T); slabs' own:
  *   S1 the geometry of a slab is that of its class; a slab and its tail cover the same pages and name each other
  *   S2 a slot named by a used block's word exists and belongs to the block's pool
@@ -273,6 +273,9 @@ const CHAR *ExpValidatePools(VOID)
     Audit.Slots = MmAllocatePages(MmRegionSystemData, Pages, MM_PAGES_ZERO, HighPoolPriority);
     if (Audit.Slots == NULL)
         return "no memory to validate the pools";
+    __atomic_add_fetch(&ExpState.Auditing, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&ExpState.Trimming, __ATOMIC_SEQ_CST) != 0)
+        HalYield();
     Text = ExpAuditMap(&Audit, 0);
     if (Text == NULL)
         Text = ExpAuditMap(&Audit, 1);
@@ -311,6 +314,7 @@ const CHAR *ExpValidatePools(VOID)
         if (Totals.Bytes != Audit.Pools[Paged].Bytes || Totals.Allocs - Totals.Frees != Audit.Pools[Paged].Blocks)
             Text = "T3: a pool's totals are not the sums over its blocks";
     }
+    __atomic_sub_fetch(&ExpState.Auditing, 1, __ATOMIC_SEQ_CST);
     MmFreePages(Audit.Slots, Pages);
     return Text;
 }

@@ -228,6 +228,7 @@ static int Start(void **state)
     (void)state;
     ntmm_default_options(&Options);
     Options.ram = 32 << 20;
+    Options.keep = false; /* a freed block of several pages is gone at once */
     return ntmm_start(&Options);
 }
 
