@@ -135,11 +135,17 @@ static const struct {
     NTSTATUS (*Up)(VOID);
     VOID (*Down)(VOID);
 } Steps[] = {
-    {"the machine", StartMachine, HalStopMachine},         {"processors", KeInitSystem, NULL},
-    {"the memory manager", StartMemory, MmShutdownSystem}, {"page files", StartPageFiles, NULL},
-    {"the pools", ExInitSystem, ExShutdownSystem},         {"system threads", KeInitThreads, KeShutdownSystem},
-    {"objects", ObInitSystem, ObShutdownSystem},           {"processes", PsInitSystem, PsShutdownSystem},
-    {"input and output", IoInitSystem, IoShutdownSystem},  {"driver images", LdrInitSystem, LdrShutdownSystem},
+    {"the machine", StartMachine, HalStopMachine},
+    {"processors", KeInitSystem, NULL},
+    {"the memory manager", StartMemory, MmShutdownSystem},
+    {"page files", StartPageFiles, NULL},
+    {"the pools", ExInitSystem, ExShutdownSystem},
+    {"system threads", KeInitThreads, KeShutdownSystem},
+    {"paging", MmStartPaging, MmStopPaging},
+    {"objects", ObInitSystem, ObShutdownSystem},
+    {"processes", PsInitSystem, PsShutdownSystem},
+    {"input and output", IoInitSystem, IoShutdownSystem},
+    {"driver images", LdrInitSystem, LdrShutdownSystem},
     {"drive C:", StartDrive, NtmmpUnmountDrive},
 };
 

@@ -92,7 +92,8 @@ const CHAR *MiValidateCommitment(VOID)
         MiState->RamCommit > MiState->CommitLimit || MiState->RamCommit > MiState->TotalPages - MiState->CorePages) {
         return "C1: commitment above its limit, or limits out of order";
     }
-    if (MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition] > MiState->Committed) {
+    if (MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition] - MiState->Pager.ZeroingPages >
+        MiState->Committed) {
         return "C2: more frames in use than committed";
     }
     return NULL;

@@ -13,11 +13,13 @@
  *   kernel     DISPATCH+  anything else                      0xD1 if a driver's code did it, else 0x0A:
  *                                                            even if the page could be brought in
  *   kernel     <= APC     demand zero, allowed               a frame of zeroes, resume
- *   kernel     <= APC     demand zero, a write to read-only  0xBE
+ *   kernel     <= APC     transition, allowed                soft: the frame is made active again, resume
+ *   kernel     <= APC     page file, allowed                 hard: read in (inpage.c), resume; 0x7A if the device fails
+ *   kernel     <= APC     the same, a write to read-only     0xBE
  *   kernel     <= APC     zero, or without access            0x50, type 0
  *   kernel     <= APC     no page table                      0x50, type 2
  *   user       DISPATCH+  not valid                          0xD1 or 0x0A
- *   user       <= APC     demand zero, allowed               a frame of zeroes
+ *   user       <= APC     demand zero, transition, page file the same; STATUS_IN_PAGE_ERROR if the device fails
  *   user       <= APC     guard                              the guard goes, STATUS_GUARD_PAGE_VIOLATION
  *   user       any        valid, execution of NX             0xFC
  *   user       any        in another process's slice         as not valid: 0xD1 or 0x0A, STATUS_ACCESS_VIOLATION
@@ -33,12 +35,17 @@
  * memory; a wild address there (NULL above all) is a user-range address on Windows, hence the same answer as
  * there.
  *
- * A demand-zero fault needs only the page's own frame, which commitment guarantees (commit.c); tables exist
- * since the page was committed. The new entry is loaded into the TB at once, so the access does not fault a
- * second time.
+ * A demand-zero fault needs only the page's own frame, a hard one that of the page it reads; tables exist since the page was
+ * committed. Where no frame is to be had the fault waits for one (MiWaitForPages), holding no lock: commitment sees to it
+ * that there will be one. The new entry is loaded into the TB at once, so the access does not fault a second time.
  *
- * Locks: one of PteLocks (3rd), PfnLock inside. Called at the IRQL of the faulting code, outside of any lock.
- * Watch: MM_COUNTERS' fault counters.
+ * A page that comes back and is only read is entered clean: if it is not written to before it is trimmed again, its copy in the
+ * page file still serves. A write makes it Dirty through the machine.
+ *
+ * Prototype entries and copy-on-write are the sections' (MiPrototypeFaultRoutine, MiCopyOnWriteRoutine).
+ *
+ * Locks: one of PteLocks (3rd), PfnLock inside; none while waiting. Called at the IRQL of the faulting code, outside of any
+ * lock. Watch: MM_COUNTERS' fault counters.
  */
 #include "mm/mi.h"
 
@@ -77,55 +84,232 @@ static VOID MiAnswerNonPaged(KI_FAULT_ANSWER *Answer, ULONG_PTR Address, ULONG E
     MiAnswerStop(Answer, PAGE_FAULT_IN_NONPAGED_AREA, Address, Operation, Rip, Type);
 }
 
-/* Makes a committed page without a frame valid. PteLock held. */
-static BOOLEAN MiResolveDemandZero(PMMPTE Pte, MMPTE Entry, BOOLEAN User)
+NTSTATUS (*MiPrototypeFaultRoutine)(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame);
+NTSTATUS (*MiCopyOnWriteRoutine)(ULONG_PTR Va);
+
+/* One attempt to make a page present: what it knows, and what came of it. */
+typedef struct _MI_ATTEMPT {
+    ULONG_PTR Va;
+    PMMPTE Pte;
+    PMMSUPPORT Set;
+    BOOLEAN Write, AnyProtection, User;
+    PFN_NUMBER *Frame;
+    NTSTATUS DeviceStatus; /* STATUS_IN_PAGE_ERROR: why */
+} MI_ATTEMPT;
+
+#define MI_AGAIN ((NTSTATUS)0x7FFFFFFF) /* the entry has changed, or may have: look again. Never leaves this file */
+
+static inline BOOLEAN MiMayBeValid(MI_PROT Protection)
+{
+    return MiProtAllowsAccess(Protection) && !MiProtIsGuard(Protection);
+}
+
+/* Locks the frame for the caller, PfnLock held. */
+static NTSTATUS MiHold(const MI_ATTEMPT *Attempt, PFN_NUMBER Page)
+{
+    PMMPFN Pfn = MiPfn(Page);
+    if (!MiReferenceFrameLocked(Page)) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    if (Attempt->Write) {
+        Pfn->Flags |= MI_PFN_MODIFIED; /* it will be written behind the entry's back */
+    }
+    *Attempt->Frame = Page;
+    return STATUS_SUCCESS;
+}
+
+/* A committed page without a frame. PteLock held. */
+static NTSTATUS MiResolveDemandZero(const MI_ATTEMPT *Attempt, MMPTE Entry)
 {
     PFN_NUMBER Page;
     BOOLEAN Dirty;
+    NTSTATUS Status = STATUS_SUCCESS;
     MI_PROT Protection = MiPteProtection(Entry);
-    if (MiTakeFrames(1, MI_TAKE_ZEROED, Pte, HalWindowPage(Pte), &Page, &Dirty) == 0) {
-        return FALSE;
+    if (MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_PAGEABLE, Attempt->Pte, &Page, &Dirty) == 0) {
+        return STATUS_NO_MEMORY;
     }
     if (Dirty) {
         HalZeroPages(Page, 1);
     }
-    if (MiProtAllowsAccess(Protection) && !MiProtIsGuard(Protection)) {
-        MiWritePte(Pte, MiPteValid(Page, Protection, User));
-    } else {
-        MiWritePte(Pte, MiPteTransition(Page, Protection));
+    if (__builtin_expect(MiMayBeValid(Protection), 1)) {
+        MiWritePte(Attempt->Pte, MiPteInWorkingSet(MiPteValid(Page, Protection, Attempt->User)));
+        MiJoinWorkingSet(Attempt->Set, Attempt->Pte);
+        MiCount(&MiState->DemandZeroFaults);
+        if (Attempt->Frame == NULL) {
+            return STATUS_SUCCESS;
+        }
+        KiAcquireLock(&MiState->PfnLock);
+        Status = MiHold(Attempt, Page);
+        KiReleaseLock(&MiState->PfnLock);
+        return Status;
     }
+    /* No valid form: a modified page that nobody maps. */
+    ULONG64 Commit = 0;
+    KiAcquireLock(&MiState->PfnLock);
+    PMMPFN Pfn = MiPfn(Page);
+    MiWritePte(Attempt->Pte, MiPteTransition(Page, Protection));
+    Pfn->u2.ShareCount = 0;
+    Pfn->ReferenceCount = 0;
+    MiListFrameLocked(Page, Pfn, &Commit);
+    if (Attempt->Frame) {
+        Status = MiHold(Attempt, Page);
+    }
+    KiReleaseLock(&MiState->PfnLock);
     MiCount(&MiState->DemandZeroFaults);
-    return TRUE;
+    return Status;
+}
+
+/* A transition entry: its frame is active without access, on a list, locked, or in I/O. PteLock held; released with MI_AGAIN. */
+static NTSTATUS MiResolveTransition(const MI_ATTEMPT *Attempt)
+{
+    NTSTATUS Status = STATUS_SUCCESS;
+    KiAcquireLock(&MiState->PfnLock);
+    MMPTE Entry = MiReadPte(Attempt->Pte);
+    if (!MiPteIsTransition(Entry)) { /* its frame was repurposed a moment ago */
+        KiReleaseLock(&MiState->PfnLock);
+        KiReleaseLock(MiPteLock(Attempt->Va));
+        return MI_AGAIN;
+    }
+    PFN_NUMBER Page = MiPtePage(Entry);
+    PMMPFN Pfn = MiPfn(Page);
+    MI_PROT Protection = MiPteProtection(Entry);
+    BOOLEAN Joins = FALSE;
+    if (Pfn->Flags & MI_PFN_READING) {
+        KiReleaseLock(MiPteLock(Attempt->Va));
+        MiWaitForRead(Page);
+        return MI_AGAIN;
+    }
+    if (Pfn->State != MiPageActive && MiMayBeValid(Protection)) {
+        MiActivateFrameLocked(Page, Pfn);
+        MMPTE Valid = Attempt->Write && MiProtAllowsWrite(Protection) ? MiPteValid(Page, Protection, Attempt->User)
+                                                                      : MiPteValidClean(Page, Protection, Attempt->User);
+        MiWritePte(Attempt->Pte, MiPteInWorkingSet(Valid));
+        Joins = TRUE;
+    }
+    if (Attempt->Frame) {
+        Status = MiHold(Attempt, Page);
+    }
+    KiReleaseLock(&MiState->PfnLock);
+    if (Joins) {
+        MiJoinWorkingSet(Attempt->Set, Attempt->Pte);
+        MiCount(&MiState->SoftFaults);
+    }
+    return Status;
+}
+
+/* A set whose maximum is hard gives one of its own pages for each above it. */
+static VOID MiKeepMaximum(PMMSUPPORT Set)
+{
+    ULONG64 Pages = __atomic_load_n(&Set->Pages, __ATOMIC_RELAXED), Most = Set->MaximumPages;
+    if (Set->HardMaximum && Pages > Most && KiCurrentThread()->Irql < DISPATCH_LEVEL) {
+        ULONG64 Want = Pages - Most + (Most > 64 ? 8 : 0);
+        ULONG64 Taken = MiTrimWorkingSet(Set, Want, 4 * Want + 64, 1);
+        if (Taken < Want) {
+            (VOID) MiTrimWorkingSet(Set, Want - Taken, 4 * Want + 64, MI_AGE_ANY);
+        }
+    }
+}
+
+static NTSTATUS MiTry(MI_ATTEMPT *Attempt)
+{
+    NTSTATUS Status;
+    PKI_LOCK Lock = MiPteLock(Attempt->Va);
+    KiAcquireLock(Lock);
+    MMPTE Entry = MiReadPte(Attempt->Pte);
+    if (__builtin_expect(MiPteIsPrototype(Entry), 0)) {
+        KiReleaseLock(Lock);
+        Status = MiPrototypeFaultRoutine
+                     ? MiPrototypeFaultRoutine(Attempt->Va, Attempt->Write, Attempt->AnyProtection, Attempt->Frame)
+                     : STATUS_ACCESS_VIOLATION;
+        return Status == STATUS_SUCCESS && Attempt->Frame == NULL ? STATUS_SUCCESS : Status;
+    }
+    MI_PROT Protection = MiPteProtection(Entry);
+    if (MiPteIsZero(Entry) ||
+        (!Attempt->AnyProtection && (!MiMayBeValid(Protection) || (Attempt->Write && !MiProtAllowsWrite(Protection))))) {
+        Status = !MiPteIsZero(Entry) && MiProtIsGuard(Protection) ? STATUS_GUARD_PAGE_VIOLATION : STATUS_ACCESS_VIOLATION;
+    } else if (MiPteIsValid(Entry)) {
+        if (Attempt->Write && MiPteIsCopyOnWrite(Entry) && MiCopyOnWriteRoutine) {
+            KiReleaseLock(Lock);
+            Status = MiCopyOnWriteRoutine(Attempt->Va);
+            return NT_SUCCESS(Status) ? MI_AGAIN : Status;
+        }
+        Status = STATUS_SUCCESS;
+        if (Attempt->Frame) {
+            *Attempt->Frame = MiPtePage(Entry);
+            if (MiPfn(*Attempt->Frame)) {
+                KiAcquireLock(&MiState->PfnLock);
+                Status = MiHold(Attempt, MiPtePage(Entry));
+                KiReleaseLock(&MiState->PfnLock);
+            }
+        }
+    } else if (MiPteIsDemandZero(Entry)) {
+        Status = MiResolveDemandZero(Attempt, Entry);
+        if (Status == STATUS_NO_MEMORY) {
+            KiReleaseLock(Lock);
+            return MiWaitForPages() ? MI_AGAIN : STATUS_NO_MEMORY;
+        }
+    } else if (MiPteIsTransition(Entry)) {
+        Status = MiResolveTransition(Attempt);
+        if (Status == MI_AGAIN) {
+            return MI_AGAIN; /* the lock is released */
+        }
+    } else {
+        if (KiCurrentThread()->Irql >= DISPATCH_LEVEL) {
+            KiReleaseLock(Lock);
+            KiStop(IRQL_NOT_LESS_OR_EQUAL, "A page that is in a page file was needed at DISPATCH_LEVEL or above.", NULL,
+                   Attempt->Va, KiCurrentThread()->Irql, Attempt->Write, (ULONG_PTR)__builtin_return_address(0));
+        }
+        Status = MiReadIn(Attempt->Pte, Lock, Attempt->Set, Attempt->Va, Attempt->Write);
+        if (NT_SUCCESS(Status)) {
+            /* Nobody can have repurposed it since: the lock is held since the read ended, and the frame is new to its list. */
+            Entry = MiReadPte(Attempt->Pte);
+            Status = MiPteIsTransition(Entry) && MiMayBeValid(MiPteProtection(Entry)) ? MiResolveTransition(Attempt) : MI_AGAIN;
+            if (Status == MI_AGAIN && MiPteIsTransition(Entry) && MiMayBeValid(MiPteProtection(Entry))) {
+                return MI_AGAIN; /* the lock is released */
+            }
+        } else if (Status != STATUS_NO_MEMORY) {
+            Attempt->DeviceStatus = Status;
+            Status = STATUS_IN_PAGE_ERROR;
+        }
+    }
+    KiReleaseLock(Lock);
+    return Status;
+}
+
+static NTSTATUS MiMakePresentFor(MI_ATTEMPT *Attempt)
+{
+    NTSTATUS Status;
+    do {
+        Status = MiTry(Attempt);
+    } while (Status == MI_AGAIN);
+    __atomic_fetch_add(&Attempt->Set->Faults, 1, __ATOMIC_RELAXED);
+    if (Attempt->Set->HardMaximum) {
+        MiKeepMaximum(Attempt->Set);
+    }
+    return Status;
+}
+
+static BOOLEAN MiBeginAttempt(MI_ATTEMPT *Attempt, ULONG_PTR Va, BOOLEAN Write)
+{
+    MI_REGION *Region = MiRegionOfVa(Va);
+    memset(Attempt, 0, sizeof(*Attempt));
+    Attempt->Va = Va;
+    Attempt->Pte = Region ? MiPteOf(Va) : NULL;
+    Attempt->Set = Attempt->Pte ? MiWorkingSetOfVa(Va) : NULL;
+    Attempt->Write = Write;
+    Attempt->User = Region && Region->User;
+    return Attempt->Pte != NULL;
 }
 
 NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame)
 {
-    MI_REGION *Region = MiRegionOfVa(Va);
-    PMMPTE Pte = Region ? MiPteOf(Va) : NULL;
-    NTSTATUS Status = STATUS_SUCCESS;
-    if (Pte == NULL) {
+    MI_ATTEMPT Attempt;
+    if (!MiBeginAttempt(&Attempt, Va, Write)) {
         return STATUS_ACCESS_VIOLATION;
     }
-    KiAcquireLock(MiPteLock(Va));
-    MMPTE Entry = MiReadPte(Pte);
-    MI_PROT Protection = MiPteProtection(Entry);
-    if (MiPteIsZero(Entry) || (!AnyProtection && (!MiProtAllowsAccess(Protection) || MiProtIsGuard(Protection) ||
-                                                  (Write && !MiProtAllowsWrite(Protection))))) {
-        Status = !MiPteIsZero(Entry) && MiProtIsGuard(Protection) ? STATUS_GUARD_PAGE_VIOLATION : STATUS_ACCESS_VIOLATION;
-    } else if (MiPteIsDemandZero(Entry)) {
-        Status = MiResolveDemandZero(Pte, Entry, Region->User) ? STATUS_SUCCESS : STATUS_NO_MEMORY;
-        Entry = MiReadPte(Pte);
-    }
-    if (NT_SUCCESS(Status) && Frame) {
-        *Frame = MiPtePage(Entry);
-        if (MiPfn(*Frame)) {
-            KiAcquireLock(&MiState->PfnLock);
-            Status = MiReferenceFrameLocked(*Frame) ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;
-            KiReleaseLock(&MiState->PfnLock);
-        }
-    }
-    KiReleaseLock(MiPteLock(Va));
-    return Status;
+    Attempt.AnyProtection = AnyProtection;
+    Attempt.Frame = Frame;
+    return MiMakePresentFor(&Attempt);
 }
 
 static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer)
@@ -149,7 +333,7 @@ static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_
         MiAnswerNonPaged(Answer, Address, ErrorCode, Rip, 2);
         return;
     }
-    if (MiPteIsDemandZero(Entry) && MiProtAllowsAccess(MiPteProtection(Entry))) {
+    if (!MiPteIsZero(Entry) && MiProtAllowsAccess(MiPteProtection(Entry)) && !MiProtIsGuard(MiPteProtection(Entry))) {
         if (Write && !MiProtAllowsWrite(MiPteProtection(Entry))) {
             MiAnswerStop(Answer, ATTEMPTED_WRITE_TO_READONLY_MEMORY, Address, Entry.Long, 0, 0);
             return;
@@ -158,8 +342,16 @@ static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_
             MiAnswerStop(Answer, ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, Address, Entry.Long, 0, 0);
             return;
         }
-        if (NT_SUCCESS(MiMakePresent(Address, Write, FALSE, NULL))) {
+        MI_ATTEMPT Attempt;
+        (VOID) MiBeginAttempt(&Attempt, Address, Write);
+        NTSTATUS Status = MiMakePresentFor(&Attempt);
+        if (NT_SUCCESS(Status)) {
             (VOID) HalFillTb((PVOID)(Address & ~(ULONG_PTR)(PAGE_SIZE - 1)), 1, 0);
+            return;
+        }
+        if (Status == STATUS_IN_PAGE_ERROR) {
+            MiAnswerStop(Answer, KERNEL_DATA_INPAGE_ERROR, (ULONG_PTR)Pte, (ULONG)Attempt.DeviceStatus, MiReadPte(Pte).Long,
+                         Address);
             return;
         }
     }
@@ -171,13 +363,13 @@ BOOLEAN MiTakeGuard(ULONG_PTR Address)
     PMMPTE Pte = MiPteOf(Address);
     BOOLEAN Guard = FALSE;
     KiAcquireLock(MiPteLock(Address));
+    KiAcquireLock(&MiState->PfnLock); /* a transition entry may change under it alone */
     MMPTE Entry = MiReadPte(Pte);
-    if (!MiPteIsZero(Entry) && !MiPteIsValid(Entry) && MiProtIsGuard(MiPteProtection(Entry))) {
-        MI_PROT Protection = MiPteProtection(Entry) & MI_PROT_BASE;
-        MiWritePte(Pte,
-                   MiPteIsTransition(Entry) ? MiPteValid(MiPtePage(Entry), Protection, TRUE) : MiPteDemandZero(Protection));
+    if (!MiPteIsZero(Entry) && !MiPteIsValid(Entry) && !MiPteIsPrototype(Entry) && MiProtIsGuard(MiPteProtection(Entry))) {
+        MiWritePte(Pte, MiPteBacking(Entry, MiPteProtection(Entry) & MI_PROT_BASE)); /* the next touch faults again */
         Guard = TRUE;
     }
+    KiReleaseLock(&MiState->PfnLock);
     KiReleaseLock(MiPteLock(Address));
     return Guard;
 }
@@ -198,9 +390,15 @@ static VOID MiUserFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PT
         MiAnswerIrql(Answer, Address, ErrorCode, Irql, Rip);
         return;
     }
-    NTSTATUS Status = Pte ? MiMakePresent(Address, Write, FALSE, NULL) : STATUS_ACCESS_VIOLATION;
+    MI_ATTEMPT Attempt;
+    NTSTATUS Status = Pte && MiBeginAttempt(&Attempt, Address, Write) ? MiMakePresentFor(&Attempt) : STATUS_ACCESS_VIOLATION;
     if (NT_SUCCESS(Status)) {
         (VOID) HalFillTb((PVOID)(Address & ~(ULONG_PTR)(PAGE_SIZE - 1)), 1, 0);
+        return;
+    }
+    if (Status == STATUS_IN_PAGE_ERROR) {
+        Answer->Status = STATUS_IN_PAGE_ERROR;
+        Answer->Information = (ULONG)Attempt.DeviceStatus;
         return;
     }
     if (Status == STATUS_GUARD_PAGE_VIOLATION) {

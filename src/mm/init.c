@@ -36,9 +36,14 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
     MiState->RamCommit = Managed - (Managed / 256 < 64 ? Managed / 256 : 64);
     MiState->CommitLimit = MiState->CommitMaximum = MiState->RamCommit;
     (VOID) MiChargeCommitment(1, HighPoolPriority);
-    (VOID) MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_TABLE, NULL, 0, &Root, &Dirty);
+    (VOID) MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_TABLE, NULL, &Root, &Dirty);
     MiState->Root = Root;
     MiState->TablePages = 1;
+    MiInitializeWorkingSet(&MiState->SystemWorkingSet, Root, FALSE, MiState->Regions[MmRegionPagedPool].Base,
+                           MiState->Regions[MmRegionPagedPool].End);
+    MiAddWorkingSetRange(&MiState->SystemWorkingSet, MiState->Regions[MmRegionDriverImages].Base,
+                         MiState->Regions[MmRegionDriverImages].End);
+    MiSetPagingThresholds();
     HalSetRootTable(Root);
     InitializeListHead(&MiState->VadFrames);
     Status = MiInitializeSpaces();
@@ -76,11 +81,32 @@ VOID MmQueryCounters(MM_COUNTERS *Counters)
     Counters->StandbyPages = MiState->StateCount[MiPageStandby];
     Counters->ModifiedPages = MiState->StateCount[MiPageModified] + MiState->StateCount[MiPageModifiedNoWrite];
     Counters->BadPages = MiState->StateCount[MiPageBad];
+    Counters->AvailablePages = MiAvailable();
+    Counters->ModifiedNoWritePages = MiState->StateCount[MiPageModifiedNoWrite];
+    Counters->TransitionPages = MiState->StateCount[MiPageTransition];
+    for (ULONG Priority = 0; Priority < MI_PRIORITIES; Priority++) {
+        Counters->StandbyByPriority[Priority] = MiState->Standby[Priority].Total;
+    }
+    Counters->LockedFrames = MiState->LockedFrames;
+    Counters->NonPageableFrames = MiState->NonPageableFrames;
+    Counters->PageReads = MiState->Pager.PageReads;
+    Counters->PagesRead = MiState->Pager.PagesRead;
+    Counters->PageWrites = MiState->Pager.PageWrites;
+    Counters->PagesWritten = MiState->Pager.PagesWritten;
+    Counters->WriteErrors = MiState->Pager.WriteErrors;
+    Counters->RepurposedPages = MiState->Pager.RepurposedPages;
     Counters->ActivePages = MiState->CorePages + MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition];
     KiReleaseLock(&MiState->PfnLock);
     Counters->Committed = __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED);
     Counters->CommitLimit = __atomic_load_n(&MiState->CommitLimit, __ATOMIC_RELAXED);
     Counters->PeakCommit = __atomic_load_n(&MiState->PeakCommit, __ATOMIC_RELAXED);
+    Counters->SystemWorkingSetPages = __atomic_load_n(&MiState->SystemWorkingSet.Pages, __ATOMIC_RELAXED);
+    Counters->CollidedFaults = __atomic_load_n(&MiState->Pager.CollidedFaults, __ATOMIC_RELAXED);
+    Counters->InPageErrors = __atomic_load_n(&MiState->Pager.InPageErrors, __ATOMIC_RELAXED);
+    Counters->TrimmedPages = __atomic_load_n(&MiState->Pager.TrimmedPages, __ATOMIC_RELAXED);
+    Counters->AgedPages = __atomic_load_n(&MiState->Pager.AgedPages, __ATOMIC_RELAXED);
+    Counters->PageWaits = __atomic_load_n(&MiState->Pager.PageWaits, __ATOMIC_RELAXED);
+    Counters->ZeroedByThread = __atomic_load_n(&MiState->Pager.ZeroedByThread, __ATOMIC_RELAXED);
     Counters->DemandZeroFaults = __atomic_load_n(&MiState->DemandZeroFaults, __ATOMIC_RELAXED);
     Counters->SoftFaults = __atomic_load_n(&MiState->SoftFaults, __ATOMIC_RELAXED);
     Counters->HardFaults = __atomic_load_n(&MiState->HardFaults, __ATOMIC_RELAXED);

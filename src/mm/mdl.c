@@ -119,6 +119,9 @@ static SIZE_T MiLockPresentPages(ULONG_PTR Va, SIZE_T Pages, BOOLEAN Write, PPFN
                 (MiPfn(MiPtePage(Entry)) && !MiReferenceFrameLocked(MiPtePage(Entry)))) {
                 break;
             }
+            if (Write && MiPfn(MiPtePage(Entry))) {
+                MiPfn(MiPtePage(Entry))->Flags |= MI_PFN_MODIFIED; /* it will be written behind the entry's back */
+            }
             Batch[Index] = MiPtePage(Entry);
         }
         KiReleaseLock(&MiState->PfnLock);

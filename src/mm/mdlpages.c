@@ -55,7 +55,7 @@ static VOID MiTakePiece(MI_MDL_REQUEST *Request, PFN_NUMBER Low, PFN_NUMBER High
     }
     while (Request->Anywhere && MiState->Nodes == 1 && Request->Got < Request->Want) { /* runs of frames map best */
         SIZE_T Some = Request->Want - Request->Got < 512 ? Request->Want - Request->Got : 512;
-        Some = MiTakeFrames((ULONG)Some, Request->Zero ? MI_TAKE_ZEROED : 0, NULL, 0, &Base, &Dirty);
+        Some = MiTakeFrames((ULONG)Some, Request->Zero ? MI_TAKE_ZEROED : 0, NULL, &Base, &Dirty);
         if (Some == 0) {
             return;
         }

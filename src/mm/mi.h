@@ -8,7 +8,8 @@
  *
  *   MI_STATE --- Runs[] ---> MMPFN per frame (in frames, through the window)     pfn.c
  *            |-- Extents[]   RAM that nobody has touched yet: free, zero         pfn.c
- *            |-- Lists[]     zeroed, free, standby, modified, bad                pfn.c
+ *            |-- Lists[]     zeroed, free, modified, bad; Standby[] by priority  pfn.c
+ *            |-- Pager       working sets, thresholds, writer, zero thread       pager.h
  *            |-- Root        the page tables (in frames, through the window)     pte.c
  *            |-- Regions[]   who uses which addresses                            region.c
  *            |-- Spaces[]    the user range in slices, one a process             space.c, vad.c
@@ -21,7 +22,11 @@
  *   1. MI_REGION.Lock   the region's bitmaps; SpaceLock
  *   2. TableLock        creation of page tables
  *   3. PteLocks[n]      entries of pageable and user addresses, one lock for each 2 MiB (hashed)
- *   4. PfnLock          every field of every MMPFN except u1.UsedEntries (interlocked), lists, extents
+ *   3b. PrototypeLocks[n]  prototype entries (sections), hashed by the entry's address
+ *   4. PfnLock          every field of every MMPFN except a table's counts (interlocked), lists, extents; and
+ *                       every change of a transition entry whose frame is not active (such an entry may
+ *                       become a page-file entry at any moment: its frame is repurposed under this lock alone)
+ *   5. WorkingSetLock, the page files' own locks: may be taken inside any of the above, never around them
  * Entries of resident addresses belong to whoever owns the run of addresses; only the fault path reads them
  * too.
  */
@@ -33,6 +38,7 @@
 
 NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 
+#include "mm/pager.h"
 #include "mm/space.h"
 
 #define MI_BYTES_TO_PAGES(Bytes) (((Bytes) + PAGE_SIZE - 1) >> PAGE_SHIFT)
@@ -56,11 +62,21 @@ typedef enum _MI_PAGE_STATE { /* all-zero MMPFN: a free page of zeroes */
                               MiPageStates
 } MI_PAGE_STATE;
 
-#define MI_PFN_LISTED     0x01u /* linked on Lists[State] */
-#define MI_PFN_TABLE      0x02u /* a page table: u1 counts entries in use */
-#define MI_PFN_COMMIT     0x04u /* freed while locked: its commit charge goes back with the last lock */
-#define MI_PFN_UNMAPPED   0x08u /* belongs to an MDL or to the core: no entry owns it */
-#define MI_PFN_CONTIGUOUS 0x10u /* first frame of contiguous memory */
+#define MI_PFN_LISTED     0x01u  /* linked on the list of its state */
+#define MI_PFN_TABLE      0x02u  /* a page table: u1 counts entries in use */
+#define MI_PFN_COMMIT     0x04u  /* freed while locked: its commit charge goes back with the last lock */
+#define MI_PFN_UNMAPPED   0x08u  /* belongs to an MDL or to the core: no entry owns it */
+#define MI_PFN_CONTIGUOUS 0x10u  /* first frame of contiguous memory */
+#define MI_PFN_PAGEABLE   0x20u  /* may leave RAM: active ones are in a working set */
+#define MI_PFN_MODIFIED   0x40u  /* differs from its copy in a page file, or has none (beside the entry's Dirty bit) */
+#define MI_PFN_READING    0x80u  /* its contents are on their way in: others who want it wait */
+#define MI_PFN_WRITING    0x100u /* its contents are on their way out */
+#define MI_PFN_PROTOTYPE  0x200u /* PteAddress is a prototype entry: shares are the entries that map it */
+#define MI_PFN_DELETED    0x400u /* its owner went while it was locked or in I/O: free with the last reference */
+#define MI_PFN_LOCKED     0x800u /* pageable, and counted in LockedFrames: somebody besides its owner holds it */
+
+#define MI_PRIORITIES       8u /* of standby pages: 0 is repurposed first */
+#define MI_DEFAULT_PRIORITY 5u
 
 typedef struct _MMPFN {
     union {
@@ -71,12 +87,16 @@ typedef struct _MMPFN {
         ULONG Blink;      /* (PfnLock) listed: previous page */
         ULONG ShareCount; /* (PfnLock) active: entries that own it */
     } u2;
-    PMMPTE PteAddress;     /* (PfnLock) active: the entry that owns it, in the window */
-    MMPTE OriginalPte;     /* (PfnLock) what the entry becomes when the page goes */
-    USHORT ReferenceCount; /* (PfnLock) 1 for a share count above zero, 1 for each lock */
+    PMMPTE PteAddress; /* (PfnLock) the entry that owns it, in the window; NULL: none */
+    union {
+        MMPTE OriginalPte;                /* (PfnLock) what the entry becomes when the page goes */
+        volatile ULONG64 WorkingSetPages; /* (interlocked) page table: entries that are in a working set */
+    };
+    USHORT ReferenceCount; /* (PfnLock) 1 for a share count above zero, 1 for each lock and I/O */
+    USHORT Flags;          /* (PfnLock) MI_PFN_ */
     UCHAR State;           /* (PfnLock) MI_PAGE_STATE; changed by MiSetPageState only */
-    UCHAR Flags;           /* (PfnLock) MI_PFN_ */
-    ULONG PteFrame;        /* (PfnLock) the page table PteAddress lies in */
+    UCHAR Priority;        /* (PfnLock) standby list it goes to */
+    USHORT Spare;
 } MMPFN, *PMMPFN;
 C_ASSERT(sizeof(MMPFN) == 32);
 
@@ -130,8 +150,10 @@ typedef struct _MI_STATE {
     MI_RUN Runs[MI_MAX_RUNS];
     ULONG RunCount;
     KI_LOCK PfnLock;
-    MI_PAGE_LIST Lists[MiPageBad + 1];
-    ULONG64 StateCount[MiPageStates]; /* (PfnLock) pages in each state, extents counted as zeroed */
+    MI_PAGE_LIST Lists[MiPageBad + 1]; /* [MiPageStandby] is not used: */
+    MI_PAGE_LIST Standby[MI_PRIORITIES];
+    ULONG64 NonPageableFrames, LockedFrames; /* (PfnLock) frames in use that cannot leave; pageable ones that are locked */
+    ULONG64 StateCount[MiPageStates];        /* (PfnLock) pages in each state, extents counted as zeroed */
     MI_EXTENT Extents[MI_MAX_EXTENTS];
     ULONG ExtentCount;
     ULONG64 ScatterSeed; /* not 0: take single frames from random places (tests) */
@@ -141,6 +163,7 @@ typedef struct _MI_STATE {
     PFN_NUMBER Root;
     KI_LOCK TableLock;
     KI_LOCK PteLocks[MI_PTE_LOCKS];
+    KI_LOCK PrototypeLocks[MI_PTE_LOCKS];
     volatile ULONG64 TablePages;
 
     MI_REGION Regions[MmRegionMaximum];
@@ -165,6 +188,8 @@ typedef struct _MI_STATE {
     volatile ULONG64 LockedPages; /* (interlocked) pages of process addresses locked by MDLs */
 
     MI_PAGING Paging; /* pagefile.h */
+    MMSUPPORT SystemWorkingSet;
+    MI_PAGER Pager;
 
     volatile ULONG64 AllFaults, DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations;
 } MI_STATE, *PMI_STATE;
@@ -195,6 +220,11 @@ static inline const MI_RUN *MiRunOfPage(PFN_NUMBER Page)
     return NULL;
 }
 
+static inline ULONG64 MiManagedPages(VOID)
+{
+    return MiState->TotalPages - MiState->CorePages;
+}
+
 #if NTMM_DEEP
 VOID MiAssertDeep(const CHAR *Broken); /* validate.c: stops with 0x1A/0x8888 unless NULL; no lock held */
 #endif
@@ -203,9 +233,11 @@ VOID MiAssertDeep(const CHAR *Broken); /* validate.c: stops with 0x1A/0x8888 unl
 NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePages, PVOID *Carved);
 /* Takes up to Want frames that follow each other and gives them to the entries from Pte on (which the caller
  * then writes), or to no entry (Pte NULL). Returns how many; 0: none left. Dirty: their contents are old. */
-#define MI_TAKE_ZEROED 1u /* prefer zeroed ones */
-#define MI_TAKE_TABLE  2u
-ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER PteFrame, PFN_NUMBER *Base, BOOLEAN *Dirty);
+#define MI_TAKE_ZEROED   1u /* prefer zeroed ones */
+#define MI_TAKE_TABLE    2u
+#define MI_TAKE_PAGEABLE 4u /* it may leave RAM again: at most Reserve stays available; standby pages are repurposed */
+#define MI_TAKE_READING  8u /* pageable, and its contents come from a device: in transition, one reference, READING */
+ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEAN *Dirty);
 /* Count contiguous frames in [Low, High], not crossing a multiple of Boundary (0: none). They have no entry.
  */
 BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, PFN_NUMBER *Base,
@@ -216,12 +248,31 @@ ULONG MiTakeInRange(ULONG Want, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER *Cur
 /* The owner lets go of frames: to the free list, or, while locked, later. Returns the commit charge to give
  * back now. */
 ULONG64 MiReleaseFrames(PFN_NUMBER Base, PFN_NUMBER Count);
-/* Locks one frame (reference count), PfnLock held. FALSE: not a frame in use, or its count is full. */
+BOOLEAN MiPurgeStandbyLocked(ULONG Most); /* that many standby pages become free; TRUE: there are more. PfnLock held */
+/* Locks one frame (reference count), PfnLock held; one on a list leaves it. FALSE: not a frame in use, its count is full, or so
+ * much is locked that too little could still be paged. A locked frame never moves, whatever becomes of its entry. */
 BOOLEAN MiReferenceFrameLocked(PFN_NUMBER Page);
 /* Undoes it. FALSE: the frame is not locked. *Commit grows by the charge to give back. */
 BOOLEAN MiDereferenceFrameLocked(PFN_NUMBER Page, ULONG64 *Commit);
 VOID MiSetPageState(PFN_NUMBER Page, PMMPFN Pfn, MI_PAGE_STATE State);
+/* A pageable frame that nothing maps or references any more: to the modified list (its copy in a page file, now old, is given
+ * up), or to standby if it has a copy; freed if its owner is gone. PfnLock held. */
+VOID MiListFrameLocked(PFN_NUMBER Page, PMMPFN Pfn, ULONG64 *Commit);
+/* Back from a list, or from a reference, to active with one share. PfnLock held. */
+VOID MiActivateFrameLocked(PFN_NUMBER Page, PMMPFN Pfn);
+/* The owner of a frame that is not active lets go of it: freed, or with its last reference. PfnLock held; the entry is the
+ * caller's. Returns the charge to give back now. */
+ULONG64 MiDeleteFrameLocked(PFN_NUMBER Page, PMMPFN Pfn);
+/* Pageable <-> not; the frame is active. PfnLock held. */
+VOID MiSetPageableLocked(PMMPFN Pfn, BOOLEAN Pageable);
+static inline ULONG64 MiAvailable(VOID) /* exact under PfnLock, else a moment's value */
+{
+    return __atomic_load_n(&MiState->StateCount[MiPageZeroed], __ATOMIC_RELAXED) +
+           __atomic_load_n(&MiState->StateCount[MiPageFree], __ATOMIC_RELAXED) +
+           __atomic_load_n(&MiState->StateCount[MiPageStandby], __ATOMIC_RELAXED);
+}
 const CHAR *MiValidateFrames(VOID);
+const CHAR *MiValidateFramesLocked(VOID); /* PfnLock held */
 
 /* pte.c */
 PMMPTE MiPteOf(ULONG_PTR Va);                         /* the leaf entry of Va, NULL: no page table */
@@ -363,9 +414,22 @@ static inline VOID MiRequireIrql(KIRQL Highest, ULONG Type, const CHAR *Words, U
     }
 }
 
+/* The working set an address belongs to: the system's, or that of its process. */
+static inline PMMSUPPORT MiWorkingSetOfVa(ULONG_PTR Va)
+{
+    return HalIsUserAddress(Va) ? &MiSpaceOfVa(Va)->WorkingSet : &MiState->SystemWorkingSet;
+}
+
 /* fault.c */
 VOID MmAccessFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer);
-/* Makes one page of pageable or user memory present if it may be. Locks *Frame if Frame is not NULL.
- * STATUS_ACCESS_VIOLATION: no such access is allowed there. */
+/* Makes one page of pageable or user memory present if it may be, waiting for pages and devices (only below DISPATCH_LEVEL).
+ * Locks *Frame if Frame is not NULL; Write then marks it modified, so that it may be written through the window.
+ * AnyProtection (with Frame): protections are not asked, and the entry need not be valid afterwards. STATUS_ACCESS_VIOLATION,
+ * STATUS_GUARD_PAGE_VIOLATION: no such access is allowed there. STATUS_IN_PAGE_ERROR: the device failed. */
 NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame);
 BOOLEAN MiTakeGuard(ULONG_PTR Address); /* the first touch of a guard page takes the guard away; TRUE if this was it */
+/* What the sections provide; NULL while there are none. Both are called with no lock held and resolve one access to Va, whose
+ * entry is a prototype form (or zero in a view), or valid and copy-on-write, and answer as MiMakePresent does; STATUS_SUCCESS: the
+ * entry is tried again. Frame and AnyProtection as there. */
+extern NTSTATUS (*MiPrototypeFaultRoutine)(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame);
+extern NTSTATUS (*MiCopyOnWriteRoutine)(ULONG_PTR Va);

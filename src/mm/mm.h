@@ -30,6 +30,11 @@ typedef struct _MM_REGION_INFO {
 /* After KeInitSystem. STATUS_NO_MEMORY: RAM smaller than the system needs. */
 NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount);
 VOID MmShutdownSystem(VOID);
+/* The balance manager and its threads; after KeInitThreads. Without them whoever needs pages does their work. */
+NTSTATUS MmStartPaging(VOID);
+VOID MmStopPaging(VOID);
+/* Every working set is emptied; PurgeTransition as for MmTrimAllSystemPageableMemory. IRQL <= APC_LEVEL. */
+VOID MmEmptyAllWorkingSets(BOOLEAN PurgeTransition);
 VOID MmQueryRegion(MM_REGION Region, MM_REGION_INFO *Info);
 MM_REGION MmRegionOf(const volatile VOID *Va);
 
@@ -111,6 +116,10 @@ NTSTATUS MmLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operatio
 typedef struct _MM_COUNTERS {
     ULONG64 TotalPages, ZeroedPages, FreePages, StandbyPages, ModifiedPages, BadPages, ActivePages;
     ULONG64 Committed, CommitLimit, PeakCommit;
+    ULONG64 AvailablePages, ModifiedNoWritePages, TransitionPages, StandbyByPriority[8];
+    ULONG64 SystemWorkingSetPages, LockedFrames, NonPageableFrames;
+    ULONG64 CollidedFaults, InPageErrors, RepurposedPages, TrimmedPages, AgedPages, PageWaits, ZeroedByThread;
+    ULONG64 PageReads, PagesRead, PageWrites, PagesWritten, WriteErrors; /* inputs and outputs, and the pages in them */
     ULONG64 DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations, AllFaults;
 } MM_COUNTERS;
 VOID MmQueryCounters(MM_COUNTERS *Counters);

@@ -25,6 +25,9 @@
  */
 #include "mm/mi.h"
 
+#define MI_PROTECT_PIECE 64u
+#define MI_MOST_WAITS    64u /* for pages, in one allocation */
+
 static VOID MiLockEntries(ULONG_PTR Va)
 {
     KiAcquireLock(MiPteLock(Va));
@@ -39,17 +42,31 @@ static inline ULONG MiPiece(ULONG_PTR Va, SIZE_T Pages)
     return Pages < Some ? (ULONG)Pages : Some;
 }
 
+/* Whether it is worth waiting for a page: paging goes on, and nonpageable memory may still grow. */
+static BOOLEAN MiMayGrow(VOID)
+{
+    KiAcquireLock(&MiState->PfnLock);
+    BOOLEAN May = MiState->Pager.Plenty &&
+                  MiState->NonPageableFrames + MiState->LockedFrames + MiState->Pager.LeastPageable < MiManagedPages();
+    KiReleaseLock(&MiState->PfnLock);
+    return May;
+}
+
 /* Frames behind [Va, Va + Pages), charged already. Returns the pages done: all, or fewer when RAM ran out. */
 static SIZE_T MiBackPages(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, BOOLEAN User, BOOLEAN Zero)
 {
     SIZE_T Done = 0;
+    ULONG Waits = 0;
     while (Done < Pages) {
         ULONG_PTR At = Va + (Done << PAGE_SHIFT);
         PMMPTE Pte = MiPteOf(At);
         PFN_NUMBER Base;
         BOOLEAN Dirty;
-        ULONG Got = MiTakeFrames(MiPiece(At, Pages - Done), Zero ? MI_TAKE_ZEROED : 0, Pte, HalWindowPage(Pte), &Base, &Dirty);
+        ULONG Got = MiTakeFrames(MiPiece(At, Pages - Done), Zero ? MI_TAKE_ZEROED : 0, Pte, &Base, &Dirty);
         if (Got == 0) {
+            if (Waits++ < MI_MOST_WAITS && MiMayGrow() && MiWaitForPages()) {
+                continue;
+            }
             break;
         }
         if (Zero && Dirty) {
@@ -110,15 +127,41 @@ NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protect
     return Status;
 }
 
-/* Step 1. Returns whether any entry was valid; *Unbacked counts the committed pages that had no frame, now
- * gone. */
-static BOOLEAN MiDetachPages(ULONG_PTR Va, SIZE_T Pages, ULONG64 *Unbacked)
+/* What step 1 found. */
+typedef struct _MI_DETACHED {
+    ULONG64 Gone;  /* committed pages without an active frame: they are gone already */
+    ULONG64 Freed; /* of these, those whose charge goes back now */
+    BOOLEAN AnyValid;
+} MI_DETACHED;
+
+/* An entry that is not valid, PteLock and PfnLock held. */
+static VOID MiDetachInvalid(PMMPTE Pte, MMPTE Entry, MI_DETACHED *Detached)
 {
-    BOOLEAN AnyValid = FALSE;
+    if (MiPteIsTransition(Entry)) {
+        PMMPFN Pfn = MiPfn(MiPtePage(Entry));
+        if (Pfn->State == MiPageActive) {
+            MiWritePte(Pte, MiPteTransition(MiPtePage(Entry), MI_PROT_NOACCESS));
+            return;
+        }
+        MiClearEntry(Pte);
+        Detached->Freed += MiDeleteFrameLocked(MiPtePage(Entry), Pfn);
+    } else {
+        if (MiPteIsPageFile(Entry)) {
+            MiReleaseSlots(MiSlotOfPte(Entry), 1);
+        }
+        MiClearEntry(Pte);
+        Detached->Freed++;
+    }
+    Detached->Gone++;
+}
+
+static VOID MiDetachPages(ULONG_PTR Va, SIZE_T Pages, MI_DETACHED *Detached)
+{
     for (SIZE_T Done = 0; Done < Pages;) {
         ULONG_PTR At = Va + (Done << PAGE_SHIFT);
         PMMPTE Pte = MiPteOf(At);
-        ULONG Piece = MiPiece(At, Pages - Done);
+        ULONG Piece = MiPiece(At, Pages - Done), Left = 0;
+        BOOLEAN Locked = FALSE;
         Done += Piece;
         if (Pte == NULL) {
             continue;
@@ -128,17 +171,25 @@ static BOOLEAN MiDetachPages(ULONG_PTR Va, SIZE_T Pages, ULONG64 *Unbacked)
             MMPTE Entry = MiReadPte(Pte + Index);
             if (MiPteIsValid(Entry)) {
                 MiWritePte(Pte + Index, MiPteTransition(MiPtePage(Entry), MI_PROT_NOACCESS));
-                AnyValid = TRUE;
-            } else if (MiPteIsTransition(Entry)) {
-                MiWritePte(Pte + Index, MiPteTransition(MiPtePage(Entry), MI_PROT_NOACCESS));
+                Left += MiPteIsInWorkingSet(Entry);
+                Detached->AnyValid = TRUE;
             } else if (!MiPteIsZero(Entry)) {
-                MiClearEntry(Pte + Index);
-                ++*Unbacked;
+                if (!Locked) {
+                    Locked = TRUE;
+                    KiAcquireLock(&MiState->PfnLock);
+                    Entry = MiReadPte(Pte + Index); /* it may have lost its frame */
+                }
+                MiDetachInvalid(Pte + Index, Entry, Detached);
             }
+        }
+        if (Locked) {
+            KiReleaseLock(&MiState->PfnLock);
+        }
+        if (Left) {
+            MiLeaveWorkingSet(MiWorkingSetOfVa(At), Pte, Left);
         }
         MiUnlockEntries(At);
     }
-    return AnyValid;
 }
 
 /* Step 3. Returns the pages that had a frame; *Freed counts those whose charge goes back now. */
@@ -182,16 +233,17 @@ static ULONG64 MiDropPages(ULONG_PTR Va, SIZE_T Pages, ULONG64 *Freed)
 
 VOID MiDecommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
 {
-    ULONG64 Unbacked = 0, Freed = 0;
+    MI_DETACHED Detached = {0, 0, FALSE};
     if (Pages == 0) {
         return;
     }
-    if (MiDetachPages(Va, Pages, &Unbacked)) {
+    MiDetachPages(Va, Pages, &Detached);
+    if (Detached.AnyValid) {
         HalFlushTb((PVOID)Va, Pages);
     }
-    ULONG64 Backed = MiDropPages(Va, Pages, &Freed);
-    MiReturnRegion(Region, Backed + Unbacked);
-    MiReturnCommitment(Freed + Unbacked);
+    ULONG64 Backed = MiDropPages(Va, Pages, &Detached.Freed);
+    MiReturnRegion(Region, Backed + Detached.Gone);
+    MiReturnCommitment(Detached.Freed);
     MiCheckConditions();
 }
 
@@ -287,6 +339,48 @@ VOID MmDecommitPages(PVOID Address, SIZE_T Pages)
     MiDecommit(Region, (ULONG_PTR)Address, Pages);
 }
 
+/* Up to 64 entries of one table. TRUE: some were valid and need a flush. */
+static BOOLEAN MiProtectPiece(MI_REGION *Region, ULONG_PTR Va, ULONG Pages, MI_PROT Protection)
+{
+    PMMPTE Pte = MiPteOf(Va);
+    MMPTE Old[MI_PROTECT_PIECE];
+    ULONG64 Gone = 0;
+    ULONG Left = 0;
+    BOOLEAN Present = MiProtAllowsAccess(Protection) && !MiProtIsGuard(Protection), AnyValid = FALSE;
+    MiLockEntries(Va);
+    KiAcquireLock(&MiState->PfnLock); /* transition entries */
+    for (ULONG Index = 0; Index < Pages; Index++) {
+        MMPTE Entry = MiReadPte(Pte + Index);
+        if (MiPteIsValid(Entry)) {
+            BOOLEAN Pageable = MiPteIsInWorkingSet(Entry);
+            AnyValid = TRUE;
+            MMPTE New;
+            do {
+                New = !Present   ? MiPteTransition(MiPtePage(Entry), Protection)
+                      : Pageable ? MiPteWithProtection(Entry, Protection)
+                                 : MiPteValid(MiPtePage(Entry), Protection, Region->User);
+            } while (!MiCompareExchangePte(Pte + Index, &Entry, New));
+            if (!Present && Pageable) { /* nothing maps it any more: trimmed */
+                Old[Index] = Entry;
+                Gone |= 1ull << Index;
+                Left++;
+            }
+        } else if (MiPteIsTransition(Entry) && Present && MiPfn(MiPtePage(Entry))->State == MiPageActive) {
+            MiWritePte(Pte + Index, MiPteValid(MiPtePage(Entry), Protection, Region->User));
+        } else {
+            MiWritePte(Pte + Index, MiPteBacking(Entry, Protection)); /* the next fault makes it what it says */
+        }
+    }
+    KiReleaseLock(&MiState->PfnLock);
+    if (Gone) {
+        HalFlushTb((PVOID)Va, Pages);
+        (VOID) MiListTaken(MiWorkingSetOfVa(Va), Old, Gone);
+        MiLeaveWorkingSet(MiWorkingSetOfVa(Va), Pte, Left);
+    }
+    MiUnlockEntries(Va);
+    return AnyValid;
+}
+
 NTSTATUS MmProtectPages(PVOID Address, SIZE_T Pages, ULONG Protect)
 {
     ULONG_PTR Va = (ULONG_PTR)Address & ~(ULONG_PTR)(PAGE_SIZE - 1);
@@ -305,30 +399,18 @@ NTSTATUS MmProtectPages(PVOID Address, SIZE_T Pages, ULONG Protect)
             return STATUS_NOT_COMMITTED;
         }
     }
-    BOOLEAN Present = MiProtAllowsAccess(Protection) && !MiProtIsGuard(Protection), AnyValid = FALSE;
+    BOOLEAN AnyValid = FALSE;
     for (SIZE_T Done = 0; Done < Pages;) {
         ULONG_PTR At = Va + (Done << PAGE_SHIFT);
-        PMMPTE Pte = MiPteOf(At);
         ULONG Piece = MiPiece(At, Pages - Done);
-        MiLockEntries(At);
-        for (ULONG Index = 0; Index < Piece; Index++) {
-            MMPTE Entry = MiReadPte(Pte + Index);
-            AnyValid |= MiPteIsValid(Entry);
-            if (!MiPteIsValid(Entry) && !MiPteIsTransition(Entry)) {
-                MiWritePte(Pte + Index, MiPteDemandZero(Protection));
-            } else if (Present) {
-                MiWritePte(Pte + Index, MiPteValid(MiPtePage(Entry), Protection, Region->User));
-            } else {
-                MiWritePte(Pte + Index, MiPteTransition(MiPtePage(Entry), Protection));
-            }
-        }
-        MiUnlockEntries(At);
+        Piece = Piece < MI_PROTECT_PIECE ? Piece : MI_PROTECT_PIECE;
+        AnyValid |= MiProtectPiece(Region, At, Piece, Protection);
         Done += Piece;
     }
     if (AnyValid) {
         HalFlushTb((PVOID)Va, Pages);
     }
-    if (Present && Region->Resident) {
+    if (MiProtAllowsAccess(Protection) && !MiProtIsGuard(Protection) && Region->Resident) {
         (VOID) HalFillTb((PVOID)Va, Pages, 0);
     }
     return STATUS_SUCCESS;

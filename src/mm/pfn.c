@@ -13,12 +13,30 @@
  * States and the functions that move a frame:
  *
  *      extent / Zeroed / Free --MiTakeFrames, MiTakeContiguous--> Active --MiReleaseFrames--> Free
- *                                                                    |  released while locked      ^
- *                                                                    `------> Transition --last----'
- *      Standby, Modified, ModifiedNoWrite: frames whose entry remembers them. Bad: taken out of use.
+ *           |  ^                                                     |  released while locked      ^
+ *           |  `-- zeropage.c (Free to Zeroed)                       `------> Transition --last----'
+ *           `--MiTakeFrames(READING)--> Transition --read--> Standby
+ *
+ *      a pageable frame (PAGEABLE; its entry remembers it by a transition entry while it is not active):
+ *
+ *           Active --trimmed, MiListFrameLocked--> Modified --modwrite.c--> Transition (WRITING) --> Standby
+ *             ^  `--clean, has a copy in a page file------------------------------------------------^  |
+ *             `------------- soft fault: MiActivateFrameLocked, from any of them ----------------------'
+ *           Standby --MiTakeFrames, when nothing free is left: repurposed--> Active for another, the entry
+ *                     becomes the page-file entry it was remembered as (OriginalPte)
+ *           any of them --locked: MiReferenceFrameLocked--> Transition --unlocked: MiListFrameLocked--> back
+ *
+ * Standby has a list for each priority; the lowest list that has pages gives up its oldest. Modified pages are written
+ * oldest first. ModifiedNoWrite and Bad are there for who needs them (a file system's pages, failing RAM); nobody does yet.
  *
  * Counts: an active frame has one share per entry that owns it, one reference for having shares at all, and
- * one reference for each lock (MDLs, copies). A frame is free when its last reference goes.
+ * one reference for each lock (MDLs, copies) and I/O. A frame is free when its last reference goes.
+ *
+ * The repurposing of a frame changes an entry that is not locked by its own lock: therefore every change of a transition
+ * entry whose frame is not active is made under PfnLock, by whoever else also holds the entry's lock.
+ *
+ * What cannot leave RAM (NonPageableFrames) and what is locked (LockedFrames) together leave LeastPageable frames to paging,
+ * once there is a page file: whoever would take the last ones is refused, so that a fault always finds a frame in the end.
  *
  * Choice: one frame comes from the head of a list (what was freed last is warm); many come as a run, from
  * neighbours on a list if the few runs at its head are long enough, else from an extent: runs of frames make
@@ -26,14 +44,18 @@
  * choice depends on nothing but the calls made, or on ScatterSeed where a test sets it.
  *
  * Invariants (MiValidateFrames quotes the numbers):
- *   P1  Lists[s].Total frames are on list s, doubly linked, each LISTED and in state s.
- *   P2  A listed frame has no references and no owner.
- *   P3  StateCount[] adds up to the frames managed.
+ *   P1  The frames on a list are as many as its total, doubly linked, each LISTED and in the list's state (and priority).
+ *   P2  A listed frame has no references; a zeroed or free one has no owner either.
+ *   P3  StateCount[] adds up to the frames managed, and with the core's own to RAM.
  *   P4  Extents are inside one run each, do not overlap, and their MMPFNs are all zero.
  *   P5  Active: ShareCount >= 1 and ReferenceCount >= 1. Transition: ShareCount = 0 and ReferenceCount >= 1.
  *   P6  The zeroed state counts the zeroed list and the extents.
+ *   P7  A standby or modified frame is named by its owner's transition entry. A standby frame has a copy (OriginalPte) and is
+ *       not MODIFIED; a modified one is.
+ *   P8  NonPageableFrames and LockedFrames are the frames that their definitions say.
+ *   P9  READING and WRITING only on frames in use, PAGEABLE, with a reference.
  *
- * Locks: PfnLock (4th and last) around everything here. Any IRQL.
+ * Locks: PfnLock (4th) around everything here. Any IRQL.
  */
 #include "mm/mi.h"
 
@@ -62,6 +84,9 @@ NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePa
     }
     for (ULONG State = 0; State <= MiPageBad; State++) {
         MiState->Lists[State].Head = MiState->Lists[State].Tail = MI_NO_PAGE;
+    }
+    for (ULONG Priority = 0; Priority < MI_PRIORITIES; Priority++) {
+        MiState->Standby[Priority].Head = MiState->Standby[Priority].Tail = MI_NO_PAGE;
     }
     for (ULONG Index = 0; Index < RunCount; Index++) {
         MI_RUN *Run = &MiState->Runs[Index];
@@ -95,9 +120,14 @@ NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePa
     return STATUS_SUCCESS;
 }
 
+static inline MI_PAGE_LIST *MiListOf(const MMPFN *Pfn)
+{
+    return Pfn->State == MiPageStandby ? &MiState->Standby[Pfn->Priority] : &MiState->Lists[Pfn->State];
+}
+
 static VOID MiUnlinkPage(PMMPFN Pfn)
 {
-    MI_PAGE_LIST *List = &MiState->Lists[Pfn->State];
+    MI_PAGE_LIST *List = MiListOf(Pfn);
     if (Pfn->u1.Flink == MI_NO_PAGE) {
         List->Tail = Pfn->u2.Blink;
     } else {
@@ -109,24 +139,35 @@ static VOID MiUnlinkPage(PMMPFN Pfn)
         MiPfn(Pfn->u2.Blink)->u1.Flink = Pfn->u1.Flink;
     }
     List->Total--;
-    Pfn->Flags &= (UCHAR)~MI_PFN_LISTED;
+    Pfn->Flags &= (USHORT)~MI_PFN_LISTED;
     Pfn->u1.Flink = 0;
     Pfn->u2.Blink = 0;
 }
 
+/* What is free is used again last in, first out; what is remembered, first in, first out. */
 static VOID MiLinkPage(PFN_NUMBER Page, PMMPFN Pfn)
 {
-    MI_PAGE_LIST *List = &MiState->Lists[Pfn->State];
-    Pfn->u1.Flink = List->Head;
-    Pfn->u2.Blink = MI_NO_PAGE;
-    if (List->Head == MI_NO_PAGE) {
+    MI_PAGE_LIST *List = MiListOf(Pfn);
+    BOOLEAN AtTail = Pfn->State >= MiPageStandby && Pfn->State <= MiPageModifiedNoWrite;
+    Pfn->u1.Flink = AtTail ? MI_NO_PAGE : List->Head;
+    Pfn->u2.Blink = AtTail ? List->Tail : MI_NO_PAGE;
+    if (Pfn->u2.Blink == MI_NO_PAGE) {
+        List->Head = (ULONG)Page;
+    } else {
+        MiPfn(Pfn->u2.Blink)->u1.Flink = (ULONG)Page;
+    }
+    if (Pfn->u1.Flink == MI_NO_PAGE) {
         List->Tail = (ULONG)Page;
     } else {
-        MiPfn(List->Head)->u2.Blink = (ULONG)Page;
+        MiPfn(Pfn->u1.Flink)->u2.Blink = (ULONG)Page;
     }
-    List->Head = (ULONG)Page;
     List->Total++;
     Pfn->Flags |= MI_PFN_LISTED;
+}
+
+static inline BOOLEAN MiCountsAsNonPageable(const MMPFN *Pfn)
+{
+    return Pfn->State >= MiPageActive && !(Pfn->Flags & MI_PFN_PAGEABLE);
 }
 
 /* The one place where a frame changes state: list membership and counters follow. */
@@ -135,25 +176,58 @@ VOID MiSetPageState(PFN_NUMBER Page, PMMPFN Pfn, MI_PAGE_STATE State)
     if (Pfn->Flags & MI_PFN_LISTED) {
         MiUnlinkPage(Pfn);
     }
+    MiState->NonPageableFrames -= MiCountsAsNonPageable(Pfn);
     MiState->StateCount[Pfn->State]--;
     MiState->StateCount[State]++;
     Pfn->State = (UCHAR)State;
+    MiState->NonPageableFrames += MiCountsAsNonPageable(Pfn);
     if (State <= MiPageBad) {
         MiLinkPage(Page, Pfn);
     }
 }
 
-static VOID MiGiveFrame(PFN_NUMBER Page, ULONG Flags, PMMPTE Pte, PFN_NUMBER PteFrame)
+VOID MiSetPageableLocked(PMMPFN Pfn, BOOLEAN Pageable)
+{
+    MiState->NonPageableFrames -= MiCountsAsNonPageable(Pfn);
+    Pfn->Flags = (USHORT)(Pageable ? Pfn->Flags | MI_PFN_PAGEABLE : Pfn->Flags & ~MI_PFN_PAGEABLE);
+    MiState->NonPageableFrames += MiCountsAsNonPageable(Pfn);
+    if (!Pageable && (Pfn->Flags & MI_PFN_LOCKED)) {
+        Pfn->Flags &= (USHORT)~MI_PFN_LOCKED;
+        MiState->LockedFrames--;
+    }
+}
+
+/* The entry of a standby page becomes what it is without the frame. */
+static VOID MiTakeFromOwner(PMMPFN Pfn)
+{
+    MiWritePte(Pfn->PteAddress, MiPteBacking(Pfn->OriginalPte, MiPteProtection(MiReadPte(Pfn->PteAddress))));
+    MiState->Pager.RepurposedPages++;
+}
+
+/* A frame that is free, zeroed or in standby goes to its user. */
+static VOID MiGiveFrame(PFN_NUMBER Page, ULONG Flags, PMMPTE Pte)
 {
     PMMPFN Pfn = MiPfn(Page);
-    MiSetPageState(Page, Pfn, MiPageActive);
+    BOOLEAN Reading = (Flags & MI_TAKE_READING) != 0;
+    if (Pfn->State == MiPageStandby) {
+        MiTakeFromOwner(Pfn);
+    }
+    if (Pfn->Flags & MI_PFN_LISTED) {
+        MiUnlinkPage(Pfn);
+    }
+    MiState->StateCount[Pfn->State]--;
+    Pfn->State = Reading ? MiPageTransition : MiPageActive;
+    MiState->StateCount[Pfn->State]++;
+    MiState->NonPageableFrames += (Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING)) == 0;
     Pfn->u1.UsedEntries = 0;
-    Pfn->u2.ShareCount = 1;
+    Pfn->u2.ShareCount = Reading ? 0 : 1;
     Pfn->PteAddress = Pte;
     Pfn->OriginalPte = MI_ZERO_PTE;
     Pfn->ReferenceCount = 1;
-    Pfn->Flags = (UCHAR)((Flags & MI_TAKE_TABLE ? MI_PFN_TABLE : 0) | (Pte ? 0 : MI_PFN_UNMAPPED));
-    Pfn->PteFrame = (ULONG)PteFrame;
+    Pfn->Flags =
+        (USHORT)((Flags & MI_TAKE_TABLE ? MI_PFN_TABLE : 0) | (Pte ? 0 : MI_PFN_UNMAPPED) |
+                 (Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING) ? MI_PFN_PAGEABLE : 0) | (Reading ? MI_PFN_READING : 0));
+    Pfn->Priority = MI_DEFAULT_PRIORITY;
 }
 
 /* Cuts [Base, Base + Count) out of an extent. When the table of extents is full the shorter remainder is
@@ -275,14 +349,67 @@ static ULONG MiChooseFrames(ULONG Want, ULONG Flags, PFN_NUMBER *Base, BOOLEAN *
     return Best;
 }
 
-ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER PteFrame, PFN_NUMBER *Base, BOOLEAN *Dirty)
+/* The oldest standby page of the lowest priority. */
+static ULONG MiOldestStandby(PFN_NUMBER *Base)
 {
-    KiAcquireLock(&MiState->PfnLock);
-    ULONG Count = MiChooseFrames(Want, Flags, Base, Dirty);
-    for (ULONG Index = 0; Index < Count; Index++) {
-        MiGiveFrame(*Base + Index, Flags, Pte ? Pte + Index : NULL, PteFrame);
+    for (ULONG Priority = 0; Priority < MI_PRIORITIES; Priority++) {
+        if (MiState->Standby[Priority].Head == MI_NO_PAGE) {
+            continue;
+        }
+        *Base = MiState->Standby[Priority].Head;
+        return 1;
     }
+    return 0;
+}
+
+BOOLEAN MiPurgeStandbyLocked(ULONG Most)
+{
+    PFN_NUMBER Page;
+    for (; Most && MiOldestStandby(&Page); Most--) {
+        PMMPFN Pfn = MiPfn(Page);
+        MiTakeFromOwner(Pfn);
+        MiSetPageState(Page, Pfn, MiPageFree);
+        Pfn->PteAddress = NULL;
+        Pfn->OriginalPte = MI_ZERO_PTE;
+        Pfn->Flags = MI_PFN_LISTED;
+    }
+    return MiState->StateCount[MiPageStandby] != 0;
+}
+
+/* How many of Want may be taken without making promises to others empty. */
+static ULONG MiAllowance(ULONG Want, ULONG Flags)
+{
+    ULONG64 Room = MiAvailable();
+    if (Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING)) {
+        Room = Room > MiState->Pager.Reserve ? Room - MiState->Pager.Reserve : 0;
+    } else if (MiState->Pager.LeastPageable) {
+        ULONG64 Held = MiState->NonPageableFrames + MiState->LockedFrames + MiState->Pager.LeastPageable;
+        ULONG64 Left = MiManagedPages() > Held ? MiManagedPages() - Held : 0;
+        Room = Room < Left ? Room : Left;
+    }
+    return Room < Want ? (ULONG)Room : Want;
+}
+
+ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEAN *Dirty)
+{
+    ULONG Count = 0;
+    KiAcquireLock(&MiState->PfnLock);
+    Want = MiAllowance(Want, Flags);
+    if (Want) {
+        Count = MiChooseFrames(Want, Flags, Base, Dirty);
+        if (Count == 0) {
+            *Dirty = TRUE;
+            Count = MiOldestStandby(Base);
+        }
+    }
+    for (ULONG Index = 0; Index < Count; Index++) {
+        MiGiveFrame(*Base + Index, Flags, Pte ? Pte + Index : NULL);
+    }
+    BOOLEAN Short = MiAvailable() < MiState->Pager.Low;
     KiReleaseLock(&MiState->PfnLock);
+    if (Short) {
+        MiWakeBalance();
+    }
     return Count;
 }
 
@@ -302,6 +429,10 @@ BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_
         return FALSE;
     }
     KiAcquireLock(&MiState->PfnLock);
+    if (Count > MAXULONG || MiAllowance((ULONG)Count, 0) < Count) {
+        KiReleaseLock(&MiState->PfnLock);
+        return FALSE;
+    }
     for (ULONG Index = 0; Index < MiState->ExtentCount; Index++) {
         MI_EXTENT Extent = MiState->Extents[Index];
         PFN_NUMBER Start = MiFitBoundary(Extent.Base < Low ? Low : Extent.Base, Count, Boundary);
@@ -322,7 +453,7 @@ BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_
         while (Run->Managed && Start < End && End - Start >= Count && Start + Count - 1 <= High) {
             PFN_NUMBER Length = 0;
             while (Length < Count && (Run->Pfn[Start + Length - Run->FirstPage].Flags & MI_PFN_LISTED) &&
-                   Run->Pfn[Start + Length - Run->FirstPage].State <= MiPageFree) {
+                   Run->Pfn[Start + Length - Run->FirstPage].State <= MiPageStandby) {
                 Length++;
             }
             if (Length == Count) {
@@ -337,7 +468,7 @@ BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_
     return FALSE;
 Found:
     for (PFN_NUMBER Index = 0; Index < Count; Index++) {
-        MiGiveFrame(*Base + Index, 0, NULL, 0);
+        MiGiveFrame(*Base + Index, 0, NULL);
     }
     KiReleaseLock(&MiState->PfnLock);
     return TRUE;
@@ -348,6 +479,7 @@ ULONG MiTakeInRange(ULONG Want, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER *Cur
     ULONG Got = 0, Looked = 0;
     *Dirty = 0;
     KiAcquireLock(&MiState->PfnLock);
+    Want = MiAllowance(Want, 0);
     for (ULONG Index = 0; Index < MiState->ExtentCount && Got < Want;) {
         MI_EXTENT Extent = MiState->Extents[Index];
         PFN_NUMBER First = Extent.Base < Low ? Low : Extent.Base, Last = Extent.Base + Extent.Count - 1;
@@ -359,7 +491,7 @@ ULONG MiTakeInRange(ULONG Want, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER *Cur
         PFN_NUMBER Some = Last - First + 1 < Want - Got ? Last - First + 1 : Want - Got;
         MiCutExtent(Index, First, Some);
         for (PFN_NUMBER Page = First; Page < First + Some; Page++) {
-            MiGiveFrame(Page, 0, NULL, 0);
+            MiGiveFrame(Page, 0, NULL);
             Frames[Got++] = Page;
         }
     }
@@ -373,9 +505,9 @@ ULONG MiTakeInRange(ULONG Want, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER *Cur
         *Cursor = *Cursor < Run->FirstPage ? Run->FirstPage : *Cursor;
         for (; *Cursor < End && *Cursor <= High && Got < Want && Looked < 4096; ++*Cursor, Looked++) {
             PMMPFN Pfn = &Run->Pfn[*Cursor - Run->FirstPage];
-            if ((Pfn->Flags & MI_PFN_LISTED) && Pfn->State <= MiPageFree) {
-                *Dirty |= Pfn->State == MiPageFree ? 1ull << Got : 0;
-                MiGiveFrame(*Cursor, 0, NULL, 0);
+            if ((Pfn->Flags & MI_PFN_LISTED) && Pfn->State <= MiPageStandby) {
+                *Dirty |= Pfn->State == MiPageZeroed ? 0 : 1ull << Got;
+                MiGiveFrame(*Cursor, 0, NULL);
                 Frames[Got++] = *Cursor;
             }
         }
@@ -387,13 +519,69 @@ ULONG MiTakeInRange(ULONG Want, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER *Cur
     return Got;
 }
 
+static inline VOID MiForgetCopy(PMMPFN Pfn)
+{
+    if (MiPteIsPageFile(Pfn->OriginalPte)) {
+        MiReleaseSlots(MiSlotOfPte(Pfn->OriginalPte), 1);
+    }
+    Pfn->OriginalPte = MI_ZERO_PTE;
+}
+
 static VOID MiFreeFrameLocked(PFN_NUMBER Page, PMMPFN Pfn)
 {
-    Pfn->PteAddress = NULL;
+    if (Pfn->Flags & MI_PFN_PAGEABLE) {
+        MiForgetCopy(Pfn);
+        if (Pfn->Flags & MI_PFN_LOCKED) {
+            MiState->LockedFrames--;
+        }
+    }
     Pfn->OriginalPte = MI_ZERO_PTE;
-    Pfn->PteFrame = 0;
-    Pfn->Flags = 0;
-    MiSetPageState(Page, Pfn, MiPageFree);
+    MiSetPageState(Page, Pfn, MiPageFree); /* the flags still say what was counted */
+    Pfn->PteAddress = NULL;
+    Pfn->Flags = MI_PFN_LISTED;
+    MiPagesBecameAvailable();
+}
+
+VOID MiListFrameLocked(PFN_NUMBER Page, PMMPFN Pfn, ULONG64 *Commit)
+{
+    if (Pfn->Flags & MI_PFN_DELETED) {
+        *Commit += Pfn->Flags & MI_PFN_COMMIT ? 1 : 0;
+        MiFreeFrameLocked(Page, Pfn);
+        return;
+    }
+    if (!(Pfn->Flags & MI_PFN_MODIFIED) && MiPteIsZero(Pfn->OriginalPte)) {
+        Pfn->Flags |= MI_PFN_MODIFIED;
+    }
+    if (Pfn->Flags & MI_PFN_MODIFIED) {
+        if (MiPteIsPageFile(Pfn->OriginalPte)) {
+            MiForgetCopy(Pfn);
+        }
+        MiSetPageState(Page, Pfn, MiPageModified);
+    } else {
+        MiSetPageState(Page, Pfn, MiPageStandby);
+        MiPagesBecameAvailable();
+    }
+}
+
+VOID MiActivateFrameLocked(PFN_NUMBER Page, PMMPFN Pfn)
+{
+    MiSetPageState(Page, Pfn, MiPageActive);
+    Pfn->u2.ShareCount = 1;
+    Pfn->ReferenceCount++;
+}
+
+ULONG64 MiDeleteFrameLocked(PFN_NUMBER Page, PMMPFN Pfn)
+{
+    if (Pfn->ReferenceCount == 0) {
+        MiFreeFrameLocked(Page, Pfn);
+        return 1;
+    }
+    Pfn->PteAddress = NULL;
+    Pfn->Flags |= MI_PFN_COMMIT | MI_PFN_DELETED;
+    if (Pfn->State != MiPageTransition) {
+        MiSetPageState(Page, Pfn, MiPageTransition);
+    }
+    return 0;
 }
 
 /* The deep preset walks the whole database after one change in 64; PfnLock is not held. */
@@ -413,16 +601,9 @@ ULONG64 MiReleaseFrames(PFN_NUMBER Base, PFN_NUMBER Count)
     KiAcquireLock(&MiState->PfnLock);
     for (PFN_NUMBER Page = Base + Count; Page-- > Base;) {
         PMMPFN Pfn = MiPfn(Page);
-        if (--Pfn->u2.ShareCount != 0) {
-            continue;
-        }
-        if (--Pfn->ReferenceCount == 0) {
-            MiFreeFrameLocked(Page, Pfn);
-            Freed++;
-        } else {
-            Pfn->PteAddress = NULL;
-            Pfn->Flags |= MI_PFN_COMMIT;
-            MiSetPageState(Page, Pfn, MiPageTransition);
+        if (--Pfn->u2.ShareCount == 0) {
+            Pfn->ReferenceCount--;
+            Freed += MiDeleteFrameLocked(Page, Pfn);
         }
     }
     KiReleaseLock(&MiState->PfnLock);
@@ -433,8 +614,19 @@ ULONG64 MiReleaseFrames(PFN_NUMBER Base, PFN_NUMBER Count)
 BOOLEAN MiReferenceFrameLocked(PFN_NUMBER Page)
 {
     PMMPFN Pfn = MiPfn(Page);
-    if (Pfn == NULL || Pfn->ReferenceCount == 0 || Pfn->ReferenceCount == MAXUSHORT) {
+    if (Pfn == NULL || Pfn->ReferenceCount == MAXUSHORT || (Pfn->ReferenceCount == 0 && !(Pfn->Flags & MI_PFN_PAGEABLE))) {
         return FALSE;
+    }
+    if ((Pfn->Flags & (MI_PFN_PAGEABLE | MI_PFN_LOCKED)) == MI_PFN_PAGEABLE) {
+        if (MiState->Pager.LeastPageable &&
+            MiState->NonPageableFrames + MiState->LockedFrames + MiState->Pager.LeastPageable >= MiManagedPages()) {
+            return FALSE;
+        }
+        Pfn->Flags |= MI_PFN_LOCKED;
+        MiState->LockedFrames++;
+    }
+    if (Pfn->State < MiPageActive) { /* standby or modified: nobody may take or write it meanwhile */
+        MiSetPageState(Page, Pfn, MiPageTransition);
     }
     Pfn->ReferenceCount++;
     return TRUE;
@@ -443,12 +635,16 @@ BOOLEAN MiReferenceFrameLocked(PFN_NUMBER Page)
 BOOLEAN MiDereferenceFrameLocked(PFN_NUMBER Page, ULONG64 *Commit)
 {
     PMMPFN Pfn = MiPfn(Page);
-    if (Pfn == NULL || Pfn->State < MiPageActive || Pfn->ReferenceCount <= (Pfn->State == MiPageActive ? 1 : 0)) {
+    ULONG Owned = Pfn && Pfn->State == MiPageActive ? 1 : 0;
+    if (Pfn == NULL || Pfn->State < MiPageActive || Pfn->ReferenceCount <= Owned) {
         return FALSE;
     }
-    if (--Pfn->ReferenceCount == 0) {
-        *Commit += Pfn->Flags & MI_PFN_COMMIT ? 1 : 0;
-        MiFreeFrameLocked(Page, Pfn);
+    if (--Pfn->ReferenceCount == Owned && (Pfn->Flags & MI_PFN_LOCKED)) {
+        Pfn->Flags &= (USHORT)~MI_PFN_LOCKED;
+        MiState->LockedFrames--;
+    }
+    if (Pfn->ReferenceCount == 0) {
+        MiListFrameLocked(Page, Pfn, Commit);
     }
     return TRUE;
 }
@@ -459,79 +655,111 @@ static BOOLEAN MiPfnIsZero(const MMPFN *Pfn)
     return (Words[0] | Words[1] | Words[2] | Words[3]) == 0;
 }
 
-const CHAR *MiValidateFrames(VOID)
+static const CHAR *MiValidateList(const MI_PAGE_LIST *List, MI_PAGE_STATE State, ULONG Priority)
 {
-    const CHAR *Broken = NULL;
-    ULONG64 Counts[MiPageStates] = {0}, Extents = 0, Managed = 0;
-    KiAcquireLock(&MiState->PfnLock);
-    for (ULONG State = 0; State <= MiPageBad && !Broken; State++) {
-        ULONG64 Length = 0;
-        ULONG Before = MI_NO_PAGE;
-        for (ULONG Page = MiState->Lists[State].Head; Page != MI_NO_PAGE; Length++) {
-            PMMPFN Pfn = MiPfn(Page);
-            if (Pfn == NULL || Length >= MiState->Lists[State].Total || Pfn->u2.Blink != Before || Pfn->State != State ||
-                !(Pfn->Flags & MI_PFN_LISTED)) {
-                Broken = "P1: a page list is not what its links and its total say";
-                break;
-            }
-            if (Pfn->ReferenceCount || (State <= MiPageFree && Pfn->PteAddress)) {
-                Broken = "P2: a listed frame has references or an owner";
-                break;
-            }
-            Before = Page;
-            Page = Pfn->u1.Flink;
+    ULONG64 Length = 0;
+    ULONG Before = MI_NO_PAGE;
+    for (ULONG Page = List->Head; Page != MI_NO_PAGE; Length++) {
+        PMMPFN Pfn = MiPfn(Page);
+        if (Pfn == NULL || Length >= List->Total || Pfn->u2.Blink != Before || Pfn->State != State ||
+            !(Pfn->Flags & MI_PFN_LISTED) || (State == MiPageStandby && Pfn->Priority != Priority)) {
+            return "P1: a page list is not what its links and its total say";
         }
-        if (!Broken && (Length != MiState->Lists[State].Total || MiState->Lists[State].Tail != Before)) {
-            Broken = "P1: a page list is shorter than its total, or its tail is wrong";
+        if (Pfn->ReferenceCount || (State <= MiPageFree && Pfn->PteAddress)) {
+            return "P2: a listed frame has references or an owner";
         }
+        if (State == MiPageStandby || State == MiPageModified) {
+            MMPTE Entry = Pfn->PteAddress ? MiReadPte(Pfn->PteAddress) : MI_ZERO_PTE;
+            if (!MiPteIsTransition(Entry) || MiPtePage(Entry) != Page) {
+                return "P7: the owner of a standby or modified frame does not name it";
+            }
+            if (State == MiPageStandby ? MiPteIsZero(Pfn->OriginalPte) || (Pfn->Flags & MI_PFN_MODIFIED)
+                                       : !(Pfn->Flags & MI_PFN_MODIFIED)) {
+                return "P7: a standby frame has no copy, or a modified one has nothing new";
+            }
+        }
+        Before = Page;
+        Page = Pfn->u1.Flink;
     }
-    for (ULONG Index = 0; Index < MiState->ExtentCount && !Broken; Index++) {
+    return Length == List->Total && List->Tail == Before ? NULL
+                                                         : "P1: a page list is shorter than its total, or its tail is wrong";
+}
+
+static const CHAR *MiValidateExtents(ULONG64 *Pages)
+{
+    for (ULONG Index = 0; Index < MiState->ExtentCount; Index++) {
         MI_EXTENT Extent = MiState->Extents[Index];
         const MI_RUN *Run = MiRunOfPage(Extent.Base);
         if (Extent.Count == 0 || Run == NULL || Extent.Base < Run->FirstPage ||
             Extent.Base + Extent.Count > Run->FirstPage + Run->Managed) {
-            Broken = "P4: an extent is empty or not inside one run";
-            break;
+            return "P4: an extent is empty or not inside one run";
         }
         for (ULONG Other = 0; Other < Index; Other++) {
             if (Extent.Base < MiState->Extents[Other].Base + MiState->Extents[Other].Count &&
                 MiState->Extents[Other].Base < Extent.Base + Extent.Count) {
-                Broken = "P4: two extents overlap";
+                return "P4: two extents overlap";
             }
         }
         /* Reading the whole of an extent's entries would make the host back them: the ends tell. */
         if (!MiPfnIsZero(MiPfn(Extent.Base)) || !MiPfnIsZero(MiPfn(Extent.Base + Extent.Count - 1))) {
-            Broken = "P4: the MMPFN of an untouched frame is not zero";
+            return "P4: the MMPFN of an untouched frame is not zero";
         }
-        Extents += Extent.Count;
-        Counts[MiPageZeroed] += Extent.Count;
+        *Pages += Extent.Count;
+    }
+    return NULL;
+}
+
+static const CHAR *MiValidateFrame(const MMPFN *Pfn)
+{
+    if (Pfn->State >= MiPageStates) {
+        return "P3: a frame is in no state";
+    }
+    if (Pfn->State <= MiPageBad && !(Pfn->Flags & MI_PFN_LISTED)) {
+        return "P1: a frame in a list's state is on no list";
+    }
+    if (Pfn->State == MiPageActive && (Pfn->u2.ShareCount == 0 || Pfn->ReferenceCount == 0)) {
+        return "P5: an active frame has no share or no reference";
+    }
+    if (Pfn->State == MiPageTransition && (Pfn->u2.ShareCount != 0 || Pfn->ReferenceCount == 0)) {
+        return "P5: a frame in transition has shares or no reference";
+    }
+    if ((Pfn->Flags & (MI_PFN_READING | MI_PFN_WRITING)) && (Pfn->State < MiPageActive || !(Pfn->Flags & MI_PFN_PAGEABLE))) {
+        return "P9: input or output is under way for a frame that nobody uses";
+    }
+    return NULL;
+}
+
+const CHAR *MiValidateFramesLocked(VOID)
+{
+    const CHAR *Broken = NULL;
+    ULONG64 Counts[MiPageStates] = {0}, Extents = 0, Managed = 0, NonPageable = 0, Locked = 0;
+    for (ULONG State = 0; State <= MiPageBad && !Broken; State++) {
+        Broken = MiValidateList(&MiState->Lists[State], State, 0);
+    }
+    for (ULONG Priority = 0; Priority < MI_PRIORITIES && !Broken; Priority++) {
+        Broken = MiValidateList(&MiState->Standby[Priority], MiPageStandby, Priority);
+    }
+    if (!Broken) {
+        Broken = MiValidateExtents(&Extents);
+        Counts[MiPageZeroed] = Extents;
     }
     for (ULONG Index = 0; Index < MiState->RunCount && !Broken; Index++) {
         const MI_RUN *Run = &MiState->Runs[Index];
         Managed += Run->Managed;
         for (PFN_NUMBER Page = Run->FirstPage; Page < Run->FirstPage + Run->Managed && !Broken;) {
-            ULONG Skip = 0;
-            for (ULONG Extent = 0; Extent < MiState->ExtentCount; Extent++) {
-                if (MiState->Extents[Extent].Base == Page) {
-                    Page += MiState->Extents[Extent].Count;
-                    Skip = 1;
-                    break;
-                }
+            ULONG64 Skip = 0;
+            for (ULONG Extent = 0; Extent < MiState->ExtentCount && !Skip; Extent++) {
+                Skip = MiState->Extents[Extent].Base == Page ? MiState->Extents[Extent].Count : 0;
             }
             if (Skip) {
+                Page += Skip;
                 continue;
             }
             const MMPFN *Pfn = &Run->Pfn[Page++ - Run->FirstPage];
+            Broken = MiValidateFrame(Pfn);
             Counts[Pfn->State < MiPageStates ? Pfn->State : MiPageBad]++;
-            if (Pfn->State >= MiPageStates) {
-                Broken = "P3: a frame is in no state";
-            } else if (Pfn->State <= MiPageBad && !(Pfn->Flags & MI_PFN_LISTED)) {
-                Broken = "P1: a frame in a list's state is on no list";
-            } else if (Pfn->State == MiPageActive && (Pfn->u2.ShareCount == 0 || Pfn->ReferenceCount == 0)) {
-                Broken = "P5: an active frame has no share or no reference";
-            } else if (Pfn->State == MiPageTransition && (Pfn->u2.ShareCount != 0 || Pfn->ReferenceCount == 0)) {
-                Broken = "P5: a frame in transition has shares or no reference";
-            }
+            NonPageable += MiCountsAsNonPageable(Pfn);
+            Locked += (Pfn->Flags & MI_PFN_LOCKED) != 0;
         }
     }
     for (ULONG State = 0; State < MiPageStates && !Broken; State++) {
@@ -545,6 +773,16 @@ const CHAR *MiValidateFrames(VOID)
     if (!Broken && MiState->StateCount[MiPageZeroed] != Extents + MiState->Lists[MiPageZeroed].Total) {
         Broken = "P6: zeroed frames are neither listed nor in an extent";
     }
+    if (!Broken && (NonPageable != MiState->NonPageableFrames || Locked != MiState->LockedFrames)) {
+        Broken = "P8: nonpageable or locked frames are miscounted";
+    }
+    return Broken;
+}
+
+const CHAR *MiValidateFrames(VOID)
+{
+    KiAcquireLock(&MiState->PfnLock);
+    const CHAR *Broken = MiValidateFramesLocked();
     KiReleaseLock(&MiState->PfnLock);
     return Broken;
 }

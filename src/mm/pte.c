@@ -82,7 +82,7 @@ static BOOLEAN MiMakeTable(PMMPTE Pte)
     if (!MiChargeCommitment(1, HighPoolPriority)) {
         return FALSE;
     }
-    if (MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_TABLE, Pte, HalWindowPage(Pte), &Page, &Dirty) == 0) {
+    if (MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_TABLE, Pte, &Page, &Dirty) == 0) {
         MiReturnCommitment(1);
         return FALSE;
     }
@@ -109,7 +109,7 @@ BOOLEAN MiMakeRoot(PFN_NUMBER *Root)
     if (!MiChargeCommitment(1, HighPoolPriority)) {
         return FALSE;
     }
-    if (MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_TABLE, NULL, 0, Root, &Dirty) == 0) {
+    if (MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_TABLE, NULL, Root, &Dirty) == 0) {
         MiReturnCommitment(1);
         return FALSE;
     }

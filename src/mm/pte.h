@@ -15,8 +15,8 @@
  *   prototype              address 63..16             0     1      protection? -         0   ask the
  * prototype entry
  *
- * In a valid entry bit 9 is copy-on-write and bit 11 marks a mapping of I/O space (both are the core's by
- * hal.h, 4). "Protection" is NT's five-bit code, MI_PROT below; the whole code MI_PROT_NOACCESS means no
+ * In a valid entry bit 9 is copy-on-write and bit 11 marks a mapping of I/O space; bits 52 to 54 are the page's age, bit 55
+ * says that it is in a working set, bit 56 that the frame is a prototype entry's (all the core's by hal.h, 4). "Protection" is NT's five-bit code, MI_PROT below; the whole code MI_PROT_NOACCESS means no
  * access, committed or not. The MMU sets Accessed and Dirty behind our back, so a valid entry is only changed
  * by exchange or compare-exchange.
  */
@@ -79,9 +79,12 @@ static inline BOOLEAN MiProtIsGuard(MI_PROT Protection)
 #define MI_PTE_D     0x040ull
 #define MI_PTE_LARGE 0x080ull
 #define MI_PTE_COW   0x200ull
-#define MI_PTE_PROTO 0x400ull /* software forms */
-#define MI_PTE_TRANS 0x800ull /* software forms */
-#define MI_PTE_IO    0x800ull /* valid form */
+#define MI_PTE_PROTO 0x400ull              /* software forms */
+#define MI_PTE_TRANS 0x800ull              /* software forms */
+#define MI_PTE_IO    0x800ull              /* valid form */
+#define MI_PTE_AGE   0x0070000000000000ull /* valid form, pageable: looks of the clock since the last access */
+#define MI_PTE_WS    0x0080000000000000ull /* valid form: in a working set, so the frame may be taken away */
+#define MI_PTE_SHARE 0x0100000000000000ull /* valid form: the frame belongs to a prototype entry, this one shares it */
 #define MI_PTE_NX    0x8000000000000000ull
 #define MI_PTE_FRAME 0x000FFFFFFFFFF000ull
 
@@ -132,6 +135,11 @@ static inline MMPTE MiPteValid(PFN_NUMBER Page, MI_PROT Protection, BOOLEAN User
 static inline MMPTE MiPteIoSpace(PFN_NUMBER Page, MI_PROT Protection)
 {
     return (MMPTE){MiPteValid(Page, Protection, FALSE).Long | MI_PTE_IO};
+}
+/* As MiPteValid, for contents that a page file has too: a write shall be noticed. */
+static inline MMPTE MiPteValidClean(PFN_NUMBER Page, MI_PROT Protection, BOOLEAN User)
+{
+    return (MMPTE){MiPteValid(Page, Protection, User).Long & ~MI_PTE_D};
 }
 /* An entry of a directory: all rights, the leaf decides. */
 static inline MMPTE MiPteTable(PFN_NUMBER Page)
@@ -223,6 +231,47 @@ static inline BOOLEAN MiPteIsDirty(MMPTE Pte) /* valid */
 static inline BOOLEAN MiPteIsAccessed(MMPTE Pte) /* valid */
 {
     return (Pte.Long & MI_PTE_A) != 0;
+}
+static inline BOOLEAN MiPteIsInWorkingSet(MMPTE Pte) /* valid */
+{
+    return (Pte.Long & MI_PTE_WS) != 0;
+}
+static inline MMPTE MiPteInWorkingSet(MMPTE Pte)
+{
+    return (MMPTE){Pte.Long | MI_PTE_WS};
+}
+static inline MMPTE MiPteOutOfWorkingSet(MMPTE Pte)
+{
+    return (MMPTE){Pte.Long & ~(MI_PTE_WS | MI_PTE_AGE)};
+}
+static inline BOOLEAN MiPteIsShared(MMPTE Pte) /* valid */
+{
+    return (Pte.Long & MI_PTE_SHARE) != 0;
+}
+static inline MMPTE MiPteShared(MMPTE Pte)
+{
+    return (MMPTE){Pte.Long | MI_PTE_SHARE};
+}
+/* A valid entry with another protection: Dirty, Accessed and what it is to working sets stay. */
+static inline MMPTE MiPteWithProtection(MMPTE Pte, MI_PROT Protection)
+{
+    ULONG64 Kept = Pte.Long & (MI_PTE_A | MI_PTE_D | MI_PTE_U | MI_PTE_AGE | MI_PTE_WS | MI_PTE_SHARE);
+    return (MMPTE){(MiPteValid((Pte.Long & MI_PTE_FRAME) >> 12, Protection, FALSE).Long & ~(MI_PTE_A | MI_PTE_D)) | Kept};
+}
+#define MI_AGE_MAX 7u
+static inline ULONG MiPteAge(MMPTE Pte) /* valid */
+{
+    return (ULONG)((Pte.Long & MI_PTE_AGE) >> 52);
+}
+/* The entry after a look of the clock: not accessed, and this old. */
+static inline MMPTE MiPteWithAge(MMPTE Pte, ULONG Age)
+{
+    return (MMPTE){(Pte.Long & ~(MI_PTE_A | MI_PTE_AGE)) | (ULONG64)Age << 52};
+}
+/* A page-file (or prototype) form with another protection: what a transition entry becomes when its frame goes. */
+static inline MMPTE MiPteBacking(MMPTE Original, MI_PROT Protection)
+{
+    return (MMPTE){(Original.Long & ~((ULONG64)MI_PROT_MASK << 5)) | (ULONG64)(Protection & MI_PROT_MASK) << 5};
 }
 static inline BOOLEAN MiPteIsIoSpace(MMPTE Pte) /* valid */
 {

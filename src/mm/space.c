@@ -68,6 +68,7 @@ static VOID MiStartSpace(PMI_SPACE Space, PFN_NUMBER Root, struct _KPROCESS *Pro
     Space->Process = Process;
     Space->Hint = Space->Hal.Low + MI_SPACE_EDGE;
     MiInitializeVads(Space);
+    MiInitializeWorkingSet(&Space->WorkingSet, Root, TRUE, Space->Hal.Low, Space->Hal.High);
     HalAddAddressSpace(&Space->Hal);
     __atomic_store_n(&Space->Used, TRUE, __ATOMIC_RELEASE);
 }
@@ -135,6 +136,7 @@ VOID MmCleanAddressSpace(PMI_SPACE Space)
 VOID MmDeleteAddressSpace(PMI_SPACE Space)
 {
     PFN_NUMBER Root = Space->Hal.Root;
+    MiDeleteWorkingSet(&Space->WorkingSet); /* no trimmer is among its tables any more */
     HalRemoveAddressSpace(&Space->Hal);
     __atomic_store_n(&Space->Used, FALSE, __ATOMIC_RELEASE);
     PMMPTE Top = (PMMPTE)HalWindow(Root);

@@ -56,6 +56,7 @@ typedef struct _MI_SPACE {
     volatile ULONG64 CommittedPages, PeakCommitted;  /* private pages promised */
     ULONG64 CommitLimit;                             /* pages; 0: none */
     volatile ULONG64 LockedPages;                    /* (interlocked) pages that MDLs hold locked, a page once for each lock */
+    MMSUPPORT WorkingSet;
 } MI_SPACE, *PMI_SPACE;
 C_ASSERT(offsetof(MI_SPACE, Hal) == 0);
 

@@ -67,7 +67,7 @@ static PMI_VAD_NODE MiTakeNode(VOID)
         if (!MiChargeCommitment(1, HighPoolPriority)) {
             return NULL;
         }
-        if (MiTakeFrames(1, 0, NULL, 0, &Page, &Dirty) == 0) {
+        if (MiTakeFrames(1, 0, NULL, &Page, &Dirty) == 0) {
             MiReturnCommitment(1);
             return NULL;
         }

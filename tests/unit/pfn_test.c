@@ -57,7 +57,7 @@ static void Take_Run_IsContiguousAndCounted(void **State)
     PFN_NUMBER Base;
     BOOLEAN Dirty;
     (void)State;
-    assert_int_equal(MiTakeFrames(64, 0, NULL, 0, &Base, &Dirty), 64);
+    assert_int_equal(MiTakeFrames(64, 0, NULL, &Base, &Dirty), 64);
     assert_false(Dirty);
     for (ULONG Index = 0; Index < 64; Index++) {
         assert_int_equal(MiPfn(Base + Index)->State, MiPageActive);
@@ -76,13 +76,13 @@ static void Take_AfterRelease_SameRunComesBackUpwards(void **State)
     PFN_NUMBER Base, Again;
     BOOLEAN Dirty;
     (void)State;
-    MiTakeFrames(32, 0, NULL, 0, &Base, &Dirty);
+    MiTakeFrames(32, 0, NULL, &Base, &Dirty);
     MiReleaseFrames(Base, 32);
-    assert_int_equal(MiTakeFrames(32, 0, NULL, 0, &Again, &Dirty), 32);
+    assert_int_equal(MiTakeFrames(32, 0, NULL, &Again, &Dirty), 32);
     assert_int_equal(Again, Base);
     assert_true(Dirty);
     MiReleaseFrames(Again, 32);
-    assert_int_equal(MiTakeFrames(1, 0, NULL, 0, &Again, &Dirty), 1);
+    assert_int_equal(MiTakeFrames(1, 0, NULL, &Again, &Dirty), 1);
     assert_int_equal(Again, Base); /* what was freed last is warm */
     MiReleaseFrames(Again, 1);
 }
@@ -92,9 +92,9 @@ static void Take_ZeroedWanted_PrefersFramesThatAreZero(void **State)
     PFN_NUMBER Base, Zeroed;
     BOOLEAN Dirty;
     (void)State;
-    MiTakeFrames(8, 0, NULL, 0, &Base, &Dirty);
+    MiTakeFrames(8, 0, NULL, &Base, &Dirty);
     MiReleaseFrames(Base, 8);
-    MiTakeFrames(1, MI_TAKE_ZEROED, NULL, 0, &Zeroed, &Dirty);
+    MiTakeFrames(1, MI_TAKE_ZEROED, NULL, &Zeroed, &Dirty);
     assert_false(Dirty);
     assert_int_equal(Mine.Lists[MiPageFree].Total, 8);
     MiReleaseFrames(Zeroed, 1);
@@ -106,7 +106,7 @@ static void Take_Everything_ThenNothing(void **State)
     BOOLEAN Dirty;
     ULONG Count = 0;
     (void)State;
-    while (MiTakeFrames(1, 0, NULL, 0, &Base[Count], &Dirty)) {
+    while (MiTakeFrames(1, 0, NULL, &Base[Count], &Dirty)) {
         Count++;
     }
     assert_int_equal(Count, 890);
@@ -125,9 +125,9 @@ static void Take_MoreThanARun_GivesTheLongestThereIs(void **State)
     PFN_NUMBER Base;
     BOOLEAN Dirty;
     (void)State;
-    assert_int_equal(MiTakeFrames(800, 0, NULL, 0, &Base, &Dirty), 593);
-    assert_int_equal(MiTakeFrames(800, 0, NULL, 0, &Base, &Dirty), 297);
-    assert_int_equal(MiTakeFrames(800, 0, NULL, 0, &Base, &Dirty), 0);
+    assert_int_equal(MiTakeFrames(800, 0, NULL, &Base, &Dirty), 593);
+    assert_int_equal(MiTakeFrames(800, 0, NULL, &Base, &Dirty), 297);
+    assert_int_equal(MiTakeFrames(800, 0, NULL, &Base, &Dirty), 0);
 }
 
 static void Contiguous_BoundsAndBoundary_AreKept(void **State)
@@ -155,7 +155,7 @@ static void Contiguous_FromLists_FindsNeighbours(void **State)
     BOOLEAN Dirty;
     ULONG Count = 0;
     (void)State;
-    while (MiTakeFrames(1, 0, NULL, 0, &Base[Count], &Dirty)) {
+    while (MiTakeFrames(1, 0, NULL, &Base[Count], &Dirty)) {
         Count++;
     }
     PFN_NUMBER Middle = Mine.Runs[1].FirstPage + 200;
@@ -177,7 +177,7 @@ static void Release_WhileLocked_WaitsForTheLastReference(void **State)
     BOOLEAN Dirty;
     ULONG64 Commit = 0;
     (void)State;
-    MiTakeFrames(1, 0, NULL, 0, &Base, &Dirty);
+    MiTakeFrames(1, 0, NULL, &Base, &Dirty);
     assert_true(MiReferenceFrameLocked(Base));
     assert_true(MiReferenceFrameLocked(Base));
     assert_int_equal(MiReleaseFrames(Base, 1), 0);
@@ -200,7 +200,7 @@ static void Reference_CountFull_IsRefused(void **State)
     BOOLEAN Dirty;
     ULONG64 Commit = 0;
     (void)State;
-    MiTakeFrames(1, 0, NULL, 0, &Base, &Dirty);
+    MiTakeFrames(1, 0, NULL, &Base, &Dirty);
     for (ULONG Index = 1; Index < MAXUSHORT; Index++) {
         assert_true(MiReferenceFrameLocked(Base));
     }
@@ -221,7 +221,7 @@ static void Scatter_SameSeed_SameFrames(void **State)
     (void)State;
     Mine.ScatterSeed = 7;
     for (ULONG Index = 0; Index < 16; Index++) {
-        assert_int_equal(MiTakeFrames(8, 0, NULL, 0, &First[Index], &Dirty), 1);
+        assert_int_equal(MiTakeFrames(8, 0, NULL, &First[Index], &Dirty), 1);
         Neighbours += Index && First[Index] == First[Index - 1] + 1;
     }
     assert_true(Neighbours < 4);
@@ -230,7 +230,7 @@ static void Scatter_SameSeed_SameFrames(void **State)
     assert_int_equal(Setup(State), 0);
     Mine.ScatterSeed = 7;
     for (ULONG Index = 0; Index < 16; Index++) {
-        MiTakeFrames(8, 0, NULL, 0, &Second[Index], &Dirty);
+        MiTakeFrames(8, 0, NULL, &Second[Index], &Dirty);
         assert_int_equal(Second[Index] - Lent, First[Index] - FirstLent);
     }
 }
@@ -242,7 +242,7 @@ static void Scatter_Everything_ExtentTableOverflowsIntoLists(void **State)
     (void)State;
     Mine.ScatterSeed = 3;
     for (ULONG Index = 0; Index < 200; Index++) {
-        assert_int_equal(MiTakeFrames(1, 0, NULL, 0, &Base, &Dirty), 1);
+        assert_int_equal(MiTakeFrames(1, 0, NULL, &Base, &Dirty), 1);
     }
     assert_true(Mine.ExtentCount <= MI_MAX_EXTENTS);
     assert_true(Mine.Lists[MiPageZeroed].Total > 0);
@@ -255,7 +255,7 @@ static void Validate_BrokenInvariants_AreNamed(void **State)
     PFN_NUMBER Base;
     BOOLEAN Dirty;
     (void)State;
-    MiTakeFrames(4, 0, NULL, 0, &Base, &Dirty);
+    MiTakeFrames(4, 0, NULL, &Base, &Dirty);
     MiReleaseFrames(Base, 2);
     Mine.Lists[MiPageFree].Total++;
     assert_memory_equal(MiValidateFrames(), "P1:", 3);
@@ -266,9 +266,9 @@ static void Validate_BrokenInvariants_AreNamed(void **State)
     Mine.StateCount[MiPageActive]++;
     assert_memory_equal(MiValidateFrames(), "P3:", 3);
     Mine.StateCount[MiPageActive]--;
-    MiPfn(Mine.Extents[0].Base)->PteFrame = 1;
+    MiPfn(Mine.Extents[0].Base)->Spare = 1;
     assert_memory_equal(MiValidateFrames(), "P4:", 3);
-    MiPfn(Mine.Extents[0].Base)->PteFrame = 0;
+    MiPfn(Mine.Extents[0].Base)->Spare = 0;
     MiPfn(Base + 2)->u2.ShareCount = 0;
     assert_memory_equal(MiValidateFrames(), "P5:", 3);
     MiPfn(Base + 2)->u2.ShareCount = 1;

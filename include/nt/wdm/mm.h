@@ -521,6 +521,18 @@ NTKERNELAPI MM_SYSTEMSIZE MmQuerySystemSize(VOID);
 /* FALSE: this is a workstation. Any IRQL. Page: MmIsThisAnNtAsSystem. */
 NTKERNELAPI BOOLEAN MmIsThisAnNtAsSystem(VOID);
 
+/* ---- working sets ---- */
+/* Takes every pageable page of the system (paged pool, pageable images) that nobody has locked out of the working set; it stays
+ * in RAM as standby or modified page and comes back by a soft fault. PurgeTransition: these are written and given up too, so
+ * that the next touch reads a page file. TRUE; FALSE above APC_LEVEL. The second name is the older export. */
+NTKERNELAPI BOOLEAN MmTrimAllSystemPageableMemory(BOOLEAN PurgeTransition);
+NTKERNELAPI VOID MmTrimAllSystemPagableMemory(BOOLEAN PurgeTransition);
+/* Sets the limits, in bytes, of the current process's working set (SystemCache 0) or of the system's (1); 0 leaves one as it is,
+ * both (SIZE_T)-1 empties the set. STATUS_BAD_WORKING_SET_LIMIT; STATUS_PRIVILEGE_NOT_HELD: a larger maximum without
+ * IncreaseOkay; STATUS_INVALID_LEVEL above APC_LEVEL. */
+NTKERNELAPI NTSTATUS MmAdjustWorkingSetSize(SIZE_T WorkingSetMinimum, SIZE_T WorkingSetMaximum, ULONG SystemCache,
+                                            BOOLEAN IncreaseOkay);
+
 /* Copies from a virtual (MM_COPY_MEMORY_VIRTUAL) or physical (MM_COPY_MEMORY_PHYSICAL) source into nonpaged
  * memory without ever faulting; *NumberOfBytesTransferred is set also on failure. STATUS_INVALID_PARAMETER:
  * flags. STATUS_ACCESS_VIOLATION, STATUS_INVALID_ADDRESS: the source, from there on, cannot be read (I/O

@@ -3,6 +3,7 @@
  * From include/nt/wdm/mm.h, one line a routine, sorted. SPDX-License-Identifier: MIT
  */
 P(Mm64BitPhysicalAddress)
+F(NTSTATUS, MmAdjustWorkingSetSize, SIZE_T, SIZE_T, ULONG, BOOLEAN)
 F(NTSTATUS, MmAdvanceMdl, PMDL, ULONG)
 F(PVOID, MmAllocateContiguousMemory, SIZE_T, PHYSICAL_ADDRESS)
 F(NTSTATUS, MmAllocateContiguousMemoryEx, PSIZE_T, PHYSICAL_ADDRESS, PHYSICAL_ADDRESS, PHYSICAL_ADDRESS, NODE_REQUIREMENT,
@@ -63,6 +64,8 @@ F0(MM_SYSTEMSIZE, MmQuerySystemSize)
 F(NTSTATUS, MmSetPermanentCacheAttribute, PHYSICAL_ADDRESS, LONGLONG, MEMORY_CACHING_TYPE, ULONG)
 F(SIZE_T, MmSizeOfMdl, PVOID, SIZE_T)
 D(MmSystemRangeStart)
+F(VOID, MmTrimAllSystemPagableMemory, BOOLEAN)
+F(BOOLEAN, MmTrimAllSystemPageableMemory, BOOLEAN)
 F(VOID, MmUnlockPages, PMDL)
 F(VOID, MmUnmapIoSpace, PVOID, SIZE_T)
 F(VOID, MmUnmapLockedPages, PVOID, PMDL)

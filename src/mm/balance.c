@@ -1,0 +1,311 @@
+/*
+ * balance.c - the balance manager: keeping pages available, waiting for them, and emptying memory on demand.
+ * SPDX-License-Identifier: MIT
+ *
+ * Available pages are zeroed, free and standby ones: those that a fault can have at once. Four thresholds, in pages, made from
+ * the size of RAM when the first page file comes (without one nothing can leave, commitment alone sees to it that every promise
+ * has its frame, and all of them are 0):
+ *
+ *      Reserve        pageable pages are not taken below it: left to nonpaged memory that cannot wait
+ *      Low            whoever takes a page below it wakes the balance manager
+ *      Plenty         it takes pages from working sets until this many are available or on their way (modified, being written)
+ *      LeastPageable  what nonpageable and locked pages together must leave (pfn.c)
+ *
+ *      fault --none left--> MiWaitForPages --wakes--> balance thread --trims--> modified list --wakes--> writer thread
+ *        ^                                                                                              (modwrite.c)
+ *        `---------------------- MiPagesBecameAvailable: standby or free <--- a write is done ----------------'
+ *
+ * Whom to take from: working sets above their maximum first; then every set by its share of all pages, the oldest pages first.
+ * The least age asked for adapts: it goes up while the wanted number is found at once, and down to nothing, pages in use
+ * included, when it is not; a look never visits more than a few times the pages wanted, so its cost does not grow with RAM.
+ *
+ * Nothing here or in modwrite.c takes a frame, commitment, pool or a lock that a waiter may hold: so those who wait always
+ * wait for a device, never for each other. If the device refuses everything for Patience, there is no way on: bug check 0x4D
+ * (NO_PAGES_AVAILABLE), as Windows' modified writer makes it.
+ *
+ * Without threads (before MmStartPaging, small systems of tests) whoever waits does the work itself.
+ *
+ * Locks: none of its own; futex words in MI_PAGER. MiWakeBalance and MiPagesBecameAvailable: any IRQL, under any lock.
+ */
+#include "mm/mi.h"
+
+#define MI_PATIENCE   30000000000ull /* ns */
+#define MI_LOOK_AGAIN 20000000ull    /* ns */
+#define MI_OLDEST_AGE 4u
+
+static ULONG64 MiBetween(ULONG64 Value, ULONG64 Low, ULONG64 High)
+{
+    return Value < Low ? Low : Value > High ? High : Value;
+}
+
+VOID MiSetPagingThresholds(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    ULONG64 Managed = MiManagedPages();
+    BOOLEAN Files = MiSlotCount() != 0;
+    KiAcquireLock(&MiState->PfnLock);
+    Pager->Reserve = Files ? MiBetween(Managed / 512, 2, 64) : 0;
+    Pager->Low = Files ? Pager->Reserve + MiBetween(Managed / 64, 6, 2048) : 0;
+    Pager->Plenty = Files ? Pager->Low + MiBetween(Managed / 32, 12, 4096) : 0;
+    Pager->LeastPageable = Files ? MiBetween(Managed / 16, Managed / 4 < 24 ? Managed / 4 : 24, 4096) : 0;
+    if (Pager->Patience == 0) {
+        Pager->Patience = MI_PATIENCE;
+    }
+    if (Pager->TrimAge == 0) {
+        Pager->TrimAge = 2;
+    }
+    KiReleaseLock(&MiState->PfnLock);
+}
+
+VOID MiWakeBalance(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    if (__atomic_load_n(&Pager->Wake, __ATOMIC_RELAXED) == 0 && __atomic_exchange_n(&Pager->Wake, 1, __ATOMIC_ACQ_REL) == 0) {
+        HalWake(&Pager->Wake, 1);
+    }
+}
+
+VOID MiPagesBecameAvailable(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    if (__builtin_expect(__atomic_load_n(&Pager->Waiters, __ATOMIC_SEQ_CST) != 0, 0)) {
+        __atomic_add_fetch(&Pager->Available, 1, __ATOMIC_SEQ_CST);
+        HalWake(&Pager->Available, MAXLONG);
+    }
+}
+
+/* One round over the working sets. */
+static ULONG64 MiTrimRound(ULONG64 Want, ULONG LeastAge, BOOLEAN OnlyExcess)
+{
+    ULONG64 Taken = 0, All = 0;
+    for (PMMSUPPORT Set = MiNextWorkingSet(NULL); Set; Set = MiNextWorkingSet(Set)) {
+        All += __atomic_load_n(&Set->Pages, __ATOMIC_RELAXED);
+    }
+    for (PMMSUPPORT Set = MiNextWorkingSet(NULL); Set; Set = MiNextWorkingSet(Set)) {
+        ULONG64 Pages = __atomic_load_n(&Set->Pages, __ATOMIC_RELAXED);
+        ULONG64 Keep = OnlyExcess                                   ? (Set->MaximumPages ? Set->MaximumPages : Pages)
+                       : LeastAge != MI_AGE_ANY || Set->HardMinimum ? Set->MinimumPages
+                                                                    : 0;
+        if (Pages <= Keep || Taken >= Want) {
+            continue;
+        }
+        ULONG64 Share = All ? Want * Pages / All + 16 : Want;
+        Share = Share < Want - Taken ? Share : Want - Taken;
+        Share = Share < Pages - Keep ? Share : Pages - Keep;
+        Taken += MiTrimBusyWorkingSet(Set, Share, 4 * Share + 64, LeastAge);
+    }
+    return Taken;
+}
+
+ULONG64 MiBalance(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    ULONG64 Coming = MiAvailable() + __atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED);
+    if (!Pager->OutOfSlots && !__atomic_load_n(&Pager->RetryDelay, __ATOMIC_RELAXED)) { /* else only clean pages help */
+        Coming += __atomic_load_n(&MiState->StateCount[MiPageModified], __ATOMIC_RELAXED);
+    }
+    ULONG64 Want = Pager->Plenty > Coming ? Pager->Plenty - Coming : 0, Taken = 0;
+    if (Want == 0) {
+        return 0;
+    }
+    Taken = MiTrimRound(Want, 1, TRUE);
+    ULONG Age = Pager->TrimAge;
+    for (ULONG Round = 0; Taken < Want; Round++) {
+        Taken += MiTrimRound(Want - Taken, Age, FALSE);
+        if (Taken >= Want) {
+            Pager->TrimAge = Round == 0 && Age < MI_OLDEST_AGE ? Age + 1 : Age ? Age : 1;
+        } else if (Age == MI_AGE_ANY) {
+            Pager->TrimAge = 1;
+            break;
+        } else {
+            Age--;
+        }
+    }
+    return Taken;
+}
+
+/* What the writer should do now: write while too little is available, or because somebody wants everything written. */
+BOOLEAN MiShouldWrite(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    return __atomic_load_n(&MiState->StateCount[MiPageModified], __ATOMIC_RELAXED) != 0 &&
+           (__atomic_load_n(&Pager->FlushAll, __ATOMIC_RELAXED) || MiAvailable() < Pager->Plenty);
+}
+
+static DECLSPEC_NORETURN VOID MiStopWithoutPages(VOID)
+{
+    ULONG64 Dirty = MiState->StateCount[MiPageModified] + MiState->Pager.WritingPages;
+    KiStop(NO_PAGES_AVAILABLE,
+           "No page could be made available for a long time: the page files refuse to be written, so nothing can leave memory.",
+           NULL, Dirty, Dirty, MiState->Regions[MmRegionNonPagedPool].PagesInUse, (ULONG_PTR)MiState->Pager.LastWriteError);
+}
+
+BOOLEAN MiWaitForPages(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    if (KiCurrentThread()->Irql >= DISPATCH_LEVEL || Pager->Plenty == 0) {
+        return FALSE;
+    }
+    if (!__atomic_load_n(&Pager->ThreadsRunning, __ATOMIC_ACQUIRE)) {
+        ULONG64 Before = MiAvailable(), Errors = __atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED);
+        (VOID) MiBalance();
+        while (MiAvailable() <= Pager->Reserve + 1 && MiWriteModifiedPages(Pager->Plenty) != 0) {
+            MiWaitForWrites();
+            if (__atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED) != Errors) {
+                break;
+            }
+        }
+        MiWaitForWrites();
+        return MiAvailable() > Pager->Reserve || MiAvailable() > Before;
+    }
+    ULONG64 Since = HalQueryTime();
+    MiCount(&MiState->Pager.PageWaits);
+    __atomic_add_fetch(&Pager->Waiters, 1, __ATOMIC_SEQ_CST);
+    for (;;) {
+        LONG Sequence = __atomic_load_n(&Pager->Available, __ATOMIC_SEQ_CST);
+        if (MiAvailable() > Pager->Reserve) {
+            break;
+        }
+        MiWakeBalance();
+        ULONG64 Now = HalQueryTime();
+        if (Now - Since > Pager->Patience && __atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED)) {
+            MiStopWithoutPages();
+        }
+        (VOID) HalWait(&Pager->Available, Sequence, Now + MI_LOOK_AGAIN);
+    }
+    __atomic_sub_fetch(&Pager->Waiters, 1, __ATOMIC_SEQ_CST);
+    return TRUE;
+}
+
+static VOID MiBalanceMain(PVOID Context)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    UNREFERENCED_PARAMETER(Context);
+    while (!__atomic_load_n(&Pager->Stop, __ATOMIC_ACQUIRE)) {
+        ULONG64 Taken = 0;
+        if (__atomic_exchange_n(&Pager->Wake, 0, __ATOMIC_ACQ_REL)) {
+            Taken = MiBalance();
+            MiWakeZeroing();
+            if (MiShouldWrite()) {
+                MiWakeWriter();
+            }
+        }
+        /* Short, and nothing could be taken: locks and reads end without telling. */
+        BOOLEAN Again = Taken == 0 && MiAvailable() < Pager->Low;
+        if (__atomic_load_n(&Pager->Stop, __ATOMIC_ACQUIRE)) {
+            break;
+        }
+        if (!HalWait(&Pager->Wake, 0, Again ? HalQueryTime() + MI_LOOK_AGAIN : HAL_FOREVER)) {
+            __atomic_store_n(&Pager->Wake, 1, __ATOMIC_RELEASE);
+        }
+    }
+}
+
+NTSTATUS MmStartPaging(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    MiSetPagingThresholds();
+    __atomic_store_n(&Pager->Stop, 0, __ATOMIC_RELAXED);
+    NTSTATUS Status = KiCreateCoreThread(MiBalanceMain, NULL, NULL, 0, &Pager->BalanceThread);
+    if (NT_SUCCESS(Status)) {
+        Status = KiCreateCoreThread(MiWriterMain, NULL, NULL, 0, &Pager->WriterThread);
+        if (NT_SUCCESS(Status)) {
+            __atomic_store_n(&Pager->ThreadsRunning, TRUE, __ATOMIC_RELEASE);
+            return STATUS_SUCCESS;
+        }
+    }
+    MmStopPaging();
+    return Status;
+}
+
+VOID MmStopPaging(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    struct _KTHREAD **Threads[] = {&Pager->BalanceThread, &Pager->WriterThread, &Pager->ZeroThread};
+    __atomic_store_n(&Pager->ThreadsRunning, FALSE, __ATOMIC_RELEASE);
+    __atomic_store_n(&Pager->Stop, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&Pager->Wake, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&Pager->WriterWake, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&Pager->ZeroWake, 1, __ATOMIC_RELEASE);
+    HalWake(&Pager->Wake, MAXLONG);
+    HalWake(&Pager->WriterWake, MAXLONG);
+    HalWake(&Pager->ZeroWake, MAXLONG);
+    for (ULONG Index = 0; Index < ARRAYSIZE(Threads); Index++) {
+        if (*Threads[Index]) {
+            KiJoinCoreThread(*Threads[Index]);
+            *Threads[Index] = NULL;
+        }
+    }
+    MiWaitForWrites();
+}
+
+/* ---- on demand ---- */
+/* Every standby page becomes a free one. */
+static VOID MiPurgeStandby(VOID)
+{
+    for (BOOLEAN More = TRUE; More;) {
+        KiAcquireLock(&MiState->PfnLock);
+        More = MiPurgeStandbyLocked(256);
+        KiReleaseLock(&MiState->PfnLock);
+    }
+}
+
+/* Writes what is modified until nothing is, or the files refuse. */
+static VOID MiFlushModified(VOID)
+{
+    ULONG64 Errors = __atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED);
+    while (MiWriteModifiedPages(~0ull) != 0) {
+        MiWaitForWrites();
+        if (__atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED) != Errors) {
+            break;
+        }
+    }
+    MiWaitForWrites();
+}
+
+BOOLEAN MmTrimAllSystemPageableMemory(BOOLEAN PurgeTransition)
+{
+    if (KiCurrentThread()->Irql > APC_LEVEL) {
+        return FALSE;
+    }
+    (VOID) MiEmptyWorkingSet(&MiState->SystemWorkingSet);
+    if (PurgeTransition) {
+        MiFlushModified();
+        MiPurgeStandby();
+    }
+    return TRUE;
+}
+
+VOID MmTrimAllSystemPagableMemory(BOOLEAN PurgeTransition)
+{
+    (VOID) MmTrimAllSystemPageableMemory(PurgeTransition);
+}
+
+VOID MmEmptyAllWorkingSets(BOOLEAN PurgeTransition)
+{
+    for (PMMSUPPORT Set = MiNextWorkingSet(NULL); Set; Set = MiNextWorkingSet(Set)) {
+        (VOID) MiTrimBusyWorkingSet(Set, ~0ull, __atomic_load_n(&Set->Pages, __ATOMIC_RELAXED) + 64, MI_AGE_ANY);
+    }
+    if (PurgeTransition) {
+        MiFlushModified();
+        MiPurgeStandby();
+    }
+}
+
+NTSTATUS MmAdjustWorkingSetSize(SIZE_T WorkingSetMinimum, SIZE_T WorkingSetMaximum, ULONG SystemCache, BOOLEAN IncreaseOkay)
+{
+    PMMSUPPORT Support = SystemCache ? &MiState->SystemWorkingSet : &MiCurrentSpace()->WorkingSet;
+    if (KiCurrentThread()->Irql > APC_LEVEL) {
+        return STATUS_INVALID_LEVEL;
+    }
+    if (WorkingSetMinimum == (SIZE_T)-1 && WorkingSetMaximum == (SIZE_T)-1) {
+        (VOID) MiEmptyWorkingSet(Support);
+        return STATUS_SUCCESS;
+    }
+    ULONG64 Minimum = WorkingSetMinimum ? BYTES_TO_PAGES(WorkingSetMinimum) : Support->MinimumPages;
+    ULONG64 Maximum = WorkingSetMaximum ? BYTES_TO_PAGES(WorkingSetMaximum) : Support->MaximumPages;
+    if (!IncreaseOkay && Maximum > Support->MaximumPages && Support->MaximumPages) {
+        return STATUS_PRIVILEGE_NOT_HELD;
+    }
+    return MiSetWorkingSetLimits(Support, Minimum, Maximum, Support->HardMinimum, Support->HardMaximum);
+}

@@ -1,0 +1,145 @@
+/*
+ * pager.h - paging: working sets, thresholds, the writer, and what their files offer each other. SPDX-License-Identifier: MIT
+ *
+ * Included by mi.h, which has the frames. Who does what:
+ *
+ *      workset.c   which pages are resident, how old they are, taking them away
+ *      balance.c   how many pages must be available, waiting for them, emptying memory on demand
+ *      modwrite.c  modified pages go to the page files
+ *      zeropage.c  free pages become zeroed ones
+ *      inpage.c    pages come back
+ *      fault.c     who asks for them
+ */
+#pragma once
+
+#define MI_PAGE_WAITS 64u
+#define MI_WRITES     4u    /* clusters on their way out at once */
+#define MI_GROW_PAGES 4096u /* slots asked for at a time when there are none */
+#define MI_READERS    16u   /* threads, hashed, whose reading in order of addresses is noticed */
+
+typedef struct _MI_WRITE {
+    BOOLEAN Busy; /* (PfnLock) */
+    MI_PAGE_IO Io;
+} MI_WRITE;
+
+typedef struct _MI_PAGER {
+    /* Thresholds in pages (balance.c); all 0 without page files. Available = zeroed + free + standby. */
+    ULONG64 Reserve, Low, Plenty, LeastPageable;
+    ULONG64 Patience;                      /* ns without a page before the system gives up */
+    ULONG TrimAge;                         /* age from which pages are taken at first */
+    volatile LONG Wake;                    /* futex words: of the balance manager, the writer, the zero thread */
+    volatile LONG WriterWake, ZeroWake;    /* set to wake it */
+    volatile LONG Available;               /* futex word of those who wait for pages: bumped when there are more */
+    volatile LONG Waiters;                 /* how many do */
+    volatile LONG PageWait[MI_PAGE_WAITS]; /* futex words, by frame: bumped when a read of it ends */
+    BOOLEAN ThreadsRunning;                /* else whoever needs pages does the work itself */
+    volatile LONG Stop;
+    struct _KTHREAD *BalanceThread, *WriterThread, *ZeroThread;
+    /* modwrite.c */
+    MI_WRITE Writes[MI_WRITES];
+    ULONG WritesUnderWay;          /* (PfnLock) */
+    volatile LONG WritesEnded;     /* futex word: bumped when a write ends */
+    volatile ULONG64 WritingPages; /* (PfnLock to write) */
+    ULONG64 ZeroingPages;          /* (PfnLock) neither free nor zeroed at the moment */
+    volatile BOOLEAN FlushAll;     /* write everything, however much is available */
+    volatile BOOLEAN OutOfSlots;   /* the last cluster found no slot */
+    volatile NTSTATUS LastWriteError;
+    volatile ULONG64 RetryDelay; /* ns; 0: the last write was good */
+    /* inpage.c: where each thread's last read ended, and how far it looks ahead */
+    struct {
+        PMMPTE volatile End;
+        volatile ULONG Window;
+    } Readers[MI_READERS];
+    KI_LOCK WorkingSetLock;
+    LIST_ENTRY WorkingSets; /* (WorkingSetLock) MMSUPPORT.Links */
+    volatile ULONG64 CollidedFaults, InPageErrors, TrimmedPages, AgedPages; /* (interlocked) */
+    volatile ULONG64 PageWaits, ZeroedByThread; /* (interlocked) faults that waited for a page; pages the zero thread zeroed */
+    ULONG64 RepurposedPages, PageReads, PagesRead, PageWrites, PagesWritten; /* (PfnLock) I/Os, and pages in them */
+    volatile ULONG64 WriteErrors;                                            /* (PfnLock to write) pages */
+} MI_PAGER;
+
+/* ---- working sets (workset.c) ----
+ * The resident pageable pages of an address space are the valid entries of its page tables that have the working-set bit;
+ * there is no second list. A page's age is in its entry (pte.h), each page table counts its working-set entries, and
+ * a clock hand walks the ranges. One for the system (paged pool, pageable images, views), one for each process (in MI_SPACE). */
+#define MI_WS_RANGES 6u
+typedef struct _MMSUPPORT {
+    LIST_ENTRY Links;                 /* (WorkingSetLock) MiState->Pager.WorkingSets */
+    PFN_NUMBER Root;                  /* top page table */
+    BOOLEAN User;                     /* of a process */
+    BOOLEAN HardMaximum, HardMinimum; /* limits that even plenty, and even want, does not lift */
+    UCHAR Priority;                   /* standby list of its pages, 0..7 */
+    volatile LONG Busy;               /* (WorkingSetLock) a trimmer is inside; futex word */
+    struct {
+        ULONG_PTR Low, High;
+    } Range[MI_WS_RANGES]; /* where its pageable addresses are */
+    ULONG RangeCount;
+    ULONG_PTR Hand;                    /* (Busy) next address the clock looks at */
+    volatile ULONG64 Pages, PeakPages; /* (interlocked) in the working set */
+    ULONG64 MinimumPages, MaximumPages; /* MaximumPages 0: none */
+    volatile ULONG64 Faults, Trimmed;  /* (interlocked) page faults; pages taken away */
+} MMSUPPORT, *PMMSUPPORT;
+
+/* workset.c */
+/* A working set over [Low, High) of the tables below Root. It joins the list of all; MiDeleteWorkingSet takes it out, when
+ * it has no pages left, and waits for a trimmer inside it (PASSIVE_LEVEL). */
+VOID MiInitializeWorkingSet(PMMSUPPORT Support, PFN_NUMBER Root, BOOLEAN User, ULONG_PTR Low, ULONG_PTR High);
+VOID MiAddWorkingSetRange(PMMSUPPORT Support, ULONG_PTR Low, ULONG_PTR High);
+VOID MiDeleteWorkingSet(PMMSUPPORT Support);
+/* The leaf Pte, just made valid for a pageable frame, is in the working set; it (and Count - 1 others of its table) is
+ * not any more. PteLock held; whoever changes a leaf tells. */
+VOID MiJoinWorkingSet(PMMSUPPORT Support, PMMPTE Pte);
+VOID MiLeaveWorkingSet(PMMSUPPORT Support, PMMPTE Pte, ULONG Count);
+/* Entries of one lock that were exchanged for transition entries and flushed (Old[n] for each bit n of Gone): their frames go to
+ * their lists. PteLock held. Returns how many can be had now. */
+ULONG MiListTaken(PMMSUPPORT Support, const MMPTE *Old, ULONG64 Gone);
+/* Takes up to Want pages away: each visited page ages by one unless its Accessed bit is set, which is then cleared; pages at
+ * least LeastAge old go. Visits at most Visit pages. Returns the pages taken. IRQL <= APC_LEVEL. */
+#define MI_AGE_ANY 0u /* whatever is met */
+ULONG64 MiTrimWorkingSet(PMMSUPPORT Support, ULONG64 Want, ULONG64 Visit, ULONG LeastAge);
+ULONG64 MiTrimBusyWorkingSet(PMMSUPPORT Support, ULONG64 Want, ULONG64 Visit, ULONG LeastAge); /* of MiNextWorkingSet */
+/* The first set (Last NULL), or the one behind Last, that no trimmer is in: it is then the caller's, Last no more. */
+PMMSUPPORT MiNextWorkingSet(PMMSUPPORT Last);
+ULONG64 MiEmptyWorkingSet(PMMSUPPORT Support);
+/* Limits in pages; Maximum 0: none. STATUS_BAD_WORKING_SET_LIMIT: Minimum above Maximum or above what there is. */
+NTSTATUS MiSetWorkingSetLimits(PMMSUPPORT Support, ULONG64 Minimum, ULONG64 Maximum, BOOLEAN HardMinimum, BOOLEAN HardMaximum);
+/* Committed system pages, made resident when they were committed, become pageable (MmPageEntireDriver, pageable sections); and
+ * are paged in and kept (MmLockPagableDataSection). The second waits for the device: IRQL <= APC_LEVEL; its errors are
+ * STATUS_NO_MEMORY and a page-in's. */
+VOID MiMakePagesPageable(ULONG_PTR Va, SIZE_T Pages);
+NTSTATUS MiMakePagesResident(ULONG_PTR Va, SIZE_T Pages);
+const CHAR *MiValidateWorkingSets(VOID); /* at rest, or with the locks of MiValidateAll held */
+
+/* balance.c */
+VOID MiSetPagingThresholds(VOID); /* at start, and whenever the page files change */
+VOID MiWakeBalance(VOID);         /* any IRQL, any lock */
+/* Waits until pages may be available: trims, writes, or waits for those who do. FALSE: there is no hope. IRQL <= APC_LEVEL,
+ * no lock. */
+BOOLEAN MiWaitForPages(VOID);
+VOID MiPagesBecameAvailable(VOID); /* wakes those who wait; any IRQL, any lock */
+/* One step of the balance manager: trims until there is plenty. Returns the pages taken. */
+ULONG64 MiBalance(VOID);
+BOOLEAN MiShouldWrite(VOID);
+
+/* modwrite.c */
+/* Starts writes of up to that many modified pages, grows the page files if need be; returns how many pages it started. IRQL <=
+ * APC_LEVEL. */
+ULONG64 MiWriteModifiedPages(ULONG64 Want);
+VOID MiWaitForWrites(VOID); /* until none is under way. IRQL <= APC_LEVEL */
+VOID MiWakeWriter(VOID);    /* any IRQL, any lock */
+VOID MiWriterMain(PVOID Context);
+/* Set by the sections: starts writes of modified pages of mapped files; returns how many pages. NULL: there are none. */
+extern ULONG (*MiMappedWriteRoutine)(VOID);
+
+/* zeropage.c */
+ULONG64 MiZeroFreePages(ULONG64 Want); /* returns how many were zeroed. PASSIVE_LEVEL */
+VOID MiWakeZeroing(VOID);              /* if there is too little that is zero. PASSIVE_LEVEL */
+
+/* inpage.c */
+/* The page-file entry *Pte is read in, with neighbours that were written together with it. Lock (the entry's) is held at the
+ * call and at the return, not in between: STATUS_SUCCESS: look at the entry again (a good page is in standby or better by then).
+ * Else the device's answer, the entry as it was. Set and Va: the working set that neighbours may join when somebody reads in
+ * order of addresses, NULL for prototype entries. IRQL <= APC_LEVEL. */
+NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLEAN Write);
+/* Waits for the end of the read that MI_PFN_READING tells of. PfnLock is held at the call and not after; no other lock. */
+VOID MiWaitForRead(PFN_NUMBER Page);

@@ -1,0 +1,92 @@
+/*
+ * zeropage.c - the zero-page thread: free pages become zeroed ones while nobody waits. SPDX-License-Identifier: MIT
+ *
+ * A demand-zero fault takes a zeroed page if there is one and zeroes a free one otherwise, which costs it a tenth more. The
+ * thread keeps a small stock for bursts; RAM that nobody has touched (extents, pfn.c) is zero as it is, and while there is
+ * enough of that the thread never runs. It is started when it is first needed, by the balance manager.
+ *
+ *      zeroed < ZeroLow and free > ZeroHigh  -->  Free --off the list, MiPageTransition--> zeroed by the machine --> Zeroed
+ *
+ * A page being zeroed is in transition with one reference, as a page in I/O is, so the counts add up at every moment.
+ * Locks: PfnLock, not while zeroing. PASSIVE_LEVEL.
+ */
+#include "mm/mi.h"
+
+#define MI_ZERO_BATCH 32u
+
+static ULONG64 MiZeroLow(VOID)
+{
+    ULONG64 Low = MiManagedPages() / 64;
+    return Low > 512 ? 512 : Low;
+}
+
+static BOOLEAN MiShouldZero(VOID)
+{
+    return __atomic_load_n(&MiState->StateCount[MiPageZeroed], __ATOMIC_RELAXED) < MiZeroLow() &&
+           __atomic_load_n(&MiState->StateCount[MiPageFree], __ATOMIC_RELAXED) > MiZeroLow();
+}
+
+ULONG64 MiZeroFreePages(ULONG64 Want)
+{
+    ULONG64 Done = 0;
+    while (Done < Want) {
+        PFN_NUMBER Pages[MI_ZERO_BATCH];
+        ULONG Count = 0;
+        KiAcquireLock(&MiState->PfnLock);
+        while (Count < MI_ZERO_BATCH && Count < Want - Done && MiState->Lists[MiPageFree].Tail != MI_NO_PAGE) {
+            PFN_NUMBER Page = MiState->Lists[MiPageFree].Tail; /* the one that is longest free */
+            PMMPFN Pfn = MiPfn(Page);
+            Pfn->Flags |= MI_PFN_UNMAPPED;
+            MiSetPageState(Page, Pfn, MiPageTransition);
+            Pfn->ReferenceCount = 1;
+            Pages[Count++] = Page;
+        }
+        MiState->Pager.ZeroingPages += Count;
+        KiReleaseLock(&MiState->PfnLock);
+        if (Count == 0) {
+            break;
+        }
+        for (ULONG Index = 0; Index < Count; Index++) {
+            HalZeroPages(Pages[Index], 1);
+        }
+        KiAcquireLock(&MiState->PfnLock);
+        for (ULONG Index = 0; Index < Count; Index++) {
+            PMMPFN Pfn = MiPfn(Pages[Index]);
+            Pfn->ReferenceCount = 0;
+            MiSetPageState(Pages[Index], Pfn, MiPageZeroed);
+            Pfn->Flags = MI_PFN_LISTED;
+        }
+        MiState->Pager.ZeroingPages -= Count;
+        KiReleaseLock(&MiState->PfnLock);
+        MiPagesBecameAvailable();
+        Done += Count;
+    }
+    __atomic_fetch_add(&MiState->Pager.ZeroedByThread, Done, __ATOMIC_RELAXED);
+    return Done;
+}
+
+static VOID MiZeroMain(PVOID Context)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    UNREFERENCED_PARAMETER(Context);
+    while (!__atomic_load_n(&Pager->Stop, __ATOMIC_ACQUIRE)) {
+        if (__atomic_exchange_n(&Pager->ZeroWake, 0, __ATOMIC_ACQ_REL)) {
+            while (MiShouldZero() && !__atomic_load_n(&Pager->Stop, __ATOMIC_RELAXED) && MiZeroFreePages(MI_ZERO_BATCH)) {
+            }
+        }
+        (VOID) HalWait(&Pager->ZeroWake, 0, HAL_FOREVER);
+    }
+}
+
+VOID MiWakeZeroing(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    if (!MiShouldZero()) {
+        return;
+    }
+    if (Pager->ZeroThread == NULL && !NT_SUCCESS(KiCreateCoreThread(MiZeroMain, NULL, NULL, 0, &Pager->ZeroThread))) {
+        return; /* the host has no thread: faults zero for themselves */
+    }
+    __atomic_store_n(&Pager->ZeroWake, 1, __ATOMIC_RELEASE);
+    HalWake(&Pager->ZeroWake, 1);
+}
