@@ -28,7 +28,7 @@ PFN_NUMBER MiHolePage(VOID)
     PFN_NUMBER Hole = MiState->HolePage;
     KiReleaseLock(&MiState->PfnLock);
     if (Hole == 0 && MiChargeCommitment(1, HighPoolPriority)) {
-        if (MiTakeFrames(1, 0, NULL, 0, &Page, &Dirty) == 0) {
+        if (MiTakeFrames(1, 0, NULL, &Page, &Dirty) == 0) {
             MiReturnCommitment(1);
             return 0;
         }

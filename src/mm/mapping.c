@@ -34,7 +34,7 @@ static BOOLEAN MiGrowMappings(VOID)
     if (!MiChargeCommitment(1, HighPoolPriority)) {
         return FALSE;
     }
-    if (MiTakeFrames(1, MI_TAKE_ZEROED, NULL, 0, &Page, &Dirty) == 0) {
+    if (MiTakeFrames(1, MI_TAKE_ZEROED, NULL, &Page, &Dirty) == 0) {
         MiReturnCommitment(1);
         return FALSE;
     }

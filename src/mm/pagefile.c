@@ -56,7 +56,7 @@ static PVOID MiTakeTable(ULONG64 Pages, PFN_NUMBER *Base)
     if (!MiChargeCommitment(Pages, HighPoolPriority)) {
         return NULL;
     }
-    if (Pages == 1 ? MiTakeFrames(1, 0, NULL, 0, Base, &Dirty) == 0
+    if (Pages == 1 ? MiTakeFrames(1, 0, NULL, Base, &Dirty) == 0
                    : !MiTakeContiguous(Pages, 0, MiState->HighestPage, 0, Base, &Dirty)) {
         MiReturnCommitment(Pages);
         return NULL;
