@@ -390,6 +390,7 @@ NTSTATUS MmCreatePageFile(const MM_PAGE_FILE_OPTIONS *Options, ULONG *Number)
                 __atomic_store_n(&Paging->FileCount, Index + 1, __ATOMIC_RELEASE);
             }
             MI_PAGE_FILE *File = &Paging->Files[Index];
+            MiSetPagingThresholds();
             (VOID) MiChangeCommitLimit((LONG64)File->Pages - 1, (LONG64)File->Maximum - 1);
         }
     }
@@ -423,6 +424,7 @@ NTSTATUS MmRemovePageFile(ULONG Number)
         KiReleaseLock(&File->Lock);
         if (NT_SUCCESS(Status)) {
             MiClosePageFile(File);
+            MiSetPagingThresholds();
         } else {
             (VOID) MiChangeCommitLimit(Pages, Maximum);
         }
