@@ -55,7 +55,7 @@ VOID MiSetFrameCache(PFN_NUMBER Base, SIZE_T Count, MI_CACHE Cache)
     for (SIZE_T Index = 0; Index < Count; Index++) {
         PMMPFN Pfn = MiPfn(Base + Index);
         if (Pfn) {
-            Pfn->Flags = (UCHAR)((Pfn->Flags & ~MI_PFN_CACHE) | (UCHAR)(Cache << MI_PFN_CACHE_SHIFT));
+            Pfn->Flags = (USHORT)((Pfn->Flags & ~MI_PFN_CACHE) | (USHORT)(Cache << MI_PFN_CACHE_SHIFT));
         }
     }
     KiReleaseLock(&MiState->PfnLock);

@@ -29,7 +29,7 @@ static VOID MiMapOwned(ULONG_PTR Va, SIZE_T Pages, PFN_NUMBER Base, MI_PROT Prot
         for (ULONG Index = 0; Index < Piece; Index++) {
             PMMPFN Pfn = MiPfn(Base + Done + Index);
             Pfn->PteAddress = Pte + Index;
-            Pfn->Flags = (UCHAR)((Pfn->Flags & ~MI_PFN_UNMAPPED) | (Done + Index == 0 ? MI_PFN_CONTIGUOUS : 0));
+            Pfn->Flags = (USHORT)((Pfn->Flags & ~MI_PFN_UNMAPPED) | (Done + Index == 0 ? MI_PFN_CONTIGUOUS : 0));
         }
         KiReleaseLock(&MiState->PfnLock);
         Done += Piece;

@@ -43,8 +43,8 @@ typedef struct _MI_MAPPINGS {
 
 /* How a frame may be cached. The values lie in MMPFN.Flags (MI_PFN_CACHE); a frame in ordinary use is cached. */
 typedef enum _MI_CACHE { MiCacheCached, MiCacheNone, MiCacheWriteCombined, MiCacheUndecided } MI_CACHE;
-#define MI_PFN_CACHE_SHIFT 6
-#define MI_PFN_CACHE       0xC0u
+#define MI_PFN_CACHE_SHIFT 14
+#define MI_PFN_CACHE       0xC000u
 #define MI_PERMANENT_CACHE 16
 
 typedef struct _MI_CACHE_RANGE {

@@ -57,7 +57,7 @@ MI_CACHE MiPrepareMdlFrames(PMDL Mdl, SIZE_T Pages, MI_CACHE Wanted)
             MI_CACHE Cache = (MI_CACHE)(Pfn->Flags >> MI_PFN_CACHE_SHIFT);
             if (Cache == MiCacheUndecided) {
                 Cache = Wanted == MiCacheUndecided ? MiCacheCached : Wanted;
-                Pfn->Flags = (UCHAR)((Pfn->Flags & ~MI_PFN_CACHE) | (UCHAR)(Cache << MI_PFN_CACHE_SHIFT));
+                Pfn->Flags = (USHORT)((Pfn->Flags & ~MI_PFN_CACHE) | (USHORT)(Cache << MI_PFN_CACHE_SHIFT));
             }
             Same = Same && (Done + Index == 0 || Cache == All);
             All = Done + Index == 0 ? Cache : All;
