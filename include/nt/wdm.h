@@ -66,6 +66,7 @@
 #include "wdm/ps.h"
 #include "wdm/io.h"
 #include "wdm/zw.h"
+#include "wdm/vm.h"
 #include "wdm/section.h"
 #if !defined(__cplusplus) || defined(NTMM_SAL1)
 #include "wdm/sal1.h"

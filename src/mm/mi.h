@@ -179,6 +179,7 @@ typedef struct _MI_STATE {
     ULONG SpaceCount;               /* slices there are */
     ULONG64 SliceBytes;
     KI_LOCK SpaceLock;    /* MI_SPACE.Used, and: */
+    volatile ULONG64 LockedVirtualPages; /* (interlocked) by ZwLockVirtualMemory, in all spaces */
     LIST_ENTRY VadFrames; /* frames of range records that have a free one */
 
     volatile ULONG64 Committed, PeakCommit;      /* (interlocked) */

@@ -114,6 +114,34 @@ ULONG64 MiCountUsedEntries(ULONG_PTR Start, ULONG_PTR End);
 VOID MiRemoveAllVads(PMI_SPACE Space); /* the space not locked */
 const CHAR *MiValidateVads(PMI_SPACE Space);
 
+/* ---- virtual.c, protect.c, lockvm.c, secure.c ---- */
+NTSTATUS MiCheckRange(PVOID Base, SIZE_T Size, NTSTATUS BadBase, NTSTATUS BadSize);
+BOOLEAN MiIsVadPageLocked(PMMVAD Vad, ULONG_PTR Va);
+VOID MiUnlockVadPages(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End);
+VOID MiDropSecures(PMMVAD Vad);
+
+/* ---- views ---- */
+static inline NTSTATUS MiCommitView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End, ULONG Protect)
+{
+    (void)Space, (void)Vad, (void)Start, (void)End, (void)Protect;
+    return STATUS_ALREADY_COMMITTED;
+}
+static inline NTSTATUS MiProtectView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End, ULONG Protect)
+{
+    (void)Space, (void)Vad, (void)Start, (void)End, (void)Protect;
+    return STATUS_SECTION_PROTECTION;
+}
+static inline ULONG MiProtectOfViewEntry(PMMVAD Vad, MMPTE Entry)
+{
+    (void)Vad, (void)Entry;
+    return 0;
+}
+static inline BOOLEAN MiViewHasFile(PMMVAD Vad)
+{
+    (void)Vad;
+    return FALSE;
+}
+
 /* For mappings of frames that others own, in the current address space: takes Pages of addresses (at Requested, a multiple of
  * MI_GRANULARITY, or anywhere) and makes their page tables. STATUS_CONFLICTING_ADDRESSES, STATUS_INSUFFICIENT_RESOURCES (or
  * STATUS_NO_MEMORY: no such gap). IRQL <= APC_LEVEL. The caller maps with MiMapFrames, and unmaps before it releases. */

@@ -407,6 +407,8 @@ ULONG64 MiCountUsedEntries(ULONG_PTR Start, ULONG_PTR End)
 VOID MiFreeVadPages(PMI_SPACE Space, PMMVAD Vad)
 {
     SIZE_T Pages = (Vad->End - Vad->Start) >> PAGE_SHIFT;
+    MiUnlockVadPages(Space, Vad, Vad->Start, Vad->End);
+    MiDropSecures(Vad);
     if (Vad->Type == MiVadLocked) {
         MiUnmapFrames(Vad->Start, Pages);
         MiReturnRegion(&MiState->Regions[MmRegionUser], Pages);

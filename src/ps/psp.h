@@ -58,6 +58,15 @@ VOID PspLeaveProcess(KTHREAD *Thread);
 VOID PspBecome(KPROCESS *Process, KPROCESSOR_MODE Mode, PSP_IDENTITY *Saved);
 VOID PspRevert(const PSP_IDENTITY *Saved);
 
+/* The process behind a handle, kept from ending until PspCloseSpace. STATUS_PROCESS_IS_TERMINATING. PASSIVE_LEVEL, else 0xC4/0xE5. */
+NTSTATUS PspOpenSpace(HANDLE Handle, ACCESS_MASK Access, KPROCESSOR_MODE Mode, KPROCESS **Process);
+VOID PspCloseSpace(KPROCESS *Process);
+/* In whose name a service works: what its caller may do. Nt: the Nt form, which asks the previous mode. */
+static inline KPROCESSOR_MODE PspServiceMode(BOOLEAN Nt)
+{
+    return Nt ? KiCurrentThread()->PreviousMode : KernelMode;
+}
+
 NTSTATUS PsInitSystem(VOID); /* after ObInitSystem: the processes; gives the running threads theirs */
 VOID PsShutdownSystem(VOID);
 

@@ -12,6 +12,7 @@
 #include "ldr/exports/section.h"
 #include "ldr/exports/seh.h"
 #include "ldr/exports/sync.h"
+#include "ldr/exports/vm.h"
 #include "ldr/exports/zw.h"
 #include "ldr/exports/inline.h"
 #include "ldr/exports/crt.h"
