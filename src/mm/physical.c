@@ -40,7 +40,7 @@ PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress)
     ULONG_PTR Va = (ULONG_PTR)BaseAddress;
     (VOID) KiCurrentThread();
     if (HalIsSystemAddress(Va) || HalIsUserAddress(Va)) {
-        PMMPTE Pte = MiPteOf(Va);
+        PMMPTE Pte = HalIsSystemAddress(Va) || MiIsCurrentVa(Va) ? MiPteOf(Va) : NULL; /* another process's: none */
         MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
         if (MiPteIsValid(Entry)) {
             PFN_NUMBER Page = MiPtePage(Entry);
