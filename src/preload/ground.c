@@ -272,16 +272,22 @@ ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_PTR *Frames, ULONG Max, ULO
 }
 
 /* ---- ke ---- */
+DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
+{
+    PreloadFail("*** STOP: 0x%08X (0x%016llX,0x%016llX,0x%016llX,0x%016llX)\n%s\n%s\n", Stop->Code, Stop->Parameters[0],
+                Stop->Parameters[1], Stop->Parameters[2], Stop->Parameters[3],
+                Stop->Code == 0xC2   ? "BAD_POOL_CALLER"
+                : Stop->Code == 0x19 ? "BAD_POOL_HEADER"
+                : Stop->Code == 0xC6 ? "DRIVER_CAUGHT_MODIFYING_FREED_POOL"
+                                     : "A CHECK OF THE POOLS",
+                Stop->Words);
+}
+
 DECLSPEC_NORETURN VOID KiStop(ULONG Code, const CHAR *Words, const VOID *Block, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3,
                               ULONG_PTR P4)
 {
-    UNREFERENCED_PARAMETER(Block);
-    PreloadFail("*** STOP: 0x%08X (0x%016llX,0x%016llX,0x%016llX,0x%016llX)\n%s\n%s\n", Code, P1, P2, P3, P4,
-                Code == 0xC2   ? "BAD_POOL_CALLER"
-                : Code == 0x19 ? "BAD_POOL_HEADER"
-                : Code == 0xC6 ? "DRIVER_CAUGHT_MODIFYING_FREED_POOL"
-                               : "A CHECK OF THE POOLS",
-                Words);
+    KI_BUGCHECK Stop = {.Code = Code, .Parameters = {P1, P2, P3, P4}, .Words = Words, .Block = Block};
+    KiBugCheck(&Stop);
 }
 
 DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
