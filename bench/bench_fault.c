@@ -179,7 +179,7 @@ int main(int Count, char **Arguments)
     }
     ULONG64 Start = Now() - Begin;
     Root = NextTable++;
-    HalActivateAddressSpace(Root);
+    HalSetRootTable(Root);
     HalZeroPages(DATA, FRAMES + 16); /* backs every frame */
     FloorFile = memfd_create("floor", 0);
     FloorBase = (char *)0x500000000000;
