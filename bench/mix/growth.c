@@ -7,9 +7,10 @@
  *   crowd       each thread replaces at random among 1,000 of its own; --threads up to many times the processors
  *   spike       a steady load, then 400 MiB of small blocks, all freed; then the steady load again with resident memory
  *               sampled over 4 seconds ("after": [[ms, MiB], ...]) and the cost of the steady load before and after
- *   soak        a server's day in a minute: live bytes stay about the same while the mix of sizes drifts from phase to
- *               phase and a part of the blocks outlives several phases. "phases": [[live MiB, resident MiB], ...], without
- *               what the process had before; "ratio" is their mean quotient after the warm-up, "worst" the largest
+ *   soak        a server's day in a minute: live bytes stay the same while the mix of sizes drifts from phase to phase.
+ *               "phases": [[live MiB, resident MiB], ...], without what the process had before; "ratio" is their mean
+ *               quotient after the warm-up, "worst" the largest
+ *   shuffle     the same for the hardest case: lifetimes at random, sizes that jump
  */
 #include "mix.h"
 #include <unistd.h>
@@ -137,90 +138,175 @@ static mix_result Spike(unsigned Threads)
 
 /* ---- soak ---- */
 typedef struct soak_block {
-    uint32_t Bytes;
-    uint16_t Until; /* phase in which it is freed at the latest */
-    uint16_t Phase;
+    uint32_t Bytes, Ends; /* the round in which it ends, where its kind has such */
 } soak_block;
-#define SOAK_PHASES 24
-#define SOAK_WARM   6
-static uint32_t SoakSize(mix_random *Random, unsigned Phase)
+typedef struct soak {
+    mix_random Random;
+    uint64_t Live, Ops;
+    long Base;
+    double Time, Sum, Worst;
+    unsigned Phases;
+} soak;
+#define SOAK_PHASES 48
+#define SOAK_WARM   12
+
+static soak_block *SoakAllocate(soak *S, uint32_t Bytes, uint32_t Ends)
 {
-    /* Six kinds of request; each phase favours one and its neighbour. */
+    soak_block *Block = mix_check(mix_alloc(Bytes));
+    memset(Block, 1, Bytes);
+    *Block = (soak_block){Bytes, Ends};
+    S->Live += Bytes;
+    S->Ops++;
+    return Block;
+}
+static void SoakFree(soak *S, soak_block *Block)
+{
+    S->Live -= Block->Bytes;
+    mix_free(Block);
+}
+/* Own: bytes resident of the workload's own tables. */
+static void SoakPhaseEnds(soak *S, double Begin, uint64_t Own)
+{
+    S->Time += mix_now() - Begin;
+    double Resident = (double)(mix_resident("VmRSS:") - S->Base) * 1024 - (double)Own;
+    mix_extra("%s[%.1f,%.1f]", S->Phases ? "," : "", (double)S->Live / 1048576, Resident / 1048576);
+    if (S->Phases++ >= SOAK_WARM) {
+        double Ratio = Resident / (double)S->Live;
+        S->Sum += Ratio;
+        S->Worst = Ratio > S->Worst ? Ratio : S->Worst;
+    }
+}
+static mix_result SoakResult(soak *S)
+{
+    mix_extra("],\"ratio\":%.3f,\"worst\":%.3f", S->Sum / (S->Phases - SOAK_WARM), S->Worst);
+    return (mix_result){S->Ops, S->Time};
+}
+/* Between Low and High, each doubling as likely as the next. */
+static uint32_t SoakLog(mix_random *Random, uint32_t Low, uint32_t High)
+{
+    uint32_t Range = Low;
+    while (Range * 2 <= High && mix_below(Random, 2))
+        Range *= 2;
+    uint32_t Bytes = Range + mix_below(Random, Range);
+    return Bytes > High ? High : Bytes;
+}
+
+/* A day of a server, in 48 half hours. Three kinds of blocks:
+ *   requests  most allocations: 16 bytes to 8 KiB, freed in the order they came, 4,000 live
+ *   sessions  48 to 400 bytes, about a fifth of the live bytes; each ends at a time of its own, up to an hour after it began
+ *   cache     the rest of the live bytes: entries whose usual size drifts over the day from 120 to 700 bytes and back, the
+ *             oldest evicted to make room, one in ten invalidated at random before; all of it is replaced each half hour */
+#define SOAK_REQUESTS 4000
+static mix_result Soak(unsigned Threads)
+{
+    soak S = {.Random = mix_seed(2024), .Base = mix_resident("VmRSS:")};
+    uint64_t Target = mix_scaled(64) << 20, Ring = Target / 32, First = 0, Last = 0;
+    uint32_t SessionSlots = (uint32_t)(Target / 5 / 224), Rounds = SessionSlots, Round = 0, Request = 0, Session = 0;
+    uint64_t Due = 0, CacheBytes = 0; /* of the cache: what should, and what has been inserted */
+    soak_block **Requests = mix_memory(SOAK_REQUESTS * sizeof(void *)), **Cache = mix_memory(Ring * sizeof(void *)),
+               **Sessions = mix_memory(SessionSlots * sizeof(void *));
+    (void)Threads;
+    mix_extra(",\"phases\":[");
+    for (unsigned Phase = 0; Phase < SOAK_PHASES; Phase++) {
+        static const uint32_t Usual[12] = {120, 130, 160, 220, 320, 480, 700, 520, 380, 260, 180, 140};
+        uint32_t Centre = Usual[Phase / 2 % 12];
+        double Begin = mix_now();
+        for (uint32_t Step = 0; Step < Rounds; Step++, Round++) {
+            for (unsigned I = 0; I < 4; I++) {
+                if (Requests[Request] != NULL)
+                    SoakFree(&S, Requests[Request]);
+                Requests[Request] = SoakAllocate(&S, SoakLog(&S.Random, 16, 8192), 0);
+                Request = (Request + 1) % SOAK_REQUESTS;
+            }
+            /* four sessions are looked at, and begin anew if they have ended */
+            for (unsigned I = 0; I < 4; I++) {
+                soak_block **Slot = &Sessions[Session];
+                Session = (Session + 1) % SessionSlots;
+                if (*Slot == NULL || (*Slot)->Ends <= Round) {
+                    if (*Slot != NULL)
+                        SoakFree(&S, *Slot);
+                    *Slot = SoakAllocate(&S, 48 + mix_below(&S.Random, 353), Round + mix_below(&S.Random, 2 * Rounds));
+                }
+            }
+            for (Due += Target / Rounds; CacheBytes < Due && Last - First < Ring;) {
+                uint32_t Size = Centre / 2 + mix_below(&S.Random, Centre);
+                while (S.Live + Size > Target && First != Last) {
+                    soak_block *Old = Cache[First++ % Ring];
+                    if (Old != NULL)
+                        SoakFree(&S, Old);
+                }
+                Cache[Last++ % Ring] = SoakAllocate(&S, Size, 0);
+                CacheBytes += Size;
+                if (mix_below(&S.Random, 10) == 0) {
+                    soak_block **Any = &Cache[(First + mix_below(&S.Random, (uint32_t)(Last - First))) % Ring];
+                    if (*Any != NULL)
+                        SoakFree(&S, *Any);
+                    *Any = NULL;
+                }
+            }
+        }
+        uint64_t Touched = (Last < Ring ? Last : Ring) + SOAK_REQUESTS + SessionSlots;
+        SoakPhaseEnds(&S, Begin, Touched * sizeof(void *));
+    }
+    mix_result Result = SoakResult(&S);
+    for (; First != Last; First++)
+        if (Cache[First % Ring] != NULL)
+            mix_free(Cache[First % Ring]);
+    for (unsigned I = 0; I < SOAK_REQUESTS; I++)
+        if (Requests[I] != NULL)
+            mix_free(Requests[I]);
+    for (unsigned I = 0; I < SessionSlots; I++)
+        if (Sessions[I] != NULL)
+            mix_free(Sessions[I]);
+    mix_memory_free(Requests, SOAK_REQUESTS * sizeof(void *));
+    mix_memory_free(Cache, Ring * sizeof(void *));
+    mix_memory_free(Sessions, SessionSlots * sizeof(void *));
+    return Result;
+}
+
+/* The hardest case: which block goes is chosen at random, its size has nothing to do with how long it lives, and the
+ * sizes of one phase are not those of the next, so that a few blocks of each page stay behind. */
+static uint32_t ShuffleSize(mix_random *Random, unsigned Phase)
+{
     static const struct {
         uint32_t Low, High;
     } Kinds[6] = {{16, 64}, {48, 256}, {200, 700}, {512, 2048}, {24, 1200}, {2000, 9000}};
     unsigned Kind = mix_below(Random, 100) < 60   ? Phase % 6
                     : mix_below(Random, 100) < 60 ? (Phase + 1) % 6
                                                   : mix_below(Random, 6);
-    uint32_t Bytes = Kinds[Kind].Low + mix_below(Random, Kinds[Kind].High - Kinds[Kind].Low + 1);
     if (mix_below(Random, 2000) == 0)
-        Bytes = 16384 + mix_below(Random, 262144);
-    return Bytes;
+        return 16384 + mix_below(Random, 262144);
+    return Kinds[Kind].Low + mix_below(Random, Kinds[Kind].High - Kinds[Kind].Low + 1);
 }
-static mix_result Soak(unsigned Threads)
+static mix_result Shuffle(unsigned Threads)
 {
-    uint64_t Target = mix_scaled(64) << 20, Slots = Target / 16, Used = 0, Most = 0, Live = 0, Ops = 0, Turnover = 6 * Target;
+    soak S = {.Random = mix_seed(2025), .Base = mix_resident("VmRSS:")};
+    uint64_t Target = mix_scaled(64) << 20, Slots = Target / 16, Used = 0, Most = 0;
     soak_block **Blocks = mix_memory(Slots * sizeof(void *));
-    mix_random Random = mix_seed(2024);
-    double Time = 0, Sum = 0, Worst = 0;
-    long Base = mix_resident("VmRSS:");
     (void)Threads;
     mix_extra(",\"phases\":[");
-    for (unsigned Phase = 0; Phase < SOAK_PHASES; Phase++) {
+    for (unsigned Phase = 0; Phase < SOAK_WARM + 12; Phase++) {
         double Begin = mix_now();
-        /* what a phase ends for good: caches and sessions of old */
-        for (uint64_t I = 0; I < Used;) {
-            if (Blocks[I]->Until <= Phase) {
-                Live -= Blocks[I]->Bytes;
-                mix_free(Blocks[I]);
-                Blocks[I] = Blocks[--Used];
-                Ops++;
-            } else {
-                I++;
-            }
-        }
-        for (uint64_t Bytes = 0; Bytes < Turnover || Live < Target;) {
-            uint32_t Size = SoakSize(&Random, Phase);
-            while (Live + Size > Target && Used > 0) {
-                uint64_t Slot = mix_below(&Random, (uint32_t)Used);
-                /* long-lived ones are passed over most of the time */
-                if (Blocks[Slot]->Until > Phase + 1 && mix_below(&Random, 10) != 0)
-                    continue;
-                Live -= Blocks[Slot]->Bytes;
-                mix_free(Blocks[Slot]);
+        for (uint64_t Bytes = 0; Bytes < 4 * Target && Used < Slots;) {
+            uint32_t Size = ShuffleSize(&S.Random, Phase);
+            while (S.Live + Size > Target) {
+                uint64_t Slot = mix_below(&S.Random, (uint32_t)Used);
+                if (Blocks[Slot]->Ends > Phase && mix_below(&S.Random, 10) != 0)
+                    continue; /* a long-lived one */
+                SoakFree(&S, Blocks[Slot]);
                 Blocks[Slot] = Blocks[--Used];
             }
-            if (Used == Slots)
-                break;
-            soak_block *Block = mix_check(mix_alloc(Size));
-            memset(Block, 1, Size);
-            Block->Bytes = Size;
-            Block->Phase = (uint16_t)Phase;
-            Block->Until =
-                (uint16_t)(Phase + 1 + (mix_below(&Random, 12) == 0 ? 2 + mix_below(&Random, 5) : mix_below(&Random, 2)));
-            Blocks[Used++] = Block;
+            Blocks[Used++] = SoakAllocate(&S, Size, Phase + (mix_below(&S.Random, 12) == 0 ? 2 + mix_below(&S.Random, 5) : 0));
             Most = Used > Most ? Used : Most;
-            Live += Size;
             Bytes += Size;
-            Ops++;
-            if (Bytes >= Turnover && Live + 16384 >= Target)
-                break;
         }
-        Time += mix_now() - Begin;
-        /* The table of slots is not the allocator's: what is resident of it is taken off. */
-        double Resident = (double)(mix_resident("VmRSS:") - Base) * 1024 - (double)Most * sizeof(void *);
-        mix_extra("%s[%.1f,%.1f]", Phase ? "," : "", (double)Live / 1048576, Resident / 1048576);
-        if (Phase >= SOAK_WARM) {
-            double Ratio = Resident / (double)Live;
-            Sum += Ratio;
-            Worst = Ratio > Worst ? Ratio : Worst;
-        }
+        SoakPhaseEnds(&S, Begin, Most * sizeof(void *));
     }
-    mix_extra("],\"ratio\":%.3f,\"worst\":%.3f", Sum / (SOAK_PHASES - SOAK_WARM), Worst);
+    mix_result Result = SoakResult(&S);
     for (uint64_t I = 0; I < Used; I++)
         mix_free(Blocks[I]);
     mix_memory_free(Blocks, Slots * sizeof(void *));
-    return (mix_result){Ops, Time};
+    return Result;
 }
 
 const mix_workload MixGrowth[] = {
@@ -232,5 +318,6 @@ const mix_workload MixGrowth[] = {
     {"crowd", "random replacement in 1,000 of each thread", Crowd, true},
     {"spike", "400 MiB of small blocks come and go; resident memory afterwards", Spike, false},
     {"soak", "a server's day in a minute: resident memory over live bytes", Soak, false},
+    {"shuffle", "the same with random lifetimes and sizes that change from phase to phase", Shuffle, false},
     {NULL, NULL, NULL, false},
 };
