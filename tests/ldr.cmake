@@ -1,6 +1,7 @@
 # Binary drivers that the loader's tests load, and the fuzzer over the parser.
 ntmm_sys(loadme SOURCES sys/loadme.c DEF sys/newer.def OPTIONS -Wno-array-bounds)
 ntmm_sys(refuses SOURCES sys/refuses.c)
+ntmm_sys(pageable SOURCES sys/pageable.c)
 
 # The fuzzer is clang's whatever compiles the rest: the parser stands alone.
 find_program(NTMM_FUZZ_CLANG NAMES clang clang-14 clang-19)
@@ -40,6 +41,10 @@ endif()
 if(TARGET test_unit.driver_test)
   target_compile_definitions(test_unit.driver_test PRIVATE NTMM_SYS="${CMAKE_CURRENT_BINARY_DIR}")
   add_dependencies(test_unit.driver_test sys_loadme sys_refuses)
+endif()
+if(TARGET test_unit.image_paging_test)
+  target_compile_definitions(test_unit.image_paging_test PRIVATE NTMM_SYS="${CMAKE_CURRENT_BINARY_DIR}")
+  add_dependencies(test_unit.image_paging_test sys_pageable)
 endif()
 if(TARGET test_unit.service_test AND TARGET sys_loadme)
   target_compile_definitions(test_unit.service_test PRIVATE NTMM_SYS="${CMAKE_CURRENT_BINARY_DIR}")

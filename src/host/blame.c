@@ -11,6 +11,7 @@
  * stack: where the thread has little left, the question is not asked.
  */
 #include "host.h"
+#include <dlfcn.h>
 
 #define BLAME_STACK 0x10000u /* what a look-up needs at most, with room to spare */
 
@@ -23,4 +24,10 @@ BOOLEAN HostIsDriverCode(ULONG_PTR Rip)
         return TRUE;
     }
     return HostSymbolize(Rip, TRUE, &Symbol, 1) == 0 || !Symbol.Library;
+}
+
+PVOID HostImageOf(PVOID Address)
+{
+    Dl_info Info;
+    return dladdr(Address, &Info) ? Info.dli_fbase : NULL;
 }

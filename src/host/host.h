@@ -52,6 +52,7 @@ BOOLEAN HostWhy(uint32_t Code, const char **Why, const char **Cure);
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
 /* blame.c */
 BOOLEAN HostIsDriverCode(ULONG_PTR Rip); /* KiIsDriverCodeRoutine */
+PVOID HostImageOf(PVOID Address);        /* MiHostImageRoutine */
 struct json_t;
 struct json_t *HostStopJson(const ntmm_bugcheck *Stop); /* the caller owns it */
 /* Fills the data form: name, words, blame and stack; looks nothing up by symbol but driver and where. */

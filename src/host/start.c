@@ -209,6 +209,7 @@ static int StartLocked(const ntmm_options *Wanted)
     LayOutMemory(Options.ram);
     KiReportRoutine = HostReport;
     KiIsDriverCodeRoutine = HostIsDriverCode;
+    MiHostImageRoutine = HostImageOf;
     KiLandingPadRoutine = HostLandingPad;
     KiAbandonStackRoutine = HostAbandonStack;
     HostWatchStacks();

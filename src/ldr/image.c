@@ -9,7 +9,7 @@
  *
  *   file bytes --LdrpMakeView--> View (host memory, kept) --copy--> Copy (relocated, bound) --pages, protect--> Base
  *
- *   pages:   headers R | .text RX | .rdata R | .data RW | INIT RX until discarded | .reloc and .debug*: never mapped
+ *   pages:   headers R | .text RX | .rdata R | .data RW | PAGE* pageable | INIT RX until discarded | .reloc, .debug*: never mapped
  *
  * States of an image: parsed -> mapped (space reserved, nothing listed) -> listed (LdrpFindImage sees it) -> started
  * (driver.c; InitDiscarded) -> stopped -> unlisted and freed. LdrLoadImage undoes its steps in reverse order on failure.
@@ -231,12 +231,42 @@ static BOOLEAN LdrpIsDiscardable(const LDR_SECTION *Section)
            ((Section->Characteristics & IMAGE_SCN_MEM_DISCARDABLE) || strcmp(Section->Name, "INIT") == 0);
 }
 
+/* By name, as the linker leaves it (alloc_text, code_seg), unless the section says no. */
+static BOOLEAN LdrpIsPageable(const LDR_SECTION *Section)
+{
+    return strncmp(Section->Name, "PAGE", 4) == 0 && !(Section->Characteristics & IMAGE_SCN_MEM_NOT_PAGED);
+}
+
+/* From here on sections are paged. */
+static NTSTATUS LdrpRegisterSections(LDR_IMAGE *Image)
+{
+    const LDR_PE *Pe = &Image->Pe;
+    PMM_IMAGE Sections = calloc(1, sizeof(MM_IMAGE) + Pe->SectionCount * sizeof(MM_IMAGE_SECTION));
+    if (Sections == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    Sections->Base = Image->Base;
+    Sections->Size = Image->Size;
+    for (ULONG Index = 0; Index < Pe->SectionCount; Index++) {
+        const LDR_SECTION *Section = &Pe->Sections[Index];
+        if (LdrpIsMapped(Section)) {
+            MM_IMAGE_SECTION *New = &Sections->Sections[Sections->Count++];
+            New->Rva = Section->Rva;
+            New->Pages = (ULONG)LDRP_PAGES(Section->VirtualSize);
+            New->AtLink = LdrpIsPageable(Section);
+        }
+    }
+    MmRegisterImage(Sections);
+    Image->Sections = Sections;
+    return STATUS_SUCCESS;
+}
+
 VOID LdrpDiscardInit(LDR_IMAGE *Image)
 {
     for (ULONG Index = 0; Index < Image->Pe.SectionCount; Index++) {
         const LDR_SECTION *Section = &Image->Pe.Sections[Index];
         if (LdrpIsDiscardable(Section)) {
-            MmDecommitPages(Image->Base + Section->Rva, LDRP_PAGES(Section->VirtualSize));
+            MmDiscardImageSection(Image->Sections, Section->Rva);
         }
     }
     Image->InitDiscarded = TRUE;
@@ -248,6 +278,10 @@ static VOID LdrpFreeImage(LDR_IMAGE *Image)
 {
     LdrpReleaseSharedData(Image);
     LdrpFreeImports(Image);
+    if (Image->Sections != NULL) {
+        MmDeregisterImage(Image->Sections);
+        free(Image->Sections);
+    }
     if (Image->Base != NULL) {
         MmFreePages(Image->Base, LDRP_PAGES(Image->Size));
     }
@@ -302,6 +336,7 @@ static NTSTATUS LdrpBuildImage(LDR_IMAGE *Image, CHAR *Error, SIZE_T ErrorSize)
     }
     if (NT_SUCCESS(Status)) {
         Status = LdrpMapPages(Image, Copy);
+        Status = NT_SUCCESS(Status) ? LdrpRegisterSections(Image) : Status;
         if (!NT_SUCCESS(Status)) {
             LdrpSay(Error, ErrorSize, "RAM or commit is used up: an image of 0x%zx bytes does not fit", (size_t)Image->Size);
         }

@@ -7,6 +7,8 @@
  *
  *   address    IRQL       entry                              answer
  *   -------    ----       -----                              ------
+ *   any        DISPATCH+  valid, pageable, and denied to the thread (forced IRQL checking)
+ *                                                            0xD1 or 0x0A
  *   kernel     any        valid, and allows it               resume (another thread was faster)
  *   kernel     any        valid, a write to read-only        0xBE
  *   kernel     any        valid, execution of NX             0xFC
@@ -312,11 +314,21 @@ NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_N
     return MiMakePresentFor(&Attempt);
 }
 
+/* A page that is there, but that the thread has denied itself on its way up to this IRQL (forced IRQL checking, ke/irql.c). */
+static inline BOOLEAN MiIsDenied(KIRQL Irql, MMPTE Entry)
+{
+    return Irql >= DISPATCH_LEVEL && HalpDenyRevocable && MiPteIsValid(Entry) && MiPteIsInWorkingSet(Entry);
+}
+
 static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer)
 {
     BOOLEAN Write = (ErrorCode & MI_FAULT_WRITE) != 0, Execute = (ErrorCode & MI_FAULT_EXECUTE) != 0;
     PMMPTE Pte = MiPteOf(Address);
     MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
+    if (MiIsDenied(Irql, Entry)) {
+        MiAnswerIrql(Answer, Address, ErrorCode, Irql, Rip);
+        return;
+    }
     if (MiPteIsValid(Entry)) {
         if (Write && !MiPteIsWritable(Entry)) {
             MiAnswerStop(Answer, ATTEMPTED_WRITE_TO_READONLY_MEMORY, Address, Entry.Long, 0, 0);
@@ -379,6 +391,10 @@ static VOID MiUserFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PT
     BOOLEAN Write = (ErrorCode & MI_FAULT_WRITE) != 0, Execute = (ErrorCode & MI_FAULT_EXECUTE) != 0;
     PMMPTE Pte = MiIsCurrentVa(Address) ? MiPteOf(Address) : NULL; /* another process's: nothing is there */
     MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
+    if (MiIsDenied(Irql, Entry)) {
+        MiAnswerIrql(Answer, Address, ErrorCode, Irql, Rip);
+        return;
+    }
     if (MiPteIsValid(Entry) && Execute && MiPteIsNoExecute(Entry)) {
         MiAnswerStop(Answer, ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, Address, Entry.Long, 0, 0);
         return;

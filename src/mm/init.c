@@ -31,6 +31,7 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
         return STATUS_NO_MEMORY;
     }
     MiInitializeRegions(Bitmaps);
+    MiInitializeImages();
     /* The reserve: frames that promises never cover, so that the choice of frames is never down to the last
      * one. */
     MiState->RamCommit = Managed - (Managed / 256 < 64 ? Managed / 256 : 64);

@@ -187,6 +187,9 @@ typedef struct _MI_STATE {
     volatile ULONG64 CommitFailures;             /* (interlocked) charges refused */
     ULONG64 RamCommit;                           /* the part of CommitLimit that RAM stands for */
     MI_CONDITIONS Conditions;
+    LIST_ENTRY Images;            /* (ImageGate) MM_IMAGE */
+    KEVENT ImageGate;             /* taken like a mutex; see image.c */
+    MM_IMAGE_SECTION HostSection; /* (ImageGate) the program's own code and data */
     volatile ULONG64 LockedPages; /* (interlocked) pages of process addresses locked by MDLs */
 
     MI_PAGING Paging; /* pagefile.h */
@@ -326,6 +329,10 @@ VOID MiReturnCommitment(ULONG64 Pages);
  * promised would not fit into the lower limit. Called after growing and before shrinking. */
 BOOLEAN MiChangeCommitLimit(LONG64 Pages, LONG64 MaximumPages);
 const CHAR *MiValidateCommitment(VOID);
+
+/* image.c */
+VOID MiInitializeImages(VOID);
+const CHAR *MiValidateImages(VOID);
 
 /* condition.c */
 static inline ULONG64 MiMeasure(MI_MEASURE Measure)

@@ -82,6 +82,32 @@ typedef struct _MM_SPACE_INFO {
     ULONG64 VirtualBytes, PeakVirtualBytes, CommittedPages, PeakCommitted, LockedPages;
 } MM_SPACE_INFO;
 VOID MmQuerySpace(PMM_SPACE Space, MM_SPACE_INFO *Info);
+/* A driver's image in MmRegionDriverImages, as the loader describes it (image.c). The record is the loader's; it stays from
+ * MmRegisterImage to MmDeregisterImage. */
+typedef struct _MM_IMAGE_SECTION {
+    ULONG Rva, Pages;
+    BOOLEAN AtLink;                /* pageable as linked */
+    BOOLEAN Pageable, Paged, Gone; /* mm's */
+    ULONG Locks;                   /* mm's */
+} MM_IMAGE_SECTION;
+typedef struct _MM_IMAGE {
+    LIST_ENTRY Links; /* mm's */
+    PUCHAR Base;
+    SIZE_T Size;
+    BOOLEAN Overridden; /* mm's: MmPageEntireDriver */
+    ULONG Count;
+    MM_IMAGE_SECTION Sections[];
+} MM_IMAGE, *PMM_IMAGE;
+/* The pages of every section are committed and have their contents and protection. What is pageable may leave RAM from now on.
+ * PASSIVE_LEVEL. */
+VOID MmRegisterImage(PMM_IMAGE Image);
+/* Before its pages are freed. PASSIVE_LEVEL. */
+VOID MmDeregisterImage(PMM_IMAGE Image);
+/* Gives the pages of the section at Rva back for good. PASSIVE_LEVEL. */
+VOID MmDiscardImageSection(PMM_IMAGE Image, ULONG Rva);
+/* Set by the host layer: the first address of the ELF object that holds an address of host memory, or NULL. */
+extern PVOID (*MiHostImageRoutine)(PVOID Address);
+
 /* Conditions of memory, one notification event each in \KernelObjects (condition.c; ob makes the objects). */
 typedef enum _MM_CONDITION {
     MmLowMemory,

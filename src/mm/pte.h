@@ -84,6 +84,7 @@ static inline BOOLEAN MiProtIsGuard(MI_PROT Protection)
 #define MI_PTE_IO    0x800ull              /* valid form */
 #define MI_PTE_AGE   0x0070000000000000ull /* valid form, pageable: looks of the clock since the last access */
 #define MI_PTE_WS    0x0080000000000000ull /* valid form: in a working set, so the frame may be taken away */
+C_ASSERT(MI_PTE_WS == HAL_PTE_REVOCABLE);
 #define MI_PTE_SHARE 0x0100000000000000ull /* valid form: the frame belongs to a prototype entry, this one shares it */
 #define MI_PTE_NX    0x8000000000000000ull
 #define MI_PTE_FRAME 0x000FFFFFFFFFF000ull

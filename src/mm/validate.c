@@ -38,5 +38,8 @@ const CHAR *MiValidateAll(VOID)
     if (!Broken) {
         Broken = MiValidatePageFiles();
     }
+    if (!Broken) {
+        Broken = MiValidateImages();
+    }
     return Broken ? Broken : MiValidateConditions();
 }

@@ -516,6 +516,27 @@ NTKERNELAPI PPHYSICAL_MEMORY_RANGE MmGetPhysicalMemoryRanges(VOID);
 /* PartitionObject NULL: the system's; there is no other. */
 NTKERNELAPI PPHYSICAL_MEMORY_RANGE MmGetPhysicalMemoryRangesEx(PVOID PartitionObject);
 NTKERNELAPI PPHYSICAL_MEMORY_RANGE MmGetPhysicalMemoryRangesEx2(PVOID PartitionObject, ULONG Flags);
+/* ---- pageable sections of drivers ----
+ * A driver binary's sections whose names begin with PAGE are pageable. In a source driver nothing is (alloc_text means nothing to the
+ * host's compilers): its addresses are accepted, counted, and have no effect. Above APC_LEVEL each of these is bug check 0xC4/0xE5. */
+/* Brings the section that holds the address in and keeps it resident until it is unlocked as often as it was locked; returns a
+ * handle, valid while the driver is loaded. An address in no section is bug check 0x1A/0x1234. A section that cannot be read in is
+ * 0x7A. IRQL <= APC_LEVEL. Pages: MmLockPagableDataSection, MmLockPagableCodeSection. */
+NTKERNELAPI PVOID MmLockPagableDataSection(PVOID AddressWithinSection);
+#define MmLockPagableCodeSection(Address) MmLockPagableDataSection((PVOID)(ULONG_PTR)(Address))
+/* The older name of the same. */
+NTKERNELAPI PVOID MmLockPagableImageSection(PVOID AddressWithinSection);
+/* Locks once more, by the handle. A bad handle is 0x1A/0x1234. IRQL <= APC_LEVEL. Page: MmLockPagableSectionByHandle. */
+NTKERNELAPI VOID MmLockPagableSectionByHandle(PVOID ImageSectionHandle);
+/* Takes one lock back; without locks the section is pageable again. A section that is not locked, or a bad handle, is bug check
+ * 0x1A/0x1010. IRQL <= APC_LEVEL. Page: MmUnlockPagableImageSection. */
+NTKERNELAPI VOID MmUnlockPagableImageSection(PVOID ImageSectionHandle);
+/* Makes all of the driver's code and data pageable, whatever its sections say; locked ones when their locks are gone. Returns where
+ * the driver's image begins; NULL: no image holds the address. IRQL <= APC_LEVEL. Page: MmPageEntireDriver. */
+NTKERNELAPI PVOID MmPageEntireDriver(PVOID AddressWithinSection);
+/* Puts back what the sections say; nothing unless MmPageEntireDriver was called. IRQL <= APC_LEVEL. Page: MmResetDriverPaging. */
+NTKERNELAPI VOID MmResetDriverPaging(PVOID AddressWithinSection);
+
 /* Small, medium or large, from the size of RAM. Any IRQL. Page: MmQuerySystemSize. */
 NTKERNELAPI MM_SYSTEMSIZE MmQuerySystemSize(VOID);
 /* FALSE: this is a workstation. Any IRQL. Page: MmIsThisAnNtAsSystem. */
