@@ -7,6 +7,9 @@
  */
 #include "ex/exp.h"
 
+BOOLEAN (*ExpDescribeSpecialRoutine)(ULONG_PTR Address, EXP_BLOCK_INFO *Info);
+BOOLEAN (*ExpEnumerateSpecialBlocksRoutine)(BOOLEAN (*Callback)(const EXP_BLOCK_INFO *Info, PVOID Context), PVOID Context);
+
 static POOL_TYPE ExpTypeOfKind(ULONG Kind)
 {
     return Kind == ExpPaged ? PagedPool : Kind == ExpNonPagedNx ? NonPagedPoolNx : NonPagedPoolExecute;
@@ -42,7 +45,7 @@ BOOLEAN ExpDescribeBlock(const volatile VOID *Address, EXP_BLOCK_INFO *Info)
     EXP_RUN *Run = ExpState.Started ? ExpLookupRun(Va) : NULL;
     memset(Info, 0, sizeof(*Info));
     if (Run == NULL)
-        return FALSE;
+        return ExpDescribeSpecialRoutine != NULL && ExpDescribeSpecialRoutine(Va, Info);
     Info->PoolType = ExpTypeOfKind(Run->Kind);
     if (Run->Type == ExpRunBig) {
         EXP_BIG *Big = (EXP_BIG *)Run;
@@ -89,6 +92,8 @@ static BOOLEAN ExpEnumerateRun(EXP_RUN *Run, BOOLEAN (*Callback)(const EXP_BLOCK
 VOID ExpEnumerateBlocks(BOOLEAN (*Callback)(const EXP_BLOCK_INFO *Info, PVOID Context), PVOID Context)
 {
     ULONG Paged;
+    if (ExpEnumerateSpecialBlocksRoutine != NULL && !ExpEnumerateSpecialBlocksRoutine(Callback, Context))
+        return;
     for (Paged = 0; Paged < 2; Paged++) {
         const EXP_MAP *Map = &ExpState.Maps[Paged];
         ULONG_PTR Offset = 0;

@@ -76,11 +76,22 @@ extern PVOID ExpForeignAllocate, ExpForeignFree, ExpForeignAllocateEx, ExpForeig
 VOID ExpMakeLookasideForeign(PVOID Lookaside);
 /* A lookaside list in use whose head starts inside [Base, Base + Bytes), or NULL: freeing it is 0xC4/0xCC. Any IRQL. */
 PVOID ExpFindLookaside(const VOID *Base, SIZE_T Bytes);
+/* An ERESOURCE in use, likewise (objects.c; only what was initialised under miscellaneous checks): 0xC4/0xD2. */
+PVOID ExpFindResource(const VOID *Base, SIZE_T Bytes);
+VOID ExpNoteResource(const VOID *Resource);   /* initialised; stops if it is already */
+VOID ExpForgetResource(const VOID *Resource); /* deleted */
+VOID ExpResetObjects(VOID);
+/* Stops with 0x96 if a queued work item lies inside (work.c). */
+VOID ExpCheckNoWorkItem(const VOID *Base, SIZE_T Bytes);
 extern ULONG ExpLookasidePeriod; /* milliseconds between two adjustments of their depths */
 /* ps: charges and returns pool quota. NULL: every charge succeeds and is only counted. */
 extern NTSTATUS (*ExpChargeQuotaRoutine)(struct _KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);
 extern VOID (*ExpReturnQuotaRoutine)(struct _KPROCESS *Process, BOOLEAN Paged, SIZE_T Bytes);
 /* vf: takes an address that lies in special pool. NULL: 0xC2/0x42 like any address that is not pool. */
-extern VOID (*ExpSpecialFreeRoutine)(PVOID Block, ULONG Tag);
+extern VOID (*ExpSpecialFreeRoutine)(PVOID Block, ULONG Tag, ULONG_PTR Caller);
+/* vf: what is known of an address of special pool; visits its live blocks (FALSE: the visitor wants no more). */
+extern BOOLEAN (*ExpDescribeSpecialRoutine)(ULONG_PTR Address, EXP_BLOCK_INFO *Info);
+extern BOOLEAN (*ExpEnumerateSpecialBlocksRoutine)(BOOLEAN (*Callback)(const EXP_BLOCK_INFO *Info, PVOID Context),
+                                                   PVOID Context);
 /* vf: tells the validator of every live block of special pool, with the slot that ExpChargeTag gave. */
 extern VOID (*ExpEnumerateSpecialRoutine)(VOID (*Visit)(ULONG Slot, SIZE_T Size, PVOID Context), PVOID Context);

@@ -28,7 +28,7 @@
 NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 
 EXP_STATE ExpState;
-VOID (*ExpSpecialFreeRoutine)(PVOID Block, ULONG Tag);
+VOID (*ExpSpecialFreeRoutine)(PVOID Block, ULONG Tag, ULONG_PTR Caller);
 PVOID (*ExpVerifyAllocateRoutine)(const EXP_REQUEST *Request);
 VOID (*ExpVerifyFreeRoutine)(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind);
 volatile ULONG ExpSlow, ExpSampleInterval;
@@ -73,6 +73,7 @@ NTSTATUS ExInitSystem(VOID)
     ExpState.Totals[1].Paged = TRUE;
     ExpInitLookaside();
     ExpResetSecurePools();
+    ExpResetObjects();
     ExpInitStringMemory();
     ExpInitTrim();
     MmReclaimRoutine = ExpReclaim;
@@ -550,10 +551,11 @@ static VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, 
     ExpFreeBig(Big);
 }
 
-static VOID ExpFreeStrange(PVOID Block, ULONG Tag)
+static VOID ExpFreeStrange(PVOID Block, ULONG Tag, ULONG_PTR Caller)
 {
-    if (ExpSpecialFreeRoutine != NULL && MmRegionOf(Block) == MmRegionSpecialPool)
-        ExpSpecialFreeRoutine(Block, Tag);
+    if (ExpSpecialFreeRoutine != NULL &&
+        (MmRegionOf(Block) == MmRegionSpecialPool || MmRegionOf(Block) == MmRegionPagedSpecialPool))
+        ExpSpecialFreeRoutine(Block, Tag, Caller);
     else
         ExpStopBadFree(Block);
 }
@@ -571,7 +573,7 @@ VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
     ULONG Number, Slot, Own;
     SIZE_T Size;
     if (Run == NULL || ExpIsReleased(Run)) {
-        ExpFreeStrange(Block, Tag);
+        ExpFreeStrange(Block, Tag, Caller);
         return;
     }
     if (Run->Type != ExpRunSlab) {

@@ -33,6 +33,7 @@
  * A KI_LOCK chosen by the resource's address guards all of it; the resource lies in resident memory. Watch:
  * ExpValidateResource, tests/unit/ex_resource_test.c, tests/stress/ke_stress_test.c.
  */
+#include "ex/ex.h"
 #include "ex/work.h"
 
 #define EXP_RESOURCE_TAG   'sRxE'
@@ -226,6 +227,7 @@ static VOID ExpCheckAcquire(PERESOURCE Resource, KTHREAD *Thread)
 
 NTSTATUS ExInitializeResourceLite(PERESOURCE Resource)
 {
+    ExpNoteResource(Resource);
     memset(Resource, 0, sizeof *Resource);
     Resource->SystemResourcesList.Flink = Resource->SystemResourcesList.Blink = &Resource->SystemResourcesList;
     return STATUS_SUCCESS;
@@ -251,6 +253,7 @@ NTSTATUS ExDeleteResourceLite(PERESOURCE Resource)
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An ERESOURCE was deleted that is not initialised, or deleted twice.",
                Resource, 0xD1, (ULONG_PTR)Resource, 0, 0);
     }
+    ExpForgetResource(Resource);
     Resource->SystemResourcesList.Flink = Resource->SystemResourcesList.Blink = NULL;
     if (Resource->OwnerTable != NULL) {
         ExFreePoolWithTag(Resource->OwnerTable, EXP_RESOURCE_TAG);

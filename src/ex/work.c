@@ -24,6 +24,7 @@
  *
  * The lock is a KI_LOCK; items lie in resident memory. Watch: ExpValidateWork, tests/unit/ex_work_test.c.
  */
+#include "ex/ex.h"
 #include "ex/work.h"
 
 #define EXP_WORKERS       64
@@ -101,6 +102,26 @@ static DECLSPEC_NORETURN VOID ExpBadItem(PWORK_QUEUE_ITEM Item, ULONG List, cons
 {
     KiStop(INVALID_WORK_QUEUE_ITEM, Words, Item, (ULONG_PTR)Item, (ULONG_PTR)&ExpWork.Heads[List], (ULONG_PTR)ExpWork.Heads,
            (ULONG_PTR)Item->WorkerRoutine);
+}
+
+VOID ExpCheckNoWorkItem(const VOID *Base, SIZE_T Bytes)
+{
+    PWORK_QUEUE_ITEM Found = NULL;
+    ULONG In = 0;
+
+    KiAcquireLock(&ExpWork.Lock);
+    for (ULONG List = 0; List < EXP_WORK_LISTS && Found == NULL; List += 1) {
+        for (PLIST_ENTRY Link = ExpWork.Heads[List].Flink; Link != NULL && Link != &ExpWork.Heads[List]; Link = Link->Flink) {
+            if ((ULONG_PTR)Link - (ULONG_PTR)Base < Bytes) {
+                Found = CONTAINING_RECORD(Link, WORK_QUEUE_ITEM, List);
+                In = List;
+            }
+        }
+    }
+    KiReleaseLock(&ExpWork.Lock);
+    if (Found != NULL) {
+        ExpBadItem(Found, In, "A pool block that holds a queued work item was freed.");
+    }
 }
 
 VOID ExpQueueWork(PWORK_QUEUE_ITEM Item, WORK_QUEUE_TYPE Type)

@@ -34,7 +34,9 @@ typedef enum _KEY_KIND {
     KeyVerifier,
     KeyFlag,
     KeyStore,
-    KeyIo
+    KeyIo,
+    KeyText,
+    KeyTag
 } KEY_KIND;
 static const struct {
     const char *Key;
@@ -53,6 +55,19 @@ static const struct {
     {"nodes", KeyNumber32, AT(nodes), 1, 16, "N", "NUMA nodes that RAM and processors are divided into, 1 to 16 (default 1)"},
     {"verifier", KeyVerifier, AT(verifier), 0, 0xffffffff, "NAMES|MASK",
      "Driver Verifier: a mask such as 0x209BB, or names joined by '+' (default none)"},
+    {"verifier_drivers", KeyText, AT(verifier_drivers), 0, sizeof(((ntmm_options *)0)->verifier_drivers), "NAMES",
+     "drivers to verify, joined by '+'; 'program' is what is no driver binary (default all)"},
+    {"special_pool_tag", KeyTag, AT(special_pool_tag), 0, 0xffffffff, "TAG|SIZE",
+     "only this tag ('?' any letter, '*' any rest), or size class (0x20: 1 to 16 bytes, 0x30: 17 to 32), in special pool"},
+    {"special_pool_start", KeyFlag, AT(special_pool_start), 0, 1, "0|1", "special pool at the start of pages: underruns fault"},
+    {"special_pool_sample", KeyNumber32, AT(special_pool_sample), 0, 0x7fffffff, "N",
+     "one allocation in N is special pool's though nobody asked; 0: none"},
+    {"fault_probability", KeyNumber32, AT(fault_probability), 0, 10000, "N",
+     "low_resources: how many of 10,000 requests fail (default 600)"},
+    {"fault_delay", KeyNumber32, AT(fault_delay), 0, 0x7fffffff, "N",
+     "low_resources: milliseconds before the first (default 0)"},
+    {"fault_tags", KeyText, AT(fault_tags), 0, sizeof(((ntmm_options *)0)->fault_tags), "TAGS",
+     "low_resources: only these tags, joined by '+' (default all)"},
     {"seed", KeyNumber64, AT(seed), 0, ~0ull, "N", "of everything random; 0: a new one each time (default 1)"},
     {"stacks", KeyNumber32, AT(stacks), 0, 16, "N", "frames kept of each allocation and free, 0 to 16 (default 6)"},
     {"tlb", KeyNumber32, AT(tlb), 0, 32768, "N",
@@ -117,6 +132,7 @@ void ntmm_default_options(ntmm_options *options)
     options->nodes = 1;
     options->cpus = processors < 2 ? 2 : processors > 64 ? 64 : (uint32_t)processors;
     options->seed = 1;
+    options->fault_probability = 600;
     options->stacks = 6;
 #ifndef NDEBUG
     options->pagefile_check = true;
@@ -243,6 +259,22 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
             *(uint64_t *)Field = value[1] == 'n';
             return 0;
         }
+        if (Keys[I].Kind == KeyText) {
+            if (strlen(value) >= Keys[I].High)
+                return HostFail("option %s: the text is longer than %d bytes", key, (int)Keys[I].High - 1);
+            strcpy(Field, value);
+            return 0;
+        }
+        if (Keys[I].Kind == KeyTag && (value[0] < '0' || value[0] > '9' || !HostParseNumber(value, FALSE, &Number))) {
+            char Tag[4] = {' ', ' ', ' ', ' '};
+            uint32_t Value;
+            if (!*value || strlen(value) > 4)
+                return HostFail("option %s: '%s' is neither a tag of one to four characters nor a number", key, value);
+            memcpy(Tag, value, strlen(value));
+            memcpy(&Value, Tag, 4);
+            memcpy(Field, &Value, 4);
+            return 0;
+        }
         Good = Keys[I].Kind == KeyVerifier
                    ? ParseVerifier(value, &Number)
                    : HostParseNumber(value, Keys[I].Kind == KeySize || Keys[I].Kind == KeyStore, &Number);
@@ -266,6 +298,7 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
             break;
         case KeyNumber32:
         case KeyVerifier:
+        case KeyTag:
             *(uint32_t *)Field = (uint32_t)Number;
             break;
         default:

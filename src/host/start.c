@@ -25,6 +25,7 @@
 #include "paging.h"
 #include "ex/ex.h"
 #include "io/iop.h"
+#include "vf/vf.h"
 #include "ldr/ldr.h"
 
 #include <pthread.h>
@@ -129,23 +130,38 @@ static NTSTATUS StartDrive(VOID)
     return Options.drive[0] ? NtmmpMountDrive(Options.drive) : STATUS_SUCCESS;
 }
 
+static NTSTATUS StartVerifier(VOID)
+{
+    VfOptions = (VF_OPTIONS){
+        .Drivers = Options.verifier_drivers,
+        .SpecialTag = Options.special_pool_tag,
+        .SpecialStart = Options.special_pool_start,
+        .SampleInterval = Options.special_pool_sample,
+        .FaultProbability = Options.fault_probability,
+        .FaultDelay = Options.fault_delay,
+    };
+    for (const char *At = Options.fault_tags; *At && VfOptions.FaultTagCount < VF_TAGS; At += *At == '+') {
+        char Tag[4] = {' ', ' ', ' ', ' '};
+        for (unsigned I = 0; *At && *At != '+'; At++)
+            if (I < 4)
+                Tag[I++] = *At;
+        memcpy(&VfOptions.FaultTags[VfOptions.FaultTagCount++], Tag, 4);
+    }
+    return VfInitSystem();
+}
+
 /* The steps of a start, in order. Down undoes Up. */
 static const struct {
     const char *Name;
     NTSTATUS (*Up)(VOID);
     VOID (*Down)(VOID);
 } Steps[] = {
-    {"the machine", StartMachine, HalStopMachine},
-    {"processors", KeInitSystem, NULL},
-    {"the memory manager", StartMemory, MmShutdownSystem},
-    {"page files", StartPageFiles, NULL},
-    {"the pools", ExInitSystem, ExShutdownSystem},
-    {"system threads", KeInitThreads, KeShutdownSystem},
-    {"paging", MmStartPaging, MmStopPaging},
-    {"objects", ObInitSystem, ObShutdownSystem},
-    {"processes", PsInitSystem, PsShutdownSystem},
-    {"input and output", IoInitSystem, IoShutdownSystem},
-    {"driver images", LdrInitSystem, LdrShutdownSystem},
+    {"the machine", StartMachine, HalStopMachine},         {"processors", KeInitSystem, NULL},
+    {"the memory manager", StartMemory, MmShutdownSystem}, {"page files", StartPageFiles, NULL},
+    {"the pools", ExInitSystem, ExShutdownSystem},         {"the verifier", StartVerifier, VfShutdownSystem},
+    {"system threads", KeInitThreads, KeShutdownSystem},   {"paging", MmStartPaging, MmStopPaging},
+    {"objects", ObInitSystem, ObShutdownSystem},           {"processes", PsInitSystem, PsShutdownSystem},
+    {"input and output", IoInitSystem, IoShutdownSystem},  {"driver images", LdrInitSystem, LdrShutdownSystem},
     {"drive C:", StartDrive, NtmmpUnmountDrive},
 };
 
@@ -231,9 +247,7 @@ static int StartLocked(const ntmm_options *Wanted)
             return HostFail("cannot start %s: status 0x%08X", Steps[I].Name, (unsigned)Status);
         }
     }
-    if (Options.verifier)
-        fprintf(stderr, "ntmm: verifier=0x%x: this version has the checks that are always on, and no Driver Verifier yet\n",
-                Options.verifier);
+    VfEnable();
     __atomic_store_n(&Running, 1, __ATOMIC_RELEASE);
     return 0;
 }
@@ -256,6 +270,7 @@ int ntmm_stop(void)
     }
     __atomic_store_n(&Running, 0, __ATOMIC_RELEASE);
     KiCurrentThread();
+    VfDisable();
     StopSteps(ARRAYSIZE(Steps));
     HostForgetSymbols();
     pthread_mutex_unlock(&StartLock);

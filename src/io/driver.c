@@ -208,6 +208,9 @@ static VOID IopTakeDown(IOP_DRIVER *Driver, IOP_LEFTOVERS *Left)
         *Left = Ours;
 }
 
+VOID (*IopDriverLoadingRoutine)(PDRIVER_OBJECT Driver, const CHAR *Name);
+VOID (*IopDriverUnloadedRoutine)(PDRIVER_OBJECT Driver);
+
 /* ---- load ---- */
 static NTSTATUS IopCallEntry(IOP_DRIVER *Driver)
 {
@@ -261,6 +264,8 @@ NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT
     if (NT_SUCCESS(Status)) {
         if (EntryCalled)
             *EntryCalled = TRUE;
+        if (IopDriverLoadingRoutine != NULL)
+            IopDriverLoadingRoutine(&Driver->Object, Parameters->Name);
         PspBecome(PsInitialSystemProcess, KernelMode, &Saved);
         Status = IopCallEntry(Driver);
         PspRevert(&Saved);
@@ -268,6 +273,8 @@ NTSTATUS IopCreateDriver(const IOP_DRIVER_PARAMETERS *Parameters, PDRIVER_OBJECT
     if (!NT_SUCCESS(Status)) {
         IopTakeDown(Driver, NULL);
         ObfDereferenceObject(Driver);
+        if (EntryCalled && *EntryCalled && IopDriverUnloadedRoutine != NULL)
+            IopDriverUnloadedRoutine(&Driver->Object);
         return Status;
     }
     Driver->Object.Flags |= DRVO_INITIALIZED | (Driver->Extension.AddDevice ? 0 : DRVO_LEGACY_DRIVER);
@@ -324,6 +331,9 @@ NTSTATUS IopUnloadDriver(PDRIVER_OBJECT DriverObject, IOP_LEFTOVERS *Left)
     PspRevert(&Saved);
     IopTakeDown(Driver, Left);
     ObfDereferenceObject(DriverObject);
+    if (IopDriverUnloadedRoutine != NULL)
+        IopDriverUnloadedRoutine(
+            DriverObject); /* may stop the system: last, so that a stop that is caught leaves nothing behind */
     return STATUS_SUCCESS;
 }
 

@@ -30,6 +30,10 @@ typedef struct _IOP_LEFTOVERS {
     ULONG Devices, SymbolicLinks, OpenFiles, WorkItems, Timers;
 } IOP_LEFTOVERS;
 NTSTATUS IopUnloadDriver(PDRIVER_OBJECT Driver, IOP_LEFTOVERS *Left);
+/* Set by vf: a driver is about to be entered; it has been unloaded, or its entry failed, and
+ * everything of it was taken down: Driver is only its name then. */
+extern VOID (*IopDriverLoadingRoutine)(PDRIVER_OBJECT Driver, const CHAR *Name);
+extern VOID (*IopDriverUnloadedRoutine)(PDRIVER_OBJECT Driver);
 
 /* Set by the image loader: ZwLoadDriver makes the driver of a service from the file of that ImagePath, ZwUnloadDriver stops it and
  * takes its image away (load.c). */

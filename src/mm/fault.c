@@ -12,6 +12,7 @@
  *   kernel     any        valid, and allows it               resume (another thread was faster)
  *   kernel     any        valid, a write to read-only        0xBE
  *   kernel     any        valid, execution of NX             0xFC
+ *   kernel     any        special pool, not backed           0xD5, 0xD6 by a driver's code, else 0xCC, 0xCD
  *   kernel     DISPATCH+  anything else                      0xD1 if a driver's code did it, else 0x0A:
  *                                                            even if the page could be brought in
  *   kernel     <= APC     demand zero, allowed               a frame of zeroes, resume
@@ -58,9 +59,17 @@ BOOLEAN (*KiIsDriverCodeRoutine)(ULONG_PTR Rip);
 #define MI_FAULT_EXECUTE 0x10u
 #define MI_HOST_KERNEL   0xFFFF800000000000ull /* no process of the host can map anything from here on */
 
+ULONG (*MmSpecialFaultRoutine)(ULONG_PTR Address, BOOLEAN Driver);
+
 static BOOLEAN MiIsDriverCode(ULONG_PTR Rip)
 {
     return HalIsSystemAddress(Rip) || KiIsDriverCodeRoutine == NULL || KiIsDriverCodeRoutine(Rip);
+}
+
+static BOOLEAN MiIsSpecialPool(ULONG_PTR Address)
+{
+    MI_REGION *Region = MiRegionOfVa(Address);
+    return Region != NULL && (Region->Id == MmRegionSpecialPool || Region->Id == MmRegionPagedSpecialPool);
 }
 
 static VOID MiAnswerStop(KI_FAULT_ANSWER *Answer, ULONG Code, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3, ULONG_PTR P4)
@@ -336,6 +345,13 @@ static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_
             MiAnswerStop(Answer, ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, Address, Entry.Long, 0, 0);
         }
         return;
+    }
+    if (MmSpecialFaultRoutine != NULL && MiPteIsZero(Entry) && MiIsSpecialPool(Address)) {
+        ULONG Code = MmSpecialFaultRoutine(Address, MiIsDriverCode(Rip));
+        if (Code != 0) {
+            MiAnswerStop(Answer, Code, Address, Write, Rip, 0);
+            return;
+        }
     }
     if (Irql >= DISPATCH_LEVEL) {
         MiAnswerIrql(Answer, Address, ErrorCode, Irql, Rip);

@@ -13,6 +13,7 @@ typedef enum _MM_REGION {
     MmRegionPagedPool,    /* demand zero, pageable */
     MmRegionSystemPtes,   /* MDL and I/O mappings */
     MmRegionSpecialPool,
+    MmRegionPagedSpecialPool, /* pageable */
     MmRegionDriverImages,
     MmRegionKernelStacks, /* resident and pinned; a guard page below each */
     MmRegionSystemData,   /* the core's own tables (pool metadata and the like): resident, NX */
@@ -35,6 +36,9 @@ NTSTATUS MmStartPaging(VOID);
 VOID MmStopPaging(VOID);
 /* Every working set is emptied; PurgeTransition as for MmTrimAllSystemPageableMemory. IRQL <= APC_LEVEL. */
 VOID MmEmptyAllWorkingSets(BOOLEAN PurgeTransition);
+/* Set by vf: the bug check for a touch of an address of special pool that is not there, by a driver's code or not; 0: nothing is
+ * known about it. Any IRQL. */
+extern ULONG (*MmSpecialFaultRoutine)(ULONG_PTR Address, BOOLEAN Driver);
 VOID MmQueryRegion(MM_REGION Region, MM_REGION_INFO *Info);
 MM_REGION MmRegionOf(const volatile VOID *Va);
 
@@ -47,7 +51,7 @@ MM_REGION MmRegionOf(const volatile VOID *Va);
 #define MM_PAGES_PINNED  0x8u /* pinned in the host's TB: never faults (kernel stacks) */
 /* For MmCommitPages: what commits at another priority than the highest. */
 #define MM_PAGES_PRIORITY(Priority) ((ULONG)(HighPoolPriority - ((ULONG)(Priority)&0x30u)) << 8)
-#define MM_PAGES_NO_RECLAIM 0x10u /* fails rather than ask MmReclaimRoutine: for whoever holds a lock of the pools */
+#define MM_PAGES_NO_RECLAIM         0x10u /* fails rather than ask MmReclaimRoutine: for whoever holds a lock of the pools */
 /* Set by ex: gives back pages that the layers above keep without need; returns how many. Asked when pages run out, at the
  * caller's IRQL, with no lock held. */
 extern SIZE_T (*MmReclaimRoutine)(VOID);

@@ -43,6 +43,7 @@ static const struct {
     [MmRegionPagedPool] = {"paged pool", FALSE, FALSE, 0},
     [MmRegionSystemPtes] = {"system PTEs", TRUE, FALSE, 0},
     [MmRegionSpecialPool] = {"special pool", TRUE, FALSE, 0},
+    [MmRegionPagedSpecialPool] = {"paged special pool", FALSE, FALSE, 0},
     [MmRegionDriverImages] = {"driver images", TRUE, FALSE, 1},
     [MmRegionKernelStacks] = {"kernel stacks", TRUE, FALSE, 1},
     [MmRegionSystemData] = {"system data", TRUE, FALSE, 0},
@@ -65,6 +66,7 @@ static ULONG64 MiLimitOf(MM_REGION Region, ULONG64 Ram)
     case MmRegionSystemPtes:
         return KeOptions.SystemPteLimit ? KeOptions.SystemPteLimit : MiClamp(Ram, Least, 16 * MI_GIB);
     case MmRegionSpecialPool:
+    case MmRegionPagedSpecialPool:
         return KeOptions.SpecialPoolLimit ? KeOptions.SpecialPoolLimit : MiClamp(2 * Ram, Least, 16 * MI_GIB);
     case MmRegionDriverImages:
         return KeOptions.ImageLimit ? KeOptions.ImageLimit : MiClamp(Ram / 2, Least, MI_GIB);

@@ -65,7 +65,9 @@ static void Parse_Bad_SentenceNamesItAndNothingChanges(void **state)
     static const struct {
         const char *Text, *Names;
     } Bad[] = {
-        {"ran=1", "unknown option 'ran'; the options are ram, pagefile, pagefile_size, cpus, nodes, verifier, seed"},
+        {"ran=1",
+         "ram, pagefile, pagefile_size, cpus, nodes, verifier, verifier_drivers, special_pool_tag, special_pool_start, "
+         "special_pool_sample, fault_probability, fault_delay, fault_tags, seed"},
         {"ram", "option 'ram' has no value"},
         {"nonsense", "unknown option 'nonsense'"},
         {"ram=", "option ram: ''"},
@@ -84,6 +86,9 @@ static void Parse_Bad_SentenceNamesItAndNothingChanges(void **state)
         {"nonpagedpool=1", "256K to 1T"},
         {"kernelstacks=255K", "256K to 1T"},
         {"json=2", "0|1"},
+        {"fault_probability=10001", "of 10,000"},
+        {"special_pool_tag=Tag12", "'Tag12'"},
+        {"special_pool_start=2", "0|1"},
         {"pagefile=", "a path is missing"},
         {"cpus=2,ram=64M,bogus=1", "'bogus'"},
     };

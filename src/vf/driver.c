@@ -1,0 +1,199 @@
+/*
+ * driver.c - drivers as the Verifier sees them: whose code an address is, which are verified, and what each leaves behind.
+ * SPDX-License-Identifier: MIT
+ *
+ * A driver binary is its image's addresses. Everything else, a source driver and the program around it, is "the program": code
+ * linked into one program cannot be told apart. VfOptions.Drivers names the verified ones ("foo.sys+bar", without regard to
+ * case, ".sys" may be left out, "program" for the program); nothing named means all.
+ *
+ * Pool tracking (0x8). When a driver has been unloaded (io calls after DriverUnload, through IopDriverRoutine), the live blocks of
+ * the pools are walked, and those that its code allocated are its leak: bug check 0xC4/0x62 (driver's name, its record, blocks).
+ * Whose code it was, the kept call stack tells: its first frame that is not the border's. For a source driver the frames of this
+ * library are left out (KiIsDriverCodeRoutine) and so is what the program had already when the driver was loaded, by number.
+ *
+ * The list only grows, so it is read without a lock; DriverLock guards adding. PASSIVE_LEVEL but for ViDriverOf (any IRQL).
+ */
+#include "vf/vfp.h"
+
+static KI_LOCK DriverLock;
+static VI_DRIVER *ViDrivers;
+static VI_DRIVER ViProgram;
+
+static CHAR ViLower(CHAR C)
+{
+    return C >= 'A' && C <= 'Z' ? (CHAR)(C + 32) : C;
+}
+
+static ULONG ViLength(const CHAR *Name, CHAR End)
+{
+    ULONG Length = 0;
+    while (Name[Length] != 0 && Name[Length] != End)
+        Length++;
+    if (Length > 4 && ViLower(Name[Length - 4]) == '.' && ViLower(Name[Length - 3]) == 's' &&
+        ViLower(Name[Length - 2]) == 'y' && ViLower(Name[Length - 1]) == 's')
+        Length -= 4;
+    return Length;
+}
+
+BOOLEAN ViNameIsChosen(const CHAR *Name)
+{
+    const CHAR *List = VfOptions.Drivers;
+    ULONG Length = ViLength(Name, 0);
+    if (List == NULL || *List == 0)
+        return TRUE;
+    for (;;) {
+        ULONG Index = 0;
+        while (Index < Length && ViLower(List[Index]) == ViLower(Name[Index]))
+            Index++;
+        if (Index == Length && ViLength(List, '+') == Length)
+            return TRUE;
+        while (*List != 0 && *List != '+')
+            List++;
+        if (*List == 0)
+            return FALSE;
+        List++;
+    }
+}
+
+VI_DRIVER *ViDriverOf(ULONG_PTR Address)
+{
+    for (VI_DRIVER *Driver = __atomic_load_n(&ViDrivers, __ATOMIC_ACQUIRE); Driver != NULL; Driver = Driver->Next)
+        if (Driver->Loaded && Address - Driver->Base < Driver->Size)
+            return Driver;
+    return &ViProgram;
+}
+
+/* The library is compiled with frame pointers: the border's frame holds the image's return address. */
+ULONG_PTR ViCallerOf(ULONG_PTR ReturnAddress)
+{
+    const ULONG_PTR *Frame = __builtin_frame_address(0);
+    KTHREAD *Thread = KiCurrentThread();
+    if (ReturnAddress - KiBorderStart >= KiBorderEnd - KiBorderStart)
+        return ReturnAddress;
+    for (ULONG Depth = 0; Depth < 16; Depth++) {
+        if ((ULONG_PTR)Frame < Thread->StackLow || (ULONG_PTR)Frame >= Thread->StackHigh - 16 || ((ULONG_PTR)Frame & 7))
+            break;
+        if (MmRegionOf((const VOID *)Frame[1]) == MmRegionDriverImages)
+            return Frame[1];
+        if (Frame[0] <= (ULONG_PTR)Frame)
+            break;
+        Frame = (const ULONG_PTR *)Frame[0];
+    }
+    return ReturnAddress;
+}
+
+static VOID ViCopyName(CHAR *To, const CHAR *From)
+{
+    ULONG Index;
+    for (Index = 0; Index < 63 && From[Index] != 0; Index++)
+        To[Index] = From[Index];
+    To[Index] = 0;
+}
+
+/* ---- leaks ---- */
+typedef struct _VI_LEAK {
+    const VI_DRIVER *Driver;
+    ULONG64 Blocks, Bytes;
+    ULONG_PTR Example;
+    ULONG_PTR Known[64]; /* verdicts of KiIsDriverCodeRoutine, which is slow: call site | 1 for a driver's */
+} VI_LEAK;
+
+static BOOLEAN ViIsDriverCode(VI_LEAK *Leak, ULONG_PTR Site)
+{
+    ULONG_PTR *Known = &Leak->Known[Site * 0x9E3779B97F4A7C15ull >> 58];
+    if ((*Known & ~1ull) != (Site & ~1ull))
+        *Known = (Site & ~1ull) | (KiIsDriverCodeRoutine == NULL || KiIsDriverCodeRoutine(Site - 1));
+    return *Known & 1;
+}
+
+static BOOLEAN ViSumLeak(const EXP_BLOCK_INFO *Info, PVOID Context)
+{
+    VI_LEAK *Leak = Context;
+    ULONG At = 0;
+    while (At < Info->AllocFrames && Info->AllocStack[At] - KiBorderStart < KiBorderEnd - KiBorderStart)
+        At++;
+    if (At == Info->AllocFrames)
+        return TRUE;
+    if (Leak->Driver->Size != 0
+            ? Info->AllocStack[At] - Leak->Driver->Base >= Leak->Driver->Size
+            : HalIsSystemAddress(Info->AllocStack[At]) || At != 0 || !ViIsDriverCode(Leak, Info->AllocStack[0]))
+        return TRUE;
+    Leak->Blocks++;
+    Leak->Bytes += Info->Size;
+    Leak->Example = Info->Start;
+    return TRUE;
+}
+
+static VOID ViFindLeak(const VI_DRIVER *Driver, VI_LEAK *Leak)
+{
+    memset(Leak, 0, sizeof(*Leak));
+    Leak->Driver = Driver;
+    ExpEnumerateBlocks(ViSumLeak, Leak);
+}
+
+static VI_DRIVER *ViFindByObject(PDRIVER_OBJECT Object)
+{
+    VI_DRIVER *Driver = ViDrivers;
+    while (Driver != NULL && Driver->Object != Object)
+        Driver = Driver->Next;
+    return Driver;
+}
+
+static VOID ViDriverLoading(PDRIVER_OBJECT Object, const CHAR *Name)
+{
+    VI_DRIVER *Driver = MmAllocatePages(MmRegionSystemData, 1, MM_PAGES_ZERO, HighPoolPriority);
+    VI_LEAK Leak;
+    if (Driver == NULL)
+        return;
+    Driver->Object = Object;
+    Driver->Base = (ULONG_PTR)Object->DriverStart;
+    Driver->Size = Object->DriverStart != NULL ? Object->DriverSize : 0;
+    ViCopyName(Driver->Name, Name);
+    Driver->Verified = ViNameIsChosen(Driver->Size != 0 ? Name : "program") || ViNameIsChosen(Name);
+    Driver->Loaded = TRUE;
+    VI_COUNT(Loads);
+    if ((KeOptions.VerifierFlags & VF_POOL_TRACKING) && Driver->Size == 0) {
+        ViFindLeak(Driver, &Leak);
+        Driver->BlocksBefore = Leak.Blocks;
+    }
+    KiAcquireLock(&DriverLock);
+    Driver->Next = ViDrivers;
+    __atomic_store_n(&ViDrivers, Driver, __ATOMIC_RELEASE);
+    KiReleaseLock(&DriverLock);
+}
+
+static VOID ViDriverUnloaded(PDRIVER_OBJECT Object)
+{
+    VI_DRIVER *Driver = ViFindByObject(Object);
+    VI_LEAK Leak;
+    if (Driver == NULL)
+        return;
+    Driver->Object = NULL;
+    VI_COUNT(Unloads);
+    if ((KeOptions.VerifierFlags & VF_POOL_TRACKING) && Driver->Verified) {
+        ViFindLeak(Driver, &Leak);
+        if (Leak.Blocks > Driver->BlocksBefore) {
+            Driver->Loaded = FALSE;
+            KiStop(0xC4, "A driver was unloaded that has not freed all the pool it allocated.", (PVOID)Leak.Example, 0x62,
+                   (ULONG_PTR)Driver->Name, (ULONG_PTR)Driver, Leak.Blocks - Driver->BlocksBefore);
+        }
+    }
+    Driver->Loaded = FALSE;
+}
+
+VOID ViInitDrivers(VOID)
+{
+    ViDrivers = NULL;
+    memset(&ViProgram, 0, sizeof(ViProgram));
+    ViCopyName(ViProgram.Name, "program");
+    ViProgram.Verified = ViNameIsChosen("program");
+    ViProgram.Loaded = TRUE;
+    IopDriverLoadingRoutine = ViDriverLoading;
+    IopDriverUnloadedRoutine = ViDriverUnloaded;
+}
+
+VOID ViStopDrivers(VOID)
+{
+    IopDriverLoadingRoutine = NULL;
+    IopDriverUnloadedRoutine = NULL;
+}

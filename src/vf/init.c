@@ -1,0 +1,133 @@
+/*
+ * init.c - the Verifier starts, is asked by the pools, and changes its options live. SPDX-License-Identifier: MIT
+ *
+ * Options are Windows' mask in KeOptions.VerifierFlags, which the layers below read where they check; this file turns on
+ * the seams that cost something only when somebody wants them:
+ *
+ *   ExpSlow          EXP_SLOW_ALLOCATE   special pool, everything or by tag    EXP_SLOW_FREE   misc
+ *                    EXP_SLOW_FAIL       low resources                              EXP_SLOW_TRACKING   pool tracking
+ *   ExpSampleInterval                    one allocation in so many is special pool's (with no option given at all)
+ *
+ * An allocation that the pools ask about (ViAllocate):
+ *   its driver is verified and special pool is on, or its tag or size is chosen ---> special pool, the Verifier's stops
+ *   the countdown came to zero ---> special pool, the ordinary pool's stops where it has any (special.c)
+ *   neither, or special pool is full, or quota is charged ---> the ordinary pool
+ *
+ * The system's own start and stop are not verified: the host enables the options when it is up, and disables them before it
+ * goes down. Blocks of special pool may be freed at any time in between.
+ *
+ * Locks: SettingsLock serialises changes. PASSIVE_LEVEL for those.
+ */
+#include "vf/vfp.h"
+
+VF_OPTIONS VfOptions;
+VF_COUNTERS ViCounters;
+static KI_LOCK SettingsLock;
+
+static PVOID ViAllocate(const EXP_REQUEST *Request)
+{
+    BOOLEAN Strict = FALSE;
+    PVOID Block;
+    VI_COUNT(AllocationsAttempted);
+    if (Request->Tag == EXP_TAG_NONE)
+        VI_COUNT(AllocationsWithNoTag);
+    if (KeOptions.VerifierFlags & VF_SPECIAL_POOL) {
+        Strict = ViDriverOf(ViCallerOf(Request->Caller))->Verified;
+        if (Strict && VfOptions.SpecialTag != 0)
+            Strict = ViIsSpecialRequest(Request);
+    }
+    if (!Strict && !Request->Sampled)
+        return NULL;
+    if (Request->Quota) {
+        VI_COUNT(SpecialPoolFull);
+        return NULL;
+    }
+    Block = ViAllocateSpecial(Request, Strict);
+    if (Block == NULL)
+        VI_COUNT(SpecialPoolFull);
+    else if (Strict)
+        VI_COUNT(AllocationsSucceededSpecialPool);
+    else
+        VI_COUNT(Sampled);
+    return Block;
+}
+
+static VOID ViFree(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind)
+{
+    UNREFERENCED_PARAMETER(Tag);
+    ViCheckContents(Block, Size, Kind);
+}
+
+static VOID ViApply(ULONG Flags)
+{
+    ULONG Slow = 0;
+    if (Flags & VF_SPECIAL_POOL)
+        Slow |= EXP_SLOW_ALLOCATE;
+    if (Flags & VF_MISC)
+        Slow |= EXP_SLOW_FREE;
+    if (Flags & VF_POOL_TRACKING)
+        Slow |= EXP_SLOW_TRACKING;
+    if (Flags & VF_LOW_RESOURCES)
+        Slow |= EXP_SLOW_FAIL;
+    KeOptions.VerifierFlags = Flags;
+    ViCounters.Level = Flags;
+    ViSetFaults((Flags & VF_LOW_RESOURCES) != 0);
+    __atomic_store_n(&ExpSampleInterval, Flags & VF_SPECIAL_POOL ? 0 : VfOptions.SampleInterval, __ATOMIC_RELAXED);
+    /* A campaign that fails requests on its own keeps being asked. */
+    ExpSetSlow(Slow, EXP_SLOW_ALLOCATE | EXP_SLOW_FREE | EXP_SLOW_TRACKING | (KiFailRoutine == NULL ? EXP_SLOW_FAIL : 0));
+}
+
+NTSTATUS VfInitSystem(VOID)
+{
+    NTSTATUS Status;
+    memset(&ViCounters, 0, sizeof(ViCounters));
+    Status = ViInitSpecialPool();
+    if (!NT_SUCCESS(Status))
+        return Status;
+    ViInitDrivers();
+    ExpVerifyAllocateRoutine = ViAllocate;
+    ExpVerifyFreeRoutine = ViFree;
+    return STATUS_SUCCESS;
+}
+
+VOID VfEnable(VOID)
+{
+    ViApply(KeOptions.VerifierFlags);
+}
+
+VOID VfDisable(VOID)
+{
+    ULONG Flags = KeOptions.VerifierFlags;
+    ViApply(0);
+    KeOptions.VerifierFlags = Flags; /* the layers below still check what they check */
+    __atomic_store_n(&ExpSampleInterval, 0, __ATOMIC_RELAXED);
+}
+
+VOID VfShutdownSystem(VOID)
+{
+    ExpVerifyAllocateRoutine = NULL;
+    ExpVerifyFreeRoutine = NULL;
+    ViStopDrivers();
+    ViStopSpecialPool();
+}
+
+NTSTATUS VfSetFlags(ULONG Flags)
+{
+    if ((Flags ^ KeOptions.VerifierFlags) & ~VF_VOLATILE)
+        return STATUS_NOT_SUPPORTED;
+    KiAcquireLock(&SettingsLock);
+    ViApply(Flags);
+    KiReleaseLock(&SettingsLock);
+    return STATUS_SUCCESS;
+}
+
+VOID VfQueryCounters(VF_COUNTERS *Counters)
+{
+    *Counters = ViCounters;
+    Counters->AllocationsSucceeded = Counters->AllocationsAttempted - Counters->AllocationsFailed;
+}
+
+const CHAR *VfValidate(VOID)
+{
+    return ViValidateSpecialPool();
+}

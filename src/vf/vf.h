@@ -1,0 +1,56 @@
+/*
+ * vf.h - the Verifier: what it offers to the loader and the host. SPDX-License-Identifier: MIT
+ *
+ * What a driver may not do is checked where it does it: the pools, the kernel and io stop by themselves and consult
+ * KeOptions.VerifierFlags. This layer adds what stands beside them: special pool, pool tracking, low resources simulation,
+ * deadlock detection, and which driver is verified. It is reached through the seams that the layers below leave (variables of
+ * ex/exp.h, ke/ki.h, mm/mm.h), never by calls up.
+ */
+#pragma once
+#include "io/iop.h"
+
+/* Windows' option bits. */
+#define VF_SPECIAL_POOL   0x00000001u
+#define VF_FORCE_IRQL     0x00000002u
+#define VF_LOW_RESOURCES  0x00000004u
+#define VF_POOL_TRACKING  0x00000008u
+#define VF_IO             0x00000010u
+#define VF_DEADLOCK       0x00000020u
+#define VF_DMA            0x00000080u
+#define VF_SECURITY       0x00000100u
+#define VF_MISC           0x00000800u
+#define VF_DDI            0x00020000u
+#define VF_CODE_INTEGRITY 0x02000000u
+/* What may be turned on and off while drivers run. */
+#define VF_VOLATILE                                                                                                            \
+    (VF_SPECIAL_POOL | VF_FORCE_IRQL | VF_LOW_RESOURCES | VF_POOL_TRACKING | VF_DEADLOCK | VF_DMA | VF_SECURITY | VF_MISC)
+
+#define VF_TAGS 16u
+
+/* Filled by the host before VfInitSystem. */
+typedef struct _VF_OPTIONS {
+    const CHAR *Drivers; /* names joined by '+'; NULL or "": all drivers */
+    ULONG SpecialTag; /* 0, or Windows' PoolTag value: a tag, a size class below PAGE_SIZE + granule, or '*' for everything */
+    BOOLEAN SpecialStart;                    /* blocks at the start of their page (underruns fault) instead of at its end */
+    ULONG SampleInterval;                    /* one allocation in so many is special pool's; 0: none */
+    ULONG FaultProbability;                  /* of 10,000 */
+    ULONG FaultTags[VF_TAGS], FaultTagCount; /* 0: all */
+    ULONG FaultDelay;                        /* milliseconds from the start without faults */
+} VF_OPTIONS;
+extern VF_OPTIONS VfOptions;
+
+NTSTATUS VfInitSystem(VOID); /* after ExInitSystem */
+VOID VfShutdownSystem(VOID);
+VOID VfEnable(VOID);  /* the system is up: the options take effect */
+VOID VfDisable(VOID); /* it is about to go down */
+/* Turns options on and off: KeOptions.VerifierFlags becomes Flags. STATUS_NOT_SUPPORTED: a bit outside VF_VOLATILE would change. */
+NTSTATUS VfSetFlags(ULONG Flags);
+
+typedef struct _VF_COUNTERS {
+    ULONG Level;
+    ULONG64 AllocationsAttempted, AllocationsSucceeded, AllocationsSucceededSpecialPool, AllocationsWithNoTag,
+        AllocationsFailed, AllocationsFailedDeliberately, Sampled, SpecialPoolFull, Loads, Unloads;
+} VF_COUNTERS;
+VOID VfQueryCounters(VF_COUNTERS *Counters);
+/* NULL, or the first broken invariant. A quiet system. */
+const CHAR *VfValidate(VOID);

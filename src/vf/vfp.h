@@ -1,0 +1,40 @@
+/*
+ * vfp.h - the Verifier's private face. SPDX-License-Identifier: MIT
+ */
+#pragma once
+#include "vf/vf.h"
+#include "ex/exp.h"
+
+extern VF_COUNTERS ViCounters;
+#define VI_COUNT(Field) __atomic_add_fetch(&ViCounters.Field, 1, __ATOMIC_RELAXED)
+
+/* driver.c */
+typedef struct _VI_DRIVER {
+    struct _VI_DRIVER *Next;
+    PDRIVER_OBJECT Object; /* while it is loaded */
+    ULONG64 BlocksBefore;  /* the program's blocks when it was loaded */
+    ULONG_PTR Base;
+    SIZE_T Size;
+    BOOLEAN Verified, Loaded;
+    CHAR Name[64];
+} VI_DRIVER;
+VOID ViInitDrivers(VOID);
+VOID ViStopDrivers(VOID);
+/* The driver whose code an address is: an image, or the program, which is all that is no image. */
+VI_DRIVER *ViDriverOf(ULONG_PTR Address);
+/* Who called a routine, given its return address: over the border when an image did. */
+ULONG_PTR ViCallerOf(ULONG_PTR ReturnAddress);
+BOOLEAN ViNameIsChosen(const CHAR *Name);
+
+/* special.c */
+NTSTATUS ViInitSpecialPool(VOID);
+VOID ViStopSpecialPool(VOID);
+/* A block, or NULL: special pool is full. Strict: the Verifier asked, so its own stops are made for it; else it is a sample. */
+PVOID ViAllocateSpecial(const EXP_REQUEST *Request, BOOLEAN Strict);
+BOOLEAN ViIsSpecialRequest(const EXP_REQUEST *Request);
+const CHAR *ViValidateSpecialPool(VOID);
+
+/* fail.c */
+VOID ViSetFaults(BOOLEAN On);
+/* misc.c */
+VOID ViCheckContents(PVOID Block, SIZE_T Size, EXP_KIND Kind);
