@@ -106,6 +106,9 @@ static POOL_TYPE ExpPoolType(EXP_KIND Kind, ULONG Options)
 
 static DECLSPEC_NOINLINE VOID ExpStopIrql(EXP_KIND Kind, ULONG Options, SIZE_T Size, KIRQL Irql)
 {
+    if (KeOptions.VerifierFlags != 0)
+        KiStop(0xC4, "Pool was allocated at an IRQL that is too high for the pool type.", NULL, EXP_IS_PAGED(Kind) ? 1 : 2,
+               Irql, (ULONG_PTR)ExpPoolType(Kind, Options), Size);
     KiStop(0xC2, "Pool was allocated at an IRQL that is too high for the pool type.", NULL, 8, Irql,
            (ULONG_PTR)ExpPoolType(Kind, Options), Size);
 }
@@ -489,6 +492,9 @@ PVOID FsRtlAllocatePoolWithQuotaTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULO
 /* ---- free ---- */
 static DECLSPEC_NOINLINE VOID ExpStopFreeIrql(PVOID Block, EXP_KIND Kind, KIRQL Irql)
 {
+    if (KeOptions.VerifierFlags != 0)
+        KiStop(0xC4, "Pool was freed at an IRQL that is too high for the pool type.", Block, EXP_IS_PAGED(Kind) ? 0x11 : 0x12,
+               Irql, (ULONG_PTR)ExpPoolType(Kind, 0), (ULONG_PTR)Block);
     KiStop(0xC2, "Pool was freed at an IRQL that is too high for the pool type.", Block, 9, Irql,
            (ULONG_PTR)ExpPoolType(Kind, 0), (ULONG_PTR)Block);
 }

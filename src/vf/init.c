@@ -4,11 +4,13 @@
  * Options are Windows' mask in KeOptions.VerifierFlags, which the layers below read where they check; this file turns on
  * the seams that cost something only when somebody wants them:
  *
- *   ExpSlow          EXP_SLOW_ALLOCATE   special pool, everything or by tag    EXP_SLOW_FREE   misc
+ *   ExpSlow          EXP_SLOW_ALLOCATE   any option: rules of requests         EXP_SLOW_FREE   misc
  *                    EXP_SLOW_FAIL       low resources                              EXP_SLOW_TRACKING   pool tracking
  *   ExpSampleInterval                    one allocation in so many is special pool's (with no option given at all)
  *
  * An allocation that the pools ask about (ViAllocate):
+ *   its driver is verified: zero bytes are 0xC4/0x00, quota in a DPC 0x10B (pool tracking), executable pool 0x2000 (code
+ *   integrity)
  *   its driver is verified and special pool is on, or its tag or size is chosen ---> special pool, the Verifier's stops
  *   the countdown came to zero ---> special pool, the ordinary pool's stops where it has any (special.c)
  *   neither, or special pool is full, or quota is charged ---> the ordinary pool
@@ -24,6 +26,27 @@ VF_OPTIONS VfOptions;
 VF_COUNTERS ViCounters;
 static KI_LOCK SettingsLock;
 
+static POOL_TYPE ViPoolType(const EXP_REQUEST *Request)
+{
+    ULONG Type = Request->Kind == ExpPaged ? PagedPool : Request->Kind == ExpNonPagedNx ? NonPagedPoolNx : NonPagedPoolExecute;
+    return (POOL_TYPE)(Type | (Request->Aligned ? NonPagedPoolCacheAligned : 0));
+}
+
+/* What a verified driver may not ask for. */
+static VOID ViCheckRequest(const EXP_REQUEST *Request, ULONG_PTR Caller)
+{
+    ULONG Flags = KeOptions.VerifierFlags;
+    if (Request->Size == 0)
+        KiStop(0xC4, "A verified driver asked for zero bytes of pool.", NULL, 0x00, KeGetCurrentIrql(), ViPoolType(Request), 0);
+    if ((Flags & VF_POOL_TRACKING) && Request->Quota && KeGetCurrentIrql() >= DISPATCH_LEVEL &&
+        KiCurrentThread()->Prcb->DpcActive)
+        KiStop(0xC4, "Pool with quota was allocated in a DPC routine, where no process is the one to charge.", NULL, 0x10B, 0,
+               0, 0);
+    if ((Flags & VF_CODE_INTEGRITY) && Request->Kind == ExpNonPagedExecute)
+        KiStop(0xC4, "Executable pool was asked for; NonPagedPoolNx or POOL_FLAG_NON_PAGED is not executable.", NULL, 0x2000,
+               Caller, ViPoolType(Request), Request->Tag);
+}
+
 static PVOID ViAllocate(const EXP_REQUEST *Request)
 {
     BOOLEAN Strict = FALSE;
@@ -31,10 +54,13 @@ static PVOID ViAllocate(const EXP_REQUEST *Request)
     VI_COUNT(AllocationsAttempted);
     if (Request->Tag == EXP_TAG_NONE)
         VI_COUNT(AllocationsWithNoTag);
-    if (KeOptions.VerifierFlags & VF_SPECIAL_POOL) {
-        Strict = ViDriverOf(ViCallerOf(Request->Caller))->Verified;
-        if (Strict && VfOptions.SpecialTag != 0)
-            Strict = ViIsSpecialRequest(Request);
+    if (KeOptions.VerifierFlags != 0) {
+        ULONG_PTR Caller = ViCallerOf(Request->Caller);
+        Strict = ViDriverOf(Caller)->Verified;
+        if (Strict)
+            ViCheckRequest(Request, Caller);
+        if (!(KeOptions.VerifierFlags & VF_SPECIAL_POOL) || (VfOptions.SpecialTag != 0 && !ViIsSpecialRequest(Request)))
+            Strict = FALSE;
     }
     if (!Strict && !Request->Sampled)
         return NULL;
@@ -61,7 +87,7 @@ static VOID ViFree(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind)
 static VOID ViApply(ULONG Flags)
 {
     ULONG Slow = 0;
-    if (Flags & VF_SPECIAL_POOL)
+    if (Flags != 0)
         Slow |= EXP_SLOW_ALLOCATE;
     if (Flags & VF_MISC)
         Slow |= EXP_SLOW_FREE;

@@ -51,18 +51,27 @@ static void NonPagedAboveDispatch(void *Bytes)
     (void)!ExAllocatePool2(POOL_FLAG_NON_PAGED, (SIZE_T)Bytes, TAG);
 }
 
+/* 0xC2/8 without any option of the Verifier, 0xC4/1 and 2 with one. */
 static void Allocate_PagedAtDispatch_C2_8(void **state)
 {
+    ULONG Flags = KeOptions.VerifierFlags;
     (void)state;
+    Expect(PagedAtDispatch, (void *)100, 0xC4, 1, DISPATCH_LEVEL, PagedPool, 100);
+    KeOptions.VerifierFlags = 0;
     Expect(PagedAtDispatch, (void *)100, 0xC2, 8, DISPATCH_LEVEL, PagedPool, 100);
     Expect(PagedAtDispatch, (void *)100000, 0xC2, 8, DISPATCH_LEVEL, PagedPool, 100000);
     Expect(LegacyPagedAtDispatch, (void *)1, 0xC2, 8, DISPATCH_LEVEL, PagedPool, 1);
+    KeOptions.VerifierFlags = Flags;
 }
 
 static void Allocate_NonPagedAboveDispatch_C2_8(void **state)
 {
+    ULONG Flags = KeOptions.VerifierFlags;
     (void)state;
+    Expect(NonPagedAboveDispatch, (void *)100, 0xC4, 2, DISPATCH_LEVEL + 2, NonPagedPoolNx, 100);
+    KeOptions.VerifierFlags = 0;
     Expect(NonPagedAboveDispatch, (void *)100, 0xC2, 8, DISPATCH_LEVEL + 2, NonPagedPoolNx, 100);
+    KeOptions.VerifierFlags = Flags;
 }
 
 static void MustSucceed(void *Type)

@@ -214,6 +214,94 @@ static void Unload_BlocksLeft_C4_62(void **State)
     ExFreePool(Kept[0]);
 }
 
+/* ---- rules of requests, with any option on ---- */
+static void AskNothing(void *Unused)
+{
+    (void)Unused;
+    (void)ExAllocatePoolWithTag(PagedPool, 0, TAG);
+}
+
+static void AskAt(void *Irql)
+{
+    KIRQL Old;
+    KeRaiseIrql((KIRQL)(uintptr_t)Irql, &Old);
+    (void)ExAllocatePool2((uintptr_t)Irql == DISPATCH_LEVEL ? POOL_FLAG_PAGED : POOL_FLAG_NON_PAGED, 10, TAG);
+}
+
+static void AskExecutable(void *Unused)
+{
+    (void)Unused;
+    (void)ExAllocatePoolWithTag(NonPagedPoolExecute, 10, TAG);
+}
+
+static void FreeAtRaised(void *Block)
+{
+    KIRQL Old;
+    KeRaiseIrql(MmRegionOf(Block) == MmRegionPagedPool ? DISPATCH_LEVEL : DISPATCH_LEVEL + 1, &Old);
+    ExFreePoolWithTag(Block, TAG);
+}
+
+static void QueuePaged(void *Item)
+{
+    ExQueueWorkItem(Item, DelayedWorkQueue);
+}
+
+static void Rules_C4(void **State)
+{
+    PVOID Block;
+    ntmm_bugcheck Stop;
+    (void)State;
+    Restart(VF_CODE_INTEGRITY | VF_MISC, NULL);
+    ExpectStop(AskNothing, NULL, 0xC4, 0x00, PASSIVE_LEVEL, PagedPool, 0);
+    ExpectStop(AskAt, (void *)DISPATCH_LEVEL, 0xC4, 0x01, DISPATCH_LEVEL, PagedPool, 10);
+    ExpectStop(AskAt, (void *)(DISPATCH_LEVEL + 1), 0xC4, 0x02, DISPATCH_LEVEL + 1, NonPagedPoolNx, 10);
+    assert_true(ntmm_catch(AskExecutable, NULL, &Stop));
+    assert_int_equal(Stop.code, 0xC4);
+    assert_int_equal(Stop.parameters[0], 0x2000);
+    assert_int_equal(Stop.parameters[2], NonPagedPoolExecute);
+    assert_int_equal(Stop.parameters[3], TAG);
+    Block = ExAllocatePool2(POOL_FLAG_PAGED, 10, TAG);
+    ExpectStop(FreeAtRaised, Block, 0xC4, 0x11, DISPATCH_LEVEL, PagedPool, (uint64_t)Block);
+    FreeAt(Block);
+    Block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 10, TAG);
+    ExpectStop(FreeAtRaised, Block, 0xC4, 0x12, DISPATCH_LEVEL + 1, NonPagedPoolNx, (uint64_t)Block);
+    FreeAt(Block);
+    Block = ExAllocatePool2(POOL_FLAG_PAGED, sizeof(WORK_QUEUE_ITEM), TAG);
+    ExInitializeWorkItem((PWORK_QUEUE_ITEM)Block, Nothing, NULL);
+    ExpectStop(QueuePaged, Block, 0xC4, 0x131, (uint64_t)Block, 0, 0);
+    FreeAt(Block);
+}
+
+/* Quota in a DPC, under pool tracking. */
+static KDPC QuotaDpc;
+static ntmm_bugcheck DpcStop;
+static volatile bool DpcCaught;
+
+static void AskQuota(void *Unused)
+{
+    (void)Unused;
+    (void)ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_USE_QUOTA, 10, TAG);
+}
+
+static VOID RunQuota(PKDPC Object, PVOID Context, PVOID A, PVOID B)
+{
+    (void)Object, (void)Context, (void)A, (void)B;
+    DpcCaught = ntmm_catch(AskQuota, NULL, &DpcStop);
+}
+
+static void QuotaInDpc_C4_10B(void **State)
+{
+    (void)State;
+    Restart(VF_POOL_TRACKING, NULL);
+    KeInitializeDpc(&QuotaDpc, RunQuota, NULL);
+    KeInsertQueueDpc(&QuotaDpc, NULL, NULL);
+    KeFlushQueuedDpcs();
+    assert_true(DpcCaught);
+    assert_int_equal(DpcStop.code, 0xC4);
+    assert_int_equal(DpcStop.parameters[0], 0x10B);
+    ExFreePool(ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_USE_QUOTA, 10, TAG)); /* right: in a thread */
+}
+
 /* ---- low resources ---- */
 static unsigned CountFailures(unsigned Requests, ULONG Tag, SIZE_T Size)
 {
@@ -266,6 +354,8 @@ int main(void)
         cmocka_unit_test(Freed_HoldsTimer_C7),
         cmocka_unit_test(FreedSpecial_HoldsTimer_C7),
         cmocka_unit_test(Unload_BlocksLeft_C4_62),
+        cmocka_unit_test(Rules_C4),
+        cmocka_unit_test(QuotaInDpc_C4_10B),
         cmocka_unit_test(LowResources_ProbabilityTagsDelay),
     };
     return cmocka_run_group_tests(Tests, NULL, StopSystem);
