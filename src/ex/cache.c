@@ -48,6 +48,20 @@ static BOOLEAN ExpOpenBin(EXP_CACHE *Cache, ULONG BinIndex)
     return TRUE;
 }
 
+/* Blocks that were never handed out get the freed pattern, so that the fast path need not know. */
+static VOID ExpPrepare(const EXP_MAGAZINE *Magazine, ULONG BlockSize)
+{
+    ULONG Index;
+    for (Index = 1; Index <= Magazine->Count; Index++) {
+        const EXP_ENTRY *Entry = &Magazine->Entries[Index];
+        if (ExpReadWord(Entry->Word) == 0) {
+            ExpUnpoison(Entry->Block, BlockSize);
+            ExpFillFreed((PVOID)Entry->Block, BlockSize);
+            ExpPoison(Entry->Block, BlockSize);
+        }
+    }
+}
+
 BOOLEAN ExpRefill(EXP_CACHE *Cache, ULONG BinIndex, EX_POOL_PRIORITY Priority)
 {
     EXP_BIN *Bin = &Cache->Bins[BinIndex];
@@ -64,6 +78,8 @@ BOOLEAN ExpRefill(EXP_CACHE *Cache, ULONG BinIndex, EX_POOL_PRIORITY Priority)
     Magazine = ExpFillMagazine(&ExpState.Centers[BinIndex], Bin->Loaded, Bin->Want, &Cache->Random, Priority);
     if (Magazine == NULL)
         return FALSE;
+    if (Magazine == Bin->Loaded) /* from slabs; those of a magazine have been through a thread's hands */
+        ExpPrepare(Magazine, Bin->BlockSize);
     Bin->Want = (USHORT)(Bin->Want * 2u < Magazine->Room ? Bin->Want * 2u : Magazine->Room);
     ExpLoad(Bin, Magazine, Magazine->Count);
     return TRUE;
@@ -161,6 +177,10 @@ static EXP_CACHE *ExpCreateCache(VOID)
         Cache->Chunks[Index] = ExpNoCounters;
     Cache->Total[0].Slot = EXP_TAG_SLOTS;
     Cache->Total[1].Slot = EXP_TAG_SLOTS + 1;
+    for (Index = 0; Index < 2; Index++) {
+        Cache->Total[Index].Balance = Cache->Total[Index].MaxBalance = EXP_FOLD_BYTES;
+        Cache->Total[Index].Total = &Cache->Total[Index];
+    }
     Cache->Countdown = ExpSampleInterval != 0 ? (LONG)ExpSampleInterval : MAXLONG;
     __atomic_add_fetch(&ExpState.Totals[0].Threads, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&ExpState.Totals[1].Threads, 1, __ATOMIC_RELAXED);

@@ -33,16 +33,19 @@
 #include "ex/exp.h"
 
 /* ---- lists of slabs (the centre's lock) ---- */
-static ULONG ExpListOf(const EXP_SLAB *Slab)
+/* Which list, and how far Used may move on it: quarters of BlockCount; full is on none. */
+static VOID ExpChooseList(EXP_SLAB *Slab)
 {
-    ULONG Used = 4u * Slab->Used, All = Slab->BlockCount;
-    return (ULONG)(Used >= All) + (Used >= 2 * All) + (Used >= 3 * All);
+    ULONG Used = 4u * Slab->Used, All = Slab->BlockCount, List = (ULONG)(Used >= All) + (Used >= 2 * All) + (Used >= 3 * All);
+    Slab->List = (UCHAR)List;
+    Slab->Least = (USHORT)((List * All + 3) / 4);
+    Slab->Most = (USHORT)(((List + 1) * All + 3) / 4 - 1);
 }
 
 static VOID ExpLink(EXP_CENTER *Center, EXP_SLAB *Slab)
 {
     EXP_SLAB **Head;
-    Slab->List = (UCHAR)ExpListOf(Slab);
+    ExpChooseList(Slab);
     Slab->State = ExpSlabListed;
     Head = &Center->Lists[Slab->List];
     Slab->Prev = NULL;
@@ -63,14 +66,16 @@ static VOID ExpUnlink(EXP_CENTER *Center, EXP_SLAB *Slab)
     Slab->State = ExpSlabFull;
 }
 
-/* After Used has changed. */
+/* After Used has changed: no, while it stays where it is listed for. */
+static inline BOOLEAN ExpMustSettle(const EXP_SLAB *Slab)
+{
+    return Slab->State != ExpSlabListed || Slab->Used < Slab->Least || Slab->Used > Slab->Most;
+}
+
 static VOID ExpSettle(EXP_CENTER *Center, EXP_SLAB *Slab)
 {
-    if (Slab->State == ExpSlabListed) {
-        if (Slab->Used != Slab->BlockCount && Slab->List == ExpListOf(Slab))
-            return;
+    if (Slab->State == ExpSlabListed)
         ExpUnlink(Center, Slab);
-    }
     if (Slab->Used != Slab->BlockCount)
         ExpLink(Center, Slab);
 }
@@ -146,25 +151,28 @@ static VOID ExpReleaseVictims(const EXP_VICTIMS *Victims)
 
 /* ---- blocks (the centre's lock) ---- */
 /* Random numbers enough for placement: xorshift. */
-static inline ULONG ExpRandom(ULONG64 *State)
+static inline ULONG64 ExpRandom(ULONG64 *State)
 {
     ULONG64 X = *State;
     X ^= X << 13;
     X ^= X >> 7;
     X ^= X << 17;
-    *State = X;
-    return (ULONG)(X >> 32);
+    return *State = X;
 }
 
 static ULONG ExpTakeOf(EXP_SLAB *Slab, EXP_ENTRY *Entries, ULONG Want, ULONG64 *Seed)
 {
     ULONG Word, Count = 0;
+    ULONG64 Random = 0;
     for (Word = 0; Word < Slab->WordCount && Count < Want; Word++) {
         ULONG64 Bits = Slab->Free[Word];
         while (Bits != 0 && Count < Want) {
-            ULONG Turn = ExpRandom(Seed) & 63;
-            ULONG64 Turned = Bits >> Turn | Bits << (-Turn & 63);
-            ULONG Number = ((ULONG)__builtin_ctzll(Turned) + Turn) & 63;
+            ULONG Turn, Number;
+            if (Random == 0)
+                Random = ExpRandom(Seed);
+            Turn = (ULONG)Random & 63;
+            Random >>= 6;
+            Number = ((ULONG)__builtin_ctzll(Bits >> Turn | Bits << (-Turn & 63)) + Turn) & 63;
             Bits &= ~(1ull << Number);
             Number += Word * 64;
             Entries[Count].Block = ExpBlockAddress(Slab, Number);
@@ -183,7 +191,8 @@ static ULONG ExpTakeListed(EXP_CENTER *Center, EXP_ENTRY *Entries, ULONG Want, U
     ULONG Count = 0;
     while (Count < Want && (Slab = ExpFullest(Center)) != NULL) {
         Count += ExpTakeOf(Slab, Entries + Count, Want - Count, Seed);
-        ExpSettle(Center, Slab);
+        if (ExpMustSettle(Slab))
+            ExpSettle(Center, Slab);
     }
     return Count;
 }
@@ -202,7 +211,8 @@ static VOID ExpPutBack(EXP_CENTER *Center, const EXP_ENTRY *Entries, ULONG Count
         }
         Slab->Free[Number / 64] |= Bit;
         Slab->Used--;
-        ExpSettle(Center, Slab);
+        if (ExpMustSettle(Slab))
+            ExpSettle(Center, Slab);
         if (Slab->Used == 0)
             ExpNoteEmpty(Center, Slab, Victims, TRUE);
     }

@@ -3,26 +3,18 @@
  * SPDX-License-Identifier: MIT
  *
  * Slack. The bytes between the end of the requested size and the end of the block belong to nobody. The first
- * 16 of them (fewer if there are fewer) are filled with EXP_FILL_SLACK on allocation and checked on free: an
- * overrun of a few bytes is 0x19/0x21 (address, bytes asked for, the bytes found).
+ * 8 of them and the last 8 (fewer if there are fewer) are filled with EXP_FILL_SLACK on allocation and checked on free: an
+ * overrun of a few bytes, or an underrun of the next block, is 0x19/0x21 (address, bytes asked for, the first bytes found).
  *
  * Freed blocks. The first 32 bytes of a freed block are filled with EXP_FILL_FREED and checked when the block
  * is handed out again: a write after free is 0xC6 (address, 1: write, 0: kernel, the bytes found).
  *
- * Big blocks are given back to the memory manager when they are freed: a touch after free faults by itself.
+ * Big blocks likewise, when they stay mapped after the free (run.c); else a touch after the free faults by itself.
  *
  * Both are small on purpose: they touch the cache lines that the driver has just used. The fills and
  * comparisons are inline in exp.h; here is what happens when one differs.
  */
 #include "ex/exp.h"
-
-#define ALL    ~0ull
-#define TOP(n) (ALL << (64 - 8 * (n)))
-const ULONG64 ExpSlackMasks[17][2] = {
-    {0, 0},        {0, TOP(1)},   {0, TOP(2)},   {0, TOP(3)},   {0, TOP(4)},   {0, TOP(5)},
-    {0, TOP(6)},   {0, TOP(7)},   {0, ALL},      {TOP(1), ALL}, {TOP(2), ALL}, {TOP(3), ALL},
-    {TOP(4), ALL}, {TOP(5), ALL}, {TOP(6), ALL}, {TOP(7), ALL}, {ALL, ALL},
-};
 
 /* Stops for Bytes at At that are not the pattern. They are mended first, so that it is said once and a block can be freed after a
  * stop that was caught; the report gets them as they were. */
@@ -35,18 +27,24 @@ static DECLSPEC_NORETURN VOID ExpStopDamaged(KI_BUGCHECK *Stop, PVOID At, ULONG 
     KiBugCheck(Stop);
 }
 
-VOID ExpStopSlack(PVOID Block, SIZE_T Size, ULONG Slack)
+VOID ExpStopSlack(PVOID Block, SIZE_T Size, SIZE_T Slack)
 {
     PUCHAR Behind = (PUCHAR)Block + Size;
+    ULONG Some = Slack < 8 ? (ULONG)Slack : 8;
     ULONG64 Found = 0;
     ULONG Index;
-    for (Index = 0; Index < Slack && Index < 8; Index++)
+    for (Index = 0; Index < Some; Index++)
         Found |= (ULONG64)Behind[Index] << (Index * 8);
     KI_BUGCHECK Stop = {.Code = 0x19,
                         .Parameters = {0x21, (ULONG_PTR)Block, Size, Found},
                         .Words = "Bytes behind a pool block were overwritten; found when the block is freed.",
                         .Block = Block};
-    ExpStopDamaged(&Stop, Behind, Slack < 16 ? Slack : 16, EXP_FILL_SLACK);
+    /* The bytes at the end are mended here: with the first ones all of a short slack is evidence. */
+    if (Slack <= 64)
+        Some = (ULONG)Slack;
+    else
+        memset(Behind + Slack - 8, EXP_FILL_SLACK, 8);
+    ExpStopDamaged(&Stop, Behind, Some, EXP_FILL_SLACK);
 }
 
 VOID ExpStopFreedFill(PVOID Block, SIZE_T BlockSize)

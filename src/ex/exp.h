@@ -58,7 +58,7 @@
 #define EXP_SLOT_OVERFLOW 1u    /* slots 1 and 2: tags beyond the table, nonpaged and paged */
 #define EXP_COUNTERS      64u   /* per chunk */
 #define EXP_TAG_CACHE     256u  /* tags a thread finds without looking */
-#define EXP_FOLD_BYTES    16384 /* a thread's unreported change of a tag's bytes */
+#define EXP_FOLD_BYTES    65536 /* a thread's unreported change of a tag's bytes */
 #define EXP_GHOSTS        128u
 #define EXP_TAG_NONE      0x656e6f4eu /* 'None' as it reads in memory: untagged */
 #define EXP_TAG_OVERFLOW  0x6c66764fu /* 'Ovfl' */
@@ -92,10 +92,10 @@ static inline BOOLEAN ExpIsReleased(const EXP_RUN *Run)
 typedef ULONG EXP_WORD;
 #define EXP_WORD_SLOT(W)   ((W)&0x3FFFu)
 #define EXP_WORD_SLACK(W)  (((W) >> 14) & 0xFFFu)
-#define EXP_WORD_LIVE      0x04000000u
-#define EXP_WORD_QUOTA     0x08000000u
-#define EXP_WORD_PROTECTED 0x10000000u
-#define EXP_WORD_USED      0x20000000u /* distinguishes a freed block from one never handed out */
+#define EXP_WORD_LIVE      0x80000000u /* the highest bits: one comparison tells a plain live block */
+#define EXP_WORD_QUOTA     0x40000000u
+#define EXP_WORD_PROTECTED 0x20000000u
+#define EXP_WORD_USED      0x10000000u /* distinguishes a freed block from one never handed out */
 static inline EXP_WORD ExpMakeWord(ULONG Slot, ULONG Slack, ULONG Flags)
 {
     return Slot | (Slack << 14) | Flags | EXP_WORD_LIVE | EXP_WORD_USED;
@@ -113,20 +113,24 @@ typedef struct _EXP_SLAB {
     EXP_WORD *Words;        /* [Pages * Stride] */
     struct _EXP_SLAB *Tail; /* main: its tail slab; tail: its main; NULL: none */
     ULONG Magic;            /* ceil(2^32 / BlockSize) */
-    ULONG Bin;              /* Kind * EXP_BINS + Class */
+    ULONG BinOffset;        /* of its bin in EXP_CACHE */
     USHORT BlockSize, Stride;
     USHORT Offset, TailOffset;
-    PULONG Stacks; /* [2 * Pages * Stride]: allocation and free, or NULL */
-    USHORT Used;   /* (centre's lock, like all that follows) blocks not free as far as the slab knows */
+    EXP_WORD *WordsOfMap; /* Words, less those of the pages from the map's base to Run.Base: of an address's page in the map */
+    USHORT Used;          /* (centre's lock, like all that follows) blocks not free as far as the slab knows */
     USHORT BlockCount;
     UCHAR State, List;
     BOOLEAN IsTail;
     UCHAR PagesPerBlock; /* 1 for the classes that pack pages */
     /* the rest */
     struct _EXP_SLAB *Next, *Prev;
-    ULONG Room; /* bytes of this record */
+    PULONG Stacks;    /* [2 * Pages * Stride]: allocation and free, or NULL */
+    ULONG Bin;        /* Kind * EXP_BINS + Class */
+    ULONG Room;       /* bytes of this record */
+    ULONG Reciprocal; /* (1 << 20) / Stride + 1 */
     USHORT WordCount, PerPage;
-    ULONG64 Free[]; /* by number; those of no block are 0 */
+    USHORT Least, Most; /* Used stays on this list from Least to Most */
+    ULONG64 Free[];     /* by number; those of no block are 0 */
 } EXP_SLAB;
 C_ASSERT(offsetof(EXP_SLAB, Next) == 64);
 
@@ -174,13 +178,14 @@ typedef struct _EXP_BIN {
 C_ASSERT(sizeof(EXP_BIN) == 64);
 
 typedef struct _EXP_COUNTER {
-    LONG64 Delta;          /* bytes since the last fold */
-    LONG64 MaxDelta;       /* highest Delta since the last fold */
-    ULONG64 Allocs, Frees; /* since the last fold */
-    EXP_WORD Word;         /* of a live block of this slot without slack */
-    ULONG Tag;             /* 0: not in use */
+    LONG64 Balance;             /* EXP_FOLD_BYTES and the bytes since the last fold; below 0: fold */
+    LONG64 MaxBalance;          /* the highest Balance since the last fold, and at most 2 * EXP_FOLD_BYTES */
+    ULONG64 Allocs, Frees;      /* since the last fold */
+    struct _EXP_COUNTER *Total; /* of the pool: EXP_CACHE.Total */
+    EXP_WORD Word;              /* of a live block of this slot without slack */
+    ULONG Tag;                  /* 0: not in use */
     ULONG Slot;
-    ULONG Reserved[5];
+    ULONG Reserved[3];
 } EXP_COUNTER;
 C_ASSERT(sizeof(EXP_COUNTER) == 64);
 
@@ -356,7 +361,7 @@ static inline ULONG ExpBlockNumber(const EXP_SLAB *Slab, ULONG_PTR Address)
 }
 static inline ULONG_PTR ExpBlockAddress(const EXP_SLAB *Slab, ULONG Number)
 {
-    ULONG Page = Number / Slab->Stride;
+    ULONG Page = (Number * Slab->Reciprocal) >> 20; /* Number / Stride */
     return Slab->Run.Base + ((ULONG_PTR)Page << 12) + Slab->Offset + (Number - Page * Slab->Stride) * Slab->BlockSize;
 }
 /* The block that Address lies in, or the one before it. */
@@ -436,44 +441,56 @@ static inline EXP_COUNTER *ExpCounterOfSlot(EXP_CACHE *Cache, ULONG Slot)
     EXP_COUNTER *Counter = &Cache->Chunks[Slot / EXP_COUNTERS][Slot % EXP_COUNTERS];
     return __builtin_expect(Counter->Tag != 0, 1) ? Counter : ExpCounterOfSlotSlow(Cache, Slot);
 }
-/* Counters are written by their thread alone and read by others at any time. */
+/* Counters are written by their thread alone and read by others at any time: a plain addition to memory is a whole one on
+ * this machine, which only the thread sanitizer must be told. */
+#if defined(__SANITIZE_THREAD__)
+#define EXP_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define EXP_TSAN 1
+#endif
+#endif
+#ifdef EXP_TSAN
 #define EXP_COUNT_STORE(Field, Value) __atomic_store_n(&(Field), (Value), __ATOMIC_RELAXED)
-#define EXP_COUNT_LOAD(Field)         __atomic_load_n(&(Field), __ATOMIC_RELAXED)
+#else
+#define EXP_COUNT_STORE(Field, Value) ((Field) = (Value))
+#endif
+#define EXP_COUNT_LOAD(Field) __atomic_load_n(&(Field), __ATOMIC_RELAXED)
 VOID ExpFoldSlow(EXP_COUNTER *Counter);
 static inline BOOLEAN ExpWantsFold(const EXP_COUNTER *Counter)
 {
-    return (ULONG64)(Counter->Delta + EXP_FOLD_BYTES) > 2 * EXP_FOLD_BYTES;
+    return (ULONG64)Counter->Balance > 2 * EXP_FOLD_BYTES;
 }
 static inline VOID ExpCountUp(EXP_COUNTER *Counter, SIZE_T Bytes)
 {
-    LONG64 Delta = Counter->Delta + (LONG64)Bytes;
-    EXP_COUNT_STORE(Counter->Delta, Delta);
-    if (Delta > Counter->MaxDelta)
-        EXP_COUNT_STORE(Counter->MaxDelta, Delta);
+    LONG64 Balance = Counter->Balance + (LONG64)Bytes;
+    EXP_COUNT_STORE(Counter->Balance, Balance);
+    if (Balance > Counter->MaxBalance)
+        EXP_COUNT_STORE(Counter->MaxBalance, Balance);
 }
 static inline VOID ExpCountDown(EXP_COUNTER *Counter, SIZE_T Bytes)
 {
-    EXP_COUNT_STORE(Counter->Delta, Counter->Delta - (LONG64)Bytes);
+    EXP_COUNT_STORE(Counter->Balance, Counter->Balance - (LONG64)Bytes);
 }
-static inline VOID ExpCountAlloc(EXP_CACHE *Cache, EXP_COUNTER *Counter, ULONG Paged, SIZE_T Size)
+static inline VOID ExpCountAlloc(EXP_COUNTER *Counter, SIZE_T Size)
 {
     EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs + 1);
     ExpCountUp(Counter, Size);
-    ExpCountUp(&Cache->Total[Paged], Size);
+    ExpCountUp(Counter->Total, Size);
 }
-static inline VOID ExpCountFree(EXP_CACHE *Cache, EXP_COUNTER *Counter, ULONG Paged, SIZE_T Size)
+static inline VOID ExpCountFree(EXP_COUNTER *Counter, SIZE_T Size)
 {
     EXP_COUNT_STORE(Counter->Frees, Counter->Frees + 1);
     ExpCountDown(Counter, Size);
-    ExpCountDown(&Cache->Total[Paged], Size);
+    ExpCountDown(Counter->Total, Size);
 }
 /* What the general paths add: folds what has moved far. */
-static inline VOID ExpFoldIfFar(EXP_CACHE *Cache, EXP_COUNTER *Counter, ULONG Paged)
+static inline VOID ExpFoldIfFar(EXP_COUNTER *Counter)
 {
     if (ExpWantsFold(Counter))
         ExpFoldSlow(Counter);
-    if (ExpWantsFold(&Cache->Total[Paged]))
-        ExpFoldSlow(&Cache->Total[Paged]);
+    if (ExpWantsFold(Counter->Total))
+        ExpFoldSlow(Counter->Total);
 }
 
 /* stack.c */
@@ -507,51 +524,48 @@ VOID __asan_unpoison_memory_region(const volatile VOID *Address, SIZE_T Bytes);
 #define EXP_FILL_FREED    0xDFu
 #define EXP_SLACK_PATTERN (EXP_FILL_SLACK * 0x0101010101010101ull)
 #define EXP_FREED_PATTERN (EXP_FILL_FREED * 0x0101010101010101ull)
-DECLSPEC_NORETURN VOID ExpStopSlack(PVOID Block, SIZE_T Size, ULONG Slack);
+DECLSPEC_NORETURN VOID ExpStopSlack(PVOID Block, SIZE_T Size, SIZE_T Slack);
 DECLSPEC_NORETURN VOID ExpStopFreedFill(PVOID Block, SIZE_T BlockSize);
 /* Unaligned access. */
 typedef struct __attribute__((packed, may_alias)) _EXP_ANY64 {
     ULONG64 Value;
 } EXP_ANY64;
-/* The 16 bytes right behind the requested ones, or fewer where the block ends before: as two words of 8 that may overlap
- * each other and, where less than 8 are slack, the last requested bytes. No branch on the amount: it is as good as random. */
-typedef struct _EXP_SLACK {
-    EXP_ANY64 *First, *Second;
-    ULONG Shift; /* of what is found, to leave the slack alone */
-} EXP_SLACK;
-static inline EXP_SLACK ExpSlackAt(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
+/* Of the slack the first 8 bytes, right behind the requested ones, and the last 8, before the next block, are filled and
+ * checked; where fewer than 8 are slack, both are the block's last 8, of which Shift bits are not slack. No branch on the
+ * amount: it is as good as random. */
+static inline EXP_ANY64 *ExpSlackAt(PVOID Block, SIZE_T Size, SIZE_T BlockSize, ULONG *Shift, EXP_ANY64 **End)
 {
-    SIZE_T Last = BlockSize - 8, Next = Size + 8;
-    SIZE_T First = Size < Last ? Size : Last;
-    EXP_SLACK At;
-    At.First = (EXP_ANY64 *)((PUCHAR)Block + First);
-    At.Second = (EXP_ANY64 *)((PUCHAR)Block + (Next < Last ? Next : Last));
-    At.Shift = (ULONG)(Size - First) * 8;
-    return At;
+    SIZE_T Last = BlockSize - 8, First = Size < Last ? Size : Last;
+    *Shift = (ULONG)(Size - First) * 8;
+    *End = (EXP_ANY64 *)((PUCHAR)Block + Last);
+    return (EXP_ANY64 *)((PUCHAR)Block + First);
 }
 /* On allocation, before the contents are anybody's: may write over the last requested bytes. */
 static inline VOID ExpFillSlack(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
 {
-    EXP_SLACK At = ExpSlackAt(Block, Size, BlockSize);
-    At.First->Value = EXP_SLACK_PATTERN;
-    At.Second->Value = EXP_SLACK_PATTERN;
+    ULONG Shift;
+    EXP_ANY64 *End;
+    ExpSlackAt(Block, Size, BlockSize, &Shift, &End)->Value = EXP_SLACK_PATTERN;
+    End->Value = EXP_SLACK_PATTERN;
 }
-/* Where the contents are somebody's already: byte by byte. */
+/* Where the contents are somebody's already. */
 static inline VOID ExpFillSlackOnly(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
 {
-    SIZE_T Slack = BlockSize - Size;
-    memset((PUCHAR)Block + Size, EXP_FILL_SLACK, Slack < 16 ? Slack : 16);
+    SIZE_T Slack = BlockSize - Size, Some = Slack < 8 ? Slack : 8;
+    memset((PUCHAR)Block + Size, EXP_FILL_SLACK, Some);
+    memset((PUCHAR)Block + BlockSize - Some, EXP_FILL_SLACK, Some);
 }
 /* Size < BlockSize. */
 static inline BOOLEAN ExpIsSlackWhole(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
 {
-    EXP_SLACK At = ExpSlackAt(Block, Size, BlockSize);
-    return (((At.First->Value ^ EXP_SLACK_PATTERN) | (At.Second->Value ^ EXP_SLACK_PATTERN)) >> At.Shift) == 0;
+    ULONG Shift;
+    EXP_ANY64 *End, *First = ExpSlackAt(Block, Size, BlockSize, &Shift, &End);
+    return ((First->Value ^ EXP_SLACK_PATTERN) | (End->Value ^ EXP_SLACK_PATTERN)) >> Shift == 0;
 }
 static inline VOID ExpCheckSlack(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
 {
     if (Size != BlockSize && __builtin_expect(!ExpIsSlackWhole(Block, Size, BlockSize), 0))
-        ExpStopSlack(Block, Size, (ULONG)(BlockSize - Size));
+        ExpStopSlack(Block, Size, BlockSize - Size);
 }
 static inline VOID ExpFillFreed(PVOID Block, SIZE_T BlockSize)
 {

@@ -29,7 +29,8 @@ static inline __attribute__((always_inline)) BOOLEAN ExpIsUntouched(ULONG_PTR Bl
     const ULONG64 *At = (const ULONG64 *)Block, Pattern = EXP_FREED_PATTERN;
     if (__builtin_expect(At[0] != Pattern, 0) || __builtin_expect(At[1] != Pattern, 0))
         return FALSE;
-    if (BlockSize >= 32 && (__builtin_expect(At[2] != Pattern, 0) || __builtin_expect(At[3] != Pattern, 0)))
+    if (__builtin_expect(BlockSize >= 32, 1) &&
+        (__builtin_expect(At[2] != Pattern, 0) || __builtin_expect(At[3] != Pattern, 0)))
         return FALSE;
     return TRUE;
 }
@@ -38,39 +39,37 @@ static inline __attribute__((always_inline)) BOOLEAN ExpIsUntouched(ULONG_PTR Bl
 static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE *Cache, ULONG Decoded, SIZE_T Size, ULONG Tag)
 {
     ULONG Key = Tag | (Decoded & EXP_FAST_PAGED), Index = ExpTagCacheIndex(Key);
-    EXP_COUNTER *Counter = Cache->Tags[Index].Counter, *Total;
+    EXP_COUNTER *Counter = Cache->Tags[Index].Counter;
     EXP_BIN *Bin = &Cache->Bins[((Decoded >> 8) & 0xFF) + ExpFast.ClassOf[(Size + 15) >> 4]];
     EXP_ENTRY *Entry = Bin->Top;
     ULONG_PTR Block = Entry->Block;
     ULONG BlockSize;
-    EXP_WORD Old;
     LONG64 Bytes, TotalBytes;
     if (__builtin_expect(Cache->Tags[Index].Key != Key, 0) || __builtin_expect(Block == 0, 0) ||
         __builtin_expect(--Cache->Countdown < 0, 0))
         return 0;
-    BlockSize = Bin->BlockSize;
-    Old = ExpReadWord(Entry->Word);
-    ExpUnpoison(Block, BlockSize);
-    if (__builtin_expect(Old != 0, 1) &&
-        (__builtin_expect((Old & EXP_WORD_LIVE) != 0, 0) || !ExpIsUntouched(Block, BlockSize))) {
-        ExpPoison(Block, BlockSize);
+    ExpUnpoison(Block, Bin->BlockSize);
+    if (__builtin_expect(!ExpIsUntouched(Block, Bin->BlockSize), 0)) {
+        ExpPoison(Block, Bin->BlockSize);
         return 0;
     }
-    Total = &Cache->Total[Decoded >> 31];
-    Bytes = Counter->Delta + (LONG64)Size;
-    TotalBytes = Total->Delta + (LONG64)Size;
-    if (__builtin_expect(Bytes > EXP_FOLD_BYTES, 0) || __builtin_expect(TotalBytes > EXP_FOLD_BYTES, 0)) {
-        ExpPoison(Block, BlockSize);
-        return 0;
+    Bytes = Counter->Balance + (LONG64)Size;
+    TotalBytes = Counter->Total->Balance + (LONG64)Size;
+    if (Bytes > Counter->MaxBalance || TotalBytes > Counter->Total->MaxBalance) {
+        if (__builtin_expect(Bytes > 2 * EXP_FOLD_BYTES, 0) || __builtin_expect(TotalBytes > 2 * EXP_FOLD_BYTES, 0)) {
+            ExpPoison(Block, Bin->BlockSize);
+            return 0;
+        }
+        if (Bytes > Counter->MaxBalance)
+            EXP_COUNT_STORE(Counter->MaxBalance, Bytes);
+        if (TotalBytes > Counter->Total->MaxBalance)
+            EXP_COUNT_STORE(Counter->Total->MaxBalance, TotalBytes);
     }
-    if (Bytes > Counter->MaxDelta)
-        EXP_COUNT_STORE(Counter->MaxDelta, Bytes);
-    if (TotalBytes > Total->MaxDelta)
-        EXP_COUNT_STORE(Total->MaxDelta, TotalBytes);
-    EXP_COUNT_STORE(Counter->Delta, Bytes);
-    EXP_COUNT_STORE(Total->Delta, TotalBytes);
+    EXP_COUNT_STORE(Counter->Balance, Bytes);
+    EXP_COUNT_STORE(Counter->Total->Balance, TotalBytes);
     EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs + 1);
     Bin->Top = Entry - 1;
+    BlockSize = Bin->BlockSize;
     ExpWriteWord(Entry->Word, Counter->Word | (BlockSize - (ULONG)Size) << 14);
     if (BlockSize != (ULONG)Size)
         ExpFillSlack((PVOID)Block, Size, BlockSize);
@@ -121,48 +120,55 @@ General:
                              (ULONG_PTR)__builtin_return_address(0));
 }
 
-/* FALSE: take the general path. Tag 0: whichever tag the block has. */
+/* A word of a live block that was not charged quota; and, for frees without tag, whose tag is not protected. Compared as
+ * signed: LIVE is the sign. */
+C_ASSERT(EXP_WORD_LIVE == 0x80000000u && EXP_WORD_QUOTA == 0x40000000u && EXP_WORD_PROTECTED == 0x20000000u);
+#define EXP_IS_PLAIN(Word)     ((LONG)(Word) < (LONG)(EXP_WORD_LIVE | EXP_WORD_QUOTA))
+#define EXP_IS_UNGUARDED(Word) ((LONG)(Word) < (LONG)(EXP_WORD_LIVE | EXP_WORD_PROTECTED))
+
+/* FALSE: take the general path. */
 static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(ULONG_PTR Block, ULONG Tag, BOOLEAN Tagged, BOOLEAN Host)
 {
     const KTHREAD *Thread = HalCurrentThread();
     EXP_CACHE *Cache;
-    EXP_COUNTER *Counter, *Total;
+    EXP_COUNTER *Counter;
     EXP_SLAB *Slab;
     EXP_BIN *Bin;
     EXP_ENTRY *Top;
     EXP_WORD *At, Word;
     ULONG64 Product;
-    ULONG_PTR Offset = Block - ExpFast.Maps[0].Base;
+    ULONG_PTR Page = Block - ExpFast.Maps[0].Base;
     EXP_RUN **Entries = ExpFast.Maps[0].Entries;
-    ULONG BlockSize, Size, Paged = 0;
+    ULONG InPage = (ULONG)Block & (PAGE_SIZE - 1), BlockSize, Size;
     if (__builtin_expect(Thread == NULL, 0) || __builtin_expect((Cache = Thread->ExCache) == NULL, 0))
         return FALSE;
-    if (__builtin_expect(Offset >= __atomic_load_n(&ExpFast.Maps[0].Covered, __ATOMIC_ACQUIRE), 0)) {
-        Offset = Block - ExpFast.Maps[1].Base;
-        if (__builtin_expect(Offset >= __atomic_load_n(&ExpFast.Maps[1].Covered, __ATOMIC_ACQUIRE), 0))
+    if (__builtin_expect(Page >= __atomic_load_n(&ExpFast.Maps[0].Covered, __ATOMIC_ACQUIRE), 0)) {
+        Page = Block - ExpFast.Maps[1].Base;
+        if (__builtin_expect(Page >= __atomic_load_n(&ExpFast.Maps[1].Covered, __ATOMIC_ACQUIRE), 0))
             return FALSE;
         Entries = ExpFast.Maps[1].Entries;
-        Paged = 1;
     }
-    Slab = (EXP_SLAB *)__atomic_load_n(&Entries[Offset >> 12], __ATOMIC_ACQUIRE);
+    Page >>= 12;
+    Slab = (EXP_SLAB *)__atomic_load_n(&Entries[Page], __ATOMIC_ACQUIRE);
     if (__builtin_expect(Slab == NULL, 0) ||
         __builtin_expect(Host ? Slab->Run.Gate < 0 : (CHAR)Thread->Irql > Slab->Run.Gate, 0))
         return FALSE;
-    if ((Offset & (PAGE_SIZE - 1)) >= Slab->TailOffset)
+    if (__builtin_expect(InPage >= Slab->TailOffset, 0)) {
         Slab = Slab->Tail;
-    Product = (ULONG64)((ULONG)(Offset & (PAGE_SIZE - 1)) - Slab->Offset) * Slab->Magic;
+        InPage -= Slab->Offset;
+    }
+    Product = (ULONG64)InPage * Slab->Magic;
     if (__builtin_expect((ULONG)Product >= Slab->Magic, 0))
         return FALSE;
-    At = &Slab->Words[(ULONG)((Block - Slab->Run.Base) >> 12) * Slab->Stride + (ULONG)(Product >> 32)];
+    At = &Slab->WordsOfMap[Page * Slab->Stride + (Product >> 32)];
     Word = ExpReadWord(At);
-    if (__builtin_expect((Word & (EXP_WORD_LIVE | EXP_WORD_QUOTA | (Tagged ? 0 : EXP_WORD_PROTECTED))) != EXP_WORD_LIVE, 0))
+    if (__builtin_expect(Tagged ? !EXP_IS_PLAIN(Word) : !EXP_IS_UNGUARDED(Word), 0))
         return FALSE;
-    Counter = &Cache->Chunks[EXP_WORD_SLOT(Word) / EXP_COUNTERS][EXP_WORD_SLOT(Word) % EXP_COUNTERS];
-    Total = &Cache->Total[Paged];
-    Bin = &Cache->Bins[Slab->Bin];
+    Counter = &Cache->Chunks[(Word >> 6) & 0xFF][Word & 63];
+    C_ASSERT(EXP_COUNTERS == 64 && EXP_TAG_SLOTS == 64 * 256);
+    Bin = (EXP_BIN *)((PUCHAR)Cache + Slab->BinOffset);
     Top = Bin->Top;
-    if (__builtin_expect(Tagged ? Counter->Tag != Tag : Counter->Tag == 0, 0) || __builtin_expect(Top == Bin->Limit, 0) ||
-        __builtin_expect(Counter->Delta < -EXP_FOLD_BYTES, 0) || __builtin_expect(Total->Delta < -EXP_FOLD_BYTES, 0))
+    if (__builtin_expect(Tagged ? Counter->Tag != Tag : Counter->Tag == 0, 0) || __builtin_expect(Top == Bin->Limit, 0))
         return FALSE;
     BlockSize = Slab->BlockSize;
     Size = BlockSize - EXP_WORD_SLACK(Word);
@@ -171,9 +177,18 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(ULONG_PTR Block,
         ExpPoison(Block + Size, BlockSize - Size);
         return FALSE;
     }
+    EXP_COUNT_STORE(Counter->Balance, Counter->Balance - (LONG64)Size);
+    if (__builtin_expect(Counter->Balance < 0, 0)) {
+        EXP_COUNT_STORE(Counter->Balance, Counter->Balance + (LONG64)Size); /* the general path will fold */
+        return FALSE;
+    }
+    EXP_COUNT_STORE(Counter->Total->Balance, Counter->Total->Balance - (LONG64)Size);
+    if (__builtin_expect(Counter->Total->Balance < 0, 0)) {
+        EXP_COUNT_STORE(Counter->Balance, Counter->Balance + (LONG64)Size);
+        EXP_COUNT_STORE(Counter->Total->Balance, Counter->Total->Balance + (LONG64)Size);
+        return FALSE;
+    }
     EXP_COUNT_STORE(Counter->Frees, Counter->Frees + 1);
-    EXP_COUNT_STORE(Counter->Delta, Counter->Delta - (LONG64)Size);
-    EXP_COUNT_STORE(Total->Delta, Total->Delta - (LONG64)Size);
     ExpFillFreed((PVOID)Block, BlockSize);
     ExpPoison(Block, BlockSize);
     ExpWriteWord(At, Word & ~EXP_WORD_LIVE);

@@ -141,8 +141,8 @@ static PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, SIZE
     Block = ExpAllocateBig(Kind, Size, Alignment, Counter->Slot, Flags, (Options & EXP_ZERO) != 0, Priority);
     if (Block == NULL)
         return NULL;
-    ExpCountAlloc(Cache, Counter, Paged, Size);
-    ExpFoldIfFar(Cache, Counter, Paged);
+    ExpCountAlloc(Counter, Size);
+    ExpFoldIfFar(Counter);
     if (Room != Size)
         ExpFillSlackOnly(Block, Size, Room);
     ExpPoison((PUCHAR)Block + Size, Room - Size);
@@ -212,8 +212,8 @@ static PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_
         ExpCheckReuse(Block, BlockSize, Old);
     Bin->Top = Entry - 1;
     ExpWriteWord(Entry->Word, ExpMakeWord(Counter->Slot, BlockSize - (ULONG)Size, Flags));
-    ExpCountAlloc(Cache, Counter, Paged, Size);
-    ExpFoldIfFar(Cache, Counter, Paged);
+    ExpCountAlloc(Counter, Size);
+    ExpFoldIfFar(Counter);
     if (BlockSize != (ULONG)Size)
         ExpFillSlack((PVOID)Block, Size, BlockSize);
     if ((ExpSlow & EXP_SLOW_STACKS) && Caller != 0)
@@ -547,8 +547,8 @@ static VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, 
     Cache = ExpGetCache(Thread);
     Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
     if (Counter != NULL) {
-        ExpCountFree(Cache, Counter, EXP_IS_PAGED(Kind), Big->Size);
-        ExpFoldIfFar(Cache, Counter, EXP_IS_PAGED(Kind));
+        ExpCountFree(Counter, Big->Size);
+        ExpFoldIfFar(Counter);
     } else {
         ExpCountShared(Slot, -(LONG64)Big->Size, FALSE);
     }
@@ -611,8 +611,8 @@ VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
     if (Word & EXP_WORD_QUOTA)
         ExpReleaseQuota(Block, Kind == ExpPaged, Size);
     if (Counter != NULL) {
-        ExpCountFree(Cache, Counter, EXP_IS_PAGED(Kind), Size);
-        ExpFoldIfFar(Cache, Counter, EXP_IS_PAGED(Kind));
+        ExpCountFree(Counter, Size);
+        ExpFoldIfFar(Counter);
     } else {
         ExpCountShared(Slot, -(LONG64)Size, FALSE);
     }
@@ -678,7 +678,7 @@ BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size)
 {
     KTHREAD *Thread = KiCurrentThread();
     EXP_CACHE *Cache = ExpGetCache(Thread);
-    ULONG Number, Paged;
+    ULONG Number;
     EXP_RUN *Run = ExpFindLive(Block, &Number);
     EXP_SLAB *Slab = (EXP_SLAB *)Run;
     EXP_BIG *Big = (EXP_BIG *)Run;
@@ -690,16 +690,15 @@ BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size)
         return FALSE;
     ExpUnpoison(Block, Room);
     ExpCheckSlack(Block, Old, Room);
-    Paged = EXP_IS_PAGED(Run->Kind);
     if (Number == MAXULONG)
         Big->Size = Size;
     else
         ExpWriteWord(&Slab->Words[Number], ExpMakeWord(EXP_WORD_SLOT(Word), (ULONG)(Room - Size), Word & EXP_WORD_PROTECTED));
     ExpCountDown(Counter, Old);
-    ExpCountDown(&Cache->Total[Paged], Old);
+    ExpCountDown(Counter->Total, Old);
     ExpCountUp(Counter, Size);
-    ExpCountUp(&Cache->Total[Paged], Size);
-    ExpFoldIfFar(Cache, Counter, Paged);
+    ExpCountUp(Counter->Total, Size);
+    ExpFoldIfFar(Counter);
     if (Room != Size)
         ExpFillSlackOnly(Block, Size, Room);
     ExpPoison((PUCHAR)Block + Size, Room - Size);
@@ -719,8 +718,8 @@ BOOLEAN ExpChargeTag(ULONG Tag, BOOLEAN Paged, SIZE_T Bytes, ULONG *Slot)
     EXP_COUNTER *Counter = Cache != NULL ? ExpFindCounter(Cache, Tag, Paged) : NULL;
     if (Counter == NULL)
         return FALSE;
-    ExpCountAlloc(Cache, Counter, Paged, Bytes);
-    ExpFoldIfFar(Cache, Counter, Paged);
+    ExpCountAlloc(Counter, Bytes);
+    ExpFoldIfFar(Counter);
     *Slot = Counter->Slot;
     return TRUE;
 }
@@ -729,10 +728,9 @@ VOID ExpReturnTag(ULONG Slot, SIZE_T Bytes)
 {
     EXP_CACHE *Cache = ExpGetCache(KiCurrentThread());
     EXP_COUNTER *Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
-    ULONG Paged = ExpTagOfSlot(Slot)->Paged;
     if (Counter != NULL) {
-        ExpCountFree(Cache, Counter, Paged, Bytes);
-        ExpFoldIfFar(Cache, Counter, Paged);
+        ExpCountFree(Counter, Bytes);
+        ExpFoldIfFar(Counter);
     } else {
         ExpCountShared(Slot, -(LONG64)Bytes, FALSE);
     }

@@ -94,9 +94,11 @@ static EXP_SLAB *ExpCreateRecord(EXP_KIND Kind, ULONG Class, ULONG Pages, BOOLEA
     Slab->Room = Bytes;
     Slab->Bin = (ULONG)Kind * EXP_BINS + Class;
     Slab->BlockSize = C->Size;
+    Slab->BinOffset = (ULONG)offsetof(EXP_CACHE, Bins) + Slab->Bin * (ULONG)sizeof(EXP_BIN);
     Slab->Magic = C->Magic;
     Slab->PerPage = IsTail ? 1 : C->PerPage;
     Slab->Stride = (USHORT)Stride;
+    Slab->Reciprocal = (1u << 20) / Stride + 1;
     Slab->Offset = (USHORT)Offset;
     Slab->TailOffset = PAGE_SIZE;
     Slab->PagesPerBlock = C->PagesPerBlock;
@@ -127,6 +129,13 @@ VOID ExpRecycleRecord(EXP_RUN *Run)
     }
 }
 
+static VOID ExpPlace(EXP_SLAB *Slab, ULONG_PTR Base)
+{
+    ULONG_PTR First = (Base - ExpState.Maps[EXP_IS_PAGED(Slab->Run.Kind)].Base) >> 12;
+    Slab->Run.Base = Base;
+    Slab->WordsOfMap = (EXP_WORD *)((ULONG_PTR)Slab->Words - First * Slab->Stride * sizeof(EXP_WORD));
+}
+
 static EXP_SLAB *ExpTrySlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRIORITY Priority)
 {
     const EXP_CLASS *C = &ExpState.Classes[Class];
@@ -150,9 +159,9 @@ static EXP_SLAB *ExpTrySlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRI
         ExpRecycleRecord(&Slab->Run);
         return NULL;
     }
-    Slab->Run.Base = Base;
+    ExpPlace(Slab, Base);
     if (Slab->Tail != NULL) {
-        Slab->Tail->Run.Base = Base;
+        ExpPlace(Slab->Tail, Base);
         __atomic_store_n(&Slab->Tail->Run.Gate, EXP_HIGHEST_IRQL(Kind), __ATOMIC_RELEASE);
     }
     __atomic_store_n(&Slab->Run.Gate, EXP_HIGHEST_IRQL(Kind), __ATOMIC_RELEASE);

@@ -58,7 +58,8 @@ static ULONG ExpAddStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
         PUCHAR Memory;
         if (Chunk == DEPOT_CHUNKS)
             return 0;
-        Memory = MmAllocatePages(MmRegionSystemData, DEPOT_CHUNK_BYTES / PAGE_SIZE, MM_PAGES_ZERO | MM_PAGES_NO_RECLAIM, LowPoolPriority);
+        Memory = MmAllocatePages(MmRegionSystemData, DEPOT_CHUNK_BYTES / PAGE_SIZE, MM_PAGES_ZERO | MM_PAGES_NO_RECLAIM,
+                                 LowPoolPriority);
         if (Memory == NULL)
             return 0;
         __atomic_store_n(&ExpDepot.Chunks[Chunk], Memory, __ATOMIC_RELEASE);

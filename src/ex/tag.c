@@ -11,10 +11,10 @@
  * free is counted where it happens, so a thread's numbers mean little on their own, and a sum over all
  * threads and the slot's own record is exact whenever nothing is under way:
  *
- *     Bytes = EXP_TAG.Bytes + sum of EXP_COUNTER.Delta       (Allocs and Frees likewise)
+ *     Bytes = EXP_TAG.Bytes + sum of EXP_COUNTER's change      (Allocs and Frees likewise)
  *
- * Peaks. A thread folds its counter into the slot when its Delta has moved by more than EXP_FOLD_BYTES (at its next
- * operation with the tag), and keeps the highest Delta in between, so the peak that a fold sees is EXP_TAG.Bytes +
+ * Peaks. A thread folds its counter into the slot when its Balance has moved by more than EXP_FOLD_BYTES (at its next
+ * operation with the tag), and keeps the highest Balance in between, so the peak that a fold sees is EXP_TAG.Bytes +
  * MaxDelta. With one thread that is the exact peak; with several it can miss what the others had not folded: at most
  * EXP_FOLD_BYTES and one block each (EXP_TAG_USE.PeakError counts the EXP_FOLD_BYTES).
  *
@@ -105,6 +105,8 @@ EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
             return NULL;
         Counter->Slot = Slot;
         Counter->Word = ExpMakeWord(Slot, 0, 0);
+        Counter->Balance = Counter->MaxBalance = EXP_FOLD_BYTES;
+        Counter->Total = &Cache->Total[Record->Paged];
         __atomic_add_fetch(&Record->Threads, 1, __ATOMIC_RELAXED);
         Counter->Tag = Record->Tag;
     }
@@ -132,12 +134,12 @@ static VOID ExpRaisePeak(EXP_TAG *Tag, LONG64 Candidate)
 
 VOID ExpFold(EXP_COUNTER *Counter, EXP_TAG *Tag)
 {
-    LONG64 Before = __atomic_fetch_add(&Tag->Bytes, Counter->Delta, __ATOMIC_RELAXED);
-    ExpRaisePeak(Tag, Before + Counter->MaxDelta);
+    LONG64 Before = __atomic_fetch_add(&Tag->Bytes, Counter->Balance - EXP_FOLD_BYTES, __ATOMIC_RELAXED);
+    ExpRaisePeak(Tag, Before + Counter->MaxBalance - EXP_FOLD_BYTES);
     __atomic_add_fetch(&Tag->Allocs, Counter->Allocs, __ATOMIC_RELAXED);
     __atomic_add_fetch(&Tag->Frees, Counter->Frees, __ATOMIC_RELAXED);
-    EXP_COUNT_STORE(Counter->Delta, 0);
-    EXP_COUNT_STORE(Counter->MaxDelta, 0);
+    EXP_COUNT_STORE(Counter->Balance, EXP_FOLD_BYTES);
+    EXP_COUNT_STORE(Counter->MaxBalance, EXP_FOLD_BYTES);
     EXP_COUNT_STORE(Counter->Allocs, 0);
     EXP_COUNT_STORE(Counter->Frees, 0);
 }
@@ -172,7 +174,7 @@ static VOID ExpSumSlot(ULONG Slot, EXP_TAG_USE *Use)
 {
     EXP_TAG *Tag = ExpTagOfSlot(Slot);
     EXP_CACHE *Cache;
-    LONG64 Folded;
+    LONG64 Folded, Highest;
     ULONG Threads;
     memset(Use, 0, sizeof(*Use));
     if (Tag == NULL)
@@ -197,11 +199,14 @@ static VOID ExpSumSlot(ULONG Slot, EXP_TAG_USE *Use)
             Counter = __atomic_load_n(&Cache->Chunks[Slot / EXP_COUNTERS], __ATOMIC_ACQUIRE);
             Counter += Slot % EXP_COUNTERS;
         }
+        if (Counter->Total == NULL)
+            continue; /* the thread has not used the slot */
         Use->Allocs += EXP_COUNT_LOAD(Counter->Allocs);
         Use->Frees += EXP_COUNT_LOAD(Counter->Frees);
-        Use->Bytes += EXP_COUNT_LOAD(Counter->Delta);
-        if (Folded + EXP_COUNT_LOAD(Counter->MaxDelta) > Use->PeakBytes)
-            Use->PeakBytes = Folded + EXP_COUNT_LOAD(Counter->MaxDelta);
+        Use->Bytes += EXP_COUNT_LOAD(Counter->Balance) - EXP_FOLD_BYTES;
+        Highest = Folded + EXP_COUNT_LOAD(Counter->MaxBalance) - EXP_FOLD_BYTES;
+        if (Highest > Use->PeakBytes)
+            Use->PeakBytes = Highest;
     }
     if (Use->Bytes > Use->PeakBytes)
         Use->PeakBytes = Use->Bytes;

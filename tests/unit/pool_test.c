@@ -320,9 +320,9 @@ static void Validator_BrokenStructures_Named(void **state)
     assert_memory_equal(ExpValidatePools(), "C3", 2);
     Slab->Free[Number / 64] ^= 1ull << (Number % 64);
     Slab->Used++;
-    Counter->Delta++;
+    Counter->Balance++;
     assert_memory_equal(ExpValidatePools(), "T1", 2);
-    Counter->Delta--;
+    Counter->Balance--;
     Counter->Frees++;
     assert_memory_equal(ExpValidatePools(), "T2", 2);
     Counter->Frees--;
