@@ -62,6 +62,26 @@ typedef struct ntmm_options {
     bool track_ptes;              /* track_ptes=  system PTEs that run out are 0xD8, with the list of their holders */
     bool keep; /* keep=      freed pages of the pools stay mapped for reuse, for a second or two; default true */
     bool json; /* json=      print a bug check as one line of JSON instead of the block */
+    size_t struct_size;             /* sizeof(ntmm_options), set by ntmm_default_options */
+    uint64_t ram;                   /* ram=       bytes of RAM, 4 MiB to 1 TiB; default 1 GiB */
+    char pagefile[NTMM_PATH_BYTES]; /* pagefile=  path of the page file to create; empty: none */
+    uint64_t pagefile_size;         /* pagefile_size=  bytes; default 256 MiB if there is a page file */
+    uint32_t cpus;                  /* cpus=      processors, 1 to 64; default: those of the host, at least 2 */
+    uint32_t nodes;                 /* nodes=     NUMA nodes that RAM and processors are divided into, 1 to 16; default 1 */
+    uint32_t verifier;              /* verifier=  Driver Verifier's mask; default 0 */
+    uint64_t seed;                  /* seed=      of everything random; 0: a new one each time; default 1 */
+    uint32_t stacks;                /* stacks=    frames kept of the stacks that allocate and free a block, 0 to 16 */
+    uint32_t tlb;                   /* tlb=       entries of the translation buffer; 0: the machine's own bound */
+    uint64_t nonpagedpool;          /* nonpagedpool=  limit in bytes of nonpaged pool ... */
+    uint64_t pagedpool;             /* pagedpool= */
+    uint64_t systemptes;            /* systemptes=    (bytes of address space) */
+    uint64_t specialpool;           /* specialpool= */
+    uint64_t images;                /* images=        driver images */
+    uint64_t kernelstacks;          /* kernelstacks= */
+    char drive[NTMM_PATH_BYTES];    /* drive=     folder that drivers see as drive C:; empty: there is no drive */
+    bool iommu;                     /* iommu=     devices see only what is mapped for them; anything else is 0xE6/0x26 */
+    bool track_ptes;                /* track_ptes=  system PTEs that run out are 0xD8, with the list of their holders */
+    bool json;                      /* json=      print a bug check as one line of JSON instead of the block */
 } ntmm_options;
 
 /* The defaults. Never fails. */
@@ -213,6 +233,23 @@ typedef struct ntmm_leftovers {
 /* Calls DriverUnload, takes the driver object away, and the image if it was loaded from a file.
  * STATUS_INVALID_DEVICE_REQUEST if it has no DriverUnload: it stays. left may be NULL. */
 NTMM_API int32_t ntmm_remove_driver(ntmm_driver *driver, ntmm_leftovers *left);
+
+/* ---- a simulated bus-master device ----
+ * A thread that stands for the hardware of a device: it knows no virtual addresses. device_object: the physical device object
+ * that the driver gets its DMA adapter for (with iommu=1 its domain decides what the device may touch). NULL: no memory. */
+typedef struct ntmm_device ntmm_device;
+NTMM_API ntmm_device *ntmm_device_create(void *device_object);
+/* Hands the device a job, which runs on its thread after those before it. The job may call kernel routines as an interrupt
+ * service routine would, KeInsertQueueDpc for one. 0; -1: no memory. */
+NTMM_API int ntmm_device_post(ntmm_device *device, void (*routine)(ntmm_device *device, void *context), void *context);
+/* Waits until the device is idle. */
+NTMM_API void ntmm_device_wait(ntmm_device *device);
+/* Lets it finish its jobs, and ends it. */
+NTMM_API void ntmm_device_destroy(ntmm_device *device);
+/* What the hardware does, from any thread: reads or writes memory by logical address (without iommu=1, physical address). Where
+ * nothing is, it reads ones, and what it writes is lost. */
+NTMM_API void ntmm_device_read(ntmm_device *device, uint64_t logical, void *to, size_t length);
+NTMM_API void ntmm_device_write(ntmm_device *device, uint64_t logical, const void *from, size_t length);
 
 /* Opens a device as a user-mode program would: "\\\\.\\Name" (or "Name") for \??\Name, or a full name such as
  * "\\Device\\Name". Sends IRP_MJ_CREATE; the driver's status. */

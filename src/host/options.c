@@ -90,6 +90,8 @@ static const struct {
      "RAM for pages kept compressed before they go to a page file, 1M to 32G; on: an eighth of RAM (default off)"},
     {"io", KeyIo, AT(io), 0, 0, "auto|uring|threads", "how page files are read and written (default auto: the best there is)"},
     {"drive", KeyPath, AT(drive), 0, 0, "FOLDER", "folder that drivers see as drive C: (default none)"},
+    {"iommu", KeyFlag, AT(iommu), 0, 1, "0|1",
+     "devices see only what is mapped for them, at addresses of their own; anything else stops with 0xE6"},
     {"track_ptes", KeyFlag, AT(track_ptes), 0, 1, "0|1",
      "when system PTEs run out, stop with 0xD8 and the list of their holders (Windows: TrackPtes)"},
     {"keep", KeyFlag, AT(keep), 0, 1, "0|1",

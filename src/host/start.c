@@ -211,6 +211,7 @@ static int StartLocked(const ntmm_options *Wanted)
         .Processors = Options.cpus,
         .Nodes = Options.nodes,
         .TrackPtes = Options.track_ptes,
+        .Iommu = Options.iommu,
         .Seed = Options.seed,
         .VerifierFlags = Options.verifier,
         .KeepRuns = Options.keep,

@@ -6,6 +6,7 @@
  */
 #include "io/iopp.h"
 #include "ex/work.h"
+#include "io/dmap.h"
 
 NTSTATUS IoInitSystem(VOID)
 {
@@ -17,6 +18,7 @@ VOID IoShutdownSystem(VOID)
     IopShutdownDevices();
     ExpDrainWork();
     IopShutdownPnp();
+    IopShutdownDma();
     ExpDrainWork();
 }
 

@@ -13,6 +13,7 @@ typedef struct _KE_OPTIONS {
     ULONG Processors;    /* cpus=, 1..64 */
     ULONG Nodes;         /* nodes=, 1..16; 0 is 1 */
     BOOLEAN TrackPtes;   /* track_ptes= */
+    BOOLEAN Iommu;       /* iommu= */
     ULONG64 Seed;        /* seed= */
     ULONG VerifierFlags; /* verifier= as Windows' mask */
     BOOLEAN KeepRuns;    /* keep=: freed runs of pages stay mapped for the next user */

@@ -24,6 +24,9 @@ VOID LDR_BORDER Border_ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Look
 NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PALLOCATE_FUNCTION_EX Allocate,
                                                        PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
                                                        ULONG Tag, USHORT Depth);
+PDMA_ADAPTER LDR_BORDER Border_IoGetDmaAdapter(PDEVICE_OBJECT PhysicalDeviceObject, PDEVICE_DESCRIPTION DeviceDescription,
+                                               PULONG NumberOfMapRegisters); /* border_dma.c */
+PADAPTER_OBJECT LDR_BORDER Border_HalGetAdapter(PDEVICE_DESCRIPTION DeviceDescription, PULONG NumberOfMapRegisters);
 ULONG LDR_BORDER Border_DbgPrint(PCSTR Format, ...);
 ULONG LDR_BORDER Border_DbgPrintEx(ULONG ComponentId, ULONG Level, PCSTR Format, ...);
 ULONG LDR_BORDER Border_vDbgPrintEx(ULONG ComponentId, ULONG Level, PCCH Format, PVOID List);

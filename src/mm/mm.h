@@ -143,6 +143,9 @@ ULONG64 MmQueryMappings(ULONG *Cursor, MM_MAPPING_INFO *Info);
 /* MmProbeAndLockPages for the layers above, with what it would raise as a status. */
 NTSTATUS MmLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation);
 
+/* Is there RAM or device memory at the page? */
+BOOLEAN MmIsPhysicalMemory(PFN_NUMBER Page);
+
 typedef struct _MM_COUNTERS {
     ULONG64 TotalPages, ZeroedPages, FreePages, StandbyPages, ModifiedPages, BadPages, ActivePages;
     ULONG64 Committed, CommitLimit, PeakCommit;

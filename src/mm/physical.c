@@ -53,6 +53,11 @@ PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress)
     return Physical;
 }
 
+BOOLEAN MmIsPhysicalMemory(PFN_NUMBER Page)
+{
+    return MiRunOfPage(Page) != NULL;
+}
+
 PVOID MmGetVirtualForPhysical(PHYSICAL_ADDRESS PhysicalAddress)
 {
     (VOID) KiCurrentThread();

@@ -16,4 +16,5 @@
 #include "ldr/exports/zw.h"
 #include "ldr/exports/inline.h"
 #include "ldr/exports/crt.h"
+#include "ldr/exports/dma.h"
 #include "ldr/exports/special.h"

@@ -1,0 +1,280 @@
+/*
+ * dmabuf.c - common buffers: memory that driver and device use at the same time. SPDX-License-Identifier: MIT
+ *
+ * AllocateCommonBuffer and its Ex, WithBounds, Domain and vector forms hand out whole contiguous pages within the device's reach,
+ * with their logical address: the physical one, or (iommu=1) one of the domain, mapped both ways until the buffer is freed.
+ * CreateCommonBufferFromMdl shows the device pages that the caller has; their frames must follow each other unless the domain
+ * translates. A vector is an array of equal buffers; its elements can be freed one by one.
+ *
+ * FreeCommonBuffer wants exactly what was allocated: length, both addresses, cache type; else, and for a second time, 0xE6/3.
+ * Locks: IOP_ADAPTER.Lock over the list. PASSIVE_LEVEL.
+ */
+#include "io/dmap.h"
+
+typedef struct _IOP_BOUNDS {
+    ULONG64 Low, High; /* logical */
+    BOOLEAN Cached;
+    MEMORY_CACHING_TYPE CacheType;
+    NODE_REQUIREMENT Node;
+} IOP_BOUNDS;
+
+static VOID IopKeep(IOP_ADAPTER *Adapter, IOP_BUFFER *Buffer)
+{
+    KiAcquireLock(&Adapter->Lock);
+    InsertTailList(&Adapter->Buffers, &Buffer->Link);
+    Adapter->BufferCount++;
+    KiReleaseLock(&Adapter->Lock);
+}
+
+/* Logical addresses for [Va, Va + Length) in the domain. */
+static BOOLEAN IopShowBuffer(IOP_DOMAIN *Domain, PVOID Va, ULONG Length, ULONG64 Low, ULONG64 High, ULONG64 Access,
+                             PPHYSICAL_ADDRESS Logical)
+{
+    ULONG First, Pages = (ULONG)BYTES_TO_PAGES(Length);
+    if (!Domain->Translates) {
+        *Logical = MmGetPhysicalAddress(Va);
+        return (ULONG64)Logical->QuadPart >= Low && (ULONG64)Logical->QuadPart + Length - 1 <= High;
+    }
+    if (!IopReserveLogical(Domain, Pages, Low, High, &First))
+        return FALSE;
+    for (ULONG Page = 0; Page < Pages; Page++)
+        IopMapLogical(Domain, First + Page,
+                      (PFN_NUMBER)MmGetPhysicalAddress((PUCHAR)Va + (SIZE_T)Page * PAGE_SIZE).QuadPart >> PAGE_SHIFT, Access);
+    Logical->QuadPart = (LONGLONG)((ULONG64)First << PAGE_SHIFT);
+    return TRUE;
+}
+
+static PVOID IopMakeBuffer(IOP_ADAPTER *Adapter, IOP_DOMAIN *Domain, ULONG Length, const IOP_BOUNDS *Bounds,
+                           PPHYSICAL_ADDRESS Logical)
+{
+    PHYSICAL_ADDRESS Low = {.QuadPart = Domain->Translates ? 0 : (LONGLONG)Bounds->Low}, Zero = {.QuadPart = 0};
+    ULONG64 Highest = Bounds->High < Adapter->Limit ? Bounds->High : Adapter->Limit;
+    PHYSICAL_ADDRESS High = {.QuadPart = Domain->Translates ? -1 : (LONGLONG)Highest};
+    IOP_BUFFER *Buffer = Length ? ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Buffer, IOP_DMA_TAG) : NULL;
+    ULONG Protect = PAGE_READWRITE | (Bounds->Cached                         ? 0
+                                      : Bounds->CacheType == MmWriteCombined ? PAGE_WRITECOMBINE
+                                                                             : PAGE_NOCACHE);
+    PVOID Va = Buffer ? MmAllocateContiguousNodeMemory(Length, Low, High, Zero, Protect, Bounds->Node) : NULL;
+    if (Va == NULL || !IopShowBuffer(Domain, Va, Length, Bounds->Low, Highest, IOP_DEVICE_READS | IOP_DEVICE_WRITES, Logical)) {
+        if (Va)
+            MmFreeContiguousMemory(Va);
+        if (Buffer)
+            ExFreePoolWithTag(Buffer, IOP_DMA_TAG);
+        return NULL;
+    }
+    *Buffer = (IOP_BUFFER){.Va = Va, .Length = Length, .Logical = *Logical, .Domain = Domain, .Cached = Bounds->Cached};
+    IopKeep(Adapter, Buffer);
+    return Va;
+}
+
+static VOID IopEndBuffer(IOP_BUFFER *Buffer)
+{
+    if (Buffer->Domain->Translates)
+        IopReleaseLogical(Buffer->Domain, (ULONG)((ULONG64)Buffer->Logical.QuadPart >> PAGE_SHIFT),
+                          (ULONG)BYTES_TO_PAGES(Buffer->Length));
+    if (!Buffer->Borrowed)
+        MmFreeContiguousMemory(Buffer->Va);
+    ExFreePoolWithTag(Buffer, IOP_DMA_TAG);
+}
+
+static const IOP_BOUNDS IopAnywhere = {0, ~0ull, TRUE, MmCached, MM_ANY_NODE_OK};
+
+PVOID IopAllocateCommonBuffer(PDMA_ADAPTER Public, ULONG Length, PPHYSICAL_ADDRESS LogicalAddress, BOOLEAN CacheEnabled)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
+    IOP_BOUNDS Bounds = IopAnywhere;
+    Bounds.Cached = CacheEnabled != FALSE;
+    return IopMakeBuffer(Adapter, Adapter->Domain, Length, &Bounds, LogicalAddress);
+}
+
+PVOID IopAllocateCommonBufferEx(PDMA_ADAPTER Public, PPHYSICAL_ADDRESS MaximumAddress, ULONG Length,
+                                PPHYSICAL_ADDRESS LogicalAddress, BOOLEAN CacheEnabled, NODE_REQUIREMENT PreferredNode)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
+    IOP_BOUNDS Bounds = IopAnywhere;
+    Bounds.Cached = CacheEnabled != FALSE;
+    Bounds.High = MaximumAddress ? (ULONG64)MaximumAddress->QuadPart : ~0ull;
+    Bounds.Node = PreferredNode;
+    return IopMakeBuffer(Adapter, Adapter->Domain, Length, &Bounds, LogicalAddress);
+}
+
+static VOID IopSetCache(IOP_BOUNDS *Bounds, const MEMORY_CACHING_TYPE *CacheType)
+{
+    if (CacheType) {
+        Bounds->CacheType = *CacheType;
+        Bounds->Cached = *CacheType == MmCached || *CacheType == MmHardwareCoherentCached;
+    }
+}
+
+PVOID IopAllocateCommonBufferWithBounds(PDMA_ADAPTER Public, PPHYSICAL_ADDRESS MinimumAddress, PPHYSICAL_ADDRESS MaximumAddress,
+                                        ULONG Length, ULONG Flags, MEMORY_CACHING_TYPE *CacheType,
+                                        NODE_REQUIREMENT PreferredNode, PPHYSICAL_ADDRESS LogicalAddress)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
+    IOP_BOUNDS Bounds = IopAnywhere;
+    if (Flags & ~(ULONG)DOMAIN_COMMON_BUFFER_LARGE_PAGE)
+        return NULL;
+    Bounds.Low = MinimumAddress ? (ULONG64)MinimumAddress->QuadPart : 0;
+    Bounds.High = MaximumAddress ? (ULONG64)MaximumAddress->QuadPart : ~0ull;
+    Bounds.Node = PreferredNode;
+    IopSetCache(&Bounds, CacheType);
+    return IopMakeBuffer(Adapter, Adapter->Domain, Length, &Bounds, LogicalAddress);
+}
+
+NTSTATUS IopAllocateDomainCommonBuffer(PDMA_ADAPTER Public, HANDLE DomainHandle, PPHYSICAL_ADDRESS MaximumAddress, ULONG Length,
+                                       ULONG Flags, MEMORY_CACHING_TYPE *CacheType, NODE_REQUIREMENT PreferredNode,
+                                       PPHYSICAL_ADDRESS LogicalAddress, PVOID *VirtualAddress)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
+    IOP_BOUNDS Bounds = IopAnywhere;
+    if (!IopIsDomain(DomainHandle))
+        return STATUS_INVALID_HANDLE;
+    if (Length == 0 || (Flags & ~(ULONG)DOMAIN_COMMON_BUFFER_LARGE_PAGE))
+        return STATUS_INVALID_PARAMETER;
+    Bounds.High = MaximumAddress ? (ULONG64)MaximumAddress->QuadPart : ~0ull;
+    Bounds.Node = PreferredNode;
+    IopSetCache(&Bounds, CacheType);
+    *VirtualAddress = IopMakeBuffer(Adapter, DomainHandle, Length, &Bounds, LogicalAddress);
+    return *VirtualAddress ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;
+}
+
+VOID IopFreeCommonBuffer(PDMA_ADAPTER Public, ULONG Length, PHYSICAL_ADDRESS LogicalAddress, PVOID VirtualAddress,
+                         BOOLEAN CacheEnabled)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
+    IOP_BUFFER *Found = NULL;
+    KiAcquireLock(&Adapter->Lock);
+    for (LIST_ENTRY *Entry = Adapter->Buffers.Flink; Entry != &Adapter->Buffers && !Found; Entry = Entry->Flink) {
+        IOP_BUFFER *Buffer = CONTAINING_RECORD(Entry, IOP_BUFFER, Link);
+        if (Buffer->Va == VirtualAddress && Buffer->Length == Length && Buffer->Logical.QuadPart == LogicalAddress.QuadPart &&
+            Buffer->Cached == (CacheEnabled != FALSE))
+            Found = Buffer;
+    }
+    if (Found) {
+        RemoveEntryList(&Found->Link);
+        Adapter->BufferCount--;
+    }
+    KiReleaseLock(&Adapter->Lock);
+    if (Found == NULL)
+        IopDmaStop("A common buffer was freed that is not allocated, or with other arguments than it was allocated with.", 3, 1,
+                   0, 0);
+    IopEndBuffer(Found);
+}
+
+/* ---- vectors ---- */
+struct _DMA_COMMON_BUFFER_VECTOR {
+    ULONG Count, Size;
+    BOOLEAN Cached;
+    struct {
+        PVOID Va; /* NULL: freed */
+        PHYSICAL_ADDRESS Logical;
+    } Elements[];
+};
+
+NTSTATUS IopAllocateCommonBufferVector(PDMA_ADAPTER Public, PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress,
+                                       MEMORY_CACHING_TYPE CacheType, ULONG IdealNode, ULONG Flags, ULONG NumberOfElements,
+                                       ULONGLONG SizeOfElements, PDMA_COMMON_BUFFER_VECTOR *VectorOut)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
+    IOP_BOUNDS Bounds = {(ULONG64)LowAddress.QuadPart, (ULONG64)HighAddress.QuadPart, TRUE, MmCached,
+                         IdealNode | MM_ANY_NODE_OK};
+    if (NumberOfElements == 0 || NumberOfElements > 0x10000 || SizeOfElements == 0 || SizeOfElements > MAXULONG ||
+        (Flags & ~(ULONG)DOMAIN_COMMON_BUFFER_LARGE_PAGE))
+        return STATUS_INVALID_PARAMETER;
+    PDMA_COMMON_BUFFER_VECTOR Vector =
+        ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Vector + NumberOfElements * sizeof Vector->Elements[0], IOP_DMA_TAG);
+    if (Vector == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    IopSetCache(&Bounds, &CacheType);
+    Vector->Size = (ULONG)SizeOfElements;
+    Vector->Cached = Bounds.Cached;
+    while (Vector->Count < NumberOfElements) {
+        Vector->Elements[Vector->Count].Va =
+            IopMakeBuffer(Adapter, Adapter->Domain, (ULONG)SizeOfElements, &Bounds, &Vector->Elements[Vector->Count].Logical);
+        if (Vector->Elements[Vector->Count].Va == NULL) {
+            IopFreeCommonBufferVector(Public, Vector);
+            return STATUS_INSUFFICIENT_RESOURCES;
+        }
+        Vector->Count++;
+    }
+    *VectorOut = Vector;
+    return STATUS_SUCCESS;
+}
+
+VOID IopGetCommonBufferFromVectorByIndex(PDMA_ADAPTER Public, PDMA_COMMON_BUFFER_VECTOR Vector, ULONG Index,
+                                         PVOID *VirtualAddressOut, PPHYSICAL_ADDRESS LogicalAddressOut)
+{
+    (VOID) IopCheckAdapter(Public, HIGH_LEVEL);
+    *VirtualAddressOut = Index < Vector->Count ? Vector->Elements[Index].Va : NULL;
+    LogicalAddressOut->QuadPart = *VirtualAddressOut ? Vector->Elements[Index].Logical.QuadPart : 0;
+}
+
+VOID IopFreeCommonBufferFromVector(PDMA_ADAPTER Public, PDMA_COMMON_BUFFER_VECTOR Vector, ULONG Index)
+{
+    if (Index >= Vector->Count || Vector->Elements[Index].Va == NULL)
+        IopDmaStop("An element of a common buffer vector was freed twice, or is none.", 3, 1, 0, 0);
+    IopFreeCommonBuffer(Public, Vector->Size, Vector->Elements[Index].Logical, Vector->Elements[Index].Va, Vector->Cached);
+    Vector->Elements[Index].Va = NULL;
+}
+
+VOID IopFreeCommonBufferVector(PDMA_ADAPTER Public, PDMA_COMMON_BUFFER_VECTOR Vector)
+{
+    for (ULONG Index = 0; Index < Vector->Count; Index++)
+        if (Vector->Elements[Index].Va)
+            IopFreeCommonBufferFromVector(Public, Vector, Index);
+    ExFreePoolWithTag(Vector, IOP_DMA_TAG);
+}
+
+/* ---- of an MDL ---- */
+NTSTATUS IopCreateCommonBufferFromMdl(PDMA_ADAPTER Public, PMDL Mdl, PDMA_COMMON_BUFFER_EXTENDED_CONFIGURATION ExtendedConfigs,
+                                      ULONG ExtendedConfigsCount, PPHYSICAL_ADDRESS LogicalAddress)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
+    ULONG64 Low = 0, High = Adapter->Limit, Access = IOP_DEVICE_READS | IOP_DEVICE_WRITES;
+    ULONGLONG Offset = 0;
+    ULONG Length = Mdl->ByteCount, Seen = 0;
+    for (ULONG Index = 0; Index < ExtendedConfigsCount; Index++) {
+        const DMA_COMMON_BUFFER_EXTENDED_CONFIGURATION *Config = &ExtendedConfigs[Index];
+        if ((ULONG)Config->ConfigType >= CommonBufferConfigTypeMax || (Seen & 1u << Config->ConfigType))
+            return STATUS_INVALID_PARAMETER;
+        Seen |= 1u << Config->ConfigType;
+        if (Config->ConfigType == CommonBufferConfigTypeLogicalAddressLimits) {
+            Low = (ULONG64)Config->LogicalAddressLimits.MinimumAddress.QuadPart;
+            High = (ULONG64)Config->LogicalAddressLimits.MaximumAddress.QuadPart < High
+                       ? (ULONG64)Config->LogicalAddressLimits.MaximumAddress.QuadPart
+                       : High;
+        } else if (Config->ConfigType == CommonBufferConfigTypeSubSection) {
+            Offset = Config->SubSection.Offset;
+            Length = Config->SubSection.Length;
+        } else {
+            if ((ULONG)Config->HardwareAccessType >= CommonBufferHardwareAccessMax)
+                return STATUS_INVALID_PARAMETER;
+            Access = Config->HardwareAccessType == CommonBufferHardwareAccessReadOnly    ? IOP_DEVICE_READS
+                     : Config->HardwareAccessType == CommonBufferHardwareAccessWriteOnly ? IOP_DEVICE_WRITES
+                                                                                         : Access;
+        }
+    }
+    if (Mdl->Next && !(Seen & 1u << CommonBufferConfigTypeSubSection))
+        return STATUS_INVALID_PARAMETER;
+    Mdl = IopFindMdl(Mdl, &Offset);
+    if (Mdl == NULL || Length == 0 || Length > Mdl->ByteCount - Offset || (Length & (PAGE_SIZE - 1)) ||
+        ((Mdl->ByteOffset + Offset) & (PAGE_SIZE - 1)) ||
+        !(Mdl->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL)))
+        return STATUS_INVALID_PARAMETER;
+    PVOID Va = (PUCHAR)Mdl->MappedSystemVa + Offset;
+    const PFN_NUMBER *Frames = MmGetMdlPfnArray(Mdl) + ((Mdl->ByteOffset + Offset) >> PAGE_SHIFT);
+    for (ULONG Page = 1; !Adapter->Domain->Translates && Page < Length >> PAGE_SHIFT; Page++)
+        if (Frames[Page] != Frames[0] + Page)
+            return STATUS_INVALID_PARAMETER; /* the device would need them in one run */
+    IOP_BUFFER *Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Buffer, IOP_DMA_TAG);
+    if (Buffer == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    if (!IopShowBuffer(Adapter->Domain, Va, Length, Low, High, Access, LogicalAddress)) {
+        ExFreePoolWithTag(Buffer, IOP_DMA_TAG);
+        return Adapter->Domain->Translates ? STATUS_INSUFFICIENT_RESOURCES : STATUS_INVALID_PARAMETER;
+    }
+    *Buffer = (IOP_BUFFER){
+        .Va = Va, .Length = Length, .Logical = *LogicalAddress, .Domain = Adapter->Domain, .Cached = TRUE, .Borrowed = TRUE};
+    IopKeep(Adapter, Buffer);
+    return STATUS_SUCCESS;
+}

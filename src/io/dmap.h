@@ -1,0 +1,204 @@
+/*
+ * dmap.h - DMA: what the files dma*.c share. SPDX-License-Identifier: MIT
+ *
+ *   IopAdapters --> IOP_ADAPTER --Domain--> IOP_DOMAIN      what the device may reach, by logical page (dmadom.c)
+ *                     |-- Sets     IOP_SET       map registers granted: the MapRegisterBase of drivers (dmachan.c, dmamap.c)
+ *                     |-- Waiting  IOP_DMA_REQUEST   channel requests in order of arrival (dmachan.c)
+ *                     |-- Lists    IOP_LIST      scatter/gather lists that are out (dmasg.c)
+ *                     |-- Buffers  IOP_BUFFER    common buffers (dmabuf.c)
+ *                     `-- Bounce   pages that the device can reach, one for each map register (dmamap.c)
+ *
+ * Locks: IopDmaLock guards the list of adapters and domains and what domains translate; IOP_ADAPTER.Lock guards the rest of an
+ * adapter. Order: the adapter's, then IopDmaLock. IRQL <= DISPATCH_LEVEL.
+ */
+#pragma once
+#include "io/iopp.h"
+#include "mm/mm.h"
+
+#define IOP_DMA_TAG            0x20616d44u /* 'Dma ' */
+#define IOP_BOUNCE_REGISTERS   257u        /* where pages have to be bounced: 1 MiB of them, and one for the offset */
+#define IOP_MOST_REGISTERS     0x10001u    /* elsewhere: 256 MiB */
+#define IOP_DOMAIN_TABLES      1024u       /* of 1,024 logical pages each: 4 GiB */
+#define IOP_LOGICAL_FIRST_PAGE 0x100u
+
+/* What an entry of a domain says of a logical page. */
+#define IOP_DEVICE_READS  0x1ull
+#define IOP_DEVICE_WRITES 0x2ull
+#define IOP_RELEASED      0x4ull /* was mapped once */
+
+typedef struct _IOP_DOMAIN {
+    ULONG Next; /* where to look for free logical pages: what was released last is used again last */
+    ULONG Mapped;
+    BOOLEAN Translates; /* FALSE: logical addresses are physical ones, and nothing is checked */
+    ULONG64 *Tables[IOP_DOMAIN_TABLES];
+} IOP_DOMAIN;
+
+/* A part of a set's map registers in use. */
+typedef struct _IOP_PIECE {
+    PMDL Mdl;
+    ULONG Offset, Length; /* in the MDL */
+    ULONG First, Pages;   /* registers */
+    BOOLEAN Bounced, Write;
+} IOP_PIECE;
+
+typedef struct _IOP_SET {
+    LIST_ENTRY Link;
+    struct _IOP_ADAPTER *Adapter;
+    ULONG Count;       /* map registers granted */
+    ULONG First;       /* of the adapter's bounce pages */
+    ULONG Next;        /* the first that is not in use */
+    ULONG LogicalPage; /* translating: reserved pages of the domain, one for each register */
+    ULONG PieceCount, PieceMax;
+    ULONG64 BytesMapped;
+    IOP_PIECE Pieces[];
+} IOP_SET;
+
+typedef struct _IOP_DMA_REQUEST {
+    LIST_ENTRY Link;
+    PDEVICE_OBJECT Device;
+    PVOID TransferContext; /* the key for CancelAdapterChannel */
+    ULONG Registers;
+    BOOLEAN Ex;
+    PDRIVER_CONTROL Routine; /* or, for a list: */
+    struct _IOP_LIST *List;
+    PVOID Context;
+} IOP_DMA_REQUEST;
+
+typedef struct _IOP_LIST {
+    LIST_ENTRY Link;
+    struct _IOP_ADAPTER *Adapter;
+    PSCATTER_GATHER_LIST Public;
+    BOOLEAN Own, Write; /* Own: the memory of the list is ours */
+    ULONG Elements;     /* room */
+    PMDL Mdl;
+    ULONGLONG Offset;
+    ULONG Length;
+    IOP_SET *Set;
+    PMDL Target; /* BuildMdlFromScatterGatherList made it */
+    PDRIVER_LIST_CONTROL Routine;
+    PVOID Context;
+} IOP_LIST;
+
+typedef struct _IOP_BUFFER {
+    LIST_ENTRY Link;
+    PVOID Va;
+    ULONG Length;
+    PHYSICAL_ADDRESS Logical;
+    IOP_DOMAIN *Domain;
+    BOOLEAN Cached, Borrowed; /* Borrowed: of an MDL */
+} IOP_BUFFER;
+
+typedef struct _IOP_ADAPTER {
+    DMA_ADAPTER Public; /* first: what drivers see */
+    LIST_ENTRY Link;
+    PDEVICE_OBJECT Device;
+    DEVICE_DESCRIPTION Description;
+    ULONG AddressBits;
+    ULONG64 Limit;   /* highest address the device can put out */
+    BOOLEAN Bounces; /* some of RAM is out of its reach, or it wants one run */
+    ULONG MostRegisters;
+    IOP_DOMAIN *Domain, *OwnDomain;
+    KI_LOCK Lock;
+    PUCHAR BounceVa;
+    PFN_NUMBER BounceFrame;
+    ULONG64 Used[(IOP_BOUNCE_REGISTERS + 63) / 64]; /* (Lock) bit per bounce register */
+    BOOLEAN ChannelBusy;                            /* (Lock) KeepObject, or a routine runs */
+    IOP_SET *Held;                                  /* (Lock) the channel's */
+    PDEVICE_OBJECT HeldBy;
+    BOOLEAN Granting; /* (Lock) somebody serves the queue */
+    LIST_ENTRY Waiting, Sets, Lists, Buffers;
+    LONG BufferCount, SetCount, ListCount, ListsMade; /* (Lock) */
+} IOP_ADAPTER;
+
+extern KI_LOCK IopDmaLock;
+extern DMA_OPERATIONS IopDmaOperations;
+
+/* dma.c: the adapter, or 0xE6/0x18, 0x19; Irql: the highest allowed (IOP_EXACTLY: the one wanted), or 0xE6/0x13. */
+#define IOP_EXACTLY 0x80u
+IOP_ADAPTER *IopCheckAdapter(PDMA_ADAPTER Public, UCHAR Irql);
+DECLSPEC_NORETURN VOID IopDmaStop(const CHAR *Words, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3, ULONG_PTR P4);
+
+/* dmadom.c */
+IOP_DOMAIN *IopCreateDomain(BOOLEAN Translates);
+VOID IopDeleteDomain(IOP_DOMAIN *Domain);
+/* Takes Pages logical pages in a row, [Low, High]; nothing is to be seen there yet. FALSE: there are none. <= DISPATCH_LEVEL. */
+BOOLEAN IopReserveLogical(IOP_DOMAIN *Domain, ULONG Pages, ULONG64 Low, ULONG64 High, ULONG *First);
+VOID IopReleaseLogical(IOP_DOMAIN *Domain, ULONG First, ULONG Pages);
+VOID IopMapLogical(IOP_DOMAIN *Domain, ULONG Page, PFN_NUMBER Frame, ULONG64 Access);
+VOID IopUnmapLogical(IOP_DOMAIN *Domain, ULONG Page); /* stays taken */
+
+IOP_DOMAIN *IopDomainOfDevice(PDEVICE_OBJECT Device); /* IopDmaLock is held. NULL: it has no adapter */
+BOOLEAN IopIsDomain(HANDLE Handle);
+VOID IopShutdownDma(VOID);
+
+/* dmachan.c */
+BOOLEAN IopIsTransferContext(IOP_ADAPTER *Adapter, PVOID DmaTransferContext);
+NTSTATUS IopQueueRequest(IOP_ADAPTER *Adapter, const IOP_DMA_REQUEST *Like); /* and serves the queue */
+IOP_SET *IopGrantSet(IOP_ADAPTER *Adapter, ULONG Registers);                 /* NULL: not that many free now, or no memory */
+VOID IopFreeSet(IOP_SET *Set);                                               /* not its link */
+VOID IopServeQueue(IOP_ADAPTER *Adapter);
+IOP_SET *IopCheckSet(IOP_ADAPTER *Adapter, PVOID MapRegisterBase);
+
+/* dmamap.c */
+/* The MDL of the chain that Offset lies in, with Offset made relative to it. NULL: beyond its end. */
+PMDL IopFindMdl(PMDL Mdl, ULONGLONG *Offset);
+BOOLEAN IopChainHolds(PMDL Mdl, ULONGLONG Offset, ULONG Length);
+/* Maps a run from Offset of one MDL on; *Length comes back as what was mapped. */
+PHYSICAL_ADDRESS IopMapRun(IOP_SET *Set, PMDL Mdl, ULONG Offset, PULONG Length, BOOLEAN Write);
+VOID IopFlushSet(IOP_SET *Set, BOOLEAN Write);
+/* Maps along the chain into the list, at most Room elements; *Length: what they hold. */
+ULONG IopMapWhole(IOP_SET *Set, PMDL Mdl, ULONGLONG Offset, PULONG Length, BOOLEAN Write, PSCATTER_GATHER_LIST List,
+                  ULONG Room);
+/* Pages of the range, those that have to be bounced, and the elements a list of it has. */
+typedef struct _IOP_NEED {
+    ULONG Pages, Bounced, Elements;
+} IOP_NEED;
+VOID IopMeasure(IOP_ADAPTER *Adapter, PMDL Mdl, ULONGLONG Offset, ULONG Length, IOP_NEED *Need);
+VOID IopCheckMdl(PMDL Mdl); /* 0xE6/0xE unless it is locked or nonpaged */
+
+/* dmasg.c: the request's registers are there: builds the list and calls the driver. */
+VOID IopDeliverList(IOP_LIST *List, IOP_SET *Set, PDEVICE_OBJECT Device);
+
+/* what a device does: dmadom.c. Any thread. Stops (0xE6/0x26) where the domain does not allow it. */
+VOID IopDeviceAccess(PDEVICE_OBJECT Device, ULONG64 Logical, PVOID Bytes, SIZE_T Length, BOOLEAN Write);
+
+/* ---- the operations, by file ---- */
+extern GET_DMA_ALIGNMENT IopGetDmaAlignment;
+extern READ_DMA_COUNTER IopReadDmaCounter;
+extern GET_DMA_ADAPTER_INFO IopGetDmaAdapterInfo;
+extern CONFIGURE_ADAPTER_CHANNEL IopConfigureAdapterChannel;
+extern CANCEL_MAPPED_TRANSFER IopCancelMappedTransfer;
+extern GET_DMA_DOMAIN IopGetDmaDomain;
+extern JOIN_DMA_DOMAIN IopJoinDmaDomain;
+extern LEAVE_DMA_DOMAIN IopLeaveDmaDomain;
+extern PUT_DMA_ADAPTER IopPutDmaAdapter;
+extern ALLOCATE_COMMON_BUFFER IopAllocateCommonBuffer;
+extern FREE_COMMON_BUFFER IopFreeCommonBuffer;
+extern ALLOCATE_ADAPTER_CHANNEL IopAllocateAdapterChannel;
+extern FLUSH_ADAPTER_BUFFERS IopFlushAdapterBuffers;
+extern FREE_ADAPTER_CHANNEL IopFreeAdapterChannel;
+extern FREE_MAP_REGISTERS IopFreeMapRegisters;
+extern MAP_TRANSFER IopMapTransfer;
+extern GET_SCATTER_GATHER_LIST IopGetScatterGatherList;
+extern PUT_SCATTER_GATHER_LIST IopPutScatterGatherList;
+extern CALCULATE_SCATTER_GATHER_LIST_SIZE IopCalculateScatterGatherList;
+extern BUILD_SCATTER_GATHER_LIST IopBuildScatterGatherList;
+extern BUILD_MDL_FROM_SCATTER_GATHER_LIST IopBuildMdlFromScatterGatherList;
+extern GET_DMA_TRANSFER_INFO IopGetDmaTransferInfo;
+extern INITIALIZE_DMA_TRANSFER_CONTEXT IopInitializeDmaTransferContext;
+extern ALLOCATE_COMMON_BUFFER_EX IopAllocateCommonBufferEx;
+extern ALLOCATE_ADAPTER_CHANNEL_EX IopAllocateAdapterChannelEx;
+extern CANCEL_ADAPTER_CHANNEL IopCancelAdapterChannel;
+extern MAP_TRANSFER_EX IopMapTransferEx;
+extern GET_SCATTER_GATHER_LIST_EX IopGetScatterGatherListEx;
+extern BUILD_SCATTER_GATHER_LIST_EX IopBuildScatterGatherListEx;
+extern FLUSH_ADAPTER_BUFFERS_EX IopFlushAdapterBuffersEx;
+extern FREE_ADAPTER_OBJECT IopFreeAdapterObject;
+extern ALLOCATE_DOMAIN_COMMON_BUFFER IopAllocateDomainCommonBuffer;
+extern FLUSH_DMA_BUFFER IopFlushDmaBuffer;
+extern ALLOCATE_COMMON_BUFFER_WITH_BOUNDS IopAllocateCommonBufferWithBounds;
+extern ALLOCATE_COMMON_BUFFER_VECTOR IopAllocateCommonBufferVector;
+extern GET_COMMON_BUFFER_FROM_VECTOR_BY_INDEX IopGetCommonBufferFromVectorByIndex;
+extern FREE_COMMON_BUFFER_FROM_VECTOR IopFreeCommonBufferFromVector;
+extern FREE_COMMON_BUFFER_VECTOR IopFreeCommonBufferVector;
+extern CREATE_COMMON_BUFFER_FROM_MDL IopCreateCommonBufferFromMdl;

@@ -1,0 +1,328 @@
+/*
+ * dmasg.c - scatter/gather lists. SPDX-License-Identifier: MIT
+ *
+ * GetScatterGatherList sizes a list for the runs of the buffer, waits for the map registers it needs (only where pages are
+ * bounced or translated), maps, and calls the driver's routine; BuildScatterGatherList does it in the caller's memory; the Ex
+ * forms walk an MDL chain by offset and may answer at once (DMA_SYNCHRONOUS_CALLBACK). PutScatterGatherList flushes, gives the
+ * registers back and frees what was made.
+ *
+ *      SCATTER_GATHER_LIST { NumberOfElements, Reserved, Elements[] { logical address, length } }
+ *      the system's own record (IOP_LIST) is found by the list's address
+ *
+ * DMA_ZERO_BUFFERS clears the buffer of a read first; DMA_FAIL_ON_BOUNCE refuses instead of bouncing. BuildMdlFromScatterGather-
+ * List describes what the device sees: the original MDL where nothing is bounced, else an MDL over bounce pages and frames.
+ * A list that is put twice, or is none: 0xE6/6. Locks: dmap.h. IRQL: DISPATCH_LEVEL.
+ */
+#include "io/dmap.h"
+
+static ULONG IopRegistersFor(IOP_ADAPTER *Adapter, const IOP_NEED *Need)
+{
+    return Adapter->Domain->Translates ? Need->Pages : Need->Bounced;
+}
+
+NTSTATUS IopCalculateScatterGatherList(PDMA_ADAPTER Public, PMDL Mdl, PVOID CurrentVa, ULONG Length,
+                                       PULONG ScatterGatherListSize, PULONG pNumberOfMapRegisters)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, HIGH_LEVEL);
+    IOP_NEED Need;
+    if (Mdl) {
+        ULONGLONG Offset = (ULONG_PTR)CurrentVa - (ULONG_PTR)MmGetMdlVirtualAddress(Mdl);
+        if (!IopChainHolds(Mdl, Offset, Length))
+            return STATUS_BUFFER_TOO_SMALL;
+        IopMeasure(Adapter, Mdl, Offset, Length, &Need);
+    } else {
+        Need.Pages = Need.Elements = Need.Bounced = (ULONG)ADDRESS_AND_SIZE_TO_SPAN_PAGES(CurrentVa, Length);
+    }
+    if (Need.Pages > Adapter->MostRegisters)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    *ScatterGatherListSize = sizeof(SCATTER_GATHER_LIST) + Need.Elements * sizeof(SCATTER_GATHER_ELEMENT);
+    if (pNumberOfMapRegisters)
+        *pNumberOfMapRegisters = Need.Pages;
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS IopGetDmaTransferInfo(PDMA_ADAPTER Public, PMDL Mdl, ULONGLONG Offset, ULONG Length, BOOLEAN WriteOnly,
+                               PDMA_TRANSFER_INFO Info)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
+    IOP_NEED Need;
+    UNREFERENCED_PARAMETER(WriteOnly);
+    if (Info->Version != DMA_TRANSFER_INFO_VERSION1 && Info->Version != DMA_TRANSFER_INFO_VERSION2)
+        return STATUS_NOT_SUPPORTED;
+    if (!IopChainHolds(Mdl, Offset, Length))
+        return STATUS_BUFFER_TOO_SMALL;
+    IopMeasure(Adapter, Mdl, Offset, Length, &Need);
+    Info->V1.MapRegisterCount = Need.Pages;
+    Info->V1.ScatterGatherElementCount = Need.Elements;
+    Info->V1.ScatterGatherListSize = (ULONG)(sizeof(SCATTER_GATHER_LIST) + Need.Elements * sizeof(SCATTER_GATHER_ELEMENT));
+    if (Info->Version == DMA_TRANSFER_INFO_VERSION2)
+        Info->V2.LogicalPageCount = Need.Pages;
+    return STATUS_SUCCESS;
+}
+
+VOID IopDeliverList(IOP_LIST *List, IOP_SET *Set, PDEVICE_OBJECT Device)
+{
+    ULONG Length = List->Length;
+    List->Set = Set;
+    List->Public->Reserved = (ULONG_PTR)List;
+    (VOID) IopMapWhole(Set, List->Mdl, List->Offset, &Length, List->Write, List->Public, List->Elements);
+    if (List->Routine) {
+        PIRP Irp = Device ? Device->CurrentIrp : NULL;
+        KI_CALLOUT(VOID, List->Routine, (PDEVICE_OBJECT, PIRP, PSCATTER_GATHER_LIST, PVOID),
+                   (Device, Irp, List->Public, List->Context));
+    }
+}
+
+typedef struct _IOP_ORDER {
+    PDEVICE_OBJECT Device;
+    PVOID TransferContext;
+    PMDL Mdl;
+    ULONGLONG Offset;
+    ULONG Length, Flags;
+    PDRIVER_LIST_CONTROL Routine;
+    PVOID Context;
+    BOOLEAN Write;
+    PVOID Buffer; /* the caller's, or NULL */
+    ULONG BufferLength;
+    PSCATTER_GATHER_LIST *Out;
+} IOP_ORDER;
+
+static NTSTATUS IopMakeList(IOP_ADAPTER *Adapter, const IOP_ORDER *Order)
+{
+    IOP_NEED Need;
+    BOOLEAN Now = (Order->Flags & DMA_SYNCHRONOUS_CALLBACK) != 0;
+    if (!IopChainHolds(Order->Mdl, Order->Offset, Order->Length))
+        return STATUS_BUFFER_TOO_SMALL;
+    for (PMDL Mdl = Order->Mdl; Mdl; Mdl = Mdl->Next)
+        IopCheckMdl(Mdl);
+    IopMeasure(Adapter, Order->Mdl, Order->Offset, Order->Length, &Need);
+    ULONG Registers = IopRegistersFor(Adapter, &Need);
+    SIZE_T Bytes = sizeof(SCATTER_GATHER_LIST) + Need.Elements * sizeof(SCATTER_GATHER_ELEMENT);
+    if (Registers > Adapter->MostRegisters || ((Order->Flags & DMA_FAIL_ON_BOUNCE) && Need.Bounced))
+        return STATUS_INSUFFICIENT_RESOURCES;
+    if (Order->Buffer && Order->BufferLength < Bytes)
+        return STATUS_BUFFER_TOO_SMALL;
+    IOP_LIST *List = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *List, IOP_DMA_TAG);
+    PSCATTER_GATHER_LIST Public = Order->Buffer ? Order->Buffer : ExAllocatePool2(POOL_FLAG_NON_PAGED, Bytes, IOP_DMA_TAG);
+    IOP_SET *Set = NULL;
+    if (List == NULL || Public == NULL)
+        goto NoMemory;
+    *List = (IOP_LIST){.Adapter = Adapter,
+                       .Public = Public,
+                       .Own = Order->Buffer == NULL,
+                       .Write = Order->Write,
+                       .Elements = Need.Elements,
+                       .Mdl = Order->Mdl,
+                       .Offset = Order->Offset,
+                       .Length = Order->Length,
+                       .Routine = Order->Routine,
+                       .Context = Order->Context};
+    BOOLEAN Wait;
+    KiAcquireLock(&Adapter->Lock);
+    Wait = Registers && (!IsListEmpty(&Adapter->Waiting) || Adapter->Granting);
+    InsertTailList(&Adapter->Lists, &List->Link);
+    Adapter->ListCount++;
+    Adapter->ListsMade++;
+    KiReleaseLock(&Adapter->Lock);
+    if (Order->Out)
+        *Order->Out = Public;
+    if (Now || !Wait) { /* nobody before us: now, if the registers are there */
+        Set = Wait ? NULL : IopGrantSet(Adapter, Registers);
+        if (Set) {
+            IopDeliverList(List, Set, Order->Device);
+            return STATUS_SUCCESS;
+        }
+    }
+    if (!Now) {
+        IOP_DMA_REQUEST Request = {.Device = Order->Device,
+                                   .TransferContext = Order->TransferContext,
+                                   .Registers = Registers,
+                                   .Ex = TRUE,
+                                   .List = List};
+        NTSTATUS Status = IopQueueRequest(Adapter, &Request);
+        if (NT_SUCCESS(Status))
+            return Status;
+    }
+    KiAcquireLock(&Adapter->Lock);
+    RemoveEntryList(&List->Link);
+    Adapter->ListCount--;
+    Adapter->ListsMade--;
+    KiReleaseLock(&Adapter->Lock);
+NoMemory:
+    if (List)
+        ExFreePoolWithTag(List, IOP_DMA_TAG);
+    if (Public && Order->Buffer == NULL)
+        ExFreePoolWithTag(Public, IOP_DMA_TAG);
+    return STATUS_INSUFFICIENT_RESOURCES;
+}
+
+static ULONGLONG IopOffsetInChain(PMDL Mdl, PVOID CurrentVa)
+{
+    ULONG_PTR Start = (ULONG_PTR)MmGetMdlVirtualAddress(Mdl), Va = (ULONG_PTR)CurrentVa;
+    if (Va < Start)
+        IopDmaStop("A scatter/gather list was asked for that begins before the first MDL.", 0x1F, 1, Va, (ULONG_PTR)Mdl);
+    if (Va - Start >= Mdl->ByteCount)
+        IopDmaStop("A scatter/gather list was asked for that begins after the first MDL.", 0x1F, 2, Va, (ULONG_PTR)Mdl);
+    return Va - Start;
+}
+
+NTSTATUS IopGetScatterGatherList(PDMA_ADAPTER Public, PDEVICE_OBJECT Device, PMDL Mdl, PVOID CurrentVa, ULONG Length,
+                                 PDRIVER_LIST_CONTROL ExecutionRoutine, PVOID Context, BOOLEAN WriteToDevice)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, IOP_EXACTLY | DISPATCH_LEVEL);
+    IOP_ORDER Order = {.Device = Device,
+                       .Mdl = Mdl,
+                       .Offset = IopOffsetInChain(Mdl, CurrentVa),
+                       .Length = Length,
+                       .Routine = ExecutionRoutine,
+                       .Context = Context,
+                       .Write = WriteToDevice};
+    return IopMakeList(Adapter, &Order);
+}
+
+NTSTATUS IopBuildScatterGatherList(PDMA_ADAPTER Public, PDEVICE_OBJECT Device, PMDL Mdl, PVOID CurrentVa, ULONG Length,
+                                   PDRIVER_LIST_CONTROL ExecutionRoutine, PVOID Context, BOOLEAN WriteToDevice,
+                                   PVOID ScatterGatherBuffer, ULONG ScatterGatherLength)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, IOP_EXACTLY | DISPATCH_LEVEL);
+    IOP_ORDER Order = {.Device = Device,
+                       .Mdl = Mdl,
+                       .Offset = IopOffsetInChain(Mdl, CurrentVa),
+                       .Length = Length,
+                       .Routine = ExecutionRoutine,
+                       .Context = Context,
+                       .Write = WriteToDevice,
+                       .Buffer = ScatterGatherBuffer,
+                       .BufferLength = ScatterGatherLength};
+    return ScatterGatherBuffer ? IopMakeList(Adapter, &Order) : STATUS_BUFFER_TOO_SMALL;
+}
+
+static NTSTATUS IopMakeListEx(IOP_ADAPTER *Adapter, IOP_ORDER *Order, PDMA_COMPLETION_ROUTINE Completion)
+{
+    ULONG Known = DMA_SYNCHRONOUS_CALLBACK | DMA_ZERO_BUFFERS | DMA_FAIL_ON_BOUNCE;
+    BOOLEAN Now = (Order->Flags & DMA_SYNCHRONOUS_CALLBACK) != 0;
+    if ((Order->Flags & ~Known) || Completion || !IopIsTransferContext(Adapter, Order->TransferContext) ||
+        (Order->Routine == NULL && (!Now || Order->Out == NULL)))
+        return STATUS_INVALID_PARAMETER;
+    if ((Order->Flags & DMA_ZERO_BUFFERS) && !Order->Write && IopChainHolds(Order->Mdl, Order->Offset, Order->Length)) {
+        ULONGLONG Offset = Order->Offset;
+        PMDL Mdl = Order->Mdl;
+        for (ULONG Done = 0; Done < Order->Length && (Mdl = IopFindMdl(Mdl, &Offset)) != NULL;) {
+            ULONG At = (ULONG)((Mdl->ByteOffset + Offset) & (PAGE_SIZE - 1)), Some = PAGE_SIZE - At;
+            Some = Some < Mdl->ByteCount - Offset ? Some : (ULONG)(Mdl->ByteCount - Offset);
+            Some = Some < Order->Length - Done ? Some : Order->Length - Done;
+            RtlZeroMemory((PUCHAR)HalWindow(MmGetMdlPfnArray(Mdl)[(Mdl->ByteOffset + Offset) >> PAGE_SHIFT]) + At, Some);
+            Done += Some;
+            Offset += Some;
+        }
+    }
+    return IopMakeList(Adapter, Order);
+}
+
+NTSTATUS IopGetScatterGatherListEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device, PVOID DmaTransferContext, PMDL Mdl,
+                                   ULONGLONG Offset, ULONG Length, ULONG Flags, PDRIVER_LIST_CONTROL ExecutionRoutine,
+                                   PVOID Context, BOOLEAN WriteToDevice, PDMA_COMPLETION_ROUTINE DmaCompletionRoutine,
+                                   PVOID CompletionContext, PSCATTER_GATHER_LIST *ScatterGatherList)
+{
+    IOP_ADAPTER *Adapter =
+        IopCheckAdapter(Public, Flags & DMA_SYNCHRONOUS_CALLBACK ? DISPATCH_LEVEL : IOP_EXACTLY | DISPATCH_LEVEL);
+    IOP_ORDER Order = {Device,  DmaTransferContext, Mdl,  Offset, Length,           Flags, ExecutionRoutine,
+                       Context, WriteToDevice,      NULL, 0,      ScatterGatherList};
+    UNREFERENCED_PARAMETER(CompletionContext);
+    return IopMakeListEx(Adapter, &Order, DmaCompletionRoutine);
+}
+
+NTSTATUS IopBuildScatterGatherListEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device, PVOID DmaTransferContext, PMDL Mdl,
+                                     ULONGLONG Offset, ULONG Length, ULONG Flags, PDRIVER_LIST_CONTROL ExecutionRoutine,
+                                     PVOID Context, BOOLEAN WriteToDevice, PVOID ScatterGatherBuffer, ULONG ScatterGatherLength,
+                                     PDMA_COMPLETION_ROUTINE DmaCompletionRoutine, PVOID CompletionContext,
+                                     PVOID ScatterGatherList)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, IOP_EXACTLY | DISPATCH_LEVEL);
+    IOP_ORDER Order = {Device,
+                       DmaTransferContext,
+                       Mdl,
+                       Offset,
+                       Length,
+                       Flags,
+                       ExecutionRoutine,
+                       Context,
+                       WriteToDevice,
+                       ScatterGatherBuffer,
+                       ScatterGatherLength,
+                       ScatterGatherList};
+    UNREFERENCED_PARAMETER(CompletionContext);
+    if (ScatterGatherBuffer == NULL)
+        return STATUS_BUFFER_TOO_SMALL;
+    return IopMakeListEx(Adapter, &Order, DmaCompletionRoutine);
+}
+
+/* The record of a list that is out, or NULL. */
+static IOP_LIST *IopFindList(IOP_ADAPTER *Adapter, PSCATTER_GATHER_LIST Public, BOOLEAN Remove)
+{
+    IOP_LIST *Found = NULL;
+    KiAcquireLock(&Adapter->Lock);
+    for (LIST_ENTRY *Entry = Adapter->Lists.Flink; Entry != &Adapter->Lists && !Found; Entry = Entry->Flink) {
+        IOP_LIST *List = CONTAINING_RECORD(Entry, IOP_LIST, Link);
+        Found = List->Public == Public && List->Set ? List : NULL;
+    }
+    if (Found && Remove) {
+        RemoveEntryList(&Found->Link);
+        Adapter->ListCount--;
+    }
+    KiReleaseLock(&Adapter->Lock);
+    return Found;
+}
+
+VOID IopPutScatterGatherList(PDMA_ADAPTER Public, PSCATTER_GATHER_LIST ScatterGather, BOOLEAN WriteToDevice)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, IOP_EXACTLY | DISPATCH_LEVEL);
+    IOP_LIST *List = IopFindList(Adapter, ScatterGather, TRUE);
+    if (List == NULL)
+        IopDmaStop("A scatter/gather list was put that is none, or was put before.", 6, (ULONG_PTR)Adapter->ListsMade,
+                   (ULONG_PTR)(Adapter->ListsMade - Adapter->ListCount) + 1, 0);
+    IopFlushSet(List->Set, WriteToDevice);
+    IopFreeSet(List->Set);
+    if (List->Target)
+        IoFreeMdl(List->Target);
+    if (List->Own)
+        ExFreePoolWithTag(List->Public, IOP_DMA_TAG);
+    ExFreePoolWithTag(List, IOP_DMA_TAG);
+    IopServeQueue(Adapter);
+}
+
+NTSTATUS IopBuildMdlFromScatterGatherList(PDMA_ADAPTER Public, PSCATTER_GATHER_LIST ScatterGather, PMDL OriginalMdl,
+                                          PMDL *TargetMdl)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
+    IOP_LIST *List = IopFindList(Adapter, ScatterGather, FALSE);
+    if (List == NULL)
+        return STATUS_INVALID_PARAMETER;
+    if (List->Target)
+        return STATUS_NONE_MAPPED;
+    if (List->Set->PieceCount == 0 || Adapter->Domain->Translates) {
+        *TargetMdl = OriginalMdl;
+        return STATUS_SUCCESS;
+    }
+    ULONG First = (ULONG)ScatterGather->Elements[0].Address.QuadPart & (PAGE_SIZE - 1), Pages = 0;
+    for (ULONG Index = 0; Index < ScatterGather->NumberOfElements; Index++)
+        Pages += (ULONG)ADDRESS_AND_SIZE_TO_SPAN_PAGES((ULONG_PTR)ScatterGather->Elements[Index].Address.QuadPart,
+                                                       ScatterGather->Elements[Index].Length);
+    PMDL Mdl = IoAllocateMdl((PVOID)(ULONG_PTR)First, List->Length, FALSE, FALSE, NULL);
+    if (Mdl == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    if (Pages != ADDRESS_AND_SIZE_TO_SPAN_PAGES((ULONG_PTR)First, List->Length)) { /* a chain with gaps has no one MDL */
+        IoFreeMdl(Mdl);
+        return STATUS_NOT_SUPPORTED;
+    }
+    PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
+    for (ULONG Index = 0; Index < ScatterGather->NumberOfElements; Index++) {
+        ULONG64 Address = (ULONG64)ScatterGather->Elements[Index].Address.QuadPart;
+        for (ULONG64 Page = Address >> PAGE_SHIFT; Page <= (Address + ScatterGather->Elements[Index].Length - 1) >> PAGE_SHIFT;
+             Page++)
+            *Frames++ = Page;
+    }
+    Mdl->MdlFlags |= MDL_PAGES_LOCKED;
+    List->Target = *TargetMdl = Mdl;
+    return STATUS_SUCCESS;
+}

@@ -1,0 +1,284 @@
+/*
+ * border_dma.c - DMA operations for driver binaries: the table their adapters carry. SPDX-License-Identifier: MIT
+ *
+ * A driver calls DmaAdapter->DmaOperations->..., by Microsoft's convention where it is a binary. Its adapters, which come from
+ * IoGetDmaAdapter across the border, point at this table; each entry calls the one of src/io of the same name.
+ */
+#include "ldr/border_special.h"
+#include "io/dmap.h"
+
+static VOID LDR_BORDER Dma_PutDmaAdapter(PDMA_ADAPTER DmaAdapter)
+{
+    IopDmaOperations.PutDmaAdapter(DmaAdapter);
+}
+static PVOID LDR_BORDER Dma_AllocateCommonBuffer(PDMA_ADAPTER DmaAdapter, ULONG Length, PPHYSICAL_ADDRESS LogicalAddress,
+                                                 BOOLEAN CacheEnabled)
+{
+    return IopDmaOperations.AllocateCommonBuffer(DmaAdapter, Length, LogicalAddress, CacheEnabled);
+}
+static VOID LDR_BORDER Dma_FreeCommonBuffer(PDMA_ADAPTER DmaAdapter, ULONG Length, PHYSICAL_ADDRESS LogicalAddress,
+                                            PVOID VirtualAddress, BOOLEAN CacheEnabled)
+{
+    IopDmaOperations.FreeCommonBuffer(DmaAdapter, Length, LogicalAddress, VirtualAddress, CacheEnabled);
+}
+static NTSTATUS LDR_BORDER Dma_AllocateAdapterChannel(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject,
+                                                      ULONG NumberOfMapRegisters, PDRIVER_CONTROL ExecutionRoutine,
+                                                      PVOID Context)
+{
+    return IopDmaOperations.AllocateAdapterChannel(DmaAdapter, DeviceObject, NumberOfMapRegisters, ExecutionRoutine, Context);
+}
+static BOOLEAN LDR_BORDER Dma_FlushAdapterBuffers(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID MapRegisterBase, PVOID CurrentVa,
+                                                  ULONG Length, BOOLEAN WriteToDevice)
+{
+    return IopDmaOperations.FlushAdapterBuffers(DmaAdapter, Mdl, MapRegisterBase, CurrentVa, Length, WriteToDevice);
+}
+static VOID LDR_BORDER Dma_FreeAdapterChannel(PDMA_ADAPTER DmaAdapter)
+{
+    IopDmaOperations.FreeAdapterChannel(DmaAdapter);
+}
+static VOID LDR_BORDER Dma_FreeMapRegisters(PDMA_ADAPTER DmaAdapter, PVOID MapRegisterBase, ULONG NumberOfMapRegisters)
+{
+    IopDmaOperations.FreeMapRegisters(DmaAdapter, MapRegisterBase, NumberOfMapRegisters);
+}
+static PHYSICAL_ADDRESS LDR_BORDER Dma_MapTransfer(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID MapRegisterBase, PVOID CurrentVa,
+                                                   PULONG Length, BOOLEAN WriteToDevice)
+{
+    return IopDmaOperations.MapTransfer(DmaAdapter, Mdl, MapRegisterBase, CurrentVa, Length, WriteToDevice);
+}
+static ULONG LDR_BORDER Dma_GetDmaAlignment(PDMA_ADAPTER DmaAdapter)
+{
+    return IopDmaOperations.GetDmaAlignment(DmaAdapter);
+}
+static ULONG LDR_BORDER Dma_ReadDmaCounter(PDMA_ADAPTER DmaAdapter)
+{
+    return IopDmaOperations.ReadDmaCounter(DmaAdapter);
+}
+static NTSTATUS LDR_BORDER Dma_GetScatterGatherList(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject, PMDL Mdl,
+                                                    PVOID CurrentVa, ULONG Length, PDRIVER_LIST_CONTROL ExecutionRoutine,
+                                                    PVOID Context, BOOLEAN WriteToDevice)
+{
+    return IopDmaOperations.GetScatterGatherList(DmaAdapter, DeviceObject, Mdl, CurrentVa, Length, ExecutionRoutine, Context,
+                                                 WriteToDevice);
+}
+static VOID LDR_BORDER Dma_PutScatterGatherList(PDMA_ADAPTER DmaAdapter, PSCATTER_GATHER_LIST ScatterGather,
+                                                BOOLEAN WriteToDevice)
+{
+    IopDmaOperations.PutScatterGatherList(DmaAdapter, ScatterGather, WriteToDevice);
+}
+static NTSTATUS LDR_BORDER Dma_CalculateScatterGatherList(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID CurrentVa, ULONG Length,
+                                                          PULONG ScatterGatherListSize, PULONG pNumberOfMapRegisters)
+{
+    return IopDmaOperations.CalculateScatterGatherList(DmaAdapter, Mdl, CurrentVa, Length, ScatterGatherListSize,
+                                                       pNumberOfMapRegisters);
+}
+static NTSTATUS LDR_BORDER Dma_BuildScatterGatherList(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject, PMDL Mdl,
+                                                      PVOID CurrentVa, ULONG Length, PDRIVER_LIST_CONTROL ExecutionRoutine,
+                                                      PVOID Context, BOOLEAN WriteToDevice, PVOID ScatterGatherBuffer,
+                                                      ULONG ScatterGatherLength)
+{
+    return IopDmaOperations.BuildScatterGatherList(DmaAdapter, DeviceObject, Mdl, CurrentVa, Length, ExecutionRoutine, Context,
+                                                   WriteToDevice, ScatterGatherBuffer, ScatterGatherLength);
+}
+static NTSTATUS LDR_BORDER Dma_BuildMdlFromScatterGatherList(PDMA_ADAPTER DmaAdapter, PSCATTER_GATHER_LIST ScatterGather,
+                                                             PMDL OriginalMdl, PMDL *TargetMdl)
+{
+    return IopDmaOperations.BuildMdlFromScatterGatherList(DmaAdapter, ScatterGather, OriginalMdl, TargetMdl);
+}
+static NTSTATUS LDR_BORDER Dma_GetDmaAdapterInfo(PDMA_ADAPTER DmaAdapter, PDMA_ADAPTER_INFO AdapterInfo)
+{
+    return IopDmaOperations.GetDmaAdapterInfo(DmaAdapter, AdapterInfo);
+}
+static NTSTATUS LDR_BORDER Dma_GetDmaTransferInfo(PDMA_ADAPTER DmaAdapter, PMDL Mdl, ULONGLONG Offset, ULONG Length,
+                                                  BOOLEAN WriteOnly, PDMA_TRANSFER_INFO TransferInfo)
+{
+    return IopDmaOperations.GetDmaTransferInfo(DmaAdapter, Mdl, Offset, Length, WriteOnly, TransferInfo);
+}
+static NTSTATUS LDR_BORDER Dma_InitializeDmaTransferContext(PDMA_ADAPTER DmaAdapter, PVOID DmaTransferContext)
+{
+    return IopDmaOperations.InitializeDmaTransferContext(DmaAdapter, DmaTransferContext);
+}
+static PVOID LDR_BORDER Dma_AllocateCommonBufferEx(PDMA_ADAPTER DmaAdapter, PPHYSICAL_ADDRESS MaximumAddress, ULONG Length,
+                                                   PPHYSICAL_ADDRESS LogicalAddress, BOOLEAN CacheEnabled,
+                                                   NODE_REQUIREMENT PreferredNode)
+{
+    return IopDmaOperations.AllocateCommonBufferEx(DmaAdapter, MaximumAddress, Length, LogicalAddress, CacheEnabled,
+                                                   PreferredNode);
+}
+static NTSTATUS LDR_BORDER Dma_AllocateAdapterChannelEx(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject,
+                                                        PVOID DmaTransferContext, ULONG NumberOfMapRegisters, ULONG Flags,
+                                                        PDRIVER_CONTROL ExecutionRoutine, PVOID ExecutionContext,
+                                                        PVOID *MapRegisterBase)
+{
+    return IopDmaOperations.AllocateAdapterChannelEx(DmaAdapter, DeviceObject, DmaTransferContext, NumberOfMapRegisters, Flags,
+                                                     ExecutionRoutine, ExecutionContext, MapRegisterBase);
+}
+static NTSTATUS LDR_BORDER Dma_ConfigureAdapterChannel(PDMA_ADAPTER DmaAdapter, ULONG FunctionNumber, PVOID Context)
+{
+    return IopDmaOperations.ConfigureAdapterChannel(DmaAdapter, FunctionNumber, Context);
+}
+static BOOLEAN LDR_BORDER Dma_CancelAdapterChannel(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject,
+                                                   PVOID DmaTransferContext)
+{
+    return IopDmaOperations.CancelAdapterChannel(DmaAdapter, DeviceObject, DmaTransferContext);
+}
+static NTSTATUS LDR_BORDER Dma_MapTransferEx(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID MapRegisterBase, ULONGLONG Offset,
+                                             ULONG DeviceOffset, PULONG Length, BOOLEAN WriteToDevice,
+                                             PSCATTER_GATHER_LIST ScatterGatherBuffer, ULONG ScatterGatherBufferLength,
+                                             PDMA_COMPLETION_ROUTINE DmaCompletionRoutine, PVOID CompletionContext)
+{
+    return IopDmaOperations.MapTransferEx(DmaAdapter, Mdl, MapRegisterBase, Offset, DeviceOffset, Length, WriteToDevice,
+                                          ScatterGatherBuffer, ScatterGatherBufferLength, DmaCompletionRoutine,
+                                          CompletionContext);
+}
+static NTSTATUS LDR_BORDER Dma_GetScatterGatherListEx(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject,
+                                                      PVOID DmaTransferContext, PMDL Mdl, ULONGLONG Offset, ULONG Length,
+                                                      ULONG Flags, PDRIVER_LIST_CONTROL ExecutionRoutine, PVOID Context,
+                                                      BOOLEAN WriteToDevice, PDMA_COMPLETION_ROUTINE DmaCompletionRoutine,
+                                                      PVOID CompletionContext, PSCATTER_GATHER_LIST *ScatterGatherList)
+{
+    return IopDmaOperations.GetScatterGatherListEx(DmaAdapter, DeviceObject, DmaTransferContext, Mdl, Offset, Length, Flags,
+                                                   ExecutionRoutine, Context, WriteToDevice, DmaCompletionRoutine,
+                                                   CompletionContext, ScatterGatherList);
+}
+static NTSTATUS LDR_BORDER Dma_BuildScatterGatherListEx(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject,
+                                                        PVOID DmaTransferContext, PMDL Mdl, ULONGLONG Offset, ULONG Length,
+                                                        ULONG Flags, PDRIVER_LIST_CONTROL ExecutionRoutine, PVOID Context,
+                                                        BOOLEAN WriteToDevice, PVOID ScatterGatherBuffer,
+                                                        ULONG ScatterGatherLength, PDMA_COMPLETION_ROUTINE DmaCompletionRoutine,
+                                                        PVOID CompletionContext, PVOID ScatterGatherList)
+{
+    return IopDmaOperations.BuildScatterGatherListEx(
+        DmaAdapter, DeviceObject, DmaTransferContext, Mdl, Offset, Length, Flags, ExecutionRoutine, Context, WriteToDevice,
+        ScatterGatherBuffer, ScatterGatherLength, DmaCompletionRoutine, CompletionContext, ScatterGatherList);
+}
+static NTSTATUS LDR_BORDER Dma_FlushAdapterBuffersEx(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID MapRegisterBase, ULONGLONG Offset,
+                                                     ULONG Length, BOOLEAN WriteToDevice)
+{
+    return IopDmaOperations.FlushAdapterBuffersEx(DmaAdapter, Mdl, MapRegisterBase, Offset, Length, WriteToDevice);
+}
+static VOID LDR_BORDER Dma_FreeAdapterObject(PDMA_ADAPTER DmaAdapter, IO_ALLOCATION_ACTION AllocationAction)
+{
+    IopDmaOperations.FreeAdapterObject(DmaAdapter, AllocationAction);
+}
+static NTSTATUS LDR_BORDER Dma_CancelMappedTransfer(PDMA_ADAPTER DmaAdapter, PVOID DmaTransferContext)
+{
+    return IopDmaOperations.CancelMappedTransfer(DmaAdapter, DmaTransferContext);
+}
+static NTSTATUS LDR_BORDER Dma_AllocateDomainCommonBuffer(PDMA_ADAPTER DmaAdapter, HANDLE DomainHandle,
+                                                          PPHYSICAL_ADDRESS MaximumAddress, ULONG Length, ULONG Flags,
+                                                          MEMORY_CACHING_TYPE *CacheType, NODE_REQUIREMENT PreferredNode,
+                                                          PPHYSICAL_ADDRESS LogicalAddress, PVOID *VirtualAddress)
+{
+    return IopDmaOperations.AllocateDomainCommonBuffer(DmaAdapter, DomainHandle, MaximumAddress, Length, Flags, CacheType,
+                                                       PreferredNode, LogicalAddress, VirtualAddress);
+}
+static NTSTATUS LDR_BORDER Dma_FlushDmaBuffer(PDMA_ADAPTER DmaAdapter, PMDL Mdl, BOOLEAN ReadOperation)
+{
+    return IopDmaOperations.FlushDmaBuffer(DmaAdapter, Mdl, ReadOperation);
+}
+static NTSTATUS LDR_BORDER Dma_JoinDmaDomain(PDMA_ADAPTER DmaAdapter, HANDLE DomainHandle)
+{
+    return IopDmaOperations.JoinDmaDomain(DmaAdapter, DomainHandle);
+}
+static NTSTATUS LDR_BORDER Dma_LeaveDmaDomain(PDMA_ADAPTER DmaAdapter)
+{
+    return IopDmaOperations.LeaveDmaDomain(DmaAdapter);
+}
+static HANDLE LDR_BORDER Dma_GetDmaDomain(PDMA_ADAPTER DmaAdapter)
+{
+    return IopDmaOperations.GetDmaDomain(DmaAdapter);
+}
+static PVOID LDR_BORDER Dma_AllocateCommonBufferWithBounds(PDMA_ADAPTER DmaAdapter, PPHYSICAL_ADDRESS MinimumAddress,
+                                                           PPHYSICAL_ADDRESS MaximumAddress, ULONG Length, ULONG Flags,
+                                                           MEMORY_CACHING_TYPE *CacheType, NODE_REQUIREMENT PreferredNode,
+                                                           PPHYSICAL_ADDRESS LogicalAddress)
+{
+    return IopDmaOperations.AllocateCommonBufferWithBounds(DmaAdapter, MinimumAddress, MaximumAddress, Length, Flags, CacheType,
+                                                           PreferredNode, LogicalAddress);
+}
+static NTSTATUS LDR_BORDER Dma_AllocateCommonBufferVector(PDMA_ADAPTER DmaAdapter, PHYSICAL_ADDRESS LowAddress,
+                                                          PHYSICAL_ADDRESS HighAddress, MEMORY_CACHING_TYPE CacheType,
+                                                          ULONG IdealNode, ULONG Flags, ULONG NumberOfElements,
+                                                          ULONGLONG SizeOfElements, PDMA_COMMON_BUFFER_VECTOR *VectorOut)
+{
+    return IopDmaOperations.AllocateCommonBufferVector(DmaAdapter, LowAddress, HighAddress, CacheType, IdealNode, Flags,
+                                                       NumberOfElements, SizeOfElements, VectorOut);
+}
+static VOID LDR_BORDER Dma_GetCommonBufferFromVectorByIndex(PDMA_ADAPTER DmaAdapter, PDMA_COMMON_BUFFER_VECTOR Vector,
+                                                            ULONG Index, PVOID *VirtualAddressOut,
+                                                            PPHYSICAL_ADDRESS LogicalAddressOut)
+{
+    IopDmaOperations.GetCommonBufferFromVectorByIndex(DmaAdapter, Vector, Index, VirtualAddressOut, LogicalAddressOut);
+}
+static VOID LDR_BORDER Dma_FreeCommonBufferFromVector(PDMA_ADAPTER DmaAdapter, PDMA_COMMON_BUFFER_VECTOR Vector, ULONG Index)
+{
+    IopDmaOperations.FreeCommonBufferFromVector(DmaAdapter, Vector, Index);
+}
+static VOID LDR_BORDER Dma_FreeCommonBufferVector(PDMA_ADAPTER DmaAdapter, PDMA_COMMON_BUFFER_VECTOR Vector)
+{
+    IopDmaOperations.FreeCommonBufferVector(DmaAdapter, Vector);
+}
+static NTSTATUS LDR_BORDER Dma_CreateCommonBufferFromMdl(PDMA_ADAPTER DmaAdapter, PMDL Mdl,
+                                                         PDMA_COMMON_BUFFER_EXTENDED_CONFIGURATION ExtendedConfigs,
+                                                         ULONG ExtendedConfigsCount, PPHYSICAL_ADDRESS LogicalAddress)
+{
+    return IopDmaOperations.CreateCommonBufferFromMdl(DmaAdapter, Mdl, ExtendedConfigs, ExtendedConfigsCount, LogicalAddress);
+}
+
+static DMA_OPERATIONS LdrpDmaOperations = {
+    .Size = sizeof(DMA_OPERATIONS),
+    .PutDmaAdapter = (PPUT_DMA_ADAPTER)(ULONG_PTR)Dma_PutDmaAdapter,
+    .AllocateCommonBuffer = (PALLOCATE_COMMON_BUFFER)(ULONG_PTR)Dma_AllocateCommonBuffer,
+    .FreeCommonBuffer = (PFREE_COMMON_BUFFER)(ULONG_PTR)Dma_FreeCommonBuffer,
+    .AllocateAdapterChannel = (PALLOCATE_ADAPTER_CHANNEL)(ULONG_PTR)Dma_AllocateAdapterChannel,
+    .FlushAdapterBuffers = (PFLUSH_ADAPTER_BUFFERS)(ULONG_PTR)Dma_FlushAdapterBuffers,
+    .FreeAdapterChannel = (PFREE_ADAPTER_CHANNEL)(ULONG_PTR)Dma_FreeAdapterChannel,
+    .FreeMapRegisters = (PFREE_MAP_REGISTERS)(ULONG_PTR)Dma_FreeMapRegisters,
+    .MapTransfer = (PMAP_TRANSFER)(ULONG_PTR)Dma_MapTransfer,
+    .GetDmaAlignment = (PGET_DMA_ALIGNMENT)(ULONG_PTR)Dma_GetDmaAlignment,
+    .ReadDmaCounter = (PREAD_DMA_COUNTER)(ULONG_PTR)Dma_ReadDmaCounter,
+    .GetScatterGatherList = (PGET_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_GetScatterGatherList,
+    .PutScatterGatherList = (PPUT_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_PutScatterGatherList,
+    .CalculateScatterGatherList = (PCALCULATE_SCATTER_GATHER_LIST_SIZE)(ULONG_PTR)Dma_CalculateScatterGatherList,
+    .BuildScatterGatherList = (PBUILD_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_BuildScatterGatherList,
+    .BuildMdlFromScatterGatherList = (PBUILD_MDL_FROM_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_BuildMdlFromScatterGatherList,
+    .GetDmaAdapterInfo = (PGET_DMA_ADAPTER_INFO)(ULONG_PTR)Dma_GetDmaAdapterInfo,
+    .GetDmaTransferInfo = (PGET_DMA_TRANSFER_INFO)(ULONG_PTR)Dma_GetDmaTransferInfo,
+    .InitializeDmaTransferContext = (PINITIALIZE_DMA_TRANSFER_CONTEXT)(ULONG_PTR)Dma_InitializeDmaTransferContext,
+    .AllocateCommonBufferEx = (PALLOCATE_COMMON_BUFFER_EX)(ULONG_PTR)Dma_AllocateCommonBufferEx,
+    .AllocateAdapterChannelEx = (PALLOCATE_ADAPTER_CHANNEL_EX)(ULONG_PTR)Dma_AllocateAdapterChannelEx,
+    .ConfigureAdapterChannel = (PCONFIGURE_ADAPTER_CHANNEL)(ULONG_PTR)Dma_ConfigureAdapterChannel,
+    .CancelAdapterChannel = (PCANCEL_ADAPTER_CHANNEL)(ULONG_PTR)Dma_CancelAdapterChannel,
+    .MapTransferEx = (PMAP_TRANSFER_EX)(ULONG_PTR)Dma_MapTransferEx,
+    .GetScatterGatherListEx = (PGET_SCATTER_GATHER_LIST_EX)(ULONG_PTR)Dma_GetScatterGatherListEx,
+    .BuildScatterGatherListEx = (PBUILD_SCATTER_GATHER_LIST_EX)(ULONG_PTR)Dma_BuildScatterGatherListEx,
+    .FlushAdapterBuffersEx = (PFLUSH_ADAPTER_BUFFERS_EX)(ULONG_PTR)Dma_FlushAdapterBuffersEx,
+    .FreeAdapterObject = (PFREE_ADAPTER_OBJECT)(ULONG_PTR)Dma_FreeAdapterObject,
+    .CancelMappedTransfer = (PCANCEL_MAPPED_TRANSFER)(ULONG_PTR)Dma_CancelMappedTransfer,
+    .AllocateDomainCommonBuffer = (PALLOCATE_DOMAIN_COMMON_BUFFER)(ULONG_PTR)Dma_AllocateDomainCommonBuffer,
+    .FlushDmaBuffer = (PFLUSH_DMA_BUFFER)(ULONG_PTR)Dma_FlushDmaBuffer,
+    .JoinDmaDomain = (PJOIN_DMA_DOMAIN)(ULONG_PTR)Dma_JoinDmaDomain,
+    .LeaveDmaDomain = (PLEAVE_DMA_DOMAIN)(ULONG_PTR)Dma_LeaveDmaDomain,
+    .GetDmaDomain = (PGET_DMA_DOMAIN)(ULONG_PTR)Dma_GetDmaDomain,
+    .AllocateCommonBufferWithBounds = (PALLOCATE_COMMON_BUFFER_WITH_BOUNDS)(ULONG_PTR)Dma_AllocateCommonBufferWithBounds,
+    .AllocateCommonBufferVector = (PALLOCATE_COMMON_BUFFER_VECTOR)(ULONG_PTR)Dma_AllocateCommonBufferVector,
+    .GetCommonBufferFromVectorByIndex =
+        (PGET_COMMON_BUFFER_FROM_VECTOR_BY_INDEX)(ULONG_PTR)Dma_GetCommonBufferFromVectorByIndex,
+    .FreeCommonBufferFromVector = (PFREE_COMMON_BUFFER_FROM_VECTOR)(ULONG_PTR)Dma_FreeCommonBufferFromVector,
+    .FreeCommonBufferVector = (PFREE_COMMON_BUFFER_VECTOR)(ULONG_PTR)Dma_FreeCommonBufferVector,
+    .CreateCommonBufferFromMdl = (PCREATE_COMMON_BUFFER_FROM_MDL)(ULONG_PTR)Dma_CreateCommonBufferFromMdl,
+};
+
+PDMA_ADAPTER LDR_BORDER Border_IoGetDmaAdapter(PDEVICE_OBJECT PhysicalDeviceObject, PDEVICE_DESCRIPTION DeviceDescription,
+                                               PULONG NumberOfMapRegisters)
+{
+    PDMA_ADAPTER Adapter = IoGetDmaAdapter(PhysicalDeviceObject, DeviceDescription, NumberOfMapRegisters);
+    if (Adapter)
+        Adapter->DmaOperations = &LdrpDmaOperations;
+    return Adapter;
+}
+
+PADAPTER_OBJECT LDR_BORDER Border_HalGetAdapter(PDEVICE_DESCRIPTION DeviceDescription, PULONG NumberOfMapRegisters)
+{
+    return Border_IoGetDmaAdapter(NULL, DeviceDescription, NumberOfMapRegisters);
+}
