@@ -59,29 +59,10 @@ typedef struct ntmm_options {
     uint64_t images;              /* images=        driver images */
     uint64_t kernelstacks;        /* kernelstacks= */
     char drive[NTMM_PATH_BYTES];  /* drive=     folder that drivers see as drive C:; empty: there is no drive */
+    bool iommu;                   /* iommu=     devices see only what is mapped for them; anything else is 0xE6/0x26 */
     bool track_ptes;              /* track_ptes=  system PTEs that run out are 0xD8, with the list of their holders */
     bool keep; /* keep=      freed pages of the pools stay mapped for reuse, for a second or two; default true */
     bool json; /* json=      print a bug check as one line of JSON instead of the block */
-    size_t struct_size;             /* sizeof(ntmm_options), set by ntmm_default_options */
-    uint64_t ram;                   /* ram=       bytes of RAM, 4 MiB to 1 TiB; default 1 GiB */
-    char pagefile[NTMM_PATH_BYTES]; /* pagefile=  path of the page file to create; empty: none */
-    uint64_t pagefile_size;         /* pagefile_size=  bytes; default 256 MiB if there is a page file */
-    uint32_t cpus;                  /* cpus=      processors, 1 to 64; default: those of the host, at least 2 */
-    uint32_t nodes;                 /* nodes=     NUMA nodes that RAM and processors are divided into, 1 to 16; default 1 */
-    uint32_t verifier;              /* verifier=  Driver Verifier's mask; default 0 */
-    uint64_t seed;                  /* seed=      of everything random; 0: a new one each time; default 1 */
-    uint32_t stacks;                /* stacks=    frames kept of the stacks that allocate and free a block, 0 to 16 */
-    uint32_t tlb;                   /* tlb=       entries of the translation buffer; 0: the machine's own bound */
-    uint64_t nonpagedpool;          /* nonpagedpool=  limit in bytes of nonpaged pool ... */
-    uint64_t pagedpool;             /* pagedpool= */
-    uint64_t systemptes;            /* systemptes=    (bytes of address space) */
-    uint64_t specialpool;           /* specialpool= */
-    uint64_t images;                /* images=        driver images */
-    uint64_t kernelstacks;          /* kernelstacks= */
-    char drive[NTMM_PATH_BYTES];    /* drive=     folder that drivers see as drive C:; empty: there is no drive */
-    bool iommu;                     /* iommu=     devices see only what is mapped for them; anything else is 0xE6/0x26 */
-    bool track_ptes;                /* track_ptes=  system PTEs that run out are 0xD8, with the list of their holders */
-    bool json;                      /* json=      print a bug check as one line of JSON instead of the block */
 } ntmm_options;
 
 /* The defaults. Never fails. */
