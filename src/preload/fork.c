@@ -17,7 +17,6 @@
 static VOID Before(VOID)
 {
     KiCurrentThread();
-    PreloadLockAligned(TRUE);
     ExpLockPools(TRUE);
     PreloadLockPages(TRUE);
 }
@@ -26,7 +25,6 @@ static VOID After(VOID)
 {
     PreloadLockPages(FALSE);
     ExpLockPools(FALSE);
-    PreloadLockAligned(FALSE);
 }
 
 static VOID InChild(VOID)

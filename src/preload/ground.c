@@ -316,7 +316,10 @@ static volatile ULONG64 LastTrim;
 
 VOID ExpArmTrim(VOID)
 {
-    ULONG64 Now = HalQueryTime(), Last = __atomic_load_n(&LastTrim, __ATOMIC_RELAXED);
+    struct timespec Time;
+    ULONG64 Now, Last = __atomic_load_n(&LastTrim, __ATOMIC_RELAXED);
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &Time);
+    Now = (ULONG64)Time.tv_sec * 1000000000u + (ULONG64)Time.tv_nsec;
     if (Now - Last > 1000000000u &&
         __atomic_compare_exchange_n(&LastTrim, &Last, Now, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ExpTrimPools(FALSE);

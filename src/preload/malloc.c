@@ -50,21 +50,10 @@ void *malloc(size_t Size)
     return ExpMallocLike(Size, 16, PRELOAD_TAG);
 }
 
-static DECLSPEC_NOINLINE VOID PreloadFreeAligned(PVOID Block)
-{
-    PVOID Real = PreloadFindAligned(Block, TRUE);
-    ExpFreeLike(Real != NULL ? Real : Block);
-}
-
 void free(void *Block)
 {
-    if (__builtin_expect(Block == NULL, 0))
-        return;
-    if (PreloadMayBeAligned(Block)) {
-        PreloadFreeAligned(Block);
-        return;
-    }
-    ExpFreeLike(Block);
+    if (__builtin_expect(Block != NULL, 1))
+        ExpFreeLike(Block);
 }
 
 void cfree(void *Block)
@@ -86,21 +75,13 @@ void *calloc(size_t Count, size_t Size)
 
 size_t malloc_usable_size(void *Block)
 {
-    if (Block == NULL)
-        return 0;
-    if (PreloadMayBeAligned(Block)) {
-        PVOID Real = PreloadFindAligned(Block, FALSE);
-        if (Real != NULL)
-            return ExpSizeLike(Real) - (size_t)((PUCHAR)Block - (PUCHAR)Real);
-    }
-    return ExpSizeLike(Block);
+    return Block != NULL ? ExpSizeLike(Block) : 0;
 }
 
 void *realloc(void *Block, size_t Size)
 {
     PVOID New;
     size_t Old;
-    BOOLEAN Aligned;
     if (Block == NULL)
         return malloc(Size);
     if (Size == 0) {
@@ -109,10 +90,9 @@ void *realloc(void *Block, size_t Size)
     }
     if (__builtin_expect(Size > MAX_BYTES, 0))
         return PreloadNoMemory();
-    Aligned = PreloadMayBeAligned(Block) && PreloadFindAligned(Block, FALSE) != NULL;
-    if (!Aligned && ExpResizeLike(Block, Size))
+    if (ExpResizeLike(Block, Size))
         return Block;
-    Old = Aligned ? malloc_usable_size(Block) : ExpSizeLike(Block);
+    Old = ExpSizeLike(Block);
     New = ExpMallocLike(Size, 16, PRELOAD_TAG);
     if (New == NULL)
         return NULL;
@@ -138,7 +118,7 @@ static PVOID PreloadAligned(size_t Alignment, size_t Size)
 {
     if (Size > MAX_BYTES || Alignment > MAX_BYTES)
         return PreloadNoMemory();
-    return Alignment <= PAGE_SIZE ? ExpMallocLike(Size, Alignment, PRELOAD_TAG) : PreloadAllocateAligned(Size, Alignment);
+    return ExpMallocLike(Size, Alignment, PRELOAD_TAG);
 }
 
 void *aligned_alloc(size_t Alignment, size_t Size)

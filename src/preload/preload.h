@@ -4,7 +4,6 @@
  *   malloc.c   malloc and its family, over ExpMallocLike and ExpFreeLike of the pools
  *   ground.c   what the pools stand on here: threads, locks' sleeping, stops, start; the end of a thread
  *   pages.c    mm.h's runs of pages, over private memory of the process
- *   aligned.c  blocks aligned to more than a page
  *   fork.c     fork with threads
  *
  * The pools (src/ex) are the library's own, unchanged, with all their checks. Below them stands no machine: nonpaged pool
@@ -35,16 +34,3 @@ VOID PreloadForkThreads(VOID); /* in the child: the thread that forked is the on
 BOOLEAN PreloadStartPages(VOID);
 extern SIZE_T PreloadLimit; /* bytes of the pool's region; without end before the start */
 VOID PreloadLockPages(BOOLEAN Lock);
-
-/* aligned.c: Alignment > PAGE_SIZE, a power of two. Addresses are multiples of it, and never pool blocks' starts. */
-PVOID PreloadAllocateAligned(SIZE_T Size, SIZE_T Alignment);
-extern volatile ULONG PreloadAlignedCount;
-/* The block that holds an aligned address that was given out, or NULL; forgets it if asked to. */
-PVOID PreloadFindAligned(PVOID Address, BOOLEAN Forget);
-VOID PreloadLockAligned(BOOLEAN Lock);
-/* Could be an aligned address: only then is the table looked at. */
-static inline BOOLEAN PreloadMayBeAligned(PVOID Address)
-{
-    return ((ULONG_PTR)Address & (2 * PAGE_SIZE - 1)) == 0 &&
-           __builtin_expect(__atomic_load_n(&PreloadAlignedCount, __ATOMIC_RELAXED) != 0, 0);
-}
