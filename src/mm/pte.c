@@ -20,7 +20,7 @@
  *   T3  A valid or transition leaf whose frame is managed, and which owns it, is that frame's PteAddress; a
  * leaf that does not own its frame (a mapping of locked pages, I/O space) lies in the system-PTE region or in
  * the user range. T4  TablePages is the number of tables. T5  A leaf that is not zero lies in an allocated
- * page of a region.
+ * page of a region. T6  WorkingSetPages of a page table is the number of its leaves in a working set.
  *
  * Locks: TableLock (2nd) to make tables; entries as in mi.h.
  */
@@ -216,7 +216,8 @@ ULONG MiMakePageProtection(MI_PROT Protection)
 static const CHAR *MiValidateLeaf(PMMPTE Pte, MMPTE Entry, ULONG_PTR Va)
 {
     MI_REGION *Region = MiRegionOfVa(Va);
-    if (Region == NULL || !(Region->User ? MiIsVaInVad(Va) : MiVaIsAllocated(Region, Va, 1))) {
+    if (Region == NULL ||
+        !(Region->User ? MiSpaceOfVa(Va) && MiFindVad(MiSpaceOfVa(Va), Va) : MiVaIsAllocated(Region, Va, 1))) {
         return "T5: a leaf is in use outside the allocated pages of its region";
     }
     if (!MiPteIsValid(Entry) && !MiPteIsTransition(Entry)) {
@@ -236,6 +237,7 @@ static const CHAR *MiValidateTable(PFN_NUMBER Table, ULONG Level, ULONG_PTR Va, 
     PMMPTE Entries = (PMMPTE)HalWindow(Table);
     PMMPFN Pfn = MiPfn(Table);
     ULONG Used = 0;
+    ULONG64 Members = 0;
     ++*Tables;
     for (ULONG Index = 0; Index < 512; Index++) {
         MMPTE Entry = MiReadPte(Entries + Index);
@@ -246,6 +248,7 @@ static const CHAR *MiValidateTable(PFN_NUMBER Table, ULONG Level, ULONG_PTR Va, 
         }
         Used++;
         if (Level == 1) {
+            Members += MiPteIsValid(Entry) && MiPteIsInWorkingSet(Entry);
             Broken = MiValidateLeaf(Entries + Index, Entry, MiCanonical(At));
         } else {
             PMMPFN Below = MiPteIsValid(Entry) ? MiPfn(MiPtePage(Entry)) : NULL;
@@ -260,6 +263,9 @@ static const CHAR *MiValidateTable(PFN_NUMBER Table, ULONG Level, ULONG_PTR Va, 
         if (Broken) {
             return Broken;
         }
+    }
+    if (Pfn->WorkingSetPages != Members) {
+        return "T6: a table's count of entries in a working set is wrong";
     }
     return Pfn->u1.UsedEntries == Used ? NULL : "T1: a table's count of used entries is wrong";
 }

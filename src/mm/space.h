@@ -149,4 +149,3 @@ NTSTATUS MiReserveUserMapping(SIZE_T Pages, PVOID Requested, ULONG_PTR *Va);
 /* Whether [Va, Va + Pages) is exactly one such mapping; of which process (NULL: System's before there are processes). */
 BOOLEAN MiIsUserMapping(ULONG_PTR Va, SIZE_T Pages);
 VOID MiReleaseUserMapping(ULONG_PTR Va, SIZE_T Pages);
-BOOLEAN MiIsVaInVad(ULONG_PTR Va);

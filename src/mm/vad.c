@@ -255,18 +255,6 @@ VOID MiRemoveVad(PMI_SPACE Space, PMMVAD Vad)
     (VOID) RtlDeleteElementGenericTableAvl(&Space->Vads, &Key);
 }
 
-BOOLEAN MiIsVaInVad(ULONG_PTR Va)
-{
-    PMI_SPACE Space = MiSpaceOfVa(Va);
-    if (Space == NULL) {
-        return FALSE;
-    }
-    MiLockSpace(Space);
-    BOOLEAN Found = MiFindVad(Space, Va) != NULL;
-    MiUnlockSpace(Space);
-    return Found;
-}
-
 /* ---- mappings of others' frames ---- */
 NTSTATUS MiReserveUserMapping(SIZE_T Pages, PVOID Requested, ULONG_PTR *Result)
 {
