@@ -101,7 +101,8 @@ ULONG64 MiBalance(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     ULONG64 Coming = MiAvailable() + __atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED);
-    if (!Pager->OutOfSlots && !__atomic_load_n(&Pager->RetryDelay, __ATOMIC_RELAXED)) { /* else only clean pages help */
+    if (!__atomic_load_n(&Pager->OutOfSlots, __ATOMIC_RELAXED) &&
+        !__atomic_load_n(&Pager->RetryDelay, __ATOMIC_RELAXED)) { /* else only clean pages help */
         Coming += __atomic_load_n(&MiState->StateCount[MiPageModified], __ATOMIC_RELAXED);
     }
     ULONG64 Want = Pager->Plenty > Coming ? Pager->Plenty - Coming : 0, Taken = 0;

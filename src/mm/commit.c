@@ -88,12 +88,13 @@ BOOLEAN MiChangeCommitLimit(LONG64 Pages, LONG64 MaximumPages)
 
 const CHAR *MiValidateCommitment(VOID)
 {
-    if (MiState->Committed > MiState->CommitLimit || MiState->CommitLimit > MiState->CommitMaximum ||
-        MiState->RamCommit > MiState->CommitLimit || MiState->RamCommit > MiState->TotalPages - MiState->CorePages) {
+    ULONG64 Limit = __atomic_load_n(&MiState->CommitLimit, __ATOMIC_RELAXED);
+    ULONG64 Committed = __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED);
+    if (Committed > Limit || Limit > __atomic_load_n(&MiState->CommitMaximum, __ATOMIC_RELAXED) || MiState->RamCommit > Limit ||
+        MiState->RamCommit > MiState->TotalPages - MiState->CorePages) {
         return "C1: commitment above its limit, or limits out of order";
     }
-    if (MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition] - MiState->Pager.ZeroingPages >
-        MiState->Committed) {
+    if (MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition] - MiState->Pager.ZeroingPages > Committed) {
         return "C2: more frames in use than committed";
     }
     return NULL;

@@ -196,5 +196,8 @@ const CHAR *MiValidateMappings(VOID)
         }
         KiReleaseLock(&MiState->Mappings.Lock);
     }
-    return Broken ? Broken : Count == MiState->Mappings.Count ? NULL : "K1: mappings are miscounted";
+    KiAcquireLock(&MiState->Mappings.Lock);
+    BOOLEAN Same = Count == MiState->Mappings.Count;
+    KiReleaseLock(&MiState->Mappings.Lock);
+    return Broken ? Broken : Same ? NULL : "K1: mappings are miscounted";
 }

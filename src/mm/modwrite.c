@@ -110,18 +110,18 @@ static VOID MiWriteDone(PMI_PAGE_IO Io)
         (VOID) MiDereferenceFrameLocked(Io->Pages[Index], &Commit);
     }
     if (Bad) {
-        Pager->LastWriteError = Io->Status;
-        Pager->RetryDelay = Pager->RetryDelay ? Pager->RetryDelay * 2 : MI_RETRY_FIRST;
-        Pager->RetryDelay = Pager->RetryDelay < MI_RETRY_LAST ? Pager->RetryDelay : MI_RETRY_LAST;
-        MiState->Pager.WriteErrors += Bad;
+        __atomic_store_n(&Pager->LastWriteError, Io->Status, __ATOMIC_RELAXED);
+        ULONG64 Delay = Pager->RetryDelay ? Pager->RetryDelay * 2 : MI_RETRY_FIRST;
+        __atomic_store_n(&Pager->RetryDelay, Delay < MI_RETRY_LAST ? Delay : MI_RETRY_LAST, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&Pager->WriteErrors, Bad, __ATOMIC_RELAXED);
     } else {
-        Pager->RetryDelay = 0;
+        __atomic_store_n(&Pager->RetryDelay, 0, __ATOMIC_RELAXED);
     }
     MiState->Pager.PageWrites++;
     MiState->Pager.PagesWritten += Count - Bad;
-    Pager->WritingPages -= Count;
+    __atomic_fetch_sub(&Pager->WritingPages, Count, __ATOMIC_RELAXED);
     Write->Busy = FALSE;
-    Pager->WritesUnderWay--;
+    __atomic_fetch_sub(&Pager->WritesUnderWay, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&Pager->WritesEnded, 1, __ATOMIC_SEQ_CST);
     KiReleaseLock(&MiState->PfnLock);
     HalWake(&Pager->WritesEnded, MAXLONG);
@@ -154,7 +154,7 @@ ULONG64 MiWriteModifiedPages(ULONG64 Want)
             Count = MiGather(&Write->Io, Want - Started, &NeedSlots);
             if (Count) {
                 Write->Busy = TRUE;
-                Pager->WritesUnderWay++;
+                __atomic_fetch_add(&Pager->WritesUnderWay, 1, __ATOMIC_RELAXED);
             }
         }
         KiReleaseLock(&MiState->PfnLock);
@@ -168,7 +168,7 @@ ULONG64 MiWriteModifiedPages(ULONG64 Want)
             continue;
         }
         if (Write) {
-            Pager->OutOfSlots = NeedSlots;
+            __atomic_store_n(&Pager->OutOfSlots, NeedSlots, __ATOMIC_RELAXED);
         }
         if (Count == 0) {
             break;

@@ -170,6 +170,20 @@ static inline BOOLEAN MiCountsAsNonPageable(const MMPFN *Pfn)
     return Pfn->State >= MiPageActive && !(Pfn->Flags & MI_PFN_PAGEABLE);
 }
 
+static inline VOID MiForgetCopy(PMMPFN Pfn)
+{
+    if (MiPteIsPageFile(Pfn->OriginalPte)) {
+        MiReleaseSlots(MiSlotOfPte(Pfn->OriginalPte), 1);
+    }
+    Pfn->OriginalPte = MI_ZERO_PTE;
+}
+
+/* Counters that are read without the lock, too. */
+static inline VOID MiAddCount(ULONG64 *Count, LONG64 Change)
+{
+    __atomic_store_n(Count, *Count + (ULONG64)Change, __ATOMIC_RELAXED);
+}
+
 /* The one place where a frame changes state: list membership and counters follow. */
 VOID MiSetPageState(PFN_NUMBER Page, PMMPFN Pfn, MI_PAGE_STATE State)
 {
@@ -177,8 +191,8 @@ VOID MiSetPageState(PFN_NUMBER Page, PMMPFN Pfn, MI_PAGE_STATE State)
         MiUnlinkPage(Pfn);
     }
     MiState->NonPageableFrames -= MiCountsAsNonPageable(Pfn);
-    MiState->StateCount[Pfn->State]--;
-    MiState->StateCount[State]++;
+    MiAddCount(&MiState->StateCount[Pfn->State], -1);
+    MiAddCount(&MiState->StateCount[State], 1);
     Pfn->State = (UCHAR)State;
     MiState->NonPageableFrames += MiCountsAsNonPageable(Pfn);
     if (State <= MiPageBad) {
@@ -191,9 +205,12 @@ VOID MiSetPageableLocked(PMMPFN Pfn, BOOLEAN Pageable)
     MiState->NonPageableFrames -= MiCountsAsNonPageable(Pfn);
     Pfn->Flags = (USHORT)(Pageable ? Pfn->Flags | MI_PFN_PAGEABLE : Pfn->Flags & ~MI_PFN_PAGEABLE);
     MiState->NonPageableFrames += MiCountsAsNonPageable(Pfn);
-    if (!Pageable && (Pfn->Flags & MI_PFN_LOCKED)) {
-        Pfn->Flags &= (USHORT)~MI_PFN_LOCKED;
-        MiState->LockedFrames--;
+    if (!Pageable) {
+        MiForgetCopy(Pfn); /* a write that is under way gives its slot back itself */
+        if (Pfn->Flags & MI_PFN_LOCKED) {
+            Pfn->Flags &= (USHORT)~MI_PFN_LOCKED;
+            MiState->LockedFrames--;
+        }
     }
 }
 
@@ -215,9 +232,9 @@ static VOID MiGiveFrame(PFN_NUMBER Page, ULONG Flags, PMMPTE Pte)
     if (Pfn->Flags & MI_PFN_LISTED) {
         MiUnlinkPage(Pfn);
     }
-    MiState->StateCount[Pfn->State]--;
+    MiAddCount(&MiState->StateCount[Pfn->State], -1);
     Pfn->State = Reading ? MiPageTransition : MiPageActive;
-    MiState->StateCount[Pfn->State]++;
+    MiAddCount(&MiState->StateCount[Pfn->State], 1);
     MiState->NonPageableFrames += (Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING)) == 0;
     Pfn->u1.UsedEntries = 0;
     Pfn->u2.ShareCount = Reading ? 0 : 1;
@@ -517,14 +534,6 @@ ULONG MiTakeInRange(ULONG Want, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER *Cur
     }
     KiReleaseLock(&MiState->PfnLock);
     return Got;
-}
-
-static inline VOID MiForgetCopy(PMMPFN Pfn)
-{
-    if (MiPteIsPageFile(Pfn->OriginalPte)) {
-        MiReleaseSlots(MiSlotOfPte(Pfn->OriginalPte), 1);
-    }
-    Pfn->OriginalPte = MI_ZERO_PTE;
 }
 
 static VOID MiFreeFrameLocked(PFN_NUMBER Page, PMMPFN Pfn)

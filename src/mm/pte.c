@@ -264,10 +264,11 @@ static const CHAR *MiValidateTable(PFN_NUMBER Table, ULONG Level, ULONG_PTR Va, 
             return Broken;
         }
     }
-    if (Pfn->WorkingSetPages != Members) {
+    if (__atomic_load_n(&Pfn->WorkingSetPages, __ATOMIC_RELAXED) != Members) {
         return "T6: a table's count of entries in a working set is wrong";
     }
-    return Pfn->u1.UsedEntries == Used ? NULL : "T1: a table's count of used entries is wrong";
+    return __atomic_load_n(&Pfn->u1.UsedEntries, __ATOMIC_RELAXED) == Used ? NULL
+                                                                           : "T1: a table's count of used entries is wrong";
 }
 
 const CHAR *MiValidatePageTables(VOID)
@@ -279,5 +280,7 @@ const CHAR *MiValidatePageTables(VOID)
             Broken = MiValidateTable(MiState->Spaces[Index].Hal.Root, 4, 0, &Tables);
         }
     }
-    return Broken ? Broken : Tables == MiState->TablePages ? NULL : "T4: TablePages is not the number of tables";
+    return Broken                                                              ? Broken
+           : Tables == __atomic_load_n(&MiState->TablePages, __ATOMIC_RELAXED) ? NULL
+                                                                               : "T4: TablePages is not the number of tables";
 }

@@ -228,7 +228,8 @@ static const CHAR *MiValidateRegion(MI_REGION *Region, BOOLEAN AtRest)
     if (MiNextBit(Region->Allocated, 0, Region->Hint[0], FALSE) < Region->Hint[0]) {
         return "R3: a free page lies below the hint";
     }
-    if (Region->PagesInUse > Region->AddressPages || (AtRest && Region->PagesInUse > Region->PeakPages)) {
+    ULONG64 InUse = __atomic_load_n(&Region->PagesInUse, __ATOMIC_RELAXED);
+    if (InUse > Region->AddressPages || (AtRest && InUse > __atomic_load_n(&Region->PeakPages, __ATOMIC_RELAXED))) {
         return "R4: more pages in use than allocated, or than ever";
     }
     return NULL;

@@ -421,7 +421,7 @@ const CHAR *MiValidateWorkingSets(VOID)
                 }
             }
         }
-        if (!Broken && Pages != Support->Pages) {
+        if (!Broken && Pages != __atomic_load_n(&Support->Pages, __ATOMIC_RELAXED)) {
             Broken = "W1: a working set's size is not the number of its entries";
         }
     }
