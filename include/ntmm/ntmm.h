@@ -152,6 +152,55 @@ typedef struct ntmm_pool_quota {
 NTMM_API int ntmm_set_pool_quota(uint64_t process, bool paged, uint64_t limit);
 NTMM_API int ntmm_query_pool_quota(uint64_t process, bool paged, ntmm_pool_quota *quota);
 
+/* ---- memory as it is, and over time ----
+ * Pages are of 4,096 bytes. Counts are since the system was started. */
+typedef struct ntmm_memory {
+    /* where RAM is: the states from zeroed to active add up to ram_pages */
+    uint64_t ram_pages;
+    uint64_t zeroed_pages, free_pages, standby_pages, modified_pages, modified_no_write_pages, bad_pages;
+    uint64_t transition_pages; /* in no working set, but held: locked, or on their way in or out */
+    uint64_t active_pages;     /* the rest: working sets, nonpageable memory, the core's tables */
+    uint64_t standby_by_priority[8];
+    uint64_t available_pages; /* zeroed + free + standby */
+    uint64_t locked_pages, nonpageable_pages, table_pages;
+    uint64_t system_working_set_pages, process_working_set_pages;
+    /* promises: commit.c's rules; maximum: with page files as large as they may grow */
+    uint64_t committed_pages, commit_limit_pages, commit_peak_pages, commit_maximum_pages, commit_failures;
+    uint64_t nonpaged_pool_pages, nonpaged_pool_peak_pages, paged_pool_pages, paged_pool_peak_pages;
+    /* page faults by kind */
+    uint64_t faults, demand_zero_faults, soft_faults, hard_faults, copy_on_write_faults, guard_faults, access_violations,
+        collided_faults, in_page_errors;
+    /* pages in and out, and the requests that moved them */
+    uint64_t pages_read, page_reads, pages_written, page_writes, write_errors;
+    uint64_t trimmed_pages, aged_pages, repurposed_pages, zeroed_by_thread, waits_for_pages;
+    /* forced IRQL checking: raises while it was on, those that found a pageable page touched, and how many of these */
+    uint64_t checked_raises, irql_trims, irql_trimmed_pages;
+    /* a bit for each condition that holds; its event in \KernelObjects is set */
+    uint32_t conditions;
+} ntmm_memory;
+/* 0; -1: the system does not run. Any thread, at any time. */
+NTMM_API int ntmm_query_memory(ntmm_memory *out);
+/* "LowMemoryCondition" for bit 0 and so on; NULL after the last. */
+NTMM_API const char *ntmm_memory_condition(unsigned bit);
+
+/* Memory at one moment of a series. */
+typedef struct ntmm_memory_sample {
+    uint64_t nanoseconds; /* since the series began */
+    uint64_t zeroed_pages, free_pages, standby_pages, modified_pages, active_pages;
+    uint64_t committed_pages, commit_limit_pages, nonpaged_pool_pages, paged_pool_pages;
+    uint64_t system_working_set_pages, process_working_set_pages, locked_pages;
+    uint64_t demand_zero_faults, soft_faults, hard_faults, pages_read, pages_written; /* since the system was started */
+} ntmm_memory_sample;
+#define NTMM_MEMORY_SAMPLES 256
+/* Takes a sample every so many milliseconds from now on (0: no more). When 256 are there every second one goes and the interval
+ * doubles, so that the series always covers the whole time. 0; -1: the system does not run. */
+NTMM_API int ntmm_sample_memory(unsigned milliseconds);
+/* The series so far, oldest first; returns how many. *nanoseconds (may be NULL): the interval between two. */
+NTMM_API size_t ntmm_memory_samples(ntmm_memory_sample *samples, size_t max, uint64_t *nanoseconds);
+/* Takes every pageable page out of the working sets, so that the next touch of it is a fault; everything: also from the lists, out
+ * to the page files, so that it is a hard one. 0; -1: the system does not run. Waits for the writes. */
+NTMM_API int ntmm_page_out(bool everything);
+
 /* ---- page files ---- */
 typedef struct ntmm_page_file {
     char path[NTMM_PATH_BYTES];

@@ -63,6 +63,14 @@ int CmdFailEach(ntmm_fail_outcome (*Run)(void *), void *Context, const CMD_FAILU
 /* Page files and the store: printed, or (Json) put into Root; nothing is printed if there is none. */
 void CmdReportPageFiles(bool Json, json_t *Root);
 
+/* ---- memory.c ---- */
+/* Commitment, paging and the series since the run began, for `ntmm run`: into Root, and printed unless Json. */
+void CmdReportOverTime(bool Json, json_t *Root);
+/* What !vm and !memusage show. */
+void CmdShowMemory(bool Json, json_t *Root);
+/* Makes memory short for a moment and shows it then. */
+void CmdDemonstrate(bool Json, json_t *Root);
+
 int CmdRun(int Argc, char **Argv);
 int CmdImports(int Argc, char **Argv);
 int CmdExplain(int Argc, char **Argv);

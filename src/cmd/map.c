@@ -5,12 +5,17 @@
 #include "cmd.h"
 #include "mm/mm.h"
 
-static const char Help[] = "usage: ntmm map [--KEY=VALUE...] [--json]\n"
-                           "\n"
-                           "Starts a system with the options given and shows its regions of address space "
-                           "(where, how large, how much is in use\n"
-                           "and may be used) and its physical memory, run by run. Addresses differ from "
-                           "start to start: the host decides.\n\n";
+static const char Help[] =
+    "usage: ntmm map [--memory] [--KEY=VALUE...] [--json]\n"
+    "\n"
+    "Starts a system with the options given and shows its regions of address space "
+    "(where, how large, how much is in use\n"
+    "and may be used) and its physical memory, run by run. Addresses differ from "
+    "start to start: the host decides.\n"
+    "\n"
+    "--memory  instead: the page lists and counters as the debugger's !vm and !memusage show them, during a\n"
+    "          demonstration that uses more paged pool than RAM has room for; and over time. Give it\n"
+    "          --ram=64M --pagefile=/tmp/page.sys to see pages go out and come back.\n\n";
 
 static json_t *RegionJson(const MM_REGION_INFO *Info)
 {
@@ -56,9 +61,10 @@ static int Show(bool Json)
         }
     }
     if (Json) {
-        json_t *Root = json_pack("{s:o, s:o, s:{s:I, s:I, s:I, s:I}}", "regions", Regions, "memory", Memory, "pages", "total",
-                               (json_int_t)Counters.TotalPages, "free", (json_int_t)(Counters.FreePages + Counters.ZeroedPages),
-                               "committed", (json_int_t)Counters.Committed, "commit_limit", (json_int_t)Counters.CommitLimit);
+        json_t *Root =
+            json_pack("{s:o, s:o, s:{s:I, s:I, s:I, s:I}}", "regions", Regions, "memory", Memory, "pages", "total",
+                      (json_int_t)Counters.TotalPages, "free", (json_int_t)(Counters.FreePages + Counters.ZeroedPages),
+                      "committed", (json_int_t)Counters.Committed, "commit_limit", (json_int_t)Counters.CommitLimit);
         CmdReportPageFiles(true, Root);
         CmdPrintJson(Root);
     } else {
@@ -76,7 +82,7 @@ static int Show(bool Json)
 int CmdMap(int Argc, char **Argv)
 {
     ntmm_options Options;
-    bool Json = false;
+    bool Json = false, Memory = false;
     for (int Index = 1; Index < Argc; Index++) {
         if (strcmp(Argv[Index], "--help") == 0) {
             fputs(Help, stdout);
@@ -91,6 +97,8 @@ int CmdMap(int Argc, char **Argv)
         int Taken = 1;
         if (strcmp(Argv[Index], "--json") == 0) {
             Json = true;
+        } else if (strcmp(Argv[Index], "--memory") == 0) {
+            Memory = true;
         } else {
             Taken = CmdTakeSystemOption(Argc, Argv, &Index, &Options);
         }
@@ -104,7 +112,19 @@ int CmdMap(int Argc, char **Argv)
     if (ntmm_start(&Options) != 0) {
         return CmdComplain("%s", ntmm_error());
     }
-    int Code = Show(Json);
+    int Code = CMD_CLEAN;
+    if (Memory) {
+        json_t *Root = json_object();
+        CmdDemonstrate(Json, Root);
+        CmdReportPageFiles(Json, Root);
+        if (Json) {
+            CmdPrintJson(Root);
+        } else {
+            json_decref(Root);
+        }
+    } else {
+        Code = Show(Json);
+    }
     ntmm_stop();
     return Code;
 }

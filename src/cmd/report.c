@@ -296,6 +296,7 @@ unsigned CmdReportMemory(const CMD_BASELINE *Baseline, bool Unloaded, bool Stopp
     AddTags(Used, Root);
     ReportPools(Baseline, Json, Root);
     ReportFaults(Baseline, Json, Root);
+    CmdReportOverTime(Json, Root);
     CmdReportPageFiles(Json, Root);
     FindBlocks(&List, Unloaded);
     if (List.Count != 0) {

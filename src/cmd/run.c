@@ -637,6 +637,7 @@ static int Child(RUN *Run)
         return CmdComplain("no thread to run the driver on: %s", CmdStatus(Prepared, Text));
     }
     CMD_BASELINE *Baseline = CmdTakeBaseline();
+    ntmm_sample_memory(2);
     clock_gettime(CLOCK_MONOTONIC, &From);
     for (unsigned Index = 0; Index < Run->WithCount; Index++) {
         if (!LoadOne(Run, Run->With[Index], &Run->WithImages[Index])) {

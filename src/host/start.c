@@ -271,6 +271,7 @@ int ntmm_stop(void)
     }
     __atomic_store_n(&Running, 0, __ATOMIC_RELEASE);
     KiCurrentThread();
+    MmStopSampling();
     VfDisable();
     StopSteps(ARRAYSIZE(Steps));
     HostForgetSymbols();

@@ -104,6 +104,7 @@ typedef struct _MI_ATTEMPT {
     PMMPTE Pte;
     PMMSUPPORT Set;
     BOOLEAN Write, AnyProtection, User;
+    BOOLEAN ReadIn; /* from a page file: a hard fault, not a soft one too */
     PFN_NUMBER *Frame;
     NTSTATUS DeviceStatus; /* STATUS_IN_PAGE_ERROR: why */
 } MI_ATTEMPT;
@@ -203,7 +204,9 @@ static NTSTATUS MiResolveTransition(const MI_ATTEMPT *Attempt)
     KiReleaseLock(&MiState->PfnLock);
     if (Joins) {
         MiJoinWorkingSet(Attempt->Set, Attempt->Pte);
-        MiCount(&MiState->SoftFaults);
+        if (!Attempt->ReadIn) {
+            MiCount(&MiState->SoftFaults);
+        }
     }
     return Status;
 }
@@ -272,6 +275,7 @@ static NTSTATUS MiTry(MI_ATTEMPT *Attempt)
         }
         Status = MiReadIn(Attempt->Pte, Lock, Attempt->Set, Attempt->Va, Attempt->Write);
         if (NT_SUCCESS(Status)) {
+            Attempt->ReadIn = TRUE;
             /* Nobody can have repurposed it since: the lock is held since the read ended, and the frame is new to its list. */
             Entry = MiReadPte(Attempt->Pte);
             Status = MiPteIsTransition(Entry) && MiMayBeValid(MiPteProtection(Entry)) ? MiResolveTransition(Attempt) : MI_AGAIN;

@@ -100,6 +100,10 @@ VOID MmQueryCounters(MM_COUNTERS *Counters)
     KiReleaseLock(&MiState->PfnLock);
     Counters->Committed = __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED);
     Counters->CommitLimit = __atomic_load_n(&MiState->CommitLimit, __ATOMIC_RELAXED);
+    Counters->CommitMaximum = __atomic_load_n(&MiState->CommitMaximum, __ATOMIC_RELAXED);
+    Counters->CommitFailures = __atomic_load_n(&MiState->CommitFailures, __ATOMIC_RELAXED);
+    Counters->ProcessWorkingSetPages = MiProcessWorkingSetPages();
+    Counters->TablePages = __atomic_load_n(&MiState->TablePages, __ATOMIC_RELAXED);
     Counters->PeakCommit = __atomic_load_n(&MiState->PeakCommit, __ATOMIC_RELAXED);
     Counters->SystemWorkingSetPages = __atomic_load_n(&MiState->SystemWorkingSet.Pages, __ATOMIC_RELAXED);
     Counters->CollidedFaults = __atomic_load_n(&MiState->Pager.CollidedFaults, __ATOMIC_RELAXED);

@@ -330,6 +330,10 @@ VOID MiReturnCommitment(ULONG64 Pages);
 BOOLEAN MiChangeCommitLimit(LONG64 Pages, LONG64 MaximumPages);
 const CHAR *MiValidateCommitment(VOID);
 
+/* series.c */
+VOID MiRecordSample(const MM_SAMPLE *Sample);
+ULONG64 MiProcessWorkingSetPages(VOID); /* of all processes */
+
 /* image.c */
 VOID MiInitializeImages(VOID);
 const CHAR *MiValidateImages(VOID);

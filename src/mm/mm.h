@@ -148,13 +148,31 @@ BOOLEAN MmIsPhysicalMemory(PFN_NUMBER Page);
 
 typedef struct _MM_COUNTERS {
     ULONG64 TotalPages, ZeroedPages, FreePages, StandbyPages, ModifiedPages, BadPages, ActivePages;
-    ULONG64 Committed, CommitLimit, PeakCommit;
+    ULONG64 Committed, CommitLimit, PeakCommit, CommitMaximum, CommitFailures;
     ULONG64 AvailablePages, ModifiedNoWritePages, TransitionPages, StandbyByPriority[8];
-    ULONG64 SystemWorkingSetPages, LockedFrames, NonPageableFrames;
+    ULONG64 SystemWorkingSetPages, ProcessWorkingSetPages, TablePages, LockedFrames, NonPageableFrames;
     ULONG64 CollidedFaults, InPageErrors, RepurposedPages, TrimmedPages, AgedPages, PageWaits, ZeroedByThread;
     ULONG64 PageReads, PagesRead, PageWrites, PagesWritten, WriteErrors; /* inputs and outputs, and the pages in them */
     ULONG64 DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations, AllFaults;
 } MM_COUNTERS;
 VOID MmQueryCounters(MM_COUNTERS *Counters);
+/* Memory at one moment: pages, and counts since the system was started. */
+typedef struct _MM_SAMPLE {
+    ULONG64 Time; /* ns since sampling began */
+    ULONG64 Zeroed, Free, Standby, Modified, Active;
+    ULONG64 Committed, CommitLimit;
+    ULONG64 NonPagedPool, PagedPool; /* in use */
+    ULONG64 SystemWorkingSet, ProcessWorkingSets, Locked;
+    ULONG64 DemandZeroFaults, SoftFaults, HardFaults, PagesRead, PagesWritten;
+} MM_SAMPLE;
+#define MM_SAMPLES 256 /* kept */
+/* Samples every Interval ns from now on, forgetting earlier ones; the interval doubles when MM_SAMPLES are there (series.c).
+ * PASSIVE_LEVEL. */
+VOID MmStartSampling(ULONG64 Interval);
+/* What was sampled stays to be read. PASSIVE_LEVEL; before the system stops. */
+VOID MmStopSampling(VOID);
+/* The samples so far, oldest first; returns how many. *Interval: ns between them. */
+ULONG MmReadSamples(MM_SAMPLE *Samples, ULONG Max, ULONG64 *Interval);
+VOID MmTakeSample(MM_SAMPLE *Sample); /* now */
 /* Walks every structure of the memory manager; NULL, or the text of the first broken invariant. */
 const CHAR *MiValidateAll(VOID);

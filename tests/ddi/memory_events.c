@@ -52,7 +52,7 @@ static ULONG BlockCount;
 static void Fill(ULONG64 Leave, ULONG Pages)
 {
     while (MiMeasure(MiAvailablePages) > Leave + Pages) {
-        PUCHAR Block = MmAllocatePages(MmRegionSystemData, Pages, 0, HighPoolPriority);
+        PUCHAR Block = MmAllocatePages(MmRegionNonPagedPool, Pages, 0, HighPoolPriority);
         assert_non_null(Block);
         Blocks[BlockCount++] = Block;
     }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include <jansson.h>
 
@@ -257,6 +258,79 @@ static void Map_ShowsRegionsAndMemory(void **State)
     assert_non_null(strstr(Out, "64 MiB of RAM"));
 }
 
+/* The names and the order are those of !vm and !memusage; pages really go out. */
+static void Map_Memory_ShowsTheListsWhileMemoryIsShort(void **State)
+{
+    static const char *const Lines[] = {"Physical Memory:",
+                                        "Paging File Name:",
+                                        "Available Pages:",
+                                        "ResAvail Pages:",
+                                        "Locked IO Pages:",
+                                        "Free System PTEs:",
+                                        "Modified Pages:",
+                                        "NonPagedPool Usage:",
+                                        "NonPagedPool Max:",
+                                        "PagedPool Usage:",
+                                        "PagedPool Maximum:",
+                                        "Special Pool:",
+                                        "Driver Commit:",
+                                        "Committed pages:",
+                                        "Commit limit:",
+                                        "Zeroed:",
+                                        "Free:",
+                                        "Standby:",
+                                        "Modified:",
+                                        "ModifiedNoWrite:",
+                                        "Active/Valid:",
+                                        "Transition:",
+                                        "Bad:",
+                                        "TOTAL:"};
+    char Arguments[256];
+    const char *At = Out;
+    (void)State;
+    snprintf(Arguments, sizeof(Arguments), "map --memory --ram=16M --pagefile=/tmp/ntmm.cmd.%d --pagefile_size=64M",
+             (int)getpid());
+    Expect(Arguments, 0, "Physical Memory:         4096 (      16384 Kb)\n", NULL);
+    for (size_t Index = 0; Index < sizeof(Lines) / sizeof(*Lines); Index++) {
+        const char *Found = strstr(At, Lines[Index]);
+        if (Found == NULL) {
+            fail_msg("no line \"%s\" behind the one before:\n%s", Lines[Index], Out);
+        }
+        At = Found;
+    }
+    strcat(Arguments, " --json");
+    assert_int_equal(Run(Arguments), 0);
+    json_t *Root = json_loads(Out, 0, NULL), *Memory = json_object_get(Root, "memory"), *Value;
+    const char *Key;
+    json_int_t Sum = 0;
+    assert_non_null(Memory);
+    json_object_foreach(json_object_get(Memory, "pages"), Key, Value)
+    {
+        if (strstr("zeroed free standby modified modified_no_write bad transition active", Key) != NULL) {
+            Sum += json_integer_value(Value);
+        }
+    }
+    assert_int_equal(Sum, 4096);
+    assert_true(json_integer_value(json_object_get(json_object_get(Memory, "paging"), "pages_written")) > 0);
+    json_t *Series = json_object_get(Memory, "series"), *Samples = json_object_get(Series, "samples");
+    assert_true(json_array_size(Samples) >= 2);
+    assert_int_equal(json_array_size(json_array_get(Samples, 0)), json_array_size(json_object_get(Series, "fields")));
+    json_decref(Root);
+}
+
+static void Run_ReportsMemoryOverTime(void **State)
+{
+    (void)State;
+    Expect("run " SYS "loadme.sys", 0, "Memory: at most ", NULL);
+    assert_int_equal(Run("run --json " SYS "loadme.sys"), 0);
+    json_t *Root = json_loads(Out, 0, NULL), *Memory = json_object_get(Root, "memory");
+    assert_non_null(Memory);
+    assert_true(json_integer_value(json_object_get(json_object_get(Memory, "commit"), "peak")) > 0);
+    assert_true(json_array_size(json_object_get(json_object_get(Memory, "series"), "samples")) >= 1);
+    assert_non_null(json_object_get(json_object_get(Memory, "faults"), "hard"));
+    json_decref(Root);
+}
+
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
@@ -274,6 +348,8 @@ int main(void)
         cmocka_unit_test(Imports_ListsHereAndMissing),
         cmocka_unit_test(Explain_ByNumberOrName),
         cmocka_unit_test(Map_ShowsRegionsAndMemory),
+        cmocka_unit_test(Map_Memory_ShowsTheListsWhileMemoryIsShort),
+        cmocka_unit_test(Run_ReportsMemoryOverTime),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }
