@@ -5,7 +5,7 @@ PRESET ?= release
 BUILD   = build/$(PRESET)
 Q       = @
 
-.PHONY: all build run test check test-asan test-tsan deep bench lint fmt linktest layers coverage install fuzz fuzz-pool clean bootstrap help
+.PHONY: all build run test check test-asan test-tsan deep bench lint fmt linktest layers coverage install fuzz fuzz-pool matrix clean bootstrap help
 
 all: build
 
@@ -38,6 +38,9 @@ deep: bootstrap ## the suite with deep assertions
 
 bench: build ## figures, as a table and as build/release/bench.json
 	$(Q)scripts/bench $(BUILD)
+
+matrix: build ## the detection matrix: each documented way to a memory bug check, and whether it is caught
+	$(Q)$(BUILD)/tests/matrix tests/matrix/rows.tsv tests/matrix/reasons.tsv
 
 fuzz: bootstrap ## the loader under libFuzzer: make fuzz SECONDS=3600
 	$(Q)scripts/fuzz $(or $(SECONDS),60)
