@@ -44,6 +44,8 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
                            MiState->Regions[MmRegionPagedPool].End);
     MiAddWorkingSetRange(&MiState->SystemWorkingSet, MiState->Regions[MmRegionDriverImages].Base,
                          MiState->Regions[MmRegionDriverImages].End);
+    MiAddWorkingSetRange(&MiState->SystemWorkingSet, MiState->Regions[MmRegionPagedSpecialPool].Base,
+                         MiState->Regions[MmRegionPagedSpecialPool].End);
     MiSetPagingThresholds();
     HalSetRootTable(Root);
     InitializeListHead(&MiState->VadFrames);
