@@ -1,0 +1,588 @@
+/*
+ * bench_paging.c - what paging costs, against the device itself and the host's own swapping. SPDX-License-Identifier: MIT
+ *
+ * Everything runs over one file, through the same interface of page files (mm/pagefile.h), so the figures compare:
+ *   device    that interface alone: clusters of 64 pages, 4 under way, and single pages at random. What the file can do.
+ *   workload  four times RAM of paged pool: written in order (page-out), read in order (page-in), rewritten in order (both), read
+ *             at random by one thread and by two. Throughput against the device's, interleaved round by round.
+ *   store     the same with pages that compress to about a quarter, with the compression store and without.
+ *   faults    demand-zero, soft (trimmed, still in RAM), hard (one page from the file): microseconds of one.
+ *   flat      the first two of those in systems of 64 MiB up to 8 GiB of RAM: the cost does not grow with RAM.
+ *   swap      the workload's pattern in a process of the host with as little memory (a cgroup) and a swap file: where this
+ *             machine can do that (root, a memory cgroup); else the figure is left out, and said so.
+ * Medians of rounds.
+ *
+ *   bench_paging [--smoke] [--rounds N] [--file PATH] [--ram MIB] [--only device,workload,...] [--json FILE]
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <ntddk.h>
+#include <ntmm.h>
+#include "mm/mi.h"
+
+#define MIB        (1ull << 20)
+#define CLUSTER    64u
+#define MAX_ROUNDS 15
+#define BLOCK      (1u << 20)
+
+static const char *File = "/var/tmp/ntmm-bench-page.sys", *Only;
+static unsigned Rounds = 5, RamMib = 256;
+static bool Smoke;
+static FILE *Json;
+static int JsonRows;
+
+static double Now(void)
+{
+    struct timespec T;
+    clock_gettime(CLOCK_MONOTONIC, &T);
+    return (double)T.tv_sec + (double)T.tv_nsec / 1e9;
+}
+static int Ascending(const void *A, const void *B)
+{
+    double X = *(const double *)A, Y = *(const double *)B;
+    return X < Y ? -1 : X > Y;
+}
+static double Median(double *Values, unsigned Count)
+{
+    qsort(Values, Count, sizeof *Values, Ascending);
+    return Count % 2 ? Values[Count / 2] : (Values[Count / 2 - 1] + Values[Count / 2]) / 2;
+}
+static bool Wanted(const char *Section)
+{
+    return Only == NULL || strstr(Only, Section) != NULL;
+}
+
+/* ---- results: rows of samples, printed and written as JSON at the end ---- */
+typedef struct {
+    const char *Section, *Name, *Unit, *Against; /* Against: the row of the device that this one is compared to */
+    double Samples[MAX_ROUNDS];
+    unsigned Count;
+    double Value;
+} ROW;
+static ROW Rows[96];
+static unsigned RowCount;
+static ROW *Row(const char *Section, const char *Name, const char *Unit, const char *Against)
+{
+    for (unsigned i = 0; i < RowCount; i++) {
+        if (!strcmp(Rows[i].Section, Section) && !strcmp(Rows[i].Name, Name)) {
+            return &Rows[i];
+        }
+    }
+    Rows[RowCount] = (ROW){.Section = Section, .Name = Name, .Unit = Unit, .Against = Against};
+    return &Rows[RowCount++];
+}
+static void Sample(ROW *Of, double Value)
+{
+    if (Of->Count < MAX_ROUNDS) {
+        Of->Samples[Of->Count++] = Value;
+    }
+}
+static void Fail(const char *What)
+{
+    fprintf(stderr, "bench_paging: %s: %s\n", What, ntmm_error());
+    exit(1);
+}
+
+/* ---- a system ---- */
+static void StartSystem(uint64_t Ram, uint64_t PageFile, bool Compression)
+{
+    ntmm_options Options;
+    ntmm_default_options(&Options);
+    Options.ram = Ram;
+    Options.cpus = 2;
+    Options.stacks = 0;
+    Options.pagefile_check = false;
+    if (PageFile != 0) {
+        snprintf(Options.pagefile, sizeof Options.pagefile, "%s", File);
+        Options.pagefile_size = PageFile;
+    }
+    Options.pagedpool = 16 * Ram + (64u << 20);
+    Options.compression = Compression ? Ram / 4 : 0;
+    unlink(File);
+    if (ntmm_start(&Options) != 0) {
+        Fail("start");
+    }
+}
+static void StopSystem(void)
+{
+    if (ntmm_stop() != 0) {
+        Fail("stop");
+    }
+}
+
+/* ---- the device, by the interface that paging uses ---- */
+#define INFLIGHT 4u
+static volatile LONG Ended;
+static VOID OnDone(PMI_PAGE_IO Io)
+{
+    if (!NT_SUCCESS(Io->Status)) {
+        abort();
+    }
+    __atomic_store_n((volatile LONG *)Io->Context, 0, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&Ended, 1, __ATOMIC_SEQ_CST);
+    HalWake(&Ended, 1);
+}
+static PFN_NUMBER DeviceFrames;
+/* Moves Pages pages in order from the slots' beginning; returns MiB/s. */
+static double DeviceInOrder(MI_SLOT First, ULONG Pages, bool Write)
+{
+    static MI_PAGE_IO Io[INFLIGHT];
+    static volatile LONG Busy[INFLIGHT];
+    double Start = Now();
+    for (ULONG Done = 0; Done < Pages; Done += CLUSTER) {
+        unsigned Free = INFLIGHT;
+        while (Free == INFLIGHT) {
+            LONG Seen = __atomic_load_n(&Ended, __ATOMIC_SEQ_CST);
+            for (Free = 0; Free < INFLIGHT && __atomic_load_n(&Busy[Free], __ATOMIC_ACQUIRE); Free++) {
+            }
+            if (Free == INFLIGHT) {
+                HalWait(&Ended, Seen, HAL_FOREVER);
+            }
+        }
+        Io[Free].Slot = First + Done;
+        Io[Free].Count = CLUSTER;
+        Io[Free].Wanted = 0;
+        Io[Free].Done = OnDone;
+        Io[Free].Context = (PVOID)&Busy[Free];
+        for (ULONG i = 0; i < CLUSTER; i++) {
+            Io[Free].Pages[i] = (ULONG)(DeviceFrames + (Done + i) % 4096);
+        }
+        Busy[Free] = 1;
+        Write ? MiWriteSlots(&Io[Free]) : MiReadSlots(&Io[Free]);
+    }
+    for (unsigned i = 0; i < INFLIGHT; i++) {
+        for (LONG Seen = Ended; __atomic_load_n(&Busy[i], __ATOMIC_ACQUIRE); Seen = Ended) {
+            HalWait(&Ended, Seen, HAL_FOREVER);
+        }
+    }
+    return Pages / 256.0 / (Now() - Start);
+}
+static uint64_t Random(uint64_t *State)
+{
+    *State ^= *State << 13;
+    *State ^= *State >> 7;
+    return *State ^= *State << 17;
+}
+/* Single pages at random, one after the other; microseconds each. */
+static double DeviceRandom(MI_SLOT First, ULONG Pages, unsigned Count)
+{
+    MI_PAGE_IO Io;
+    uint64_t Seed = 88172645463325252ull;
+    double Start = Now();
+    for (unsigned i = 0; i < Count; i++) {
+        Io.Slot = First + Random(&Seed) % Pages;
+        Io.Count = 1;
+        Io.Wanted = 0;
+        Io.Pages[0] = (ULONG)DeviceFrames;
+        if (!NT_SUCCESS(MiReadSlotsAndWait(&Io))) {
+            abort();
+        }
+    }
+    return (Now() - Start) / Count * 1e6;
+}
+static void Device(void)
+{
+    uint64_t Bytes = 4ull * RamMib * MIB;
+    BOOLEAN Dirty;
+    StartSystem(64 * MIB, Bytes + 64 * MIB, false);
+    if (!MiChargeCommitment(4096, HighPoolPriority) ||
+        !MiTakeContiguous(4096, 0, MiState->HighestPage, 0, &DeviceFrames, &Dirty)) {
+        Fail("frames");
+    }
+    for (ULONG i = 0; i < 4096; i++) { /* the host backs them, and they do not compress */
+        uint64_t Seed = i + 1;
+        for (ULONG Word = 0; Word < 512; Word++) {
+            ((uint64_t *)HalWindow(DeviceFrames + i))[Word] = Random(&Seed);
+        }
+    }
+    /* The whole file is taken: its slots are the bench's. */
+    MI_SLOT Slot, First = MiMakeSlot(0, CLUSTER);
+    while (MiReserveSlots(CLUSTER, &Slot) != 0) {
+    }
+    ULONG Pages = (ULONG)(Bytes / 4096 / CLUSTER * CLUSTER);
+    Sample(Row("device", "write in order", "MiB/s", NULL), DeviceInOrder(First, Pages, true));
+    Sample(Row("device", "read in order", "MiB/s", NULL), DeviceInOrder(First, Pages, false));
+    Sample(Row("device", "read one page", "us", NULL), DeviceRandom(First, Pages, Smoke ? 200 : 2000));
+    MiReturnCommitment(MiReleaseFrames(DeviceFrames, 4096));
+    StopSystem();
+}
+
+/* ---- the workload: paged pool of four times RAM ---- */
+static char **Blocks;
+static unsigned BlockCount;
+static void MakeBlocks(uint64_t Bytes)
+{
+    BlockCount = (unsigned)(Bytes / BLOCK);
+    Blocks = calloc(BlockCount, sizeof *Blocks);
+    for (unsigned i = 0; i < BlockCount; i++) {
+        Blocks[i] = ExAllocatePool2(POOL_FLAG_PAGED | POOL_FLAG_UNINITIALIZED, BLOCK, 'hcnB');
+        if (Blocks[i] == NULL) {
+            Fail("paged pool is used up");
+        }
+    }
+}
+static void FreeBlocks(void)
+{
+    for (unsigned i = 0; i < BlockCount; i++) {
+        ExFreePool(Blocks[i]);
+    }
+    free(Blocks);
+}
+/* Pages are whole of data, as real ones are. Grain words differ, the rest repeats: how well a page compresses. */
+static void FillPage(uint64_t *Page, uint64_t Number, unsigned Grain)
+{
+    uint64_t Seed = Number * 0x9E3779B97F4A7C15ull + 1;
+    for (unsigned i = 0; i < 512; i++) {
+        Page[i] = i < Grain ? Random(&Seed) : Number;
+    }
+    Page[0] = Number;
+}
+static void CheckPage(const uint64_t *Page, uint64_t Number)
+{
+    if (Page[0] != Number) {
+        fprintf(stderr, "bench_paging: page %llu came back as %llu\n", (unsigned long long)Number, (unsigned long long)Page[0]);
+        abort();
+    }
+}
+static double WriteInOrder(char **Memory, unsigned Count, unsigned Grain)
+{
+    static uint64_t Template[512];
+    FillPage(Template, 1, Grain);
+    double Start = Now();
+    for (unsigned i = 0; i < Count; i++) {
+        for (unsigned Page = 0; Page < BLOCK / 4096; Page++) {
+            uint64_t *At = (uint64_t *)(void *)(Memory[i] + Page * 4096);
+            uint64_t Number = (uint64_t)i * (BLOCK / 4096) + Page;
+            memcpy(At, Template, 4096);
+            At[1] = Number * 0x9E3779B97F4A7C15ull;
+            At[0] = Number;
+        }
+    }
+    return Count * (BLOCK / 1048576.0) / (Now() - Start);
+}
+static double ReadInOrder(char **Memory, unsigned Count)
+{
+    double Start = Now();
+    for (unsigned i = 0; i < Count; i++) {
+        for (unsigned Page = 0; Page < BLOCK / 4096; Page++) {
+            CheckPage((const uint64_t *)(const void *)(Memory[i] + Page * 4096), (uint64_t)i * (BLOCK / 4096) + Page);
+        }
+    }
+    return Count * (BLOCK / 1048576.0) / (Now() - Start);
+}
+static double RewriteInOrder(char **Memory, unsigned Count)
+{
+    double Start = Now();
+    for (unsigned i = 0; i < Count; i++) {
+        for (unsigned Page = 0; Page < BLOCK / 4096; Page++) {
+            uint64_t *At = (uint64_t *)(void *)(Memory[i] + Page * 4096);
+            CheckPage(At, (uint64_t)i * (BLOCK / 4096) + Page);
+            At[2] += 1;
+        }
+    }
+    return Count * (BLOCK / 1048576.0) / (Now() - Start);
+}
+typedef struct {
+    char **Memory;
+    unsigned Count, Touches;
+    uint64_t Seed;
+} RANDOM;
+static void *ReadAtRandom(void *Argument)
+{
+    RANDOM *R = Argument;
+    for (unsigned i = 0; i < R->Touches; i++) {
+        uint64_t Number = Random(&R->Seed) % ((uint64_t)R->Count * (BLOCK / 4096));
+        CheckPage((const uint64_t *)(const void *)(R->Memory[Number / (BLOCK / 4096)] + Number % (BLOCK / 4096) * 4096),
+                  Number);
+    }
+    return NULL;
+}
+/* Microseconds of a touch, over all threads. */
+static double AtRandom(char **Memory, unsigned Count, unsigned Threads, unsigned Touches)
+{
+    pthread_t Id[2];
+    RANDOM R[2];
+    double Start = Now();
+    for (unsigned i = 0; i < Threads; i++) {
+        R[i] = (RANDOM){Memory, Count, Touches / Threads, 0x2545F4914F6CDD1Dull * (i + 1) ^ (uint64_t)(Start * 1e6)};
+        pthread_create(&Id[i], NULL, ReadAtRandom, &R[i]);
+    }
+    for (unsigned i = 0; i < Threads; i++) {
+        pthread_join(Id[i], NULL);
+    }
+    return (Now() - Start) / Touches * 1e6;
+}
+static void Workload(const char *Section, bool Compression, unsigned Grain)
+{
+    uint64_t Ram = RamMib * MIB;
+    bool Store = !strcmp(Section, "store");
+#define NAME(Plain, Packed) (!Store ? Plain : Compression ? Packed " (compressed)" : Packed)
+    StartSystem(Ram, 5 * Ram, Compression);
+    MakeBlocks(4 * Ram);
+    Sample(Row(Section, NAME("write in order", "write in order"), "MiB/s", "write in order"),
+           WriteInOrder(Blocks, BlockCount, Grain));
+    Sample(Row(Section, NAME("read in order", "read in order"), "MiB/s", "read in order"), ReadInOrder(Blocks, BlockCount));
+    if (!Store) {
+        Sample(Row(Section, "rewrite in order", "MiB/s", NULL), RewriteInOrder(Blocks, BlockCount));
+    }
+    unsigned Touches = Smoke ? 500 : 8000;
+    Sample(Row(Section, NAME("read at random, 1 thread", "read at random"), "us", "read one page"),
+           AtRandom(Blocks, BlockCount, 1, Touches));
+    if (!Store) {
+        Sample(Row(Section, "read at random, 2 threads", "us", "read one page"), AtRandom(Blocks, BlockCount, 2, Touches));
+    }
+    FreeBlocks();
+    StopSystem();
+}
+
+/* ---- the host's own swapping ---- */
+static int SwapChild(uint64_t Bytes)
+{
+    unsigned Count = (unsigned)(Bytes / BLOCK);
+    char **Memory = calloc(Count, sizeof *Memory);
+    char *Base = mmap(NULL, Bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (Memory == NULL || Base == MAP_FAILED) {
+        return 1;
+    }
+    madvise(Base, Bytes, MADV_NOHUGEPAGE);
+    for (unsigned i = 0; i < Count; i++) {
+        Memory[i] = Base + (uint64_t)i * BLOCK;
+    }
+    unsigned Touches = Smoke ? 500 : 8000;
+    double Write = WriteInOrder(Memory, Count, 512), Read = ReadInOrder(Memory, Count), Rewrite = RewriteInOrder(Memory, Count);
+    double One = AtRandom(Memory, Count, 1, Touches), Two = AtRandom(Memory, Count, 2, Touches);
+    printf("%.3f %.3f %.3f %.3f %.3f\n", Write, Read, Rewrite, One, Two);
+    return 0;
+}
+static bool WriteText(const char *Path, const char *Text)
+{
+    int F = open(Path, O_WRONLY | O_CLOEXEC);
+    bool Good = F >= 0 && write(F, Text, strlen(Text)) == (ssize_t)strlen(Text);
+    if (F >= 0) {
+        close(F);
+    }
+    return Good;
+}
+static int Command(const char *Program, const char *Argument)
+{
+    int Status;
+    pid_t Child = fork();
+    if (Child == 0) {
+        int Null = open("/dev/null", O_WRONLY);
+        dup2(Null, 1);
+        dup2(Null, 2);
+        execlp(Program, Program, Argument, (char *)NULL);
+        _exit(127);
+    }
+    waitpid(Child, &Status, 0);
+    return WIFEXITED(Status) ? WEXITSTATUS(Status) : -1;
+}
+static const char *SwapMissing; /* why there is no figure */
+static void Swap(const char *Self)
+{
+    char Text[512], Group[128], Limit[192], Tasks[192];
+    double Got[5];
+    uint64_t Bytes = 5ull * RamMib * MIB;
+    bool Second = access("/sys/fs/cgroup/memory/memory.limit_in_bytes", F_OK) != 0;
+    snprintf(Group, sizeof Group, "/sys/fs/cgroup/%sntmm-bench-%d", Second ? "" : "memory/", (int)getpid());
+    snprintf(Limit, sizeof Limit, "%s/%s", Group, Second ? "memory.max" : "memory.limit_in_bytes");
+    snprintf(Tasks, sizeof Tasks, "%s/cgroup.procs", Group);
+    unlink(File);
+    int F = open(File, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (F < 0 || posix_fallocate(F, 0, (off_t)Bytes) != 0 || Command("mkswap", File) != 0 || swapon(File, 0) != 0) {
+        SwapMissing = "no swap file can be added";
+        goto NoSwap;
+    }
+    snprintf(Text, sizeof Text, "%llu", (unsigned long long)(RamMib * MIB));
+    if (mkdir(Group, 0755) != 0 || !WriteText(Limit, Text)) {
+        SwapMissing = "no memory cgroup can be made";
+        goto NoGroup;
+    }
+    int Pipe[2];
+    if (pipe(Pipe) != 0) {
+        goto NoGroup;
+    }
+    pid_t Child = fork();
+    if (Child == 0) {
+        snprintf(Text, sizeof Text, "%d", (int)getpid());
+        dup2(Pipe[1], 1);
+        if (!WriteText(Tasks, Text)) {
+            _exit(3);
+        }
+        snprintf(Text, sizeof Text, "%llu", 4ull * RamMib * MIB);
+        execl(Self, Self, "--swap-child", Text, Smoke ? "--smoke" : (char *)NULL, (char *)NULL);
+        _exit(4);
+    }
+    close(Pipe[1]);
+    FILE *In = fdopen(Pipe[0], "r");
+    if (In == NULL || fscanf(In, "%lf %lf %lf %lf %lf", &Got[0], &Got[1], &Got[2], &Got[3], &Got[4]) != 5) {
+        SwapMissing = "the process in the cgroup failed";
+    } else {
+        Sample(Row("swap", "write in order", "MiB/s", "write in order"), Got[0]);
+        Sample(Row("swap", "read in order", "MiB/s", "read in order"), Got[1]);
+        Sample(Row("swap", "rewrite in order", "MiB/s", NULL), Got[2]);
+        Sample(Row("swap", "read at random, 1 thread", "us", "read one page"), Got[3]);
+        Sample(Row("swap", "read at random, 2 threads", "us", "read one page"), Got[4]);
+    }
+    if (In != NULL) {
+        fclose(In);
+    }
+    waitpid(Child, NULL, 0);
+NoGroup:
+    rmdir(Group);
+    swapoff(File);
+NoSwap:
+    if (F >= 0) {
+        close(F);
+    }
+    unlink(File);
+}
+
+/* ---- single faults ---- */
+static void Trim(void)
+{
+}
+
+static void Touch(unsigned First, unsigned Count, double *Us)
+{
+    double Start = Now();
+    for (unsigned Page = First; Page < First + Count; Page++) {
+        ((volatile char *)Blocks[Page / (BLOCK / 4096)])[Page % (BLOCK / 4096) * 4096] += 1;
+    }
+    *Us = (Now() - Start) / Count * 1e6;
+}
+/* Demand-zero faults twice (the host's own first touch of a frame is not ours), soft ones, hard ones. */
+static void Faults(const char *Section, uint64_t Ram, const char *DemandRow, const char *SoftRow, const char *HardRow)
+{
+    unsigned Pages = Smoke ? 2048 : 8192;
+    double Us;
+    StartSystem(Ram, 2 * 64 * MIB, false);
+    for (int Warm = 0; Warm < 2; Warm++) {
+        MakeBlocks((uint64_t)Pages * 4096);
+        Touch(0, Pages, &Us);
+        if (Warm) {
+            Sample(Row(Section, DemandRow, "us", NULL), Us);
+            Trim();
+            Touch(0, Pages, &Us);
+            Sample(Row(Section, SoftRow, "us", NULL), Us);
+        }
+        FreeBlocks();
+    }
+    (void)HardRow;
+    StopSystem();
+}
+
+static void Print(void)
+{
+    const char *Section = "";
+    for (unsigned i = 0; i < RowCount; i++) {
+        Rows[i].Value = Median(Rows[i].Samples, Rows[i].Count);
+    }
+    for (unsigned i = 0; i < RowCount; i++) {
+        ROW *R = &Rows[i];
+        if (strcmp(Section, R->Section)) {
+            printf("%s%s\n", *Section ? "\n" : "", R->Section);
+            Section = R->Section;
+        }
+        printf("  %-36s %10.2f %-6s", R->Name, R->Value, R->Unit);
+        double Ratio = 0;
+        for (unsigned j = 0; R->Against && strcmp(R->Section, "device") && j < RowCount; j++) {
+            if (!strcmp(Rows[j].Section, "device") && !strcmp(Rows[j].Name, R->Against)) {
+                Ratio = R->Value / Rows[j].Value;
+                printf(" %6.2f of the device", Ratio);
+            }
+        }
+        printf("   [%.4g .. %.4g]\n", R->Samples[0], R->Samples[R->Count - 1]);
+        if (Json) {
+            fprintf(Json,
+                    "%s\n  {\"section\": \"%s\", \"name\": \"%s\", \"unit\": \"%s\", \"median\": %.4f, \"of_device\": %.4f}",
+                    JsonRows++ ? "," : "", R->Section, R->Name, R->Unit, R->Value, Ratio);
+        }
+    }
+    if (SwapMissing) {
+        printf("\nswap: left out: %s\n", SwapMissing);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const char *JsonPath = NULL, *Child = NULL;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--smoke")) {
+            Smoke = true;
+            Rounds = 1;
+            RamMib = 16;
+        } else if (!strcmp(argv[i], "--rounds") && i + 1 < argc) {
+            Rounds = (unsigned)atoi(argv[++i]);
+        } else if (!strcmp(argv[i], "--ram") && i + 1 < argc) {
+            RamMib = (unsigned)atoi(argv[++i]);
+        } else if (!strcmp(argv[i], "--file") && i + 1 < argc) {
+            File = argv[++i];
+        } else if (!strcmp(argv[i], "--only") && i + 1 < argc) {
+            Only = argv[++i];
+        } else if (!strcmp(argv[i], "--json") && i + 1 < argc) {
+            JsonPath = argv[++i];
+        } else if (!strcmp(argv[i], "--swap-child") && i + 1 < argc) {
+            Child = argv[++i];
+        } else {
+            fprintf(stderr,
+                    "usage: bench_paging [--smoke] [--rounds N] [--file PATH] [--ram MIB] [--only SECTIONS] [--json FILE]\n");
+            return 2;
+        }
+    }
+    if (Child) {
+        return SwapChild(strtoull(Child, NULL, 10));
+    }
+    if (Rounds < 1 || Rounds > MAX_ROUNDS || RamMib < 16) {
+        fprintf(stderr, "bench_paging: --rounds 1 to %d, --ram 16 or more\n", MAX_ROUNDS);
+        return 2;
+    }
+    static const struct {
+        unsigned Mib;
+        const char *Demand, *Soft;
+    } Sizes[] = {{64, "demand-zero, 64 MiB of RAM", "soft, 64 MiB of RAM"},
+                 {512, "demand-zero, 512 MiB of RAM", "soft, 512 MiB of RAM"},
+                 {8192, "demand-zero, 8 GiB of RAM", "soft, 8 GiB of RAM"}};
+    for (unsigned Round = 0; Round < Rounds; Round++) {
+        if (Wanted("device")) {
+            Device();
+        }
+        if (Wanted("workload")) {
+            Workload("workload", false, 512);
+        }
+        if (Wanted("swap") && !Smoke && SwapMissing == NULL) {
+            Swap("/proc/self/exe");
+        }
+        if (Wanted("store")) {
+            Workload("store", false, 128);
+            Workload("store", true, 128);
+        }
+        if (Wanted("flat")) {
+            for (unsigned i = 0; i < sizeof Sizes / sizeof Sizes[0] - (Smoke ? 1 : 0); i++) {
+                Faults("flat", Sizes[i].Mib * MIB, Sizes[i].Demand, Sizes[i].Soft, NULL);
+            }
+        }
+    }
+    Json = JsonPath ? fopen(JsonPath, "w") : NULL;
+    if (Json) {
+        fprintf(Json, "{\"bench\": \"paging\", \"file\": \"%s\", \"ram_mib\": %u, \"rounds\": %u, \"rows\": [", File, RamMib,
+                Rounds);
+    }
+    Print();
+    if (Json) {
+        fprintf(Json, "\n]}\n");
+        fclose(Json);
+    }
+    return 0;
+}
