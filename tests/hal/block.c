@@ -13,8 +13,8 @@ static BOOLEAN ThreadWasAttached;
 
 static VOID OnDone(HAL_IO *Io)
 {
-    LastDone = Io;
-    ThreadWasAttached = HalCurrentThread() != NULL;
+    __atomic_store_n(&LastDone, Io, __ATOMIC_RELAXED);
+    __atomic_store_n(&ThreadWasAttached, HalCurrentThread() != NULL, __ATOMIC_RELAXED);
     __atomic_add_fetch(&Done, 1, __ATOMIC_SEQ_CST);
     HalWake(&Done, 1);
 }

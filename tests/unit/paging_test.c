@@ -151,7 +151,7 @@ static VOID Worker(PVOID Argument)
     BOOLEAN Dirty;
     ULONG64 Seed = (ULONG64)(ULONG_PTR)Argument;
     if (!MiChargeCommitment(16, HighPoolPriority) || !MiTakeContiguous(16, 0, MiState->HighestPage, 0, &Base, &Dirty)) {
-        Wrong = 1;
+        __atomic_store_n(&Wrong, 1, __ATOMIC_RELAXED);
         return;
     }
     for (ULONG Turn = 0; Turn < TURNS; Turn++) {
@@ -180,7 +180,7 @@ static VOID Worker(PVOID Argument)
             }
         }
         if (!Good) {
-            Wrong = 1;
+            __atomic_store_n(&Wrong, 1, __ATOMIC_RELAXED);
         }
         if (Turn % 3 != 0) {
             MiReleaseSlots(Slot, Count);
@@ -255,7 +255,7 @@ static void Fault_Injected_HitsThePageFileNamed(void **State)
     assert_int_equal(ntmm_inject_disk_fault(NTMM_DISK_WRITE_ERROR, -1, 0, 1, 0), 0);
     Ended = 0;
     MiWriteSlots(&PageIo);
-    while (Ended == 0) {
+    while (__atomic_load_n(&Ended, __ATOMIC_SEQ_CST) == 0) {
         HalWait(&Ended, 0, HAL_FOREVER);
     }
     assert_int_equal(PageIo.Status, STATUS_IO_DEVICE_ERROR);
