@@ -38,7 +38,7 @@
 
 static const char *File = "/var/tmp/ntmm-bench-page.sys", *Only;
 static unsigned Rounds = 5, RamMib = 256;
-static bool Smoke;
+static bool Smoke, Verbose;
 static FILE *Json;
 static int JsonRows;
 
@@ -323,6 +323,38 @@ static double AtRandom(char **Memory, unsigned Count, unsigned Threads, unsigned
     }
     return (Now() - Start) / Touches * 1e6;
 }
+/* What a phase made the memory manager and the machine do. */
+static void Explain(const char *Phase)
+{
+    static MI_PAGER Old;
+    static HAL_TB_STATISTICS OldTb;
+    static ULONG64 OldFaults, OldHard, OldSoft;
+    MI_PAGER *Now_ = &MiState->Pager;
+    HAL_TB_STATISTICS Tb;
+    if (!Verbose) {
+        return;
+    }
+    HalQueryTb(&Tb);
+    if (*Phase) {
+        fprintf(stderr,
+                "%-12s faults %llu hard %llu soft %llu waits %llu | reads %llu pages %llu | writes %llu pages %llu | repurposed %llu trimmed "
+                "%llu | TB fills %llu pages %llu, flushes %llu pages %llu, evictions %llu, faults %llu\n",
+                Phase, (unsigned long long)(MiState->AllFaults - OldFaults), (unsigned long long)(MiState->HardFaults - OldHard),
+                (unsigned long long)(MiState->SoftFaults - OldSoft), (unsigned long long)(Now_->PageWaits - Old.PageWaits),
+                (unsigned long long)(Now_->PageReads - Old.PageReads), (unsigned long long)(Now_->PagesRead - Old.PagesRead),
+                (unsigned long long)(Now_->PageWrites - Old.PageWrites), (unsigned long long)(Now_->PagesWritten - Old.PagesWritten),
+                (unsigned long long)(Now_->RepurposedPages - Old.RepurposedPages),
+                (unsigned long long)(Now_->TrimmedPages - Old.TrimmedPages), (unsigned long long)(Tb.Fills - OldTb.Fills),
+                (unsigned long long)(Tb.FilledPages - OldTb.FilledPages), (unsigned long long)(Tb.Flushes - OldTb.Flushes),
+                (unsigned long long)(Tb.FlushedPages - OldTb.FlushedPages), (unsigned long long)(Tb.Evictions - OldTb.Evictions),
+                (unsigned long long)(Tb.Faults - OldTb.Faults));
+    }
+    Old = *Now_;
+    OldTb = Tb;
+    OldFaults = MiState->AllFaults;
+    OldHard = MiState->HardFaults;
+    OldSoft = MiState->SoftFaults;
+}
 static void Workload(const char *Section, bool Compression, unsigned Grain)
 {
     uint64_t Ram = RamMib * MIB;
@@ -330,17 +362,23 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
 #define NAME(Plain, Packed) (!Store ? Plain : Compression ? Packed " (compressed)" : Packed)
     StartSystem(Ram, 5 * Ram, Compression);
     MakeBlocks(4 * Ram);
+    Explain("");
     Sample(Row(Section, NAME("write in order", "write in order"), "MiB/s", "write in order"),
            WriteInOrder(Blocks, BlockCount, Grain));
+    Explain("write");
     Sample(Row(Section, NAME("read in order", "read in order"), "MiB/s", "read in order"), ReadInOrder(Blocks, BlockCount));
+    Explain("read");
     if (!Store) {
         Sample(Row(Section, "rewrite in order", "MiB/s", NULL), RewriteInOrder(Blocks, BlockCount));
+        Explain("rewrite");
     }
     unsigned Touches = Smoke ? 500 : 8000;
     Sample(Row(Section, NAME("read at random, 1 thread", "read at random"), "us", "read one page"),
            AtRandom(Blocks, BlockCount, 1, Touches));
+    Explain("random 1");
     if (!Store) {
         Sample(Row(Section, "read at random, 2 threads", "us", "read one page"), AtRandom(Blocks, BlockCount, 2, Touches));
+        Explain("random 2");
     }
     FreeBlocks();
     StopSystem();
@@ -523,6 +561,8 @@ int main(int argc, char **argv)
             Smoke = true;
             Rounds = 1;
             RamMib = 16;
+        } else if (!strcmp(argv[i], "--verbose")) {
+            Verbose = true;
         } else if (!strcmp(argv[i], "--rounds") && i + 1 < argc) {
             Rounds = (unsigned)atoi(argv[++i]);
         } else if (!strcmp(argv[i], "--ram") && i + 1 < argc) {

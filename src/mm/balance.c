@@ -109,6 +109,8 @@ ULONG64 MiBalance(VOID)
     if (Want == 0) {
         return 0;
     }
+    /* Whole clusters: what leaves together goes out together and comes back together. */
+    Want = (Want + MI_IO_PAGES - 1) / MI_IO_PAGES * MI_IO_PAGES;
     Taken = MiTrimRound(Want, 1, TRUE);
     ULONG Age = Pager->TrimAge;
     for (ULONG Round = 0; Taken < Want; Round++) {

@@ -117,7 +117,9 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     if (Available < MiState->Pager.Reserve + Window) { /* short: who waits for pages comes before who may want one later */
         Before = Behind = 0;
     }
-    if (MiTakeForRead(&Io, Pte - Before, Before, 1) == 0) {
+    /* The wanted page and those behind it together: frames in a row, if there are such. */
+    ULONG Taken = MiTakeForRead(&Io, Pte - Before, Before, 1 + Behind);
+    if (Taken == 0) {
         KiReleaseLock(Lock);
         BOOLEAN Hope = MiWaitForPages();
         KiAcquireLock(Lock);
@@ -137,11 +139,13 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
             }
         }
         KiReleaseLock(&MiState->PfnLock);
-        Io.Pages[0] = Io.Pages[Before];
+        for (ULONG Index = 0; Index < Taken; Index++) {
+            Io.Pages[Index] = Io.Pages[Before + Index];
+        }
         Before = 0;
     }
     PMMPTE First = Pte - Before;
-    Behind = MiTakeForRead(&Io, First, Before + 1, Behind);
+    Behind = Taken - 1;
     KiReleaseLock(Lock);
 
     Io.Slot = Slot - Before;

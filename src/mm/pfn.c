@@ -318,8 +318,8 @@ static ULONG MiRunOnList(MI_PAGE_STATE State, ULONG Want, PFN_NUMBER *Base)
     return Best;
 }
 
-/* Chooses; the frames are still on their list, or cut out of their extent. */
-static ULONG MiChooseFrames(ULONG Want, ULONG Flags, PFN_NUMBER *Base, BOOLEAN *Dirty)
+/* Chooses, if there is a run longer than Least; the frames are still on their list, or cut out of their extent. */
+static ULONG MiChooseFrames(ULONG Want, ULONG Least, ULONG Flags, PFN_NUMBER *Base, BOOLEAN *Dirty)
 {
     MI_PAGE_STATE First = Flags & MI_TAKE_ZEROED ? MiPageZeroed : MiPageFree;
     MI_PAGE_STATE Second = Flags & MI_TAKE_ZEROED ? MiPageFree : MiPageZeroed;
@@ -353,7 +353,7 @@ static ULONG MiChooseFrames(ULONG Want, ULONG Flags, PFN_NUMBER *Base, BOOLEAN *
                 Widest = Index;
             }
         }
-        if (Widest != MI_MAX_EXTENTS && MiState->Extents[Widest].Count > Best) {
+        if (Widest != MI_MAX_EXTENTS && MiState->Extents[Widest].Count > (Best > Least ? Best : Least)) {
             Best = (ULONG)(MiState->Extents[Widest].Count < Want ? MiState->Extents[Widest].Count : Want);
             *Base = MiState->Extents[Widest].Base;
             *Dirty = FALSE;
@@ -363,18 +363,25 @@ static ULONG MiChooseFrames(ULONG Want, ULONG Flags, PFN_NUMBER *Base, BOOLEAN *
     }
     *Base = Page;
     *Dirty = From != MiPageZeroed;
-    return Best;
+    return Best > Least ? Best : 0;
 }
 
-/* The oldest standby page of the lowest priority. */
-static ULONG MiOldestStandby(PFN_NUMBER *Base)
+/* The oldest standby page of the lowest priority, and up to Want in all of those behind it in RAM that are in standby on the same
+ * list: what went out as neighbours mostly lies as neighbours, and a run of frames is mapped, and read into, as one. */
+static ULONG MiOldestStandby(ULONG Want, PFN_NUMBER *Base)
 {
     for (ULONG Priority = 0; Priority < MI_PRIORITIES; Priority++) {
-        if (MiState->Standby[Priority].Head == MI_NO_PAGE) {
+        PFN_NUMBER Page = MiState->Standby[Priority].Head;
+        if (Page == MI_NO_PAGE) {
             continue;
         }
-        *Base = MiState->Standby[Priority].Head;
-        return 1;
+        ULONG Count = 1;
+        for (PMMPFN Pfn; Count < Want && (Pfn = MiPfn(Page + Count)) != NULL && Pfn->State == MiPageStandby &&
+                         (Pfn->Flags & MI_PFN_LISTED) && Pfn->Priority == Priority;
+             Count++) {
+        }
+        *Base = Page;
+        return Count;
     }
     return 0;
 }
@@ -382,7 +389,7 @@ static ULONG MiOldestStandby(PFN_NUMBER *Base)
 BOOLEAN MiPurgeStandbyLocked(ULONG Most)
 {
     PFN_NUMBER Page;
-    for (; Most && MiOldestStandby(&Page); Most--) {
+    for (; Most && MiOldestStandby(1, &Page); Most--) {
         PMMPFN Pfn = MiPfn(Page);
         MiTakeFromOwner(Pfn);
         MiSetPageState(Page, Pfn, MiPageFree);
@@ -413,10 +420,16 @@ ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEA
     KiAcquireLock(&MiState->PfnLock);
     Want = MiAllowance(Want, Flags);
     if (Want) {
-        Count = MiChooseFrames(Want, Flags, Base, Dirty);
+        PFN_NUMBER Old;
+        ULONG Standby = 0;
+        if (Flags & MI_TAKE_READING) { /* mapped and read into as one: a longer run of old pages beats a few free ones */
+            Standby = MiOldestStandby(Want, &Old);
+        }
+        Count = Standby == Want ? 0 : MiChooseFrames(Want, Standby, Flags, Base, Dirty);
         if (Count == 0) {
             *Dirty = TRUE;
-            Count = MiOldestStandby(Base);
+            Count = Standby ? Standby : MiOldestStandby(Want, &Old);
+            *Base = Old;
         }
     }
     for (ULONG Index = 0; Index < Count; Index++) {

@@ -213,14 +213,15 @@ ULONG MiListTaken(PMMSUPPORT Support, const MMPTE *Old, ULONG64 Gone)
 }
 
 /* Looks at Count neighbours from Va on. */
-static ULONG MiVisit(PMMSUPPORT Support, ULONG_PTR Va, ULONG Count, ULONG64 Want, ULONG LeastAge, ULONG64 *Visited)
+static ULONG MiVisit(PMMSUPPORT Support, ULONG_PTR Va, ULONG Count, ULONG64 Want, ULONG LeastAge, ULONG64 *Visited,
+                     ULONG_PTR *Next)
 {
     PMMPTE Pte = MiLeafBelow(Support->Root, Va);
     MMPTE Old[MI_WINDOW];
     ULONG64 Flush = 0, Gone = 0, Aged = 0;
-    ULONG Left = 0, Taken = 0;
+    ULONG Left = 0, Taken = 0, Index = 0;
     KiAcquireLock(MiPteLock(Va));
-    for (ULONG Index = 0; Index < Count && Left < Want; Index++) {
+    for (; Index < Count && Left < Want; Index++) {
         MMPTE Entry = MiReadPte(Pte + Index), New;
         if (!MiPteIsValid(Entry) || !MiPteIsInWorkingSet(Entry)) {
             continue;
@@ -246,6 +247,7 @@ static ULONG MiVisit(PMMSUPPORT Support, ULONG_PTR Va, ULONG Count, ULONG64 Want
         }
         Flush |= 1ull << Index;
     }
+    *Next = Va + ((ULONG_PTR)Index << PAGE_SHIFT);
     if (Flush) {
         MiFlushMask(Va, Flush);
     }
@@ -301,9 +303,8 @@ ULONG64 MiTrimBusyWorkingSet(PMMSUPPORT Support, ULONG64 Want, ULONG64 Visit, UL
         ULONG_PTR End = (Va | ((ULONG_PTR)MI_WINDOW * PAGE_SIZE - 1)) + 1;
         End = End < High ? End : High;
         ULONG64 Before = Visited;
-        Taken += MiVisit(Support, Va, (ULONG)((End - Va) >> PAGE_SHIFT), Want - Taken, LeastAge, &Visited);
+        Taken += MiVisit(Support, Va, (ULONG)((End - Va) >> PAGE_SHIFT), Want - Taken, LeastAge, &Visited, &Support->Hand);
         Empty = Visited == Before ? Empty : 0;
-        Support->Hand = End;
     }
     return Taken;
 }
