@@ -253,14 +253,19 @@ static VOID MiPurgeStandby(VOID)
     }
 }
 
-/* Writes what is modified until nothing is, or the files refuse. */
+/* Writes what is modified until nothing is, or the files refuse: as many clusters at once as there may be. */
 static VOID MiFlushModified(VOID)
 {
-    ULONG64 Errors = __atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED);
-    while (MiWriteModifiedPages(~0ull) != 0) {
-        MiWaitForWrites();
-        if (__atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED) != Errors) {
-            break;
+    MI_PAGER *Pager = &MiState->Pager;
+    ULONG64 Errors = __atomic_load_n(&Pager->WriteErrors, __ATOMIC_RELAXED);
+    while (__atomic_load_n(&Pager->WriteErrors, __ATOMIC_RELAXED) == Errors) {
+        LONG Ended = __atomic_load_n(&Pager->WritesEnded, __ATOMIC_SEQ_CST);
+        if (MiWriteModifiedPages(~0ull) == 0) {
+            if (__atomic_load_n(&Pager->WritesUnderWay, __ATOMIC_SEQ_CST) == 0 ||
+                __atomic_load_n(&MiState->StateCount[MiPageModified], __ATOMIC_RELAXED) == 0) {
+                break;
+            }
+            MiWaitForAWrite(Ended);
         }
     }
     MiWaitForWrites();

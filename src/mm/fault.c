@@ -191,6 +191,10 @@ static NTSTATUS MiResolveTransition(const MI_ATTEMPT *Attempt)
         MiWaitForRead(Page);
         return MI_AGAIN;
     }
+    if (Pfn->Flags & MI_PFN_AHEAD) {
+        Pfn->Flags &= (USHORT)~MI_PFN_AHEAD;
+        MiCountReadAhead();
+    }
     if (Pfn->State != MiPageActive && MiMayBeValid(Protection)) {
         MiActivateFrameLocked(Page, Pfn);
         MMPTE Valid = Attempt->Write && MiProtAllowsWrite(Protection) ? MiPteValid(Page, Protection, Attempt->User)

@@ -2,10 +2,12 @@
  * inpage.c - hard faults: pages come back from a page file. SPDX-License-Identifier: MIT
  *
  * The page that is wanted brings neighbours along whose slots are neighbours too, which is how the writer put pages that lay
- * side by side (modwrite.c). How many depends on the reader: somewhere new, the 8 pages around; but a thread that asks for
- * the page behind its last read reads in order, and looks ahead 16, 32, 64 pages. What comes along goes to standby,
- * where a touch is a soft fault; for a reader in order it goes into the working set at once, so that the run costs one fault
- * (if it writes in order, Dirty as well: it would be so at once).
+ * side by side (modwrite.c). How many depends on the reader. A thread that asks for the page behind its last read reads in
+ * order, and looks ahead 16, 32, 64 pages; somewhere new it looks at the pages around: 8 at first, then as many as proved
+ * useful, which is one more than it touched of those that came along the last time (MI_PFN_AHEAD), rounded up; a reader at
+ * random soon takes single pages. What comes along goes to standby, where a touch is a soft fault; for a reader in order it goes
+ * into the working set at once, so that the run costs one fault. If the last page of the run before was written to, it writes
+ * in order: then all but the last go in Dirty, as they would be so at once (the last shows whether it still writes).
  *
  *      entry                     frame                                        meanwhile
  *      page file   --lock-->     Transition, READING, one reference           others who touch it wait (a collided fault)
@@ -23,6 +25,52 @@
 
 #define MI_WINDOW_NEW  8u
 #define MI_WINDOW_MOST MI_IO_PAGES
+
+#define MI_NEAR 16 /* entries: a read that close to the last looks at some pages around, whatever came of the last */
+
+static ULONG MiReaderOfThread(VOID)
+{
+    return (ULONG)KiCurrentThread()->Id / 4 % MI_READERS;
+}
+VOID MiCountReadAhead(VOID)
+{
+    __atomic_fetch_add(&MiState->Pager.Readers[MiReaderOfThread()].Hits, 1, __ATOMIC_RELAXED);
+}
+
+/* How many pages to read for a thread that asks for Pte. */
+static ULONG MiChooseWindow(ULONG Reader, PMMPTE Pte, BOOLEAN *Ordered)
+{
+    PMMPTE End = __atomic_load_n(&MiState->Pager.Readers[Reader].End, __ATOMIC_RELAXED);
+    ULONG Hits = __atomic_exchange_n(&MiState->Pager.Readers[Reader].Hits, 0, __ATOMIC_RELAXED), Window;
+    *Ordered = End == Pte;
+    if (*Ordered) {
+        Window = 2 * __atomic_load_n(&MiState->Pager.Readers[Reader].Window, __ATOMIC_RELAXED);
+        Window = Window < MI_WINDOW_NEW ? MI_WINDOW_NEW : Window;
+    } else {
+        ULONG Last = __atomic_load_n(&MiState->Pager.Readers[Reader].Around, __ATOMIC_RELAXED);
+        BOOLEAN Near = (ULONG64)((LONG64)(ULONG_PTR)Pte - (LONG64)(ULONG_PTR)End + MI_NEAR * 8) <= 2 * MI_NEAR * 8;
+        Last = Last ? Last : 2 * MI_WINDOW_NEW; /* the thread's first */
+        Window = Hits || Near ? 4 : 1;
+        while (Window < Hits + 1) {
+            Window *= 2;
+        }
+        Window = Window < Last / 2 ? Last / 2 : Window;
+        __atomic_store_n(&MiState->Pager.Readers[Reader].Around, Window, __ATOMIC_RELAXED);
+    }
+    Window = Window > MI_WINDOW_MOST ? MI_WINDOW_MOST : Window;
+    __atomic_store_n(&MiState->Pager.Readers[Reader].Window, Window, __ATOMIC_RELAXED);
+    return Window;
+}
+
+/* Whether the page before Pte, the last of an ordered reader's run, was written to. Entry's lock held. */
+static BOOLEAN MiWritesInOrder(PMMPTE Pte)
+{
+    if (((ULONG_PTR)Pte & (PAGE_SIZE - 1)) == 0) {
+        return FALSE;
+    }
+    MMPTE Last = MiReadPte(Pte - 1);
+    return MiPteIsValid(Last) && MiPteIsDirty(Last);
+}
 
 static inline volatile LONG *MiWaitWord(PFN_NUMBER Page)
 {
@@ -105,13 +153,13 @@ static BOOLEAN MiMapAlong(PMMPTE Pte, PFN_NUMBER Page, PMMPFN Pfn, BOOLEAN User,
 NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLEAN Write)
 {
     MI_PAGE_IO Io;
-    ULONG Reader = (ULONG)KiCurrentThread()->Id % MI_READERS, Before, Behind, Joined = 0;
+    ULONG Reader = MiReaderOfThread(), Before, Behind, Joined = 0;
     ULONG64 Commit = 0, Good = 0;
     MMPTE Wanted = MiReadPte(Pte);
     MI_SLOT Slot = MiSlotOfPte(Wanted);
-    BOOLEAN Ordered = __atomic_load_n(&MiState->Pager.Readers[Reader].End, __ATOMIC_RELAXED) == Pte;
-    ULONG Window = Ordered ? 2 * __atomic_load_n(&MiState->Pager.Readers[Reader].Window, __ATOMIC_RELAXED) : MI_WINDOW_NEW;
-    Window = Window < MI_WINDOW_NEW ? MI_WINDOW_NEW : Window > MI_WINDOW_MOST ? MI_WINDOW_MOST : Window;
+    BOOLEAN Ordered;
+    ULONG Window = MiChooseWindow(Reader, Pte, &Ordered);
+    Write = Write || (Ordered && MiWritesInOrder(Pte));
     MiMeasureRun(Pte, Slot, Window, Ordered, &Before, &Behind);
     ULONG64 Available = MiAvailable();
     if (Available < MiState->Pager.Reserve + Window) { /* short: who waits for pages comes before who may want one later */
@@ -166,10 +214,13 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
         Pfn->Flags &= (USHORT)~MI_PFN_READING;
         if (MiIsIoGood(&Io, Index)) {
             Good++;
-            if (!(Pfn->Flags & MI_PFN_DELETED) && Along && MiMapAlong(First + Index, Page, Pfn, Set->User, Write)) {
+            if (!(Pfn->Flags & MI_PFN_DELETED) && Along && MiMapAlong(First + Index, Page, Pfn, Set->User, Write && Index + 1 < Io.Count)) {
                 Joined++;
                 MiJoinWorkingSet(Set, First + Index);
             } else {
+                if (Index != Before) {
+                    Pfn->Flags |= MI_PFN_AHEAD;
+                }
                 (VOID) MiDereferenceFrameLocked(Page, &Commit);
             }
         } else {
@@ -196,7 +247,6 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
         MiReturnCommitment(Commit);
     }
     __atomic_store_n(&MiState->Pager.Readers[Reader].End, First + Io.Count, __ATOMIC_RELAXED);
-    __atomic_store_n(&MiState->Pager.Readers[Reader].Window, Window, __ATOMIC_RELAXED);
     if (!NT_SUCCESS(Status)) {
         MiCount(&MiState->Pager.InPageErrors);
     } else {

@@ -74,6 +74,7 @@ typedef enum _MI_PAGE_STATE { /* all-zero MMPFN: a free page of zeroes */
 #define MI_PFN_PROTOTYPE  0x200u /* PteAddress is a prototype entry: shares are the entries that map it */
 #define MI_PFN_DELETED    0x400u /* its owner went while it was locked or in I/O: free with the last reference */
 #define MI_PFN_LOCKED     0x800u /* pageable, and counted in LockedFrames: somebody besides its owner holds it */
+#define MI_PFN_AHEAD      0x1000u /* read because a neighbour was wanted; nobody has touched it yet */
 /* bits 14 and 15: MI_PFN_CACHE, mapping.h */
 
 #define MI_PRIORITIES       8u /* of standby pages: 0 is repurposed first */

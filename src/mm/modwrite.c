@@ -177,6 +177,11 @@ ULONG64 MiWriteModifiedPages(ULONG64 Want)
     return Started;
 }
 
+VOID MiWaitForAWrite(LONG Ended)
+{
+    (VOID) HalWait(&MiState->Pager.WritesEnded, Ended, HAL_FOREVER);
+}
+
 VOID MiWaitForWrites(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;

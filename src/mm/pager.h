@@ -45,10 +45,11 @@ typedef struct _MI_PAGER {
     volatile BOOLEAN OutOfSlots;   /* the last cluster found no slot */
     volatile NTSTATUS LastWriteError;
     volatile ULONG64 RetryDelay; /* ns; 0: the last write was good */
-    /* inpage.c: where each thread's last read ended, and how far it looks ahead */
+    /* inpage.c: where each thread's last read ended, how far it looks ahead if it reads in order and around it if not, and how
+     * many pages that came along it has touched since */
     struct {
         PMMPTE volatile End;
-        volatile ULONG Window;
+        volatile ULONG Window, Around, Hits;
     } Readers[MI_READERS];
     KI_LOCK WorkingSetLock;
     LIST_ENTRY WorkingSets; /* (WorkingSetLock) MMSUPPORT.Links */
@@ -125,6 +126,8 @@ BOOLEAN MiShouldWrite(VOID);
 /* Starts writes of up to that many modified pages, grows the page files if need be; returns how many pages it started. IRQL <=
  * APC_LEVEL. */
 ULONG64 MiWriteModifiedPages(ULONG64 Want);
+/* Until one has ended since WritesEnded was Ended. IRQL <= APC_LEVEL */
+VOID MiWaitForAWrite(LONG Ended);
 VOID MiWaitForWrites(VOID); /* until none is under way. IRQL <= APC_LEVEL */
 VOID MiWakeWriter(VOID);    /* any IRQL, any lock */
 VOID MiWriterMain(PVOID Context);
@@ -141,5 +144,7 @@ VOID MiWakeZeroing(VOID);              /* if there is too little that is zero. P
  * Else the device's answer, the entry as it was. Set and Va: the working set that neighbours may join when somebody reads in
  * order of addresses, NULL for prototype entries. IRQL <= APC_LEVEL. */
 NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLEAN Write);
+/* Somebody touched a page that had come along (MI_PFN_AHEAD): looking around pays. */
+VOID MiCountReadAhead(VOID);
 /* Waits for the end of the read that MI_PFN_READING tells of. PfnLock is held at the call and not after; no other lock. */
 VOID MiWaitForRead(PFN_NUMBER Page);
