@@ -135,18 +135,18 @@ static VOID OnDone(PMI_PAGE_IO Io)
 }
 static PFN_NUMBER DeviceFrames;
 /* Moves Pages pages in order from the slots' beginning; returns MiB/s. */
-static double DeviceInOrder(MI_SLOT First, ULONG Pages, bool Write)
+static double DeviceInOrder(MI_SLOT First, ULONG Pages, bool Write, unsigned Most)
 {
     static MI_PAGE_IO Io[INFLIGHT];
     static volatile LONG Busy[INFLIGHT];
     double Start = Now();
     for (ULONG Done = 0; Done < Pages; Done += CLUSTER) {
-        unsigned Free = INFLIGHT;
-        while (Free == INFLIGHT) {
+        unsigned Free = Most;
+        while (Free == Most) {
             LONG Seen = __atomic_load_n(&Ended, __ATOMIC_SEQ_CST);
-            for (Free = 0; Free < INFLIGHT && __atomic_load_n(&Busy[Free], __ATOMIC_ACQUIRE); Free++) {
+            for (Free = 0; Free < Most && __atomic_load_n(&Busy[Free], __ATOMIC_ACQUIRE); Free++) {
             }
-            if (Free == INFLIGHT) {
+            if (Free == Most) {
                 HalWait(&Ended, Seen, HAL_FOREVER);
             }
         }
@@ -211,8 +211,9 @@ static void Device(void)
     while (MiReserveSlots(CLUSTER, &Slot) != 0) {
     }
     ULONG Pages = (ULONG)(Bytes / 4096 / CLUSTER * CLUSTER);
-    Sample(Row("device", "write in order", "MiB/s", NULL), DeviceInOrder(First, Pages, true));
-    Sample(Row("device", "read in order", "MiB/s", NULL), DeviceInOrder(First, Pages, false));
+    Sample(Row("device", "write in order", "MiB/s", NULL), DeviceInOrder(First, Pages, true, INFLIGHT));
+    Sample(Row("device", "read in order", "MiB/s", NULL), DeviceInOrder(First, Pages, false, INFLIGHT));
+    Sample(Row("device", "read in order, 1 under way", "MiB/s", NULL), DeviceInOrder(First, Pages, false, 1));
     Sample(Row("device", "read one page", "us", NULL), DeviceRandom(First, Pages, Smoke ? 200 : 2000));
     MiReturnCommitment(MiReleaseFrames(DeviceFrames, 4096));
     StopSystem();
@@ -337,17 +338,19 @@ static void Explain(const char *Phase)
     HalQueryTb(&Tb);
     if (*Phase) {
         fprintf(stderr,
-                "%-12s faults %llu hard %llu soft %llu waits %llu | reads %llu pages %llu | writes %llu pages %llu | repurposed %llu trimmed "
+                "%-12s faults %llu hard %llu soft %llu waits %llu | reads %llu pages %llu | writes %llu pages %llu | "
+                "repurposed %llu trimmed "
                 "%llu | TB fills %llu pages %llu, flushes %llu pages %llu, evictions %llu, faults %llu\n",
-                Phase, (unsigned long long)(MiState->AllFaults - OldFaults), (unsigned long long)(MiState->HardFaults - OldHard),
-                (unsigned long long)(MiState->SoftFaults - OldSoft), (unsigned long long)(Now_->PageWaits - Old.PageWaits),
-                (unsigned long long)(Now_->PageReads - Old.PageReads), (unsigned long long)(Now_->PagesRead - Old.PagesRead),
-                (unsigned long long)(Now_->PageWrites - Old.PageWrites), (unsigned long long)(Now_->PagesWritten - Old.PagesWritten),
+                Phase, (unsigned long long)(MiState->AllFaults - OldFaults),
+                (unsigned long long)(MiState->HardFaults - OldHard), (unsigned long long)(MiState->SoftFaults - OldSoft),
+                (unsigned long long)(Now_->PageWaits - Old.PageWaits), (unsigned long long)(Now_->PageReads - Old.PageReads),
+                (unsigned long long)(Now_->PagesRead - Old.PagesRead), (unsigned long long)(Now_->PageWrites - Old.PageWrites),
+                (unsigned long long)(Now_->PagesWritten - Old.PagesWritten),
                 (unsigned long long)(Now_->RepurposedPages - Old.RepurposedPages),
                 (unsigned long long)(Now_->TrimmedPages - Old.TrimmedPages), (unsigned long long)(Tb.Fills - OldTb.Fills),
                 (unsigned long long)(Tb.FilledPages - OldTb.FilledPages), (unsigned long long)(Tb.Flushes - OldTb.Flushes),
-                (unsigned long long)(Tb.FlushedPages - OldTb.FlushedPages), (unsigned long long)(Tb.Evictions - OldTb.Evictions),
-                (unsigned long long)(Tb.Faults - OldTb.Faults));
+                (unsigned long long)(Tb.FlushedPages - OldTb.FlushedPages),
+                (unsigned long long)(Tb.Evictions - OldTb.Evictions), (unsigned long long)(Tb.Faults - OldTb.Faults));
     }
     Old = *Now_;
     OldTb = Tb;
@@ -487,10 +490,31 @@ NoSwap:
     unlink(File);
 }
 
-/* ---- single faults ---- */
-static void Trim(void)
+/* Memory that was written leaves it, and comes back: nothing else goes on. */
+static void OutAndIn(void)
 {
+    uint64_t Ram = 4ull * RamMib * MIB;
+    StartSystem(Ram, Ram + 64 * MIB, false);
+    MakeBlocks(Ram / 2);
+    for (int Warm = 0; Warm < 2; Warm++) {
+        WriteInOrder(Blocks, BlockCount, 512);
+        Explain("");
+        double Start = Now();
+        MmTrimAllSystemPageableMemory(TRUE);
+        double Out = BlockCount * (BLOCK / 1048576.0) / (Now() - Start);
+        Explain("out");
+        double In = ReadInOrder(Blocks, BlockCount);
+        Explain("in");
+        if (Warm) {
+            Sample(Row("out and in", "page-out", "MiB/s", "write in order"), Out);
+            Sample(Row("out and in", "page-in", "MiB/s", "read in order"), In);
+        }
+    }
+    FreeBlocks();
+    StopSystem();
 }
+
+/* ---- single faults ---- */
 
 static void Touch(unsigned First, unsigned Count, double *Us)
 {
@@ -511,7 +535,7 @@ static void Faults(const char *Section, uint64_t Ram, const char *DemandRow, con
         Touch(0, Pages, &Us);
         if (Warm) {
             Sample(Row(Section, DemandRow, "us", NULL), Us);
-            Trim();
+            MmTrimAllSystemPageableMemory(FALSE);
             Touch(0, Pages, &Us);
             Sample(Row(Section, SoftRow, "us", NULL), Us);
         }
@@ -597,6 +621,9 @@ int main(int argc, char **argv)
     for (unsigned Round = 0; Round < Rounds; Round++) {
         if (Wanted("device")) {
             Device();
+        }
+        if (Wanted("out")) {
+            OutAndIn();
         }
         if (Wanted("workload")) {
             Workload("workload", false, 512);

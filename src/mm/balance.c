@@ -239,6 +239,7 @@ VOID MmStopPaging(VOID)
             *Threads[Index] = NULL;
         }
     }
+    MiWaitForReadsAhead();
     MiWaitForWrites();
 }
 

@@ -107,6 +107,8 @@ typedef struct _MI_ATTEMPT {
     BOOLEAN ReadIn; /* from a page file: a hard fault, not a soft one too */
     PFN_NUMBER *Frame;
     NTSTATUS DeviceStatus; /* STATUS_IN_PAGE_ERROR: why */
+    ULONG Along;           /* pages behind Va that are present now, too */
+    MI_READS Reads;        /* to start when no lock is held */
 } MI_ATTEMPT;
 
 #define MI_AGAIN ((NTSTATUS)0x7FFFFFFF) /* the entry has changed, or may have: look again. Never leaves this file */
@@ -172,7 +174,7 @@ static NTSTATUS MiResolveDemandZero(const MI_ATTEMPT *Attempt, MMPTE Entry)
 }
 
 /* A transition entry: its frame is active without access, on a list, locked, or in I/O. PteLock held; released with MI_AGAIN. */
-static NTSTATUS MiResolveTransition(const MI_ATTEMPT *Attempt)
+static NTSTATUS MiResolveTransition(MI_ATTEMPT *Attempt)
 {
     NTSTATUS Status = STATUS_SUCCESS;
     KiAcquireLock(&MiState->PfnLock);
@@ -191,10 +193,8 @@ static NTSTATUS MiResolveTransition(const MI_ATTEMPT *Attempt)
         MiWaitForRead(Page);
         return MI_AGAIN;
     }
-    if (Pfn->Flags & MI_PFN_AHEAD) {
-        Pfn->Flags &= (USHORT)~MI_PFN_AHEAD;
-        MiCountReadAhead();
-    }
+    BOOLEAN Ahead = (Pfn->Flags & MI_PFN_AHEAD) != 0;
+    Pfn->Flags &= (USHORT)~MI_PFN_AHEAD;
     if (Pfn->State != MiPageActive && MiMayBeValid(Protection)) {
         MiActivateFrameLocked(Page, Pfn);
         MMPTE Valid = Attempt->Write && MiProtAllowsWrite(Protection) ? MiPteValid(Page, Protection, Attempt->User)
@@ -211,6 +211,9 @@ static NTSTATUS MiResolveTransition(const MI_ATTEMPT *Attempt)
         if (!Attempt->ReadIn) {
             MiCount(&MiState->SoftFaults);
         }
+    }
+    if (Ahead) {
+        MiTouchReadAhead(Attempt->Pte, MiPteLock(Attempt->Va), Attempt->Set, Attempt->Write, &Attempt->Along, &Attempt->Reads);
     }
     return Status;
 }
@@ -292,6 +295,10 @@ static NTSTATUS MiTry(MI_ATTEMPT *Attempt)
         }
     }
     KiReleaseLock(Lock);
+    MiStartReads(&Attempt->Reads);
+    if (Attempt->Along) {
+        (VOID) HalFillTb((PVOID)(Attempt->Va & ~(ULONG_PTR)(PAGE_SIZE - 1)), 1 + Attempt->Along, 0);
+    }
     return Status;
 }
 

@@ -7,7 +7,9 @@
  * useful, which is one more than it touched of those that came along the last time (MI_PFN_AHEAD), rounded up; a reader at
  * random soon takes single pages. What comes along goes to standby, where a touch is a soft fault; for a reader in order it goes
  * into the working set at once, so that the run costs one fault. If the last page of the run before was written to, it writes
- * in order: then all but the last go in Dirty, as they would be so at once (the last shows whether it still writes).
+ * in order: then all but the last go in Dirty, as they would be so at once (the last shows whether it still writes). A reader
+ * in order that has the full window also has the next two read without waiting (MI_AHEAD), within its page table: the device
+ * works while the thread does. What they bring is in standby until the first of it is touched.
  *
  *      entry                     frame                                        meanwhile
  *      page file   --lock-->     Transition, READING, one reference           others who touch it wait (a collided fault)
@@ -150,11 +152,192 @@ static BOOLEAN MiMapAlong(PMMPTE Pte, PFN_NUMBER Page, PMMPFN Pfn, BOOLEAN User,
     return TRUE;
 }
 
+/* A read has ended: every page of it goes to standby or the working set (Set not NULL), or its entry is as it was. The entries'
+ * lock is held. Returns how many joined. */
+static ULONG MiEndRead(PMI_PAGE_IO Io, PMMPTE First, PMMSUPPORT Set, BOOLEAN Write, ULONG64 *Commit)
+{
+    ULONG Joined = 0, Good = 0;
+    KiAcquireLock(&MiState->PfnLock);
+    for (ULONG Index = 0; Index < Io->Count; Index++) {
+        PFN_NUMBER Page = Io->Pages[Index];
+        PMMPFN Pfn = MiPfn(Page);
+        Pfn->Flags &= (USHORT)~MI_PFN_READING;
+        if (MiIsIoGood(Io, Index)) {
+            Good++;
+            if (!(Pfn->Flags & MI_PFN_DELETED) && Set &&
+                MiMapAlong(First + Index, Page, Pfn, Set->User, Write && Index + 1 < Io->Count)) {
+                Joined++;
+                MiJoinWorkingSet(Set, First + Index);
+            } else {
+                if (Index != Io->Wanted || Io->Done) {
+                    Pfn->Flags |= MI_PFN_AHEAD;
+                }
+                (VOID) MiDereferenceFrameLocked(Page, Commit);
+            }
+        } else {
+            if (!(Pfn->Flags & MI_PFN_DELETED)) { /* as it was: the copy stays with the entry */
+                MiWritePte(First + Index, MiPteBacking(Pfn->OriginalPte, MiPteProtection(MiReadPte(First + Index))));
+                Pfn->OriginalPte = MI_ZERO_PTE;
+                Pfn->PteAddress = NULL;
+                Pfn->Flags |= MI_PFN_DELETED;
+            }
+            (VOID) MiDereferenceFrameLocked(Page, Commit);
+        }
+        __atomic_add_fetch(MiWaitWord(Page), 1, __ATOMIC_RELEASE);
+    }
+    MiState->Pager.PageReads++;
+    MiState->Pager.PagesRead += Good;
+    KiReleaseLock(&MiState->PfnLock);
+    for (ULONG Index = 0; Index < Io->Count && Index < MI_PAGE_WAITS; Index++) {
+        HalWake(MiWaitWord(Io->Pages[Index]), MAXLONG);
+    }
+    return Joined;
+}
+
+/* ---- ahead of a reader in order ---- */
+static VOID MiAheadDone(PMI_PAGE_IO Io)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    MI_AHEAD *Ahead = Io->Context;
+    ULONG64 Commit = 0;
+    KiAcquireLock(Ahead->Lock);
+    (VOID) MiEndRead(Io, Ahead->First, NULL, FALSE, &Commit);
+    KiReleaseLock(Ahead->Lock);
+    KiAcquireLock(&MiState->PfnLock);
+    Ahead->Busy = FALSE;
+    Pager->AheadsUnderWay--;
+    __atomic_add_fetch(&Pager->AheadsEnded, 1, __ATOMIC_SEQ_CST);
+    KiReleaseLock(&MiState->PfnLock);
+    HalWake(&Pager->AheadsEnded, MAXLONG);
+    if (Commit) {
+        MiReturnCommitment(Commit);
+    }
+    MiPagesBecameAvailable();
+}
+
+VOID MiWaitForReadsAhead(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    for (ULONG UnderWay = 1; UnderWay;) {
+        LONG Ended = __atomic_load_n(&Pager->AheadsEnded, __ATOMIC_SEQ_CST);
+        KiAcquireLock(&MiState->PfnLock);
+        UnderWay = Pager->AheadsUnderWay;
+        KiReleaseLock(&MiState->PfnLock);
+        if (UnderWay) {
+            (VOID) HalWait(&Pager->AheadsEnded, Ended, HAL_FOREVER);
+        }
+    }
+}
+
+/* Prepares a read of the window at From, if the entries are there, RAM has room and a read is free. Their lock is held. */
+static MI_AHEAD *MiPrepareAhead(PMMPTE From, PKI_LOCK Lock)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    MI_AHEAD *Ahead = NULL;
+    ULONG Before, Behind;
+    MMPTE Entry = MiReadPte(From);
+    if (!MiPteIsPageFile(Entry) || MiAvailable() < Pager->Reserve + 2 * MI_WINDOW_MOST || !Pager->ThreadsRunning) {
+        return NULL;
+    }
+    KiAcquireLock(&MiState->PfnLock);
+    for (ULONG Index = 0; Index < MI_AHEADS && !Ahead; Index++) {
+        Ahead = Pager->Aheads[Index].Busy ? NULL : &Pager->Aheads[Index];
+    }
+    if (Ahead) {
+        Ahead->Busy = TRUE;
+        Pager->AheadsUnderWay++;
+    }
+    KiReleaseLock(&MiState->PfnLock);
+    if (!Ahead) {
+        return NULL;
+    }
+    MiMeasureRun(From, MiSlotOfPte(Entry), MI_WINDOW_MOST, TRUE, &Before, &Behind);
+    Ahead->Io.Count = MiTakeForRead(&Ahead->Io, From, 0, 1 + Behind);
+    if (Ahead->Io.Count == 0) {
+        KiAcquireLock(&MiState->PfnLock);
+        Ahead->Busy = FALSE;
+        Pager->AheadsUnderWay--;
+        __atomic_add_fetch(&Pager->AheadsEnded, 1, __ATOMIC_SEQ_CST);
+        KiReleaseLock(&MiState->PfnLock);
+        HalWake(&Pager->AheadsEnded, MAXLONG);
+        return NULL;
+    }
+    Ahead->Lock = Lock;
+    Ahead->First = From;
+    Ahead->Io.Slot = MiSlotOfPte(Entry);
+    Ahead->Io.Wanted = 0;
+    Ahead->Io.Done = MiAheadDone;
+    Ahead->Io.Context = Ahead;
+    return Ahead;
+}
+
+/* Prepares what is missing of two windows behind End, within its page table. */
+static VOID MiLookAhead(ULONG Reader, PMMPTE End, PKI_LOCK Lock, MI_READS *Reads)
+{
+    PMMPTE From = __atomic_load_n(&MiState->Pager.Readers[Reader].AheadEnd, __ATOMIC_RELAXED);
+    PMMPTE Table = (PMMPTE)((ULONG_PTR)(End - 1) & ~(ULONG_PTR)(PAGE_SIZE - 1)), Last = Table + 512;
+    ULONG Count = 0;
+    From = From < End || From > Last ? End : From;
+    while (Count < ARRAYSIZE(Reads->Ahead) && From < Last && From < End + 2 * MI_WINDOW_MOST) {
+        MI_AHEAD *Ahead = MiPrepareAhead(From, Lock);
+        if (Ahead == NULL) {
+            break;
+        }
+        From += Ahead->Io.Count;
+        Reads->Ahead[Count++] = Ahead;
+    }
+    __atomic_store_n(&MiState->Pager.Readers[Reader].AheadEnd, From, __ATOMIC_RELAXED);
+}
+
+VOID MiStartReads(MI_READS *Reads)
+{
+    for (ULONG Index = 0; Index < ARRAYSIZE(Reads->Ahead); Index++) {
+        if (Reads->Ahead[Index]) {
+            MiReadSlots(&Reads->Ahead[Index]->Io);
+        }
+    }
+}
+
+/* The pages behind Pte that were read ahead and nobody touched join the working set, Pte's own is the caller's. */
+VOID MiTouchReadAhead(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, BOOLEAN Write, ULONG *Joined, MI_READS *Reads)
+{
+    ULONG Reader = MiReaderOfThread(), Count = 1;
+    PMMPTE Last = (PMMPTE)(((ULONG_PTR)Pte & ~(ULONG_PTR)(PAGE_SIZE - 1)) + PAGE_SIZE);
+    *Joined = 0;
+    if (Set == NULL || Set->HardMaximum || __atomic_load_n(&MiState->Pager.Readers[Reader].End, __ATOMIC_RELAXED) != Pte) {
+        MiCountReadAhead();
+        return;
+    }
+    Write = Write || MiWritesInOrder(Pte);
+    PMMPTE End = Pte + 1;
+    KiAcquireLock(&MiState->PfnLock);
+    for (; End < Last && Count < MI_WINDOW_MOST; End++, Count++) {
+        MMPTE Entry = MiReadPte(End);
+        PMMPFN Pfn = MiPteIsTransition(Entry) ? MiPfn(MiPtePage(Entry)) : NULL;
+        MI_PROT Protection = MiPteProtection(Entry);
+        if (Pfn == NULL || Pfn->State != MiPageStandby || !(Pfn->Flags & MI_PFN_AHEAD) || !MiProtAllowsAccess(Protection) ||
+            MiProtIsGuard(Protection) || MiProtIsCopyOnWrite(Protection)) {
+            break;
+        }
+        Pfn->Flags &= (USHORT)~MI_PFN_AHEAD;
+        MiActivateFrameLocked(MiPtePage(Entry), Pfn);
+        MiWritePte(End, MiPteInWorkingSet(Write && MiProtAllowsWrite(Protection)
+                                              ? MiPteValid(MiPtePage(Entry), Protection, Set->User)
+                                              : MiPteValidClean(MiPtePage(Entry), Protection, Set->User)));
+        MiJoinWorkingSet(Set, End);
+    }
+    KiReleaseLock(&MiState->PfnLock);
+    *Joined = Count - 1;
+    __atomic_store_n(&MiState->Pager.Readers[Reader].End, End, __ATOMIC_RELAXED);
+    MiLookAhead(Reader, End, Lock, Reads);
+}
+
 NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLEAN Write)
 {
     MI_PAGE_IO Io;
-    ULONG Reader = MiReaderOfThread(), Before, Behind, Joined = 0;
-    ULONG64 Commit = 0, Good = 0;
+    ULONG Reader = MiReaderOfThread(), Before, Behind;
+    ULONG64 Commit = 0;
+    MI_READS Reads = {{NULL, NULL}};
     MMPTE Wanted = MiReadPte(Pte);
     MI_SLOT Slot = MiSlotOfPte(Wanted);
     BOOLEAN Ordered;
@@ -194,7 +377,11 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     }
     PMMPTE First = Pte - Before;
     Behind = Taken - 1;
+    if (Ordered && Set && !Set->HardMaximum && Window == MI_WINDOW_MOST) {
+        MiLookAhead(Reader, Pte + Taken, Lock, &Reads);
+    }
     KiReleaseLock(Lock);
+    MiStartReads(&Reads);
 
     Io.Slot = Slot - Before;
     Io.Count = Before + 1 + Behind;
@@ -207,39 +394,7 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     BOOLEAN Along = Ordered && Set && !Set->HardMaximum;
 
     KiAcquireLock(Lock);
-    KiAcquireLock(&MiState->PfnLock);
-    for (ULONG Index = 0; Index < Io.Count; Index++) {
-        PFN_NUMBER Page = Io.Pages[Index];
-        PMMPFN Pfn = MiPfn(Page);
-        Pfn->Flags &= (USHORT)~MI_PFN_READING;
-        if (MiIsIoGood(&Io, Index)) {
-            Good++;
-            if (!(Pfn->Flags & MI_PFN_DELETED) && Along && MiMapAlong(First + Index, Page, Pfn, Set->User, Write && Index + 1 < Io.Count)) {
-                Joined++;
-                MiJoinWorkingSet(Set, First + Index);
-            } else {
-                if (Index != Before) {
-                    Pfn->Flags |= MI_PFN_AHEAD;
-                }
-                (VOID) MiDereferenceFrameLocked(Page, &Commit);
-            }
-        } else {
-            if (!(Pfn->Flags & MI_PFN_DELETED)) { /* as it was: the copy stays with the entry */
-                MiWritePte(First + Index, MiPteBacking(Pfn->OriginalPte, MiPteProtection(MiReadPte(First + Index))));
-                Pfn->OriginalPte = MI_ZERO_PTE;
-                Pfn->PteAddress = NULL;
-                Pfn->Flags |= MI_PFN_DELETED;
-            }
-            (VOID) MiDereferenceFrameLocked(Page, &Commit);
-        }
-        __atomic_add_fetch(MiWaitWord(Page), 1, __ATOMIC_RELEASE);
-    }
-    MiState->Pager.PageReads++;
-    MiState->Pager.PagesRead += Good;
-    KiReleaseLock(&MiState->PfnLock);
-    for (ULONG Index = 0; Index < Io.Count && Index < MI_PAGE_WAITS; Index++) {
-        HalWake(MiWaitWord(Io.Pages[Index]), MAXLONG);
-    }
+    ULONG Joined = MiEndRead(&Io, First, Along ? Set : NULL, Write, &Commit);
     if (Joined) {
         (VOID) HalFillTb((PVOID)(Va - ((ULONG_PTR)Before << PAGE_SHIFT)), Io.Count, 0);
     }

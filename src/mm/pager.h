@@ -15,12 +15,21 @@
 #define MI_PAGE_WAITS 64u
 #define MI_WRITES     4u    /* clusters on their way out at once */
 #define MI_GROW_PAGES 4096u /* slots asked for at a time when there are none */
+#define MI_AHEADS     8u    /* reads that nobody waits for, at once */
 #define MI_READERS    16u   /* threads, hashed, whose reading in order of addresses is noticed */
 
 typedef struct _MI_WRITE {
     BOOLEAN Busy; /* (PfnLock) */
     MI_PAGE_IO Io;
 } MI_WRITE;
+
+/* A read that nobody waits for: what a reader in order will want next. */
+typedef struct _MI_AHEAD {
+    BOOLEAN Busy;  /* (PfnLock) */
+    PKI_LOCK Lock; /* of its entries */
+    PMMPTE First;
+    MI_PAGE_IO Io;
+} MI_AHEAD;
 
 typedef struct _MI_PAGER {
     /* Thresholds in pages (balance.c); all 0 without page files. Available = zeroed + free + standby. */
@@ -50,9 +59,13 @@ typedef struct _MI_PAGER {
     struct {
         PMMPTE volatile End;
         volatile ULONG Window, Around, Hits;
+        PMMPTE volatile AheadEnd; /* up to where reads were started */
     } Readers[MI_READERS];
+    MI_AHEAD Aheads[MI_AHEADS];
+    ULONG AheadsUnderWay;      /* (PfnLock) */
+    volatile LONG AheadsEnded; /* futex word */
     KI_LOCK WorkingSetLock;
-    LIST_ENTRY WorkingSets; /* (WorkingSetLock) MMSUPPORT.Links */
+    LIST_ENTRY WorkingSets;                                                 /* (WorkingSetLock) MMSUPPORT.Links */
     volatile ULONG64 CollidedFaults, InPageErrors, TrimmedPages, AgedPages; /* (interlocked) */
     volatile ULONG64 PageWaits, ZeroedByThread; /* (interlocked) faults that waited for a page; pages the zero thread zeroed */
     ULONG64 RepurposedPages, PageReads, PagesRead, PageWrites, PagesWritten; /* (PfnLock) I/Os, and pages in them */
@@ -75,10 +88,10 @@ typedef struct _MMSUPPORT {
         ULONG_PTR Low, High;
     } Range[MI_WS_RANGES]; /* where its pageable addresses are */
     ULONG RangeCount;
-    ULONG_PTR Hand;                    /* (Busy) next address the clock looks at */
-    volatile ULONG64 Pages, PeakPages; /* (interlocked) in the working set */
+    ULONG_PTR Hand;                     /* (Busy) next address the clock looks at */
+    volatile ULONG64 Pages, PeakPages;  /* (interlocked) in the working set */
     ULONG64 MinimumPages, MaximumPages; /* MaximumPages 0: none */
-    volatile ULONG64 Faults, Trimmed;  /* (interlocked) page faults; pages taken away */
+    volatile ULONG64 Faults, Trimmed;   /* (interlocked) page faults; pages taken away */
 } MMSUPPORT, *PMMSUPPORT;
 
 /* workset.c */
@@ -144,6 +157,15 @@ VOID MiWakeZeroing(VOID);              /* if there is too little that is zero. P
  * Else the device's answer, the entry as it was. Set and Va: the working set that neighbours may join when somebody reads in
  * order of addresses, NULL for prototype entries. IRQL <= APC_LEVEL. */
 NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLEAN Write);
+/* The standby page of Pte was read ahead, and is touched. If the thread reads in order, those behind it join the working set with
+ * it (*Joined of them, which the caller loads into the TB), and reads of what follows are begun: the caller starts them with
+ * MiStartReads when it holds no lock. The entry's lock is held. */
+typedef struct _MI_READS {
+    MI_AHEAD *Ahead[2];
+} MI_READS;
+VOID MiTouchReadAhead(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, BOOLEAN Write, ULONG *Joined, MI_READS *Reads);
+VOID MiStartReads(MI_READS *Reads);
+VOID MiWaitForReadsAhead(VOID); /* until none is under way. IRQL <= APC_LEVEL */
 /* Somebody touched a page that had come along (MI_PFN_AHEAD): looking around pays. */
 VOID MiCountReadAhead(VOID);
 /* Waits for the end of the read that MI_PFN_READING tells of. PfnLock is held at the call and not after; no other lock. */

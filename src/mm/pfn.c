@@ -296,8 +296,13 @@ static ULONG MiRunOnList(MI_PAGE_STATE State, ULONG Want, PFN_NUMBER *Base)
     ULONG Best = 0;
     PFN_NUMBER Page = MiState->Lists[State].Head;
     for (ULONG Hop = 0; Hop < MI_LIST_HOPS && Page != MI_NO_PAGE; Hop++) {
-        PMMPFN Pfn = MiPfn(Page);
+        PMMPFN Pfn = MiPfn(Page), Below;
         ULONG Length = 1;
+        /* Freed from the top down, a run has its end in front. */
+        while (Length < Want && (Below = MiPfn(Page - 1)) != NULL && Below->State == State && (Below->Flags & MI_PFN_LISTED)) {
+            Page--;
+            Length++;
+        }
         while (Length < Want) {
             PMMPFN Next = MiPfn(Page + Length);
             if (Next == NULL || Next->State != State || !(Next->Flags & MI_PFN_LISTED)) {
@@ -422,7 +427,9 @@ ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEA
     if (Want) {
         PFN_NUMBER Old;
         ULONG Standby = 0;
-        if (Flags & MI_TAKE_READING) { /* mapped and read into as one: a longer run of old pages beats a few free ones */
+        /* Mapped and read into as one: when little is free a longer run of old pages beats what is left of that. */
+        if ((Flags & MI_TAKE_READING) &&
+            MiState->StateCount[MiPageFree] + MiState->StateCount[MiPageZeroed] < 4 * MI_IO_PAGES) {
             Standby = MiOldestStandby(Want, &Old);
         }
         Count = Standby == Want ? 0 : MiChooseFrames(Want, Standby, Flags, Base, Dirty);
