@@ -236,7 +236,8 @@ static MI_AHEAD *MiPrepareAhead(PMMPTE From, PKI_LOCK Lock)
     MI_AHEAD *Ahead = NULL;
     ULONG Before, Behind;
     MMPTE Entry = MiReadPte(From);
-    if (!MiPteIsPageFile(Entry) || MiAvailable() < Pager->Reserve + 2 * MI_WINDOW_MOST || !Pager->ThreadsRunning) {
+    if (!MiPteIsPageFile(Entry) || MiAvailable() < Pager->Reserve + 2 * MI_WINDOW_MOST ||
+        !__atomic_load_n(&Pager->ThreadsRunning, __ATOMIC_ACQUIRE)) {
         return NULL;
     }
     KiAcquireLock(&MiState->PfnLock);

@@ -298,17 +298,17 @@ static ULONG MiRunOnList(MI_PAGE_STATE State, ULONG Want, PFN_NUMBER *Base)
     for (ULONG Hop = 0; Hop < MI_LIST_HOPS && Page != MI_NO_PAGE; Hop++) {
         PMMPFN Pfn = MiPfn(Page), Below;
         ULONG Length = 1;
-        /* Freed from the top down, a run has its end in front. */
-        while (Length < Want && (Below = MiPfn(Page - 1)) != NULL && Below->State == State && (Below->Flags & MI_PFN_LISTED)) {
-            Page--;
-            Length++;
-        }
         while (Length < Want) {
             PMMPFN Next = MiPfn(Page + Length);
             if (Next == NULL || Next->State != State || !(Next->Flags & MI_PFN_LISTED)) {
                 break;
             }
             Pfn = Next;
+            Length++;
+        }
+        /* The list may begin with the end of a run. */
+        while (Length < Want && (Below = MiPfn(Page - 1)) != NULL && Below->State == State && (Below->Flags & MI_PFN_LISTED)) {
+            Page--;
             Length++;
         }
         if (Length > Best) {
