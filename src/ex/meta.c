@@ -157,6 +157,8 @@ static VOID ExpForgetGhost(EXP_RUN *Run)
     ULONG Page;
     for (Page = 0; Page < Run->Pages; Page++) {
         EXP_RUN *Expected = Run;
+        if (__atomic_load_n(&Entry[Page], __ATOMIC_RELAXED) != Run)
+            continue; /* in use again, as the pages of most ghosts are: a load is cheaper than an exchange */
         __atomic_compare_exchange_n(&Entry[Page], &Expected, NULL, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
     }
     ExpRecycleRecord(Run);
