@@ -21,6 +21,10 @@
 
 #undef ExFreePool
 
+#ifndef EXP_ACCOUNTING
+#define EXP_ACCOUNTING 1 /* 0: what bench_tags compares with, to tell what counting costs; the figures are wrong then */
+#endif
+
 EXP_FAST ExpFast;
 
 /* Is the freed pattern in the block's first bytes? Like ExpIsFreedFill, with a branch for each word: none is ever taken. */
@@ -44,7 +48,9 @@ static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE 
     EXP_ENTRY *Entry = Bin->Top;
     ULONG_PTR Block = Entry->Block;
     ULONG BlockSize;
+#if EXP_ACCOUNTING
     LONG64 Bytes, TotalBytes;
+#endif
     if (__builtin_expect(Cache->Tags[Index].Key != Key, 0) || __builtin_expect(Block == 0, 0) ||
         __builtin_expect(--Cache->Countdown < 0, 0))
         return 0;
@@ -53,6 +59,7 @@ static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE 
         ExpPoison(Block, Bin->BlockSize);
         return 0;
     }
+#if EXP_ACCOUNTING
     Bytes = Counter->Balance + (LONG64)Size;
     TotalBytes = Counter->Total->Balance + (LONG64)Size;
     if (Bytes > Counter->MaxBalance || TotalBytes > Counter->Total->MaxBalance) {
@@ -68,6 +75,7 @@ static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE 
     EXP_COUNT_STORE(Counter->Balance, Bytes);
     EXP_COUNT_STORE(Counter->Total->Balance, TotalBytes);
     EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs + 1);
+#endif
     Bin->Top = Entry - 1;
     BlockSize = Bin->BlockSize;
     ExpWriteWord(Entry->Word, Counter->Word | (BlockSize - (ULONG)Size) << 14);
@@ -177,6 +185,7 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(ULONG_PTR Block,
         ExpPoison(Block + Size, BlockSize - Size);
         return FALSE;
     }
+#if EXP_ACCOUNTING
     EXP_COUNT_STORE(Counter->Balance, Counter->Balance - (LONG64)Size);
     if (__builtin_expect(Counter->Balance < 0, 0)) {
         EXP_COUNT_STORE(Counter->Balance, Counter->Balance + (LONG64)Size); /* the general path will fold */
@@ -189,6 +198,7 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(ULONG_PTR Block,
         return FALSE;
     }
     EXP_COUNT_STORE(Counter->Frees, Counter->Frees + 1);
+#endif
     ExpFillFreed((PVOID)Block, BlockSize);
     ExpPoison(Block, BlockSize);
     ExpWriteWord(At, Word & ~EXP_WORD_LIVE);
