@@ -63,9 +63,9 @@ linktest: build ## the core needs nothing but what hal.h names
 coverage: bootstrap ## line coverage of the suite in build/coverage/coverage.html
 	$(Q)scripts/test-preset coverage && cd build/coverage && gcovr -r ../.. --html-details coverage.html --filter ../../src/ --print-summary
 
-install: bootstrap ## make install PREFIX=/usr/local
-	$(Q)scripts/build release -DCMAKE_INSTALL_PREFIX=$(abspath $(PREFIX))
-	$(Q)cmake --install build/release --prefix $(abspath $(PREFIX)) >/dev/null && echo "installed under $(abspath $(PREFIX))"
+install: bootstrap ## make install PREFIX=/usr/local PRESET=release (tsan: for programs built with it)
+	$(Q)scripts/build $(PRESET) -DCMAKE_INSTALL_PREFIX=$(abspath $(PREFIX))
+	$(Q)cmake --install $(BUILD) --prefix $(abspath $(PREFIX)) >/dev/null && echo "installed under $(abspath $(PREFIX))"
 
 clean: ## remove build/
 	$(Q)rm -rf build

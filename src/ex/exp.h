@@ -514,10 +514,34 @@ VOID __asan_poison_memory_region(const volatile VOID *Address, SIZE_T Bytes);
 VOID __asan_unpoison_memory_region(const volatile VOID *Address, SIZE_T Bytes);
 #define ExpPoison(Address, Bytes)   __asan_poison_memory_region((const volatile VOID *)(Address), (Bytes))
 #define ExpUnpoison(Address, Bytes) __asan_unpoison_memory_region((const volatile VOID *)(Address), (Bytes))
-#else
+#elif defined(EXP_FAST_PATHS) /* not taken while there is a tool: EXP_SLOW_TOOL */
 #define ExpPoison(Address, Bytes)   ((void)0)
 #define ExpUnpoison(Address, Bytes) ((void)0)
+#else
+#define ExpPoison(Address, Bytes)   (ExpMemoryTool != NULL ? ExpMemoryTool->Hide((PVOID)(Address), (Bytes)) : (void)0)
+#define ExpUnpoison(Address, Bytes) (ExpMemoryTool != NULL ? ExpMemoryTool->Show((PVOID)(Address), (Bytes)) : (void)0)
 #endif
+
+/* A memory checker that watches the process although this library was not built for it: valgrind, or a sanitizer that the program was
+ * built with. Set by the host before ExInitSystem, or NULL. Any IRQL; nothing is called with a lock held but Hide and Show. */
+typedef struct _EXP_MEMORY_TOOL {
+    VOID (*Hide)(PVOID Address, SIZE_T Bytes); /* a touch of these bytes is an error */
+    VOID (*Show)(PVOID Address, SIZE_T Bytes); /* they may be touched, and have values */
+    /* A block was handed out; its first Size bytes may be touched. NULL: Hide and Show are enough. */
+    VOID (*Allocated)(PVOID Block, SIZE_T Size, BOOLEAN Zeroed);
+    VOID (*Freed)(PVOID Block); /* before Hide */
+} EXP_MEMORY_TOOL;
+extern const EXP_MEMORY_TOOL *ExpMemoryTool;
+static inline VOID ExpTellAllocated(PVOID Block, SIZE_T Size, BOOLEAN Zeroed)
+{
+    if (__builtin_expect(ExpMemoryTool != NULL, 0) && ExpMemoryTool->Allocated != NULL)
+        ExpMemoryTool->Allocated(Block, Size, Zeroed);
+}
+static inline VOID ExpTellFreed(PVOID Block)
+{
+    if (__builtin_expect(ExpMemoryTool != NULL, 0) && ExpMemoryTool->Freed != NULL)
+        ExpMemoryTool->Freed(Block);
+}
 
 /* check.c */
 #define EXP_FILL_SLACK    0x5Au
@@ -639,6 +663,7 @@ extern volatile ULONG ExpSlow;
 #define EXP_SLOW_ALLOCATE 4u  /* ExpVerifyAllocateRoutine is called for each allocation, else for the sampled ones */
 #define EXP_SLOW_FREE     8u  /* ExpVerifyFreeRoutine is called for each free of a live block of the pools */
 #define EXP_SLOW_FAIL     16u /* KiFailHere is asked for each allocation */
+#define EXP_SLOW_TOOL     32u /* ExpMemoryTool is told of each allocation and free */
 extern volatile ULONG ExpSampleInterval;
 typedef struct _EXP_REQUEST {
     EXP_KIND Kind;

@@ -17,6 +17,7 @@
  * What a free reads that another thread may have written: the page's entry, the slab's first line, the block's word and the
  * block. What an allocation reads: the word and the block, both last touched by the free that put it there.
  */
+#define EXP_FAST_PATHS
 #include "ex/exp.h"
 
 #undef ExFreePool

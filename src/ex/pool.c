@@ -32,6 +32,7 @@ VOID (*ExpSpecialFreeRoutine)(PVOID Block, ULONG Tag, ULONG_PTR Caller);
 PVOID (*ExpVerifyAllocateRoutine)(const EXP_REQUEST *Request);
 VOID (*ExpVerifyFreeRoutine)(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind);
 volatile ULONG ExpSlow, ExpSampleInterval;
+const EXP_MEMORY_TOOL *ExpMemoryTool;
 const BOOLEAN ExPoolZeroingNativelySupported = TRUE;
 
 #define SPECIAL_POOL  0x1u /* verifier flags */
@@ -59,7 +60,8 @@ NTSTATUS ExInitSystem(VOID)
     ExpState.StackDepth = KeOptions.StackDepth < EXP_MAX_STACK ? KeOptions.StackDepth : EXP_MAX_STACK;
     ExpState.KeepRuns = KeOptions.KeepRuns && !(KeOptions.VerifierFlags & SPECIAL_POOL);
     ExpFast.MaxSmall = ExpState.KeepRuns ? EXP_MAX_SMALL : EXP_MAX_PAGE;
-    ExpSlow = (ExpSlow & EXP_SLOW_FAIL) | (ExpState.StackDepth != 0 ? EXP_SLOW_STACKS : 0) |
+    ExpSlow = (ExpSlow & EXP_SLOW_FAIL) | (ExpMemoryTool != NULL ? EXP_SLOW_TOOL : 0) |
+              (ExpState.StackDepth != 0 ? EXP_SLOW_STACKS : 0) |
               ((KeOptions.VerifierFlags & POOL_TRACKING) != 0 ? EXP_SLOW_TRACKING : 0);
     ExpInitFast();
     ExpState.TagCount = 1;
@@ -145,6 +147,7 @@ static PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, SIZE
     ExpFoldIfFar(Counter);
     if (Room != Size)
         ExpFillSlackOnly(Block, Size, Room);
+    ExpTellAllocated(Block, Size, (Options & EXP_ZERO) != 0);
     ExpPoison((PUCHAR)Block + Size, Room - Size);
     if ((ExpSlow & EXP_SLOW_STACKS) && Caller != 0)
         ((EXP_BIG *)ExpLookupRun((ULONG_PTR)Block))->Stacks[0] = ExpCaptureStack(Caller);
@@ -220,6 +223,7 @@ static PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_
         ExpNoteStack(Block, Entry->Word, 0, Caller);
     if (Options & EXP_ZERO)
         memset((PVOID)Block, 0, Size);
+    ExpTellAllocated((PVOID)Block, Size, (Options & EXP_ZERO) != 0);
     ExpPoison(Block + Size, BlockSize - Size);
     return (PVOID)Block;
 }
@@ -554,6 +558,7 @@ static VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, 
     }
     if ((ExpSlow & EXP_SLOW_STACKS) && Caller != 0)
         Big->Stacks[1] = ExpCaptureStack(Caller);
+    ExpTellFreed(Block);
     ExpFreeBig(Big);
 }
 
@@ -619,6 +624,7 @@ VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
     if (Slab->Stacks != NULL && Caller != 0)
         Slab->Stacks[2 * Number + 1] = ExpCaptureStack(Caller);
     ExpFillFreed(Block, Slab->BlockSize);
+    ExpTellFreed(Block);
     ExpPoison(Block, Slab->BlockSize);
     ExpWriteWord(&Slab->Words[Number], Word & ~EXP_WORD_LIVE);
     Bin = Cache != NULL ? &Cache->Bins[Slab->Bin] : NULL;

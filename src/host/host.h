@@ -48,6 +48,11 @@ VOID HostDescribeInstruction(ULONG_PTR Rip, char *Text, size_t Size);
 /* explain.c: why a stop of this code usually happens, and what to do; FALSE: nothing is known. */
 BOOLEAN HostWhy(uint32_t Code, const char **Why, const char **Cure);
 
+/* sanitize.c: before ExInitSystem: who else watches memory. The report looks at bytes that nobody should touch: it says so. */
+VOID HostFindMemoryTool(VOID);
+VOID HostQuietMemoryTool(BOOLEAN Quiet);
+BOOLEAN HostUnderValgrind(VOID);
+
 /* report.c */
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
 /* blame.c */

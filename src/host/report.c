@@ -90,7 +90,9 @@ static VOID DescribeBasics(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
         Out->frames[I] = Stop->Frames[I];
     if (Out->trapped && Out->frame_count)
         HostDescribeInstruction(Out->frames[0], Out->instruction, sizeof Out->instruction);
+    HostQuietMemoryTool(TRUE);
     HostTakePicture(Stop, Out->block, Out);
+    HostQuietMemoryTool(FALSE);
     Out->address = Stop->Driver ? (uint64_t)(ULONG_PTR)Stop->Driver : Out->frame_count ? Out->frames[0] : 0;
 }
 
@@ -110,7 +112,8 @@ static VOID FormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size)
 static BOOLEAN IsRuntime(const HOST_SYMBOL *Symbol)
 {
     static const char *const Modules[] = {"libc.so", "ld-linux", "libasan", "libubsan", "libtsan", "libclang_rt"};
-    static const char *const Functions[] = {"__asan_", "__tsan_", "__interceptor_", "__sanitizer_", "___interceptor_"};
+    static const char *const Functions[] = {"__asan_",         "__tsan_",    "__interceptor_",  "__sanitizer_",
+                                            "___interceptor_", "_ZN6__asan", "_ZN11__sanitizer"};
     for (unsigned I = 0; I < ARRAYSIZE(Modules); I++)
         if (!strncmp(Symbol->Module, Modules[I], strlen(Modules[I])))
             return TRUE;

@@ -102,7 +102,7 @@ static NTSTATUS StartMachine(VOID)
         .Runs = Runs,
         .RunCount = ARRAYSIZE(Runs),
         .SystemBytes = (Space + GIB - 1) / GIB * GIB,
-        .UserBytes = 2048 * GIB,
+        .UserBytes = (HostUnderValgrind() ? 64 : 2048) * GIB, /* memcheck keeps books of reserved space, slowly */
         .TlbEntries = Options.tlb,
         .Upcalls = {KiPageFaultUpcall, KiTrapUpcall, KiClockUpcall, AttachUpcall, KiDetachThreadUpcall, UnwindUpcall, MmIoDone},
         .IoEngine = Options.io,
@@ -194,6 +194,7 @@ static int StartLocked(const ntmm_options *Wanted)
         if (Text && ntmm_parse_options(Text, &Options) < 0)
             return -1;
     }
+    HostFindMemoryTool();
     if (Options.ram < 4ull << 20)
         return HostFail("ram=%llu: the system needs at least 4M of RAM", (unsigned long long)Options.ram);
     if (Options.cpus < 1 || Options.cpus > KI_MAX_PROCESSORS)

@@ -49,7 +49,9 @@ struct _HAL_THREAD {
     PVOID Argument;
     ULONG_PTR StackLow, StackHigh; /* given by the creator; else 0 */
     jmp_buf Exit;
+    struct _HAL_THREAD *Next, *Previous; /* all of them: leak checkers see no reference in the core's memory */
 };
+static PHAL_THREAD HalpCreatedThreads; /* under HalpThreadLock */
 
 static volatile LONG HalpThreadLock; /* the list of attached threads */
 static HALP_THREAD_STATE *HalpThreads;
@@ -77,6 +79,29 @@ static VOID HalpListThread(BOOLEAN Insert)
             Me->Prev->Next = Me->Next;
         } else {
             HalpThreads = Me->Next;
+        }
+    }
+    HalpRelease(&HalpThreadLock);
+}
+
+static VOID HalpListCreated(PHAL_THREAD Thread, BOOLEAN Insert)
+{
+    HalpAcquire(&HalpThreadLock);
+    if (Insert) {
+        Thread->Next = HalpCreatedThreads;
+        Thread->Previous = NULL;
+        if (Thread->Next) {
+            Thread->Next->Previous = Thread;
+        }
+        HalpCreatedThreads = Thread;
+    } else {
+        if (Thread->Next) {
+            Thread->Next->Previous = Thread->Previous;
+        }
+        if (Thread->Previous) {
+            Thread->Previous->Next = Thread->Next;
+        } else {
+            HalpCreatedThreads = Thread->Next;
         }
     }
     HalpRelease(&HalpThreadLock);
@@ -245,9 +270,12 @@ NTSTATUS HalCreateThread(VOID (*Start)(PVOID), PVOID Argument, PVOID StackBase, 
             New->StackHigh = (ULONG_PTR)StackBase + StackBytes;
             Good = pthread_attr_setstack(&Attributes, StackBase, StackBytes) == 0;
         }
+        HalpListCreated(New, TRUE);
         if (Good && pthread_create(&New->Id, &Attributes, HalpThreadStart, New) == 0) {
             *Thread = New;
             Status = STATUS_SUCCESS;
+        } else {
+            HalpListCreated(New, FALSE);
         }
         pthread_attr_destroy(&Attributes);
     }
@@ -262,6 +290,7 @@ VOID HalJoinThread(PHAL_THREAD Thread)
 {
     int SavedErrno = errno;
     pthread_join(Thread->Id, NULL);
+    HalpListCreated(Thread, FALSE);
     free(Thread);
     errno = SavedErrno;
 }
