@@ -17,7 +17,8 @@
  *                                                            even if the page could be brought in
  *   kernel     <= APC     demand zero, allowed               a frame of zeroes, resume
  *   kernel     <= APC     transition, allowed                soft: the frame is made active again, resume
- *   kernel     <= APC     page file, allowed                 hard: read in (inpage.c), resume; 0x7A if the device fails
+ *   kernel     <= APC     page file, allowed                 hard: read in (inpage.c), resume; 0x7A if the device fails,
+ *                                                            0x1A/0x3F if the page's checksum is wrong
  *   kernel     <= APC     the same, a write to read-only     0xBE
  *   kernel     <= APC     zero, or without access            0x50, type 0
  *   kernel     <= APC     no page table                      0x50, type 2
@@ -107,6 +108,7 @@ typedef struct _MI_ATTEMPT {
     BOOLEAN ReadIn; /* from a page file: a hard fault, not a soft one too */
     PFN_NUMBER *Frame;
     NTSTATUS DeviceStatus; /* STATUS_IN_PAGE_ERROR: why */
+    MI_WRONG_PAGE Wrong;   /* if that is STATUS_CRC_ERROR */
     ULONG Along;           /* pages behind Va that are present now, too */
     MI_READS Reads;        /* to start when no lock is held */
 } MI_ATTEMPT;
@@ -280,7 +282,7 @@ static NTSTATUS MiTry(MI_ATTEMPT *Attempt)
             KiStop(IRQL_NOT_LESS_OR_EQUAL, "A page that is in a page file was needed at DISPATCH_LEVEL or above.", NULL,
                    Attempt->Va, KiCurrentThread()->Irql, Attempt->Write, (ULONG_PTR)__builtin_return_address(0));
         }
-        Status = MiReadIn(Attempt->Pte, Lock, Attempt->Set, Attempt->Va, Attempt->Write);
+        Status = MiReadIn(Attempt->Pte, Lock, Attempt->Set, Attempt->Va, Attempt->Write, &Attempt->Wrong);
         if (NT_SUCCESS(Status)) {
             Attempt->ReadIn = TRUE;
             /* Nobody can have repurposed it since: the lock is held since the read ended, and the frame is new to its list. */
@@ -390,6 +392,11 @@ static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_
         NTSTATUS Status = MiMakePresentFor(&Attempt);
         if (NT_SUCCESS(Status)) {
             (VOID) HalFillTb((PVOID)(Address & ~(ULONG_PTR)(PAGE_SIZE - 1)), 1, 0);
+            return;
+        }
+        if (Status == STATUS_IN_PAGE_ERROR && Attempt.DeviceStatus == STATUS_CRC_ERROR) {
+            MiAnswerStop(Answer, MEMORY_MANAGEMENT, 0x3F, MiSlotOffset(Attempt.Wrong.Slot), Attempt.Wrong.Found,
+                         Attempt.Wrong.Expected);
             return;
         }
         if (Status == STATUS_IN_PAGE_ERROR) {

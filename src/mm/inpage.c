@@ -333,7 +333,7 @@ VOID MiTouchReadAhead(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, BOOLEAN Write, 
     MiLookAhead(Reader, End, Lock, Reads);
 }
 
-NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLEAN Write)
+NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLEAN Write, MI_WRONG_PAGE *Wrong)
 {
     MI_PAGE_IO Io;
     ULONG Reader = MiReaderOfThread(), Before, Behind;
@@ -404,6 +404,7 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     }
     __atomic_store_n(&MiState->Pager.Readers[Reader].End, First + Io.Count, __ATOMIC_RELAXED);
     if (!NT_SUCCESS(Status)) {
+        *Wrong = (MI_WRONG_PAGE){Slot, Io.Found, Io.Expected};
         MiCount(&MiState->Pager.InPageErrors);
     } else {
         MiCount(&MiState->HardFaults);

@@ -156,7 +156,11 @@ VOID MiWakeZeroing(VOID);              /* if there is too little that is zero. P
  * call and at the return, not in between: STATUS_SUCCESS: look at the entry again (a good page is in standby or better by then).
  * Else the device's answer, the entry as it was. Set and Va: the working set that neighbours may join when somebody reads in
  * order of addresses, NULL for prototype entries. IRQL <= APC_LEVEL. */
-NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLEAN Write);
+typedef struct _MI_WRONG_PAGE { /* STATUS_CRC_ERROR: which, and its checksums */
+    MI_SLOT Slot;
+    ULONG Found, Expected;
+} MI_WRONG_PAGE;
+NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLEAN Write, MI_WRONG_PAGE *Wrong);
 /* The standby page of Pte was read ahead, and is touched. If the thread reads in order, those behind it join the working set with
  * it (*Joined of them, which the caller loads into the TB), and reads of what follows are begun: the caller starts them with
  * MiStartReads when it holds no lock. The entry's lock is held. */
