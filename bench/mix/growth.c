@@ -287,7 +287,7 @@ static mix_result Shuffle(unsigned Threads)
     mix_extra(",\"phases\":[");
     for (unsigned Phase = 0; Phase < SOAK_WARM + 12; Phase++) {
         double Begin = mix_now();
-        for (uint64_t Bytes = 0; Bytes < 4 * Target && Used < Slots;) {
+        for (uint64_t Bytes = 0; Bytes < 2 * Target && Used < Slots;) {
             uint32_t Size = ShuffleSize(&S.Random, Phase);
             while (S.Live + Size > Target) {
                 uint64_t Slot = mix_below(&S.Random, (uint32_t)Used);
