@@ -123,7 +123,7 @@ static ULONG CountProcessors(VOID)
 static ULONG64 Entropy(VOID)
 {
     const ULONG64 *Random = (const ULONG64 *)(ULONG_PTR)getauxval(AT_RANDOM);
-    return Random != NULL ? Random[0] ^ Random[1] : (ULONG64)(ULONG_PTR)&Random;
+    return Random != NULL ? Random[0] ^ Random[1] : HalQueryTime();
 }
 
 static VOID StartPools(VOID)

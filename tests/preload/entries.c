@@ -162,17 +162,18 @@ static void Alignments(void **State)
     for (unsigned Log = 0; Log < 24; Log++)
         for (unsigned S = 0; S < Each; S++)
             free(Blocks[Log][S]);
-    void *Block = memalign(48, 10); /* rounded up to a power of two */
+    volatile size_t Odd = 48, None = 0, Over = SIZE_MAX / 2 + 2;
+    void *Block = memalign(Odd, 10); /* rounded up to a power of two */
     assert_true(Aligned(Block, 64));
     free(Block);
     errno = 0;
-    assert_null(aligned_alloc(48, 96));
+    assert_null(aligned_alloc(Odd, 96));
     assert_int_equal(errno, EINVAL);
     errno = 0;
-    assert_null(aligned_alloc(0, 96));
+    assert_null(aligned_alloc(None, 96));
     assert_int_equal(errno, EINVAL);
     errno = 0;
-    assert_null(memalign(SIZE_MAX / 2 + 2, 1));
+    assert_null(memalign(Over, 1));
     assert_int_equal(errno, EINVAL);
     Block = valloc(10);
     assert_true(Aligned(Block, 4096));
