@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,19 @@
 
 #define DRIVE_PATH 4096
 
+/* What all opens of one file share: through it, their sections. */
+typedef struct _SHARED_FILE {
+    struct _SHARED_FILE *Next;
+    dev_t Device;
+    ino_t Node;
+    unsigned Opens; /* (DriveLock) */
+    SECTION_OBJECT_POINTERS Sections;
+} SHARED_FILE;
+static SHARED_FILE *DriveFiles; /* (DriveLock) */
+static pthread_mutex_t DriveLock = PTHREAD_MUTEX_INITIALIZER;
+
 typedef struct _OPEN_FILE {
+    SHARED_FILE *Shared;
     int Descriptor;
     BOOLEAN DeleteOnClose;
     char Path[DRIVE_PATH];
@@ -115,6 +128,38 @@ static NTSTATUS DrivePath(const UNICODE_STRING *Name, char *Path)
     return STATUS_SUCCESS;
 }
 
+static SHARED_FILE *DriveShare(const struct stat *facts)
+{
+    SHARED_FILE *Shared;
+    pthread_mutex_lock(&DriveLock);
+    for (Shared = DriveFiles; Shared != NULL; Shared = Shared->Next)
+        if (Shared->Device == facts->st_dev && Shared->Node == facts->st_ino)
+            break;
+    if (Shared == NULL && (Shared = calloc(1, sizeof(*Shared))) != NULL) {
+        Shared->Device = facts->st_dev;
+        Shared->Node = facts->st_ino;
+        Shared->Next = DriveFiles;
+        DriveFiles = Shared;
+    }
+    if (Shared != NULL)
+        Shared->Opens++;
+    pthread_mutex_unlock(&DriveLock);
+    return Shared;
+}
+
+static VOID DriveUnshare(SHARED_FILE *Shared)
+{
+    pthread_mutex_lock(&DriveLock);
+    if (--Shared->Opens == 0) {
+        SHARED_FILE **Link = &DriveFiles;
+        while (*Link != Shared)
+            Link = &(*Link)->Next;
+        *Link = Shared->Next;
+        free(Shared);
+    }
+    pthread_mutex_unlock(&DriveLock);
+}
+
 static NTSTATUS DriveCreate(PDEVICE_OBJECT Device, PIRP Irp)
 {
     static const ULONG Results[] = {FILE_SUPERSEDED, FILE_OPENED,      FILE_CREATED,
@@ -162,6 +207,13 @@ static NTSTATUS DriveCreate(PDEVICE_OBJECT Device, PIRP Irp)
         return DriveComplete(Irp, Status, 0);
     }
     File->DeleteOnClose = (Options & FILE_DELETE_ON_CLOSE) != 0;
+    File->Shared = fstat(File->Descriptor, &facts) == 0 ? DriveShare(&facts) : NULL;
+    if (File->Shared == NULL) {
+        close(File->Descriptor);
+        free(File);
+        return DriveComplete(Irp, STATUS_INSUFFICIENT_RESOURCES, 0);
+    }
+    Stack->FileObject->SectionObjectPointer = &File->Shared->Sections;
     Stack->FileObject->FsContext = File;
     return DriveComplete(Irp, STATUS_SUCCESS, Information);
 }
@@ -180,6 +232,8 @@ static NTSTATUS DriveClose(PDEVICE_OBJECT Device, PIRP Irp)
     UNREFERENCED_PARAMETER(Device);
     if (File != NULL) {
         close(File->Descriptor);
+        DriveUnshare(File->Shared);
+        Object->SectionObjectPointer = NULL;
         if (File->DeleteOnClose)
             unlink(File->Path);
         free(File);
@@ -221,7 +275,8 @@ static NTSTATUS DriveReadWrite(PDEVICE_OBJECT Device, PIRP Irp)
     free(bounce);
     if (done < 0)
         return DriveComplete(Irp, DriveStatus(errno), 0);
-    Object->CurrentByteOffset.QuadPart = Offset + done;
+    if (!(Irp->Flags & IRP_PAGING_IO))
+        Object->CurrentByteOffset.QuadPart = Offset + done;
     return DriveComplete(Irp, done == 0 ? STATUS_END_OF_FILE : STATUS_SUCCESS, (ULONG_PTR)done);
 }
 
@@ -254,6 +309,24 @@ static NTSTATUS DriveQuery(PDEVICE_OBJECT Device, PIRP Irp)
     default:
         return DriveComplete(Irp, STATUS_INVALID_INFO_CLASS, 0);
     }
+}
+
+/* The end of the file moves. */
+static NTSTATUS DriveSet(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    PIO_STACK_LOCATION Stack = IoGetCurrentIrpStackLocation(Irp);
+    OPEN_FILE *File = Stack->FileObject->FsContext;
+    PFILE_END_OF_FILE_INFORMATION End = Irp->AssociatedIrp.SystemBuffer;
+
+    UNREFERENCED_PARAMETER(Device);
+    if (Stack->Parameters.SetFile.FileInformationClass != FileEndOfFileInformation)
+        return DriveComplete(Irp, STATUS_INVALID_INFO_CLASS, 0);
+    if (Stack->Parameters.SetFile.Length < sizeof(*End))
+        return DriveComplete(Irp, STATUS_INFO_LENGTH_MISMATCH, 0);
+    if (End->EndOfFile.QuadPart < 0)
+        return DriveComplete(Irp, STATUS_INVALID_PARAMETER, 0);
+    return DriveComplete(Irp, ftruncate(File->Descriptor, End->EndOfFile.QuadPart) == 0 ? STATUS_SUCCESS : DriveStatus(errno),
+                         0);
 }
 
 static VOID DriveUnload(PDRIVER_OBJECT Driver)
@@ -293,6 +366,7 @@ static NTSTATUS DriveEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
     Driver->MajorFunction[IRP_MJ_READ] = DriveReadWrite;
     Driver->MajorFunction[IRP_MJ_WRITE] = DriveReadWrite;
     Driver->MajorFunction[IRP_MJ_QUERY_INFORMATION] = DriveQuery;
+    Driver->MajorFunction[IRP_MJ_SET_INFORMATION] = DriveSet;
     Driver->DriverUnload = DriveUnload;
     Device->Flags |= DO_BUFFERED_IO;
     Device->Flags &= ~(ULONG)DO_DEVICE_INITIALIZING;

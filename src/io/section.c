@@ -1,49 +1,45 @@
 /*
- * section.c - section objects backed by memory: created, opened by name, mapped and unmapped.
- * SPDX-License-Identifier: MIT
+ * section.c - section objects, and the files behind them. SPDX-License-Identifier: MIT
  *
- * Implements ZwCreateSection, ZwOpenSection, ZwMapViewOfSection and ZwUnmapViewOfSection for sections without a file. A
- * section's pages are one page-aligned block of nonpaged pool, so they are resident; a view is a real second
- * address of the same frames, made by an MDL of its own that is mapped into the user range. File-backed and image
- * sections, extension and views at a chosen address are refused, not pretended.
+ * Implements Zw/NtCreateSection, OpenSection, MapViewOfSection, UnmapViewOfSection, ExtendSection, QuerySection, FlushVirtualMemory,
+ * NtAreMappedFilesTheSame, MmCreateSection, MmMapViewOfSection, MmUnmapViewOfSection, the views in system and session space, and what file
+ * systems ask of sections. Pages and views are mm's (mm/section.h).
  *
- *   SECTION (object) ---- Memory: the pages
- *      ^   referenced by
- *   VIEW (in SectionViews) ---- Mdl over part of Memory, mapped at Base
+ *   handle -> SECTION { size, protection, attributes } -> segment <- views
+ *                                                            ^  `- Context: the FILE_OBJECT, referenced
+ *      FILE_OBJECT.SectionObjectPointer->DataSectionObject --'     (ImageSectionObject for images)
+ *
+ * A file has one data segment and one image segment: the pointers that its file system supplies lead from any open to it. They hold no
+ * reference; who finds one there takes it only if it is not on its way out (MmTryReferenceSegment), and the last reference clears
+ * the pointer. A file system without such pointers has a segment a section.
+ *
+ * Pages are read and written by IRP_PAGING_IO requests to the file's device, through a page of nonpaged pool.
  *
  * Invariants:
- *   1. A view holds a reference to its section; the section's memory lives until the last view and handle are gone.
- *   2. A view is in SectionViews exactly while it is mapped.
- *   3. Base .. Base + Size of two views of the list never overlap.
- * Locks: SectionLock guards the list only; mapping and unmapping are done outside it, at PASSIVE_LEVEL.
+ *   1. A section holds a reference of its segment; a view, another. A segment's file stays open until the segment is gone.
+ *   2. What a section pointer names has a reference, or waits for IopSectionLock to clear it.
+ * Locks: IopSectionLock guards the section pointers; nothing is called under it but mm's reference.
+ * Watch: tests/ddi/ZwSection.c, tests/ddi/section_file.c.
  */
-#include "io/iop.h"
+#include "io/iopp.h"
+#include "mm/section.h"
 
 #define TAG_SECTION 'tceS'
 
 typedef struct _SECTION {
-    SIZE_T Bytes; /* whole pages */
-    PVOID Memory;
-    ULONG Protection;
+    PMM_SEGMENT Segment;
+    ULONG64 Bytes; /* what the section shows of its segment; (interlocked) grows */
+    ULONG Protection, Attributes;
+    BOOLEAN HasFile;
 } SECTION, *PSECTION;
 
-typedef struct _VIEW {
-    LIST_ENTRY Link;
-    PSECTION Section;
-    PMDL Mdl;
-    PVOID Base;
-    SIZE_T Size;
-} VIEW, *PVIEW;
-
-static KI_LOCK SectionLock;
-static LIST_ENTRY SectionViews = {&SectionViews, &SectionViews};
+static KI_LOCK IopSectionLock;
 
 static VOID IopDeleteSection(PVOID Object)
 {
     PSECTION Section = Object;
-
-    if (Section->Memory != NULL)
-        ExFreePoolWithTag(Section->Memory, TAG_SECTION);
+    if (Section->Segment != NULL)
+        MmDereferenceSegment(Section->Segment);
 }
 
 OBJECT_TYPE IopSectionType = {
@@ -53,26 +49,170 @@ OBJECT_TYPE IopSectionType = {
     .WaitOffset = -1,
     .Delete = IopDeleteSection,
 };
+static POBJECT_TYPE IopSectionTypePointer = &IopSectionType;
+POBJECT_TYPE *MmSectionObjectType = &IopSectionTypePointer;
 
-typedef struct _SECTION_REQUEST {
-    SIZE_T Bytes;
-    ULONG Protection;
-} SECTION_REQUEST;
-
-static NTSTATUS IopSetupSection(PVOID Object, PVOID Context)
+/* ---- files ---- */
+/* A request of the system's own for a file. Buffer is resident. */
+static NTSTATUS IopFileRequest(PFILE_OBJECT File, UCHAR Major, PVOID Buffer, ULONG Length, LONGLONG Offset, ULONG Class,
+                               ULONG_PTR *Stored)
 {
-    PSECTION Section = Object;
-    const SECTION_REQUEST *Request = Context;
-
-    Section->Memory = ExAllocatePool2(POOL_FLAG_NON_PAGED, Request->Bytes, TAG_SECTION);
-    if (Section->Memory == NULL)
+    PDEVICE_OBJECT Top = IoGetRelatedDeviceObject(File);
+    PIRP Irp = IopAllocateIrp(Top->StackSize);
+    IOP_REQUEST *Request = Irp ? IopCreateRequest(Irp) : NULL;
+    BOOLEAN Abandoned = FALSE, Transfer = Major == IRP_MJ_READ || Major == IRP_MJ_WRITE;
+    NTSTATUS Status = STATUS_SUCCESS;
+    *Stored = 0;
+    if (Request == NULL) {
+        if (Irp)
+            IoFreeIrp(Irp);
         return STATUS_INSUFFICIENT_RESOURCES;
-    Section->Bytes = Request->Bytes;
-    Section->Protection = Request->Protection;
+    }
+    PIO_STACK_LOCATION Next = IoGetNextIrpStackLocation(Irp);
+    if (Transfer) {
+        Status = IopSetTransfer(Irp, Major, Top->Flags, Buffer, Length, Offset, KernelMode);
+        Irp->Flags |= IRP_PAGING_IO | IRP_NOCACHE;
+    } else {
+        Irp->AssociatedIrp.SystemBuffer = Buffer;
+        Next->Parameters.QueryFile.Length = Length; /* SetFile has the same layout */
+        Next->Parameters.QueryFile.FileInformationClass = (FILE_INFORMATION_CLASS)Class;
+    }
+    if (!NT_SUCCESS(Status)) {
+        IoFreeIrp(Irp);
+        IopDestroyRequest(Request);
+        return Status;
+    }
+    Irp->Flags |= IRP_SYNCHRONOUS_API;
+    Irp->RequestorMode = KernelMode;
+    Next->MajorFunction = Major;
+    Next->FileObject = File;
+    Status = IopSendAndWait(Top, Request, 0, Stored, &Abandoned);
+    if (!Abandoned)
+        IopDestroyRequest(Request);
+    return Status;
+}
+
+static NTSTATUS IopReadForSegment(PVOID Context, ULONG64 Offset, PVOID Buffer, ULONG Length, ULONG *Done)
+{
+    ULONG_PTR Stored = 0;
+    PVOID Page = ExAllocatePool2(POOL_FLAG_NON_PAGED, PAGE_SIZE, TAG_SECTION);
+    *Done = 0;
+    if (Page == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    NTSTATUS Status = IopFileRequest(Context, IRP_MJ_READ, Page, Length, (LONGLONG)Offset, 0, &Stored);
+    if (NT_SUCCESS(Status)) {
+        *Done = Stored < Length ? (ULONG)Stored : Length;
+        memcpy(Buffer, Page, *Done);
+    }
+    ExFreePoolWithTag(Page, TAG_SECTION);
+    return Status;
+}
+
+static NTSTATUS IopWriteForSegment(PVOID Context, ULONG64 Offset, const VOID *Buffer, ULONG Length)
+{
+    ULONG_PTR Stored = 0;
+    PVOID Page = ExAllocatePool2(POOL_FLAG_NON_PAGED, PAGE_SIZE, TAG_SECTION);
+    if (Page == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
+    memcpy(Page, Buffer, Length);
+    NTSTATUS Status = IopFileRequest(Context, IRP_MJ_WRITE, Page, Length, (LONGLONG)Offset, 0, &Stored);
+    ExFreePoolWithTag(Page, TAG_SECTION);
+    return NT_SUCCESS(Status) && Stored != Length ? STATUS_DISK_FULL : Status;
+}
+
+static VOID IopCloseSegment(PVOID Context, PMM_SEGMENT Segment)
+{
+    PFILE_OBJECT File = Context;
+    KiAcquireLock(&IopSectionLock);
+    if (File->SectionObjectPointer != NULL) {
+        PSECTION_OBJECT_POINTERS Pointers = File->SectionObjectPointer;
+        if (Pointers->DataSectionObject == Segment)
+            Pointers->DataSectionObject = NULL;
+        if (Pointers->ImageSectionObject == Segment)
+            Pointers->ImageSectionObject = NULL;
+    }
+    KiReleaseLock(&IopSectionLock);
+    ObfDereferenceObject(File);
+}
+
+static const MM_SEGMENT_IO IopSegmentIo = {IopReadForSegment, IopWriteForSegment, IopCloseSegment};
+
+static NTSTATUS IopFileBytes(PFILE_OBJECT File, ULONG64 *Bytes)
+{
+    FILE_STANDARD_INFORMATION Standard;
+    ULONG_PTR Stored;
+    memset(&Standard, 0, sizeof Standard);
+    if (!NT_SUCCESS(
+            IopFileRequest(File, IRP_MJ_QUERY_INFORMATION, &Standard, sizeof Standard, 0, FileStandardInformation, &Stored)) ||
+        Standard.Directory || Standard.EndOfFile.QuadPart < 0)
+        return STATUS_INVALID_FILE_FOR_SECTION;
+    *Bytes = (ULONG64)Standard.EndOfFile.QuadPart;
     return STATUS_SUCCESS;
 }
 
-static BOOLEAN IopIsWritableProtection(ULONG Protection)
+static NTSTATUS IopSetFileBytes(PFILE_OBJECT File, ULONG64 Bytes)
+{
+    FILE_END_OF_FILE_INFORMATION End = {.EndOfFile = {.QuadPart = (LONGLONG)Bytes}};
+    ULONG_PTR Stored;
+    return IopFileRequest(File, IRP_MJ_SET_INFORMATION, &End, sizeof End, 0, FileEndOfFileInformation, &Stored);
+}
+
+static PVOID *IopSlotOf(PFILE_OBJECT File, BOOLEAN Image)
+{
+    PSECTION_OBJECT_POINTERS Pointers = File->SectionObjectPointer;
+    return Pointers == NULL ? NULL : Image ? &Pointers->ImageSectionObject : &Pointers->DataSectionObject;
+}
+
+static PMM_SEGMENT IopReferenceSlot(PVOID *Slot)
+{
+    PMM_SEGMENT Segment = NULL;
+    if (Slot != NULL) {
+        KiAcquireLock(&IopSectionLock);
+        Segment = *Slot;
+        if (Segment != NULL && !MmTryReferenceSegment(Segment))
+            Segment = NULL;
+        KiReleaseLock(&IopSectionLock);
+    }
+    return Segment;
+}
+
+/* The file's segment, of at least Bytes (an image: whole). */
+static NTSTATUS IopSegmentOfFile(PFILE_OBJECT File, BOOLEAN Image, ULONG64 Bytes, PMM_SEGMENT *Segment)
+{
+    PVOID *Slot = IopSlotOf(File, Image);
+    NTSTATUS Status = STATUS_SUCCESS;
+    for (;;) {
+        *Segment = IopReferenceSlot(Slot);
+        if (*Segment != NULL)
+            break;
+        ObfReferenceObject(File);
+        Status = Image ? MmCreateImageSegment(Bytes, &IopSegmentIo, File, Segment)
+                       : MmCreateSegment(Bytes, FALSE, &IopSegmentIo, File, Segment);
+        if (!NT_SUCCESS(Status)) {
+            ObfDereferenceObject(File);
+            return Status;
+        }
+        if (Slot == NULL)
+            return STATUS_SUCCESS;
+        KiAcquireLock(&IopSectionLock);
+        BOOLEAN First = *Slot == NULL;
+        if (First)
+            *Slot = *Segment;
+        KiReleaseLock(&IopSectionLock);
+        if (First)
+            return STATUS_SUCCESS;
+        MmDereferenceSegment(*Segment); /* another thread was faster, or the old one is just going */
+        HalYield();
+    }
+    if (!Image && MmSegmentBytes(*Segment) < Bytes)
+        Status = MmExtendSegment(*Segment, Bytes);
+    if (!NT_SUCCESS(Status))
+        MmDereferenceSegment(*Segment);
+    return Status;
+}
+
+/* ---- creating ---- */
+static BOOLEAN IopIsWritable(ULONG Protection)
 {
     return (Protection & (PAGE_READWRITE | PAGE_EXECUTE_READWRITE)) != 0;
 }
@@ -93,26 +233,170 @@ static BOOLEAN IopIsSectionProtection(ULONG Protection)
     }
 }
 
+typedef struct _IOP_NEW_SECTION {
+    LONGLONG Maximum; /* 0: not given */
+    ULONG Protection, Attributes;
+    PFILE_OBJECT File; /* or NULL */
+    SECTION Made;
+} IOP_NEW_SECTION;
+
+static NTSTATUS IopCheckSection(const IOP_NEW_SECTION *New)
+{
+    const ULONG Kinds = SEC_COMMIT | SEC_RESERVE,
+                Known = Kinds | SEC_IMAGE | SEC_NOCACHE | SEC_FILE | SEC_WRITECOMBINE | SEC_NO_CHANGE;
+    ULONG Attributes = New->Attributes;
+    if (Attributes & (SEC_LARGE_PAGES | SEC_BASED | SEC_64K_PAGES | SEC_HUGE_PAGES))
+        return STATUS_NOT_SUPPORTED;
+    BOOLEAN Image = (Attributes & SEC_IMAGE) != 0;
+    if ((Attributes & ~Known) || (!(Attributes & Kinds) && !Image) || (Attributes & Kinds) == Kinds ||
+        (Image && (Attributes & Kinds)))
+        return STATUS_INVALID_PARAMETER_6;
+    if (!IopIsSectionProtection(New->Protection))
+        return STATUS_INVALID_PAGE_PROTECTION;
+    if (Image && New->File == NULL)
+        return STATUS_INVALID_FILE_FOR_SECTION;
+    if (New->Maximum < 0 || (New->Maximum == 0 && New->File == NULL))
+        return STATUS_INVALID_PARAMETER_4;
+    return (ULONG64)New->Maximum > MmGetMaximumFileSectionSize() ? STATUS_SECTION_TOO_BIG : STATUS_SUCCESS;
+}
+
+static NTSTATUS IopMakeFileSection(IOP_NEW_SECTION *New)
+{
+    PFILE_OBJECT File = New->File;
+    BOOLEAN Image = (New->Attributes & SEC_IMAGE) != 0;
+    ULONG64 Bytes = 0, Wanted;
+    if (IoGetRelatedDeviceObject(File) == NULL)
+        return STATUS_INVALID_FILE_FOR_SECTION;
+    NTSTATUS Status = IopFileBytes(File, &Bytes);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    Wanted = New->Maximum ? (ULONG64)New->Maximum : Bytes;
+    if (Wanted == 0)
+        return STATUS_MAPPED_FILE_SIZE_ZERO;
+    if (Wanted > MmGetMaximumFileSectionSize())
+        return STATUS_SECTION_TOO_BIG;
+    if (Image) {
+        Status = IopSegmentOfFile(File, TRUE, Bytes, &New->Made.Segment);
+        if (NT_SUCCESS(Status))
+            New->Made.Bytes = MmSegmentBytes(New->Made.Segment);
+        return Status;
+    }
+    if (Wanted > Bytes) {
+        if (!IopIsWritable(New->Protection))
+            return STATUS_SECTION_TOO_BIG;
+        Status = IopSetFileBytes(File, Wanted);
+        if (!NT_SUCCESS(Status))
+            return Status;
+        Bytes = Wanted;
+    }
+    Status = IopSegmentOfFile(File, FALSE, Bytes, &New->Made.Segment);
+    New->Made.Bytes = Wanted;
+    return Status;
+}
+
+static NTSTATUS IopMakeSection(IOP_NEW_SECTION *New)
+{
+    NTSTATUS Status = IopCheckSection(New);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    New->Made.Protection = New->Protection;
+    New->Made.Attributes = New->Attributes;
+    New->Made.HasFile = New->File != NULL;
+    if (New->File != NULL)
+        return IopMakeFileSection(New);
+    New->Made.Bytes = ((ULONG64)New->Maximum + PAGE_SIZE - 1) & ~(ULONG64)(PAGE_SIZE - 1);
+    return MmCreateSegment(New->Made.Bytes, (New->Attributes & SEC_RESERVE) != 0, NULL, NULL, &New->Made.Segment);
+}
+
+static NTSTATUS IopSetupSection(PVOID Object, PVOID Context)
+{
+    IOP_NEW_SECTION *New = Context;
+    NTSTATUS Status = IopMakeSection(New);
+    if (NT_SUCCESS(Status))
+        *(PSECTION)Object = New->Made;
+    return Status;
+}
+
+/* A pointer that a user gave: the kernel's range is not his. */
+static BOOLEAN IopMayUse(KPROCESSOR_MODE Mode, const VOID *Pointer)
+{
+    return Mode == KernelMode || !HalIsSystemAddress((ULONG_PTR)Pointer);
+}
+
+static NTSTATUS IopCreateSection(KPROCESSOR_MODE Mode, PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
+                                 POBJECT_ATTRIBUTES Attributes, PLARGE_INTEGER MaximumSize, ULONG Protection,
+                                 ULONG AllocationAttributes, HANDLE FileHandle)
+{
+    IOP_NEW_SECTION New = {.Protection = Protection, .Attributes = AllocationAttributes};
+    HANDLE Handle = NULL;
+    NTSTATUS Status = STATUS_SUCCESS;
+    if (!IopMayUse(Mode, SectionHandle) || !IopMayUse(Mode, Attributes))
+        return STATUS_ACCESS_VIOLATION;
+    if (MaximumSize != NULL)
+        Status = MmCaptureFrom(Mode, &New.Maximum, MaximumSize, sizeof New.Maximum);
+    if (NT_SUCCESS(Status) && FileHandle != NULL)
+        Status = ObReferenceObjectByHandle(
+            FileHandle,
+            FILE_READ_DATA | (IopIsWritable(Protection) && !(AllocationAttributes & SEC_IMAGE) ? FILE_WRITE_DATA : 0),
+            &IopFileType, Mode, (PVOID *)&New.File, NULL);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    Status = IopCheckSection(&New); /* before a name is looked up */
+    if (NT_SUCCESS(Status))
+        Status =
+            ObpCreateWithHandle(&IopSectionType, sizeof(SECTION), Attributes, DesiredAccess, IopSetupSection, &New, &Handle);
+    if (New.File != NULL)
+        ObfDereferenceObject(New.File);
+    if (NT_SUCCESS(Status))
+        (VOID) MmReleaseTo(Mode, SectionHandle, &Handle, sizeof Handle);
+    return Status;
+}
+
 NTSTATUS NTAPI ZwCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
                                PLARGE_INTEGER MaximumSize, ULONG SectionPageProtection, ULONG AllocationAttributes,
                                HANDLE FileHandle)
 {
-    SECTION_REQUEST Request;
+    return IopCreateSection(PspServiceMode(FALSE), SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize,
+                            SectionPageProtection, AllocationAttributes, FileHandle);
+}
 
-    if (FileHandle != NULL || (AllocationAttributes & ~(ULONG)(SEC_COMMIT | SEC_RESERVE | SEC_NOCACHE)) != 0)
-        return STATUS_NOT_SUPPORTED;
-    if (!IopIsSectionProtection(SectionPageProtection))
-        return STATUS_INVALID_PAGE_PROTECTION;
-    if ((AllocationAttributes & (SEC_COMMIT | SEC_RESERVE)) == 0)
-        return STATUS_INVALID_PARAMETER_6;
-    if (MaximumSize == NULL || MaximumSize->QuadPart <= 0)
-        return STATUS_INVALID_PARAMETER_4;
-    if ((ULONGLONG)MaximumSize->QuadPart > MAXULONG - PAGE_SIZE)
-        return STATUS_INSUFFICIENT_RESOURCES;
-    Request.Bytes = ((SIZE_T)MaximumSize->QuadPart + PAGE_SIZE - 1) & ~(SIZE_T)(PAGE_SIZE - 1);
-    Request.Protection = SectionPageProtection;
-    return ObpCreateWithHandle(&IopSectionType, sizeof(SECTION), ObjectAttributes, DesiredAccess, IopSetupSection, &Request,
-                               SectionHandle);
+NTSTATUS NTAPI NtCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
+                               PLARGE_INTEGER MaximumSize, ULONG SectionPageProtection, ULONG AllocationAttributes,
+                               HANDLE FileHandle)
+{
+    return IopCreateSection(PspServiceMode(TRUE), SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize,
+                            SectionPageProtection, AllocationAttributes, FileHandle);
+}
+
+NTSTATUS NTAPI MmCreateSection(PVOID *SectionObject, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
+                               PLARGE_INTEGER MaximumSize, ULONG SectionPageProtection, ULONG AllocationAttributes,
+                               HANDLE FileHandle, struct _FILE_OBJECT *FileObject)
+{
+    IOP_NEW_SECTION New = {.Maximum = MaximumSize ? MaximumSize->QuadPart : 0,
+                           .Protection = SectionPageProtection,
+                           .Attributes = AllocationAttributes,
+                           .File = FileObject};
+    PVOID Object = NULL, File = NULL;
+    NTSTATUS Status = STATUS_SUCCESS;
+    UNREFERENCED_PARAMETER(DesiredAccess);
+    UNREFERENCED_PARAMETER(ObjectAttributes); /* the object has no name */
+    *SectionObject = NULL;
+    if (FileObject == NULL && FileHandle != NULL) {
+        Status = ObReferenceObjectByHandle(FileHandle, 0, &IopFileType, KernelMode, &File, NULL);
+        New.File = File;
+    }
+    if (NT_SUCCESS(Status))
+        Status = ObpCreateObject(&IopSectionType, sizeof(SECTION), &Object);
+    if (NT_SUCCESS(Status)) {
+        Status = IopSetupSection(Object, &New);
+        if (!NT_SUCCESS(Status))
+            ObfDereferenceObject(Object);
+    }
+    if (File != NULL)
+        ObfDereferenceObject(File);
+    if (NT_SUCCESS(Status))
+        *SectionObject = Object;
+    return Status;
 }
 
 NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
@@ -120,105 +404,431 @@ NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, P
     return ObpOpenWithHandle(&IopSectionType, ObjectAttributes, DesiredAccess, NULL, SectionHandle);
 }
 
-/* Maps Mdl's pages into the user range; the routine raises where it cannot. */
-static PVOID IopMapUserView(PMDL Mdl, BOOLEAN Writable)
+NTSTATUS NTAPI NtOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
 {
-    PVOID Base = NULL;
+    KPROCESSOR_MODE Mode = PspServiceMode(TRUE);
+    if (!IopMayUse(Mode, SectionHandle) || !IopMayUse(Mode, ObjectAttributes))
+        return STATUS_ACCESS_VIOLATION;
+    return ZwOpenSection(SectionHandle, DesiredAccess, ObjectAttributes);
+}
 
-    __try {
-        Base = MmMapLockedPagesSpecifyCache(Mdl, UserMode, MmCached, NULL, FALSE,
-                                            NormalPagePriority | (Writable ? 0 : MdlMappingNoWrite));
-    } __except (EXCEPTION_EXECUTE_HANDLER) {
-        Base = NULL;
+/* ---- views ---- */
+/* What a section of one protection may be mapped with: writing needs it, executing needs it, copies on write need reading only. */
+static BOOLEAN IopMayMap(ULONG Section, ULONG View)
+{
+    const ULONG Execute = PAGE_EXECUTE | PAGE_EXECUTE_READ | PAGE_EXECUTE_READWRITE | PAGE_EXECUTE_WRITECOPY;
+    if ((View & 0xFF) == PAGE_NOACCESS)
+        return TRUE;
+    if (IopIsWritable(View) && !IopIsWritable(Section))
+        return FALSE;
+    return !(View & Execute) || (Section & Execute);
+}
+
+static ACCESS_MASK IopViewAccess(ULONG Protection)
+{
+    ACCESS_MASK Access = IopIsWritable(Protection) ? SECTION_MAP_WRITE : SECTION_MAP_READ;
+    if (Protection & (PAGE_EXECUTE | PAGE_EXECUTE_READ | PAGE_EXECUTE_READWRITE | PAGE_EXECUTE_WRITECOPY))
+        Access |= SECTION_MAP_EXECUTE;
+    return Access;
+}
+
+static NTSTATUS IopMapSection(PSECTION Section, KPROCESS *Process, PVOID *Base, ULONG_PTR ZeroBits, SIZE_T CommitSize,
+                              ULONG64 Offset, SIZE_T *Size, SECTION_INHERIT Inherit, ULONG Type, ULONG Protection)
+{
+    MM_ADDRESS_LIMITS Limits = {0, 0, 0};
+    ULONG64 Bytes = __atomic_load_n(&Section->Bytes, __ATOMIC_ACQUIRE);
+    BOOLEAN Image = (Section->Attributes & SEC_IMAGE) != 0;
+    if (!IopIsSectionProtection(Protection) && (Protection & 0xFF) != PAGE_NOACCESS)
+        return STATUS_INVALID_PAGE_PROTECTION;
+    if ((ULONG_PTR)*Base > (ULONG_PTR)MmHighestUserAddress)
+        return STATUS_INVALID_PARAMETER_3;
+    if (ZeroBits > 21 && ZeroBits < 32)
+        return STATUS_INVALID_PARAMETER_4;
+    if (Inherit != ViewShare && Inherit != ViewUnmap)
+        return STATUS_INVALID_PARAMETER_8;
+    if (Type & ~(ULONG)(MEM_TOP_DOWN | MEM_RESERVE))
+        return STATUS_INVALID_PARAMETER_9;
+    if (!Image && !IopMayMap(Section->Protection, Protection))
+        return STATUS_SECTION_PROTECTION;
+    if (Offset % 0x10000 != 0)
+        return STATUS_MAPPED_ALIGNMENT;
+    Bytes = (Bytes + PAGE_SIZE - 1) & ~(ULONG64)(PAGE_SIZE - 1);
+    if (Offset >= Bytes || *Size > Bytes - Offset)
+        return STATUS_INVALID_VIEW_SIZE;
+    if (*Size == 0)
+        *Size = Bytes - Offset;
+    if (CommitSize > *Size)
+        return STATUS_INVALID_PARAMETER_5;
+    if (ZeroBits && *Base == NULL)
+        Limits.Highest = ZeroBits < 32 ? 0xFFFFFFFFull >> ZeroBits : ~0ull >> __builtin_clzll(ZeroBits);
+    NTSTATUS Status = MmMapView(Section->Segment, Process->Space, Base, Offset, Size, Type, Protection, &Limits);
+    if (NT_SUCCESS(Status) && CommitSize && (Section->Attributes & SEC_RESERVE)) {
+        PVOID At = *Base;
+        NTSTATUS Commit = MmAllocateVirtual(Process->Space, &At, &CommitSize, MEM_COMMIT, PAGE_READWRITE, NULL);
+        if (!NT_SUCCESS(Commit)) {
+            (VOID) MmUnmapView(Process->Space, *Base);
+            return Commit;
+        }
     }
-    return Base;
+    return Status;
+}
+
+static NTSTATUS IopMapViewOfSection(KPROCESSOR_MODE Mode, HANDLE SectionHandle, HANDLE ProcessHandle, PVOID *BaseAddress,
+                                    ULONG_PTR ZeroBits, SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
+                                    SECTION_INHERIT Inherit, ULONG Type, ULONG Protection)
+{
+    PSECTION Section;
+    KPROCESS *Process;
+    PVOID Base;
+    SIZE_T Size;
+    LARGE_INTEGER Offset = {.QuadPart = 0};
+    NTSTATUS Status = MmCaptureFrom(Mode, &Base, BaseAddress, sizeof Base);
+    if (NT_SUCCESS(Status))
+        Status = MmCaptureFrom(Mode, &Size, ViewSize, sizeof Size);
+    if (NT_SUCCESS(Status) && SectionOffset != NULL)
+        Status = MmCaptureFrom(Mode, &Offset, SectionOffset, sizeof Offset);
+    if (NT_SUCCESS(Status))
+        Status =
+            ObReferenceObjectByHandle(SectionHandle, IopViewAccess(Protection), &IopSectionType, Mode, (PVOID *)&Section, NULL);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    Status = PspOpenSpace(ProcessHandle, PROCESS_VM_OPERATION, Mode, &Process);
+    if (NT_SUCCESS(Status)) {
+        Status = IopMapSection(Section, Process, &Base, ZeroBits, CommitSize, (ULONG64)Offset.QuadPart, &Size, Inherit, Type,
+                               Protection);
+        PspCloseSpace(Process);
+    }
+    ObfDereferenceObject(Section);
+    if (NT_SUCCESS(Status)) {
+        (VOID) MmReleaseTo(Mode, BaseAddress, &Base, sizeof Base);
+        (VOID) MmReleaseTo(Mode, ViewSize, &Size, sizeof Size);
+    }
+    return Status;
 }
 
 NTSTATUS NTAPI ZwMapViewOfSection(HANDLE SectionHandle, HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits,
                                   SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
                                   SECTION_INHERIT InheritDisposition, ULONG AllocationType, ULONG Win32Protect)
 {
-    ULONGLONG Offset = SectionOffset != NULL ? (ULONGLONG)SectionOffset->QuadPart : 0;
-    PSECTION Section;
-    SIZE_T Size;
-    PVIEW View;
-    NTSTATUS Status;
+    return IopMapViewOfSection(PspServiceMode(FALSE), SectionHandle, ProcessHandle, BaseAddress, ZeroBits, CommitSize,
+                               SectionOffset, ViewSize, InheritDisposition, AllocationType, Win32Protect);
+}
 
-    UNREFERENCED_PARAMETER(ZeroBits);
-    UNREFERENCED_PARAMETER(CommitSize);
-    UNREFERENCED_PARAMETER(InheritDisposition);
-    UNREFERENCED_PARAMETER(AllocationType);
-    if (ProcessHandle != (HANDLE)(LONG_PTR)-1)
-        return STATUS_INVALID_HANDLE;
-    if (*BaseAddress != NULL)
-        return STATUS_INVALID_PARAMETER_3;
-    if (!IopIsSectionProtection(Win32Protect))
-        return STATUS_INVALID_PAGE_PROTECTION;
-    if (Offset % 0x10000 != 0)
-        return STATUS_MAPPED_ALIGNMENT;
-    Status = ObReferenceObjectByHandle(SectionHandle, SECTION_MAP_READ, &IopSectionType, KernelMode, (PVOID *)&Section, NULL);
+NTSTATUS NTAPI NtMapViewOfSection(HANDLE SectionHandle, HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits,
+                                  SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
+                                  SECTION_INHERIT InheritDisposition, ULONG AllocationType, ULONG Win32Protect)
+{
+    return IopMapViewOfSection(PspServiceMode(TRUE), SectionHandle, ProcessHandle, BaseAddress, ZeroBits, CommitSize,
+                               SectionOffset, ViewSize, InheritDisposition, AllocationType, Win32Protect);
+}
+
+NTSTATUS NTAPI MmMapViewOfSection(PVOID SectionObject, PEPROCESS Process, PVOID *BaseAddress, ULONG_PTR ZeroBits,
+                                  SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
+                                  SECTION_INHERIT InheritDisposition, ULONG AllocationType, ULONG Win32Protect)
+{
+    if (!ExAcquireRundownProtection(&Process->ExitRundown))
+        return STATUS_PROCESS_IS_TERMINATING;
+    NTSTATUS Status = IopMapSection(SectionObject, Process, BaseAddress, ZeroBits, CommitSize,
+                                    SectionOffset ? (ULONG64)SectionOffset->QuadPart : 0, ViewSize, InheritDisposition,
+                                    AllocationType, Win32Protect);
+    ExReleaseRundownProtection(&Process->ExitRundown);
+    return Status;
+}
+
+static NTSTATUS IopUnmapViewOfSection(KPROCESSOR_MODE Mode, HANDLE ProcessHandle, PVOID BaseAddress)
+{
+    KPROCESS *Process;
+    NTSTATUS Status = PspOpenSpace(ProcessHandle, PROCESS_VM_OPERATION, Mode, &Process);
     if (!NT_SUCCESS(Status))
         return Status;
-    Size = (*ViewSize + PAGE_SIZE - 1) & ~(SIZE_T)(PAGE_SIZE - 1);
-    if (Offset >= Section->Bytes || *ViewSize > Section->Bytes || Size > Section->Bytes - Offset) {
-        Status = STATUS_INVALID_VIEW_SIZE;
-    } else if (IopIsWritableProtection(Win32Protect) && !IopIsWritableProtection(Section->Protection)) {
-        Status = STATUS_SECTION_PROTECTION;
-    } else {
-        if (Size == 0)
-            Size = Section->Bytes - Offset;
-        View = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(VIEW), TAG_SECTION);
-        if (View == NULL) {
-            Status = STATUS_INSUFFICIENT_RESOURCES;
-        } else {
-            View->Section = Section;
-            View->Size = Size;
-            View->Mdl = IoAllocateMdl((PUCHAR)Section->Memory + Offset, (ULONG)Size, FALSE, FALSE, NULL);
-            if (View->Mdl != NULL) {
-                MmBuildMdlForNonPagedPool(View->Mdl);
-                View->Base = IopMapUserView(View->Mdl, IopIsWritableProtection(Win32Protect));
-            }
-            if (View->Base == NULL) {
-                if (View->Mdl != NULL)
-                    IoFreeMdl(View->Mdl);
-                ExFreePoolWithTag(View, TAG_SECTION);
-                Status = STATUS_NO_MEMORY;
-            } else {
-                *BaseAddress = View->Base;
-                *ViewSize = Size;
-                KiAcquireLock(&SectionLock);
-                InsertTailList(&SectionViews, &View->Link);
-                KiReleaseLock(&SectionLock);
-                return STATUS_SUCCESS; /* the view keeps the reference */
-            }
-        }
-    }
-    ObDereferenceObject(Section);
+    Status = MmUnmapView(Process->Space, BaseAddress);
+    PspCloseSpace(Process);
     return Status;
 }
 
 NTSTATUS NTAPI ZwUnmapViewOfSection(HANDLE ProcessHandle, PVOID BaseAddress)
 {
-    PVIEW View = NULL;
-    PLIST_ENTRY Entry;
+    return IopUnmapViewOfSection(PspServiceMode(FALSE), ProcessHandle, BaseAddress);
+}
 
-    if (ProcessHandle != (HANDLE)(LONG_PTR)-1)
-        return STATUS_INVALID_HANDLE;
-    KiAcquireLock(&SectionLock);
-    for (Entry = SectionViews.Flink; Entry != &SectionViews; Entry = Entry->Flink) {
-        View = CONTAINING_RECORD(Entry, VIEW, Link);
-        if ((ULONG_PTR)BaseAddress - (ULONG_PTR)View->Base < View->Size) {
-            RemoveEntryList(Entry);
-            break;
-        }
-        View = NULL;
+NTSTATUS NTAPI NtUnmapViewOfSection(HANDLE ProcessHandle, PVOID BaseAddress)
+{
+    return IopUnmapViewOfSection(PspServiceMode(TRUE), ProcessHandle, BaseAddress);
+}
+
+NTSTATUS NTAPI MmUnmapViewOfSection(PEPROCESS Process, PVOID BaseAddress)
+{
+    if (!ExAcquireRundownProtection(&Process->ExitRundown))
+        return STATUS_PROCESS_IS_TERMINATING;
+    NTSTATUS Status = MmUnmapView(Process->Space, BaseAddress);
+    ExReleaseRundownProtection(&Process->ExitRundown);
+    return Status;
+}
+
+static NTSTATUS IopFlush(KPROCESSOR_MODE Mode, HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize,
+                         PIO_STATUS_BLOCK IoStatus)
+{
+    KPROCESS *Process;
+    IO_STATUS_BLOCK Result = {.Information = 0};
+    PVOID Base;
+    SIZE_T Size;
+    NTSTATUS Status = MmCaptureFrom(Mode, &Base, BaseAddress, sizeof Base);
+    if (NT_SUCCESS(Status))
+        Status = MmCaptureFrom(Mode, &Size, RegionSize, sizeof Size);
+    if (NT_SUCCESS(Status))
+        Status = PspOpenSpace(ProcessHandle, PROCESS_VM_OPERATION, Mode, &Process);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    Status = MmFlushVirtual(Process->Space, &Base, &Size);
+    PspCloseSpace(Process);
+    Result.Status = Status;
+    if (NT_SUCCESS(Status)) {
+        (VOID) MmReleaseTo(Mode, BaseAddress, &Base, sizeof Base);
+        (VOID) MmReleaseTo(Mode, RegionSize, &Size, sizeof Size);
     }
-    KiReleaseLock(&SectionLock);
-    if (View == NULL)
-        return STATUS_NOT_MAPPED_VIEW;
-    MmUnmapLockedPages(View->Base, View->Mdl);
-    IoFreeMdl(View->Mdl);
-    ObDereferenceObject(View->Section);
-    ExFreePoolWithTag(View, TAG_SECTION);
-    return STATUS_SUCCESS;
+    if (IoStatus != NULL)
+        (VOID) MmReleaseTo(Mode, IoStatus, &Result, sizeof Result);
+    return Status;
+}
+
+NTSTATUS NTAPI ZwFlushVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, PIO_STATUS_BLOCK IoStatus)
+{
+    return IopFlush(PspServiceMode(FALSE), ProcessHandle, BaseAddress, RegionSize, IoStatus);
+}
+
+NTSTATUS NTAPI NtFlushVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, PIO_STATUS_BLOCK IoStatus)
+{
+    return IopFlush(PspServiceMode(TRUE), ProcessHandle, BaseAddress, RegionSize, IoStatus);
+}
+
+NTSTATUS NTAPI NtAreMappedFilesTheSame(PVOID File1MappedAsAnImage, PVOID File2MappedAsFile)
+{
+    PMM_SPACE Space = PsGetCurrentProcess()->Space;
+    PMM_SEGMENT One = MmSegmentOfView(Space, File1MappedAsAnImage), Two = MmSegmentOfView(Space, File2MappedAsFile);
+    NTSTATUS Status = STATUS_INVALID_ADDRESS;
+    if (One != NULL && Two != NULL) {
+        PFILE_OBJECT A = MmSegmentContext(One), B = MmSegmentContext(Two);
+        Status = A == NULL || B == NULL ? STATUS_CONFLICTING_ADDRESSES
+                 : One == Two || (A->SectionObjectPointer && A->SectionObjectPointer == B->SectionObjectPointer)
+                     ? STATUS_SUCCESS
+                     : STATUS_NOT_SAME_DEVICE;
+    }
+    if (One != NULL)
+        MmDereferenceSegment(One);
+    if (Two != NULL)
+        MmDereferenceSegment(Two);
+    return Status;
+}
+
+/* ---- views in system space ---- */
+NTSTATUS NTAPI MmMapViewInSystemSpaceEx(PVOID Section, PVOID *MappedBase, PSIZE_T ViewSize, PLARGE_INTEGER SectionOffset,
+                                        ULONG_PTR Flags)
+{
+    PSECTION Object = Section;
+    ULONG64 Offset = SectionOffset ? (ULONG64)SectionOffset->QuadPart : 0;
+    ULONG64 Bytes = (__atomic_load_n(&Object->Bytes, __ATOMIC_ACQUIRE) + PAGE_SIZE - 1) & ~(ULONG64)(PAGE_SIZE - 1);
+    if (Flags & ~(ULONG_PTR)MM_SYSTEM_VIEW_EXCEPTIONS_FOR_INPAGE_ERRORS)
+        return STATUS_INVALID_PARAMETER_5;
+    if (Offset >= Bytes || *ViewSize > Bytes - Offset)
+        return STATUS_INVALID_VIEW_SIZE;
+    if (*ViewSize == 0)
+        *ViewSize = Bytes - Offset;
+    return MmMapSystemView(Object->Segment, Offset, ViewSize, IopIsWritable(Object->Protection), MappedBase);
+}
+
+NTSTATUS NTAPI MmMapViewInSystemSpace(PVOID Section, PVOID *MappedBase, PSIZE_T ViewSize)
+{
+    return MmMapViewInSystemSpaceEx(Section, MappedBase, ViewSize, NULL, 0);
+}
+
+NTSTATUS NTAPI MmMapViewInSessionSpaceEx(PVOID Section, PVOID *MappedBase, PSIZE_T ViewSize, PLARGE_INTEGER SectionOffset,
+                                         ULONG_PTR Flags)
+{
+    return MmMapViewInSystemSpaceEx(Section, MappedBase, ViewSize, SectionOffset, Flags);
+}
+
+NTSTATUS NTAPI MmMapViewInSessionSpace(PVOID Section, PVOID *MappedBase, PSIZE_T ViewSize)
+{
+    return MmMapViewInSystemSpaceEx(Section, MappedBase, ViewSize, NULL, 0);
+}
+
+NTSTATUS NTAPI MmUnmapViewInSystemSpace(PVOID MappedBase)
+{
+    return MmUnmapSystemView(MappedBase);
+}
+
+NTSTATUS NTAPI MmUnmapViewInSessionSpace(PVOID MappedBase)
+{
+    return MmUnmapSystemView(MappedBase);
+}
+
+/* ---- growing and asking ---- */
+static NTSTATUS IopExtendSection(KPROCESSOR_MODE Mode, HANDLE SectionHandle, PLARGE_INTEGER NewSectionSize)
+{
+    PSECTION Section;
+    LARGE_INTEGER Size;
+    ULONG64 FileBytes = 0;
+    NTSTATUS Status = MmCaptureFrom(Mode, &Size, NewSectionSize, sizeof Size);
+    if (NT_SUCCESS(Status))
+        Status = ObReferenceObjectByHandle(SectionHandle, SECTION_EXTEND_SIZE, &IopSectionType, Mode, (PVOID *)&Section, NULL);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    ULONG64 Now = __atomic_load_n(&Section->Bytes, __ATOMIC_ACQUIRE);
+    if (!Section->HasFile || (Section->Attributes & SEC_IMAGE)) {
+        Status = STATUS_SECTION_NOT_EXTENDED;
+    } else if (Size.QuadPart < 0 || (ULONG64)Size.QuadPart > MmGetMaximumFileSectionSize()) {
+        Status = STATUS_SECTION_TOO_BIG;
+    } else if ((ULONG64)Size.QuadPart <= Now) {
+        Size.QuadPart = (LONGLONG)Now;
+    } else {
+        PFILE_OBJECT File = MmSegmentContext(Section->Segment);
+        Status = IopFileBytes(File, &FileBytes);
+        if (NT_SUCCESS(Status) && FileBytes < (ULONG64)Size.QuadPart)
+            Status = IopSetFileBytes(File, (ULONG64)Size.QuadPart);
+        if (NT_SUCCESS(Status))
+            Status = MmExtendSegment(Section->Segment, (ULONG64)Size.QuadPart);
+        if (NT_SUCCESS(Status))
+            __atomic_store_n(&Section->Bytes, (ULONG64)Size.QuadPart, __ATOMIC_RELEASE);
+    }
+    ObfDereferenceObject(Section);
+    if (NT_SUCCESS(Status))
+        Status = MmReleaseTo(Mode, NewSectionSize, &Size, sizeof Size);
+    return Status;
+}
+
+NTSTATUS NTAPI ZwExtendSection(HANDLE SectionHandle, PLARGE_INTEGER NewSectionSize)
+{
+    return IopExtendSection(PspServiceMode(FALSE), SectionHandle, NewSectionSize);
+}
+
+NTSTATUS NTAPI NtExtendSection(HANDLE SectionHandle, PLARGE_INTEGER NewSectionSize)
+{
+    return IopExtendSection(PspServiceMode(TRUE), SectionHandle, NewSectionSize);
+}
+
+static VOID IopDescribeImage(const MM_IMAGE_FACTS *Facts, PSECTION_IMAGE_INFORMATION Info)
+{
+    *Info = (SECTION_IMAGE_INFORMATION){.TransferAddress = (PVOID)(Facts->PreferredBase + Facts->EntryPoint),
+                                        .MaximumStackSize = Facts->StackReserve,
+                                        .CommittedStackSize = Facts->StackCommit,
+                                        .SubSystemType = Facts->Subsystem,
+                                        .SubSystemMajorVersion = Facts->SubsystemMajor,
+                                        .SubSystemMinorVersion = Facts->SubsystemMinor,
+                                        .MajorOperatingSystemVersion = Facts->OsMajor,
+                                        .MinorOperatingSystemVersion = Facts->OsMinor,
+                                        .ImageCharacteristics = Facts->Characteristics,
+                                        .DllCharacteristics = Facts->DllCharacteristics,
+                                        .Machine = Facts->Machine,
+                                        .ImageContainsCode = Facts->ContainsCode,
+                                        .LoaderFlags = Facts->LoaderFlags,
+                                        .ImageFileSize = Facts->SizeOfImage,
+                                        .CheckSum = Facts->CheckSum};
+}
+
+static NTSTATUS IopQuerySection(KPROCESSOR_MODE Mode, HANDLE SectionHandle, SECTION_INFORMATION_CLASS Class, PVOID Information,
+                                SIZE_T Length, PSIZE_T ReturnLength)
+{
+    PSECTION Section;
+    union {
+        SECTION_BASIC_INFORMATION Basic;
+        SECTION_IMAGE_INFORMATION Image;
+    } Answer;
+    SIZE_T Need = Class == SectionBasicInformation ? sizeof Answer.Basic : sizeof Answer.Image;
+    if (Class != SectionBasicInformation && Class != SectionImageInformation)
+        return STATUS_INVALID_INFO_CLASS;
+    if (Length < Need)
+        return STATUS_INFO_LENGTH_MISMATCH;
+    NTSTATUS Status = ObReferenceObjectByHandle(SectionHandle, SECTION_QUERY, &IopSectionType, Mode, (PVOID *)&Section, NULL);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    const MM_IMAGE_FACTS *Facts = MmImageFacts(Section->Segment);
+    memset(&Answer, 0, sizeof Answer);
+    if (Class == SectionImageInformation) {
+        Status = Facts ? STATUS_SUCCESS : STATUS_SECTION_NOT_IMAGE;
+        if (Facts)
+            IopDescribeImage(Facts, &Answer.Image);
+    } else {
+        Answer.Basic.AllocationAttributes = Section->Attributes | (Section->HasFile ? SEC_FILE : 0);
+        Answer.Basic.MaximumSize.QuadPart = (LONGLONG)__atomic_load_n(&Section->Bytes, __ATOMIC_RELAXED);
+    }
+    ObfDereferenceObject(Section);
+    if (NT_SUCCESS(Status))
+        Status = MmReleaseTo(Mode, Information, &Answer, Need);
+    if (NT_SUCCESS(Status) && ReturnLength != NULL)
+        Status = MmReleaseTo(Mode, ReturnLength, &Need, sizeof Need);
+    return Status;
+}
+
+NTSTATUS NTAPI ZwQuerySection(HANDLE SectionHandle, SECTION_INFORMATION_CLASS SectionInformationClass, PVOID SectionInformation,
+                              SIZE_T SectionInformationLength, PSIZE_T ReturnLength)
+{
+    return IopQuerySection(PspServiceMode(FALSE), SectionHandle, SectionInformationClass, SectionInformation,
+                           SectionInformationLength, ReturnLength);
+}
+
+NTSTATUS NTAPI NtQuerySection(HANDLE SectionHandle, SECTION_INFORMATION_CLASS SectionInformationClass, PVOID SectionInformation,
+                              SIZE_T SectionInformationLength, PSIZE_T ReturnLength)
+{
+    return IopQuerySection(PspServiceMode(TRUE), SectionHandle, SectionInformationClass, SectionInformation,
+                           SectionInformationLength, ReturnLength);
+}
+
+/* ---- what file systems ask ---- */
+static BOOLEAN IopSlotIsFree(PVOID *Slot, BOOLEAN Flush)
+{
+    PMM_SEGMENT Segment = IopReferenceSlot(Slot);
+    if (Segment == NULL)
+        return TRUE;
+    if (Flush)
+        (VOID) MmFlushSegment(Segment, 0, 0);
+    MmDereferenceSegment(Segment);
+    return FALSE;
+}
+
+BOOLEAN NTAPI MmFlushImageSection(PSECTION_OBJECT_POINTERS SectionObjectPointer, MMFLUSH_TYPE FlushType)
+{
+    UNREFERENCED_PARAMETER(FlushType);
+    return IopSlotIsFree(&SectionObjectPointer->ImageSectionObject, FALSE);
+}
+
+BOOLEAN NTAPI MmForceSectionClosed(PSECTION_OBJECT_POINTERS SectionObjectPointer, BOOLEAN DelayClose)
+{
+    UNREFERENCED_PARAMETER(DelayClose); /* a segment goes with its last reference anyway */
+    return MmForceSectionClosedEx(SectionObjectPointer, MM_FORCE_CLOSED_DATA | MM_FORCE_CLOSED_IMAGE);
+}
+
+BOOLEAN NTAPI MmForceSectionClosedEx(PSECTION_OBJECT_POINTERS SectionObjectPointer, ULONG ForceCloseFlags)
+{
+    BOOLEAN Data = !(ForceCloseFlags & MM_FORCE_CLOSED_DATA) || IopSlotIsFree(&SectionObjectPointer->DataSectionObject, TRUE);
+    BOOLEAN Image =
+        !(ForceCloseFlags & MM_FORCE_CLOSED_IMAGE) || IopSlotIsFree(&SectionObjectPointer->ImageSectionObject, FALSE);
+    return Data && Image;
+}
+
+BOOLEAN NTAPI MmCanFileBeTruncated(PSECTION_OBJECT_POINTERS SectionPointer, PLARGE_INTEGER NewFileSize)
+{
+    ULONG64 New = NewFileSize ? (ULONG64)NewFileSize->QuadPart : 0;
+    if (!IopSlotIsFree(&SectionPointer->ImageSectionObject, FALSE))
+        return FALSE;
+    PMM_SEGMENT Segment = IopReferenceSlot(&SectionPointer->DataSectionObject);
+    if (Segment == NULL)
+        return TRUE;
+    BOOLEAN May = New >= MmSegmentBytes(Segment);
+    MmDereferenceSegment(Segment);
+    return May;
+}
+
+ULONG NTAPI MmDoesFileHaveUserWritableReferences(PSECTION_OBJECT_POINTERS SectionPointer)
+{
+    PMM_SEGMENT Segment = IopReferenceSlot(&SectionPointer->DataSectionObject);
+    if (Segment == NULL)
+        return 0;
+    ULONG Views = MmSegmentViews(Segment);
+    MmDereferenceSegment(Segment);
+    return Views;
+}
+
+ULONGLONG NTAPI MmGetMaximumFileSectionSize(VOID)
+{
+    return 1ull << 40;
 }

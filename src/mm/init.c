@@ -48,6 +48,7 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
                          MiState->Regions[MmRegionPagedSpecialPool].End);
     MiSetPagingThresholds();
     HalSetRootTable(Root);
+    MiInitializeSections();
     InitializeListHead(&MiState->VadFrames);
     Status = MiInitializeSpaces();
     if (!NT_SUCCESS(Status)) {

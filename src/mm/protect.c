@@ -178,16 +178,13 @@ VOID MmQueryWorkingSetEx(PMM_SPACE Space, PMEMORY_WORKING_SET_EX_INFORMATION Ent
     PMMPTE Pte = Vad ? MiPteOf(Va) : NULL;
     MMPTE Leaf = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
     if (MiPteIsValid(Leaf)) {
-        PMMPFN Pfn = MiPfn(MiPtePage(Leaf));
         Block->Valid = 1;
         Block->Win32Protection = MiProtectOfEntry(Vad, Leaf) & 0x7FF;
         Block->LargePage = Vad->LargePages;
         Block->Locked = Vad->LargePages || MiIsVadPageLocked(Vad, Va);
-        if (Vad->Type == MiVadView && Pfn) {
-            KiAcquireLock(&MiState->PfnLock);
-            Block->ShareCount = Pfn->u2.ShareCount > 8 ? 7 : Pfn->u2.ShareCount - 1; /* the section's own is not a sharer */
-            KiReleaseLock(&MiState->PfnLock);
-            Block->Shared = Block->ShareCount != 0;
+        if (Vad->Type == MiVadView && MiPteIsShared(Leaf)) {
+            Block->ShareCount = MiViewShareCount(Vad);
+            Block->Shared = 1;
         } else {
             Block->ShareCount = 1;
         }

@@ -12,7 +12,7 @@
  * use demand 0  0   ..       0                          0     0      protection  0         0   a page of
  * zeroes, charged transition             frame number               1     0      protection  -         0
  * frame kept, not mapped page file              page offset in file 63..32 0     0      protection  file 0
- *   prototype              address 63..16             0     1      protection? -         0   ask the
+ *   prototype              address 63..16             0     1      protection  -         0   ask the
  * prototype entry
  *
  * In a valid entry bit 9 is copy-on-write and bit 11 marks a mapping of I/O space; bits 52 to 54 are the page's age, bit 55
@@ -163,6 +163,11 @@ static inline MMPTE MiPtePrototype(PMMPTE Prototype)
 {
     return (MMPTE){(ULONG64)(ULONG_PTR)Prototype << 16 | MI_PTE_PROTO};
 }
+/* The same with the protection that the page has here; without one it is READWRITE. */
+static inline MMPTE MiPtePrototypeFor(PMMPTE Prototype, MI_PROT Protection)
+{
+    return (MMPTE){MiPtePrototype(Prototype).Long | (ULONG64)(Protection & MI_PROT_MASK) << 5};
+}
 
 /* ---- predicates and parts ---- */
 static inline BOOLEAN MiPteIsZero(MMPTE Pte)
@@ -283,7 +288,8 @@ static inline MI_PROT MiPteProtection(MMPTE Pte)
 {
     MI_PROT Protection;
     if (!MiPteIsValid(Pte)) {
-        return MiPteIsPrototype(Pte) ? MI_PROT_READWRITE : (MI_PROT)(Pte.Long >> 5) & MI_PROT_MASK;
+        Protection = (MI_PROT)(Pte.Long >> 5) & MI_PROT_MASK;
+        return MiPteIsPrototype(Pte) && Protection == 0 ? MI_PROT_READWRITE : Protection;
     }
     if (MiPteIsCopyOnWrite(Pte)) {
         Protection = MiPteIsNoExecute(Pte) ? MI_PROT_WRITECOPY : MI_PROT_EXECUTE_WRITECOPY;

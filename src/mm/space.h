@@ -19,20 +19,16 @@ typedef enum _MI_VAD_TYPE {
 
 /* A range of addresses with one owner and one history (an element of MI_SPACE.Vads). */
 typedef struct _MMVAD {
-    ULONG_PTR Start, End;        /* whole pages: first address, and the first beyond */
-    UCHAR Type;                  /* MI_VAD_TYPE */
-    BOOLEAN LargePages;          /* resident from the start, never decommitted in part */
-    BOOLEAN Image;               /* view: of an image section */
-    BOOLEAN NoChange;            /* secured without exceptions: protections stay */
-    ULONG Protect;               /* PAGE_ at allocation */
-    ULONG LockedPages;           /* pages that ZwLockVirtualMemory keeps: bits set in LockBits */
-    PUCHAR LockBits;             /* two bits a page (MAP_PROCESS, MAP_SYSTEM); NULL: none was ever locked */
-    LIST_ENTRY Secures;          /* MI_SECURE.Link */
-    struct _MI_SECTION *Section; /* view */
-    ULONG64 FirstPrototype;      /* view: which page of the section is at Start */
-    ULONG64 Charged;             /* view: commitment charged for pages that may be copied on write */
-    BOOLEAN CommitAll;           /* view: of reserved section: FALSE until committed page by page */
-    BOOLEAN InheritShare;
+    ULONG_PTR Start, End;  /* whole pages: first address, and the first beyond */
+    UCHAR Type;            /* MI_VAD_TYPE */
+    BOOLEAN LargePages;    /* resident from the start, never decommitted in part */
+    BOOLEAN Image;         /* view: of an image section */
+    BOOLEAN NoChange;      /* secured without exceptions: protections stay */
+    ULONG Protect;         /* PAGE_ at allocation */
+    ULONG LockedPages;     /* pages that ZwLockVirtualMemory keeps: bits set in LockBits */
+    PUCHAR LockBits;       /* two bits a page (MAP_PROCESS, MAP_SYSTEM); NULL: none was ever locked */
+    LIST_ENTRY Secures;    /* MI_SECURE.Link */
+    struct _MI_VIEW *View; /* view: what it shows (segment.h) */
 } MMVAD, *PMMVAD;
 
 /* A promise that a range stays as it is (MmSecureVirtualMemory). The cookie is its address. */
@@ -120,27 +116,14 @@ BOOLEAN MiIsVadPageLocked(PMMVAD Vad, ULONG_PTR Va);
 VOID MiUnlockVadPages(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End);
 VOID MiDropSecures(PMMVAD Vad);
 
-/* ---- views ---- */
-static inline NTSTATUS MiCommitView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End, ULONG Protect)
-{
-    (void)Space, (void)Vad, (void)Start, (void)End, (void)Protect;
-    return STATUS_ALREADY_COMMITTED;
-}
-static inline NTSTATUS MiProtectView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End, ULONG Protect)
-{
-    (void)Space, (void)Vad, (void)Start, (void)End, (void)Protect;
-    return STATUS_SECTION_PROTECTION;
-}
-static inline ULONG MiProtectOfViewEntry(PMMVAD Vad, MMPTE Entry)
-{
-    (void)Vad, (void)Entry;
-    return 0;
-}
-static inline BOOLEAN MiViewHasFile(PMMVAD Vad)
-{
-    (void)Vad;
-    return FALSE;
-}
+/* ---- view.c: pages of views; the space locked ---- */
+VOID MiFreeView(PMI_SPACE Space, PMMVAD Vad);
+NTSTATUS MiCommitView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End, ULONG Protect);
+NTSTATUS MiProtectView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End, ULONG Protect);
+ULONG MiProtectOfViewEntry(PMMVAD Vad, MMPTE Entry); /* PAGE_, 0: reserved */
+BOOLEAN MiViewHasFile(PMMVAD Vad);
+ULONG MiViewShareCount(PMMVAD Vad); /* views of its segment, at most 7 */
+VOID MiInitializeSections(VOID);    /* section.c */
 
 /* For mappings of frames that others own, in the current address space: takes Pages of addresses (at Requested, a multiple of
  * MI_GRANULARITY, or anywhere) and makes their page tables. STATUS_CONFLICTING_ADDRESSES, STATUS_INSUFFICIENT_RESOURCES (or

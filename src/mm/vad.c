@@ -397,6 +397,10 @@ VOID MiFreeVadPages(PMI_SPACE Space, PMMVAD Vad)
     SIZE_T Pages = (Vad->End - Vad->Start) >> PAGE_SHIFT;
     MiUnlockVadPages(Space, Vad, Vad->Start, Vad->End);
     MiDropSecures(Vad);
+    if (Vad->Type == MiVadView) {
+        MiFreeView(Space, Vad);
+        return;
+    }
     if (Vad->Type == MiVadLocked) {
         MiUnmapFrames(Vad->Start, Pages);
         MiReturnRegion(&MiState->Regions[MmRegionUser], Pages);

@@ -86,7 +86,7 @@ static void Sections_BadArguments_AreRefused(void **state)
     assert_int_equal(ZwCreateSection(&Section, SECTION_ALL_ACCESS, NULL, &None, PAGE_READWRITE, SEC_COMMIT, NULL),
                      STATUS_INVALID_PARAMETER_4);
     assert_int_equal(ZwCreateSection(&Section, SECTION_ALL_ACCESS, NULL, &Size, PAGE_READONLY, SEC_IMAGE, NULL),
-                     STATUS_NOT_SUPPORTED);
+                     STATUS_INVALID_FILE_FOR_SECTION);
     Section = CreateNamed(L"\\BaseNamedObjects\\refuse", 8192, &Status);
     assert_int_equal(Status, STATUS_SUCCESS);
     CreateNamed(L"\\BaseNamedObjects\\refuse", 8192, &Status);

@@ -1,32 +1,129 @@
 /*
- * section.h - section objects: memory that several address spaces see. This version has sections backed by memory alone
- * (no file, no image); they are resident. SPDX-License-Identifier: MIT
+ * section.h - section objects: memory that several address spaces and the system see. Backed by the page file, by a file, or by a PE image.
+ *
+ * Zw and Nt forms as in vm.h. IRQL = PASSIVE_LEVEL unless said otherwise. SPDX-License-Identifier: MIT
  */
 #ifndef _NTMM_SECTION_
 #define _NTMM_SECTION_
 
+typedef enum _SECTION_INFORMATION_CLASS { SectionBasicInformation, SectionImageInformation } SECTION_INFORMATION_CLASS;
+typedef struct _SECTION_BASIC_INFORMATION {
+    PVOID BaseAddress;
+    ULONG AllocationAttributes;
+    LARGE_INTEGER MaximumSize;
+} SECTION_BASIC_INFORMATION, *PSECTION_BASIC_INFORMATION;
+C_ASSERT(sizeof(SECTION_BASIC_INFORMATION) == 0x18);
+typedef struct _SECTION_IMAGE_INFORMATION {
+    PVOID TransferAddress;
+    ULONG ZeroBits;
+    SIZE_T MaximumStackSize;
+    SIZE_T CommittedStackSize;
+    ULONG SubSystemType;
+    USHORT SubSystemMinorVersion;
+    USHORT SubSystemMajorVersion;
+    USHORT MajorOperatingSystemVersion;
+    USHORT MinorOperatingSystemVersion;
+    USHORT ImageCharacteristics;
+    USHORT DllCharacteristics;
+    USHORT Machine;
+    BOOLEAN ImageContainsCode;
+    UCHAR ImageFlags;
+    ULONG LoaderFlags;
+    ULONG ImageFileSize;
+    ULONG CheckSum;
+} SECTION_IMAGE_INFORMATION, *PSECTION_IMAGE_INFORMATION;
+C_ASSERT(sizeof(SECTION_IMAGE_INFORMATION) == 0x40);
+
 EXTERN_C_START
 
-/* Creates a section of MaximumSize bytes (rounded up to pages), zeroed, and a handle to it. Its memory lives until the
- * last handle, reference and view are gone. IRQL PASSIVE_LEVEL. Page: ZwCreateSection.
- * STATUS_INVALID_PARAMETER_4 (no size), STATUS_INVALID_PAGE_PROTECTION, STATUS_INVALID_PARAMETER_6 (neither SEC_COMMIT nor
- * SEC_RESERVE), STATUS_NOT_SUPPORTED (a file, or image or large-page sections), STATUS_OBJECT_NAME_COLLISION,
- * STATUS_INSUFFICIENT_RESOURCES. */
+/* The type of section objects, for ObReferenceObjectByHandle. */
+extern NTKERNELAPI POBJECT_TYPE *MmSectionObjectType;
+
+/* Creates a section and a handle to it. Without a file: MaximumSize bytes of zeroes, rounded up to pages, charged now (SEC_COMMIT) or as views
+ * commit them (SEC_RESERVE). With one: MaximumSize NULL or 0 is the file's size; a larger one extends the file if the section
+ * may be written, else STATUS_SECTION_TOO_BIG; an empty file without a size is STATUS_MAPPED_FILE_SIZE_ZERO. Sections of one file share its
+ * pages. SEC_IMAGE: a PE image for x64 (STATUS_INVALID_IMAGE_NOT_MZ, STATUS_INVALID_IMAGE_FORMAT). What sections hold lives until the
+ * last handle, reference and view are gone; changed pages of a file are written by then.
+ * STATUS_INVALID_PARAMETER_4 (no size), STATUS_INVALID_PARAMETER_6 (attributes), STATUS_INVALID_PAGE_PROTECTION,
+ * STATUS_INVALID_FILE_FOR_SECTION (no file, a folder, a device without files), STATUS_ACCESS_DENIED, STATUS_COMMITMENT_LIMIT,
+ * STATUS_SECTION_TOO_BIG, STATUS_NOT_SUPPORTED (large pages, SEC_BASED), STATUS_OBJECT_NAME_COLLISION,
+ * STATUS_INSUFFICIENT_RESOURCES. Page: ZwCreateSection, NtCreateSection. */
 NTKERNELAPI NTSTATUS NTAPI ZwCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
                                            POBJECT_ATTRIBUTES ObjectAttributes, PLARGE_INTEGER MaximumSize,
                                            ULONG SectionPageProtection, ULONG AllocationAttributes, HANDLE FileHandle);
-/* Opens a section by name. IRQL PASSIVE_LEVEL. Page: ZwOpenSection. STATUS_OBJECT_NAME_NOT_FOUND. */
+NTKERNELAPI NTSTATUS NTAPI NtCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
+                                           POBJECT_ATTRIBUTES ObjectAttributes, PLARGE_INTEGER MaximumSize,
+                                           ULONG SectionPageProtection, ULONG AllocationAttributes, HANDLE FileHandle);
+/* The same by object: a referenced section, of a file by handle or by FILE_OBJECT. Undocumented. */
+NTKERNELAPI NTSTATUS NTAPI MmCreateSection(PVOID *SectionObject, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
+                                           PLARGE_INTEGER MaximumSize, ULONG SectionPageProtection, ULONG AllocationAttributes,
+                                           HANDLE FileHandle, struct _FILE_OBJECT *FileObject);
+/* Opens a section by name. STATUS_OBJECT_NAME_NOT_FOUND. Page: ZwOpenSection. */
 NTKERNELAPI NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes);
-/* Maps a view of the section into the user address range: [*SectionOffset, + *ViewSize), the size rounded up to pages and
- * 0 meaning "to the end". The address is the system's choice. IRQL PASSIVE_LEVEL. Page: ZwMapViewOfSection.
- * STATUS_INVALID_PARAMETER_3 (an address was asked for), STATUS_MAPPED_ALIGNMENT (offset not a multiple of 64 KiB),
- * STATUS_INVALID_VIEW_SIZE (beyond the end), STATUS_SECTION_PROTECTION, STATUS_INVALID_HANDLE, STATUS_NO_MEMORY. */
+NTKERNELAPI NTSTATUS NTAPI NtOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes);
+/* Maps a view: [*SectionOffset, + *ViewSize) of the section, size 0 meaning to its end; the size rounded up to pages is written back. At
+ * *BaseAddress, or (NULL) anywhere. Of an image: all of it, STATUS_IMAGE_NOT_AT_BASE (a success) as it never lies where it would like to.
+ * STATUS_MAPPED_ALIGNMENT (offset or base no multiple of 64 KiB), STATUS_INVALID_VIEW_SIZE, STATUS_SECTION_PROTECTION (the section does not
+ * allow it), STATUS_INVALID_PAGE_PROTECTION, STATUS_CONFLICTING_ADDRESSES, STATUS_NO_MEMORY, STATUS_INVALID_PARAMETER_3 (base), _4 (zero
+ * bits), _5 (CommitSize), _8 (inherit), _9 (type). Page: ZwMapViewOfSection. */
 NTKERNELAPI NTSTATUS NTAPI ZwMapViewOfSection(HANDLE SectionHandle, HANDLE ProcessHandle, PVOID *BaseAddress,
                                               ULONG_PTR ZeroBits, SIZE_T CommitSize, PLARGE_INTEGER SectionOffset,
                                               PSIZE_T ViewSize, SECTION_INHERIT InheritDisposition, ULONG AllocationType,
                                               ULONG Win32Protect);
-/* Unmaps the view that holds BaseAddress. IRQL PASSIVE_LEVEL. Page: ZwUnmapViewOfSection. STATUS_NOT_MAPPED_VIEW. */
+NTKERNELAPI NTSTATUS NTAPI NtMapViewOfSection(HANDLE SectionHandle, HANDLE ProcessHandle, PVOID *BaseAddress,
+                                              ULONG_PTR ZeroBits, SIZE_T CommitSize, PLARGE_INTEGER SectionOffset,
+                                              PSIZE_T ViewSize, SECTION_INHERIT InheritDisposition, ULONG AllocationType,
+                                              ULONG Win32Protect);
+/* The same by objects. Undocumented. */
+NTKERNELAPI NTSTATUS NTAPI MmMapViewOfSection(PVOID SectionObject, PEPROCESS Process, PVOID *BaseAddress, ULONG_PTR ZeroBits,
+                                              SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
+                                              SECTION_INHERIT InheritDisposition, ULONG AllocationType, ULONG Win32Protect);
+/* Unmaps the view that holds BaseAddress, all of it. STATUS_NOT_MAPPED_VIEW; STATUS_INVALID_PAGE_PROTECTION (secured).
+ * Page: ZwUnmapViewOfSection. */
 NTKERNELAPI NTSTATUS NTAPI ZwUnmapViewOfSection(HANDLE ProcessHandle, PVOID BaseAddress);
+NTKERNELAPI NTSTATUS NTAPI NtUnmapViewOfSection(HANDLE ProcessHandle, PVOID BaseAddress);
+NTKERNELAPI NTSTATUS NTAPI MmUnmapViewOfSection(PEPROCESS Process, PVOID BaseAddress);
+/* Grows a section of a file, and the file with it; *NewSectionSize smaller than it is is told the size. STATUS_SECTION_NOT_EXTENDED: no
+ * file, or an image. Undocumented. */
+NTKERNELAPI NTSTATUS NTAPI ZwExtendSection(HANDLE SectionHandle, PLARGE_INTEGER NewSectionSize);
+NTKERNELAPI NTSTATUS NTAPI NtExtendSection(HANDLE SectionHandle, PLARGE_INTEGER NewSectionSize);
+/* SECTION_BASIC_INFORMATION; SECTION_IMAGE_INFORMATION (STATUS_SECTION_NOT_IMAGE). STATUS_INFO_LENGTH_MISMATCH,
+ * STATUS_INVALID_INFO_CLASS. Undocumented. */
+NTKERNELAPI NTSTATUS NTAPI ZwQuerySection(HANDLE SectionHandle, SECTION_INFORMATION_CLASS SectionInformationClass,
+                                          PVOID SectionInformation, SIZE_T SectionInformationLength, PSIZE_T ReturnLength);
+NTKERNELAPI NTSTATUS NTAPI NtQuerySection(HANDLE SectionHandle, SECTION_INFORMATION_CLASS SectionInformationClass,
+                                          PVOID SectionInformation, SIZE_T SectionInformationLength, PSIZE_T ReturnLength);
+/* Writes the changed pages of a view of a file back; *RegionSize 0: to the view's end. STATUS_NOT_MAPPED_VIEW, STATUS_NOT_MAPPED_DATA (no
+ * file behind it), or the device's error. Page: ZwFlushVirtualMemory. */
+NTKERNELAPI NTSTATUS NTAPI ZwFlushVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize,
+                                                PIO_STATUS_BLOCK IoStatus);
+NTKERNELAPI NTSTATUS NTAPI NtFlushVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize,
+                                                PIO_STATUS_BLOCK IoStatus);
+/* STATUS_SUCCESS: both addresses of the current process lie in views of one file; STATUS_NOT_SAME_DEVICE: of two;
+ * STATUS_CONFLICTING_ADDRESSES, STATUS_INVALID_ADDRESS: no views of files. Undocumented. */
+NTKERNELAPI NTSTATUS NTAPI NtAreMappedFilesTheSame(PVOID File1MappedAsAnImage, PVOID File2MappedAsFile);
+
+/* Views in system space, of any section but an image; *ViewSize 0: all of it. STATUS_INVALID_VIEW_SIZE, STATUS_MAPPED_ALIGNMENT,
+ * STATUS_NO_MEMORY. Session space is system space: there is one session. Page: MmMapViewInSystemSpace, MmMapViewInSessionSpace, MmMapViewInSystemSpaceEx. */
+NTKERNELAPI NTSTATUS NTAPI MmMapViewInSystemSpace(PVOID Section, PVOID *MappedBase, PSIZE_T ViewSize);
+NTKERNELAPI NTSTATUS NTAPI MmMapViewInSessionSpace(PVOID Section, PVOID *MappedBase, PSIZE_T ViewSize);
+NTKERNELAPI NTSTATUS NTAPI MmMapViewInSystemSpaceEx(PVOID Section, PVOID *MappedBase, PSIZE_T ViewSize,
+                                                    PLARGE_INTEGER SectionOffset, ULONG_PTR Flags);
+NTKERNELAPI NTSTATUS NTAPI MmMapViewInSessionSpaceEx(PVOID Section, PVOID *MappedBase, PSIZE_T ViewSize,
+                                                     PLARGE_INTEGER SectionOffset, ULONG_PTR Flags);
+/* STATUS_NOT_MAPPED_VIEW. */
+NTKERNELAPI NTSTATUS NTAPI MmUnmapViewInSystemSpace(PVOID MappedBase);
+NTKERNELAPI NTSTATUS NTAPI MmUnmapViewInSessionSpace(PVOID MappedBase);
+
+/* For file systems. MmFlushImageSection: TRUE if no image of the file is mapped (the unmapped is forgotten). MmForceSectionClosed: TRUE if the file
+ * has no section left. MmCanFileBeTruncated: FALSE with an image section, or a data section that views or others refer to beyond the
+ * new size (NULL: 0). MmDoesFileHaveUserWritableReferences: views of the data section. IRQL <= APC_LEVEL. Page: by name. */
+NTKERNELAPI BOOLEAN NTAPI MmFlushImageSection(PSECTION_OBJECT_POINTERS SectionObjectPointer, MMFLUSH_TYPE FlushType);
+NTKERNELAPI BOOLEAN NTAPI MmForceSectionClosed(PSECTION_OBJECT_POINTERS SectionObjectPointer, BOOLEAN DelayClose);
+NTKERNELAPI BOOLEAN NTAPI MmForceSectionClosedEx(PSECTION_OBJECT_POINTERS SectionObjectPointer, ULONG ForceCloseFlags);
+NTKERNELAPI BOOLEAN NTAPI MmCanFileBeTruncated(PSECTION_OBJECT_POINTERS SectionPointer, PLARGE_INTEGER NewFileSize);
+NTKERNELAPI ULONG NTAPI MmDoesFileHaveUserWritableReferences(PSECTION_OBJECT_POINTERS SectionPointer);
+NTKERNELAPI ULONGLONG NTAPI MmGetMaximumFileSectionSize(VOID);
 
 EXTERN_C_END
 #endif

@@ -1,0 +1,52 @@
+/*
+ * section.h - segments: the pages that sections name, for the layers above. SPDX-License-Identifier: MIT
+ *
+ * A segment is what io/section.c's section objects stand for: pages of zeroes, of a file, or of an image, that any number of views
+ * show. It lives while a section, a view or a page fault refers to it. IRQL = PASSIVE_LEVEL.
+ */
+#pragma once
+#include "mm/vm.h"
+
+typedef struct _MI_SEGMENT *PMM_SEGMENT;
+
+/* Where a segment's pages come from and go to, but for the page file's. Buffers are resident; a transfer may be short only at
+ * the end of the file. Close is called once, with the last reference. */
+typedef struct _MM_SEGMENT_IO {
+    NTSTATUS (*Read)(PVOID Context, ULONG64 Offset, PVOID Buffer, ULONG Length, ULONG *Done);
+    NTSTATUS (*Write)(PVOID Context, ULONG64 Offset, const VOID *Buffer, ULONG Length);
+    VOID (*Close)(PVOID Context, PMM_SEGMENT Segment);
+} MM_SEGMENT_IO;
+
+/* One reference is the caller's. Io NULL: pages of zeroes, charged now, or (Reserve) as views commit them.
+ * STATUS_COMMITMENT_LIMIT, STATUS_INSUFFICIENT_RESOURCES. */
+NTSTATUS MmCreateSegment(ULONG64 Bytes, BOOLEAN Reserve, const MM_SEGMENT_IO *Io, PVOID Context, PMM_SEGMENT *Segment);
+/* Of a PE image for x64. STATUS_INVALID_IMAGE_NOT_MZ, _FORMAT, _WIN_16, STATUS_INVALID_FILE_FOR_SECTION, and what Read says. */
+NTSTATUS MmCreateImageSegment(ULONG64 FileBytes, const MM_SEGMENT_IO *Io, PVOID Context, PMM_SEGMENT *Segment);
+VOID MmReferenceSegment(PMM_SEGMENT Segment);
+BOOLEAN MmTryReferenceSegment(PMM_SEGMENT Segment); /* FALSE: it is on its way out */
+VOID MmDereferenceSegment(PMM_SEGMENT Segment);
+NTSTATUS MmExtendSegment(PMM_SEGMENT Segment, ULONG64 Bytes);
+ULONG64 MmSegmentBytes(PMM_SEGMENT Segment);
+ULONG MmSegmentViews(PMM_SEGMENT Segment);
+BOOLEAN MmSegmentIsImage(PMM_SEGMENT Segment);
+/* Writes changed pages of [Offset, Offset + Bytes) (Bytes 0: all) to the file. */
+NTSTATUS MmFlushSegment(PMM_SEGMENT Segment, ULONG64 Offset, ULONG64 Bytes);
+
+/* Views. *Base and *Size as ZwMapViewOfSection has them. STATUS_IMAGE_NOT_AT_BASE is a success. */
+NTSTATUS MmMapView(PMM_SEGMENT Segment, PMM_SPACE Space, PVOID *Base, ULONG64 Offset, SIZE_T *Size, ULONG Type, ULONG Protect,
+                   const MM_ADDRESS_LIMITS *Limits);
+NTSTATUS MmUnmapView(PMM_SPACE Space, PVOID Address);
+NTSTATUS MmFlushVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size);
+/* The segment of the view at an address, referenced, and its I/O context; NULL: no view. */
+PMM_SEGMENT MmSegmentOfView(PMM_SPACE Space, PVOID Address);
+PVOID MmSegmentContext(PMM_SEGMENT Segment);
+NTSTATUS MmMapSystemView(PMM_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, BOOLEAN Write, PVOID *Base);
+NTSTATUS MmUnmapSystemView(PVOID Base);
+
+typedef struct _MM_IMAGE_FACTS {
+    ULONG64 PreferredBase, StackReserve, StackCommit;
+    ULONG EntryPoint, SizeOfImage, CheckSum, LoaderFlags;
+    USHORT Machine, Characteristics, DllCharacteristics, Subsystem, SubsystemMajor, SubsystemMinor, OsMajor, OsMinor;
+    BOOLEAN ContainsCode;
+} MM_IMAGE_FACTS;
+const MM_IMAGE_FACTS *MmImageFacts(PMM_SEGMENT Segment); /* NULL: no image */
