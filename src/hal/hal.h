@@ -126,11 +126,12 @@ static inline BOOLEAN HalIsUserAddress(ULONG_PTR Va)
  * threads that are in no address space; drops all user translations. Root 0: none. */
 VOID HalSetRootTable(PFN_NUMBER Root);
 /* An address space: a part of the user range with a table of its own, which is walked for the user addresses of the threads that
- * are in it. The storage is the core's, outside the simulated ranges; it writes Root, Low and High before HalAddAddressSpace. Parts of
+ * are in it. The storage is the core's, outside the simulated ranges; it writes Root, Low, High and Sweeps before HalAddAddressSpace. Parts of
  * two spaces do not overlap. */
 typedef struct _HAL_ADDRESS_SPACE {
     PFN_NUMBER Root;
     ULONG_PTR Low, High;    /* multiples of 1 GiB within the user range */
+    BOOLEAN Sweeps;         /* who enters it finds no translations of other spaces cached */
     volatile LONG Running;  /* the HAL's: threads that are in it */
     volatile LONG64 Cached; /* the HAL's: pages of the part with a cached translation */
 } HAL_ADDRESS_SPACE, *PHAL_ADDRESS_SPACE;
@@ -138,7 +139,8 @@ VOID HalAddAddressSpace(PHAL_ADDRESS_SPACE Space);
 /* No thread is in it any more. */
 VOID HalRemoveAddressSpace(PHAL_ADDRESS_SPACE Space);
 /* The calling thread leaves the space it is in and enters Space (NULL: none). A space that its last thread left has no cached
- * translations, so that a thread of another space meets a fault there; while some thread is in it, its translations serve all. */
+ * translations, so that a thread of another space meets a fault there; while some thread is in it, its translations serve all,
+ * until a thread enters a space that sweeps. */
 VOID HalActivateAddressSpace(PHAL_ADDRESS_SPACE Space);
 /* Forgets the cached translations of Pages pages from Va, on every processor, before it returns. */
 VOID HalFlushTb(PVOID Va, SIZE_T Pages);

@@ -15,7 +15,7 @@
  * An address alone says whose it is (MiSpaceOfVa), so tables are found, filled and taken down from any context. Whether the calling
  * thread may *use* a user address is another question (MiIsCurrentVa): the machine walks the table of the space that the
  * thread is in, which has nothing for another slice, and the fault path asks the same. The machine gives up a space's cached
- * translations when its last thread leaves it (hal.h, HalActivateAddressSpace), so a driver that touches the pages of a process
+ * translations when its last thread leaves it, and whenever a thread enters the System process's (hal.h, HalActivateAddressSpace), so a driver that touches the pages of a process
  * it is not attached to is caught, unless a thread of that process runs at the same instant (docs/CAVEATS.md).
  *
  * Life of a space:
@@ -65,6 +65,7 @@ static VOID MiStartSpace(PMI_SPACE Space, PFN_NUMBER Root, struct _KPROCESS *Pro
     Space->Hal.Low = HalFacts.UserBase + Index * MiState->SliceBytes;
     Space->Hal.High = Space->Hal.Low + MiState->SliceBytes;
     Space->Hal.Root = Root;
+    Space->Hal.Sweeps = Index == 0; /* drivers' own threads run there */
     Space->Process = Process;
     Space->Hint = Space->Hal.Low + MI_SPACE_EDGE;
     MiInitializeVads(Space);

@@ -274,6 +274,57 @@ static void AddressSpace_Switch_DropsTheUsersTranslationsOnly(void **State)
     assert_false(KitTryRead(User, &Value));
 }
 
+/* HalActivateAddressSpace: spaces stand side by side; one that is left, or swept, has no translations cached. */
+static void AddressSpaces_AreApart(void **State)
+{
+    (void)State;
+    static HAL_ADDRESS_SPACE One, Two, Sweeper;
+    const ULONG64 Gib = 1ull << 30;
+    ULONG64 Value;
+    PFN_NUMBER System = KitRoot(), Roots[2] = {KitNewRoot(), KitNewRoot()};
+    ULONG_PTR Base = HalFacts.UserBase, A = Base + 2 * Gib + (5 << 12), B = Base + 4 * Gib + (5 << 12);
+    if (((HalFacts.UserBase ^ HalFacts.SystemBase) >> 39) == 0)
+        skip(); /* roots made here would share the user's entries */
+    KitMap(KitVa(BASE), KIT_DATA, KIT_RW);
+    KitUseRoot(Roots[0]);
+    KitMap(A, KIT_DATA + 1, KIT_RW | KIT_U);
+    KitUseRoot(Roots[1]);
+    KitMap(B, KIT_DATA + 2, KIT_RW | KIT_U);
+    KitUseRoot(System);
+    One = (HAL_ADDRESS_SPACE){.Root = Roots[0], .Low = Base + 2 * Gib, .High = Base + 4 * Gib};
+    Two = (HAL_ADDRESS_SPACE){.Root = Roots[1], .Low = Base + 4 * Gib, .High = Base + 5 * Gib};
+    Sweeper = (HAL_ADDRESS_SPACE){.Root = System, .Low = Base, .High = Base + Gib, .Sweeps = TRUE};
+    HalAddAddressSpace(&One), HalAddAddressSpace(&Two), HalAddAddressSpace(&Sweeper);
+    KitOnFault = Refuse;
+    assert_false(KitTryRead(A, &Value)); /* in no space */
+    HalActivateAddressSpace(&One);
+    assert_int_equal(One.Running, 1);
+    KitWrite(A, 11);
+    assert_true(One.Cached >= 1);
+    assert_false(KitTryRead(B, &Value));
+    KitWrite(KitVa(BASE), 5); /* the kernel's range is everybody's */
+    HalActivateAddressSpace(&Two);
+    assert_int_equal(One.Running, 0);
+    assert_int_equal(One.Cached, 0);
+    KitWrite(B, 22);
+    assert_false(KitTryRead(A, &Value));
+    assert_int_equal(KitRead(KitVa(BASE)), 5);
+    __atomic_add_fetch(&Two.Running, 1, __ATOMIC_SEQ_CST); /* another thread is in it, too */
+    HalActivateAddressSpace(&One);
+    assert_true(Two.Cached >= 1); /* its translations stay */
+    assert_int_equal(KitRead(A), 11);
+    HalActivateAddressSpace(&Sweeper);
+    assert_int_equal(Two.Cached, 0);
+    assert_int_equal(One.Cached, 0);
+    assert_false(KitTryRead(B, &Value));
+    __atomic_sub_fetch(&Two.Running, 1, __ATOMIC_SEQ_CST);
+    HalActivateAddressSpace(&Two);
+    assert_int_equal(KitRead(B), 22);
+    HalActivateAddressSpace(NULL);
+    assert_false(KitTryRead(B, &Value));
+    HalRemoveAddressSpace(&One), HalRemoveAddressSpace(&Two), HalRemoveAddressSpace(&Sweeper);
+}
+
 static void Translate_TellsAndSetsNothing(void **State)
 {
     (void)State;
@@ -306,6 +357,7 @@ int main(void)
         KIT_TEST(Flush_UntilThen_AnUnmappedPageIsSeen),
         KIT_TEST(NotPresent_IsNeverCached),
         KIT_TEST(AddressSpace_Switch_DropsTheUsersTranslationsOnly),
+        KIT_TEST(AddressSpaces_AreApart),
         KIT_TEST(Translate_TellsAndSetsNothing),
     };
     return cmocka_run_group_tests_name("hal.mmu", Tests, NULL, NULL);

@@ -27,7 +27,8 @@
  *
  * An address space is a part of the user range with a root of its own (HAL_ADDRESS_SPACE); Owner[] tells, for each GiB of the user
  * range, which. Which root a fault walks depends on the thread, which translations are whose on the address alone. All spaces'
- * translations can stand side by side, since their parts do not overlap; one that its last thread leaves gives its own up.
+ * translations can stand side by side, since their parts do not overlap; one that its last thread leaves gives its own up, and all others
+ * do when a thread enters a space that sweeps (the System process's, where drivers' threads run).
  *
  * Invariants (HalpValidateTb)
  *  1. Slot[p] = r if and only if run r is live and Page <= p < Page + Count; Filled[b] counts the non-zero
@@ -148,7 +149,7 @@ static VOID HalpSetSlots(HALP_SPAN *Span, ULONG64 Page, ULONG64 Count, ULONG Run
         Span->Slot[i] = Run;
         Span->Filled[i / BLOCK_PAGES] = (USHORT)(Span->Filled[i / BLOCK_PAGES] + Change);
     }
-    Span->LivePages += (ULONG64)((LONG64)Count * Change);
+    __atomic_store_n(&Span->LivePages, Span->LivePages + (ULONG64)((LONG64)Count * Change), __ATOMIC_RELAXED);
 }
 
 /* ---- runs ---- */
@@ -577,6 +578,23 @@ static VOID HalpDropSpace(PHAL_ADDRESS_SPACE Space)
     HalpRelease(&HalpTb.Lock);
 }
 
+/* Forgets the translations of every space but one. Those who run there fault them in again. */
+static VOID HalpDropOthers(PHAL_ADDRESS_SPACE Space)
+{
+    ULONG64 Parts = HalpTb.Span[0].Pages / GIB_PAGES;
+    HalpAcquire(&HalpTb.Lock);
+    for (ULONG64 i = 0; i < Parts;) {
+        PHAL_ADDRESS_SPACE Other = HalpTb.Owner[i];
+        if (Other && Other != Space && Other->Cached != 0) {
+            HalpTb.Statistics.Flushes++;
+            HalpReserve(1);
+            HalpFlushSpan(&HalpTb.Span[0], Other->Low >> 12, (Other->High - Other->Low) >> 12, FALSE, &Other->Cached);
+        }
+        i = Other ? (Other->High - HalFacts.UserBase) >> 30 : i + 1;
+    }
+    HalpRelease(&HalpTb.Lock);
+}
+
 static VOID HalpSetOwner(PHAL_ADDRESS_SPACE Space, PHAL_ADDRESS_SPACE Owner)
 {
     HalpAcquire(&HalpTb.Lock);
@@ -613,6 +631,11 @@ VOID HalActivateAddressSpace(PHAL_ADDRESS_SPACE Space)
     if (Old && __atomic_sub_fetch(&Old->Running, 1, __ATOMIC_SEQ_CST) == 0 &&
         __atomic_load_n(&Old->Cached, __ATOMIC_RELAXED) != 0) {
         HalpDropSpace(Old);
+    }
+    if (Space && Space->Sweeps &&
+        __atomic_load_n(&HalpTb.Span[0].LivePages, __ATOMIC_RELAXED) !=
+            (ULONG64)__atomic_load_n(&Space->Cached, __ATOMIC_RELAXED)) {
+        HalpDropOthers(Space);
     }
 }
 

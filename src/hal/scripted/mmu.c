@@ -295,6 +295,14 @@ VOID HalActivateAddressSpace(PHAL_ADDRESS_SPACE Space)
         __atomic_add_fetch(&Space->Running, 1, __ATOMIC_SEQ_CST);
     }
     HalpSpace = Space;
+    for (ULONG i = 0; Space && Space->Sweeps && i < MAX_SPACES; i++) {
+        PHAL_ADDRESS_SPACE Other = HalpSpaces[i];
+        pthread_mutex_lock(&HalpMmu.Lock);
+        if (Other && Other != Space && Other->Cached) {
+            HalpFlush(Other->Low >> 12, (Other->High - Other->Low) >> 12, FALSE);
+        }
+        pthread_mutex_unlock(&HalpMmu.Lock);
+    }
     if (Old && __atomic_sub_fetch(&Old->Running, 1, __ATOMIC_SEQ_CST) == 0) {
         pthread_mutex_lock(&HalpMmu.Lock);
         if (Old->Running == 0) {
