@@ -171,6 +171,7 @@ typedef struct _MI_STATE {
     MI_REGION Regions[MmRegionMaximum];
     MI_MAPPINGS Mappings; /* mapping.c */
     MI_CACHE_RANGE Permanent[MI_PERMANENT_CACHE];
+    ULONG64 MovedPages;   /* (PfnLock) movepage.c */
     ULONG PermanentCount;                   /* (PfnLock) only grows */
     PFN_NUMBER NodeFirst[MI_MAX_NODES + 1]; /* numa.c: the first frame of each node; constant */
     ULONG Nodes;

@@ -223,15 +223,78 @@ static void MmFreePagesFromMdl_TwiceOrLocked_Is4E(void **State)
     ExFreePool(Mdl);
 }
 
+/* "contiguous ... under fragmentation": pageable pages that stand in the way are moved, with their contents, and stay usable. */
+static void MmAllocateContiguousMemory_Fragmented_MovesPages(void **State)
+{
+    enum { PAGES = 12000, BLOCK = 256 };
+    static PUCHAR Single[PAGES];
+    (void)State;
+    for (ULONG Page = 0; Page < PAGES; Page++) {
+        Single[Page] = Page % 64 != 5 ? MmAllocatePages(MmRegionPagedPool, 1, 0, NormalPoolPriority)
+                                      : MmAllocateUserPages(1, PAGE_READWRITE);
+        assert_non_null(Single[Page]);
+        *(ULONG *)Single[Page] = Page;
+    }
+    for (ULONG Page = 0; Page < PAGES; Page += 2) { /* every other frame is free now */
+        Page % 64 != 5 ? MmFreePages(Single[Page], 1) : MmFreeUserPages(Single[Page], 1);
+        Single[Page] = NULL;
+    }
+    KIT_MDL Kit;
+    MmInitializeMdl(&Kit.Mdl, Single[1], 64);
+    MmProbeAndLockPages(&Kit.Mdl, KernelMode, IoWriteAccess);
+    PFN_NUMBER Locked = Kit.Frames[0];
+    ULONG64 Moved = MiState->MovedPages;
+    PVOID Blocks[30];
+    ULONG Got = 0;
+    SIZE_T Bytes = BLOCK * PAGE_SIZE;
+    while (Got < ARRAYSIZE(Blocks) && (Blocks[Got] = MmAllocateContiguousMemory(Bytes, At(Any))) != NULL) {
+        for (ULONG Page = 1; Page < BLOCK; Page++) {
+            assert_int_equal(KitFrame((PUCHAR)Blocks[Got] + Page * PAGE_SIZE), KitFrame(Blocks[Got]) + Page);
+        }
+        memset(Blocks[Got], 0xEE, Bytes);
+        Got++;
+    }
+    assert_in_range(Got, 24, 30);
+    assert_true(MiState->MovedPages > Moved + 1000);
+    assert_int_equal(KitFrame(Single[1]), Locked); /* what is locked stays */
+    for (ULONG Page = 1; Page < PAGES; Page += 2) {
+        assert_int_equal(*(ULONG *)Single[Page], Page);
+    }
+    KitAssertValid();
+    /* FAST_ONLY, and callers at DISPATCH_LEVEL, get what lies free, or nothing */
+    Moved = MiState->MovedPages;
+    PVOID Fast = NULL;
+    (void)MmAllocateContiguousMemoryEx(&Bytes, At(0), At(Any), At(0), MM_ANY_NODE_OK, PAGE_READWRITE, NULL, 'tseT',
+                                       MM_ALLOCATE_CONTIGUOUS_MEMORY_FAST_ONLY, &Fast);
+    assert_int_equal(MiState->MovedPages, Moved);
+    if (Fast) {
+        MmFreeContiguousMemory(Fast);
+    }
+    while (Got) {
+        MmFreeContiguousMemory(Blocks[--Got]);
+    }
+    MmUnlockPages(&Kit.Mdl);
+    for (ULONG Page = 1; Page < PAGES; Page += 2) {
+        Page % 64 != 5 ? MmFreePages(Single[Page], 1) : MmFreeUserPages(Single[Page], 1);
+    }
+    KitAssertValid();
+}
+
 int main(void)
 {
 #define TEST(Name) cmocka_unit_test(Name)
     const struct CMUnitTest Tests[] = {
-        TEST(MmAllocateContiguousMemory_FramesFollowEachOther), TEST(MmAllocateContiguousMemorySpecifyCache_Bounds_AreKept),
-        TEST(MmAllocateContiguousNodeMemory_ProtectionAndNode), TEST(MmAllocateNonCachedMemory_IsUncached),
-        TEST(MmFreeContiguousMemory_AnythingElse_IsC2_60),      TEST(MmFreeContiguousMemory_StillLocked_Is4E_9A),
-        TEST(MmAllocatePagesForMdl_ZeroedAndUnmapped),          TEST(MmAllocatePagesForMdl_Range_IsKept),
-        TEST(MmAllocatePagesForMdlEx_Flags_AreHonoured),        TEST(MmFreePagesFromMdl_TwiceOrLocked_Is4E),
+        TEST(MmAllocateContiguousMemory_FramesFollowEachOther),
+        TEST(MmAllocateContiguousMemorySpecifyCache_Bounds_AreKept),
+        TEST(MmAllocateContiguousMemory_Fragmented_MovesPages),
+        TEST(MmAllocateContiguousNodeMemory_ProtectionAndNode),
+        TEST(MmAllocateNonCachedMemory_IsUncached),
+        TEST(MmFreeContiguousMemory_AnythingElse_IsC2_60),
+        TEST(MmFreeContiguousMemory_StillLocked_Is4E_9A),
+        TEST(MmAllocatePagesForMdl_ZeroedAndUnmapped),
+        TEST(MmAllocatePagesForMdl_Range_IsKept),
+        TEST(MmAllocatePagesForMdlEx_Flags_AreHonoured),
+        TEST(MmFreePagesFromMdl_TwiceOrLocked_Is4E),
     };
     return cmocka_run_group_tests_name("mm_contiguous", Tests, KitStart, KitStop);
 }
