@@ -91,7 +91,7 @@ typedef struct _TRANSFER {
     ULONG Length;
     BOOLEAN ToMemory;
 } TRANSFER;
-static TRANSFER Transfer;
+static KIT_UNUSED TRANSFER Transfer;
 static KIT_UNUSED void DoTransfer(ntmm_device *Hardware, void *Context)
 {
     TRANSFER *Job = Context;

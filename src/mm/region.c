@@ -90,7 +90,8 @@ ULONG64 MiLayOutRegions(ULONG64 RamPages)
 {
     ULONG64 Bytes[MmRegionMaximum] = {0}, Available = HalFacts.SystemEnd - HalFacts.SystemBase, Total, BitmapBytes = 0;
     for (ULONG Id = MmRegionNonPagedPool; Id < MmRegionMaximum; Id++) {
-        Bytes[Id] = MiClamp(MiRoundUp(MiLimitOf(Id, RamPages << PAGE_SHIFT), PAGE_SIZE), 64 * PAGE_SIZE, Available);
+        Bytes[Id] = MiClamp(MiRoundUp(MiLimitOf(Id, RamPages << PAGE_SHIFT), PAGE_SIZE), 64 * PAGE_SIZE,
+                            Id == MmRegionUser ? HalFacts.UserEnd - HalFacts.UserBase : Available);
     }
     for (;;) { /* the largest gives way until all fit, each with a gap of 1 GiB below */
         ULONG Largest = MmRegionNonPagedPool;
