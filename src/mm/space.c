@@ -61,7 +61,10 @@ PFN_NUMBER MiRootOfVa(ULONG_PTR Va)
 static VOID MiStartSpace(PMI_SPACE Space, PFN_NUMBER Root, struct _KPROCESS *Process)
 {
     ULONG Index = (ULONG)(Space - MiState->Spaces);
+    KiAcquireLock(&MiState->SpaceLock);
     memset(Space, 0, sizeof(*Space));
+    Space->Dying = TRUE; /* still taken, for those who look for a slice */
+    KiReleaseLock(&MiState->SpaceLock);
     Space->Hal.Low = HalFacts.UserBase + Index * MiState->SliceBytes;
     Space->Hal.High = Space->Hal.Low + MiState->SliceBytes;
     Space->Hal.Root = Root;
@@ -72,6 +75,7 @@ static VOID MiStartSpace(PMI_SPACE Space, PFN_NUMBER Root, struct _KPROCESS *Pro
     MiInitializeWorkingSet(&Space->WorkingSet, Root, TRUE, Space->Hal.Low, Space->Hal.High);
     HalAddAddressSpace(&Space->Hal);
     __atomic_store_n(&Space->Used, TRUE, __ATOMIC_RELEASE);
+    __atomic_store_n(&Space->Dying, FALSE, __ATOMIC_RELEASE);
 }
 
 NTSTATUS MiInitializeSpaces(VOID)

@@ -16,7 +16,7 @@
 #define THREADS 8
 #define PAGES   24
 #define ROUNDS  6
-#define STEPS   (NTMM_SANITIZED ? 60 : 250)
+#define STEPS   (NTMM_SANITIZED ? 60 : 600)
 
 typedef struct _WORKER {
     ULONG64 Random;
