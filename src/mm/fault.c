@@ -134,30 +134,83 @@ static NTSTATUS MiHold(const MI_ATTEMPT *Attempt, PFN_NUMBER Page)
     return STATUS_SUCCESS;
 }
 
+/* How many pages a demand-zero fault brings at once: one, unless the thread has filled memory in order of addresses for some time
+ * (then what it will fill next comes along, as far as the entries are alike), and only where page files let memory be
+ * overcommitted, so that the price of a fault would bound the speed of paging. */
+#define MI_FILL_AFTER 16u
+#define MI_FILL_PAGES 16u
+static ULONG MiFillWindow(const MI_ATTEMPT *Attempt, MMPTE Entry)
+{
+    ULONG Filler = (ULONG)KiCurrentThread()->Id % MI_READERS, Run = 0, Count = 1;
+    ULONG_PTR Page = Attempt->Va & ~(ULONG_PTR)(PAGE_SIZE - 1);
+    if (MiState->Pager.Plenty == 0) {
+        return 1;
+    }
+    if (__atomic_load_n(&MiState->Pager.Fillers[Filler].End, __ATOMIC_RELAXED) == Page) {
+        Run = __atomic_load_n(&MiState->Pager.Fillers[Filler].Run, __ATOMIC_RELAXED) + 1;
+    }
+    if (Run >= MI_FILL_AFTER && Attempt->Frame == NULL && !Attempt->Set->HardMaximum &&
+        MiAvailable() > MiState->Pager.Reserve + 2 * MI_FILL_PAGES) {
+        ULONG Most = MiEntriesToTableEnd(Attempt->Va) < MI_FILL_PAGES ? MiEntriesToTableEnd(Attempt->Va) : MI_FILL_PAGES;
+        while (Count < Most && MiReadPte(Attempt->Pte + Count).Long == Entry.Long) {
+            Count++;
+        }
+    }
+    __atomic_store_n(&MiState->Pager.Fillers[Filler].End, Page + ((ULONG_PTR)Count << PAGE_SHIFT), __ATOMIC_RELAXED);
+    __atomic_store_n(&MiState->Pager.Fillers[Filler].Run, Run, __ATOMIC_RELAXED);
+    return Count;
+}
+
+/* Frames for Want demand-zero entries from Pte on, which may be valid, as many runs as it takes. Returns how many got one. */
+static ULONG MiFillPages(PMMPTE Pte, MMPTE Entry, ULONG Want, BOOLEAN User)
+{
+    ULONG Done = 0;
+    while (Done < Want) {
+        PFN_NUMBER Base;
+        BOOLEAN Dirty;
+        ULONG Got = MiTakeFrames(Want - Done, MI_TAKE_ZEROED | MI_TAKE_PAGEABLE, Pte + Done, &Base, &Dirty);
+        if (Got == 0) {
+            break;
+        }
+        if (Dirty) {
+            HalZeroPages(Base, Got);
+        }
+        for (ULONG Index = 0; Index < Got; Index++) {
+            MiWritePte(Pte + Done + Index, MiPteInWorkingSet(MiPteValid(Base + Index, MiPteProtection(Entry), User)));
+        }
+        Done += Got;
+    }
+    return Done;
+}
+
 /* A committed page without a frame. PteLock held. */
-static NTSTATUS MiResolveDemandZero(const MI_ATTEMPT *Attempt, MMPTE Entry)
+static NTSTATUS MiResolveDemandZero(MI_ATTEMPT *Attempt, MMPTE Entry)
 {
     PFN_NUMBER Page;
     BOOLEAN Dirty;
     NTSTATUS Status = STATUS_SUCCESS;
     MI_PROT Protection = MiPteProtection(Entry);
+    if (__builtin_expect(MiMayBeValid(Protection), 1)) {
+        ULONG Filled = MiFillPages(Attempt->Pte, Entry, MiFillWindow(Attempt, Entry), Attempt->User);
+        if (Filled == 0) {
+            return STATUS_NO_MEMORY;
+        }
+        MiJoinPages(Attempt->Set, Attempt->Pte, Filled);
+        MiCount(&MiState->DemandZeroFaults);
+        Attempt->Along = Filled - 1;
+        if (Attempt->Frame == NULL) {
+            return STATUS_SUCCESS;
+        }
+        KiAcquireLock(&MiState->PfnLock);
+        Status = MiHold(Attempt, MiPtePage(MiReadPte(Attempt->Pte)));
+        KiReleaseLock(&MiState->PfnLock);
+        return Status;
+    }
     if (MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_PAGEABLE, Attempt->Pte, &Page, &Dirty) == 0) {
         return STATUS_NO_MEMORY;
     }
     if (Dirty) {
         HalZeroPages(Page, 1);
-    }
-    if (__builtin_expect(MiMayBeValid(Protection), 1)) {
-        MiWritePte(Attempt->Pte, MiPteInWorkingSet(MiPteValid(Page, Protection, Attempt->User)));
-        MiJoinWorkingSet(Attempt->Set, Attempt->Pte);
-        MiCount(&MiState->DemandZeroFaults);
-        if (Attempt->Frame == NULL) {
-            return STATUS_SUCCESS;
-        }
-        KiAcquireLock(&MiState->PfnLock);
-        Status = MiHold(Attempt, Page);
-        KiReleaseLock(&MiState->PfnLock);
-        return Status;
     }
     /* No valid form: a modified page that nobody maps. */
     ULONG64 Commit = 0;

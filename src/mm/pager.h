@@ -64,6 +64,11 @@ typedef struct _MI_PAGER {
     MI_AHEAD Aheads[MI_AHEADS];
     ULONG AheadsUnderWay;      /* (PfnLock) */
     volatile LONG AheadsEnded; /* futex word */
+    /* fault.c: where each thread's last demand-zero fault ended, and how many came in order of addresses */
+    struct {
+        volatile ULONG_PTR End;
+        volatile ULONG Run;
+    } Fillers[MI_READERS];
     KI_LOCK WorkingSetLock;
     LIST_ENTRY WorkingSets;                                                 /* (WorkingSetLock) MMSUPPORT.Links */
     volatile ULONG64 CollidedFaults, InPageErrors, TrimmedPages, AgedPages; /* (interlocked) */
@@ -103,6 +108,7 @@ VOID MiDeleteWorkingSet(PMMSUPPORT Support);
 /* The leaf Pte, just made valid for a pageable frame, is in the working set; it (and Count - 1 others of its table) is
  * not any more. PteLock held; whoever changes a leaf tells. */
 VOID MiJoinWorkingSet(PMMSUPPORT Support, PMMPTE Pte);
+VOID MiJoinPages(PMMSUPPORT Support, PMMPTE Pte, ULONG Count); /* Count leaves of one table at once */
 VOID MiLeaveWorkingSet(PMMSUPPORT Support, PMMPTE Pte, ULONG Count);
 /* Entries of one lock that were exchanged for transition entries and flushed (Old[n] for each bit n of Gone): their frames go to
  * their lists. PteLock held. Returns how many can be had now. */

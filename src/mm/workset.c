@@ -124,8 +124,13 @@ PMMSUPPORT MiNextWorkingSet(PMMSUPPORT Last)
 
 VOID MiJoinWorkingSet(PMMSUPPORT Support, PMMPTE Pte)
 {
-    ULONG64 Pages = __atomic_add_fetch(&Support->Pages, 1, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&MiPfn(HalWindowPage(Pte))->WorkingSetPages, 1, __ATOMIC_RELAXED);
+    MiJoinPages(Support, Pte, 1);
+}
+
+VOID MiJoinPages(PMMSUPPORT Support, PMMPTE Pte, ULONG Count)
+{
+    ULONG64 Pages = __atomic_add_fetch(&Support->Pages, Count, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&MiPfn(HalWindowPage(Pte))->WorkingSetPages, Count, __ATOMIC_RELAXED);
     if (Pages > __atomic_load_n(&Support->PeakPages, __ATOMIC_RELAXED)) {
         __atomic_store_n(&Support->PeakPages, Pages, __ATOMIC_RELAXED); /* two at once: off by one, for a moment */
     }
