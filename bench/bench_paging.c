@@ -5,9 +5,11 @@
  *   device    that interface alone: clusters of 64 pages, 4 under way, and single pages at random. What the file can do.
  *   workload  four times RAM of paged pool: written in order (page-out), read in order (page-in), rewritten in order (both), read
  *             at random by one thread and by two. Throughput against the device's, interleaved round by round.
- *   store     the same with pages that compress to about a quarter, with the compression store and without.
- *   faults    demand-zero, soft (trimmed, still in RAM), hard (one page from the file): microseconds of one.
- *   flat      the first two of those in systems of 64 MiB up to 8 GiB of RAM: the cost does not grow with RAM.
+ *   store     one and a half times RAM of pages that compress to about a quarter, with the compression store (a quarter of RAM)
+ *             and without.
+ *   flat      microseconds of one fault, demand-zero, soft (trimmed, still in RAM) and hard (one page from the file), in systems of
+ *             64 MiB up to 8 GiB of RAM: the cost does not grow with RAM.
+ *   out       memory that was written leaves RAM, all of it, and comes back in order: page-out and page-in, nothing else.
  *   swap      the workload's pattern in a process of the host with as little memory (a cgroup) and a swap file: where this
  *             machine can do that (root, a memory cgroup); else the figure is left out, and said so.
  * Medians of rounds.
@@ -37,7 +39,7 @@
 #define BLOCK      (1u << 20)
 
 static const char *File = "/var/tmp/ntmm-bench-page.sys", *Only;
-static unsigned Rounds = 5, RamMib = 256;
+static unsigned Rounds = 3, RamMib = 64;
 static bool Smoke, Verbose;
 static FILE *Json;
 static int JsonRows;
@@ -222,12 +224,14 @@ static void Device(void)
 /* ---- the workload: paged pool of four times RAM ---- */
 static char **Blocks;
 static unsigned BlockCount;
+static bool FromPool; /* else straight from the memory manager: given back, pages are gone */
 static void MakeBlocks(uint64_t Bytes)
 {
     BlockCount = (unsigned)(Bytes / BLOCK);
     Blocks = calloc(BlockCount, sizeof *Blocks);
     for (unsigned i = 0; i < BlockCount; i++) {
-        Blocks[i] = ExAllocatePool2(POOL_FLAG_PAGED | POOL_FLAG_UNINITIALIZED, BLOCK, 'hcnB');
+        Blocks[i] = FromPool ? ExAllocatePool2(POOL_FLAG_PAGED | POOL_FLAG_UNINITIALIZED, BLOCK, 'hcnB')
+                             : MmAllocatePages(MmRegionPagedPool, BLOCK / 4096, 0, NormalPoolPriority);
         if (Blocks[i] == NULL) {
             Fail("paged pool is used up");
         }
@@ -236,7 +240,7 @@ static void MakeBlocks(uint64_t Bytes)
 static void FreeBlocks(void)
 {
     for (unsigned i = 0; i < BlockCount; i++) {
-        ExFreePool(Blocks[i]);
+        FromPool ? ExFreePool(Blocks[i]) : MmFreePages(Blocks[i], BLOCK / 4096);
     }
     free(Blocks);
 }
@@ -352,6 +356,13 @@ static void Explain(const char *Phase)
                 (unsigned long long)(Tb.FlushedPages - OldTb.FlushedPages),
                 (unsigned long long)(Tb.Evictions - OldTb.Evictions), (unsigned long long)(Tb.Faults - OldTb.Faults));
     }
+    MM_STORE_INFO Store;
+    MmQueryPageStore(&Store);
+    if (*Phase && Store.Limit) {
+        fprintf(stderr, "%-12s store: %llu pages in %llu KiB; in %llu out %llu refused %llu evicted %llu\n", Phase,
+                (unsigned long long)Store.StoredPages, (unsigned long long)(Store.Resident >> 10), (unsigned long long)Store.In,
+                (unsigned long long)Store.Out, (unsigned long long)Store.Refused, (unsigned long long)Store.Evicted);
+    }
     Old = *Now_;
     OldTb = Tb;
     OldFaults = MiState->AllFaults;
@@ -362,9 +373,10 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
 {
     uint64_t Ram = RamMib * MIB;
     bool Store = !strcmp(Section, "store");
+    FromPool = true;
 #define NAME(Plain, Packed) (!Store ? Plain : Compression ? Packed " (compressed)" : Packed)
     StartSystem(Ram, 5 * Ram, Compression);
-    MakeBlocks(4 * Ram);
+    MakeBlocks(Store ? Ram * 3 / 2 : 4 * Ram);
     Explain("");
     Sample(Row(Section, NAME("write in order", "write in order"), "MiB/s", "write in order"),
            WriteInOrder(Blocks, BlockCount, Grain));
@@ -376,8 +388,15 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
         Explain("rewrite");
     }
     unsigned Touches = Smoke ? 500 : 8000;
+    ntmm_page_file Before, After;
+    ntmm_query_page_file(0, &Before);
     Sample(Row(Section, NAME("read at random, 1 thread", "read at random"), "us", "read one page"),
            AtRandom(Blocks, BlockCount, 1, Touches));
+    ntmm_query_page_file(0, &After);
+    if (Store) {
+        Sample(Row(Section, Compression ? "pages from the file (compressed)" : "pages from the file", "", NULL),
+               (double)(After.bytes_read - Before.bytes_read) / 4096);
+    }
     Explain("random 1");
     if (!Store) {
         Sample(Row(Section, "read at random, 2 threads", "us", "read one page"), AtRandom(Blocks, BlockCount, 2, Touches));
@@ -528,7 +547,8 @@ static void Touch(unsigned First, unsigned Count, double *Us)
 static void Faults(const char *Section, uint64_t Ram, const char *DemandRow, const char *SoftRow, const char *HardRow)
 {
     unsigned Pages = Smoke ? 2048 : 8192;
-    double Us;
+    double Us, Start;
+    FromPool = false;
     StartSystem(Ram, 2 * 64 * MIB, false);
     for (int Warm = 0; Warm < 2; Warm++) {
         MakeBlocks((uint64_t)Pages * 4096);
@@ -538,10 +558,16 @@ static void Faults(const char *Section, uint64_t Ram, const char *DemandRow, con
             MmTrimAllSystemPageableMemory(FALSE);
             Touch(0, Pages, &Us);
             Sample(Row(Section, SoftRow, "us", NULL), Us);
+            MmTrimAllSystemPageableMemory(TRUE);
+            Start = Now();
+            for (unsigned i = 0; i < Pages / 8; i++) { /* far from each other, so that none brings the next along */
+                unsigned Page = i * 4099 % Pages;
+                ((volatile char *)Blocks[Page / (BLOCK / 4096)])[Page % (BLOCK / 4096) * 4096] += 1;
+            }
+            Sample(Row(Section, HardRow, "us", NULL), (Now() - Start) / (Pages / 8) * 1e6);
         }
         FreeBlocks();
     }
-    (void)HardRow;
     StopSystem();
 }
 
@@ -614,10 +640,10 @@ int main(int argc, char **argv)
     }
     static const struct {
         unsigned Mib;
-        const char *Demand, *Soft;
-    } Sizes[] = {{64, "demand-zero, 64 MiB of RAM", "soft, 64 MiB of RAM"},
-                 {512, "demand-zero, 512 MiB of RAM", "soft, 512 MiB of RAM"},
-                 {8192, "demand-zero, 8 GiB of RAM", "soft, 8 GiB of RAM"}};
+        const char *Demand, *Soft, *Hard;
+    } Sizes[] = {{64, "demand-zero, 64 MiB of RAM", "soft, 64 MiB of RAM", "hard, 64 MiB of RAM"},
+                 {512, "demand-zero, 512 MiB of RAM", "soft, 512 MiB of RAM", "hard, 512 MiB of RAM"},
+                 {8192, "demand-zero, 8 GiB of RAM", "soft, 8 GiB of RAM", "hard, 8 GiB of RAM"}};
     for (unsigned Round = 0; Round < Rounds; Round++) {
         if (Wanted("device")) {
             Device();
@@ -637,7 +663,7 @@ int main(int argc, char **argv)
         }
         if (Wanted("flat")) {
             for (unsigned i = 0; i < sizeof Sizes / sizeof Sizes[0] - (Smoke ? 1 : 0); i++) {
-                Faults("flat", Sizes[i].Mib * MIB, Sizes[i].Demand, Sizes[i].Soft, NULL);
+                Faults("flat", Sizes[i].Mib * MIB, Sizes[i].Demand, Sizes[i].Soft, Sizes[i].Hard);
             }
         }
     }

@@ -155,7 +155,7 @@ VOID MiUpdateConditions(VOID)
     do {
         Conditions->Again = FALSE;
         ULONG Old = Conditions->State, Now = MiEvaluate(&Evaluation, Old);
-        Conditions->State = Now;
+        __atomic_store_n(&Conditions->State, Now, __ATOMIC_RELAXED);
         for (ULONG Measure = 0; Measure < MiMeasures; Measure++) {
             __atomic_store_n(&Conditions->Low[Measure], Evaluation.Low[Measure], __ATOMIC_RELAXED);
             __atomic_store_n(&Conditions->High[Measure], Evaluation.High[Measure], __ATOMIC_RELAXED);

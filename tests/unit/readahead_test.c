@@ -1,0 +1,170 @@
+/*
+ * readahead_test.c - what comes along with a page that is read in: much for a reader in order, nothing for one at random, dirty
+ * for one that writes. SPDX-License-Identifier: MIT
+ */
+#include "mm_kit.h"
+#include <stdio.h>
+#include <unistd.h>
+
+#define PAGES 4096u
+static PUCHAR Va;
+static ULONG64 Reads, PagesRead, Hard, Soft;
+
+static int Setup(void **State)
+{
+    ntmm_options Options;
+    (void)State;
+    ntmm_default_options(&Options);
+    Options.ram = 48u << 20;
+    Options.cpus = 2;
+    Options.pagefile_check = true;
+    snprintf(Options.pagefile, sizeof Options.pagefile, "/tmp/ntmm-readahead-%d:32M", (int)getpid());
+    if (ntmm_start(&Options) != 0) {
+        print_error("%s\n", ntmm_error());
+        return -1;
+    }
+    Va = MmAllocatePages(MmRegionPagedPool, PAGES, 0, NormalPoolPriority);
+    assert_non_null(Va);
+    for (ULONG Page = 0; Page < PAGES; Page++) {
+        *(volatile ULONG64 *)(void *)(Va + Page * PAGE_SIZE) = Page * 0x9E3779B97F4A7C15ull + 1;
+    }
+    MmEmptyAllWorkingSets(TRUE);
+    return 0;
+}
+static int Teardown(void **State)
+{
+    (void)State;
+    MmFreePages(Va, PAGES);
+    const CHAR *Broken = MiValidateAll();
+    if (Broken) {
+        print_error("%s\n", Broken);
+    }
+    return ntmm_stop() | (Broken ? -1 : 0);
+}
+#define TEST(Name) cmocka_unit_test_setup_teardown(Name, Setup, Teardown)
+
+static void Begin(void)
+{
+    Reads = MiState->Pager.PageReads;
+    PagesRead = MiState->Pager.PagesRead;
+    Hard = MiState->HardFaults;
+    Soft = MiState->SoftFaults;
+}
+static void End(void)
+{
+    MiWaitForReadsAhead();
+    KiAcquireLock(&MiState->PfnLock);
+    Reads = MiState->Pager.PageReads - Reads;
+    PagesRead = MiState->Pager.PagesRead - PagesRead;
+    KiReleaseLock(&MiState->PfnLock);
+    Hard = MiState->HardFaults - Hard;
+    Soft = MiState->SoftFaults - Soft;
+}
+static void Expect(ULONG Page)
+{
+    assert_int_equal(*(volatile ULONG64 *)(void *)(Va + Page * PAGE_SIZE), Page * 0x9E3779B97F4A7C15ull + 1);
+}
+
+static void InOrder_FewLargeReads_EachPageOnce(void **State)
+{
+    (void)State;
+    Begin();
+    for (ULONG Page = 0; Page < PAGES; Page++) {
+        Expect(Page);
+    }
+    End();
+    assert_int_equal(PagesRead, PAGES);
+    assert_true(Reads <= PAGES / 32);
+    assert_true(Hard + Soft <= PAGES / 16); /* a run joins the working set at once */
+    assert_true(Soft > Hard);               /* and was mostly there before it was asked for */
+}
+
+static void AtRandom_SinglePages(void **State)
+{
+    (void)State;
+    Begin();
+    for (ULONG i = 0; i < 256; i++) {
+        Expect(i * 1031 % PAGES); /* far from each other */
+    }
+    End();
+    assert_true(PagesRead <= 256 + 64);
+}
+
+static void Nearby_LooksAround(void **State)
+{
+    (void)State;
+    Begin();
+    for (ULONG i = 0; i < 256; i++) {
+        Expect((i / 8 * 509 + i % 8 * 5 % 8) % PAGES); /* eight neighbours in disorder, then elsewhere */
+    }
+    End();
+    assert_true(Reads < 256 * 3 / 4);
+}
+
+static void WritingInOrder_RunsAreDirtyAtOnce(void **State)
+{
+    HAL_TB_STATISTICS Before, After;
+    (void)State;
+    HalQueryTb(&Before);
+    for (ULONG Page = 0; Page < PAGES; Page++) {
+        Expect(Page);
+        *(volatile ULONG64 *)(void *)(Va + Page * PAGE_SIZE) += 1;
+    }
+    HalQueryTb(&After);
+    assert_true(After.Faults - Before.Faults < PAGES / 2); /* else the first write to each page is a fault of its own */
+    MmEmptyAllWorkingSets(TRUE);
+    for (ULONG Page = 0; Page < PAGES; Page++) {
+        assert_int_equal(*(volatile ULONG64 *)(void *)(Va + Page * PAGE_SIZE), Page * 0x9E3779B97F4A7C15ull + 2);
+    }
+}
+
+static void ReadingAfterWriting_DoesNotDirtyWhatIsOnlyRead(void **State)
+{
+    (void)State;
+    for (ULONG Page = 0; Page < PAGES / 2; Page++) {
+        *(volatile ULONG64 *)(void *)(Va + Page * PAGE_SIZE) += 1;
+    }
+    for (ULONG Page = PAGES / 2; Page < PAGES; Page++) {
+        Expect(Page);
+    }
+    MiWaitForReadsAhead();
+    ULONG Dirty = 0;
+    for (ULONG Page = PAGES / 2; Page < PAGES; Page++) {
+        Dirty += MiPteIsValid(MiReadPte(MiPteOf((ULONG_PTR)Va + Page * PAGE_SIZE))) &&
+                 MiPteIsDirty(MiReadPte(MiPteOf((ULONG_PTR)Va + Page * PAGE_SIZE)));
+    }
+    assert_true(Dirty <= 2 * MI_IO_PAGES); /* at most the run in which it changed its mind */
+}
+
+/* Every read but those that somebody waits for fails: the pages they were to bring come when they are asked for. */
+static void FailingDevice_AheadOfAReader_CostsNothing(void **State)
+{
+    ULONG Failed = 0;
+    (void)State;
+    for (ULONG Page = 0; Page < PAGES; Page++) {
+        PMMPTE Pte = MiPteOf((ULONG_PTR)Va + Page * PAGE_SIZE);
+        if (Page % 512 == 128) { /* in the middle of a table: the next to be read is read ahead */
+            MiWaitForReadsAhead();
+            assert_int_equal(ntmm_inject_disk_fault(NTMM_DISK_READ_ERROR, -1, 0, 0, 0), 0);
+        } else if (MiPteIsPageFile(MiReadPte(Pte))) {
+            Failed += ntmm_disk_fault_hits() != Failed;
+            ntmm_clear_disk_faults();
+        }
+        Expect(Page);
+        MiWaitForReadsAhead();
+    }
+    assert_true(Failed > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest Tests[] = {
+        TEST(InOrder_FewLargeReads_EachPageOnce),
+        TEST(AtRandom_SinglePages),
+        TEST(Nearby_LooksAround),
+        TEST(WritingInOrder_RunsAreDirtyAtOnce),
+        TEST(ReadingAfterWriting_DoesNotDirtyWhatIsOnlyRead),
+        TEST(FailingDevice_AheadOfAReader_CostsNothing),
+    };
+    return cmocka_run_group_tests(Tests, NULL, NULL);
+}
