@@ -61,6 +61,9 @@ typedef struct _EXP_POOL_TOTALS {
     LONG64 PeakBytes; /* sum over all tags, tracked like a tag of its own */
     ULONG64 PeakError;
     ULONG64 PagesInSlabs, PagesInRuns; /* held from the memory manager */
+    ULONG64 PagesKept;                 /* free, and committed still for whoever is next */
+    ULONG64 PagesReturned;             /* ever given back to the memory manager */
+    ULONG64 Trims;                     /* of all pools */
 } EXP_POOL_TOTALS;
 VOID ExpQueryPool(BOOLEAN Paged, EXP_POOL_TOTALS *Totals);
 

@@ -649,6 +649,8 @@ PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment, ULONG Tag)
     EXP_CACHE *Cache = ExpGetCache(Thread);
     if (Cache != NULL && Cache->Countdown < 0)
         Cache->Countdown = MAXLONG;
+    if (Size == 0 && Alignment >= PAGE_SIZE)
+        Size = 1; /* the slack of a whole page does not fit the word */
     return ExpAllocateBlock(Thread, ExpNonPagedNx, Size, Alignment < 16 ? 16 : Alignment, Tag, EXP_HOST, HighPoolPriority, 0,
                             0);
 }

@@ -42,6 +42,8 @@ SIZE_T ExpTrimPools(BOOLEAN All)
         ExpState.LeastFree[Kind] = ExpState.FreePages[Kind];
         KiReleaseLock(Lock);
     }
+    if (!All && Returned != 0) /* else somebody waits for them */
+        MmDiscardFreePages(Returned);
     __atomic_add_fetch(&ExpState.Trims, 1, __ATOMIC_RELAXED);
     __atomic_sub_fetch(&ExpState.Trimming, 1, __ATOMIC_SEQ_CST);
     return Returned;

@@ -55,6 +55,8 @@ MM_REGION MmRegionOf(const volatile VOID *Va);
 /* Set by ex: gives back pages that the layers above keep without need; returns how many. Asked when pages run out, at the
  * caller's IRQL, with no lock held. */
 extern SIZE_T (*MmReclaimRoutine)(VOID);
+/* Gives the memory of up to so many free frames back to the host; they are zeroed frames then. Returns how many. Any IRQL. */
+ULONG64 MmDiscardFreePages(ULONG64 Pages);
 PVOID MmAllocatePages(MM_REGION Region, SIZE_T Pages, ULONG Flags, EX_POOL_PRIORITY Priority);
 VOID MmFreePages(PVOID Va, SIZE_T Pages);
 /* Backs part of a reserved run (frames, or demand zero); takes the backing away again. */

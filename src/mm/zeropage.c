@@ -7,12 +7,15 @@
  *
  *      zeroed < ZeroLow and free > ZeroHigh  -->  Free --off the list, MiPageTransition--> zeroed by the machine --> Zeroed
  *
+ * MmDiscardFreePages does the same for another end: it gives the memory of free pages back to the host, in runs as long as the
+ * list has them, and they are zeroed pages then. Who has given up pages for being idle asks for it (the pools' trim).
+ *
  * A page being zeroed is in transition with one reference, as a page in I/O is, so the counts add up at every moment.
  * Locks: PfnLock, not while zeroing. PASSIVE_LEVEL.
  */
 #include "mm/mi.h"
 
-#define MI_ZERO_BATCH 32u
+#define MI_ZERO_BATCH 64u
 
 static ULONG64 MiZeroLow(VOID)
 {
@@ -26,7 +29,25 @@ static BOOLEAN MiShouldZero(VOID)
            __atomic_load_n(&MiState->StateCount[MiPageFree], __ATOMIC_RELAXED) > MiZeroLow();
 }
 
-ULONG64 MiZeroFreePages(ULONG64 Want)
+static VOID MiDiscard(const PFN_NUMBER *Pages, ULONG Count)
+{
+    for (ULONG First = 0, Last; First < Count; First = Last) {
+        Last = First + 1;
+        if (Last < Count && Pages[Last] == Pages[First] + 1) {
+            while (Last < Count && Pages[Last] == Pages[Last - 1] + 1) {
+                Last++;
+            }
+            HalDiscardPages(Pages[First], Last - First);
+        } else {
+            while (Last < Count && Pages[Last] + 1 == Pages[Last - 1]) {
+                Last++;
+            }
+            HalDiscardPages(Pages[Last - 1], Last - First);
+        }
+    }
+}
+
+static ULONG64 MiCleanFreePages(ULONG64 Want, BOOLEAN Discard)
 {
     ULONG64 Done = 0;
     while (Done < Want) {
@@ -46,7 +67,10 @@ ULONG64 MiZeroFreePages(ULONG64 Want)
         if (Count == 0) {
             break;
         }
-        for (ULONG Index = 0; Index < Count; Index++) {
+        if (Discard) {
+            MiDiscard(Pages, Count);
+        }
+        for (ULONG Index = 0; !Discard && Index < Count; Index++) {
             HalZeroPages(Pages[Index], 1);
         }
         KiAcquireLock(&MiState->PfnLock);
@@ -61,8 +85,19 @@ ULONG64 MiZeroFreePages(ULONG64 Want)
         MiPagesBecameAvailable();
         Done += Count;
     }
+    return Done;
+}
+
+ULONG64 MiZeroFreePages(ULONG64 Want)
+{
+    ULONG64 Done = MiCleanFreePages(Want, FALSE);
     __atomic_fetch_add(&MiState->Pager.ZeroedByThread, Done, __ATOMIC_RELAXED);
     return Done;
+}
+
+ULONG64 MmDiscardFreePages(ULONG64 Pages)
+{
+    return MiCleanFreePages(Pages, TRUE);
 }
 
 static VOID MiZeroMain(PVOID Context)

@@ -245,6 +245,11 @@ VOID MmDecommitPages(PVOID Va, SIZE_T Pages)
     errno = Saved;
 }
 
+ULONG64 MmDiscardFreePages(ULONG64 Pages)
+{
+    return Pages; /* they went to the host at once */
+}
+
 NTSTATUS MmProtectPages(PVOID Va, SIZE_T Pages, ULONG Protection)
 {
     int Saved = errno,

@@ -136,6 +136,201 @@ static void Thread_FreesAnothersBlocks_OwnerGetsThemBack(void **state)
     assert_true(Last.PagesInSlabs <= First.PagesInSlabs + First.PagesInSlabs / 8);
 }
 
+static EXP_TAG_USE *UseOf(ULONG Tag);
+
+/* ---- run.c, trim.c: driven by hand; the timer would do the same after a second and two ---- */
+static uint64_t FreeFrames(void)
+{
+    MM_COUNTERS Counters;
+    MmQueryCounters(&Counters);
+    return Counters.FreePages + Counters.ZeroedPages;
+}
+
+static void Trim_SpikeFreed_PagesGoBackAfterTwo(void **state)
+{
+    static PVOID Blocks[4000];
+    EXP_POOL_TOTALS Full, Empty, Kept, Last;
+    uint64_t Frames;
+    ULONG Index;
+    (void)state;
+    ExpTrimPools(TRUE);
+    for (Index = 0; Index < 4000; Index++)
+        Blocks[Index] = ExAllocatePool2(NONPAGED, 2000, 'rapS');
+    Frames = FreeFrames();
+    ExpQueryPool(FALSE, &Full);
+    assert_true(Full.PagesInSlabs >= 2000);
+    ExpTrimPools(FALSE); /* a trim was, before they are freed: none of them is given up by it */
+    for (Index = 0; Index < 4000; Index++)
+        ExFreePool(Blocks[Index]);
+    ExpQueryPool(FALSE, &Empty);
+    assert_true(Empty.PagesInSlabs < Full.PagesInSlabs / 8);
+    assert_true(Empty.PagesKept >= 1900); /* kept: the next one to ask has them */
+    assert_int_equal(Empty.PagesReturned, Full.PagesReturned);
+    Validate();
+    ExpTrimPools(FALSE);
+    ExpQueryPool(FALSE, &Kept);
+    assert_true(Kept.PagesKept >= 1900); /* they were in use since the trim before */
+    ExpTrimPools(FALSE);
+    ExpQueryPool(FALSE, &Last);
+    assert_true(Last.PagesKept < 64);
+    assert_true(Last.PagesReturned - Kept.PagesReturned >= 1900);
+    assert_int_equal(Last.Trims - Empty.Trims, 2);
+    assert_true(FreeFrames() >= Frames + 1900);
+    Validate();
+}
+
+/* What a steady state frees and allocates again is not given up under it, whatever the trims. */
+static void Trim_SteadyState_NothingIsReturned(void **state)
+{
+    PVOID Blocks[64];
+    EXP_POOL_TOTALS First, Last;
+    ULONG Round, Index;
+    (void)state;
+    for (Round = 0; Round < 12; Round++) {
+        for (Index = 0; Index < 64; Index++)
+            Blocks[Index] = ExAllocatePool2(NONPAGED, 64 + Index * 900, 'tSgT');
+        if (Round == 4)
+            ExpQueryPool(FALSE, &First);
+        ExpTrimPools(FALSE);
+        for (Index = 0; Index < 64; Index++)
+            ExFreePool(Blocks[Index]);
+    }
+    ExpQueryPool(FALSE, &Last);
+    assert_true(Last.PagesReturned - First.PagesReturned <= 16);
+    Validate();
+}
+
+static void Trim_ThreadEnded_ItsFreeBlocksGoBack(void **state)
+{
+    pthread_t Thread;
+    EXP_POOL_TOTALS Before, After;
+    ULONG Index;
+    (void)state;
+    ExpTrimPools(TRUE);
+    ExpTrimCache(KiCurrentThread()->ExCache);
+    ExpTrimPools(TRUE);
+    ExpQueryPool(FALSE, &Before);
+    assert_int_equal(pthread_create(&Thread, NULL, AllocateAndEnd, (void *)(ULONG_PTR)'dnET'), 0);
+    pthread_join(Thread, NULL);
+    assert_int_equal(pthread_create(&Thread, NULL, FreeAll, NULL), 0);
+    pthread_join(Thread, NULL);
+    ExpTrimPools(FALSE);
+    ExpTrimPools(FALSE);
+    ExpTrimPools(FALSE);
+    ExpQueryPool(FALSE, &After);
+    assert_true(After.PagesInSlabs <= Before.PagesInSlabs + 4);
+    assert_int_equal(After.Bytes, Before.Bytes);
+    Validate();
+    for (Index = 0; Index < 512; Index++)
+        Passed[Index] = NULL;
+}
+
+static void Runs_Freed_JoinAndServeLargerOnes(void **state)
+{
+    PUCHAR Blocks[16], Whole;
+    EXP_POOL_TOTALS First, Last;
+    ULONG Index;
+    (void)state;
+    ExpTrimPools(TRUE);
+    for (Index = 0; Index < 16; Index++)
+        Blocks[Index] = ExAllocatePool2(NONPAGED, 40 * PAGE_SIZE, 'nuRT');
+    for (Index = 0; Index < 16; Index += 2)
+        ExFreePool(Blocks[Index]);
+    Validate();
+    for (Index = 1; Index < 16; Index += 2)
+        ExFreePool(Blocks[Index]);
+    Validate();
+    ExpQueryPool(FALSE, &First);
+    Whole = ExAllocatePool2(NONPAGED, 16 * 40 * PAGE_SIZE, 'nuRT'); /* of what the sixteen left: no page is new */
+    ExpQueryPool(FALSE, &Last);
+    assert_int_equal(First.PagesKept - Last.PagesKept, 16 * 40);
+    Whole[0] = Whole[16 * 40 * PAGE_SIZE - 1] = 1;
+    ExFreePool(Whole);
+    Validate();
+}
+
+static VOID AllocateBig(PVOID Unused)
+{
+    (void)Unused;
+    (void)!ExAllocatePool2(NONPAGED, 100 * PAGE_SIZE, 'giBT');
+}
+
+/* A big block that stays mapped after its free carries the freed pattern like a small one. */
+static void Runs_FreedBlockWrittenTo_SeenWhenTakenAgain(void **state)
+{
+    PUCHAR Block;
+    ntmm_bugcheck Stop;
+    (void)state;
+    ExpTrimPools(TRUE);
+    Block = ExAllocatePool2(NONPAGED, 100 * PAGE_SIZE, 'giBT');
+    ExFreePool(Block);
+    ExpUnpoison(Block, PAGE_SIZE);
+    Block[8] = 0x11;
+    assert_true(ntmm_catch(AllocateBig, NULL, &Stop));
+    assert_int_equal(Stop.code, 0xC6);
+    assert_int_equal(Stop.parameters[0], (ULONG_PTR)Block + 8);
+    Validate();
+    AllocateBig(NULL); /* said once */
+    ExFreePool(Block);
+    Validate();
+}
+
+static void Runs_ZeroedRequests_AreZero(void **state)
+{
+    ULONG Round, At;
+    (void)state;
+    for (Round = 0; Round < 4; Round++) {
+        PUCHAR Block = ExAllocatePool2(Round < 2 ? POOL_FLAG_NON_PAGED : POOL_FLAG_PAGED, 70 * PAGE_SIZE + 5, 'oZgT');
+        for (At = 0; At < 70 * PAGE_SIZE + 5; At++)
+            if (Block[At] != 0)
+                fail_msg("byte %u of a zeroed block is %02x", At, Block[At]);
+        memset(Block, 0x77, 70 * PAGE_SIZE + 5);
+        ExFreePool(Block);
+    }
+}
+
+/* ---- center.c: the option seed= decides which free block is next ---- */
+static void Placement_SameClass_NotInAddressOrder(void **state)
+{
+    PVOID Blocks[48];
+    ULONG Index, Up = 0;
+    (void)state;
+    ExpTrimCache(KiCurrentThread()->ExCache);
+    ExpTrimPools(TRUE);
+    for (Index = 0; Index < 48; Index++)
+        Blocks[Index] = ExAllocatePool2(NONPAGED, 80, 'cnaR');
+    for (Index = 1; Index < 48; Index++)
+        Up += Blocks[Index] == (PUCHAR)Blocks[Index - 1] + 80 || Blocks[Index] == (PUCHAR)Blocks[Index - 1] - 80;
+    assert_true(Up < 16);
+    for (Index = 0; Index < 48; Index++)
+        ExFreePool(Blocks[Index]);
+}
+
+/* ---- malloc's entries ---- */
+static void MallocLike_SizesAlignmentsResizing(void **state)
+{
+    static const SIZE_T Sizes[] = {0, 1, 24, 100, 1000, 4000, 5000, 40000, 300000};
+    ULONG Index, Shift;
+    (void)state;
+    for (Index = 0; Index < ARRAYSIZE(Sizes); Index++) {
+        for (Shift = 0; Shift <= 16; Shift += 2) {
+            PUCHAR Block = ExpMallocLike(Sizes[Index], (SIZE_T)1 << Shift, 'colM');
+            assert_non_null(Block);
+            if ((ULONG_PTR)Block & (((ULONG_PTR)1 << Shift) - 1))
+                fail_msg("%zu bytes aligned to 1 << %u lie at %p", (size_t)Sizes[Index], Shift, (void *)Block);
+            assert_int_equal(ExpSizeLike(Block), Sizes[Index] == 0 && Shift >= 12 ? 1 : Sizes[Index]);
+            memset(Block, 0x33, Sizes[Index]);
+            if (Sizes[Index] > 16 && ExpResizeLike(Block, Sizes[Index] - 8)) {
+                assert_int_equal(ExpSizeLike(Block), Sizes[Index] - 8);
+                assert_int_equal(Block[Sizes[Index] - 9], 0x33);
+            }
+            ExpFreeLike(Block);
+        }
+    }
+    Validate();
+    assert_int_equal(UseOf('colM')->Bytes, 0);
+}
+
 /* ---- tag.c ---- */
 static EXP_TAG_USE Found;
 static BOOLEAN Seen;
@@ -373,6 +568,14 @@ int main(void)
         cmocka_unit_test(Slab_TailBlocks_ServeTheirClass),
         cmocka_unit_test(Thread_Ends_BlocksStaySlabsAreAdopted),
         cmocka_unit_test(Thread_FreesAnothersBlocks_OwnerGetsThemBack),
+        cmocka_unit_test(Trim_SpikeFreed_PagesGoBackAfterTwo),
+        cmocka_unit_test(Trim_SteadyState_NothingIsReturned),
+        cmocka_unit_test(Trim_ThreadEnded_ItsFreeBlocksGoBack),
+        cmocka_unit_test(Runs_Freed_JoinAndServeLargerOnes),
+        cmocka_unit_test(Runs_FreedBlockWrittenTo_SeenWhenTakenAgain),
+        cmocka_unit_test(Runs_ZeroedRequests_AreZero),
+        cmocka_unit_test(Placement_SameClass_NotInAddressOrder),
+        cmocka_unit_test(MallocLike_SizesAlignmentsResizing),
         cmocka_unit_test(Tags_OneThread_ExactToTheByte),
         cmocka_unit_test(Tags_PagedAndNonPaged_CountedApart),
         cmocka_unit_test(Describe_Block_AllThatIsKnown),
