@@ -11,8 +11,8 @@
  *
  * A magazine's bottom entry has block 0, so that one load tells that there is nothing and which block there is otherwise.
  *
- * A thread that ends leaves its cache as it is, magazines and counters, and the next thread that starts takes it over. Caches
- * that nobody has are emptied by the trim.
+ * A thread that ends folds its counters and leaves its cache as it is, and the next thread that starts takes it over. Caches that
+ * nobody has are emptied by the trim.
  *
  * Invariants:
  *   K1 Loaded->Entries <= Top <= Limit == Loaded->Entries + Room; Previous holds Count blocks, 0 or Room
@@ -152,7 +152,6 @@ VOID ExpTrimFreeCaches(VOID)
     while ((Cache = Caches) != NULL) {
         Caches = Cache->NextFree;
         ExpTrimCache(Cache);
-        ExpFoldCache(Cache);
         KiAcquireLock(&ExpState.CacheLock);
         Cache->NextFree = ExpState.FreeCaches;
         ExpState.FreeCaches = Cache;
@@ -221,6 +220,7 @@ VOID ExThreadRundown(KTHREAD *Thread)
         return;
     Thread->ExCache = NULL;
     Cache->Thread = NULL;
+    ExpFoldCache(Cache);
     KiAcquireLock(&ExpState.CacheLock);
     Cache->NextFree = ExpState.FreeCaches;
     ExpState.FreeCaches = Cache;

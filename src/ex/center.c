@@ -96,6 +96,12 @@ typedef struct _EXP_VICTIMS {
     ULONG Count;
 } EXP_VICTIMS;
 
+/* A look at a slab of another centre, without its lock. */
+static KI_NO_TSAN DECLSPEC_NOINLINE BOOLEAN ExpSeemsEmpty(const volatile EXP_SLAB *Slab)
+{
+    return Slab->Used == 0;
+}
+
 /* The centre's lock is held. A slab of the centre is empty. */
 static VOID ExpNoteEmpty(EXP_CENTER *Center, EXP_SLAB *Slab, EXP_VICTIMS *Victims, BOOLEAN Keep)
 {
@@ -108,7 +114,7 @@ static VOID ExpNoteEmpty(EXP_CENTER *Center, EXP_SLAB *Slab, EXP_VICTIMS *Victim
         ExpUnlink(Center, Slab);
         Center->Pages -= Slab->Run.Pages;
         Victims->Slabs[Victims->Count++] = Slab;
-    } else if (Slab->Tail->Used == 0) { /* a glance: ExpReleasePair looks again */
+    } else if (ExpSeemsEmpty(Slab->Tail)) { /* ExpReleasePair looks again */
         Victims->Slabs[Victims->Count++] = Slab->IsTail ? Slab->Tail : Slab;
     }
 }

@@ -627,6 +627,7 @@ VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller); /*
 VOID ExpFreeBlock(PVOID Block, ULONG Tag, BOOLEAN Tagged);
 VOID ExpSetSlow(ULONG Set, ULONG Clear); /* bits of ExpSlow: the only way to change it */
 VOID ExpInitFast(VOID);                  /* tables, from ExpSlow and what is covered */
+VOID ExpShowCovered(VOID);
 VOID ExpLockPools(BOOLEAN Lock);         /* for a fork */
 /* What flags that do not do come to: NULL, or STATUS_INVALID_PARAMETER raised. */
 PVOID ExpFailFlags(POOL_FLAGS Flags);

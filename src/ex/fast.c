@@ -95,7 +95,7 @@ PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag)
         __builtin_expect(Flags >= ARRAYSIZE(ExpFast.Flags), 0) || __builtin_expect(NumberOfBytes - 1 >= ExpFast.MaxSmall, 0) ||
         __builtin_expect((LONG)Tag <= 0, 0))
         goto General;
-    Decoded = ExpFast.Flags[Flags];
+    Decoded = __atomic_load_n(&ExpFast.Flags[Flags], __ATOMIC_RELAXED);
     if (__builtin_expect((CHAR)Thread->Irql > (CHAR)Decoded, 0))
         goto General;
     Block = ExpTryAllocate(Thread->ExCache, Decoded, NumberOfBytes, Tag);
@@ -117,7 +117,7 @@ PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
         __builtin_expect((ULONG)PoolType >= ARRAYSIZE(ExpFast.Types), 0) ||
         __builtin_expect(NumberOfBytes - 1 >= ExpFast.MaxSmall, 0) || __builtin_expect((LONG)Tag <= 0, 0))
         goto General;
-    Decoded = ExpFast.Types[PoolType];
+    Decoded = __atomic_load_n(&ExpFast.Types[PoolType], __ATOMIC_RELAXED);
     if (__builtin_expect((CHAR)Thread->Irql > (CHAR)Decoded, 0))
         goto General;
     Block = ExpTryAllocate(Thread->ExCache, Decoded, NumberOfBytes, Tag);

@@ -136,7 +136,7 @@ BOOLEAN ExpCoverPages(ULONG Paged, ULONG_PTR Base, SIZE_T Pages)
         if (Done)
             __atomic_store_n(&Map->Covered, Covered < Map->Size ? Covered : Map->Size, __ATOMIC_RELEASE);
     }
-    ExpInitFast();
+    ExpShowCovered();
     KiReleaseLock(&ExpState.MapLock);
     return Done;
 }

@@ -49,6 +49,7 @@ static SIZE_T ExpReclaim(VOID)
 NTSTATUS ExInitSystem(VOID)
 {
     NTSTATUS Status;
+    ULONG Index;
     memset(&ExpState, 0, sizeof(ExpState));
     ExpResetStacks();
     ExpResetQuota();
@@ -68,6 +69,10 @@ NTSTATUS ExInitSystem(VOID)
     Status = ExpInitMeta();
     if (!NT_SUCCESS(Status))
         return Status;
+    for (Index = 0; Index < 2; Index++) {
+        ExpFast.Maps[Index].Base = ExpState.Maps[Index].Base;
+        ExpFast.Maps[Index].Entries = ExpState.Maps[Index].Entries;
+    }
     /* The slots of the tags that find no slot. */
     if (ExpFindSlot(EXP_TAG_OVERFLOW, FALSE) != EXP_SLOT_OVERFLOW || ExpTagOfSlot(EXP_SLOT_OVERFLOW) == NULL ||
         ExpFindSlot(EXP_TAG_OVERFLOW, TRUE) != EXP_SLOT_OVERFLOW + 1)
@@ -411,15 +416,18 @@ static ULONG ExpFastEntry(EXP_KIND Kind, BOOLEAN Zero)
 }
 
 /* MapLock, or nobody else about. */
+VOID ExpShowCovered(VOID)
+{
+    ULONG Index;
+    for (Index = 0; Index < 2; Index++)
+        __atomic_store_n(&ExpFast.Maps[Index].Covered, ExpSlow != 0 ? 0 : ExpState.Maps[Index].Covered, __ATOMIC_RELEASE);
+}
+
 VOID ExpInitFast(VOID)
 {
     ULONG Index;
     BOOLEAN Slow = ExpSlow != 0;
-    for (Index = 0; Index < 2; Index++) {
-        ExpFast.Maps[Index].Base = ExpState.Maps[Index].Base;
-        ExpFast.Maps[Index].Entries = ExpState.Maps[Index].Entries;
-        __atomic_store_n(&ExpFast.Maps[Index].Covered, Slow ? 0 : ExpState.Maps[Index].Covered, __ATOMIC_RELEASE);
-    }
+    ExpShowCovered();
     for (Index = 0; Index < ARRAYSIZE(ExpFast.Flags); Index++) {
         ULONG Decoded = ExpFlagTable[Index], Entry = EXP_FAST_NO;
         /* No more than zeroes: neither aligned nor charged; one that fails comes back to raise. */

@@ -250,9 +250,10 @@ VOID ExpQueryPool(BOOLEAN Paged, EXP_POOL_TOTALS *Totals)
     Totals->PeakError = Use.PeakError;
     Totals->PagesInSlabs = __atomic_load_n(&ExpState.SlabPages[Paged], __ATOMIC_RELAXED);
     Totals->PagesReturned = __atomic_load_n(&ExpState.ReturnedPages[Paged], __ATOMIC_RELAXED);
-    Totals->PagesKept = Paged ? __atomic_load_n(&ExpState.FreePages[ExpPaged], __ATOMIC_RELAXED)
-                              : __atomic_load_n(&ExpState.FreePages[ExpNonPagedNx], __ATOMIC_RELAXED) +
-                                    __atomic_load_n(&ExpState.FreePages[ExpNonPagedExecute], __ATOMIC_RELAXED);
+    KiAcquireLock(&ExpState.SpanLock[Paged]);
+    Totals->PagesKept = Paged ? ExpState.FreePages[ExpPaged]
+                              : ExpState.FreePages[ExpNonPagedNx] + ExpState.FreePages[ExpNonPagedExecute];
+    KiReleaseLock(&ExpState.SpanLock[Paged]);
     Totals->Trims = __atomic_load_n(&ExpState.Trims, __ATOMIC_RELAXED);
     Totals->PagesInRuns = __atomic_load_n(&ExpState.RunPages[Paged], __ATOMIC_RELAXED);
 }

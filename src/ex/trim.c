@@ -51,12 +51,18 @@ SIZE_T ExpTrimPools(BOOLEAN All)
 
 BOOLEAN ExpIsAnythingKept(VOID)
 {
+    BOOLEAN Kept = FALSE;
     ULONG Index;
-    for (Index = 0; Index < EXP_KINDS; Index++)
-        if (__atomic_load_n(&ExpState.FreePages[Index], __ATOMIC_RELAXED) != 0)
-            return TRUE;
-    for (Index = 0; Index < EXP_KINDS * EXP_BINS; Index++)
-        if (__atomic_load_n(&ExpState.Centers[Index].Full, __ATOMIC_RELAXED) != 0)
-            return TRUE;
-    return FALSE;
+    for (Index = 0; Index < EXP_KINDS && !Kept; Index++) {
+        KI_LOCK *Lock = &ExpState.SpanLock[EXP_IS_PAGED(Index)];
+        KiAcquireLock(Lock);
+        Kept = ExpState.FreePages[Index] != 0;
+        KiReleaseLock(Lock);
+    }
+    for (Index = 0; Index < EXP_KINDS * EXP_BINS && !Kept; Index++) {
+        KiAcquireLock(&ExpState.Centers[Index].Lock);
+        Kept = ExpState.Centers[Index].Full != 0;
+        KiReleaseLock(&ExpState.Centers[Index].Lock);
+    }
+    return Kept;
 }
