@@ -34,16 +34,35 @@ KIRQL KeGetCurrentIrql(VOID)
     return KiCurrentThread()->Irql;
 }
 
-volatile BOOLEAN KiForceIrqlChecking;
+volatile LONG KiIrqlWatch;
 KI_TRIM_COUNTERS KiTrims;
 
+static VOID KipWatch(LONG Bit, BOOLEAN On)
+{
+    if (On) {
+        __atomic_fetch_or(&KiIrqlWatch, Bit, __ATOMIC_ACQ_REL);
+    } else {
+        __atomic_fetch_and(&KiIrqlWatch, ~Bit, __ATOMIC_ACQ_REL);
+    }
+}
 VOID KiSetForceIrqlChecking(BOOLEAN On)
 {
-    __atomic_store_n(&KiForceIrqlChecking, On, __ATOMIC_RELEASE);
+    KipWatch(KI_WATCH_DENY, On);
+}
+VOID KiCountIrqls(BOOLEAN On)
+{
+    KipWatch(KI_WATCH_COUNT, On);
 }
 
-VOID KiDenyPageable(VOID)
+VOID KiWatchedRaise(VOID)
 {
+    LONG Watch = __atomic_load_n(&KiIrqlWatch, __ATOMIC_RELAXED);
+    if (Watch & KI_WATCH_COUNT) {
+        __atomic_fetch_add(&KiTrims.Raises, 1, __ATOMIC_RELAXED);
+    }
+    if (!(Watch & KI_WATCH_DENY)) {
+        return;
+    }
     HalDenyRevocable(TRUE);
     ULONG64 Pages = HalRevokeTb();
     __atomic_fetch_add(&KiTrims.Requests, 1, __ATOMIC_RELAXED);

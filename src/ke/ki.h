@@ -150,19 +150,24 @@ typedef struct _KTHREAD {
     struct _WORK_QUEUE_ITEM ReapItem; /* frees what is left of a system thread */
 } KTHREAD;
 
-/* Force IRQL checking (ke/irql.c): from now on, or no longer. Threads that are at DISPATCH_LEVEL already are not told. */
-extern volatile BOOLEAN KiForceIrqlChecking;
+/* What the Verifier wants of raises (ke/irql.c): KI_WATCH_ bits, 0 without it. Force IRQL checking and the counters go on from now
+ * on, or no longer; threads that are at DISPATCH_LEVEL already are not told. */
+#define KI_WATCH_DENY  1 /* force IRQL checking */
+#define KI_WATCH_COUNT 2
+extern volatile LONG KiIrqlWatch;
 VOID KiSetForceIrqlChecking(BOOLEAN On);
+VOID KiCountIrqls(BOOLEAN On);
 typedef struct _KI_TRIM_COUNTERS {
     volatile ULONG64 Requests, Trims, Pages; /* raises while it was on; those that found anything; what they took away */
+    volatile ULONG64 Raises, SpinLocks;      /* counted: raises of every kind but for a spin lock; spin locks that raised */
 } KI_TRIM_COUNTERS;
 extern KI_TRIM_COUNTERS KiTrims;
 /* The calling thread comes to DISPATCH_LEVEL or above. */
-VOID KiDenyPageable(VOID);
+VOID KiWatchedRaise(VOID);
 static inline VOID KiCheckedRaise(VOID)
 {
-    if (__builtin_expect(__atomic_load_n(&KiForceIrqlChecking, __ATOMIC_RELAXED), 0)) {
-        KiDenyPageable();
+    if (__builtin_expect(__atomic_load_n(&KiIrqlWatch, __ATOMIC_RELAXED), 0)) {
+        KiWatchedRaise();
     }
 }
 

@@ -302,7 +302,8 @@ NTSTATUS KeInitSystem(VOID)
         Thread->Prcb = &KiProcessors[0];
     }
     memset(&KiTrims, 0, sizeof KiTrims);
-    KiSetForceIrqlChecking((KeOptions.VerifierFlags & 0x2) != 0);
+    KiSetForceIrqlChecking(FALSE);
+    KiCountIrqls(FALSE);
     KiStartTimers();
     __atomic_store_n(&KiSystemUp, 1, __ATOMIC_RELEASE);
     return STATUS_SUCCESS;

@@ -37,6 +37,7 @@
 #include <unistd.h>
 #include "ldr/ldrp.h"
 #include "mm/mm.h"
+#include "vf/vf.h"
 
 #define LDRP_DEFAULT_COOKIE 0x00002B992DDFA232ull /* what the compiler puts there */
 #define LDRP_MAX_FILE       (256u << 20)
@@ -352,6 +353,32 @@ Done:
     return Status;
 }
 
+/* What code integrity has against an image. The parser has checked that headers and sections are where they are said to be. */
+static VOID LdrpVerify(const LDR_IMAGE *Image)
+{
+    const LDR_PE *Pe = &Image->Pe;
+    VF_IMAGE_FACTS Facts = {.Name = Image->Name};
+    ULONG Header = 0, ImportTable = Pe->Directory[IMAGE_DIRECTORY_ENTRY_IAT].VirtualAddress;
+    USHORT Optional = 0;
+    memcpy(&Header, Image->View + 0x3c, sizeof(Header));
+    memcpy(&Optional, Image->View + Header + 20, sizeof(Optional));
+    for (ULONG Index = 0; Index < Pe->SectionCount; Index++) {
+        const LDR_SECTION *Section = &Pe->Sections[Index];
+        if (!(Section->Characteristics & IMAGE_SCN_MEM_EXECUTE)) {
+            continue;
+        }
+        if ((Section->Characteristics & IMAGE_SCN_MEM_WRITE) && Facts.WritableCode == NULL) {
+            Facts.WritableCode = Image->View + Header + 24 + Optional + 40 * Index;
+            Facts.WritableCodeName = Section->Name;
+        }
+        if (ImportTable != 0 && ImportTable - Section->Rva < Section->VirtualSize) {
+            Facts.ImportDirectory = Image->View + Header + 24 + 112 + 8 * IMAGE_DIRECTORY_ENTRY_IAT;
+            Facts.ImportSectionName = Section->Name;
+        }
+    }
+    VfCheckImage(&Facts);
+}
+
 NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAGE **Loaded, CHAR *Error, SIZE_T ErrorSize)
 {
     const CHAR *Name = strrchr(Path, '/') != NULL ? strrchr(Path, '/') + 1 : Path;
@@ -397,6 +424,7 @@ NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAG
     pthread_mutex_unlock(&LdrpLoaderLock);
     if (NT_SUCCESS(Status)) {
         *Loaded = Image;
+        LdrpVerify(Image);
     }
     return Status;
 }

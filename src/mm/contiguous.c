@@ -222,6 +222,7 @@ PVOID MmAllocateContiguousNodeMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS Lowe
                                      0,
                                      FALSE};
     PVOID Address;
+    MI_VERIFY_PROTECTION(MiContiguousProtection(Protect), Protect);
     return NT_SUCCESS(MiAllocateContiguous(&Request, &Address)) ? Address : NULL;
 }
 
@@ -238,6 +239,7 @@ NTSTATUS MmAllocateContiguousMemoryEx(PSIZE_T NumberOfBytes, PHYSICAL_ADDRESS Lo
                                      PreferredNode,
                                      Tag,
                                      (Flags & MM_ALLOCATE_CONTIGUOUS_MEMORY_FAST_ONLY) != 0};
+    MI_VERIFY_PROTECTION(MiContiguousProtection(Protect), Protect);
     *BaseAddress = NULL;
     if ((Flags & ~(ULONG)MM_ALLOCATE_CONTIGUOUS_MEMORY_FAST_ONLY) || Tag == 0 || PartitionObject != NULL) {
         return STATUS_INVALID_PARAMETER;

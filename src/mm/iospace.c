@@ -117,6 +117,7 @@ PVOID MmMapIoSpaceEx(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, ULO
     MI_PROT Protection = MiMakeProtection(Protect);
     MiRequireIrql(DISPATCH_LEVEL, 0x73, "MmMapIoSpaceEx was called above DISPATCH_LEVEL.", (ULONG_PTR)PhysicalAddress.QuadPart,
                   NumberOfBytes);
+    MI_VERIFY_PROTECTION(Protection, Protect);
     if (Protection == MI_PROT_INVALID || !MiProtAllowsAccess(Protection) || MiProtIsGuard(Protection) ||
         MiProtIsCopyOnWrite(Protection) || (Protection & MI_PROT_BASE) == MI_PROT_EXECUTE) {
         return NULL;

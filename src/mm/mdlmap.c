@@ -96,6 +96,8 @@ VOID MiMapMdlFrames(PMDL Mdl, SIZE_T Pages, ULONG_PTR Va, MI_PROT Protection, MI
     }
 }
 
+VOID (*MiVerifyExecuteRoutine)(ULONG Type, ULONG_PTR Caller, ULONG_PTR Value);
+
 PVOID MmMapLockedPagesSpecifyCache(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_CACHING_TYPE CacheType, PVOID RequestedAddress,
                                    ULONG BugCheckOnFailure, ULONG Priority)
 {
@@ -105,6 +107,9 @@ PVOID MmMapLockedPagesSpecifyCache(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_
     MI_CACHE Cache;
     MiRequireIrql(AccessMode == KernelMode ? DISPATCH_LEVEL : APC_LEVEL, AccessMode == KernelMode ? 0x76 : 0x77,
                   "MmMapLockedPagesSpecifyCache was called at too high an IRQL.", (ULONG_PTR)Mdl, (ULONG_PTR)AccessMode);
+    if (__builtin_expect(MiVerifyExecuteRoutine != NULL, 0) && AccessMode == KernelMode && !(Priority & MdlMappingNoExecute)) {
+        MiVerifyExecuteRoutine(0x2002, (ULONG_PTR)__builtin_return_address(0), Priority);
+    }
     if (AccessMode != KernelMode || (Priority & MdlMappingNoExecute)) {
         Protection = Priority & MdlMappingNoWrite ? MI_PROT_READONLY : MI_PROT_READWRITE;
     }
@@ -232,6 +237,7 @@ NTSTATUS MmProtectMdlSystemAddress(PMDL Mdl, ULONG NewProtect)
     MI_PROT Protection = MiMakeProtection(NewProtect);
     SIZE_T Pages = MiPagesOfMdl(Mdl);
     (VOID) KiCurrentThread();
+    MI_VERIFY_PROTECTION(Protection, NewProtect);
     if (Protection == MI_PROT_INVALID || MiProtIsCopyOnWrite(Protection) ||
         (Protection & ~MI_PROT_BASE && Protection != MI_PROT_NOACCESS)) {
         return STATUS_INVALID_PAGE_PROTECTION;

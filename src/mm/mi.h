@@ -62,18 +62,18 @@ typedef enum _MI_PAGE_STATE { /* all-zero MMPFN: a free page of zeroes */
                               MiPageStates
 } MI_PAGE_STATE;
 
-#define MI_PFN_LISTED     0x01u  /* linked on the list of its state */
-#define MI_PFN_TABLE      0x02u  /* a page table: u1 counts entries in use */
-#define MI_PFN_COMMIT     0x04u  /* freed while locked: its commit charge goes back with the last lock */
-#define MI_PFN_UNMAPPED   0x08u  /* belongs to an MDL or to the core: no entry owns it */
-#define MI_PFN_CONTIGUOUS 0x10u  /* first frame of contiguous memory */
-#define MI_PFN_PAGEABLE   0x20u  /* may leave RAM: active ones are in a working set */
-#define MI_PFN_MODIFIED   0x40u  /* differs from its copy in a page file, or has none (beside the entry's Dirty bit) */
-#define MI_PFN_READING    0x80u  /* its contents are on their way in: others who want it wait */
-#define MI_PFN_WRITING    0x100u /* its contents are on their way out */
-#define MI_PFN_PROTOTYPE  0x200u /* PteAddress is a prototype entry: shares are the entries that map it */
-#define MI_PFN_DELETED    0x400u /* its owner went while it was locked or in I/O: free with the last reference */
-#define MI_PFN_LOCKED     0x800u /* pageable, and counted in LockedFrames: somebody besides its owner holds it */
+#define MI_PFN_LISTED     0x01u   /* linked on the list of its state */
+#define MI_PFN_TABLE      0x02u   /* a page table: u1 counts entries in use */
+#define MI_PFN_COMMIT     0x04u   /* freed while locked: its commit charge goes back with the last lock */
+#define MI_PFN_UNMAPPED   0x08u   /* belongs to an MDL or to the core: no entry owns it */
+#define MI_PFN_CONTIGUOUS 0x10u   /* first frame of contiguous memory */
+#define MI_PFN_PAGEABLE   0x20u   /* may leave RAM: active ones are in a working set */
+#define MI_PFN_MODIFIED   0x40u   /* differs from its copy in a page file, or has none (beside the entry's Dirty bit) */
+#define MI_PFN_READING    0x80u   /* its contents are on their way in: others who want it wait */
+#define MI_PFN_WRITING    0x100u  /* its contents are on their way out */
+#define MI_PFN_PROTOTYPE  0x200u  /* PteAddress is a prototype entry: shares are the entries that map it */
+#define MI_PFN_DELETED    0x400u  /* its owner went while it was locked or in I/O: free with the last reference */
+#define MI_PFN_LOCKED     0x800u  /* pageable, and counted in LockedFrames: somebody besides its owner holds it */
 #define MI_PFN_AHEAD      0x1000u /* read because a neighbour was wanted; nobody has touched it yet */
 /* bits 14 and 15: MI_PFN_CACHE, mapping.h */
 
@@ -180,9 +180,9 @@ typedef struct _MI_STATE {
     MI_SPACE Spaces[MI_MAX_SPACES]; /* by slice; [0] is the System process's */
     ULONG SpaceCount;               /* slices there are */
     ULONG64 SliceBytes;
-    KI_LOCK SpaceLock;    /* MI_SPACE.Used, and: */
+    KI_LOCK SpaceLock;                   /* MI_SPACE.Used, and: */
     volatile ULONG64 LockedVirtualPages; /* (interlocked) by ZwLockVirtualMemory, in all spaces */
-    LIST_ENTRY VadFrames; /* frames of range records that have a free one */
+    LIST_ENTRY VadFrames;                /* frames of range records that have a free one */
 
     volatile ULONG64 Committed, PeakCommit;      /* (interlocked) */
     volatile ULONG64 CommitLimit, CommitMaximum; /* (interlocked) now; with every page file at its maximum */
@@ -331,6 +331,14 @@ VOID MiReturnCommitment(ULONG64 Pages);
  * promised would not fit into the lower limit. Called after growing and before shrinking. */
 BOOLEAN MiChangeCommitLimit(LONG64 Pages, LONG64 MaximumPages);
 const CHAR *MiValidateCommitment(VOID);
+
+/* Where a driver asks for a page protection of its own. */
+#define MI_VERIFY_PROTECTION(Protection, Protect)                                                                              \
+    do {                                                                                                                       \
+        if (__builtin_expect(MiVerifyExecuteRoutine != NULL, 0) && (Protection) != MI_PROT_INVALID &&                          \
+            MiProtAllowsExecute(Protection))                                                                                   \
+            MiVerifyExecuteRoutine(0x2001, (ULONG_PTR)__builtin_return_address(0), (Protect));                                 \
+    } while (0)
 
 /* series.c */
 VOID MiRecordSample(const MM_SAMPLE *Sample);

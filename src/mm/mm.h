@@ -114,6 +114,10 @@ VOID MmDiscardImageSection(PMM_IMAGE Image, ULONG Rva);
 /* Set by the host layer: the first address of the ELF object that holds an address of host memory, or NULL. */
 extern PVOID (*MiHostImageRoutine)(PVOID Address);
 
+/* Set by the Verifier while code integrity is on (else NULL): told of executable mappings that drivers ask for. Type is the subcode of
+ * 0xC4; Caller a return address. Defined in mdlmap.c. */
+extern VOID (*MiVerifyExecuteRoutine)(ULONG Type, ULONG_PTR Caller, ULONG_PTR Value);
+
 /* Conditions of memory, one notification event each in \KernelObjects (condition.c; ob makes the objects). */
 typedef enum _MM_CONDITION {
     MmLowMemory,

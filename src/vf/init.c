@@ -98,6 +98,9 @@ static VOID ViApply(ULONG Flags)
     KeOptions.VerifierFlags = Flags;
     ViCounters.Level = Flags;
     ViSetFaults((Flags & VF_LOW_RESOURCES) != 0);
+    ViSetCodeIntegrity((Flags & VF_CODE_INTEGRITY) != 0);
+    KiSetForceIrqlChecking((Flags & VF_FORCE_IRQL) != 0);
+    KiCountIrqls(Flags != 0);
     __atomic_store_n(&ExpSampleInterval, Flags & VF_SPECIAL_POOL ? 0 : VfOptions.SampleInterval, __ATOMIC_RELAXED);
     /* A campaign that fails requests on its own keeps being asked. */
     ExpSetSlow(Slow, EXP_SLOW_ALLOCATE | EXP_SLOW_FREE | EXP_SLOW_TRACKING | (KiFailRoutine == NULL ? EXP_SLOW_FAIL : 0));
@@ -150,6 +153,10 @@ NTSTATUS VfSetFlags(ULONG Flags)
 VOID VfQueryCounters(VF_COUNTERS *Counters)
 {
     *Counters = ViCounters;
+    Counters->AcquireSpinLocks = __atomic_load_n(&KiTrims.SpinLocks, __ATOMIC_RELAXED);
+    Counters->RaiseIrqls = __atomic_load_n(&KiTrims.Raises, __ATOMIC_RELAXED);
+    Counters->TrimRequests = __atomic_load_n(&KiTrims.Requests, __ATOMIC_RELAXED);
+    Counters->Trims = __atomic_load_n(&KiTrims.Trims, __ATOMIC_RELAXED);
     Counters->AllocationsSucceeded = Counters->AllocationsAttempted - Counters->AllocationsFailed;
 }
 

@@ -50,7 +50,17 @@ typedef struct _VF_COUNTERS {
     ULONG Level;
     ULONG64 AllocationsAttempted, AllocationsSucceeded, AllocationsSucceededSpecialPool, AllocationsWithNoTag,
         AllocationsFailed, AllocationsFailedDeliberately, Sampled, SpecialPoolFull, Loads, Unloads;
+    ULONG64 RaiseIrqls, AcquireSpinLocks, SynchronizeExecutions, TrimRequests, Trims; /* while any option was on */
 } VF_COUNTERS;
 VOID VfQueryCounters(VF_COUNTERS *Counters);
+/* What the loader found in an image it has accepted; NULL: nothing of the kind. Stops if code integrity is on for it. */
+typedef struct _VF_IMAGE_FACTS {
+    const CHAR *Name;
+    const VOID *WritableCode; /* header of the first section that is writable and executable */
+    const CHAR *WritableCodeName;
+    const VOID *ImportDirectory; /* of the import address table, if it lies in an executable section */
+    const CHAR *ImportSectionName;
+} VF_IMAGE_FACTS;
+VOID VfCheckImage(const VF_IMAGE_FACTS *Image);
 /* NULL, or the first broken invariant. A quiet system. */
 const CHAR *VfValidate(VOID);

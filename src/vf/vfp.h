@@ -36,5 +36,7 @@ const CHAR *ViValidateSpecialPool(VOID);
 
 /* fail.c */
 VOID ViSetFaults(BOOLEAN On);
+/* execute.c */
+VOID ViSetCodeIntegrity(BOOLEAN On);
 /* misc.c */
 VOID ViCheckContents(PVOID Block, SIZE_T Size, EXP_KIND Kind);

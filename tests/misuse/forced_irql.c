@@ -19,7 +19,7 @@ static int Start(void **State)
         return -1;
     }
     Paged = ExAllocatePoolWithTag(PagedPool, 2 * PAGE_SIZE, 'tseT');
-    return Paged && KiForceIrqlChecking ? 0 : -1;
+    return Paged && (KiIrqlWatch & KI_WATCH_DENY) ? 0 : -1;
 }
 
 static int Stop(void **State)
