@@ -14,6 +14,7 @@
 #include "ex/ex.h"
 #include "host.h"
 #include "ldr/ldr.h"
+#include "mm/mm.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -344,6 +345,8 @@ static VOID PutWrapped(TEXT *Text, const char *Head, const char *Words)
     Put(Text, "\n");
 }
 
+static VOID PutHolders(TEXT *Text);
+
 static VOID PutRest(TEXT *Text, const ntmm_bugcheck *Stop)
 {
     const char *Why, *Cure;
@@ -360,6 +363,8 @@ static VOID PutRest(TEXT *Text, const ntmm_bugcheck *Stop)
         PutWrapped(Text, "  usually:   ", Why);
         PutWrapped(Text, "  cure:      ", Cure);
     }
+    if (Stop->code == NO_MORE_SYSTEM_PTES || Stop->code == DRIVER_USED_EXCESSIVE_PTES)
+        PutHolders(Text);
     Put(Text, "\n");
 }
 
@@ -396,6 +401,76 @@ static json_t *JsonStack(const ULONG_PTR *Stack, ULONG Count)
     for (ULONG I = 0; I < Count; I++)
         Frames[I] = Stack[I];
     EachFrame(Frames, Count, FALSE, JsonFrame, List);
+    return List;
+}
+
+/* ---- who holds system PTEs: bug checks 0x3F and 0xD8 ---- */
+#define MAX_HOLDERS 16
+
+typedef struct _HOLDER {
+    ULONG_PTR Caller; /* the driver's code that mapped */
+    ULONG64 Pages;
+    unsigned Mappings;
+} HOLDER;
+
+/* The largest holders first. A holder is the innermost driver code of the stacks that made the mappings. */
+static unsigned FindHolders(HOLDER Holders[MAX_HOLDERS])
+{
+    MM_MAPPING_INFO Info;
+    unsigned Count = 0;
+    for (ULONG Cursor = 0; MmQueryMappings(&Cursor, &Info);) {
+        ULONG_PTR Caller = Info.CallerCount ? Info.Callers[Info.CallerCount - 1] : 0;
+        unsigned I = 0;
+        for (ULONG J = Info.CallerCount; J-- > 0;)
+            Caller = HostIsDriverCode(Info.Callers[J]) ? Info.Callers[J] : Caller;
+        while (I < Count && Holders[I].Caller != Caller)
+            I++;
+        if (I == Count && Count < MAX_HOLDERS)
+            Holders[Count++] = (HOLDER){Caller, 0, 0};
+        if (I < Count) {
+            Holders[I].Pages += Info.Pages;
+            Holders[I].Mappings++;
+        }
+    }
+    for (unsigned I = 0; I < Count; I++)
+        for (unsigned J = I + 1; J < Count; J++)
+            if (Holders[J].Pages > Holders[I].Pages) {
+                HOLDER Swap = Holders[I];
+                Holders[I] = Holders[J];
+                Holders[J] = Swap;
+            }
+    return Count;
+}
+
+static VOID PutHolders(TEXT *Text)
+{
+    HOLDER Holders[MAX_HOLDERS];
+    unsigned Count = FindHolders(Holders);
+    if (Count)
+        Put(Text, "  system PTEs are held by:\n");
+    for (unsigned I = 0; I < Count; I++) {
+        HOST_SYMBOL Symbol;
+        char Place[600];
+        HostSymbolize(Holders[I].Caller, FALSE, &Symbol, 1);
+        FormatPlace(&Symbol, Place, sizeof Place);
+        Put(Text, "    %8llu page%s in %u mapping%s  %s!%s\n", (unsigned long long)Holders[I].Pages,
+            Holders[I].Pages == 1 ? "" : "s", Holders[I].Mappings, Holders[I].Mappings == 1 ? "" : "s", Symbol.Module, Place);
+    }
+}
+
+static json_t *JsonHolders(void)
+{
+    HOLDER Holders[MAX_HOLDERS];
+    unsigned Count = FindHolders(Holders);
+    json_t *List = json_array();
+    for (unsigned I = 0; I < Count; I++) {
+        HOST_SYMBOL Symbol;
+        char Place[600];
+        HostSymbolize(Holders[I].Caller, FALSE, &Symbol, 1);
+        FormatPlace(&Symbol, Place, sizeof Place);
+        json_array_append_new(List, json_pack("{s:I, s:i, s:s, s:s}", "pages", (json_int_t)Holders[I].Pages, "mappings",
+                                              (int)Holders[I].Mappings, "module", Symbol.Module, "place", Place));
+    }
     return List;
 }
 
@@ -455,6 +530,8 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
         }
         json_object_set_new(Root, "block", Block);
     }
+    if (Stop->code == NO_MORE_SYSTEM_PTES || Stop->code == DRIVER_USED_EXCESSIVE_PTES)
+        json_object_set_new(Root, "holders", JsonHolders());
     return Root;
 }
 

@@ -47,6 +47,7 @@ NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 #define MI_MAX_EXTENTS           64
 #define MI_PTE_LOCKS             64
 #define MI_MAX_NODES             16
+#define MI_MAX_REMOVED           32
 #define MI_REGION_HINTS          24
 
 /* ---- frames (pfn.c) ---- */
@@ -172,6 +173,9 @@ typedef struct _MI_STATE {
     MI_MAPPINGS Mappings; /* mapping.c */
     MI_CACHE_RANGE Permanent[MI_PERMANENT_CACHE];
     ULONG64 MovedPages;   /* (PfnLock) movepage.c */
+    KI_LOCK RemovedLock;  /* a leaf: hotmem.c */
+    MI_EXTENT Removed[MI_MAX_REMOVED];
+    ULONG RemovedCount;
     ULONG PermanentCount;                   /* (PfnLock) only grows */
     PFN_NUMBER NodeFirst[MI_MAX_NODES + 1]; /* numa.c: the first frame of each node; constant */
     ULONG Nodes;
@@ -409,6 +413,9 @@ ULONG MiCurrentNode(VOID);
 /* movepage.c */
 /* Moves what can move out of the way until a stretch as for MiTakeContiguous is free, and takes it. < DISPATCH_LEVEL. */
 BOOLEAN MiMoveAndTake(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, PFN_NUMBER *Base);
+
+/* hotmem.c */
+BOOLEAN MiIsRemoved(PFN_NUMBER Page);
 
 /* iospace.c */
 PFN_NUMBER MiHolePage(VOID); /* what is shown where there is no memory, filled with ones; 0: none to be had */

@@ -3,28 +3,34 @@
  *
  * MmGetPhysicalMemoryRanges and its Ex forms hand out a snapshot in nonpaged pool, ended by an entry of
  * zeroes; the caller frees it. Runs that touch are one range. Device memory is not RAM and does not appear;
- * the frames that the core took for its own tables are RAM and do. Locks: none, the runs never change.
+ * the frames that the core took for its own tables are RAM and do; what was removed (hotmem.c) does not. Locks: RemovedLock.
  */
 #include "mm/mi.h"
 
 static PPHYSICAL_MEMORY_RANGE MiPhysicalRanges(VOID)
 {
     (VOID) KiCurrentThread();
+    ULONG Room = MiState->RunCount + MI_MAX_REMOVED, Count = 0; /* a hole more is a range more */
     PPHYSICAL_MEMORY_RANGE Ranges =
-        ExAllocatePool2(POOL_FLAG_NON_PAGED, (MiState->RunCount + 1) * sizeof(*Ranges), 'hPmM'); /* zeroed: ends itself */
-    ULONG Count = 0;
+        ExAllocatePool2(POOL_FLAG_NON_PAGED, (Room + 1) * sizeof(*Ranges), 'hPmM'); /* zeroed: ends itself */
     for (ULONG Index = 0; Ranges && Index < MiState->RunCount; Index++) {
         const MI_RUN *Run = &MiState->Runs[Index];
-        if (Run->Device || Run->PageCount == 0) {
-            continue;
+        PFN_NUMBER End = Run->Device ? 0 : Run->BasePage + Run->PageCount;
+        for (PFN_NUMBER Page = Run->BasePage; Page < End;) {
+            PFN_NUMBER Last = MiState->RemovedCount ? Page : End;
+            while (Last < End && !MiIsRemoved(Last)) {
+                Last++;
+            }
+            LONGLONG Base = (LONGLONG)(Page << PAGE_SHIFT), Bytes = (LONGLONG)((Last - Page) << PAGE_SHIFT);
+            if (Bytes && Count && Ranges[Count - 1].BaseAddress.QuadPart + Ranges[Count - 1].NumberOfBytes.QuadPart == Base) {
+                Ranges[Count - 1].NumberOfBytes.QuadPart += Bytes;
+            } else if (Bytes && Count < Room) {
+                Ranges[Count].BaseAddress.QuadPart = Base;
+                Ranges[Count++].NumberOfBytes.QuadPart = Bytes;
+            }
+            for (Page = Last; Page < End && MiIsRemoved(Page); Page++) {
+            }
         }
-        LONGLONG Base = (LONGLONG)(Run->BasePage << PAGE_SHIFT), Bytes = (LONGLONG)(Run->PageCount << PAGE_SHIFT);
-        if (Count && Ranges[Count - 1].BaseAddress.QuadPart + Ranges[Count - 1].NumberOfBytes.QuadPart == Base) {
-            Ranges[Count - 1].NumberOfBytes.QuadPart += Bytes;
-            continue;
-        }
-        Ranges[Count].BaseAddress.QuadPart = Base;
-        Ranges[Count++].NumberOfBytes.QuadPart = Bytes;
     }
     return Ranges;
 }

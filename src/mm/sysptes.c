@@ -71,15 +71,36 @@ VOID MiReleaseSystemPtes(ULONG_PTR Va, SIZE_T Pages)
     MiFreeVa(Region, Va, Pages);
 }
 
-/* Pages held by the mappings whose outermost known caller is Caller. */
-static ULONG64 MiPagesOfHolder(ULONG_PTR Caller)
+/* Pages of the one caller, driver code where there is any, that holds most. */
+static ULONG64 MiMostHeld(VOID)
 {
+    struct {
+        ULONG_PTR Caller;
+        ULONG64 Pages;
+    } Holders[32];
     MM_MAPPING_INFO Info;
-    ULONG64 Pages = 0;
+    ULONG64 Most = 0;
+    ULONG Count = 0;
     for (ULONG Cursor = 0; MmQueryMappings(&Cursor, &Info);) {
-        Pages += Info.CallerCount && Info.Callers[Info.CallerCount - 1] == Caller ? Info.Pages : 0;
+        ULONG_PTR Caller = Info.CallerCount ? Info.Callers[Info.CallerCount - 1] : 0;
+        ULONG Index = 0;
+        for (ULONG Frame = Info.CallerCount; KiIsDriverCodeRoutine && Frame-- > 0;) {
+            Caller = KiIsDriverCodeRoutine(Info.Callers[Frame]) ? Info.Callers[Frame] : Caller;
+        }
+        while (Index < Count && Holders[Index].Caller != Caller) {
+            Index++;
+        }
+        if (Index == ARRAYSIZE(Holders)) {
+            continue;
+        }
+        if (Index == Count) {
+            Holders[Count].Caller = Caller;
+            Holders[Count++].Pages = 0;
+        }
+        Holders[Index].Pages += Info.Pages;
+        Most = Holders[Index].Pages > Most ? Holders[Index].Pages : Most;
     }
-    return Pages;
+    return Most;
 }
 
 VOID MiStopNoSystemPtes(SIZE_T Pages)
@@ -90,12 +111,6 @@ VOID MiStopNoSystemPtes(SIZE_T Pages)
         KiStop(NO_MORE_SYSTEM_PTES, "There are no system PTEs left to map an MDL, and the caller asked to stop then.", NULL, 0,
                Pages, Free, Region->Bits);
     }
-    MM_MAPPING_INFO Info;
-    ULONG64 Most = 0;
-    for (ULONG Cursor = 0; MmQueryMappings(&Cursor, &Info);) {
-        ULONG64 Held = Info.CallerCount ? MiPagesOfHolder(Info.Callers[Info.CallerCount - 1]) : 0;
-        Most = Held > Most ? Held : Most;
-    }
     KiStop(DRIVER_USED_EXCESSIVE_PTES, "There are no system PTEs left to map an MDL; the holders of mappings are listed below.",
-           NULL, 0, Most, Free, Region->Bits);
+           NULL, 0, MiMostHeld(), Free, Region->Bits);
 }

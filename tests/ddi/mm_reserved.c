@@ -702,6 +702,75 @@ static void MmQueryMappings_NamesTheHolder(void **State)
     MmUnlockPages(M);
 }
 
+/* MmRemovePhysicalMemory, MmAddPhysicalMemory: RAM goes, with its pages moved, and comes back; bad pages stay in the ranges. */
+static ULONG64 RangesHold(PFN_NUMBER Page)
+{
+    PPHYSICAL_MEMORY_RANGE Ranges = MmGetPhysicalMemoryRanges();
+    ULONG64 Total = 0, Found = 0;
+    for (ULONG Index = 0; Ranges[Index].NumberOfBytes.QuadPart; Index++) {
+        Total += (ULONG64)Ranges[Index].NumberOfBytes.QuadPart >> PAGE_SHIFT;
+        Found |= Page - ((PFN_NUMBER)Ranges[Index].BaseAddress.QuadPart >> PAGE_SHIFT) <
+                 (PFN_NUMBER)Ranges[Index].NumberOfBytes.QuadPart >> PAGE_SHIFT;
+    }
+    ExFreePool(Ranges);
+    return Found ? Total : 0;
+}
+static void PhysicalMemory_GoesAndComesBack(void **State)
+{
+    (void)State;
+    Paged[0] = 0x61; /* a pageable page in the middle of what goes */
+    PFN_NUMBER Frame = KitFrame(Paged);
+    PHYSICAL_ADDRESS Start = At(Frame << PAGE_SHIFT);
+    LARGE_INTEGER Bytes = {.QuadPart = PAGE_SIZE}, Odd = {.QuadPart = 100};
+    ULONG64 Total = RangesHold(Frame);
+    assert_true(Total != 0);
+    assert_int_equal(MmRemovePhysicalMemory(&Start, &Odd), STATUS_INVALID_PARAMETER);
+    assert_int_equal(MmAddPhysicalMemory(&Start, &Bytes), STATUS_CONFLICTING_ADDRESSES);
+    assert_int_equal(MmRemovePhysicalMemory(&Start, &Bytes), STATUS_SUCCESS);
+    assert_int_equal(Paged[0], 0x61);
+    assert_int_not_equal(KitFrame(Paged), Frame);
+    assert_int_equal(RangesHold(Frame), 0);
+    assert_int_equal(RangesHold(KitFrame(Paged)), Total - 1);
+    KitAssertValid();
+    assert_int_equal(MmRemovePhysicalMemory(&Start, &Bytes), STATUS_INVALID_ADDRESS);
+    assert_int_equal(MmAddPhysicalMemory(&Start, &Bytes), STATUS_SUCCESS);
+    assert_int_equal(RangesHold(Frame), Total);
+    Start = MmGetPhysicalAddress(Nonpaged);
+    assert_int_equal(MmRemovePhysicalMemory(&Start, &Bytes), STATUS_INVALID_ADDRESS); /* resident memory does not move */
+    Start = MmGetPhysicalAddress(Paged);
+    Frame = KitFrame(Paged);
+    assert_int_equal(MmMarkPhysicalMemoryAsGood(&Start, &Bytes), STATUS_INVALID_PARAMETER);
+    assert_int_equal(MmMarkPhysicalMemoryAsBad(&Start, &Bytes), STATUS_SUCCESS);
+    assert_int_equal(MiPfn(Frame)->State, MiPageBad);
+    assert_int_equal(Paged[0], 0x61);
+    assert_int_equal(RangesHold(Frame), Total);
+    KitAssertValid();
+    assert_int_equal(MmMarkPhysicalMemoryAsGood(&Start, &Bytes), STATUS_SUCCESS);
+    assert_int_equal(MiPfn(Frame)->State, MiPageFree);
+    assert_int_equal(MmCreateMirror(), STATUS_NOT_SUPPORTED);
+}
+
+/* READ_REGISTER_ULONG and its neighbours: one access of the width named. */
+static void Registers_ReadAndWrite(void **State)
+{
+    ULONG64 Place = FindDevice();
+    UCHAR Bytes[4] = {1, 2, 3, 4}, Back[4];
+    (void)State;
+    if (Place == 0) {
+        skip();
+    }
+    PUCHAR Va = MmMapIoSpace(At(Place), PAGE_SIZE, MmNonCached);
+    WRITE_REGISTER_ULONG((volatile ULONG *)Va, 0x11223344);
+    assert_int_equal(READ_REGISTER_ULONG((volatile ULONG *)Va), 0x11223344);
+    assert_int_equal(READ_REGISTER_UCHAR(Va + 1), 0x33);
+    WRITE_REGISTER_USHORT((volatile USHORT *)(Va + 2), 0x5566);
+    assert_int_equal(READ_REGISTER_ULONG64((volatile ULONG64 *)Va) & 0xFFFFFFFF, 0x55663344);
+    WRITE_REGISTER_BUFFER_UCHAR(Va + 8, Bytes, 4);
+    READ_REGISTER_BUFFER_UCHAR(Va + 8, Back, 4);
+    assert_memory_equal(Bytes, Back, 4);
+    MmUnmapIoSpace(Va, PAGE_SIZE);
+}
+
 #define TEST(Name) cmocka_unit_test_setup_teardown(Name, Setup, Teardown)
 int main(void)
 {
@@ -724,6 +793,8 @@ int main(void)
         TEST(Nodes_ProcessorsAndMemoryAreDivided),
         TEST(MmAllocateContiguousMemoryEx_StatusAndSize),
         TEST(MmQueryMappings_NamesTheHolder),
+        TEST(PhysicalMemory_GoesAndComesBack),
+        TEST(Registers_ReadAndWrite),
     };
     return cmocka_run_group_tests(Tests, Start, KitStop);
 }

@@ -187,6 +187,46 @@ static void NoPtesLeft_AskedToStop_Is3F(void **State)
     MmFreePages(Va, 1);
 }
 
+/* With track_ptes the stop is 0xD8, and the block says who holds what. */
+static void NoPtesLeft_Tracked_IsD8_AndNamesTheHolder(void **State)
+{
+    static KIT_MDL Held[3];
+    static char Text[16384];
+    ntmm_bugcheck Bad;
+    MI_REGION *Region = &MiState->Regions[MmRegionSystemPtes];
+    (void)State;
+    PUCHAR Va = MmAllocatePages(MmRegionPagedPool, 16, 0, NormalPoolPriority);
+    for (ULONG Index = 0; Index < 3; Index++) {
+        MmInitializeMdl(&Held[Index].Mdl, Va + Index * PAGE_SIZE, (2 + Index) * PAGE_SIZE);
+        MmProbeAndLockPages(&Held[Index].Mdl, KernelMode, IoReadAccess);
+        Map(&Held[Index].Mdl); /* one place of this program, nine pages */
+    }
+    MmInitializeMdl(M, Va, 5 * PAGE_SIZE);
+    MmProbeAndLockPages(M, KernelMode, IoReadAccess);
+    ULONG Rest = Region->Bits - Region->AddressPages;
+    ULONG_PTR Hog = MiAllocateVa(Region, Rest);
+    assert_true(Hog != 0);
+    KeOptions.TrackPtes = TRUE;
+    assert_true(ntmm_catch(MapOrStop, M, &Bad));
+    KeOptions.TrackPtes = FALSE;
+    assert_int_equal(Bad.code, DRIVER_USED_EXCESSIVE_PTES);
+    assert_int_equal(Bad.parameters[0], 0);
+    assert_int_equal(Bad.parameters[1], 9);
+    assert_int_equal(Bad.parameters[2], 0);
+    assert_int_equal(Bad.parameters[3], Region->Bits);
+    ntmm_report(&Bad, false, Text, sizeof(Text));
+    assert_non_null(strstr(Text, "system PTEs are held by:"));
+    assert_non_null(strstr(Text, "9 pages in 3 mappings  test_misuse.mm_mdl!"));
+    ntmm_report(&Bad, true, Text, sizeof(Text));
+    assert_non_null(strstr(Text, "\"holders\""));
+    MiFreeVa(Region, Hog, Rest);
+    for (ULONG Index = 0; Index < 3; Index++) {
+        MmUnlockPages(&Held[Index].Mdl);
+    }
+    MmUnlockPages(M);
+    MmFreePages(Va, 16);
+}
+
 static void LockPageableAtDispatch_Is0A(void **State)
 {
     ntmm_bugcheck Stop;
@@ -244,12 +284,19 @@ int main(void)
 {
 #define TEST(Name) cmocka_unit_test(Name)
     const struct CMUnitTest Tests[] = {
-        TEST(NoPtesLeft_AskedToStop_Is3F),          TEST(BuildOverHostMemory_Is1A_1240),
-        TEST(BuildOverPageableMemory_Is1A_1240),    TEST(UnlockTwice_SystemMemory_Is4E_7),
-        TEST(UnlockTwice_UserMemory_Is76_1),        TEST(MapUnlocked_Is1A_1236),
-        TEST(ProtectInvalidMapping_Is1A_1235),      TEST(Unmap_WhatIsNotMappedSo_IsDA),
-        TEST(Unmap_UserAddressThatIsNone_IsDA_302), TEST(MapNoBytes_IsDA_200),
-        TEST(LockPageableAtDispatch_Is0A),          TEST(MapIoSpace_FreeRam_Is1A_1233),
+        TEST(NoPtesLeft_AskedToStop_Is3F),
+        TEST(NoPtesLeft_Tracked_IsD8_AndNamesTheHolder),
+        TEST(BuildOverHostMemory_Is1A_1240),
+        TEST(BuildOverPageableMemory_Is1A_1240),
+        TEST(UnlockTwice_SystemMemory_Is4E_7),
+        TEST(UnlockTwice_UserMemory_Is76_1),
+        TEST(MapUnlocked_Is1A_1236),
+        TEST(ProtectInvalidMapping_Is1A_1235),
+        TEST(Unmap_WhatIsNotMappedSo_IsDA),
+        TEST(Unmap_UserAddressThatIsNone_IsDA_302),
+        TEST(MapNoBytes_IsDA_200),
+        TEST(LockPageableAtDispatch_Is0A),
+        TEST(MapIoSpace_FreeRam_Is1A_1233),
         TEST(UnmapIoSpace_Unknown_IsDA_400),
     };
     return cmocka_run_group_tests_name("mm_mdl", Tests, KitStart, KitStop);

@@ -434,6 +434,42 @@ NTKERNELAPI NTSTATUS MmGetCacheAttributeEx(PHYSICAL_ADDRESS PhysicalAddress, ULO
 NTKERNELAPI NTSTATUS MmSetPermanentCacheAttribute(PHYSICAL_ADDRESS StartAddress, LONGLONG NumberOfBytes,
                                                   MEMORY_CACHING_TYPE CacheType, ULONG Flags);
 
+/* ---- device registers ----
+ * One access of the named width each, in order with other accesses; the _BUFFER_ forms one a element. The memory is mapped
+ * (MmMapIoSpace) and resident. Any IRQL. Pages: READ_REGISTER_UCHAR and its neighbours. */
+#define NTMM_REGISTER(Type, Name)                                                                                              \
+    FORCEINLINE Type READ_REGISTER_##Name(volatile Type *Register)                                                             \
+    {                                                                                                                          \
+        Type Value;                                                                                                            \
+        KeMemoryBarrier();                                                                                                     \
+        Value = *Register;                                                                                                     \
+        return Value;                                                                                                          \
+    }                                                                                                                          \
+    FORCEINLINE VOID WRITE_REGISTER_##Name(volatile Type *Register, Type Value)                                                \
+    {                                                                                                                          \
+        *Register = Value;                                                                                                     \
+        KeMemoryBarrier();                                                                                                     \
+    }                                                                                                                          \
+    FORCEINLINE VOID READ_REGISTER_BUFFER_##Name(volatile Type *Register, Type *Buffer, ULONG Count)                           \
+    {                                                                                                                          \
+        KeMemoryBarrier();                                                                                                     \
+        while (Count--) {                                                                                                      \
+            *Buffer++ = *Register++;                                                                                           \
+        }                                                                                                                      \
+    }                                                                                                                          \
+    FORCEINLINE VOID WRITE_REGISTER_BUFFER_##Name(volatile Type *Register, Type *Buffer, ULONG Count)                          \
+    {                                                                                                                          \
+        while (Count--) {                                                                                                      \
+            *Register++ = *Buffer++;                                                                                           \
+        }                                                                                                                      \
+        KeMemoryBarrier();                                                                                                     \
+    }
+NTMM_REGISTER(UCHAR, UCHAR)
+NTMM_REGISTER(USHORT, USHORT)
+NTMM_REGISTER(ULONG, ULONG)
+NTMM_REGISTER(ULONG64, ULONG64)
+#undef NTMM_REGISTER
+
 /* ---- contiguous memory ---- */
 typedef ULONG NODE_REQUIREMENT;
 /* Page-aligned nonpaged memory whose frames follow each other, no byte of it above HighestAcceptableAddress;
@@ -537,6 +573,17 @@ NTKERNELAPI PVOID MmPageEntireDriver(PVOID AddressWithinSection);
 /* Puts back what the sections say; nothing unless MmPageEntireDriver was called. IRQL <= APC_LEVEL. Page: MmResetDriverPaging. */
 NTKERNELAPI VOID MmResetDriverPaging(PVOID AddressWithinSection);
 
+/* Takes a range of RAM away from the system, or brings back what was taken: whole pages, all or nothing. Pageable pages are
+ * moved out of the range first. STATUS_INVALID_PARAMETER (not aligned, empty, not RAM of this machine), STATUS_INVALID_ADDRESS
+ * (a page of it is in use and cannot move), STATUS_CONFLICTING_ADDRESSES (adding what is there already),
+ * STATUS_INSUFFICIENT_RESOURCES (commitment needs it). IRQL <= APC_LEVEL. Pages: MmAddPhysicalMemory, MmRemovePhysicalMemory. */
+NTKERNELAPI NTSTATUS MmAddPhysicalMemory(PPHYSICAL_ADDRESS StartAddress, PLARGE_INTEGER NumberOfBytes);
+NTKERNELAPI NTSTATUS MmRemovePhysicalMemory(PPHYSICAL_ADDRESS StartAddress, PLARGE_INTEGER NumberOfBytes);
+/* The same for single bad pages: they stay RAM in the ranges, on the list of bad pages. */
+NTKERNELAPI NTSTATUS MmMarkPhysicalMemoryAsBad(PPHYSICAL_ADDRESS StartAddress, PLARGE_INTEGER NumberOfBytes);
+NTKERNELAPI NTSTATUS MmMarkPhysicalMemoryAsGood(PPHYSICAL_ADDRESS StartAddress, PLARGE_INTEGER NumberOfBytes);
+/* STATUS_NOT_SUPPORTED: this machine mirrors no memory. */
+NTKERNELAPI NTSTATUS MmCreateMirror(VOID);
 /* Small, medium or large, from the size of RAM. Any IRQL. Page: MmQuerySystemSize. */
 NTKERNELAPI MM_SYSTEMSIZE MmQuerySystemSize(VOID);
 /* FALSE: this is a workstation. Any IRQL. Page: MmIsThisAnNtAsSystem. */
