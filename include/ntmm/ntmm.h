@@ -353,6 +353,29 @@ NTMM_API int ntmm_fail_each(ntmm_fail_outcome (*function)(void *argument), void 
 /* Replays one point in the calling process: the requests of the key fail from here on, once each. 0; -1: not a key. */
 NTMM_API int ntmm_fail_at(const char *key);
 
+/* ---- processes ----
+ * Each has an address space of its own: its user addresses are no other's, and out of a driver's reach unless it attaches. Requests of a
+ * thread that runs nobody's code are made by one process that there always is. */
+typedef struct ntmm_process ntmm_process;
+/* STATUS_INSUFFICIENT_RESOURCES: there are as many as the user address range has room for. */
+NTMM_API int32_t ntmm_process_create(const char *name, ntmm_process **process);
+/* Runs function(argument) on the calling thread as a thread of the process in user mode: ExGetPreviousMode is UserMode, kernel addresses are
+ * access violations, and requests it makes are the process's. It may call ntmm_open, ntmm_close, ntmm_ioctl, ntmm_user_ioctl, ntmm_read,
+ * ntmm_write, the functions below, and (with ntifs.h) the Nt and Zw services for virtual memory and sections; nothing else of the kernel's.
+ * *result is what it returned, or the status of an exception that it did not handle. Several threads can run in one process. */
+NTMM_API int32_t ntmm_process_run(ntmm_process *process, int32_t (*function)(void *argument), void *argument, int32_t *result);
+/* A request whose pointers reach the driver as they are: user addresses of the process, or anything else that a hostile caller passes. */
+NTMM_API int32_t ntmm_user_ioctl(ntmm_file *file, uint32_t code, void *in, size_t in_length, void *out, size_t out_length,
+                                 uint64_t *information);
+/* User memory of the process whose code the caller runs (outside of ntmm_process_run, of System): committed, zero, readable and writable.
+ * NULL: none left. Freeing: STATUS_MEMORY_NOT_ALLOCATED and what else ZwFreeVirtualMemory says. */
+NTMM_API void *ntmm_user_allocate(size_t bytes);
+NTMM_API int32_t ntmm_user_free(void *address);
+NTMM_API uint64_t ntmm_process_id(const ntmm_process *process);
+/* Ends it: its handles are closed, its memory is freed. Pages that a driver still has locked are bug check 0x76. STATUS_DEVICE_BUSY: its
+ * code runs on some thread; the process goes on. */
+NTMM_API int32_t ntmm_process_end(ntmm_process *process, int32_t exit_status);
+
 #ifdef __cplusplus
 }
 #endif

@@ -189,6 +189,10 @@ static inline PVOID HalCurrentThread(VOID)
 }
 /* Prepares the calling host thread for traps (alternate stack) and stores the slot. Value NULL detaches. */
 NTSTATUS HalSetCurrentThread(PVOID Value);
+/* The calling thread has a user's rights from now on, or the kernel's: as a user its accesses obey the user bits of the tables, wherever its
+ * code lies. An upcall runs with the kernel's rights, and returning from it gives the user's back. A translation that is cached serves
+ * both (see HalFlushEntireTb). */
+VOID HalSetUserMode(BOOLEAN User);
 /* The base of gs for the calling thread: what binary drivers see as their KPCR. */
 VOID HalSetPcr(PVOID Pcr);
 /* Starts a thread on the given stack (NULL: one of the host's). Blocks. The thread is not attached until it calls

@@ -124,6 +124,19 @@ int32_t ntmm_ioctl(ntmm_file *file, uint32_t code, const void *in, size_t in_len
     return Status;
 }
 
+int32_t ntmm_user_ioctl(ntmm_file *file, uint32_t code, void *in, size_t in_length, void *out, size_t out_length,
+                        uint64_t *information)
+{
+    ULONG_PTR Stored = 0;
+    if (in_length > MAXULONG || out_length > MAXULONG)
+        return STATUS_INVALID_PARAMETER;
+    NTSTATUS Status =
+        IopDeviceControlAsIs(file->Object, code, in, (ULONG)in_length, out, (ULONG)out_length, file->Timeout, &Stored);
+    if (information)
+        *information = Stored;
+    return Status;
+}
+
 int32_t ntmm_read(ntmm_file *file, void *buffer, size_t length, int64_t offset, uint64_t *information)
 {
     ULONG_PTR Stored = 0;

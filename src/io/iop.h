@@ -48,6 +48,9 @@ NTSTATUS IopOpenUser(PCUNICODE_STRING Name, ACCESS_MASK Access, PFILE_OBJECT *Fi
 NTSTATUS IopCloseUser(PFILE_OBJECT File); /* cleanup, then close with the last reference */
 NTSTATUS IopDeviceControlUser(PFILE_OBJECT File, BOOLEAN InternalControl, ULONG Code, const VOID *In, ULONG InLength, VOID *Out,
                               ULONG OutLength, ULONG TimeoutMs, ULONG_PTR *Information);
+/* The pointers are addresses of the requester's own address space, right or wrong, and reach the driver as they are. */
+NTSTATUS IopDeviceControlAsIs(PFILE_OBJECT File, ULONG Code, PVOID In, ULONG InLength, PVOID Out, ULONG OutLength,
+                              ULONG TimeoutMs, ULONG_PTR *Information);
 NTSTATUS IopReadUser(PFILE_OBJECT File, VOID *Buffer, ULONG Length, LONGLONG Offset, ULONG TimeoutMs, ULONG_PTR *Information);
 NTSTATUS IopWriteUser(PFILE_OBJECT File, const VOID *Buffer, ULONG Length, LONGLONG Offset, ULONG TimeoutMs,
                       ULONG_PTR *Information);

@@ -20,6 +20,7 @@ NTSTATUS IopOpenUser(PCUNICODE_STRING Name, ACCESS_MASK Access, PFILE_OBJECT *Fi
         .Disposition = FILE_OPEN, .Options = FILE_NON_DIRECTORY_FILE, .ShareAccess = FILE_SHARE_READ | FILE_SHARE_WRITE};
     OBP_OPEN Open = {
         .Type = &IopFileType, .Access = Access, .Attributes = OBJ_CASE_INSENSITIVE, .Mode = UserMode, .Context = &Packet};
+    PSP_SERVE(TRUE);
     PSP_IDENTITY Saved;
     *File = NULL;
     NTSTATUS Status = PspCreateUserProcess();
@@ -33,6 +34,7 @@ NTSTATUS IopOpenUser(PCUNICODE_STRING Name, ACCESS_MASK Access, PFILE_OBJECT *Fi
 
 NTSTATUS IopCloseUser(PFILE_OBJECT File)
 {
+    PSP_SERVE(TRUE);
     PSP_IDENTITY Saved;
     PspBecome(PspRequester(), UserMode, &Saved);
     IopCleanupFile(File);
@@ -64,10 +66,27 @@ typedef struct _IOP_USER_CALL {
     ULONG OutLength;
     LONGLONG Offset;
     ULONG TimeoutMs;
+    BOOLEAN AsIs; /* the pointers are the requester's own: nothing is copied for them */
 } IOP_USER_CALL;
+
+/* What the I/O manager itself looks at must be user memory; with METHOD_NEITHER it looks at nothing. */
+static BOOLEAN IopMayPass(const IOP_USER_CALL *Call)
+{
+    const struct {
+        const VOID *Start;
+        ULONG Length;
+    } Buffers[2] = {{Call->In, Call->InLength}, {Call->Out, Call->OutLength}};
+    for (ULONG i = 0; i < 2 && METHOD_FROM_CTL_CODE(Call->Code) != METHOD_NEITHER; i++) {
+        ULONG_PTR Start = (ULONG_PTR)Buffers[i].Start, End = Start + Buffers[i].Length;
+        if (Buffers[i].Length && (End < Start || End > MmUserProbeAddress))
+            return FALSE;
+    }
+    return TRUE;
+}
 
 static NTSTATUS IopUserCall(PFILE_OBJECT File, const IOP_USER_CALL *Call, ULONG_PTR *Information)
 {
+    PSP_SERVE(TRUE);
     PSP_IDENTITY Saved;
     PDEVICE_OBJECT Top = IoGetRelatedDeviceObject(File);
     PVOID UserIn, UserOut;
@@ -89,9 +108,15 @@ static NTSTATUS IopUserCall(PFILE_OBJECT File, const IOP_USER_CALL *Call, ULONG_
     Request->Process = PspRequester();
     ObfReferenceObject(Request->Process);
     PspBecome(Request->Process, UserMode, &Saved);
-    Status = IopToUser(Request, 0, Call->In, Call->InLength, &UserIn);
-    if (NT_SUCCESS(Status))
-        Status = IopToUser(Request, 1, Call->Out, Call->OutLength, &UserOut);
+    if (Call->AsIs) {
+        UserIn = (PVOID)(ULONG_PTR)Call->In;
+        UserOut = Call->Out;
+        Status = IopMayPass(Call) ? STATUS_SUCCESS : STATUS_ACCESS_VIOLATION;
+    } else {
+        Status = IopToUser(Request, 0, Call->In, Call->InLength, &UserIn);
+        if (NT_SUCCESS(Status))
+            Status = IopToUser(Request, 1, Call->Out, Call->OutLength, &UserOut);
+    }
     if (NT_SUCCESS(Status)) {
         if (Call->Major == IRP_MJ_READ)
             Status = IopSetTransfer(Irp, Call->Major, Top->Flags, UserOut, Call->OutLength, Call->Offset, UserMode);
@@ -111,7 +136,7 @@ static NTSTATUS IopUserCall(PFILE_OBJECT File, const IOP_USER_CALL *Call, ULONG_
     PspRevert(&Saved);
     if (Abandoned)
         return Status;
-    if (UserOut && Call->Out)
+    if (UserOut && Call->Out && !Call->AsIs)
         MmCopyFromManaged(Call->Out, UserOut, Call->OutLength);
     if (Information)
         *Information = Stored;
@@ -142,5 +167,19 @@ NTSTATUS IopWriteUser(PFILE_OBJECT File, const VOID *Buffer, ULONG Length, LONGL
                       ULONG_PTR *Information)
 {
     IOP_USER_CALL Call = {.Major = IRP_MJ_WRITE, .In = Buffer, .InLength = Length, .Offset = Offset, .TimeoutMs = TimeoutMs};
+    return IopUserCall(File, &Call, Information);
+}
+
+NTSTATUS IopDeviceControlAsIs(PFILE_OBJECT File, ULONG Code, PVOID In, ULONG InLength, PVOID Out, ULONG OutLength,
+                              ULONG TimeoutMs, ULONG_PTR *Information)
+{
+    IOP_USER_CALL Call = {.Major = IRP_MJ_DEVICE_CONTROL,
+                          .Code = Code,
+                          .In = In,
+                          .InLength = InLength,
+                          .Out = Out,
+                          .OutLength = OutLength,
+                          .TimeoutMs = TimeoutMs,
+                          .AsIs = TRUE};
     return IopUserCall(File, &Call, Information);
 }

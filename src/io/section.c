@@ -356,16 +356,18 @@ NTSTATUS NTAPI ZwCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
                                PLARGE_INTEGER MaximumSize, ULONG SectionPageProtection, ULONG AllocationAttributes,
                                HANDLE FileHandle)
 {
-    return IopCreateSection(PspServiceMode(FALSE), SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize,
-                            SectionPageProtection, AllocationAttributes, FileHandle);
+    PSP_SERVE(FALSE);
+    return IopCreateSection(Service_.Mode, SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize, SectionPageProtection,
+                            AllocationAttributes, FileHandle);
 }
 
 NTSTATUS NTAPI NtCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
                                PLARGE_INTEGER MaximumSize, ULONG SectionPageProtection, ULONG AllocationAttributes,
                                HANDLE FileHandle)
 {
-    return IopCreateSection(PspServiceMode(TRUE), SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize,
-                            SectionPageProtection, AllocationAttributes, FileHandle);
+    PSP_SERVE(TRUE);
+    return IopCreateSection(Service_.Mode, SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize, SectionPageProtection,
+                            AllocationAttributes, FileHandle);
 }
 
 NTSTATUS NTAPI MmCreateSection(PVOID *SectionObject, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
@@ -406,7 +408,8 @@ NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, P
 
 NTSTATUS NTAPI NtOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
 {
-    KPROCESSOR_MODE Mode = PspServiceMode(TRUE);
+    PSP_SERVE(TRUE);
+    KPROCESSOR_MODE Mode = Service_.Mode;
     if (!IopMayUse(Mode, SectionHandle) || !IopMayUse(Mode, ObjectAttributes))
         return STATUS_ACCESS_VIOLATION;
     return ZwOpenSection(SectionHandle, DesiredAccess, ObjectAttributes);
@@ -510,16 +513,18 @@ NTSTATUS NTAPI ZwMapViewOfSection(HANDLE SectionHandle, HANDLE ProcessHandle, PV
                                   SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
                                   SECTION_INHERIT InheritDisposition, ULONG AllocationType, ULONG Win32Protect)
 {
-    return IopMapViewOfSection(PspServiceMode(FALSE), SectionHandle, ProcessHandle, BaseAddress, ZeroBits, CommitSize,
-                               SectionOffset, ViewSize, InheritDisposition, AllocationType, Win32Protect);
+    PSP_SERVE(FALSE);
+    return IopMapViewOfSection(Service_.Mode, SectionHandle, ProcessHandle, BaseAddress, ZeroBits, CommitSize, SectionOffset,
+                               ViewSize, InheritDisposition, AllocationType, Win32Protect);
 }
 
 NTSTATUS NTAPI NtMapViewOfSection(HANDLE SectionHandle, HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits,
                                   SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
                                   SECTION_INHERIT InheritDisposition, ULONG AllocationType, ULONG Win32Protect)
 {
-    return IopMapViewOfSection(PspServiceMode(TRUE), SectionHandle, ProcessHandle, BaseAddress, ZeroBits, CommitSize,
-                               SectionOffset, ViewSize, InheritDisposition, AllocationType, Win32Protect);
+    PSP_SERVE(TRUE);
+    return IopMapViewOfSection(Service_.Mode, SectionHandle, ProcessHandle, BaseAddress, ZeroBits, CommitSize, SectionOffset,
+                               ViewSize, InheritDisposition, AllocationType, Win32Protect);
 }
 
 NTSTATUS NTAPI MmMapViewOfSection(PVOID SectionObject, PEPROCESS Process, PVOID *BaseAddress, ULONG_PTR ZeroBits,
@@ -548,12 +553,14 @@ static NTSTATUS IopUnmapViewOfSection(KPROCESSOR_MODE Mode, HANDLE ProcessHandle
 
 NTSTATUS NTAPI ZwUnmapViewOfSection(HANDLE ProcessHandle, PVOID BaseAddress)
 {
-    return IopUnmapViewOfSection(PspServiceMode(FALSE), ProcessHandle, BaseAddress);
+    PSP_SERVE(FALSE);
+    return IopUnmapViewOfSection(Service_.Mode, ProcessHandle, BaseAddress);
 }
 
 NTSTATUS NTAPI NtUnmapViewOfSection(HANDLE ProcessHandle, PVOID BaseAddress)
 {
-    return IopUnmapViewOfSection(PspServiceMode(TRUE), ProcessHandle, BaseAddress);
+    PSP_SERVE(TRUE);
+    return IopUnmapViewOfSection(Service_.Mode, ProcessHandle, BaseAddress);
 }
 
 NTSTATUS NTAPI MmUnmapViewOfSection(PEPROCESS Process, PVOID BaseAddress)
@@ -593,16 +600,19 @@ static NTSTATUS IopFlush(KPROCESSOR_MODE Mode, HANDLE ProcessHandle, PVOID *Base
 
 NTSTATUS NTAPI ZwFlushVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, PIO_STATUS_BLOCK IoStatus)
 {
-    return IopFlush(PspServiceMode(FALSE), ProcessHandle, BaseAddress, RegionSize, IoStatus);
+    PSP_SERVE(FALSE);
+    return IopFlush(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, IoStatus);
 }
 
 NTSTATUS NTAPI NtFlushVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, PIO_STATUS_BLOCK IoStatus)
 {
-    return IopFlush(PspServiceMode(TRUE), ProcessHandle, BaseAddress, RegionSize, IoStatus);
+    PSP_SERVE(TRUE);
+    return IopFlush(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, IoStatus);
 }
 
 NTSTATUS NTAPI NtAreMappedFilesTheSame(PVOID File1MappedAsAnImage, PVOID File2MappedAsFile)
 {
+    PSP_SERVE(TRUE);
     PMM_SPACE Space = PsGetCurrentProcess()->Space;
     PMM_SEGMENT One = MmSegmentOfView(Space, File1MappedAsAnImage), Two = MmSegmentOfView(Space, File2MappedAsFile);
     NTSTATUS Status = STATUS_INVALID_ADDRESS;
@@ -698,12 +708,14 @@ static NTSTATUS IopExtendSection(KPROCESSOR_MODE Mode, HANDLE SectionHandle, PLA
 
 NTSTATUS NTAPI ZwExtendSection(HANDLE SectionHandle, PLARGE_INTEGER NewSectionSize)
 {
-    return IopExtendSection(PspServiceMode(FALSE), SectionHandle, NewSectionSize);
+    PSP_SERVE(FALSE);
+    return IopExtendSection(Service_.Mode, SectionHandle, NewSectionSize);
 }
 
 NTSTATUS NTAPI NtExtendSection(HANDLE SectionHandle, PLARGE_INTEGER NewSectionSize)
 {
-    return IopExtendSection(PspServiceMode(TRUE), SectionHandle, NewSectionSize);
+    PSP_SERVE(TRUE);
+    return IopExtendSection(Service_.Mode, SectionHandle, NewSectionSize);
 }
 
 static VOID IopDescribeImage(const MM_IMAGE_FACTS *Facts, PSECTION_IMAGE_INFORMATION Info)
@@ -762,15 +774,17 @@ static NTSTATUS IopQuerySection(KPROCESSOR_MODE Mode, HANDLE SectionHandle, SECT
 NTSTATUS NTAPI ZwQuerySection(HANDLE SectionHandle, SECTION_INFORMATION_CLASS SectionInformationClass, PVOID SectionInformation,
                               SIZE_T SectionInformationLength, PSIZE_T ReturnLength)
 {
-    return IopQuerySection(PspServiceMode(FALSE), SectionHandle, SectionInformationClass, SectionInformation,
-                           SectionInformationLength, ReturnLength);
+    PSP_SERVE(FALSE);
+    return IopQuerySection(Service_.Mode, SectionHandle, SectionInformationClass, SectionInformation, SectionInformationLength,
+                           ReturnLength);
 }
 
 NTSTATUS NTAPI NtQuerySection(HANDLE SectionHandle, SECTION_INFORMATION_CLASS SectionInformationClass, PVOID SectionInformation,
                               SIZE_T SectionInformationLength, PSIZE_T ReturnLength)
 {
-    return IopQuerySection(PspServiceMode(TRUE), SectionHandle, SectionInformationClass, SectionInformation,
-                           SectionInformationLength, ReturnLength);
+    PSP_SERVE(TRUE);
+    return IopQuerySection(Service_.Mode, SectionHandle, SectionInformationClass, SectionInformation, SectionInformationLength,
+                           ReturnLength);
 }
 
 /* ---- what file systems ask ---- */

@@ -322,6 +322,7 @@ __attribute__((no_sanitize("address"))) BOOLEAN KiCatch(VOID (*Function)(PVOID),
     volatile KPROCESSOR_MODE Mode = Thread->PreviousMode;
     struct _KPROCESS *volatile Process = Thread->Process, *volatile Attached = Thread->AttachedProcess;
     PHAL_ADDRESS_SPACE volatile Space = Thread->Space;
+    volatile BOOLEAN UserRights = Thread->UserRights;
 
     Thread->Catch = &Catch;
     if (KiMarkStackRoutine)
@@ -342,6 +343,8 @@ __attribute__((no_sanitize("address"))) BOOLEAN KiCatch(VOID (*Function)(PVOID),
     Thread->Process = Process;
     Thread->AttachedProcess = Attached;
     KiSwitchSpace(Space);
+    Thread->UserRights = UserRights;
+    HalSetUserMode(UserRights);
     KiAbandonLocks();
     KiRestoreIrql(Irql);
     return FALSE;

@@ -293,6 +293,7 @@ static DECLSPEC_NORETURN VOID EnterHandler(KTHREAD *Thread, NTMM_SEH_FRAME *Fram
     Frame->Phase = NtmmSehHandler;
     Forget(Thread, (ULONG_PTR)Frame->Jump[2]);
     RememberCode(&Thread->Seh, (ULONG_PTR)Frame->Jump[0], (ULONG)Record->ExceptionCode);
+    HalSetUserMode(Thread->UserRights); /* the handler is of the code that the exception came from, or around it */
     if (Frame->Marked)
         KiReturnToMarkRoutine(Frame->Marked, GoToFrame, Frame);
     GoToFrame(Frame);

@@ -109,6 +109,7 @@ typedef struct _KTHREAD {
     volatile KIRQL Irql;      /* the thread's IRQL; at DISPATCH_LEVEL and above it owns Prcb */
     BOOLEAN System;           /* made by PsCreateSystemThread, else a host thread that called in */
     KPROCESSOR_MODE PreviousMode;
+    BOOLEAN UserRights;                /* runs a process's code in user mode (ps/usermode.c); FALSE inside services */
     UCHAR SpinLocksHeld;
     LONG Id;                           /* never 0, unique */
     PKPRCB Prcb;                       /* owned processor, or the one last used */

@@ -22,6 +22,7 @@
  *   kernel     <= APC     the same, a write to read-only     0xBE
  *   kernel     <= APC     zero, or without access            0x50, type 0
  *   kernel     <= APC     no page table                      0x50, type 2
+ *   kernel     <= APC     by code in user mode               STATUS_ACCESS_VIOLATION
  *   user       DISPATCH+  not valid                          0xD1 or 0x0A
  *   user       <= APC     demand zero, transition, page file the same; STATUS_IN_PAGE_ERROR if the device fails
  *   user       <= APC     guard                              the guard goes, STATUS_GUARD_PAGE_VIOLATION
@@ -57,6 +58,7 @@ BOOLEAN (*KiIsDriverCodeRoutine)(ULONG_PTR Rip);
 
 #define MI_FAULT_PRESENT 0x1u
 #define MI_FAULT_WRITE   0x2u
+#define MI_FAULT_USER    0x4u
 #define MI_FAULT_EXECUTE 0x10u
 #define MI_HOST_KERNEL   0xFFFF800000000000ull /* no process of the host can map anything from here on */
 
@@ -553,7 +555,10 @@ VOID MmAccessFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip
 {
     memset(Answer, 0, sizeof(*Answer));
     MiCount(&MiState->AllFaults);
-    if (HalIsSystemAddress(Address)) {
+    if (HalIsSystemAddress(Address) && (ErrorCode & MI_FAULT_USER) && Irql < DISPATCH_LEVEL) {
+        MiCount(&MiState->AccessViolations);
+        Answer->Status = STATUS_ACCESS_VIOLATION; /* user mode has nothing there */
+    } else if (HalIsSystemAddress(Address)) {
         MiKernelFault(Address, ErrorCode, Irql, Rip, Answer);
     } else if (HalIsUserAddress(Address)) {
         MiUserFault(Address, ErrorCode, Irql, Rip, Answer);

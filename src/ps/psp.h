@@ -51,6 +51,9 @@ typedef struct _PSP_IDENTITY {
     PHAL_ADDRESS_SPACE Space;
     KPROCESSOR_MODE PreviousMode;
 } PSP_IDENTITY;
+/* Runs a function of the host as a thread of Process in user mode: PreviousMode is UserMode, kernel addresses fault. An exception that it
+ * does not handle ends it: *Result is its code. STATUS_PROCESS_IS_TERMINATING. PASSIVE_LEVEL (usermode.c). */
+NTSTATUS PspRunUser(KPROCESS *Process, LONG (*Function)(PVOID), PVOID Argument, LONG *Result);
 /* A thread that does not run yet (or the calling one) becomes one of the process's, which does not end before it leaves. FALSE: the process
  * is ending. PspLeaveProcess does nothing for a thread of System. */
 BOOLEAN PspEnterProcess(KTHREAD *Thread, KPROCESS *Process);
@@ -61,11 +64,30 @@ VOID PspRevert(const PSP_IDENTITY *Saved);
 /* The process behind a handle, kept from ending until PspCloseSpace. STATUS_PROCESS_IS_TERMINATING. PASSIVE_LEVEL, else 0xC4/0xE5. */
 NTSTATUS PspOpenSpace(HANDLE Handle, ACCESS_MASK Access, KPROCESSOR_MODE Mode, KPROCESS **Process);
 VOID PspCloseSpace(KPROCESS *Process);
-/* In whose name a service works: what its caller may do. Nt: the Nt form, which asks the previous mode. */
-static inline KPROCESSOR_MODE PspServiceMode(BOOLEAN Nt)
+/* A system service, from its first line to its return: in whose name it works (Nt: the Nt form, which asks the previous mode), and with the
+ * kernel's rights even if user code called it. */
+typedef struct _PSP_SERVICE {
+    KPROCESSOR_MODE Mode;
+    BOOLEAN FromUser;
+} PSP_SERVICE;
+static inline PSP_SERVICE PspEnterService(BOOLEAN Nt)
 {
-    return Nt ? KiCurrentThread()->PreviousMode : KernelMode;
+    KTHREAD *Thread = KiCurrentThread();
+    PSP_SERVICE Service = {Thread->UserRights || (Nt && Thread->PreviousMode != KernelMode) ? UserMode : KernelMode,
+                           Thread->UserRights};
+    if (__builtin_expect(Service.FromUser, 0)) {
+        HalSetUserMode(FALSE);
+        Thread->UserRights = FALSE;
+    }
+    return Service;
 }
+VOID PspReturnToUser(VOID); /* usermode.c */
+static inline VOID PspLeaveService(PSP_SERVICE *Service)
+{
+    if (__builtin_expect(Service->FromUser, 0))
+        PspReturnToUser();
+}
+#define PSP_SERVE(Nt) PSP_SERVICE Service_ __attribute__((cleanup(PspLeaveService))) = PspEnterService(Nt)
 
 NTSTATUS PsInitSystem(VOID); /* after ObInitSystem: the processes; gives the running threads theirs */
 VOID PsShutdownSystem(VOID);

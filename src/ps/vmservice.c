@@ -152,13 +152,15 @@ static NTSTATUS PspAllocateEx(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID *BaseAd
 NTSTATUS NTAPI ZwAllocateVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits, PSIZE_T RegionSize,
                                        ULONG AllocationType, ULONG Protect)
 {
-    return PspAllocateBelow(PspServiceMode(FALSE), ProcessHandle, BaseAddress, ZeroBits, RegionSize, AllocationType, Protect);
+    PSP_SERVE(FALSE);
+    return PspAllocateBelow(Service_.Mode, ProcessHandle, BaseAddress, ZeroBits, RegionSize, AllocationType, Protect);
 }
 
 NTSTATUS NTAPI NtAllocateVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits, PSIZE_T RegionSize,
                                        ULONG AllocationType, ULONG Protect)
 {
-    return PspAllocateBelow(PspServiceMode(TRUE), ProcessHandle, BaseAddress, ZeroBits, RegionSize, AllocationType, Protect);
+    PSP_SERVE(TRUE);
+    return PspAllocateBelow(Service_.Mode, ProcessHandle, BaseAddress, ZeroBits, RegionSize, AllocationType, Protect);
 }
 
 NTSTATUS NTAPI MmAllocateVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits, PSIZE_T RegionSize,
@@ -171,7 +173,8 @@ NTSTATUS NTAPI ZwAllocateVirtualMemoryEx(HANDLE ProcessHandle, PVOID *BaseAddres
                                          ULONG PageProtection, PMEM_EXTENDED_PARAMETER ExtendedParameters,
                                          ULONG ExtendedParameterCount)
 {
-    return PspAllocateEx(PspServiceMode(FALSE), ProcessHandle, BaseAddress, RegionSize, AllocationType, PageProtection,
+    PSP_SERVE(FALSE);
+    return PspAllocateEx(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, AllocationType, PageProtection,
                          ExtendedParameters, ExtendedParameterCount);
 }
 
@@ -179,7 +182,8 @@ NTSTATUS NTAPI NtAllocateVirtualMemoryEx(HANDLE ProcessHandle, PVOID *BaseAddres
                                          ULONG PageProtection, PMEM_EXTENDED_PARAMETER ExtendedParameters,
                                          ULONG ExtendedParameterCount)
 {
-    return PspAllocateEx(PspServiceMode(TRUE), ProcessHandle, BaseAddress, RegionSize, AllocationType, PageProtection,
+    PSP_SERVE(TRUE);
+    return PspAllocateEx(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, AllocationType, PageProtection,
                          ExtendedParameters, ExtendedParameterCount);
 }
 
@@ -207,32 +211,38 @@ static NTSTATUS PspOnRange(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID *BaseAddre
 
 NTSTATUS NTAPI ZwFreeVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG FreeType)
 {
-    return PspOnRange(PspServiceMode(FALSE), ProcessHandle, BaseAddress, RegionSize, FreeType, MmFreeVirtual);
+    PSP_SERVE(FALSE);
+    return PspOnRange(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, FreeType, MmFreeVirtual);
 }
 
 NTSTATUS NTAPI NtFreeVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG FreeType)
 {
-    return PspOnRange(PspServiceMode(TRUE), ProcessHandle, BaseAddress, RegionSize, FreeType, MmFreeVirtual);
+    PSP_SERVE(TRUE);
+    return PspOnRange(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, FreeType, MmFreeVirtual);
 }
 
 NTSTATUS NTAPI ZwLockVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG MapType)
 {
-    return PspOnRange(PspServiceMode(FALSE), ProcessHandle, BaseAddress, RegionSize, MapType, MmLockVirtual);
+    PSP_SERVE(FALSE);
+    return PspOnRange(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, MapType, MmLockVirtual);
 }
 
 NTSTATUS NTAPI NtLockVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG MapType)
 {
-    return PspOnRange(PspServiceMode(TRUE), ProcessHandle, BaseAddress, RegionSize, MapType, MmLockVirtual);
+    PSP_SERVE(TRUE);
+    return PspOnRange(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, MapType, MmLockVirtual);
 }
 
 NTSTATUS NTAPI ZwUnlockVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG MapType)
 {
-    return PspOnRange(PspServiceMode(FALSE), ProcessHandle, BaseAddress, RegionSize, MapType, MmUnlockVirtual);
+    PSP_SERVE(FALSE);
+    return PspOnRange(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, MapType, MmUnlockVirtual);
 }
 
 NTSTATUS NTAPI NtUnlockVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG MapType)
 {
-    return PspOnRange(PspServiceMode(TRUE), ProcessHandle, BaseAddress, RegionSize, MapType, MmUnlockVirtual);
+    PSP_SERVE(TRUE);
+    return PspOnRange(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, MapType, MmUnlockVirtual);
 }
 
 /* ---- protect ---- */
@@ -263,13 +273,15 @@ static NTSTATUS PspProtect(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID *BaseAddre
 NTSTATUS NTAPI ZwProtectVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG NewProtect,
                                       PULONG OldProtect)
 {
-    return PspProtect(PspServiceMode(FALSE), ProcessHandle, BaseAddress, RegionSize, NewProtect, OldProtect);
+    PSP_SERVE(FALSE);
+    return PspProtect(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, NewProtect, OldProtect);
 }
 
 NTSTATUS NTAPI NtProtectVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG NewProtect,
                                       PULONG OldProtect)
 {
-    return PspProtect(PspServiceMode(TRUE), ProcessHandle, BaseAddress, RegionSize, NewProtect, OldProtect);
+    PSP_SERVE(TRUE);
+    return PspProtect(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, NewProtect, OldProtect);
 }
 
 /* ---- query ---- */
@@ -335,14 +347,16 @@ static NTSTATUS PspQuery(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID BaseAddress,
 NTSTATUS NTAPI ZwQueryVirtualMemory(HANDLE ProcessHandle, PVOID BaseAddress, MEMORY_INFORMATION_CLASS MemoryInformationClass,
                                     PVOID MemoryInformation, SIZE_T MemoryInformationLength, PSIZE_T ReturnLength)
 {
-    return PspQuery(PspServiceMode(FALSE), ProcessHandle, BaseAddress, MemoryInformationClass, MemoryInformation,
+    PSP_SERVE(FALSE);
+    return PspQuery(Service_.Mode, ProcessHandle, BaseAddress, MemoryInformationClass, MemoryInformation,
                     MemoryInformationLength, ReturnLength);
 }
 
 NTSTATUS NTAPI NtQueryVirtualMemory(HANDLE ProcessHandle, PVOID BaseAddress, MEMORY_INFORMATION_CLASS MemoryInformationClass,
                                     PVOID MemoryInformation, SIZE_T MemoryInformationLength, PSIZE_T ReturnLength)
 {
-    return PspQuery(PspServiceMode(TRUE), ProcessHandle, BaseAddress, MemoryInformationClass, MemoryInformation,
+    PSP_SERVE(TRUE);
+    return PspQuery(Service_.Mode, ProcessHandle, BaseAddress, MemoryInformationClass, MemoryInformation,
                     MemoryInformationLength, ReturnLength);
 }
 
@@ -382,16 +396,18 @@ NTSTATUS NTAPI ZwSetInformationVirtualMemory(HANDLE ProcessHandle, VIRTUAL_MEMOR
                                              ULONG_PTR NumberOfEntries, PMEMORY_RANGE_ENTRY VirtualAddresses,
                                              PVOID VmInformation, ULONG VmInformationLength)
 {
-    return PspPrefetch(PspServiceMode(FALSE), ProcessHandle, VmInformationClass, NumberOfEntries, VirtualAddresses,
-                       VmInformation, VmInformationLength);
+    PSP_SERVE(FALSE);
+    return PspPrefetch(Service_.Mode, ProcessHandle, VmInformationClass, NumberOfEntries, VirtualAddresses, VmInformation,
+                       VmInformationLength);
 }
 
 NTSTATUS NTAPI NtSetInformationVirtualMemory(HANDLE ProcessHandle, VIRTUAL_MEMORY_INFORMATION_CLASS VmInformationClass,
                                              ULONG_PTR NumberOfEntries, PMEMORY_RANGE_ENTRY VirtualAddresses,
                                              PVOID VmInformation, ULONG VmInformationLength)
 {
-    return PspPrefetch(PspServiceMode(TRUE), ProcessHandle, VmInformationClass, NumberOfEntries, VirtualAddresses,
-                       VmInformation, VmInformationLength);
+    PSP_SERVE(TRUE);
+    return PspPrefetch(Service_.Mode, ProcessHandle, VmInformationClass, NumberOfEntries, VirtualAddresses, VmInformation,
+                       VmInformationLength);
 }
 
 /* ---- copies ---- */
@@ -445,25 +461,29 @@ static NTSTATUS PspReadWrite(KPROCESSOR_MODE Mode, HANDLE Handle, BOOLEAN Write,
 NTSTATUS NTAPI NtReadVirtualMemory(HANDLE ProcessHandle, PVOID BaseAddress, PVOID Buffer, SIZE_T BufferSize,
                                    PSIZE_T NumberOfBytesRead)
 {
-    return PspReadWrite(PspServiceMode(TRUE), ProcessHandle, FALSE, BaseAddress, Buffer, BufferSize, NumberOfBytesRead);
+    PSP_SERVE(TRUE);
+    return PspReadWrite(Service_.Mode, ProcessHandle, FALSE, BaseAddress, Buffer, BufferSize, NumberOfBytesRead);
 }
 
 NTSTATUS NTAPI ZwReadVirtualMemory(HANDLE ProcessHandle, PVOID BaseAddress, PVOID Buffer, SIZE_T BufferSize,
                                    PSIZE_T NumberOfBytesRead)
 {
-    return PspReadWrite(PspServiceMode(FALSE), ProcessHandle, FALSE, BaseAddress, Buffer, BufferSize, NumberOfBytesRead);
+    PSP_SERVE(FALSE);
+    return PspReadWrite(Service_.Mode, ProcessHandle, FALSE, BaseAddress, Buffer, BufferSize, NumberOfBytesRead);
 }
 
 NTSTATUS NTAPI NtWriteVirtualMemory(HANDLE ProcessHandle, PVOID BaseAddress, PVOID Buffer, SIZE_T BufferSize,
                                     PSIZE_T NumberOfBytesWritten)
 {
-    return PspReadWrite(PspServiceMode(TRUE), ProcessHandle, TRUE, BaseAddress, Buffer, BufferSize, NumberOfBytesWritten);
+    PSP_SERVE(TRUE);
+    return PspReadWrite(Service_.Mode, ProcessHandle, TRUE, BaseAddress, Buffer, BufferSize, NumberOfBytesWritten);
 }
 
 NTSTATUS NTAPI ZwWriteVirtualMemory(HANDLE ProcessHandle, PVOID BaseAddress, PVOID Buffer, SIZE_T BufferSize,
                                     PSIZE_T NumberOfBytesWritten)
 {
-    return PspReadWrite(PspServiceMode(FALSE), ProcessHandle, TRUE, BaseAddress, Buffer, BufferSize, NumberOfBytesWritten);
+    PSP_SERVE(FALSE);
+    return PspReadWrite(Service_.Mode, ProcessHandle, TRUE, BaseAddress, Buffer, BufferSize, NumberOfBytesWritten);
 }
 
 NTSTATUS NTAPI NtFlushInstructionCache(HANDLE ProcessHandle, PVOID BaseAddress, SIZE_T Length)
@@ -471,7 +491,8 @@ NTSTATUS NTAPI NtFlushInstructionCache(HANDLE ProcessHandle, PVOID BaseAddress, 
     KPROCESS *Process;
     UNREFERENCED_PARAMETER(BaseAddress);
     UNREFERENCED_PARAMETER(Length);
-    NTSTATUS Status = PspOpenSpace(ProcessHandle, PROCESS_VM_WRITE, PspServiceMode(TRUE), &Process);
+    PSP_SERVE(TRUE);
+    NTSTATUS Status = PspOpenSpace(ProcessHandle, PROCESS_VM_WRITE, Service_.Mode, &Process);
     if (NT_SUCCESS(Status))
         PspCloseSpace(Process);
     return Status;

@@ -40,6 +40,7 @@ typedef struct _HALP_THREAD_STATE {
     SIZE_T OldAltBytes;
     int OldAltFlags;
     struct _HAL_THREAD *Created;            /* made by HalCreateThread */
+    BOOLEAN User;                           /* its accesses are a user's */
     PHAL_ADDRESS_SPACE Space;               /* the one it is in, or NULL */
     PVOID *Slot;                            /* the thread's HalpCurrentThread, for HalStopMachine */
     struct _HALP_THREAD_STATE *Next, *Prev; /* attached threads; HalpThreadLock */

@@ -185,12 +185,18 @@ VOID HalQueryStack(ULONG_PTR *Low, ULONG_PTR *High)
     *High = HalpThread.StackHigh;
 }
 
+VOID HalSetUserMode(BOOLEAN User)
+{
+    HalpThread.User = User;
+}
+
 NTSTATUS HalSetCurrentThread(PVOID Value)
 {
     int SavedErrno = errno;
     NTSTATUS Status = STATUS_SUCCESS;
     if (Value == NULL) {
         HalActivateAddressSpace(NULL);
+        HalpThread.User = FALSE;
         if (HalpThread.AltMapping != 0) {
             stack_t Old = {
                 .ss_sp = (PVOID)HalpThread.OldAltBase, .ss_size = HalpThread.OldAltBytes, .ss_flags = HalpThread.OldAltFlags};

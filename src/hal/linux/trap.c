@@ -231,7 +231,8 @@ static VOID HalpSignal(int Signal, siginfo_t *Info, PVOID Context)
         if (Va == Rip && !(Error & HALP_FAULT_WRITE)) {
             Error |= HALP_FAULT_FETCH; /* an emulator may not say so */
         }
-        ULONG Access = (Error & (HALP_FAULT_WRITE | HALP_FAULT_FETCH)) | (HalIsUserAddress(Rip) ? HALP_FAULT_USER : 0);
+        ULONG Access =
+            (Error & (HALP_FAULT_WRITE | HALP_FAULT_FETCH)) | (HalIsUserAddress(Rip) || HalpThread.User ? HALP_FAULT_USER : 0);
         Error = Access | (Error & HALP_FAULT_PROTECTION);
         if (HalpIsOurs(Va)) {
             if (HalpTbFault(Va, Access, &Error)) {
@@ -281,6 +282,8 @@ static VOID HalpSignal(int Signal, siginfo_t *Info, PVOID Context)
 VOID HalpTrapDispatch(HAL_TRAP_FRAME *Frame)
 {
     int SavedErrno = errno;
+    BOOLEAN User = HalpThread.User;
+    HalpThread.User = FALSE;
     ULONG64 Rip = Frame->Rip, Va = Frame->FaultAddress, Vector = Frame->Vector;
     ULONG Access = (ULONG)Frame->ErrorCode & HALP_ACCESS_MASK, Error;
     if (HalpCurrentThread == NULL && HalpMachine.Upcalls.AttachThread) {
@@ -294,6 +297,7 @@ VOID HalpTrapDispatch(HAL_TRAP_FRAME *Frame)
     } else {
         HalpMachine.Upcalls.Trap(Frame);
     }
+    HalpThread.User = User;
     errno = SavedErrno;
 }
 

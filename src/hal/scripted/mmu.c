@@ -181,6 +181,8 @@ static VOID HalpMakeFrame(HAL_TRAP_FRAME *Frame, ULONG64 Vector, ULONG64 Error, 
 BOOLEAN HalScriptAccess(ULONG_PTR Va, SIZE_T Length, ULONG Access, PVOID Buffer)
 {
     PUCHAR Bytes = (PUCHAR)Buffer;
+    BOOLEAN User = HalpUserMode;
+    Access |= User ? HAL_SCRIPT_USER : 0;
     const ULONG64 Rip = (Access & HAL_SCRIPT_FETCH) ? Va : (ULONG_PTR)&HalScriptAccess;
     while (Length != 0) {
         SIZE_T Part = HAL_PAGE_SIZE - (Va & 0xFFF);
@@ -190,7 +192,9 @@ BOOLEAN HalScriptAccess(ULONG_PTR Va, SIZE_T Length, ULONG Access, PVOID Buffer)
         while (!HalpIsOurs(Va) || !HalpTranslateAccess(Va, Access, &Frame, &Error)) {
             HAL_TRAP_FRAME Trap;
             HalpMakeFrame(&Trap, 14, Error, Va, Rip, (Access & HAL_SCRIPT_USER) != 0);
+            HalpUserMode = FALSE;
             HalpScript.Upcalls.PageFault(&Trap);
+            HalpUserMode = User;
             if (Trap.Rip != Rip) {
                 return FALSE;
             }

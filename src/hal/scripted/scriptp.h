@@ -23,6 +23,7 @@ static inline BOOLEAN HalpIsOurs(ULONG_PTR Va)
 {
     return HalIsSystemAddress(Va) || HalIsUserAddress(Va);
 }
+extern _Thread_local BOOLEAN HalpUserMode; /* thread.c: accesses are a user's */
 /* mmu.c */
 NTSTATUS HalpStartMmu(ULONG Entries);
 VOID HalpStopMmu(VOID);

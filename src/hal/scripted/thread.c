@@ -87,6 +87,11 @@ NTSTATUS HalSetCurrentThread(PVOID Value)
     HalpCurrentThread = Value;
     return STATUS_SUCCESS;
 }
+_Thread_local BOOLEAN HalpUserMode;
+VOID HalSetUserMode(BOOLEAN User)
+{
+    HalpUserMode = User;
+}
 VOID HalSetPcr(PVOID Pcr)
 {
     HalpRecord(HalScriptSetPcr, (ULONG64)Pcr, 0, 0);
