@@ -207,7 +207,7 @@ const CHAR *MiValidateConditions(VOID)
 {
     MI_EVALUATION Evaluation;
     MiCheckConditions();
-    ULONG State = MiState->Conditions.State;
+    ULONG State = __atomic_load_n(&MiState->Conditions.State, __ATOMIC_RELAXED);
     if (MiState->Started && MiEvaluate(&Evaluation, State) != State) {
         return "E1: a condition is not what the measures say";
     }

@@ -203,16 +203,16 @@ static VOID MiAheadDone(PMI_PAGE_IO Io)
     KiAcquireLock(Ahead->Lock);
     (VOID) MiEndRead(Io, Ahead->First, NULL, FALSE, &Commit);
     KiReleaseLock(Ahead->Lock);
+    if (Commit) {
+        MiReturnCommitment(Commit); /* before anybody hears that the read is over */
+    }
+    MiPagesBecameAvailable();
     KiAcquireLock(&MiState->PfnLock);
     Ahead->Busy = FALSE;
     Pager->AheadsUnderWay--;
     __atomic_add_fetch(&Pager->AheadsEnded, 1, __ATOMIC_SEQ_CST);
     KiReleaseLock(&MiState->PfnLock);
     HalWake(&Pager->AheadsEnded, MAXLONG);
-    if (Commit) {
-        MiReturnCommitment(Commit);
-    }
-    MiPagesBecameAvailable();
 }
 
 VOID MiWaitForReadsAhead(VOID)

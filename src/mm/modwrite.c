@@ -120,15 +120,17 @@ static VOID MiWriteDone(PMI_PAGE_IO Io)
     MiState->Pager.PageWrites++;
     MiState->Pager.PagesWritten += Count - Bad;
     __atomic_fetch_sub(&Pager->WritingPages, Count, __ATOMIC_RELAXED);
+    KiReleaseLock(&MiState->PfnLock);
+    if (Commit) {
+        MiReturnCommitment(Commit); /* before anybody hears that the write is over */
+    }
+    MiPagesBecameAvailable();
+    KiAcquireLock(&MiState->PfnLock);
     Write->Busy = FALSE;
     __atomic_fetch_sub(&Pager->WritesUnderWay, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&Pager->WritesEnded, 1, __ATOMIC_SEQ_CST);
     KiReleaseLock(&MiState->PfnLock);
     HalWake(&Pager->WritesEnded, MAXLONG);
-    MiPagesBecameAvailable();
-    if (Commit) {
-        MiReturnCommitment(Commit);
-    }
     if (MiShouldWrite()) {
         MiWakeWriter();
     }
