@@ -101,6 +101,7 @@ static VOID ViApply(ULONG Flags)
     ViSetCodeIntegrity((Flags & VF_CODE_INTEGRITY) != 0);
     KiSetForceIrqlChecking((Flags & VF_FORCE_IRQL) != 0);
     KiCountIrqls(Flags != 0);
+    __atomic_store_n(&VfIrqlRulesOn, (Flags & VF_DDI) != 0, __ATOMIC_RELEASE);
     __atomic_store_n(&ExpSampleInterval, Flags & VF_SPECIAL_POOL ? 0 : VfOptions.SampleInterval, __ATOMIC_RELAXED);
     /* A campaign that fails requests on its own keeps being asked. */
     ExpSetSlow(Slow, EXP_SLOW_ALLOCATE | EXP_SLOW_FREE | EXP_SLOW_TRACKING | (KiFailRoutine == NULL ? EXP_SLOW_FAIL : 0));

@@ -53,6 +53,10 @@ typedef struct _VF_COUNTERS {
     ULONG64 RaiseIrqls, AcquireSpinLocks, SynchronizeExecutions, TrimRequests, Trims; /* while any option was on */
 } VF_COUNTERS;
 VOID VfQueryCounters(VF_COUNTERS *Counters);
+/* IRQL rules of routines (irqlrules.c). The border asks while VfIrqlRulesOn; Caller is the image's return address. */
+extern volatile BOOLEAN VfIrqlRulesOn;
+VOID VfCheckIrqlRule(const CHAR *Name, ULONG_PTR Caller);
+LONG VfHighestIrql(const CHAR *Name); /* -1: no rule */
 /* What the loader found in an image it has accepted; NULL: nothing of the kind. Stops if code integrity is on for it. */
 typedef struct _VF_IMAGE_FACTS {
     const CHAR *Name;

@@ -61,6 +61,33 @@ EXPORT NTSTATUS NTAPI LockByImport(ULONG Operation, PVOID *Argument)
     return STATUS_SUCCESS;
 }
 
+/* One call of a routine at an IRQL, wrong or right. */
+EXPORT ULONG NTAPI CallAt(ULONG Level, ULONG Routine)
+{
+    KIRQL Old;
+    UNICODE_STRING String = {0, 0, NULL};
+    KeRaiseIrql((KIRQL)Level, &Old);
+    switch (Routine) {
+    case 0:
+        ExFreePoolWithTag(ExAllocatePoolWithTag(NonPagedPool, 16, 'tseT'), 'tseT');
+        break;
+    case 1:
+        MmUnlockPagableImageSection(MmLockPagableDataSection((PVOID)(ULONG_PTR)CallAt));
+        break;
+    case 2:
+        MmFreeContiguousMemory(NULL);
+        break;
+    case 3:
+        RtlFreeUnicodeString(&String);
+        break;
+    default:
+        ZwClose(NULL);
+        break;
+    }
+    KeLowerIrql(Old);
+    return 1;
+}
+
 static VOID NTAPI Unload(PDRIVER_OBJECT Driver)
 {
     (void)Driver;
