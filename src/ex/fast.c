@@ -149,6 +149,7 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(ULONG_PTR Block,
     ULONG_PTR Page = Block - ExpFast.Maps[0].Base;
     EXP_RUN **Entries = ExpFast.Maps[0].Entries;
     ULONG InPage = (ULONG)Block & (PAGE_SIZE - 1), BlockSize, Size;
+    __builtin_prefetch((PVOID)Block); /* what is known about it is looked up meanwhile */
     if (__builtin_expect(Thread == NULL, 0) || __builtin_expect((Cache = Thread->ExCache) == NULL, 0))
         return FALSE;
     if (__builtin_expect(Page >= __atomic_load_n(&ExpFast.Maps[0].Covered, __ATOMIC_ACQUIRE), 0)) {
