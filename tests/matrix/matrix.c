@@ -627,6 +627,93 @@ SIN(C4_B2)
     (void)MmMapLockedPagesSpecifyCache(Mdl, KernelMode, MmCached, NULL, FALSE, NormalPagePriority);
 }
 
+/* ---- memory routines above the IRQL they allow ---- */
+SIN(C4_70)
+{
+    PMDL Mdl = IoAllocateMdl(NonPaged(64), 64, FALSE, FALSE, NULL);
+    Raise(DISPATCH_LEVEL + 1);
+    Expect(0xC4, 0x70, DISPATCH_LEVEL + 1, P(Mdl), KernelMode);
+    MmProbeAndLockPages(Mdl, KernelMode, IoReadAccess);
+}
+RIGHT(C4_70)
+{
+    PMDL Mdl = IoAllocateMdl(NonPaged(64), 64, FALSE, FALSE, NULL);
+    KIRQL Old = Raise(DISPATCH_LEVEL);
+    MmProbeAndLockPages(Mdl, KernelMode, IoReadAccess);
+    (void)MmGetSystemAddressForMdlSafe(Mdl, NormalPagePriority);
+    MmUnlockPages(Mdl);
+    KeLowerIrql(Old);
+    IoFreeMdl(Mdl);
+}
+SIN(C4_73)
+{
+    PHYSICAL_ADDRESS Device = {.QuadPart = 0xFD000000};
+    Raise(DISPATCH_LEVEL + 1);
+    Expect(0xC4, 0x73, DISPATCH_LEVEL + 1, 0xFD000000, 4096);
+    (void)MmMapIoSpace(Device, 4096, MmNonCached);
+}
+SIN(C4_74)
+{
+    PMDL Mdl = LockedMdl(PAGE_SIZE);
+    Raise(DISPATCH_LEVEL + 1);
+    Expect(0xC4, 0x74, DISPATCH_LEVEL + 1, P(Mdl), KernelMode);
+    (void)(MmMapLockedPages)(Mdl, KernelMode);
+}
+SIN(C4_76)
+{
+    PMDL Mdl = LockedMdl(PAGE_SIZE);
+    Raise(DISPATCH_LEVEL + 1);
+    Expect(0xC4, 0x76, DISPATCH_LEVEL + 1, P(Mdl), KernelMode);
+    (void)MmMapLockedPagesSpecifyCache(Mdl, KernelMode, MmCached, NULL, FALSE, NormalPagePriority);
+}
+SIN(C4_77)
+{
+    PMDL Mdl = LockedMdl(PAGE_SIZE);
+    Raise(DISPATCH_LEVEL);
+    Expect(0xC4, 0x77, DISPATCH_LEVEL, P(Mdl), UserMode);
+    (void)MmMapLockedPagesSpecifyCache(Mdl, UserMode, MmCached, NULL, FALSE, NormalPagePriority);
+}
+SIN(C4_78)
+{
+    PMDL Mdl = LockedMdl(PAGE_SIZE);
+    Raise(DISPATCH_LEVEL + 1);
+    Expect(0xC4, 0x78, DISPATCH_LEVEL + 1, P(Mdl), 0);
+    MmUnlockPages(Mdl);
+}
+SIN(C4_79)
+{
+    PMDL Mdl = LockedMdl(PAGE_SIZE);
+    PVOID Va = MmGetSystemAddressForMdlSafe(Mdl, NormalPagePriority);
+    Raise(DISPATCH_LEVEL + 1);
+    Expect(0xC4, 0x79, DISPATCH_LEVEL + 1, P(Va), P(Mdl));
+    MmUnmapLockedPages(Va, Mdl);
+}
+SIN(C4_7E)
+{
+    PHYSICAL_ADDRESS Low = {.QuadPart = 0}, High = {.QuadPart = -1}, Skip = {.QuadPart = 0};
+    Raise(DISPATCH_LEVEL + 1);
+    Expect(0xC4, 0x7E, DISPATCH_LEVEL + 1, ANY, 0);
+    (void)MmAllocatePagesForMdlEx(Low, High, Skip, PAGE_SIZE, MmCached, 0);
+}
+SIN(C4_B8)
+{
+    PMDL Mdl = LockedMdl(PAGE_SIZE);
+    (void)MmGetSystemAddressForMdlSafe(Mdl, NormalPagePriority);
+    Expect(0xC4, 0xB8, P(Mdl), ANY, ANY);
+    IoFreeMdl(Mdl);
+}
+SIN(D8)
+{
+    PUCHAR B = NonPaged(64 * PAGE_SIZE);
+    unsigned Index;
+    Expect(0xD8, ANY, ANY, ANY, ANY);
+    for (Index = 0; Index < 1000; Index++) {
+        PMDL Mdl = IoAllocateMdl(B, 64 * PAGE_SIZE, FALSE, FALSE, NULL);
+        MmProbeAndLockPages(Mdl, KernelMode, IoReadAccess);
+        (void)MmMapLockedPagesSpecifyCache(Mdl, KernelMode, MmCached, NULL, TRUE, HighPagePriority);
+    }
+}
+
 /* ---- the Verifier's rules ---- */
 static KSPIN_LOCK Lock;
 static FAST_MUTEX Mutex;
@@ -1030,6 +1117,16 @@ static const struct {
     {"0xDA/0x400", "", Sin_DA_400, NULL},
     {"0xC4/0xB0", "", Sin_C4_B0, Right_4E_7},
     {"0xC4/0xB2", "", Sin_C4_B2, Right_DA},
+    {"0xC4/0x70", "", Sin_C4_70, Right_C4_70},
+    {"0xC4/0x73", "", Sin_C4_73, NULL},
+    {"0xC4/0x74", "", Sin_C4_74, NULL},
+    {"0xC4/0x76", "", Sin_C4_76, Right_C4_70},
+    {"0xC4/0x77", "", Sin_C4_77, NULL},
+    {"0xC4/0x78", "", Sin_C4_78, Right_C4_70},
+    {"0xC4/0x79", "", Sin_C4_79, NULL},
+    {"0xC4/0x7E", "", Sin_C4_7E, NULL},
+    {"0xC4/0xB8", "", Sin_C4_B8, Right_DA},
+    {"0xD8", "systemptes=1M,track_ptes=1", Sin_D8, NULL},
     {"0xC4/0x0", STANDARD, Sin_C4_0, Right_C4_0},
     {"0xC4/0x1", STANDARD, Sin_C4_1, Right_C2_8},
     {"0xC4/0x2", STANDARD, Sin_C4_2, Right_C2_8},
