@@ -245,6 +245,7 @@ int main(int Argc, char **Argv)
     ntmm_default_options(&Options);
     Options.ram = 1ull << 30;
     Options.stacks = 0;
+    Options.special_pool_sample = 0; /* verifier=none */
     if (ntmm_start(&Options) != 0) {
         fprintf(stderr, "bench_pool: %s\n", ntmm_error());
         return 2;

@@ -11,15 +11,15 @@ if(NTMM_FUZZ_CLANG AND NOT NTMM_SANITIZE AND NOT NTMM_COVERAGE AND NOT NTMM_DEEP
     set(object ${CMAKE_CURRENT_BINARY_DIR}/pool_fuzz_${name}.o)
     add_custom_command(OUTPUT ${object}
       COMMAND ${NTMM_FUZZ_CLANG} -c ${pool_flags} -DNTMM_BUILD=1 -ffreestanding -fasynchronous-unwind-tables -mgeneral-regs-only
-        -fvisibility=hidden -fsanitize=fuzzer-no-link ${source} -o ${object}
-      DEPENDS ${source} ${PROJECT_SOURCE_DIR}/src/ex/exp.h ${PROJECT_SOURCE_DIR}/src/ex/ex.h VERBATIM)
+        -fvisibility=hidden -fsanitize=fuzzer-no-link -MD -MF ${object}.d ${source} -o ${object}
+      DEPENDS ${source} DEPFILE ${object}.d VERBATIM)
     list(APPEND pool_objects ${object})
   endforeach()
   set(object ${CMAKE_CURRENT_BINARY_DIR}/pool_fuzz_main.o)
   add_custom_command(OUTPUT ${object}
     COMMAND ${NTMM_FUZZ_CLANG} -c ${pool_flags} -D_GNU_SOURCE -fsanitize=fuzzer-no-link
-      ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/pool_fuzz.c -o ${object}
-    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/pool_fuzz.c ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/pool_model.h VERBATIM)
+      -MD -MF ${object}.d ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/pool_fuzz.c -o ${object}
+    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/pool_fuzz.c DEPFILE ${object}.d VERBATIM)
   execute_process(COMMAND ${NTMM_FUZZ_CLANG} -print-file-name=libclang_rt.fuzzer-x86_64.a OUTPUT_VARIABLE fuzzer_runtime
     OUTPUT_STRIP_TRAILING_WHITESPACE)
   add_executable(pool_fuzz ${object} ${pool_objects})

@@ -666,6 +666,7 @@ extern volatile ULONG ExpSlow;
 #define EXP_SLOW_FAIL     16u /* KiFailHere is asked for each allocation */
 #define EXP_SLOW_TOOL     32u /* ExpMemoryTool is told of each allocation and free */
 extern volatile ULONG ExpSampleInterval;
+#define EXP_SAMPLE_AGAIN 4096 /* allocations until a thread looks again whether anybody wants samples */
 typedef struct _EXP_REQUEST {
     EXP_KIND Kind;
     SIZE_T Size;

@@ -250,7 +250,7 @@ static PVOID ExpAskVerifier(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG 
         Sampled = Interval != 0;
         /* Half of the interval at least, and as long again at random. */
         Cache->Random = Cache->Random * 6364136223846793005ull + 1442695040888963407ull;
-        Cache->Countdown = Sampled ? (LONG)(Interval / 2 + (ULONG)((Cache->Random >> 32) * (Interval + 1ull) >> 32)) : MAXLONG;
+        Cache->Countdown = Sampled ? (LONG)(Interval / 2 + (ULONG)((Cache->Random >> 32) * (Interval + 1ull) >> 32)) : EXP_SAMPLE_AGAIN;
     }
     if (ExpVerifyAllocateRoutine == NULL || (!Sampled && !(ExpSlow & EXP_SLOW_ALLOCATE)))
         return NULL;
@@ -656,7 +656,7 @@ PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment, ULONG Tag)
     KTHREAD *Thread = KiCurrentThread();
     EXP_CACHE *Cache = ExpGetCache(Thread);
     if (Cache != NULL && Cache->Countdown < 0)
-        Cache->Countdown = MAXLONG;
+        Cache->Countdown = EXP_SAMPLE_AGAIN;
     if (Size == 0 && Alignment >= PAGE_SIZE)
         Size = 1; /* the slack of a whole page does not fit the word */
     return ExpAllocateBlock(Thread, ExpNonPagedNx, Size, Alignment < 16 ? 16 : Alignment, Tag, EXP_HOST, HighPoolPriority, 0,

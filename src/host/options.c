@@ -54,14 +54,14 @@ static const struct {
     {"cpus", KeyNumber32, AT(cpus), 1, 64, "N", "processors, 1 to 64 (default: the host's, at least 2)"},
     {"nodes", KeyNumber32, AT(nodes), 1, 16, "N", "NUMA nodes that RAM and processors are divided into, 1 to 16 (default 1)"},
     {"verifier", KeyVerifier, AT(verifier), 0, 0xffffffff, "NAMES|MASK",
-     "Driver Verifier: a mask such as 0x209BB, or names joined by '+' (default none)"},
+     "Driver Verifier: a mask such as 0x209BB, or names joined by '+'; none: not even samples (default 0)"},
     {"verifier_drivers", KeyText, AT(verifier_drivers), 0, sizeof(((ntmm_options *)0)->verifier_drivers), "NAMES",
      "drivers to verify, joined by '+'; 'program' is what is no driver binary (default all)"},
     {"special_pool_tag", KeyTag, AT(special_pool_tag), 0, 0xffffffff, "TAG|SIZE",
      "only this tag ('?' any letter, '*' any rest), or size class (0x20: 1 to 16 bytes, 0x30: 17 to 32), in special pool"},
     {"special_pool_start", KeyFlag, AT(special_pool_start), 0, 1, "0|1", "special pool at the start of pages: underruns fault"},
     {"special_pool_sample", KeyNumber32, AT(special_pool_sample), 0, 0x7fffffff, "N",
-     "one allocation in N is special pool's though nobody asked; 0: none"},
+     "one allocation in N is special pool's though nobody asked (default 1000); 0: none"},
     {"fault_probability", KeyNumber32, AT(fault_probability), 0, 10000, "N",
      "low_resources: how many of 10,000 requests fail (default 600)"},
     {"fault_delay", KeyNumber32, AT(fault_delay), 0, 0x7fffffff, "N",
@@ -135,6 +135,7 @@ void ntmm_default_options(ntmm_options *options)
     options->cpus = processors < 2 ? 2 : processors > 64 ? 64 : (uint32_t)processors;
     options->seed = 1;
     options->fault_probability = 600;
+    options->special_pool_sample = 1000;
     options->stacks = 6;
 #ifndef NDEBUG
     options->pagefile_check = true;
@@ -302,6 +303,8 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
         case KeyVerifier:
         case KeyTag:
             *(uint32_t *)Field = (uint32_t)Number;
+            if (Keys[I].Kind == KeyVerifier && !strcmp(value, "none"))
+                options->special_pool_sample = 0; /* nothing that a verifier adds */
             break;
         default:
             *(uint64_t *)Field = Number;

@@ -230,8 +230,11 @@ static PVOID ViTakePages(VI_MAP *Map, EXP_KIND Kind, SIZE_T Pages)
     do {
         Va = MmAllocatePages(Region, Pages + 1, MM_PAGES_RESERVE, LowPoolPriority);
         if (Va != NULL && ViBackMap(Map, (ULONG_PTR)Va, Pages + 1) &&
-            NT_SUCCESS(MmCommitPages(Va, Pages, MM_PAGES_ZERO | (Kind == ExpNonPagedExecute ? MM_PAGES_EXECUTE : 0))))
+            NT_SUCCESS(MmCommitPages(Va, Pages, MM_PAGES_ZERO | (Kind == ExpNonPagedExecute ? MM_PAGES_EXECUTE : 0)))) {
+            if (Kind != ExpPaged)
+                (VOID) HalFillTb(Va, Pages, 0); /* saves the fault of the first touch, which comes at once */
             return Va;
+        }
         if (Va != NULL)
             MmFreePages(Va, Pages + 1);
     } while (ViDrainQueue(Map, 0));
@@ -284,11 +287,15 @@ PVOID ViAllocateSpecial(const EXP_REQUEST *Request, BOOLEAN Strict)
 /* ---- free ---- */
 static VOID ViCheckFill(const VI_BLOCK *Block, ULONG_PTR From, ULONG_PTR To, BOOLEAN Tail)
 {
+    const ULONG64 Whole = Block->Fill * 0x0101010101010101ull;
     for (const UCHAR *At = (const UCHAR *)From; At < (const UCHAR *)To; At++) {
         UCHAR Bits = (UCHAR)(*At ^ Block->Fill), Found = *At;
         EXP_ANY64 Behind = {0};
-        if (Bits == 0)
+        if (Bits == 0) {
+            while (((ULONG_PTR)At & 7) == 7 && (ULONG_PTR)At + 9 <= To && *(const ULONG64 *)(At + 1) == Whole)
+                At += 8;
             continue;
+        }
         memcpy(&Behind, (const VOID *)From, To - From < 8 ? To - From : 8);
         *(UCHAR *)(ULONG_PTR)At = Block->Fill; /* so that a test that caught this can free the block */
         if (Tail && !Block->Strict)

@@ -328,6 +328,49 @@ static void Full_FallsBack_Counted(void **State)
     AllGood();
 }
 
+/* Nobody asked: one allocation in about a thousand is special pool's, and keeps the ordinary pool's stops where it has any. */
+static void Sample_OneInAThousand_OrdinaryStops(void **State)
+{
+    PUCHAR Block = NULL, Paged = NULL;
+    unsigned Index, Special = 0;
+    ntmm_options Options;
+    UCHAR Was;
+    (void)State;
+    ntmm_default_options(&Options);
+    assert_int_equal(Options.special_pool_sample, 1000);
+    Restart(0, false, 0, 1000, 0);
+    for (Index = 0; Index < 100000; Index++) {
+        PUCHAR One = ExAllocatePool2(Index & 1 ? POOL_FLAG_PAGED : POOL_FLAG_NON_PAGED, 100, TAG);
+        PUCHAR *Kept = Index & 1 ? &Paged : &Block;
+        Special += IsSpecial(One);
+        if (IsSpecial(One) && *Kept == NULL)
+            *Kept = One;
+        else
+            ExFreePool(One);
+    }
+    assert_in_range(Special, 50, 200);
+    assert_non_null(Block);
+    assert_non_null(Paged);
+    ExpectFault(WriteAt, Block + 112, 0xD6, 1);
+    Was = Block[100];
+    Block[100] = (UCHAR)~Was;
+    {
+        ntmm_bugcheck Stop;
+        assert_true(ntmm_catch(FreeAt, Block, &Stop));
+        assert_int_equal(Stop.code, 0x19);
+        assert_int_equal(Stop.parameters[0], 0x21);
+        assert_int_equal(Stop.parameters[1], (uint64_t)Block);
+        assert_int_equal(Stop.parameters[2], 100);
+    }
+    ExpectStop(FreeAt, Block + 16, 0xC2, 0x46, (uint64_t)Block + 16, 0, 0);
+    ExFreePool(Block);
+    ExpectStop(FreeAt, Block, 0xC2, 7, 0, TAG, (uint64_t)Block);
+    ExpectFault(ReadAt, Block, 0xD5, 0);
+    ExpectStop(FreeAtDispatch, Paged, 0xC2, 9, DISPATCH_LEVEL, PagedPool, (uint64_t)Paged);
+    ExFreePool(Paged);
+    AllGood();
+}
+
 /* Live: on and off without a new start. */
 static void Live_OnAndOff(void **State)
 {
@@ -414,6 +457,7 @@ int main(void)
         cmocka_unit_test(Start_Underrun_D6),
         cmocka_unit_test(Choice_TagOrSize_OnlyThose),
         cmocka_unit_test(Full_FallsBack_Counted),
+        cmocka_unit_test(Sample_OneInAThousand_OrdinaryStops),
         cmocka_unit_test(Live_OnAndOff),
         cmocka_unit_test(Threads_NothingLost),
     };
