@@ -92,8 +92,6 @@ static BOOLEAN ExpEnumerateRun(EXP_RUN *Run, BOOLEAN (*Callback)(const EXP_BLOCK
 VOID ExpEnumerateBlocks(BOOLEAN (*Callback)(const EXP_BLOCK_INFO *Info, PVOID Context), PVOID Context)
 {
     ULONG Paged;
-    if (ExpEnumerateSpecialBlocksRoutine != NULL && !ExpEnumerateSpecialBlocksRoutine(Callback, Context))
-        return;
     for (Paged = 0; Paged < 2; Paged++) {
         const EXP_MAP *Map = &ExpState.Maps[Paged];
         ULONG_PTR Offset = 0;
@@ -108,4 +106,6 @@ VOID ExpEnumerateBlocks(BOOLEAN (*Callback)(const EXP_BLOCK_INFO *Info, PVOID Co
             Offset += (ULONG_PTR)Run->Pages * PAGE_SIZE;
         }
     }
+    if (ExpEnumerateSpecialBlocksRoutine != NULL)
+        (VOID) ExpEnumerateSpecialBlocksRoutine(Callback, Context);
 }
