@@ -94,6 +94,17 @@ NTSTATUS IopParseDevice(PVOID Object, PCUNICODE_STRING Rest, OBP_OPEN *Open, PVO
 #define IOP_IRP_REQUEST   0x40                     /* Tail.Overlay.IrpExtension is an IOP_REQUEST */
 #define IOP_IRP_OWNED     0x80                     /* the I/O manager frees the IRP and its MDLs at the end */
 #define IOP_VERIFY_IO     0x10                     /* Driver Verifier's mask: I/O verification */
+#define IOP_VERIFY_INVARIANT_STACK  0x2000 /* with IOP_VERIFY_IO: invariant MDL checking for the stack */
+#define IOP_VERIFY_INVARIANT_DRIVER 0x4000 /* ... and for each driver */
+static inline BOOLEAN IopVerifiesBuffers(VOID)
+{
+    ULONG Flags = KeOptions.VerifierFlags;
+    return (Flags & IOP_VERIFY_IO) && (Flags & (IOP_VERIFY_INVARIANT_STACK | IOP_VERIFY_INVARIANT_DRIVER));
+}
+/* invariant.c: a request is given to a driver, is completed by one, and is over. */
+VOID IopWatchCall(PDEVICE_OBJECT DeviceObject, PIRP Irp, UCHAR MajorFunction);
+VOID IopWatchComplete(PIRP Irp);
+VOID IopWatchEnd(PIRP Irp);
 PIRP IopAllocateIrp(CCHAR StackSize);
 
 /* finish.c: what happens to an IRP after the last completion routine */

@@ -87,6 +87,8 @@ VOID IoFreeIrp(PIRP Irp)
         KiStop(MULTIPLE_IRP_COMPLETE_REQUESTS,
                "IoFreeIrp was given something that is not an IRP, or one that was freed already.", NULL, (ULONG_PTR)Irp, 0, 0,
                0);
+    if (__builtin_expect(IopVerifiesBuffers(), 0))
+        IopWatchEnd(Irp);
     if (!IsListEmpty(&Irp->ThreadListEntry))
         KiStop(DRIVER_VERIFIER_IOMANAGER_VIOLATION, "IoFreeIrp was given an IRP that still belongs to a thread.", NULL, 2,
                (ULONG_PTR)Irp, 0, 0);
@@ -123,6 +125,8 @@ NTSTATUS IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     Dispatch = Location->MajorFunction <= IRP_MJ_MAXIMUM_FUNCTION
                    ? DeviceObject->DriverObject->MajorFunction[Location->MajorFunction]
                    : IopInvalidDeviceRequest;
+    if (__builtin_expect(IopVerifiesBuffers(), 0))
+        IopWatchCall(DeviceObject, Irp, Location->MajorFunction);
     KIRQL Before = KeGetCurrentIrql();
     NTSTATUS Status = KI_CALLOUT(NTSTATUS, Dispatch, (PDEVICE_OBJECT, PIRP), (DeviceObject, Irp));
     if ((KeOptions.VerifierFlags & IOP_VERIFY_IO) && KeGetCurrentIrql() != Before)
@@ -176,6 +180,8 @@ VOID IofCompleteRequest(PIRP Irp, CCHAR PriorityBoost)
     if (__atomic_load_n(&Irp->CancelRoutine, __ATOMIC_ACQUIRE))
         KiStop(CANCEL_STATE_IN_COMPLETED_IRP, "An IRP was completed while its cancel routine was still set.", NULL,
                (ULONG_PTR)Irp, (ULONG_PTR)Irp->CancelRoutine, 0, 0);
+    if (__builtin_expect(IopVerifiesBuffers(), 0))
+        IopWatchComplete(Irp);
     for (;;) {
         PIO_STACK_LOCATION Location = Irp->Tail.Overlay.CurrentStackLocation;
         NTSTATUS Status = Irp->IoStatus.Status;
@@ -204,6 +210,8 @@ VOID IofCompleteRequest(PIRP Irp, CCHAR PriorityBoost)
             IopZeroLocation(Location);
         }
     }
+    if (__builtin_expect(IopVerifiesBuffers(), 0))
+        IopWatchEnd(Irp);
     if (Irp->Flags & IRP_ASSOCIATED_IRP) {
         PIRP Master = Irp->AssociatedIrp.MasterIrp;
         LONG Left = __atomic_sub_fetch(&Master->AssociatedIrp.IrpCount, 1, __ATOMIC_ACQ_REL);
