@@ -141,6 +141,11 @@ NTMM_API size_t ntmm_explain(uint32_t code, const uint64_t *parameters, unsigned
 /* "BAD_POOL_CALLER" for 0xC2; NULL if the code is unknown. */
 NTMM_API const char *ntmm_bugcheck_name(uint32_t code);
 
+/* Turns the Verifier's options on and off while the system runs: those that Windows changes without a restart (special pool, forced
+ * IRQL checking, low resources, pool tracking, deadlock, DMA, security, miscellaneous). 0; -1: the system does not run, or another
+ * option would change. */
+NTMM_API int ntmm_set_verifier(uint32_t mask);
+
 /* ---- pool quota: what drivers charge to processes ----
  * process: a process id (4: System), or 0 for the process that makes this API's requests. */
 typedef struct ntmm_pool_quota {
