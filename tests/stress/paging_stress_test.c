@@ -12,6 +12,8 @@
  *
  *   NTMM_STRESS_SECONDS   how long (default: a few seconds)      NTMM_STRESS_THREADS   2 to 8
  *   NTMM_STRESS_RAM       MiB of RAM (default 16)                NTMM_STRESS_SEED
+ *   NTMM_STRESS_DATA      MiB of blocks (default four times RAM; less than RAM leaves it by being trimmed alone)
+ *   NTMM_STRESS_OPTIONS   more options of the system ("compression=on,io=threads")
  */
 #include "mm_kit.h"
 #include <pthread.h>
@@ -43,7 +45,7 @@ static BLOCK Common[SHARED];
 static BLOCK Fixed[NONPAGED];
 static PHYSICAL_ADDRESS FixedAt[NONPAGED];
 static ULONG Threads = 4;
-static ULONG64 Ram = 16, Deadline;
+static ULONG64 Ram = 16, Data, Deadline;
 static volatile LONG Over;
 static const CHAR *volatile Broken;
 static volatile ULONG64 Validations;
@@ -237,7 +239,7 @@ static void Paging_FourTimesRam_EveryByteIsRight(void **State)
     for (ULONG Index = 0; Index < Threads; Index++) {
         WORKER *Me = &Workers[Index];
         Me->Random = (Index + 1 + Environment("NTMM_STRESS_SEED", 1)) * 0x9E3779B97F4A7C15ull;
-        Me->Count = (ULONG)(4 * (Ram << 20) / Threads / (LARGEST / 2 * 3 / 4));
+        Me->Count = (ULONG)((Data << 20) / Threads / (LARGEST / 2 * 3 / 4));
         Me->Blocks = calloc(Me->Count, sizeof(BLOCK));
         assert_int_equal(pthread_create(&Me->Thread, NULL, Work, Me), 0);
     }
@@ -291,11 +293,16 @@ static int Start(void **State)
     Threads = (ULONG)Environment("NTMM_STRESS_THREADS", 4);
     Threads = Threads < 1 ? 1 : Threads > MOST ? MOST : Threads;
     Ram = Environment("NTMM_STRESS_RAM", 16);
+    Data = Environment("NTMM_STRESS_DATA", 4 * Ram);
     ntmm_default_options(&Options);
     Options.ram = Ram << 20;
     Options.cpus = 2;
     snprintf(Options.pagefile, sizeof(Options.pagefile), "/tmp/ntmm-stress-%d.sys", (int)getpid());
-    Options.pagefile_size = 6 * (Ram << 20);
+    Options.pagefile_size = 3 * (Data << 20) / 2;
+    if (getenv("NTMM_STRESS_OPTIONS") && ntmm_parse_options(getenv("NTMM_STRESS_OPTIONS"), &Options) != 0) {
+        print_error("%s\n", ntmm_error());
+        return -1;
+    }
     return ntmm_start(&Options);
 }
 
