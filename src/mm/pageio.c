@@ -20,7 +20,7 @@
  * what becomes of a page that is not good is the caller's affair (kept and written again; STATUS_IN_PAGE_ERROR or a stop).
  *
  * Checksums are 32 bits of a 64-bit multiplicative hash in four lanes: every change of one word is seen for certain, others all
- * but one in four billion; a page takes about a fifth of a microsecond. Zero stands for "none yet" and is never a checksum.
+ * but one in four billion; a page takes about 0.3 us. Zero stands for "none yet" and is never a checksum.
  *
  * Locks: none of its own; called with none. Watch: MmQueryPageFile. Tests: tests/unit/pageio_test.c, scripted_pagefile.c.
  */
