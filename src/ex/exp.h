@@ -113,11 +113,12 @@ typedef struct _EXP_SLAB {
     EXP_WORD *Words;        /* [Pages * Stride] */
     struct _EXP_SLAB *Tail; /* main: its tail slab; tail: its main; NULL: none */
     ULONG Magic;            /* ceil(2^32 / BlockSize) */
-    ULONG BinOffset;        /* of its bin in EXP_CACHE */
+    ULONG Bin;              /* Kind * EXP_BINS + Class */
     USHORT BlockSize, Stride;
     USHORT Offset, TailOffset;
-    EXP_WORD *WordsOfMap; /* Words, less those of the pages from the map's base to Run.Base: of an address's page in the map */
-    USHORT Used;          /* (centre's lock, like all that follows) blocks not free as far as the slab knows */
+    EXP_WORD *
+        WordsOfMap; /* for tails: Words, less those of the pages from the map's base to Run.Base: of an address's page in the map */
+    USHORT Used; /* (centre's lock, like all that follows) blocks not free as far as the slab knows */
     USHORT BlockCount;
     UCHAR State, List;
     BOOLEAN IsTail;
@@ -125,7 +126,6 @@ typedef struct _EXP_SLAB {
     /* the rest */
     struct _EXP_SLAB *Next, *Prev;
     PULONG Stacks;    /* [2 * Pages * Stride]: allocation and free, or NULL */
-    ULONG Bin;        /* Kind * EXP_BINS + Class */
     ULONG Room;       /* bytes of this record */
     ULONG Reciprocal; /* (1 << 20) / Stride + 1 */
     USHORT WordCount, PerPage;
@@ -224,6 +224,7 @@ typedef struct _EXP_MAP {
     ULONG_PTR Base;
     SIZE_T Covered;    /* bytes of the region whose entries are backed; grows */
     EXP_RUN **Entries; /* one per page, atomic */
+    ULONG64 *Plain;    /* one per page, atomic: of a slab's page, EXP_PLAIN_ (words of the page, and bin); else 0 */
     EXP_SPAN **Edges;  /* one per page (SpanLock): the free run whose first or last page it is; else stale or NULL */
     ULONG64 *Marks;    /* one bit per page (SpanLock): in a kept free run, and starts with EXP_FILL_FREED */
     SIZE_T Size;       /* bytes of the region */
@@ -254,14 +255,27 @@ typedef struct _EXP_CENTER {
     EXP_SLAB *Lists[4]; /* that have free blocks: least full first */
 } DECLSPEC_ALIGN(64) EXP_CENTER;
 
+/* An entry of EXP_MAP.Plain. */
+#define EXP_PLAIN(Words, Bin)  ((ULONG64)(ULONG_PTR)(Words) | (ULONG64)(Bin) << 56)
+#define EXP_PLAIN_WORDS(Entry) ((EXP_WORD *)(ULONG_PTR)((Entry)&0x00FFFFFFFFFFFFFFull))
+#define EXP_PLAIN_BIN(Entry)   ((ULONG)((Entry) >> 56))
+C_ASSERT(EXP_KINDS *EXP_BINS <= 256);
+
 /* What the fast paths read, and how they are switched off. */
 typedef struct _EXP_FAST {
     struct {
         ULONG_PTR Base;
         SIZE_T Covered; /* 0: every free takes the general path */
         EXP_RUN **Entries;
+        ULONG64 *Plain;
     } Maps[2];
     SIZE_T MaxSmall;
+    struct {
+        ULONG Magic;
+        USHORT BlockSize, TailOffset;
+        CHAR Irql; /* the highest */
+        UCHAR Reserved[7];
+    } Bins[EXP_KINDS * EXP_BINS];          /* what a free needs of a class, so that it need not look at the slab */
     ULONG Flags[512];                      /* for POOL_FLAGS below 512 */
     ULONG Types[1024];                     /* for POOL_TYPEs below 1024 */
     UCHAR ClassOf[EXP_MAX_SMALL / 16 + 1]; /* (size + 15) / 16 */
@@ -628,7 +642,7 @@ VOID ExpFreeBlock(PVOID Block, ULONG Tag, BOOLEAN Tagged);
 VOID ExpSetSlow(ULONG Set, ULONG Clear); /* bits of ExpSlow: the only way to change it */
 VOID ExpInitFast(VOID);                  /* tables, from ExpSlow and what is covered */
 VOID ExpShowCovered(VOID);
-VOID ExpLockPools(BOOLEAN Lock);         /* for a fork */
+VOID ExpLockPools(BOOLEAN Lock); /* for a fork */
 /* What flags that do not do come to: NULL, or STATUS_INVALID_PARAMETER raised. */
 PVOID ExpFailFlags(POOL_FLAGS Flags);
 

@@ -11,11 +11,10 @@
  * An allocation:  flags -> highest IRQL, kind | size -> class -> bin | tag -> counter | block and word at Top, not live,
  * freed pattern whole | word written | allocations, bytes, peak | slack filled | zeroes
  *
- * A free:  page -> slab | not above its IRQL | number, exactly | word, live | slot -> counter, tag the same | slack whole |
+ * A free:  page -> words and bin | not above the IRQL | number, exactly | word, live | slot -> counter, tag the same | slack whole |
  * frees, bytes | freed pattern | word | block at Top
  *
- * What a free reads that another thread may have written: the page's entry, the slab's first line, the block's word and the
- * block. What an allocation reads: the word and the block, both last touched by the free that put it there.
+ * What a free reads that another thread may have written: the page's entry, the block's word and the block; a tail's slab. What an allocation reads: the word and the block, both last touched by the free that put it there.
  */
 #define EXP_FAST_PATHS
 #include "ex/exp.h"
@@ -141,14 +140,12 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(ULONG_PTR Block,
     const KTHREAD *Thread = HalCurrentThread();
     EXP_CACHE *Cache;
     EXP_COUNTER *Counter;
-    EXP_SLAB *Slab;
     EXP_BIN *Bin;
     EXP_ENTRY *Top;
     EXP_WORD *At, Word;
-    ULONG64 Product;
+    ULONG64 Product, Plain, *Plains = ExpFast.Maps[0].Plain;
     ULONG_PTR Page = Block - ExpFast.Maps[0].Base;
-    EXP_RUN **Entries = ExpFast.Maps[0].Entries;
-    ULONG InPage = (ULONG)Block & (PAGE_SIZE - 1), BlockSize, Size;
+    ULONG InPage = (ULONG)Block & (PAGE_SIZE - 1), BinIndex, Size, BlockSize;
     __builtin_prefetch((PVOID)Block); /* what is known about it is looked up meanwhile */
     if (__builtin_expect(Thread == NULL, 0) || __builtin_expect((Cache = Thread->ExCache) == NULL, 0))
         return FALSE;
@@ -156,31 +153,37 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(ULONG_PTR Block,
         Page = Block - ExpFast.Maps[1].Base;
         if (__builtin_expect(Page >= __atomic_load_n(&ExpFast.Maps[1].Covered, __ATOMIC_ACQUIRE), 0))
             return FALSE;
-        Entries = ExpFast.Maps[1].Entries;
+        Plains = ExpFast.Maps[1].Plain;
     }
     Page >>= 12;
-    Slab = (EXP_SLAB *)__atomic_load_n(&Entries[Page], __ATOMIC_ACQUIRE);
-    if (__builtin_expect(Slab == NULL, 0) ||
-        __builtin_expect(Host ? Slab->Run.Gate < 0 : (CHAR)Thread->Irql > Slab->Run.Gate, 0))
+    Plain = __atomic_load_n(&Plains[Page], __ATOMIC_ACQUIRE);
+    BinIndex = EXP_PLAIN_BIN(Plain);
+    if (__builtin_expect(Plain == 0, 0) || __builtin_expect(!Host && (CHAR)Thread->Irql > ExpFast.Bins[BinIndex].Irql, 0))
         return FALSE;
-    if (__builtin_expect(InPage >= Slab->TailOffset, 0)) {
-        Slab = Slab->Tail;
-        InPage -= Slab->Offset;
+    if (__builtin_expect(InPage >= ExpFast.Bins[BinIndex].TailOffset, 0)) {
+        EXP_RUN **Entries = Plains == ExpFast.Maps[0].Plain ? ExpFast.Maps[0].Entries : ExpFast.Maps[1].Entries;
+        const EXP_SLAB *Tail, *Main = (const EXP_SLAB *)__atomic_load_n(&Entries[Page], __ATOMIC_ACQUIRE);
+        if (__builtin_expect(Main == NULL, 0) || __builtin_expect(Main->Run.Gate < 0, 0) ||
+            __builtin_expect((Tail = Main->Tail) == NULL, 0) || __builtin_expect(InPage != Tail->Offset, 0))
+            return FALSE;
+        At = &Tail->WordsOfMap[Page];
+        BinIndex = Tail->Bin;
+    } else {
+        Product = (ULONG64)InPage * ExpFast.Bins[BinIndex].Magic;
+        if (__builtin_expect((ULONG)Product >= ExpFast.Bins[BinIndex].Magic, 0))
+            return FALSE;
+        At = EXP_PLAIN_WORDS(Plain) + (Product >> 32);
     }
-    Product = (ULONG64)InPage * Slab->Magic;
-    if (__builtin_expect((ULONG)Product >= Slab->Magic, 0))
-        return FALSE;
-    At = &Slab->WordsOfMap[Page * Slab->Stride + (Product >> 32)];
     Word = ExpReadWord(At);
     if (__builtin_expect(Tagged ? !EXP_IS_PLAIN(Word) : !EXP_IS_UNGUARDED(Word), 0))
         return FALSE;
     Counter = &Cache->Chunks[(Word >> 6) & 0xFF][Word & 63];
     C_ASSERT(EXP_COUNTERS == 64 && EXP_TAG_SLOTS == 64 * 256);
-    Bin = (EXP_BIN *)((PUCHAR)Cache + Slab->BinOffset);
+    Bin = &Cache->Bins[BinIndex];
     Top = Bin->Top;
     if (__builtin_expect(Tagged ? Counter->Tag != Tag : Counter->Tag == 0, 0) || __builtin_expect(Top == Bin->Limit, 0))
         return FALSE;
-    BlockSize = Slab->BlockSize;
+    BlockSize = ExpFast.Bins[BinIndex].BlockSize;
     Size = BlockSize - EXP_WORD_SLACK(Word);
     ExpUnpoison(Block + Size, BlockSize - Size);
     if (Size != BlockSize && __builtin_expect(!ExpIsSlackWhole((PVOID)Block, Size, BlockSize), 0)) {

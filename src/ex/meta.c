@@ -8,7 +8,8 @@
  * followed at any later time.
  *
  * Page maps. One per pool region: flat arrays with an element for each page, in reserved address space that is backed from
- * the front as the region grows (Covered). An entry is the EXP_RUN whose page it is, or NULL; Edges and Marks are run.c's.
+ * the front as the region grows (Covered). An entry is the EXP_RUN whose page it is, or NULL; Plain tells
+ * the fast path what it needs of a slab's page without its record; Edges and Marks are run.c's.
  *
  * Ghosts. When a run's pages go back, its record stays in the map until EXP_GHOSTS later ones have followed
  * it, or the pages are used by a new run. A second free of such a block is then still named as what it is.
@@ -16,6 +17,7 @@
  * Invariants:
  *   M1 an entry of a page below Covered is NULL, a run that spans the page, or a ghost that spanned it
  *   M2 every page of a run that is not released points at the run
+ *      and its Plain tells the words and bin of a slab's page, and is 0 otherwise
  *   M3 a ghost is in the ring exactly once
  *
  * Locks: MapLock for growth of Covered; MetaLock for records; GhostLock for the ring. Entries are atomic.
@@ -95,9 +97,11 @@ static NTSTATUS ExpInitMap(EXP_MAP *Map, MM_REGION Region)
     Map->Covered = 0;
     Pages = (((Map->Size >> 12) + MAP_STEP - 1) & ~(SIZE_T)(MAP_STEP - 1));
     Map->Entries = ExpReserveMap(Pages * sizeof(EXP_RUN *));
+    Map->Plain = ExpReserveMap(Pages * sizeof(ULONG64));
     Map->Edges = ExpReserveMap(Pages * sizeof(EXP_SPAN *));
     Map->Marks = ExpReserveMap(Pages / 8);
-    return Map->Entries != NULL && Map->Edges != NULL && Map->Marks != NULL ? STATUS_SUCCESS : STATUS_NO_MEMORY;
+    return Map->Entries != NULL && Map->Plain != NULL && Map->Edges != NULL && Map->Marks != NULL ? STATUS_SUCCESS
+                                                                                                  : STATUS_NO_MEMORY;
 }
 
 NTSTATUS ExpInitMeta(VOID)
@@ -132,7 +136,8 @@ BOOLEAN ExpCoverPages(ULONG Paged, ULONG_PTR Base, SIZE_T Pages)
     KiAcquireLock(&ExpState.MapLock);
     while (Done && Map->Covered < End) {
         SIZE_T First = ((Map->Covered >> 12) + MAP_STEP - 1) & ~(SIZE_T)(MAP_STEP - 1), Covered = (First + MAP_STEP) << 12;
-        Done = ExpBackMap(Map->Entries, First, 64) && ExpBackMap(Map->Edges, First, 64) && ExpBackMap(Map->Marks, First, 1);
+        Done = ExpBackMap(Map->Entries, First, 64) && ExpBackMap(Map->Plain, First, 64) && ExpBackMap(Map->Edges, First, 64) &&
+               ExpBackMap(Map->Marks, First, 1);
         if (Done)
             __atomic_store_n(&Map->Covered, Covered < Map->Size ? Covered : Map->Size, __ATOMIC_RELEASE);
     }
@@ -144,10 +149,16 @@ BOOLEAN ExpCoverPages(ULONG Paged, ULONG_PTR Base, SIZE_T Pages)
 VOID ExpMapRun(EXP_RUN *Run)
 {
     EXP_MAP *Map = &ExpState.Maps[Run->Kind == ExpPaged];
-    EXP_RUN **Entry = &Map->Entries[(Run->Base - Map->Base) >> 12];
+    SIZE_T First = (Run->Base - Map->Base) >> 12;
     ULONG Page;
     for (Page = 0; Page < Run->Pages; Page++)
-        __atomic_store_n(&Entry[Page], Run, __ATOMIC_RELEASE);
+        __atomic_store_n(&Map->Entries[First + Page], Run, __ATOMIC_RELEASE);
+    if (Run->Type == ExpRunSlab) {
+        const EXP_SLAB *Slab = (const EXP_SLAB *)Run;
+        for (Page = 0; Page < Run->Pages; Page++)
+            __atomic_store_n(&Map->Plain[First + Page], EXP_PLAIN(Slab->Words + Page * Slab->Stride, Slab->Bin),
+                             __ATOMIC_RELEASE);
+    }
 }
 
 static VOID ExpForgetGhost(EXP_RUN *Run)
@@ -171,6 +182,12 @@ VOID ExpReleaseRun(EXP_RUN *Run, BOOLEAN Marked)
     EXP_KIND Kind = (EXP_KIND)Run->Kind;
     EXP_RUN *Oldest;
     __atomic_store_n(&Run->Gate, EXP_GATE_RELEASED, __ATOMIC_RELEASE);
+    if (Run->Type == ExpRunSlab) {
+        EXP_MAP *Map = &ExpState.Maps[EXP_IS_PAGED(Kind)];
+        ULONG Page;
+        for (Page = 0; Page < Pages; Page++)
+            __atomic_store_n(&Map->Plain[((Base - Map->Base) >> 12) + Page], 0, __ATOMIC_RELEASE);
+    }
     KiAcquireLock(&ExpState.GhostLock);
     Oldest = ExpState.Ghosts[ExpState.GhostNext];
     ExpState.Ghosts[ExpState.GhostNext] = Run;

@@ -72,6 +72,14 @@ NTSTATUS ExInitSystem(VOID)
     for (Index = 0; Index < 2; Index++) {
         ExpFast.Maps[Index].Base = ExpState.Maps[Index].Base;
         ExpFast.Maps[Index].Entries = ExpState.Maps[Index].Entries;
+        ExpFast.Maps[Index].Plain = ExpState.Maps[Index].Plain;
+    }
+    for (Index = 0; Index < EXP_KINDS * EXP_BINS; Index++) {
+        const EXP_CLASS *Class = &ExpState.Classes[Index % EXP_BINS < EXP_CLASSES ? Index % EXP_BINS : 0];
+        ExpFast.Bins[Index].Magic = Class->Magic;
+        ExpFast.Bins[Index].BlockSize = Class->Size;
+        ExpFast.Bins[Index].TailOffset = Class->TailOffset;
+        ExpFast.Bins[Index].Irql = EXP_HIGHEST_IRQL(Index / EXP_BINS);
     }
     /* The slots of the tags that find no slot. */
     if (ExpFindSlot(EXP_TAG_OVERFLOW, FALSE) != EXP_SLOT_OVERFLOW || ExpTagOfSlot(EXP_SLOT_OVERFLOW) == NULL ||

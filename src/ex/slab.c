@@ -94,7 +94,6 @@ static EXP_SLAB *ExpCreateRecord(EXP_KIND Kind, ULONG Class, ULONG Pages, BOOLEA
     Slab->Room = Bytes;
     Slab->Bin = (ULONG)Kind * EXP_BINS + Class;
     Slab->BlockSize = C->Size;
-    Slab->BinOffset = (ULONG)offsetof(EXP_CACHE, Bins) + Slab->Bin * (ULONG)sizeof(EXP_BIN);
     Slab->Magic = C->Magic;
     Slab->PerPage = IsTail ? 1 : C->PerPage;
     Slab->Stride = (USHORT)Stride;

@@ -251,8 +251,8 @@ VOID ExpQueryPool(BOOLEAN Paged, EXP_POOL_TOTALS *Totals)
     Totals->PagesInSlabs = __atomic_load_n(&ExpState.SlabPages[Paged], __ATOMIC_RELAXED);
     Totals->PagesReturned = __atomic_load_n(&ExpState.ReturnedPages[Paged], __ATOMIC_RELAXED);
     KiAcquireLock(&ExpState.SpanLock[Paged]);
-    Totals->PagesKept = Paged ? ExpState.FreePages[ExpPaged]
-                              : ExpState.FreePages[ExpNonPagedNx] + ExpState.FreePages[ExpNonPagedExecute];
+    Totals->PagesKept =
+        Paged ? ExpState.FreePages[ExpPaged] : ExpState.FreePages[ExpNonPagedNx] + ExpState.FreePages[ExpNonPagedExecute];
     KiReleaseLock(&ExpState.SpanLock[Paged]);
     Totals->Trims = __atomic_load_n(&ExpState.Trims, __ATOMIC_RELAXED);
     Totals->PagesInRuns = __atomic_load_n(&ExpState.RunPages[Paged], __ATOMIC_RELAXED);

@@ -114,6 +114,12 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
         for (Page = 0; Page < Run->Pages; Page++)
             if (ExpLookupIn(Map, Run->Base - Map->Base + (ULONG_PTR)Page * PAGE_SIZE) != Run)
                 return "M2: a page of a run does not name the run";
+        for (Page = 0; Page < Run->Pages; Page++) {
+            const EXP_SLAB *Slab = (const EXP_SLAB *)Run;
+            ULONG64 Plain = Run->Type == ExpRunSlab ? EXP_PLAIN(Slab->Words + Page * Slab->Stride, Slab->Bin) : 0;
+            if (Map->Plain[((Run->Base - Map->Base) >> 12) + Page] != Plain)
+                return "M2: a page's Plain is not that of its slab";
+        }
         if (Run->Type == ExpRunBig) {
             EXP_BIG *Big = (EXP_BIG *)Run;
             if (!(Big->Word & EXP_WORD_LIVE))
