@@ -203,7 +203,7 @@ SIN(C2_9B)
 SIN(C2_9C)
 {
     Expect(0xC2, 0x9C, PagedPool, 100, ANY);
-    Sink = (UCHAR)P(ExAllocatePoolWithTag(PagedPool, 100, 'GIB'));
+    Sink = (UCHAR)P(ExAllocatePoolWithTag(PagedPool, 100, 0x474942));
 }
 SIN(C2_9D)
 {
