@@ -87,7 +87,7 @@ static inline VOID PspLeaveService(PSP_SERVICE *Service)
     if (__builtin_expect(Service->FromUser, 0))
         PspReturnToUser();
 }
-#define PSP_SERVE(Nt) PSP_SERVICE Service_ __attribute__((cleanup(PspLeaveService))) = PspEnterService(Nt)
+#define PSP_SERVE(Nt) PSP_SERVICE Service_ __attribute__((cleanup(PspLeaveService), unused)) = PspEnterService(Nt)
 
 NTSTATUS PsInitSystem(VOID); /* after ObInitSystem: the processes; gives the running threads theirs */
 VOID PsShutdownSystem(VOID);
