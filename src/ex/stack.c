@@ -77,7 +77,7 @@ static ULONG ExpAddStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
     return Id;
 }
 
-#define OWN_FRAMES 6u /* of the pools' own routines, at most */
+#define OWN_FRAMES 10u /* of the pools' own routines, at most */
 
 DECLSPEC_NOINLINE ULONG ExpCaptureStack(ULONG_PTR Caller)
 {
@@ -89,8 +89,11 @@ DECLSPEC_NOINLINE ULONG ExpCaptureStack(ULONG_PTR Caller)
     ULONG Index, Hash, Id;
     for (Own = 0; Own < Count && Own <= OWN_FRAMES && All[Own] != Caller; Own++)
         ;
-    if (Own == Count || Own > OWN_FRAMES)
-        return 0;
+    if (Own == Count || Own > OWN_FRAMES) { /* the chain of frames is broken: the caller alone */
+        All[0] = Caller;
+        Own = 0;
+        Count = 1;
+    }
     Frames += Own;
     Count -= Own;
     if (Count > ExpState.StackDepth)
