@@ -85,9 +85,9 @@ static PSLIST_ENTRY ExpPushChain(PSLIST_HEADER Head, PSLIST_ENTRY First, PSLIST_
     ExpCheckAligned(Head);
     ExpCheckAligned(First);
     ExpReadHeader(Head, Old);
-    EXP_RELEASE(Head);
     do {
         __atomic_store_n(&Last->Next, (PSLIST_ENTRY)(Old[1] & ~15ull), __ATOMIC_RELAXED);
+        EXP_RELEASE(Head);
     } while (!ExpExchangeHeader(Head, Old, ((Old[0] + SLIST_SEQUENCE) & ~0xFFFFull) | ((Old[0] + Count * SLIST_DEPTH) & 0xFFFF),
                                 (ULONG64)First));
     return (PSLIST_ENTRY)(Old[1] & ~15ull);

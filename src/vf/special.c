@@ -338,6 +338,7 @@ static VOID ViFreeSpecial(PVOID Address, ULONG Tag, ULONG_PTR Caller)
     VI_BLOCK *Block = Map != NULL ? ViLookup(Map, Va) : NULL;
     KIRQL Irql = KiCurrentThread()->Irql;
     POOL_TYPE Type;
+    BOOLEAN Full;
     if (Block == NULL || !Block->Live || Block->Start != Va)
         ViStopFree(Address, Block);
     Type = Block->Kind == ExpPaged ? PagedPool : Block->Kind == ExpNonPagedNx ? NonPagedPoolNx : NonPagedPoolExecute;
@@ -367,8 +368,9 @@ static VOID ViFreeSpecial(PVOID Address, ULONG Tag, ULONG_PTR Caller)
     *Map->Last = Block;
     Map->Last = &Block->Next;
     Map->QueuePages += Block->Pages;
+    Full = Map->QueuePages > Map->Pages / 16;
     KiReleaseLock(&SpecialLock);
-    if (Map->QueuePages > Map->Pages / 16)
+    if (Full)
         (VOID) ViDrainQueue(Map, Map->Pages / 16);
 }
 
