@@ -38,7 +38,8 @@
 #define MAX_ROUNDS 15
 #define BLOCK      (1u << 20)
 
-static const char *File = "/var/tmp/ntmm-bench-page.sys", *Only;
+static char OwnFile[64];
+static const char *File = OwnFile, *Only;
 static unsigned Rounds = 3, RamMib = 64;
 static bool Smoke, Verbose;
 static FILE *Json;
@@ -606,6 +607,7 @@ static void Print(void)
 int main(int argc, char **argv)
 {
     const char *JsonPath = NULL, *Child = NULL;
+    snprintf(OwnFile, sizeof OwnFile, "/var/tmp/ntmm-bench-%d.sys", (int)getpid());
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--smoke")) {
             Smoke = true;

@@ -521,7 +521,7 @@ static const CHAR *MiValidateFile(MI_PAGE_FILE *File)
         MI_CHUNK *Chunk = &File->Chunks[Index];
         ULONG Clear = 0;
         for (ULONG Word = 0; Word < MI_CHUNK_SLOTS / 64; Word++) {
-            Clear += (ULONG)__builtin_popcountll(~Chunk->Taken[Word]);
+            Clear += RtlNumberOfSetBitsUlongPtr(~Chunk->Taken[Word]);
         }
         if (Clear != Chunk->Free || (Clear != 0) != (File->NotFull[Index / 64] >> Index % 64 & 1)) {
             return "P1: a chunk of a page file has a wrong count of free slots";
