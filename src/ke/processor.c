@@ -255,7 +255,7 @@ VOID KeQueryNodeActiveAffinity(USHORT NodeNumber, PGROUP_AFFINITY Affinity, PUSH
         Affinity->Mask = Mask;
     }
     if (Count != NULL) {
-        *Count = (USHORT)__builtin_popcountll(Mask);
+        *Count = (USHORT)RtlNumberOfSetBitsUlongPtr(Mask);
     }
 }
 
@@ -280,7 +280,7 @@ NTSTATUS KeQueryNodeActiveAffinity2(USHORT NodeNumber, PGROUP_AFFINITY GroupAffi
 
 ULONG KeQueryNodeActiveProcessorCount(USHORT NodeNumber)
 {
-    return (ULONG)__builtin_popcountll(KiNodeAffinity(NodeNumber));
+    return RtlNumberOfSetBitsUlongPtr(KiNodeAffinity(NodeNumber));
 }
 
 USHORT KeQueryNodeMaximumProcessorCount(USHORT NodeNumber)
