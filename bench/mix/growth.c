@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: MIT
  *
  *   live-N      N blocks of 16-128 bytes live; each operation frees one of them and allocates another: the oldest, in one
- *               half of the operations, or any of them, in the other. Two figures: "queue_ns" and "random_ns"
+ *               half of the operations, or any of them, in the other. Two figures: "queue_ns" and "random_ns",
+ *               of processor time
  *   crowd       each thread replaces at random among 1,000 of its own; --threads up to many times the processors
  *   spike       a steady load, then 400 MiB of small blocks, all freed; then the steady load again with resident memory
  *               sampled over 4 seconds ("after": [[ms, MiB], ...]) and the cost of the steady load before and after
@@ -25,21 +26,21 @@ static mix_result Live(uint64_t Count)
         Blocks[I] = mix_check(mix_alloc(16 + mix_below(&Random, 113)));
         *(volatile char *)Blocks[I] = 1;
     }
-    double Begin = mix_now();
+    double Begin = mix_cpu();
     for (uint64_t I = 0; I < Ops; I++) {
         mix_free(Blocks[Oldest]);
         Blocks[Oldest] = mix_check(mix_alloc(16 + mix_below(&Random, 113)));
         *(volatile char *)Blocks[Oldest] = 1;
         Oldest = Oldest + 1 == Count ? 0 : Oldest + 1;
     }
-    double Middle = mix_now();
+    double Middle = mix_cpu();
     for (uint64_t I = 0; I < Ops; I++) {
         uint64_t Slot = mix_below(&Random, (uint32_t)Count);
         mix_free(Blocks[Slot]);
         Blocks[Slot] = mix_check(mix_alloc(16 + mix_below(&Random, 113)));
         *(volatile char *)Blocks[Slot] = 1;
     }
-    double End = mix_now();
+    double End = mix_cpu();
     mix_extra(",\"live\":%llu,\"queue_ns\":%.2f,\"random_ns\":%.2f", (unsigned long long)Count,
               (Middle - Begin) * 1e9 / (double)Ops, (End - Middle) * 1e9 / (double)Ops);
     for (uint64_t I = 0; I < Count; I++)
@@ -87,7 +88,7 @@ static mix_result Crowd(unsigned Threads)
 static void *SpikeSteadyBlocks[10000];
 static double SpikeSteady(mix_random *Random, uint64_t Ops)
 {
-    double Begin = mix_now();
+    double Begin = mix_cpu();
     for (uint64_t I = 0; I < Ops; I++) {
         unsigned Slot = mix_below(Random, 10000);
         if (SpikeSteadyBlocks[Slot] != NULL)
@@ -95,7 +96,7 @@ static double SpikeSteady(mix_random *Random, uint64_t Ops)
         SpikeSteadyBlocks[Slot] = mix_check(mix_alloc(16 + mix_below(Random, 497)));
         *(volatile char *)SpikeSteadyBlocks[Slot] = 1;
     }
-    return (mix_now() - Begin) * 1e9 / (double)Ops;
+    return (mix_cpu() - Begin) * 1e9 / (double)Ops;
 }
 static mix_result Spike(unsigned Threads)
 {

@@ -27,7 +27,7 @@ double mix_now(void)
     return (double)Time.tv_sec + (double)Time.tv_nsec * 1e-9;
 }
 
-static double CpuNow(void)
+double mix_cpu(void)
 {
     struct timespec Time;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &Time);
@@ -135,9 +135,9 @@ static const mix_workload *const Suites[] = {MixSmall, MixThreads, MixPrograms, 
 static void RunOne(const mix_workload *Workload, unsigned Threads)
 {
     Extra[0] = 0;
-    double Cpu = CpuNow();
+    double Cpu = mix_cpu();
     mix_result Result = Workload->Run(Threads);
-    Cpu = CpuNow() - Cpu;
+    Cpu = mix_cpu() - Cpu;
     printf("{\"workload\":\"%s\",\"threads\":%u,\"ops\":%llu,\"seconds\":%.6f,\"cpu\":%.6f,\"rss_kb\":%ld%s}\n", Workload->Name,
            Threads, (unsigned long long)Result.Ops, Result.Seconds, Cpu, mix_resident("VmHWM:"), Extra);
     fflush(stdout);

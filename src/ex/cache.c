@@ -66,6 +66,7 @@ BOOLEAN ExpRefill(EXP_CACHE *Cache, ULONG BinIndex, EX_POOL_PRIORITY Priority)
 {
     EXP_BIN *Bin = &Cache->Bins[BinIndex];
     EXP_MAGAZINE *Magazine;
+    ExpArmTrim(); /* a load of small blocks frees no pages, yet what an earlier spike left must go */
     if (Bin->Loaded == NULL && !ExpOpenBin(Cache, BinIndex))
         return FALSE;
     if (Bin->Previous != NULL && Bin->Previous->Count != 0) {
