@@ -3,6 +3,7 @@
  * documented sentence, and the misuse of reservations with all five numbers. SPDX-License-Identifier: MIT
  */
 #include "mm_kit.h"
+#include "ps/psp.h"
 
 #define TAG  0x31746f4eu /* 'Not1' */
 #define TAG2 0x32746f4eu
@@ -771,6 +772,61 @@ static void Registers_ReadAndWrite(void **State)
     MmUnmapIoSpace(Va, PAGE_SIZE);
 }
 
+/* MmProbeAndLockProcessPages: the pages of another process, locked from here; every alias is the same frame. */
+static NTSTATUS LockOf(PEPROCESS Process, PVOID Va)
+{
+    NTSTATUS volatile Status = STATUS_SUCCESS;
+    MmInitializeMdl(M, Va, 2 * PAGE_SIZE);
+    __try {
+        MmProbeAndLockProcessPages(M, Process, UserMode, IoModifyAccess);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        Status = GetExceptionCode();
+    }
+    return Status;
+}
+static void UnmapFromUser(void *Va)
+{
+    MmUnmapLockedPages(Va, M);
+}
+static void MmProbeAndLockProcessPages_AndUserMappingsOfAnotherProcess(void **State)
+{
+    KAPC_STATE Apc;
+    KPROCESS *Process;
+    (void)State;
+    assert_int_equal(PspCreateNamedProcess("other", &Process), STATUS_SUCCESS);
+    KeStackAttachProcess(Process, &Apc);
+    PUCHAR Va = MmAllocateUserPages(2, PAGE_READWRITE);
+    Va[PAGE_SIZE] = 0x19;
+    PFN_NUMBER Frame = KitFrame(Va + PAGE_SIZE);
+    KeUnstackDetachProcess(&Apc);
+    MmInitializeMdl(M, Va, 2 * PAGE_SIZE);
+    assert_int_equal(KitLock(M, UserMode, IoReadAccess), STATUS_ACCESS_VIOLATION); /* not from here */
+    assert_int_equal(LockOf(Process, Va), STATUS_SUCCESS);
+    assert_ptr_equal(M->Process, Process);
+    assert_int_equal(Kit.Frames[1], Frame);
+    PUCHAR Mapped = MmGetSystemAddressForMdlSafe(M, NormalPagePriority);
+    assert_int_equal(Mapped[PAGE_SIZE], 0x19);
+    assert_int_equal(KitFrame(Mapped + PAGE_SIZE), Frame);
+    MmUnlockPages(M);
+    assert_int_equal(LockOf(Process, Va + 2 * PAGE_SIZE), STATUS_ACCESS_VIOLATION);
+    assert_ptr_equal(PsGetCurrentProcess(), PsInitialSystemProcess); /* raised after detaching */
+    /* "the mapping ... only from the process that it was made in", and it dies with it */
+    MmInitializeMdl(M, Nonpaged, PAGE_SIZE);
+    MmBuildMdlForNonPagedPool(M);
+    KeStackAttachProcess(Process, &Apc);
+    PUCHAR There = MmMapLockedPagesSpecifyCache(M, UserMode, MmCached, NULL, FALSE, NormalPagePriority);
+    There[0] = 0x20;
+    KeUnstackDetachProcess(&Apc);
+    assert_int_equal(Nonpaged[0], 0x20);
+    assert_false(MmIsAddressValid(There));
+    KitExpectStop(UnmapFromUser, There, SYSTEM_PTE_MISUSE, 0x302, There, 0, 0);
+    assert_int_equal(PspEndProcess(Process, 0), STATUS_SUCCESS);
+    ObDereferenceObject(Process);
+    assert_int_equal(Nonpaged[0], 0x20); /* the frame is the pool's, and stays */
+    Nonpaged[0] = 0;
+    KitAssertValid();
+}
+
 #define TEST(Name) cmocka_unit_test_setup_teardown(Name, Setup, Teardown)
 int main(void)
 {
@@ -794,6 +850,7 @@ int main(void)
         TEST(MmAllocateContiguousMemoryEx_StatusAndSize),
         TEST(MmQueryMappings_NamesTheHolder),
         TEST(PhysicalMemory_GoesAndComesBack),
+        TEST(MmProbeAndLockProcessPages_AndUserMappingsOfAnotherProcess),
         TEST(Registers_ReadAndWrite),
     };
     return cmocka_run_group_tests(Tests, Start, KitStop);
