@@ -1,6 +1,7 @@
 # Binary drivers that the loader's tests load, and the fuzzer over the parser.
 ntmm_sys(loadme SOURCES sys/loadme.c DEF sys/newer.def OPTIONS -Wno-array-bounds)
 ntmm_sys(refuses SOURCES sys/refuses.c)
+ntmm_sys(dma SOURCES sys/dma.c)
 ntmm_sys(pageable SOURCES sys/pageable.c)
 
 # The fuzzer is clang's whatever compiles the rest: the parser stands alone.
@@ -37,6 +38,10 @@ if(TARGET test_unit.border_test)
   if(TARGET ntmm_shared) # not in sanitized builds
     add_dependencies(test_unit.border_test ntmm_shared)
   endif()
+endif()
+if(TARGET test_unit.dma_border_test)
+  target_compile_definitions(test_unit.dma_border_test PRIVATE NTMM_SYS="${CMAKE_CURRENT_BINARY_DIR}")
+  add_dependencies(test_unit.dma_border_test sys_dma)
 endif()
 if(TARGET test_unit.driver_test)
   target_compile_definitions(test_unit.driver_test PRIVATE NTMM_SYS="${CMAKE_CURRENT_BINARY_DIR}")
