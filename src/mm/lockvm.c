@@ -110,7 +110,8 @@ NTSTATUS MmLockVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG MapType
     }
     MiLockSpace(Space);
     Status = MiFindLockRange(Space, *Base, *Size, &Start, &End, &Vad);
-    if (NT_SUCCESS(Status) && MiState->LockedVirtualPages + ((End - Start) >> PAGE_SHIFT) > MiState->TotalPages / 2) {
+    if (NT_SUCCESS(Status) && __atomic_load_n(&MiState->LockedVirtualPages, __ATOMIC_RELAXED) + ((End - Start) >> PAGE_SHIFT) >
+                                  MiState->TotalPages / 2) {
         Status = STATUS_WORKING_SET_QUOTA;
     }
     if (NT_SUCCESS(Status) && Vad->LockBits == NULL) {

@@ -61,10 +61,8 @@ PFN_NUMBER MiRootOfVa(ULONG_PTR Va)
 static VOID MiStartSpace(PMI_SPACE Space, PFN_NUMBER Root, struct _KPROCESS *Process)
 {
     ULONG Index = (ULONG)(Space - MiState->Spaces);
-    KiAcquireLock(&MiState->SpaceLock);
-    memset(Space, 0, sizeof(*Space));
-    Space->Dying = TRUE; /* still taken, for those who look for a slice */
-    KiReleaseLock(&MiState->SpaceLock);
+    /* Used and Dying stay as they are: the slice is still taken, for those who look for one. */
+    memset(&Space->Process, 0, sizeof(*Space) - offsetof(MI_SPACE, Process));
     Space->Hal.Low = HalFacts.UserBase + Index * MiState->SliceBytes;
     Space->Hal.High = Space->Hal.Low + MiState->SliceBytes;
     Space->Hal.Root = Root;
@@ -107,10 +105,11 @@ NTSTATUS MmCreateAddressSpace(struct _KPROCESS *Process, PMI_SPACE *Result)
     KiAcquireLock(&MiState->SpaceLock);
     for (ULONG Index = 1; Index < MiState->SpaceCount && Space == NULL; Index++) {
         ULONG_PTR Low = HalFacts.UserBase + Index * MiState->SliceBytes;
-        if (!MiState->Spaces[Index].Used && !MiState->Spaces[Index].Dying && !MiIsKernelTopIndex(MiTopIndex(Low)) &&
-            !MiIsKernelTopIndex(MiTopIndex(Low + MiState->SliceBytes - 1))) {
-            Space = &MiState->Spaces[Index];
-            Space->Dying = TRUE; /* taken; not in use yet */
+        PMI_SPACE Candidate = &MiState->Spaces[Index];
+        if (!__atomic_load_n(&Candidate->Used, __ATOMIC_ACQUIRE) && !__atomic_load_n(&Candidate->Dying, __ATOMIC_ACQUIRE) &&
+            !MiIsKernelTopIndex(MiTopIndex(Low)) && !MiIsKernelTopIndex(MiTopIndex(Low + MiState->SliceBytes - 1))) {
+            Space = Candidate;
+            __atomic_store_n(&Space->Dying, TRUE, __ATOMIC_RELAXED); /* taken; not in use yet */
         }
     }
     KiReleaseLock(&MiState->SpaceLock);
@@ -133,7 +132,7 @@ NTSTATUS MmCreateAddressSpace(struct _KPROCESS *Process, PMI_SPACE *Result)
 VOID MmCleanAddressSpace(PMI_SPACE Space)
 {
     MiLockSpace(Space);
-    Space->Dying = TRUE; /* no more ranges */
+    __atomic_store_n(&Space->Dying, TRUE, __ATOMIC_RELAXED); /* no more ranges */
     MiUnlockSpace(Space);
     MiRemoveAllVads(Space);
 }
