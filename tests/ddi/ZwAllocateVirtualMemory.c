@@ -164,7 +164,7 @@ static void Allocate_BadArguments(void **State)
                      STATUS_INVALID_HANDLE);
     assert_int_equal(ZwAllocateVirtualMemory(NtCurrentThread(), &Base, 0, &Size, MEM_RESERVE, PAGE_READWRITE),
                      STATUS_OBJECT_TYPE_MISMATCH);
-    Size = 1ull << 40; /* below the user range's size, above a slice's */
+    Size = MiState->SliceBytes; /* more than a slice has between its edges */
     assert_int_equal(Allocate(&Base, &Size, MEM_RESERVE, PAGE_READWRITE), STATUS_NO_MEMORY);
 }
 
