@@ -95,6 +95,7 @@ static inline uint32_t mix_below(mix_random *Random, uint32_t Bound)
 }
 
 double mix_now(void);           /* seconds */
+double mix_cpu(void);           /* seconds of processor time that the process has used */
 void *mix_memory(size_t Bytes); /* zeroed, the host's; ends the program if there is none */
 void mix_memory_free(void *Memory, size_t Bytes);
 /* Runs Body in Threads threads, the caller's included if there is one only, and times it. Index is passed. */
