@@ -673,6 +673,10 @@ BOOLEAN ExpIsPoolAddress(const volatile VOID *Address); /* of a pool's region, a
  * there is the thread's Countdown, below zero every ExpSampleInterval allocations (0: never; set before threads start, or
  * it counts from their next sample). The general paths call these routines (NULL: none), never with a lock held. */
 extern volatile ULONG ExpSlow;
+static inline ULONG ExpReadSlow(VOID)
+{
+    return __atomic_load_n(&ExpSlow, __ATOMIC_RELAXED);
+}
 #define EXP_SLOW_STACKS   1u  /* keeps call stacks */
 #define EXP_SLOW_TRACKING 2u  /* what is freed holds no timer and no DPC */
 #define EXP_SLOW_ALLOCATE 4u  /* ExpVerifyAllocateRoutine is called for each allocation, else for the sampled ones */

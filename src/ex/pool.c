@@ -61,9 +61,10 @@ NTSTATUS ExInitSystem(VOID)
     ExpState.StackDepth = KeOptions.StackDepth < EXP_MAX_STACK ? KeOptions.StackDepth : EXP_MAX_STACK;
     ExpState.KeepRuns = KeOptions.KeepRuns && !(KeOptions.VerifierFlags & SPECIAL_POOL);
     ExpFast.MaxSmall = ExpState.KeepRuns ? EXP_MAX_SMALL : EXP_MAX_PAGE;
-    ExpSlow = (ExpSlow & EXP_SLOW_FAIL) | (ExpMemoryTool != NULL ? EXP_SLOW_TOOL : 0) |
-              (ExpState.StackDepth != 0 ? EXP_SLOW_STACKS : 0) |
-              ((KeOptions.VerifierFlags & POOL_TRACKING) != 0 ? EXP_SLOW_TRACKING : 0);
+    ULONG Slow = (ExpReadSlow() & EXP_SLOW_FAIL) | (ExpMemoryTool != NULL ? EXP_SLOW_TOOL : 0) |
+                 (ExpState.StackDepth != 0 ? EXP_SLOW_STACKS : 0) |
+                 ((KeOptions.VerifierFlags & POOL_TRACKING) != 0 ? EXP_SLOW_TRACKING : 0);
+    __atomic_store_n(&ExpSlow, Slow, __ATOMIC_RELAXED);
     ExpInitFast();
     ExpState.TagCount = 1;
     Status = ExpInitMeta();
@@ -162,7 +163,7 @@ static PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, SIZE
         ExpFillSlackOnly(Block, Size, Room);
     ExpTellAllocated(Block, Size, (Options & EXP_ZERO) != 0);
     ExpPoison((PUCHAR)Block + Size, Room - Size);
-    if ((ExpSlow & EXP_SLOW_STACKS) && Caller != 0)
+    if ((ExpReadSlow() & EXP_SLOW_STACKS) && Caller != 0)
         ((EXP_BIG *)ExpLookupRun((ULONG_PTR)Block))->Stacks[0] = ExpCaptureStack(Caller);
     return Block;
 }
@@ -232,7 +233,7 @@ static PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_
     ExpFoldIfFar(Counter);
     if (BlockSize != (ULONG)Size)
         ExpFillSlack((PVOID)Block, Size, BlockSize);
-    if ((ExpSlow & EXP_SLOW_STACKS) && Caller != 0)
+    if ((ExpReadSlow() & EXP_SLOW_STACKS) && Caller != 0)
         ExpNoteStack(Block, Entry->Word, 0, Caller);
     if (Options & EXP_ZERO)
         memset((PVOID)Block, 0, Size);
@@ -258,9 +259,10 @@ static PVOID ExpAskVerifier(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG 
         Sampled = Interval != 0;
         /* Half of the interval at least, and as long again at random. */
         Cache->Random = Cache->Random * 6364136223846793005ull + 1442695040888963407ull;
-        Cache->Countdown = Sampled ? (LONG)(Interval / 2 + (ULONG)((Cache->Random >> 32) * (Interval + 1ull) >> 32)) : EXP_SAMPLE_AGAIN;
+        Cache->Countdown =
+            Sampled ? (LONG)(Interval / 2 + (ULONG)((Cache->Random >> 32) * (Interval + 1ull) >> 32)) : EXP_SAMPLE_AGAIN;
     }
-    if (ExpVerifyAllocateRoutine == NULL || (!Sampled && !(ExpSlow & EXP_SLOW_ALLOCATE)))
+    if (ExpVerifyAllocateRoutine == NULL || (!Sampled && !(ExpReadSlow() & EXP_SLOW_ALLOCATE)))
         return NULL;
     if (Sampled)
         __atomic_add_fetch(&ExpState.Sampled, 1, __ATOMIC_RELAXED);
@@ -307,7 +309,7 @@ static PVOID ExpAllocate(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
 {
     PVOID Block;
     ExpCheckIrql(Thread, Kind, Options, Size);
-    if ((ExpSlow & EXP_SLOW_FAIL) && KiFailHere(KiResourcePool, Tag, Size)) {
+    if ((ExpReadSlow() & EXP_SLOW_FAIL) && KiFailHere(KiResourcePool, Tag, Size)) {
         if (Options & EXP_RAISE)
             ExRaiseStatus(STATUS_INSUFFICIENT_RESOURCES);
         return NULL;
@@ -341,7 +343,7 @@ PVOID ExpAllocateLegacy(ULONG Type, SIZE_T Size, ULONG Tag, ULONG Options, EX_PO
         if (Type & POOL_ZERO_ALLOCATION)
             Options |= EXP_ZERO;
     }
-    if ((Options & EXP_WITH_TAG) && (ExpSlow & EXP_SLOW_TRACKING))
+    if ((Options & EXP_WITH_TAG) && (ExpReadSlow() & EXP_SLOW_TRACKING))
         ExpCheckNewTag(Type, Size, Tag, Caller);
     return ExpAllocate(Thread, Kind, Size, Tag, Options, Priority, Caller);
 }
@@ -428,13 +430,13 @@ VOID ExpShowCovered(VOID)
 {
     ULONG Index;
     for (Index = 0; Index < 2; Index++)
-        __atomic_store_n(&ExpFast.Maps[Index].Covered, ExpSlow != 0 ? 0 : ExpState.Maps[Index].Covered, __ATOMIC_RELEASE);
+        __atomic_store_n(&ExpFast.Maps[Index].Covered, ExpReadSlow() != 0 ? 0 : ExpState.Maps[Index].Covered, __ATOMIC_RELEASE);
 }
 
 VOID ExpInitFast(VOID)
 {
     ULONG Index;
-    BOOLEAN Slow = ExpSlow != 0;
+    BOOLEAN Slow = ExpReadSlow() != 0;
     ExpShowCovered();
     for (Index = 0; Index < ARRAYSIZE(ExpFast.Flags); Index++) {
         ULONG Decoded = ExpFlagTable[Index], Entry = EXP_FAST_NO;
@@ -471,7 +473,7 @@ VOID ExpLockPools(BOOLEAN Lock)
 VOID ExpSetSlow(ULONG Set, ULONG Clear)
 {
     KiAcquireLock(&ExpState.MapLock);
-    ExpSlow = (ExpSlow & ~Clear) | Set;
+    __atomic_store_n(&ExpSlow, (ExpReadSlow() & ~Clear) | Set, __ATOMIC_RELAXED);
     ExpInitFast();
     KiReleaseLock(&ExpState.MapLock);
 }
@@ -556,11 +558,11 @@ static VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, 
         ExpStopFreeIrql(Block, Kind, Thread->Irql);
     Own = ExpTagOfSlot(Slot)->Tag;
     ExpCheckTag(Block, Word, Own, Tag, (Options & EXP_WITH_TAG) != 0);
-    if ((ExpSlow & EXP_SLOW_TRACKING) && Kind != ExpPaged)
+    if ((ExpReadSlow() & EXP_SLOW_TRACKING) && Kind != ExpPaged)
         ExpCheckContents(Block, Big->Size);
     ExpUnpoison(Block, Room);
     ExpCheckSlack(Block, Big->Size, Room);
-    if ((ExpSlow & EXP_SLOW_FREE) && ExpVerifyFreeRoutine != NULL && !(Options & EXP_HOST))
+    if ((ExpReadSlow() & EXP_SLOW_FREE) && ExpVerifyFreeRoutine != NULL && !(Options & EXP_HOST))
         ExpVerifyFreeRoutine(Block, Big->Size, Own, Kind);
     if (!(__atomic_fetch_and(&Big->Word, ~EXP_WORD_LIVE, __ATOMIC_ACQ_REL) & EXP_WORD_LIVE))
         ExpStopBadFree(Block); /* another thread was quicker */
@@ -572,7 +574,7 @@ static VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, 
     } else {
         ExpCountShared(Slot, -(LONG64)Big->Size, FALSE);
     }
-    if ((ExpSlow & EXP_SLOW_STACKS) && Caller != 0)
+    if ((ExpReadSlow() & EXP_SLOW_STACKS) && Caller != 0)
         Big->Stacks[1] = ExpCaptureStack(Caller);
     ExpTellFreed(Block);
     ExpFreeBig(Big);
@@ -623,11 +625,11 @@ VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
     Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
     Own = Counter != NULL ? Counter->Tag : ExpTagOfSlot(Slot)->Tag;
     ExpCheckTag(Block, Word, Own, Tag, (Options & EXP_WITH_TAG) != 0);
-    if ((ExpSlow & EXP_SLOW_TRACKING) && Kind != ExpPaged)
+    if ((ExpReadSlow() & EXP_SLOW_TRACKING) && Kind != ExpPaged)
         ExpCheckContents(Block, Size);
     ExpUnpoison(Block, Slab->BlockSize);
     ExpCheckSlack(Block, Size, Slab->BlockSize);
-    if ((ExpSlow & EXP_SLOW_FREE) && ExpVerifyFreeRoutine != NULL && !(Options & EXP_HOST))
+    if ((ExpReadSlow() & EXP_SLOW_FREE) && ExpVerifyFreeRoutine != NULL && !(Options & EXP_HOST))
         ExpVerifyFreeRoutine(Block, Size, Own, Kind);
     if (Word & EXP_WORD_QUOTA)
         ExpReleaseQuota(Block, Kind == ExpPaged, Size);

@@ -28,7 +28,7 @@ static int Begin(void **State)
     memset(Asked, 0, sizeof(Asked));
     Deny = 0;
     KiFailRoutine = Decide;
-    __atomic_or_fetch(&ExpSlow, EXP_SLOW_FAIL, __ATOMIC_SEQ_CST);
+    ExpSetSlow(EXP_SLOW_FAIL, 0);
     return 0;
 }
 
@@ -36,7 +36,7 @@ static int End(void **State)
 {
     (void)State;
     KiFailRoutine = NULL;
-    __atomic_and_fetch(&ExpSlow, ~EXP_SLOW_FAIL, __ATOMIC_SEQ_CST);
+    ExpSetSlow(0, EXP_SLOW_FAIL);
     return 0;
 }
 
