@@ -109,7 +109,7 @@ typedef struct _KTHREAD {
     volatile KIRQL Irql;      /* the thread's IRQL; at DISPATCH_LEVEL and above it owns Prcb */
     BOOLEAN System;           /* made by PsCreateSystemThread, else a host thread that called in */
     KPROCESSOR_MODE PreviousMode;
-    BOOLEAN UserRights;                /* runs a process's code in user mode (ps/usermode.c); FALSE inside services */
+    BOOLEAN UserRights; /* runs a process's code in user mode (ps/usermode.c); FALSE inside services */
     UCHAR SpinLocksHeld;
     LONG Id;                           /* never 0, unique */
     PKPRCB Prcb;                       /* owned processor, or the one last used */
@@ -313,7 +313,9 @@ VOID KeShutdownSystem(VOID);
 extern ULONG_PTR KiBorderStart, KiBorderEnd; /* set by ldr: the ms_abi side of our exports */
 static inline BOOLEAN KiIsForeignCode(const volatile VOID *Code)
 {
-    return HalIsSystemAddress((ULONG_PTR)Code) || (ULONG_PTR)Code - KiBorderStart < KiBorderEnd - KiBorderStart;
+    ULONG_PTR Start = __atomic_load_n(&KiBorderStart, __ATOMIC_RELAXED);
+    return HalIsSystemAddress((ULONG_PTR)Code) ||
+           (ULONG_PTR)Code - Start < __atomic_load_n(&KiBorderEnd, __ATOMIC_RELAXED) - Start;
 }
 /* Set by ldr: gives the current thread its KI_PCR, which foreign code reads through gs. */
 extern VOID (*KiPrepareForeignRoutine)(VOID);

@@ -46,14 +46,14 @@ static VOID LDR_BORDER LdrpFreeEx(PVOID Block, PLOOKASIDE_LIST_EX Lookaside)
     (ExFreePool)(Block);
 }
 
-/* One more routine that is called across the border. */
+/* One more routine that is called across the border. Threads of the system are there already and look. */
 static VOID LdrpStretchBorder(PVOID Border)
 {
     if (KiBorderEnd == 0 || (ULONG_PTR)Border < KiBorderStart) {
-        KiBorderStart = (ULONG_PTR)Border;
+        __atomic_store_n(&KiBorderStart, (ULONG_PTR)Border, __ATOMIC_RELAXED);
     }
     if ((ULONG_PTR)Border >= KiBorderEnd) {
-        KiBorderEnd = (ULONG_PTR)Border + 1;
+        __atomic_store_n(&KiBorderEnd, (ULONG_PTR)Border + 1, __ATOMIC_RELAXED);
     }
 }
 

@@ -28,7 +28,9 @@ static inline VOID RtlpFreeString(PVOID Buffer)
 extern ULONG_PTR KiBorderStart, KiBorderEnd;
 static inline BOOLEAN RtlpIsForeignCode(const volatile VOID *Code)
 {
-    return (BOOLEAN)(HalIsSystemAddress((ULONG_PTR)Code) || (ULONG_PTR)Code - KiBorderStart < KiBorderEnd - KiBorderStart);
+    ULONG_PTR Start = __atomic_load_n(&KiBorderStart, __ATOMIC_RELAXED);
+    return (BOOLEAN)(HalIsSystemAddress((ULONG_PTR)Code) ||
+                     (ULONG_PTR)Code - Start < __atomic_load_n(&KiBorderEnd, __ATOMIC_RELAXED) - Start);
 }
 #define RTLP_CALLOUT(Ret, Fn, Types, Args)                                                                                     \
     (RtlpIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn)) ? ((Ret(__attribute__((ms_abi)) *) Types)(ULONG_PTR)(Fn))Args   \

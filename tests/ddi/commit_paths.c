@@ -29,7 +29,7 @@ static int Start(void **State)
 static ULONG64 BesidePools(void)
 {
     static const MM_REGION Pools[] = {MmRegionNonPagedPool, MmRegionPagedPool, MmRegionSystemData};
-    ULONG64 Charged = MiState->Committed - MiState->TablePages;
+    ULONG64 Charged = __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED) - MiState->TablePages;
     for (ULONG Index = 0; Index < ARRAYSIZE(Pools); Index++) {
         Charged -= MiState->Regions[Pools[Index]].PagesInUse;
     }
@@ -43,18 +43,21 @@ static void Measure(const char *Name, void (*Path)(void))
     for (ULONG Round = 0; Round < 3; Round++) {
         Path();
     }
-    ULONG64 Before = MiState->Committed, Beside = BesidePools();
+    ULONG64 Before = __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED), Beside = BesidePools();
     for (ULONG Round = 0; Round < 3; Round++) {
         Path();
     }
     if (Path == Threads) { /* a worker thread frees the stacks, these and those of the rounds before */
-        for (ULONG Turn = 0; Turn < 1000000 && MiState->Committed > Before; Turn++) {
+        for (ULONG Turn = 0; Turn < 1000000 && __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED) > Before; Turn++) {
             HalYield();
         }
-        Before = MiState->Committed < Before ? MiState->Committed : Before;
+        Before = __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED) < Before
+                     ? __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED)
+                     : Before;
     }
-    if (Path == Limits ? BesidePools() != Beside : MiState->Committed != Before) {
-        fail_msg("%s: %lld pages of commitment are lost", Name, (long long)(MiState->Committed - Before));
+    if (Path == Limits ? BesidePools() != Beside : __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED) != Before) {
+        fail_msg("%s: %lld pages of commitment are lost", Name,
+                 (long long)(__atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED) - Before));
     }
     if (MiValidateAll() != NULL) {
         fail_msg("%s: %s", Name, MiValidateAll());
@@ -134,11 +137,11 @@ static void LockedWhenFreed(void)
     PUCHAR Va = MmAllocatePages(MmRegionPagedPool, 8, 0, NormalPoolPriority);
     MmInitializeMdl(&Mdl.Mdl, Va, 8 * PAGE_SIZE);
     assert_int_equal(KitLock(&Mdl.Mdl, KernelMode, IoWriteAccess), STATUS_SUCCESS);
-    ULONG64 Held = MiState->Committed;
+    ULONG64 Held = __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED);
     MmFreePages(Va, 8);
-    assert_int_equal(MiState->Committed, Held); /* the frames are somebody's still */
+    assert_int_equal(__atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED), Held); /* the frames are somebody's still */
     MmUnlockPages(&Mdl.Mdl);
-    assert_int_equal(MiState->Committed, Held - 8);
+    assert_int_equal(__atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED), Held - 8);
 }
 
 static void Pools(void)

@@ -6,6 +6,14 @@
  */
 #include "mm_kit.h"
 
+/* The system's own threads of paging would look at the lent database: they are stopped meanwhile. */
+static int StartQuiet(void **State)
+{
+    int Result = KitStart(State);
+    MmStopPaging();
+    return Result;
+}
+
 #define POOL_PAGES 1024u
 static MI_STATE Mine;
 static PMI_STATE Theirs;
@@ -293,5 +301,5 @@ int main(void)
         TEST(Scatter_Everything_ExtentTableOverflowsIntoLists),
         TEST(Validate_BrokenInvariants_AreNamed),
     };
-    return cmocka_run_group_tests_name("pfn", Tests, KitStart, KitStop);
+    return cmocka_run_group_tests_name("pfn", Tests, StartQuiet, KitStop);
 }
