@@ -33,7 +33,7 @@ typedef struct _HOST_FAIL_TABLE {
     volatile ULONG Lock;
     ULONG Failed; /* of Path */
     ULONG Count, Lost;
-    ULONG Findings; /* that the run's function counted: leaks and what was left behind */
+    ULONG Findings;                      /* that the run's function counted: leaks and what was left behind */
     USHORT Index[HOST_FAIL_RECORDS * 2]; /* hash: record number + 1 */
     CHAR Detail[512];                    /* what the run says of its outcome */
     HOST_FAIL_RECORD Records[HOST_FAIL_RECORDS];

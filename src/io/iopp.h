@@ -90,12 +90,12 @@ NTSTATUS IopParseDevice(PVOID Object, PCUNICODE_STRING Rest, OBP_OPEN *Open, PVO
 /* irp.c */
 /* IRP.AllocationFlags. The low four bits have the names of wdm.h: a packet of ours is of a size that is fixed from IoAllocateIrp
  * on (IRP_ALLOCATED_FIXED_SIZE), and is no look-aside allocation. The high ones are ours. */
-#define IOP_IRP_ALLOCATED IRP_ALLOCATED_FIXED_SIZE /* from IoAllocateIrp */
-#define IOP_IRP_REQUEST   0x40                     /* Tail.Overlay.IrpExtension is an IOP_REQUEST */
-#define IOP_IRP_OWNED     0x80                     /* the I/O manager frees the IRP and its MDLs at the end */
-#define IOP_VERIFY_IO     0x10                     /* Driver Verifier's mask: I/O verification */
-#define IOP_VERIFY_INVARIANT_STACK  0x2000 /* with IOP_VERIFY_IO: invariant MDL checking for the stack */
-#define IOP_VERIFY_INVARIANT_DRIVER 0x4000 /* ... and for each driver */
+#define IOP_IRP_ALLOCATED           IRP_ALLOCATED_FIXED_SIZE /* from IoAllocateIrp */
+#define IOP_IRP_REQUEST             0x40                     /* Tail.Overlay.IrpExtension is an IOP_REQUEST */
+#define IOP_IRP_OWNED               0x80                     /* the I/O manager frees the IRP and its MDLs at the end */
+#define IOP_VERIFY_IO               0x10                     /* Driver Verifier's mask: I/O verification */
+#define IOP_VERIFY_INVARIANT_STACK  0x2000                   /* with IOP_VERIFY_IO: invariant MDL checking for the stack */
+#define IOP_VERIFY_INVARIANT_DRIVER 0x4000                   /* ... and for each driver */
 static inline BOOLEAN IopVerifiesBuffers(VOID)
 {
     ULONG Flags = KeOptions.VerifierFlags;

@@ -26,9 +26,9 @@ typedef struct _LDR_IMAGE {
     ULONG ExceptionCount;
     const UCHAR *File; /* the file's bytes, kept while loaded: COFF symbols, DWARF sections */
     SIZE_T FileSize;
-    LDR_PE Pe;             /* describes File */
+    LDR_PE Pe;                  /* describes File */
     struct _MM_IMAGE *Sections; /* what mm knows of it; NULL until registered */
-    BOOLEAN InitDiscarded; /* INIT sections are gone */
+    BOOLEAN InitDiscarded;      /* INIT sections are gone */
     BOOLEAN Relocated;
     BOOLEAN UsesSharedData; /* KUSER_SHARED_DATA addresses in it point to the mirror page */
     ULONG ImportsBound, ImportsMissing;

@@ -172,8 +172,8 @@ typedef struct _MI_STATE {
     MI_REGION Regions[MmRegionMaximum];
     MI_MAPPINGS Mappings; /* mapping.c */
     MI_CACHE_RANGE Permanent[MI_PERMANENT_CACHE];
-    ULONG64 MovedPages;   /* (PfnLock) movepage.c */
-    KI_LOCK RemovedLock;  /* a leaf: hotmem.c */
+    ULONG64 MovedPages;  /* (PfnLock) movepage.c */
+    KI_LOCK RemovedLock; /* a leaf: hotmem.c */
     MI_EXTENT Removed[MI_MAX_REMOVED];
     ULONG RemovedCount;
     ULONG PermanentCount;                   /* (PfnLock) only grows */

@@ -19,7 +19,7 @@ typedef struct _MI_SEGMENT {
     EX_PUSH_LOCK Lock; /* prototype entries, size, views. After MI_SPACE.Lock, before every lock of mi.h */
     ULONG64 Bytes, Pages;
     PFN_NUMBER
-        *Tables; /* frames of prototype entries, MI_PROTOTYPES each; before the first, the array it replaced, which faults may
+    *Tables; /* frames of prototype entries, MI_PROTOTYPES each; before the first, the array it replaced, which faults may
                          * still be reading */
     ULONG64 TableCount;
     ULONG64 Charged;  /* pages of commitment: page file only */

@@ -207,7 +207,8 @@ static void Commit_LowHighMaximum(void **State)
 /* "A driver that waits for any of these events should create a dedicated thread to do the waiting." */
 static VOID NTAPI Waiter(PVOID Context)
 {
-    *(volatile LONG *)Context = KeWaitForSingleObject(Events[MmLowMemory], Executive, KernelMode, FALSE, NULL) == STATUS_SUCCESS;
+    *(volatile LONG *)Context =
+        KeWaitForSingleObject(Events[MmLowMemory], Executive, KernelMode, FALSE, NULL) == STATUS_SUCCESS;
     PsTerminateSystemThread(STATUS_SUCCESS);
 }
 

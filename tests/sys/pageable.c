@@ -4,7 +4,7 @@
  */
 #include <ntddk.h>
 
-#define EXPORT __declspec(dllexport)
+#define EXPORT         __declspec(dllexport)
 #define PLACE(Section) __attribute__((section(Section), noinline))
 
 /* A pointer that the loader relocates, and bytes that only this image has. */
