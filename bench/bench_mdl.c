@@ -26,7 +26,7 @@ static const ULONG Bytes[SIZES] = {4096, 65536, 1048576};
 enum { FLOOR, MDL_ALL, LOCK, RESERVED, ROWS };
 static const char *const Names[ROWS] = {"floor", "mdl", "lock", "reserved"};
 static double *Samples[SIZES][ROWS], *Lists;
-static char *Second = (char *)0x520000000000;
+static char *Second; /* where the floor maps: a place the host chose */
 static int File;
 
 static double Now(void)
@@ -131,6 +131,11 @@ int main(int Count, char **Arguments)
     }
     PMDL Mdls[SIZES];
     PVOID Places[SIZES];
+    Second = mmap(NULL, 2u << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (Second == MAP_FAILED) {
+        abort();
+    }
+    munmap(Second, 2u << 20); /* nobody else maps anything while the floor runs */
     File = memfd_create("floor", 0);
     if (ftruncate(File, 1048576)) {
         return 1;

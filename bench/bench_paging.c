@@ -161,11 +161,11 @@ static double DeviceInOrder(MI_SLOT First, ULONG Pages, bool Write, unsigned Mos
         for (ULONG i = 0; i < CLUSTER; i++) {
             Io[Free].Pages[i] = (ULONG)(DeviceFrames + (Done + i) % 4096);
         }
-        Busy[Free] = 1;
+        __atomic_store_n(&Busy[Free], 1, __ATOMIC_RELAXED);
         Write ? MiWriteSlots(&Io[Free]) : MiReadSlots(&Io[Free]);
     }
     for (unsigned i = 0; i < INFLIGHT; i++) {
-        for (LONG Seen = Ended; __atomic_load_n(&Busy[i], __ATOMIC_ACQUIRE); Seen = Ended) {
+        for (LONG Seen; Seen = __atomic_load_n(&Ended, __ATOMIC_SEQ_CST), __atomic_load_n(&Busy[i], __ATOMIC_ACQUIRE);) {
             HalWait(&Ended, Seen, HAL_FOREVER);
         }
     }
