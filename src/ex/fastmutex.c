@@ -28,6 +28,7 @@ static LONG_PTR ExpApcDisableCount(KTHREAD *Thread)
 
 static VOID ExpTakeMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
 {
+    KiTellLockWatch(KiLockWanted, Mutex, Thread);
     if (__builtin_expect(__atomic_load_n(&Mutex->Owner, __ATOMIC_RELAXED) == Thread, 0)) {
         KiStop(MUTEX_ALREADY_OWNED, "A fast or guarded mutex was acquired by the thread that already owns it: a deadlock.",
                Mutex, (ULONG_PTR)Mutex, (ULONG_PTR)Thread, 0, 0);
@@ -37,6 +38,7 @@ static VOID ExpTakeMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
         KeWaitForSingleObject(&Mutex->Event, WrFastMutex, KernelMode, FALSE, NULL);
     }
     __atomic_store_n(&Mutex->Owner, Thread, __ATOMIC_RELAXED);
+    KiTellLockWatch(KiLockTaken, Mutex, Thread);
 }
 
 static BOOLEAN ExpTryTakeMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
@@ -47,6 +49,7 @@ static BOOLEAN ExpTryTakeMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
         return FALSE;
     }
     __atomic_store_n(&Mutex->Owner, Thread, __ATOMIC_RELAXED);
+    KiTellLockWatch(KiLockTaken, Mutex, Thread);
     return TRUE;
 }
 
@@ -55,9 +58,11 @@ static VOID ExpDropMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
     PVOID Owner = __atomic_load_n(&Mutex->Owner, __ATOMIC_RELAXED);
 
     if (__builtin_expect(Owner != Thread, 0)) {
+        KiTellLockWatch(Owner == NULL ? KiLockReleasedFree : KiLockReleasedByOther, Mutex, Thread);
         KiStop(THREAD_NOT_MUTEX_OWNER, "A fast or guarded mutex was released by a thread that does not own it.", Mutex,
                (ULONG_PTR)Mutex, (ULONG_PTR)Thread, (ULONG_PTR)Owner, 0);
     }
+    KiTellLockWatch(KiLockReleased, Mutex, Thread);
     __atomic_store_n(&Mutex->Owner, NULL, __ATOMIC_RELAXED);
     if (__atomic_add_fetch(&Mutex->Count, 1, __ATOMIC_RELEASE) != 1) {
         KeSetEvent(&Mutex->Event, IO_NO_INCREMENT, FALSE);
@@ -74,6 +79,7 @@ static VOID ExpCheckApcLevel(PFAST_MUTEX Mutex, KTHREAD *Thread)
 
 VOID ExInitializeFastMutex(PFAST_MUTEX FastMutex)
 {
+    KiTellLockWatch(KiLockInitialized, FastMutex, NULL);
     __atomic_store_n(&FastMutex->Count, 1, __ATOMIC_RELAXED);
     FastMutex->Owner = NULL;
     FastMutex->Contention = 0;

@@ -35,6 +35,7 @@ KIRQL KeGetCurrentIrql(VOID)
 }
 
 volatile LONG KiIrqlWatch;
+KI_LOCK_WATCH *KiLockWatch;
 KI_TRIM_COUNTERS KiTrims;
 
 static VOID KipWatch(LONG Bit, BOOLEAN On)
@@ -52,6 +53,14 @@ VOID KiSetForceIrqlChecking(BOOLEAN On)
 VOID KiCountIrqls(BOOLEAN On)
 {
     KipWatch(KI_WATCH_COUNT, On);
+}
+
+VOID KiSetLockWatch(KI_LOCK_WATCH *Watch)
+{
+    if (Watch != NULL) { /* once set it stays: a lock may have seen the bit and be about to call it */
+        __atomic_store_n(&KiLockWatch, Watch, __ATOMIC_RELEASE);
+    }
+    KipWatch(KI_WATCH_LOCKS, Watch != NULL);
 }
 
 VOID KiWatchedRaise(VOID)

@@ -155,7 +155,29 @@ typedef struct _KTHREAD {
  * on, or no longer; threads that are at DISPATCH_LEVEL already are not told. */
 #define KI_WATCH_DENY  1 /* force IRQL checking */
 #define KI_WATCH_COUNT 2
+#define KI_WATCH_LOCKS 4 /* deadlock detection */
 extern volatile LONG KiIrqlWatch;
+/* What locks (spin locks, fast mutexes, KMUTEXes) tell deadlock detection. */
+typedef enum _KI_LOCK_EVENT {
+    KiLockWanted,          /* about to be acquired, waiting if need be; may stop */
+    KiMutantWanted,        /* the same of a lock that its owner may acquire again */
+    KiLockTaken,           /* Thread has it now */
+    KiLockReleased,        /* about to be free; its owner releases it */
+    KiLockReleasedByOther, /* released by a thread that is not its owner, which follows with a stop of its own */
+    KiLockReleasedFree,    /* released while it is free: the same */
+    KiLockInitialized,     /* about to be initialised */
+    KiLockThreadEnds,      /* Lock: NULL */
+    KiLockThreadCaught     /* a caught stop ended whatever the thread was doing. Lock: NULL */
+} KI_LOCK_EVENT;
+typedef VOID KI_LOCK_WATCH(KI_LOCK_EVENT Event, const volatile VOID *Lock, struct _KTHREAD *Thread);
+extern KI_LOCK_WATCH *KiLockWatch;
+VOID KiSetLockWatch(KI_LOCK_WATCH *Watch); /* NULL: off */
+static inline VOID KiTellLockWatch(KI_LOCK_EVENT Event, const volatile VOID *Lock, struct _KTHREAD *Thread)
+{
+    if (__builtin_expect(__atomic_load_n(&KiIrqlWatch, __ATOMIC_RELAXED) & KI_WATCH_LOCKS, 0)) {
+        __atomic_load_n(&KiLockWatch, __ATOMIC_ACQUIRE)(Event, Lock, Thread);
+    }
+}
 VOID KiSetForceIrqlChecking(BOOLEAN On);
 VOID KiCountIrqls(BOOLEAN On);
 typedef struct _KI_TRIM_COUNTERS {

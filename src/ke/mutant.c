@@ -35,6 +35,7 @@ VOID KeInitializeMutant(PRKMUTANT Mutant, BOOLEAN InitialOwner)
 VOID KeInitializeMutex(PRKMUTEX Mutex, ULONG Level)
 {
     UNREFERENCED_PARAMETER(Level); /* documented: reserved */
+    KiTellLockWatch(KiLockInitialized, Mutex, NULL);
     KeInitializeMutant(Mutex, FALSE);
     Mutex->ApcDisable = 1;
 }
@@ -60,6 +61,9 @@ BOOLEAN KiTakeMutant(PKMUTANT Mutant, KTHREAD *Thread)
     Thread->MutantListHead.Blink = &Mutant->MutantListEntry;
     Abandoned = Mutant->Abandoned;
     Mutant->Abandoned = FALSE;
+    if (Mutant->ApcDisable != 0) {
+        KiTellLockWatch(KiLockTaken, Mutant, Thread);
+    }
     return Abandoned;
 }
 
@@ -67,6 +71,9 @@ static VOID KipFreeMutant(PKMUTANT Mutant)
 {
     KTHREAD *Owner = Mutant->OwnerThread;
 
+    if (Mutant->ApcDisable != 0) {
+        KiTellLockWatch(KiLockReleased, Mutant, Owner);
+    }
     Owner->CriticalRegion -= Mutant->ApcDisable;
     Mutant->OwnerThread = NULL;
     Mutant->MutantListEntry.Blink->Flink = Mutant->MutantListEntry.Flink;
@@ -100,6 +107,9 @@ LONG KeReleaseMutant(PRKMUTANT Mutant, KPRIORITY Increment, BOOLEAN Abandoned, B
     }
     KiUnlockDispatcher();
     if (Status != STATUS_SUCCESS) {
+        if (Mutant->ApcDisable != 0) {
+            KiTellLockWatch(Old == 1 ? KiLockReleasedFree : KiLockReleasedByOther, Mutant, Thread);
+        }
         ExRaiseStatus(Status);
     }
     return Old;

@@ -76,19 +76,25 @@ static inline VOID KipTakeSpinLock(KTHREAD *Thread, PKSPIN_LOCK SpinLock)
     ULONG64 Found = 0;
     ULONG64 Mine = KipHeldBy(Thread);
 
+    KiTellLockWatch(KiLockWanted, SpinLock, Thread);
     if (!__builtin_expect(__atomic_compare_exchange_n(SpinLock, &Found, Mine, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED), 1)) {
         KipWaitForSpinLock(SpinLock, Mine);
     }
     Thread->SpinLocksHeld += 1;
+    KiTellLockWatch(KiLockTaken, SpinLock, Thread);
 }
 
 static inline VOID KipDropSpinLock(KTHREAD *Thread, PKSPIN_LOCK SpinLock)
 {
-    if (__builtin_expect(__atomic_load_n(SpinLock, __ATOMIC_RELAXED) != KipHeldBy(Thread), 0)) {
+    ULONG64 Found = __atomic_load_n(SpinLock, __ATOMIC_RELAXED);
+
+    if (__builtin_expect(Found != KipHeldBy(Thread), 0)) {
+        KiTellLockWatch(Found == 0 ? KiLockReleasedFree : KiLockReleasedByOther, SpinLock, Thread);
         KiStop(SPIN_LOCK_NOT_OWNED, "A spin lock was released by a thread that does not hold it.", SpinLock,
                (ULONG_PTR)SpinLock, (ULONG_PTR)Thread, 0, 0);
     }
     Thread->SpinLocksHeld -= 1;
+    KiTellLockWatch(KiLockReleased, SpinLock, Thread);
     __atomic_store_n(SpinLock, 0, __ATOMIC_SEQ_CST);
     KiUnpark(SpinLock);
 }
@@ -130,6 +136,7 @@ static inline VOID KipLowerForSpinLock(KTHREAD *Thread, KIRQL NewIrql, const vol
 #undef KeInitializeSpinLock
 VOID KeInitializeSpinLock(PKSPIN_LOCK SpinLock)
 {
+    KiTellLockWatch(KiLockInitialized, SpinLock, NULL);
     __atomic_store_n(SpinLock, 0, __ATOMIC_RELEASE);
 }
 
@@ -193,6 +200,7 @@ BOOLEAN KeTryToAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock)
         return FALSE;
     }
     Thread->SpinLocksHeld += 1;
+    KiTellLockWatch(KiLockTaken, SpinLock, Thread);
     return TRUE;
 }
 

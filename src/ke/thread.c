@@ -137,6 +137,7 @@ VOID KiLeaveThread(KTHREAD *Thread, NTSTATUS ExitStatus)
 {
     LONG ApcDisable;
 
+    KiTellLockWatch(KiLockThreadEnds, NULL, Thread);
     KiAbandonMutants(Thread);
     ApcDisable = -(Thread->CriticalRegion + Thread->GuardedRegion);
     if (Thread->Irql != PASSIVE_LEVEL || ApcDisable != 0) {

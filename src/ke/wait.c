@@ -321,6 +321,10 @@ NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPROCESSOR
     UNREFERENCED_PARAMETER(WaitMode);
     UNREFERENCED_PARAMETER(Alertable);
     KipCheckWaitIrql(Thread, Object, Timeout);
+    if (__builtin_expect(__atomic_load_n(&KiIrqlWatch, __ATOMIC_RELAXED) & KI_WATCH_LOCKS, 0) && Timeout == NULL &&
+        ((DISPATCHER_HEADER *)Object)->Type == MutantObject && ((PKMUTANT)Object)->ApcDisable != 0) {
+        KiTellLockWatch(KiMutantWanted, Object, Thread);
+    }
     return KipWait(Thread, 1, &Object, WaitAny, Timeout, Thread->WaitBlock);
 }
 

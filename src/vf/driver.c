@@ -169,6 +169,7 @@ static VOID ViDriverUnloaded(PDRIVER_OBJECT Object)
     if (Driver == NULL)
         return;
     Driver->Object = NULL;
+    ViForgetLocks(Driver->Base, Driver->Size);
     VI_COUNT(Unloads);
     if ((KeOptions.VerifierFlags & VF_POOL_TRACKING) && Driver->Verified) {
         ViFindLeak(Driver, &Leak);

@@ -4,7 +4,7 @@
  * Options are Windows' mask in KeOptions.VerifierFlags, which the layers below read where they check; this file turns on
  * the seams that cost something only when somebody wants them:
  *
- *   ExpSlow          EXP_SLOW_ALLOCATE   any option: rules of requests         EXP_SLOW_FREE   misc
+ *   ExpSlow          EXP_SLOW_ALLOCATE   any option: rules of requests         EXP_SLOW_FREE   misc, deadlock
  *                    EXP_SLOW_FAIL       low resources                              EXP_SLOW_TRACKING   pool tracking
  *   ExpSampleInterval                    one allocation in so many is special pool's (with no option given at all)
  *
@@ -89,7 +89,7 @@ static VOID ViApply(ULONG Flags)
     ULONG Slow = 0;
     if (Flags != 0)
         Slow |= EXP_SLOW_ALLOCATE;
-    if (Flags & VF_MISC)
+    if (Flags & (VF_MISC | VF_DEADLOCK))
         Slow |= EXP_SLOW_FREE;
     if (Flags & VF_POOL_TRACKING)
         Slow |= EXP_SLOW_TRACKING;
@@ -101,6 +101,7 @@ static VOID ViApply(ULONG Flags)
     ViSetCodeIntegrity((Flags & VF_CODE_INTEGRITY) != 0);
     KiSetForceIrqlChecking((Flags & VF_FORCE_IRQL) != 0);
     KiCountIrqls(Flags != 0);
+    ViSetDeadlockDetection((Flags & VF_DEADLOCK) != 0);
     __atomic_store_n(&VfIrqlRulesOn, (Flags & VF_DDI) != 0, __ATOMIC_RELEASE);
     __atomic_store_n(&ExpSampleInterval, Flags & VF_SPECIAL_POOL ? 0 : VfOptions.SampleInterval, __ATOMIC_RELAXED);
     /* A campaign that fails requests on its own keeps being asked. */
@@ -163,5 +164,6 @@ VOID VfQueryCounters(VF_COUNTERS *Counters)
 
 const CHAR *VfValidate(VOID)
 {
-    return ViValidateSpecialPool();
+    const CHAR *Broken = ViValidateSpecialPool();
+    return Broken != NULL ? Broken : ViValidateDeadlock();
 }

@@ -8,6 +8,7 @@
  *   a queued DPC                 pool tracking    0xC7/1 (DPC, ...)
  *   a lookaside list in use      misc             0xC4/0xCC (list, block's start, bytes)
  *   an ERESOURCE in use          misc             0xC4/0xD2 (resource, ...)
+ *   a lock that a thread holds   deadlock         0xC4/0x100B (deadlock.c)
  *   a queued work item           misc             0x96 (item, its queue, the queues, its routine)
  *
  * All but the first two are known by address (ex), not looked for in the block's bytes, so nothing that merely looks like one is
@@ -27,6 +28,8 @@ VOID ViCheckContents(PVOID Block, SIZE_T Size, EXP_KIND Kind)
             KiStop(0xC7, "A pool block that holds a queued DPC was freed.", Block, 1, (ULONG_PTR)Found, (ULONG_PTR)Block,
                    (ULONG_PTR)Block + Size);
     }
+    if (Flags & VF_DEADLOCK)
+        ViCheckLocksFreed(Block, Size);
     if (!(Flags & VF_MISC))
         return;
     if ((Found = ExpFindLookaside(Block, Size)) != NULL)

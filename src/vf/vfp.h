@@ -38,5 +38,10 @@ const CHAR *ViValidateSpecialPool(VOID);
 VOID ViSetFaults(BOOLEAN On);
 /* execute.c */
 VOID ViSetCodeIntegrity(BOOLEAN On);
+/* deadlock.c */
+VOID ViSetDeadlockDetection(BOOLEAN On);
+VOID ViCheckLocksFreed(const VOID *Block, SIZE_T Size);
+VOID ViForgetLocks(ULONG_PTR Base, SIZE_T Size); /* an image that goes */
+const CHAR *ViValidateDeadlock(VOID);
 /* misc.c */
 VOID ViCheckContents(PVOID Block, SIZE_T Size, EXP_KIND Kind);
