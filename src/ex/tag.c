@@ -106,7 +106,8 @@ EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
         Counter->Slot = Slot;
         Counter->Word = ExpMakeWord(Slot, 0, 0);
         Counter->Balance = Counter->MaxBalance = EXP_FOLD_BYTES;
-        Counter->Total = &Cache->Total[Record->Paged];
+        /* Who sums looks at Total first. */
+        __atomic_store_n(&Counter->Total, &Cache->Total[Record->Paged], __ATOMIC_RELEASE);
         __atomic_add_fetch(&Record->Threads, 1, __ATOMIC_RELAXED);
         Counter->Tag = Record->Tag;
     }
@@ -199,7 +200,7 @@ static VOID ExpSumSlot(ULONG Slot, EXP_TAG_USE *Use)
             Counter = __atomic_load_n(&Cache->Chunks[Slot / EXP_COUNTERS], __ATOMIC_ACQUIRE);
             Counter += Slot % EXP_COUNTERS;
         }
-        if (Counter->Total == NULL)
+        if (__atomic_load_n(&Counter->Total, __ATOMIC_ACQUIRE) == NULL)
             continue; /* the thread has not used the slot */
         Use->Allocs += EXP_COUNT_LOAD(Counter->Allocs);
         Use->Frees += EXP_COUNT_LOAD(Counter->Frees);
