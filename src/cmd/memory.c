@@ -198,10 +198,10 @@ static void PrintSeries(const ntmm_memory_sample *Samples, size_t Count)
     for (size_t Index = 0; Index < Count; Index += Index + Step < Count || Index == Count - 1 ? Step : Count - 1 - Index) {
         const ntmm_memory_sample *S = &Samples[Index];
         printf("%8llu %10llu %9llu %9llu %10llu %10llu %10llu %10llu %9llu %9llu\n",
-               (unsigned long long)S->nanoseconds / 1000000,
-               (unsigned long long)(S->zeroed_pages + S->free_pages + S->standby_pages), (unsigned long long)S->standby_pages,
+               (unsigned long long)(S->nanoseconds / 1000000),
+               (unsigned long long)S->zeroed_pages + S->free_pages + S->standby_pages, (unsigned long long)S->standby_pages,
                (unsigned long long)S->modified_pages,
-               (unsigned long long)(S->system_working_set_pages + S->process_working_set_pages),
+               (unsigned long long)S->system_working_set_pages + S->process_working_set_pages,
                (unsigned long long)S->committed_pages, (unsigned long long)S->demand_zero_faults,
                (unsigned long long)S->soft_faults, (unsigned long long)S->pages_read, (unsigned long long)S->pages_written);
     }
@@ -223,7 +223,7 @@ void CmdReportOverTime(bool Json, json_t *Root)
 {
     ntmm_memory Memory;
     ntmm_memory_sample *Samples;
-    uint64_t Interval;
+    uint64_t Interval = 0;
     char A[32], B[32], C[32], D[32];
     if (ntmm_query_memory(&Memory) != 0) {
         return;
@@ -272,7 +272,7 @@ void CmdDemonstrate(bool Json, json_t *Root)
 {
     ntmm_memory Memory;
     ntmm_memory_sample *Samples;
-    uint64_t Interval;
+    uint64_t Interval = 0;
     if (ntmm_query_memory(&Memory) != 0) {
         return;
     }

@@ -150,7 +150,7 @@ static VOID HalpTransferFaulty(HAL_IO *Io, ULONG Kind, ULONG64 Value, VOID (*Pla
         }
         return;
     case HalIoCorrupt:
-        Value = Value % (Bytes / HAL_PAGE_SIZE) * HAL_PAGE_SIZE;
+        Value = Bytes < HAL_PAGE_SIZE ? 0 : Value % (Bytes / HAL_PAGE_SIZE) * HAL_PAGE_SIZE;
         for (ULONG Index = 0; Victim == NULL; Index++) {
             if (Value < Io->Spans[Index].Bytes) {
                 Victim = (PUCHAR)Io->Spans[Index].Base + Value;

@@ -308,7 +308,7 @@ static VOID PutPicture(TEXT *Text, const ntmm_bugcheck *Stop)
         "  bytes of the block and around it (b block, s slack, f freed, ! overwritten, . not the block's, ? not there):\n");
     for (unsigned Line = 0; Line + 16 <= Stop->picture_count; Line += 16) {
         const uint8_t *Bytes = Stop->picture_bytes + Line, *Marks = Stop->picture_marks + Line;
-        Put(Text, "    0x%016llX ", (unsigned long long)(Stop->picture_start + Line));
+        Put(Text, "    0x%016llX ", (unsigned long long)Stop->picture_start + Line);
         for (unsigned I = 0; I < 16; I++) {
             if (Marks[I] == NTMM_MARK_UNREADABLE)
                 Put(Text, " ??");

@@ -272,7 +272,7 @@ static inline ULONG MiPteAge(MMPTE Pte) /* valid */
 /* The entry after a look of the clock: not accessed, and this old. */
 static inline MMPTE MiPteWithAge(MMPTE Pte, ULONG Age)
 {
-    return (MMPTE){(Pte.Long & ~(MI_PTE_A | MI_PTE_AGE)) | (ULONG64)Age << 52};
+    return (MMPTE){(Pte.Long & ~(MI_PTE_A | MI_PTE_AGE)) | ((ULONG64)Age * (MI_PTE_AGE & -MI_PTE_AGE))};
 }
 /* A page-file (or prototype) form with another protection: what a transition entry becomes when its frame goes. */
 static inline MMPTE MiPteBacking(MMPTE Original, MI_PROT Protection)

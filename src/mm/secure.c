@@ -83,6 +83,9 @@ HANDLE MmSecureVirtualMemory(PVOID Address, SIZE_T Size, ULONG ProbeMode)
 static PMI_SECURE MiTakeSecure(PMI_SPACE Space, HANDLE Cookie)
 {
     PMI_SECURE Found = NULL;
+    if (Cookie == NULL) {
+        return NULL;
+    }
     MiLockSpace(Space);
     for (PMMVAD Vad = MiFirstVadIn(Space, Space->Hal.Low, Space->Hal.High); Vad && !Found; Vad = MiNextVad(Space, Vad)) {
         for (PLIST_ENTRY Entry = Vad->Secures.Flink; Entry != &Vad->Secures; Entry = Entry->Flink) {

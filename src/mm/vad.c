@@ -428,8 +428,7 @@ VOID MiRemoveAllVads(PMI_SPACE Space)
 
 const CHAR *MiValidateVads(PMI_SPACE Space)
 {
-    ULONG_PTR Bottom = Space->Hal.Low + MI_SPACE_EDGE, Ceiling = Space->Hal.High - MI_SPACE_EDGE, Before = Bottom,
-              Free = Bottom;
+    ULONG_PTR Bottom = Space->Hal.Low + MI_SPACE_EDGE, Ceiling = Space->Hal.High - MI_SPACE_EDGE, Before = Bottom;
     ULONG64 Bytes = 0;
     const CHAR *Broken;
     MiLockSpace(Space);
@@ -439,7 +438,7 @@ const CHAR *MiValidateVads(PMI_SPACE Space)
             ((Vad->Start | Vad->End) & (PAGE_SIZE - 1))) {
             Broken = "V1: ranges overlap, or lie outside their slice";
         }
-        Free = MiAlignUp(Before, MI_GRANULARITY);
+        ULONG_PTR Free = MiAlignUp(Before, MI_GRANULARITY);
         if (Free < Space->Hint && Free + MI_GRANULARITY <= Vad->Start && Free + MI_GRANULARITY <= Space->Hint) {
             Broken = "V2: a free piece lies below the hint";
         }

