@@ -9,6 +9,7 @@
  */
 #include <unistd.h>
 #include "cmd.h"
+#include "host/campaign.h"
 
 typedef struct REPORT {
     bool Json, Terminal, Shown;
@@ -110,23 +111,22 @@ static void Progress(unsigned Done, unsigned Known, void *Context)
 
 static void Tell(const ntmm_fail_point *Point, void *Context)
 {
-    static const char *const Names[] = {"handled", "leaked", "crashed", "hung", "wrong", "not reached"};
     REPORT *Report = Context;
     char Tag[5], Size[32];
     Wipe(Report);
     if (Report->Json) {
         json_array_append_new(Report->Points,
                               json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:b, s:s}", "key", Point->key, "outcome",
-                                        Names[Point->outcome], "resource", Point->resource, "where", Point->where, "tag",
-                                        CmdTag(Point->tag, Tag), "size", (json_int_t)Point->size, "depth", (int)Point->depth,
-                                        "resumed", (int)Point->resumed, "detail", Point->detail));
+                                        HostFailOutcomeName(Point->outcome), "resource", Point->resource, "where", Point->where,
+                                        "tag", CmdTag(Point->tag, Tag), "size", (json_int_t)Point->size, "depth",
+                                        (int)Point->depth, "resumed", (int)Point->resumed, "detail", Point->detail));
         return;
     }
     if (Report->Told++ == 0) {
         printf("%-12s %-8s %-5s %10s  %s\n", "Outcome", "Resource", "Tag", "Size", "Where; key");
     }
-    printf("%-12s %-8s %-5s %10s  %s\n", Names[Point->outcome], Point->resource, Point->tag != 0 ? CmdTag(Point->tag, Tag) : "",
-           CmdBytes(Point->size, Size), Point->where);
+    printf("%-12s %-8s %-5s %10s  %s\n", HostFailOutcomeName(Point->outcome), Point->resource,
+           Point->tag != 0 ? CmdTag(Point->tag, Tag) : "", CmdBytes(Point->size, Size), Point->where);
     if (Point->detail[0] != 0) {
         printf("%40s%s\n", "", Point->detail);
     }

@@ -33,13 +33,6 @@ NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 #define SLIST_SEQUENCE 0x10000ull
 
 /* The thread sanitizer does not see through the assembly. */
-#if defined(__SANITIZE_THREAD__)
-#define EXP_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define EXP_TSAN 1
-#endif
-#endif
 #ifdef EXP_TSAN
 VOID __tsan_acquire(VOID *Address);
 VOID __tsan_release(VOID *Address);

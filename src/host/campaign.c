@@ -83,6 +83,11 @@ typedef struct _CAMPAIGN {
 
 static const char *const OutcomeNames[] = {"handled", "leaked", "crashed", "hung", "wrong", "not reached"};
 
+const char *HostFailOutcomeName(ntmm_fail_outcome Outcome)
+{
+    return OutcomeNames[Outcome];
+}
+
 void ntmm_default_fail_options(ntmm_fail_options *options)
 {
     memset(options, 0, sizeof *options);
@@ -464,25 +469,33 @@ static void Finish(CAMPAIGN *C, JOB *Job, int Status, bool Late)
     Write(C, json_pack("{s:s, s:s, s:s}", "done", Key, "outcome", OutcomeNames[Outcome], "detail", Detail));
 }
 
+/* Has the job ended? One that takes too long is ended here. */
+static bool HasEnded(const CAMPAIGN *C, const JOB *Job, int *Status, bool *Late)
+{
+    struct timespec Now;
+    clock_gettime(CLOCK_MONOTONIC, &Now);
+    *Late = Now.tv_sec - Job->Began.tv_sec > (time_t)C->Options.limit;
+    if (*Late) {
+        kill(Job->Pid, SIGKILL);
+    }
+    return waitpid(Job->Pid, Status, *Late ? 0 : WNOHANG) == Job->Pid;
+}
+
+static void Doze(void)
+{
+    nanosleep(&(struct timespec){0, 500000}, NULL);
+}
+
 /* Waits for one job or more to end. */
 static void Reap(CAMPAIGN *C, unsigned Jobs)
 {
     for (;;) {
-        struct timespec Now;
         unsigned Ended = 0;
-        clock_gettime(CLOCK_MONOTONIC, &Now);
         for (unsigned Index = 0; Index < Jobs; Index++) {
             JOB *Job = &C->Jobs[Index];
             int Status = 0;
-            if (Job->Pid == 0) {
-                continue;
-            }
-            bool Late = Now.tv_sec - Job->Began.tv_sec > (time_t)C->Options.limit;
-            if (Late) {
-                kill(Job->Pid, SIGKILL);
-            }
-            pid_t Got = waitpid(Job->Pid, &Status, Late ? 0 : WNOHANG);
-            if (Got == Job->Pid) {
+            bool Late;
+            if (Job->Pid != 0 && HasEnded(C, Job, &Status, &Late)) {
                 Finish(C, Job, Status, Late);
                 Ended++;
             }
@@ -490,34 +503,26 @@ static void Reap(CAMPAIGN *C, unsigned Jobs)
         if (Ended != 0) {
             return;
         }
-        nanosleep(&(struct timespec){0, 500000}, NULL);
+        Doze();
     }
 }
 
 static int Discover(CAMPAIGN *C)
 {
     JOB *Job = &C->Jobs[0];
-    int Status;
+    int Status = 0;
+    bool Late;
     char Words[512];
     if (Begin(C, Job, NULL) != 0) {
         return -1;
     }
-    for (;;) {
-        struct timespec Now;
-        pid_t Got = waitpid(Job->Pid, &Status, WNOHANG);
-        if (Got == Job->Pid) {
-            break;
-        }
-        clock_gettime(CLOCK_MONOTONIC, &Now);
-        if (Now.tv_sec - Job->Began.tv_sec > (time_t)C->Options.limit) {
-            kill(Job->Pid, SIGKILL);
-            waitpid(Job->Pid, &Status, 0);
-            Job->Pid = 0;
-            return HostFail("the run without a failure did not end within %u s", C->Options.limit);
-        }
-        nanosleep(&(struct timespec){0, 500000}, NULL);
+    while (!HasEnded(C, Job, &Status, &Late)) {
+        Doze();
     }
     Job->Pid = 0;
+    if (Late) {
+        return HostFail("the run without a failure did not end within %u s", C->Options.limit);
+    }
     if (WIFSIGNALED(Status)) {
         LastWords(Job->Errors, WTERMSIG(Status), Words, sizeof Words);
         return HostFail("the run without a failure crashed: %s", Words);

@@ -53,6 +53,7 @@ VOID HostFailNameRecord(HOST_FAIL_RECORD *Record);
 VOID HostFailRememberBlocks(VOID);
 ULONG HostFailCountLeaks(CHAR *Where, SIZE_T Size);
 const char *HostFailResourceName(ULONG Resource);
+const char *HostFailOutcomeName(ntmm_fail_outcome Outcome); /* campaign.c: as in the reports and the state file */
 /* campaign.c: the run's function tells how much was left behind, and what. */
 VOID HostFailSay(ULONG Findings, const char *Format, ...) __attribute__((format(printf, 2, 3)));
 /* "1f2e-9a..." to a path and back. FALSE: not a key. */

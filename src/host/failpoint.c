@@ -219,15 +219,10 @@ VOID HostFailNameRecord(HOST_FAIL_RECORD *Record)
             (Symbol[0].Module[0] == '?' && Symbol[0].Function[0] == 0)) {
             continue;
         }
-        const char *File = strrchr(Symbol[0].File, '/') != NULL ? strrchr(Symbol[0].File, '/') + 1 : Symbol[0].File;
-        int Wrote = snprintf(Record->Where + Put, sizeof(Record->Where) - Put, "%s%s", Shown != 0 ? " <- " : "",
-                             Symbol[0].Function[0] != 0 ? Symbol[0].Function : Symbol[0].Module);
-        Put = Put + (size_t)Wrote < sizeof(Record->Where) ? Put + (size_t)Wrote : sizeof(Record->Where) - 1;
-        if (File[0] != 0 && Symbol[0].Line != 0) {
-            Wrote = snprintf(Record->Where + Put, sizeof(Record->Where) - Put, " (%s:%u)", File, Symbol[0].Line);
-        } else {
-            Wrote = snprintf(Record->Where + Put, sizeof(Record->Where) - Put, "+0x%llx", (unsigned long long)Symbol[0].Offset);
-        }
+        char Place[HOST_FAIL_WHERE];
+        HostFormatPlace(&Symbol[0], Place, sizeof(Place));
+        int Wrote = snprintf(Record->Where + Put, sizeof(Record->Where) - Put, "%s%s%s", Shown != 0 ? " <- " : "",
+                             Symbol[0].Function[0] != 0 ? "" : Symbol[0].Module, Place);
         Put = Put + (size_t)Wrote < sizeof(Record->Where) ? Put + (size_t)Wrote : sizeof(Record->Where) - 1;
         Shown++;
     }

@@ -55,6 +55,8 @@ BOOLEAN HostUnderValgrind(VOID);
 
 /* report.c */
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
+/* "Function (file.c:12)", "Function+0x10", or "+0x10" where no function is known. */
+VOID HostFormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size);
 /* blame.c */
 BOOLEAN HostIsDriverCode(ULONG_PTR Rip); /* KiIsDriverCodeRoutine */
 PVOID HostImageOf(PVOID Address);        /* MiHostImageRoutine */

@@ -97,7 +97,7 @@ static VOID DescribeBasics(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
     Out->address = Stop->Driver ? (uint64_t)(ULONG_PTR)Stop->Driver : Out->frame_count ? Out->frames[0] : 0;
 }
 
-static VOID FormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size)
+VOID HostFormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size)
 {
     const char *File = strrchr(Symbol->File, '/');
     File = File ? File + 1 : Symbol->File;
@@ -177,7 +177,7 @@ static VOID DescribeBlame(const VOID *Blame, ntmm_bugcheck *Out)
         Out->address = Out->frames[At];
     }
     snprintf(Out->driver, sizeof Out->driver, "%.95s", Symbols[Name].Module);
-    FormatPlace(&Symbols[Name], Out->where, sizeof Out->where);
+    HostFormatPlace(&Symbols[Name], Out->where, sizeof Out->where);
 }
 
 VOID HostDescribeStop(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
@@ -221,7 +221,7 @@ static VOID ShowFrame(PVOID Context, uint64_t Address, const HOST_SYMBOL *Symbol
         Put((TEXT *)Context, "    ... the same %llu times\n", (unsigned long long)Address);
         return;
     }
-    FormatPlace(Symbol, Place, sizeof Place);
+    HostFormatPlace(Symbol, Place, sizeof Place);
     Put((TEXT *)Context, "    0x%016llX  %s!%s%s\n", (unsigned long long)Address, Symbol->Module, Place,
         Symbol->Inlined ? " (inlined)" : "");
 }
@@ -452,7 +452,7 @@ static VOID PutHolders(TEXT *Text)
         HOST_SYMBOL Symbol;
         char Place[600];
         HostSymbolize(Holders[I].Caller, FALSE, &Symbol, 1);
-        FormatPlace(&Symbol, Place, sizeof Place);
+        HostFormatPlace(&Symbol, Place, sizeof Place);
         Put(Text, "    %8llu page%s in %u mapping%s  %s!%s\n", (unsigned long long)Holders[I].Pages,
             Holders[I].Pages == 1 ? "" : "s", Holders[I].Mappings, Holders[I].Mappings == 1 ? "" : "s", Symbol.Module, Place);
     }
@@ -467,7 +467,7 @@ static json_t *JsonHolders(void)
         HOST_SYMBOL Symbol;
         char Place[600];
         HostSymbolize(Holders[I].Caller, FALSE, &Symbol, 1);
-        FormatPlace(&Symbol, Place, sizeof Place);
+        HostFormatPlace(&Symbol, Place, sizeof Place);
         json_array_append_new(List, json_pack("{s:I, s:i, s:s, s:s}", "pages", (json_int_t)Holders[I].Pages, "mappings",
                                               (int)Holders[I].Mappings, "module", Symbol.Module, "place", Place));
     }

@@ -30,6 +30,7 @@
 #include <unistd.h>
 #include "hal/linux/block.h"
 #include "hal/faultrules.h"
+#include "hal/iocheck.h"
 
 C_ASSERT(sizeof(HAL_SPAN) == sizeof(struct iovec) && offsetof(HAL_SPAN, Bytes) == offsetof(struct iovec, iov_len));
 
@@ -70,20 +71,7 @@ NTSTATUS HalpIoStatus(LONG64 Error)
 /* ---- transfers ---- */
 static NTSTATUS HalpCheckIo(const HAL_IO *Io)
 {
-    ULONG64 Bytes = 0;
-    if (Io->SpanCount == 0 || Io->SpanCount > HAL_IO_MAX_SPANS || Io->Offset % HAL_PAGE_SIZE != 0) {
-        return STATUS_INVALID_PARAMETER;
-    }
-    for (ULONG Index = 0; Index < Io->SpanCount; Index++) {
-        ULONG64 Base = (ULONG_PTR)Io->Spans[Index].Base - HalFacts.WindowBase, Length = Io->Spans[Index].Bytes;
-        if (Length == 0 || (Base | Length) % HAL_PAGE_SIZE != 0 || Length > HalpMachine.WindowBytes ||
-            Base > HalpMachine.WindowBytes - Length) {
-            return STATUS_INVALID_PARAMETER;
-        }
-        Bytes += Length;
-    }
-    ULONG64 Device = __atomic_load_n(&Io->Device->Bytes, __ATOMIC_ACQUIRE);
-    return Io->Offset > Device || Bytes > Device - Io->Offset ? STATUS_END_OF_FILE : STATUS_SUCCESS;
+    return HalpCheckTransfer(Io, HalpMachine.WindowBytes, __atomic_load_n(&Io->Device->Bytes, __ATOMIC_ACQUIRE));
 }
 
 BOOLEAN HalpAdvance(HAL_IO *Io, LONG64 Moved)

@@ -14,6 +14,7 @@
 #include <string.h>
 #include "hal/scripted/scriptp.h"
 #include "hal/faultrules.h"
+#include "hal/iocheck.h"
 
 struct _HAL_DEVICE {
     PUCHAR Data;
@@ -118,19 +119,7 @@ BOOLEAN HalIsDeviceDirect(PHAL_DEVICE Device)
 /* ---- transfers ---- */
 static NTSTATUS HalpCheckIo(const HAL_IO *Io)
 {
-    ULONG64 Bytes = 0;
-    if (Io->SpanCount == 0 || Io->SpanCount > HAL_IO_MAX_SPANS || Io->Offset % HAL_PAGE_SIZE != 0) {
-        return STATUS_INVALID_PARAMETER;
-    }
-    for (ULONG Index = 0; Index < Io->SpanCount; Index++) {
-        ULONG64 Base = (ULONG_PTR)Io->Spans[Index].Base - HalFacts.WindowBase, Length = Io->Spans[Index].Bytes;
-        if (Length == 0 || (Base | Length) % HAL_PAGE_SIZE != 0 || Length > HalpScript.WindowBytes ||
-            Base > HalpScript.WindowBytes - Length) {
-            return STATUS_INVALID_PARAMETER;
-        }
-        Bytes += Length;
-    }
-    return Io->Offset > Io->Device->Bytes || Bytes > Io->Device->Bytes - Io->Offset ? STATUS_END_OF_FILE : STATUS_SUCCESS;
+    return HalpCheckTransfer(Io, HalpScript.WindowBytes, Io->Device->Bytes);
 }
 
 static VOID HalpTransferPlain(HAL_IO *Io)
