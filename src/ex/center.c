@@ -14,8 +14,8 @@
  * by the thread's generator, seeded from the option seed=.
  *
  * A slab that has no block in use any more is released at once, unless its centre would have no free block without it. A
- * slab and its tail are released together, when both are empty: under the locks of both centres, the main's first (its class
- * is the larger one).
+ * slab and its tail are released together, when both are empty: condemned under the locks of both centres, the main's first
+ * (its class is the larger one). Where the tail is the last to run empty the main's lock is only tried; the trim tries again.
  *
  * A block in a magazine is in use as far as its slab knows (Used), and free as far as its word knows (not live). Two threads
  * that free one block at the same instant both find its word live and both put it into a magazine. That is found when it
@@ -92,67 +92,52 @@ static EXP_SLAB *ExpFullest(const EXP_CENTER *Center)
 /* ---- empty slabs ---- */
 #define VICTIMS 16u
 typedef struct _EXP_VICTIMS {
-    EXP_SLAB *Slabs[VICTIMS]; /* without tail: off their lists; else mains that may be empty */
+    EXP_SLAB *Slabs[VICTIMS]; /* mains: empty like their tails, Released, off their lists */
     ULONG Count;
 } EXP_VICTIMS;
 
-/* A look at a slab of another centre, without its lock. */
-static KI_NO_TSAN DECLSPEC_NOINLINE BOOLEAN ExpSeemsEmpty(const volatile EXP_SLAB *Slab)
+/* Off its list for good. Nobody finds it any more, so it is released when no lock is held. */
+static VOID ExpCondemn(EXP_CENTER *Center, EXP_SLAB *Slab)
 {
-    return Slab->Used == 0;
+    ExpUnlink(Center, Slab);
+    Slab->State = ExpSlabReleased;
+    if (!Slab->IsTail)
+        Center->Pages -= Slab->Run.Pages;
 }
 
-/* The centre's lock is held. A slab of the centre is empty. */
+/* The centre's lock is held. A slab of the centre is empty: released, if the other one of its pages is empty too. */
 static VOID ExpNoteEmpty(EXP_CENTER *Center, EXP_SLAB *Slab, EXP_VICTIMS *Victims, BOOLEAN Keep)
 {
+    EXP_SLAB *Twin = Slab->Tail;
+    EXP_CENTER *Other;
+    BOOLEAN Empty;
     if (Victims->Count == VICTIMS)
         return; /* it stays; the trim finds it */
     if (Keep && Center->Lists[0] == Slab && Slab->Next == NULL && Center->Lists[1] == NULL && Center->Lists[2] == NULL &&
         Center->Lists[3] == NULL)
         return;
-    if (Slab->Tail == NULL) {
-        ExpUnlink(Center, Slab);
-        Center->Pages -= Slab->Run.Pages;
-        Victims->Slabs[Victims->Count++] = Slab;
-    } else if (ExpSeemsEmpty(Slab->Tail)) { /* ExpReleasePair looks again */
-        Victims->Slabs[Victims->Count++] = Slab->IsTail ? Slab->Tail : Slab;
-    }
-}
-
-/* Releases a main slab and its tail if both are empty still. The record may have begun another life meanwhile. */
-static VOID ExpReleasePair(EXP_SLAB *Main)
-{
-    ULONG Bin = Main->Bin;
-    EXP_CENTER *Center = &ExpState.Centers[Bin], *Other;
-    EXP_SLAB *Tail;
-    BOOLEAN Empty = FALSE;
-    KiAcquireLock(&Center->Lock);
-    Tail = Main->Tail;
-    if (Main->Bin == Bin && Main->State == ExpSlabListed && !Main->IsTail && Tail != NULL && Main->Used == 0) {
-        Other = &ExpState.Centers[Tail->Bin];
-        KiAcquireLock(&Other->Lock);
-        if (Tail->Used == 0) {
-            Empty = TRUE;
-            ExpUnlink(Center, Main);
-            ExpUnlink(Other, Tail);
-            Center->Pages -= Main->Run.Pages;
-        }
+    if (Twin != NULL) {
+        Other = &ExpState.Centers[Twin->Bin];
+        if (Twin->IsTail)
+            KiAcquireLock(&Other->Lock);
+        else if (!KiTryAcquireLock(&Other->Lock)) /* the order is the other one: it stays then, as above */
+            return;
+        Empty = Twin->Used == 0;
+        if (Empty)
+            ExpCondemn(Other, Twin);
         KiReleaseLock(&Other->Lock);
+        if (!Empty)
+            return;
     }
-    KiReleaseLock(&Center->Lock);
-    if (Empty)
-        ExpFreeSlab(Main);
+    ExpCondemn(Center, Slab);
+    Victims->Slabs[Victims->Count++] = Slab->IsTail ? Twin : Slab;
 }
 
 static VOID ExpReleaseVictims(const EXP_VICTIMS *Victims)
 {
     ULONG Index;
-    for (Index = 0; Index < Victims->Count; Index++) {
-        if (Victims->Slabs[Index]->Tail != NULL)
-            ExpReleasePair(Victims->Slabs[Index]);
-        else
-            ExpFreeSlab(Victims->Slabs[Index]);
-    }
+    for (Index = 0; Index < Victims->Count; Index++)
+        ExpFreeSlab(Victims->Slabs[Index]);
 }
 
 /* ---- blocks (the centre's lock) ---- */

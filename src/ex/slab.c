@@ -17,7 +17,7 @@
  *
  * A slab's record is cut as: EXP_SLAB | free bits | block words | stack ids.
  *
- * States, all under the centre's lock:   ExpCreateSlab -> Listed <-> Full     Listed -> Released (ExpFreeSlab)
+ * States, all under the centre's lock:   ExpCreateSlab -> Listed <-> Full     Listed -> Released (condemned by center.c, freed here)
  */
 #include "ex/exp.h"
 
@@ -183,11 +183,8 @@ EXP_SLAB *ExpCreateSlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRIORIT
 VOID ExpFreeSlab(EXP_SLAB *Slab)
 {
     EXP_SLAB *Tail = Slab->Tail;
-    if (Tail != NULL) {
-        Tail->State = ExpSlabReleased;
+    if (Tail != NULL)
         __atomic_store_n(&Tail->Run.Gate, EXP_GATE_RELEASED, __ATOMIC_RELEASE);
-    }
-    Slab->State = ExpSlabReleased;
     __atomic_sub_fetch(&ExpState.SlabPages[EXP_IS_PAGED(Slab->Run.Kind)], Slab->Run.Pages, __ATOMIC_RELAXED);
     ExpReleaseRun(&Slab->Run, FALSE);
 }

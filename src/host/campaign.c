@@ -657,7 +657,8 @@ int ntmm_fail_each(ntmm_fail_outcome (*function)(void *argument), void *argument
         Job->Errors = memfd_create("ntmm-run", MFD_CLOEXEC);
         if (Job->Table == MAP_FAILED || Job->Errors < 0) {
             Job->Table = Job->Table == MAP_FAILED ? NULL : Job->Table;
-            Result = HostFail("no memory for the runs' tables: %s", strerror(errno));
+            HostFail("no memory for the runs' tables: %s", strerror(errno));
+            Result = -1;
         }
     }
     if (Result == 0 && !C->Discovered) {
