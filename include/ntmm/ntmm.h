@@ -46,6 +46,7 @@ typedef struct ntmm_options {
     uint32_t special_pool_tag; /* special_pool_tag=  a tag ('?' and '*' allowed), or a size class: only these in special pool */
     bool special_pool_start;   /* special_pool_start=  blocks at the start of their page: underruns fault */
     uint32_t special_pool_sample; /* special_pool_sample=  one allocation in so many is special pool's; 0: none */
+    uint32_t special_pool_rate;   /* special_pool_rate=  at most so many samples a second, after a burst; 0: no bound */
     uint32_t fault_probability;   /* fault_probability=  low_resources: of 10,000; default 600 */
     uint32_t fault_delay;         /* fault_delay=  milliseconds without faults after the start */
     char fault_tags[128];         /* fault_tags=  tags joined by '+'; empty: all */

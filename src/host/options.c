@@ -62,6 +62,8 @@ static const struct {
     {"special_pool_start", KeyFlag, AT(special_pool_start), 0, 1, "0|1", "special pool at the start of pages: underruns fault"},
     {"special_pool_sample", KeyNumber32, AT(special_pool_sample), 0, 0x7fffffff, "N",
      "one allocation in N is special pool's though nobody asked (default 1000); 0: none"},
+    {"special_pool_rate", KeyNumber32, AT(special_pool_rate), 0, 1000000000, "N",
+     "at most so many of these samples a second, after a burst of 256 (default 1000); 0: no bound"},
     {"fault_probability", KeyNumber32, AT(fault_probability), 0, 10000, "N",
      "low_resources: how many of 10,000 requests fail (default 600)"},
     {"fault_delay", KeyNumber32, AT(fault_delay), 0, 0x7fffffff, "N",
@@ -136,6 +138,7 @@ void ntmm_default_options(ntmm_options *options)
     options->seed = 1;
     options->fault_probability = 600;
     options->special_pool_sample = 1000;
+    options->special_pool_rate = 1000;
     options->stacks = 6;
 #ifndef NDEBUG
     options->pagefile_check = true;

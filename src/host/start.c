@@ -137,6 +137,7 @@ static NTSTATUS StartVerifier(VOID)
         .SpecialTag = Options.special_pool_tag,
         .SpecialStart = Options.special_pool_start,
         .SampleInterval = Options.special_pool_sample,
+        .SampleRate = Options.special_pool_rate,
         .FaultProbability = Options.fault_probability,
         .FaultDelay = Options.fault_delay,
     };

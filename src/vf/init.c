@@ -12,7 +12,8 @@
  *   its driver is verified: zero bytes are 0xC4/0x00, quota in a DPC 0x10B (pool tracking), executable pool 0x2000 (code
  *   integrity)
  *   its driver is verified and special pool is on, or its tag or size is chosen ---> special pool, the Verifier's stops
- *   the countdown came to zero ---> special pool, the ordinary pool's stops where it has any (special.c)
+ *   the countdown came to zero, and not too many samples were made of late ---> special pool, the ordinary pool's stops where it has
+ *   any (special.c)
  *   neither, or special pool is full, or quota is charged ---> the ordinary pool
  *
  * The system's own start and stop are not verified: the host enables the options when it is up, and disables them before it
@@ -25,6 +26,9 @@
 VF_OPTIONS VfOptions;
 VF_COUNTERS ViCounters;
 static KI_LOCK SettingsLock;
+static volatile ULONG64 ViSampleTime; /* up to when the clock's time is given to samples */
+
+#define VI_SAMPLE_BURST 256u
 
 static POOL_TYPE ViPoolType(const EXP_REQUEST *Request)
 {
@@ -47,6 +51,27 @@ static VOID ViCheckRequest(const EXP_REQUEST *Request, ULONG_PTR Caller)
                Caller, ViPoolType(Request), Request->Tag);
 }
 
+/* A sample costs as much as hundreds of ordinary pairs, so a loop that does little but allocate would feel one in a thousand. Time
+ * bounds them: ViSampleTime runs ahead of the clock by what each sample is given, VI_SAMPLE_BURST samples at most. */
+static BOOLEAN ViMaySample(VOID)
+{
+    ULONG64 Each, Now, Ahead;
+    if (VfOptions.SampleRate == 0)
+        return TRUE;
+    Each = 1000000000ull / VfOptions.SampleRate;
+    Now = HalQueryTime();
+    Ahead = __atomic_load_n(&ViSampleTime, __ATOMIC_RELAXED);
+    for (;;) {
+        ULONG64 From = Ahead > Now ? Ahead : Now;
+        if (From - Now > Each * VI_SAMPLE_BURST) {
+            VI_COUNT(SamplesLeftOut);
+            return FALSE;
+        }
+        if (__atomic_compare_exchange_n(&ViSampleTime, &Ahead, From + Each, TRUE, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            return TRUE;
+    }
+}
+
 static PVOID ViAllocate(const EXP_REQUEST *Request)
 {
     BOOLEAN Strict = FALSE;
@@ -62,7 +87,7 @@ static PVOID ViAllocate(const EXP_REQUEST *Request)
         if (!(KeOptions.VerifierFlags & VF_SPECIAL_POOL) || (VfOptions.SpecialTag != 0 && !ViIsSpecialRequest(Request)))
             Strict = FALSE;
     }
-    if (!Strict && !Request->Sampled)
+    if (!Strict && (!Request->Sampled || !ViMaySample()))
         return NULL;
     if (Request->Quota) {
         VI_COUNT(SpecialPoolFull);
@@ -112,6 +137,7 @@ NTSTATUS VfInitSystem(VOID)
 {
     NTSTATUS Status;
     memset(&ViCounters, 0, sizeof(ViCounters));
+    ViSampleTime = 0;
     Status = ViInitSpecialPool();
     if (!NT_SUCCESS(Status))
         return Status;

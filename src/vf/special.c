@@ -27,6 +27,8 @@
  *
  *   ViMaps[pool]: page of the region --> VI_BLOCK of the run it belongs to (live, or freed and still waiting)
  *
+ * The cost is the host's: a mapping made and one taken away for each block. ViAnchor keeps what need not be made anew.
+ *
  * States: live --- ViFreeSpecial: pages decommitted ---> freed, in the queue --- the queue is full ---> record and addresses free.
  *
  * When addresses or memory run out the caller takes an ordinary block; ViCounters.SpecialPoolFull counts them. A sixteenth of the
@@ -45,7 +47,8 @@ NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 #define MAP_PER_PAGE     (PAGE_SIZE / sizeof(VI_BLOCK *))
 #define RECORDS_A_PAGE   (PAGE_SIZE / sizeof(VI_BLOCK))
 #define POOL_TAG_ALL     0x2Au
-#define VI_UNINITIALISED 0xA5 /* what nobody has written yet; not zero, so that whoever counts on zeroes is told */
+#define VI_ANCHORED      0x200000u /* bytes that a page table of the host shows */
+#define VI_UNINITIALISED 0xA5      /* what nobody has written yet; not zero, so that whoever counts on zeroes is told */
 
 typedef struct _VI_BLOCK {
     struct _VI_BLOCK *Next; /* in the queue, or of free records */
@@ -67,6 +70,8 @@ typedef struct _VI_MAP {
     PUCHAR Backed;      /* a byte for each page of Entries */
     VI_BLOCK *First, **Last;
     SIZE_T QueuePages, LivePages;
+    PVOID Anchor; /* see ViAnchor */
+    ULONG_PTR AnchorPart;
 } VI_MAP;
 
 static KI_LOCK SpecialLock;
@@ -222,6 +227,33 @@ static VOID ViFillAround(const VI_BLOCK *Block)
     memset((PVOID)Behind, Block->Fill, End - Behind);
 }
 
+/* Keeps the host's page table of the 2 MiB that addresses now come from: it goes with the last page that it shows, and to make
+ * it again costs half as much as all the rest of a block. An anchor is a page of nobody's that may only be read, and a page behind
+ * it. One in two addresses is a guard, so the walk enters another 2 MiB every 256 blocks. */
+static VOID ViAnchor(VI_MAP *Map, ULONG_PTR Va)
+{
+    ULONG_PTR Part = Va / VI_ANCHORED + 1;
+    PVOID Anchor, Gone;
+    if (Map != &ViMaps[0] || __atomic_load_n(&Map->AnchorPart, __ATOMIC_RELAXED) == Part)
+        return;
+    Anchor = MmAllocatePages(MmRegionSpecialPool, 2, MM_PAGES_RESERVE, LowPoolPriority);
+    if (Anchor == NULL)
+        return;
+    if (!NT_SUCCESS(MmCommitPages(Anchor, 1, MM_PAGES_ZERO))) {
+        MmFreePages(Anchor, 2);
+        return;
+    }
+    (VOID) MmProtectPages(Anchor, 1, PAGE_READONLY);
+    (VOID) HalFillTb(Anchor, 1, 0);
+    KiAcquireLock(&SpecialLock);
+    Gone = Map->Anchor;
+    Map->Anchor = Anchor;
+    Map->AnchorPart = Part;
+    KiReleaseLock(&SpecialLock);
+    if (Gone != NULL)
+        MmFreePages(Gone, 2);
+}
+
 /* Addresses and their backing; what waits in the queue is given up before this fails. */
 static PVOID ViTakePages(VI_MAP *Map, EXP_KIND Kind, SIZE_T Pages)
 {
@@ -230,9 +262,8 @@ static PVOID ViTakePages(VI_MAP *Map, EXP_KIND Kind, SIZE_T Pages)
     do {
         Va = MmAllocatePages(Region, Pages + 1, MM_PAGES_RESERVE, LowPoolPriority);
         if (Va != NULL && ViBackMap(Map, (ULONG_PTR)Va, Pages + 1) &&
-            NT_SUCCESS(MmCommitPages(Va, Pages, MM_PAGES_ZERO | (Kind == ExpNonPagedExecute ? MM_PAGES_EXECUTE : 0)))) {
-            if (Kind != ExpPaged)
-                (VOID) HalFillTb(Va, Pages, 0); /* saves the fault of the first touch, which comes at once */
+            NT_SUCCESS(MmCommitPages(Va, Pages, Kind == ExpNonPagedExecute ? MM_PAGES_EXECUTE : 0))) {
+            ViAnchor(Map, (ULONG_PTR)Va);
             return Va;
         }
         if (Va != NULL)
@@ -274,8 +305,7 @@ PVOID ViAllocateSpecial(const EXP_REQUEST *Request, BOOLEAN Strict)
     Block->Stacks[0] = ExpState.StackDepth != 0 ? ExpCaptureStack(Request->Caller) : 0;
     Block->Stacks[1] = 0;
     ViFillAround(Block);
-    if (!Request->Zero)
-        memset((PVOID)Block->Start, VI_UNINITIALISED, Block->Size);
+    memset((PVOID)Block->Start, Request->Zero ? 0 : VI_UNINITIALISED, Block->Size);
     KiAcquireLock(&SpecialLock);
     Block->Live = TRUE;
     ViEnter(Map, Block, Block);
@@ -287,15 +317,14 @@ PVOID ViAllocateSpecial(const EXP_REQUEST *Request, BOOLEAN Strict)
 /* ---- free ---- */
 static VOID ViCheckFill(const VI_BLOCK *Block, ULONG_PTR From, ULONG_PTR To, BOOLEAN Tail)
 {
-    const ULONG64 Whole = Block->Fill * 0x0101010101010101ull;
+    if (From == To ||
+        (*(const UCHAR *)From == Block->Fill && memcmp((const VOID *)From, (const UCHAR *)From + 1, To - From - 1) == 0))
+        return; /* each byte is as the one before */
     for (const UCHAR *At = (const UCHAR *)From; At < (const UCHAR *)To; At++) {
         UCHAR Bits = (UCHAR)(*At ^ Block->Fill), Found = *At;
         EXP_ANY64 Behind = {0};
-        if (Bits == 0) {
-            while (((ULONG_PTR)At & 7) == 7 && (ULONG_PTR)At + 9 <= To && *(const ULONG64 *)(At + 1) == Whole)
-                At += 8;
+        if (Bits == 0)
             continue;
-        }
         memcpy(&Behind, (const VOID *)From, To - From < 8 ? To - From : 8);
         *(UCHAR *)(ULONG_PTR)At = Block->Fill; /* so that a test that caught this can free the block */
         if (Tail && !Block->Strict)

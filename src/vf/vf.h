@@ -33,6 +33,7 @@ typedef struct _VF_OPTIONS {
     ULONG SpecialTag; /* 0, or Windows' PoolTag value: a tag, a size class below PAGE_SIZE + granule, or '*' for everything */
     BOOLEAN SpecialStart;                    /* blocks at the start of their page (underruns fault) instead of at its end */
     ULONG SampleInterval;                    /* one allocation in so many is special pool's; 0: none */
+    ULONG SampleRate;                        /* at most so many a second in all, after a burst; 0: no bound */
     ULONG FaultProbability;                  /* of 10,000 */
     ULONG FaultTags[VF_TAGS], FaultTagCount; /* 0: all */
     ULONG FaultDelay;                        /* milliseconds from the start without faults */
@@ -49,7 +50,7 @@ NTSTATUS VfSetFlags(ULONG Flags);
 typedef struct _VF_COUNTERS {
     ULONG Level;
     ULONG64 AllocationsAttempted, AllocationsSucceeded, AllocationsSucceededSpecialPool, AllocationsWithNoTag,
-        AllocationsFailed, AllocationsFailedDeliberately, Sampled, SpecialPoolFull, Loads, Unloads;
+        AllocationsFailed, AllocationsFailedDeliberately, Sampled, SamplesLeftOut, SpecialPoolFull, Loads, Unloads;
     ULONG64 RaiseIrqls, AcquireSpinLocks, SynchronizeExecutions, TrimRequests, Trims; /* while any option was on */
 } VF_COUNTERS;
 VOID VfQueryCounters(VF_COUNTERS *Counters);

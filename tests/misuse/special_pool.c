@@ -371,6 +371,34 @@ static void Sample_OneInAThousand_OrdinaryStops(void **State)
     AllGood();
 }
 
+/* Samples are bounded by time too: a burst, then so many a second; 0: no bound. */
+static void Rate_BurstThenNoMore(void **State)
+{
+    ntmm_options Options;
+    VF_COUNTERS Counters;
+    (void)State;
+    for (unsigned Rate = 0; Rate < 2; Rate++) {
+        assert_int_equal(ntmm_stop(), 0);
+        ntmm_default_options(&Options);
+        assert_int_equal(Options.special_pool_rate, 1000);
+        Options.ram = 64 << 20;
+        Options.special_pool_sample = 1;
+        Options.special_pool_rate = Rate;
+        assert_int_equal(ntmm_start(&Options), 0);
+        for (unsigned Index = 0; Index < 10000; Index++)
+            ExFreePool(ExAllocatePool2(POOL_FLAG_NON_PAGED, 100, TAG));
+        VfQueryCounters(&Counters);
+        if (Rate == 0) {
+            assert_true(Counters.Sampled > 500);
+            assert_int_equal(Counters.SamplesLeftOut, 0);
+        } else {
+            assert_in_range(Counters.Sampled, 250, 256 + 60); /* a minute at most */
+            assert_true(Counters.SamplesLeftOut > 500);
+        }
+        AllGood();
+    }
+}
+
 /* Live: on and off without a new start. */
 static void Live_OnAndOff(void **State)
 {
@@ -459,6 +487,7 @@ int main(void)
         cmocka_unit_test(Choice_TagOrSize_OnlyThose),
         cmocka_unit_test(Full_FallsBack_Counted),
         cmocka_unit_test(Sample_OneInAThousand_OrdinaryStops),
+        cmocka_unit_test(Rate_BurstThenNoMore),
         cmocka_unit_test(Live_OnAndOff),
         cmocka_unit_test(Threads_NothingLost),
     };

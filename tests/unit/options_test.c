@@ -67,7 +67,7 @@ static void Parse_Bad_SentenceNamesItAndNothingChanges(void **state)
     } Bad[] = {
         {"ran=1",
          "ram, pagefile, pagefile_size, cpus, nodes, verifier, verifier_drivers, special_pool_tag, special_pool_start, "
-         "special_pool_sample, fault_probability, fault_delay, fault_tags, seed"},
+         "special_pool_sample, special_pool_rate, fault_probability, fault_delay, fault_tags, seed"},
         {"ram", "option 'ram' has no value"},
         {"nonsense", "unknown option 'nonsense'"},
         {"ram=", "option ram: ''"},
