@@ -41,6 +41,7 @@ typedef struct ntmm_options {
     uint32_t io;                /* io=        how page files are read and written: ntmm_io */
     uint32_t cpus;              /* cpus=      processors, 1 to 64; default: those of the host, at least 2 */
     uint32_t nodes;             /* nodes=     NUMA nodes that RAM and processors are divided into, 1 to 16; default 1 */
+    char node_ram[160];         /* node_ram=  sizes of their parts of RAM, as 48M:16M; empty: equal parts */
     uint32_t verifier;          /* verifier=  Driver Verifier's mask; default 0 */
     char verifier_drivers[256]; /* verifier_drivers=  names joined by '+'; empty: all */
     uint32_t special_pool_tag; /* special_pool_tag=  a tag ('?' and '*' allowed), or a size class: only these in special pool */

@@ -8,6 +8,8 @@
  * JSON, under "memory" (pages of 4,096 bytes; counts since the system was started):
  *   "pages"     total zeroed free standby modified modified_no_write bad transition active; standby_by_priority: 8 numbers;
  *               available locked nonpageable tables system_working_set process_working_sets
+ *   "nodes"     one object a NUMA node: first (frame number) pages zeroed free standby modified active bad, hits (frames wanted from
+ *               it that it gave) misses (that another gave; both 0 with one node)
  *   "commit"    pages limit peak maximum failures
  *   "pools"     nonpaged, paged: {pages peak_pages}
  *   "faults"    all demand_zero soft hard copy_on_write guard access_violations collided in_page_errors
@@ -98,6 +100,22 @@ static void PrintMemUsage(const ntmm_memory *Memory)
     Usage("Page tables", Memory->table_pages);
 }
 
+static void PrintNodes(void)
+{
+    MM_NODE_INFO Node;
+    if (KeQueryHighestNodeNumber() == 0) {
+        return;
+    }
+    printf("\n%6s %10s %8s %8s %8s %8s %8s %8s %8s %10s %10s\n", "Node", "first", "pages", "zeroed", "free", "standby",
+           "modified", "active", "bad", "hits", "misses");
+    for (ULONG Number = 0; MmQueryNode(Number, &Node); Number++) {
+        printf("%6u %#10llx %8llu %8llu %8llu %8llu %8llu %8llu %8llu %10llu %10llu\n", Number, (unsigned long long)Node.First,
+               (unsigned long long)Node.Pages, (unsigned long long)Node.Zeroed, (unsigned long long)Node.Free,
+               (unsigned long long)Node.Standby, (unsigned long long)Node.Modified, (unsigned long long)Node.Active,
+               (unsigned long long)Node.Bad, (unsigned long long)Node.Hits, (unsigned long long)Node.Misses);
+    }
+}
+
 static void PrintCounts(const ntmm_memory *Memory)
 {
     char A[32], B[32], C[32], D[32];
@@ -138,6 +156,16 @@ static json_t *MemoryJson(const ntmm_memory *Memory)
                              "available", I(Memory->available_pages), "locked", I(Memory->locked_pages), "nonpageable",
                              I(Memory->nonpageable_pages), "tables", I(Memory->table_pages), "system_working_set",
                              I(Memory->system_working_set_pages), "process_working_sets", I(Memory->process_working_set_pages));
+    json_t *Nodes = json_array();
+    MM_NODE_INFO Node;
+    for (ULONG Number = 0; MmQueryNode(Number, &Node); Number++) {
+        json_array_append_new(Nodes,
+                              json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "first", I(Node.First), "pages",
+                                        I(Node.Pages), "zeroed", I(Node.Zeroed), "free", I(Node.Free), "standby",
+                                        I(Node.Standby), "modified", I(Node.Modified), "active", I(Node.Active), "bad",
+                                        I(Node.Bad), "hits", I(Node.Hits), "misses", I(Node.Misses)));
+    }
+    json_object_set_new(Root, "nodes", Nodes);
     json_object_set_new(Root, "commit",
                         json_pack("{s:I, s:I, s:I, s:I, s:I}", "pages", I(Memory->committed_pages), "limit",
                                   I(Memory->commit_limit_pages), "peak", I(Memory->commit_peak_pages), "maximum",
@@ -260,6 +288,7 @@ void CmdShowMemory(bool Json, json_t *Root)
     PrintVm(&Memory);
     putchar('\n');
     PrintMemUsage(&Memory);
+    PrintNodes();
     putchar('\n');
     PrintCounts(&Memory);
 }

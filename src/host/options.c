@@ -53,6 +53,8 @@ static const struct {
      "size of page files that name none, 1M to 16T (default 256M)"},
     {"cpus", KeyNumber32, AT(cpus), 1, 64, "N", "processors, 1 to 64 (default: the host's, at least 2)"},
     {"nodes", KeyNumber32, AT(nodes), 1, 16, "N", "NUMA nodes that RAM and processors are divided into, 1 to 16 (default 1)"},
+    {"node_ram", KeyText, AT(node_ram), 0, sizeof(((ntmm_options *)0)->node_ram), "SIZE[:SIZE...]",
+     "how much of RAM each node has, in proportion; 0 for a node without any (default equal parts)"},
     {"verifier", KeyVerifier, AT(verifier), 0, 0xffffffff, "NAMES|MASK",
      "Driver Verifier: a mask such as 0x209BB, or names joined by '+'; none: not even samples (default 0)"},
     {"verifier_drivers", KeyText, AT(verifier_drivers), 0, sizeof(((ntmm_options *)0)->verifier_drivers), "NAMES",

@@ -178,8 +178,35 @@ static VOID StopSteps(size_t Count)
     }
 }
 
+/* node_ram=: sizes joined by ':', as many as there are nodes. Empty: equal parts, all 0. */
+static BOOLEAN TakeNodeSizes(const char *Text, uint64_t *Bytes)
+{
+    uint32_t Count = 0;
+    uint64_t Total = 0;
+
+    if (!*Text)
+        return TRUE;
+    for (; Count < Options.nodes; Count++) {
+        char One[32];
+        size_t Length = strcspn(Text, ":");
+        if (Length >= sizeof One)
+            return FALSE;
+        memcpy(One, Text, Length);
+        One[Length] = 0;
+        if (!HostParseNumber(One, TRUE, &Bytes[Count]) || Bytes[Count] > 1ull << 40)
+            return FALSE;
+        Bytes[Count] &= ~4095ull;
+        Total += Bytes[Count];
+        if (!Text[Length])
+            return Count + 1 == Options.nodes && Total != 0;
+        Text += Length + 1;
+    }
+    return FALSE;
+}
+
 static int StartLocked(const ntmm_options *Wanted)
 {
+    uint64_t NodeBytes[16] = {0};
     NTSTATUS Status;
     size_t I;
 
@@ -202,6 +229,8 @@ static int StartLocked(const ntmm_options *Wanted)
         return HostFail("cpus=%u: 1 to %d processors", Options.cpus, KI_MAX_PROCESSORS);
     if (Options.nodes < 1 || Options.nodes > 16)
         return HostFail("nodes=%u: 1 to 16 nodes", Options.nodes);
+    if (!TakeNodeSizes(Options.node_ram, NodeBytes))
+        return HostFail("node_ram=%s: a size for each of %u nodes, joined by ':', not all 0", Options.node_ram, Options.nodes);
     if (Options.stacks > 16)
         return HostFail("stacks=%u: at most 16 frames", Options.stacks);
     if (HostCheckPageFiles(&Options) < 0)
@@ -225,6 +254,7 @@ static int StartLocked(const ntmm_options *Wanted)
         .ImageLimit = Options.images,
         .KernelStackLimit = Options.kernelstacks,
     };
+    memcpy(KeOptions.NodeBytes, NodeBytes, sizeof NodeBytes);
     LayOutMemory(Options.ram);
     KiReportRoutine = HostReport;
     KiIsDriverCodeRoutine = HostIsDriverCode;

@@ -438,7 +438,7 @@ static ACCESS_MASK IopViewAccess(ULONG Protection)
 static NTSTATUS IopMapSection(PSECTION Section, KPROCESS *Process, PVOID *Base, ULONG_PTR ZeroBits, SIZE_T CommitSize,
                               ULONG64 Offset, SIZE_T *Size, SECTION_INHERIT Inherit, ULONG Type, ULONG Protection)
 {
-    MM_ADDRESS_LIMITS Limits = {0, 0, 0};
+    MM_ADDRESS_LIMITS Limits = {0};
     ULONG64 Bytes = __atomic_load_n(&Section->Bytes, __ATOMIC_ACQUIRE);
     BOOLEAN Image = (Section->Attributes & SEC_IMAGE) != 0;
     if (!IopIsSectionProtection(Protection) && (Protection & 0xFF) != PAGE_NOACCESS)

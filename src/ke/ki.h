@@ -9,15 +9,16 @@
 
 /* ---- options of the running system: the core's share, filled by the host before KeInitSystem, then constant ---- */
 typedef struct _KE_OPTIONS {
-    ULONG64 RamBytes;    /* ram= */
-    ULONG Processors;    /* cpus=, 1..64 */
-    ULONG Nodes;         /* nodes=, 1..16; 0 is 1 */
-    BOOLEAN TrackPtes;   /* track_ptes= */
-    BOOLEAN Iommu;       /* iommu= */
-    ULONG64 Seed;        /* seed= */
-    ULONG VerifierFlags; /* verifier= as Windows' mask */
-    BOOLEAN KeepRuns;    /* keep=: freed runs of pages stay mapped for the next user */
-    ULONG StackDepth;    /* stacks=: frames kept for the allocation and the free of each block, 0..16 */
+    ULONG64 RamBytes;      /* ram= */
+    ULONG Processors;      /* cpus=, 1..64 */
+    ULONG Nodes;           /* nodes=, 1..16; 0 is 1 */
+    ULONG64 NodeBytes[16]; /* node_ram=; all 0: equal parts */
+    BOOLEAN TrackPtes;     /* track_ptes= */
+    BOOLEAN Iommu;         /* iommu= */
+    ULONG64 Seed;          /* seed= */
+    ULONG VerifierFlags;   /* verifier= as Windows' mask */
+    BOOLEAN KeepRuns;      /* keep=: freed runs of pages stay mapped for the next user */
+    ULONG StackDepth;      /* stacks=: frames kept for the allocation and the free of each block, 0..16 */
     /* bytes of address space; 0: the default for the RAM */
     ULONG64 NonPagedPoolLimit, PagedPoolLimit, SystemPteLimit, SpecialPoolLimit, ImageLimit, KernelStackLimit;
 } KE_OPTIONS;

@@ -8,8 +8,8 @@
  * block is known by its first frame's CONTIGUOUS flag, its record (mapping.c) and the exact run of addresses; freeing
  * anything else is 0xC2/0x60.
  *
- * Nodes: a block lies within one node, the one asked for or, with MM_ANY_NODE_OK, any if that one has none; a block that
- * no node can hold may straddle nodes where any will do. Where no stretch of frames is free, pages that can move are moved
+ * Nodes: a block lies within one node, the one asked for or, with MM_ANY_NODE_OK, the nearest that can hold it if that one cannot;
+ * a block that no node can hold may straddle nodes where any will do. MM_ANY_NODE_OK without a node that is there: the caller's. Where no stretch of frames is free, pages that can move are moved
  * out of the way (movepage.c), unless the caller is at DISPATCH_LEVEL or said MM_ALLOCATE_CONTIGUOUS_MEMORY_FAST_ONLY.
  *
  * Freeing while an MDL still has pages of it locked is 0x4E/0x9A.
@@ -43,23 +43,17 @@ static BOOLEAN MiTakeOnNodes(SIZE_T Pages, PFN_NUMBER Low, PFN_NUMBER High, PFN_
 {
     BOOLEAN Any = (Node & MM_ANY_NODE_OK) != 0, Dirty;
     ULONG Ideal = Node & ~MM_ANY_NODE_OK;
-    for (ULONG Turn = 0; Turn <= MiState->Nodes + 1; Turn++) {
-        PFN_NUMBER First, Last;
-        ULONG Here = Turn == 0 ? Ideal : Turn - 1;
-        if (Turn == MiState->Nodes + 1) { /* across nodes */
-            First = Low;
-            Last = High;
-        } else if ((Turn && Here == Ideal) || !MiNodeRange(Here, &First, &Last)) {
-            continue;
-        }
-        First = First < Low ? Low : First;
-        Last = Last > High ? High : Last;
-        if (First <= Last && (MiTakeContiguous(Pages, First, Last, Boundary, Base, &Dirty) ||
-                              (Move && MiMoveAndTake(Pages, First, Last, Boundary, Base)))) {
-            return TRUE;
-        }
-        if (!Any) {
-            return FALSE;
+    Ideal = Ideal < MiState->Nodes ? Ideal : MiCurrentNode();
+    /* Another node before moving pages, and moving them before a block in two nodes. */
+    for (ULONG Pass = 0; Pass < (Any && MiState->Nodes > 1 ? 4 : 2); Pass++) {
+        BOOLEAN Moving = Pass & 1, Across = Pass > 1;
+        for (ULONG Turn = 0; Turn < (Any && !Across ? MiState->Nodes : 1) && (Move || !Moving); Turn++) {
+            PFN_NUMBER First = Low, Last = High;
+            if ((Across || MiClipToNode(MiState->Node[Ideal].Order[Turn], &First, &Last)) &&
+                (Moving ? MiMoveAndTake(Pages, First, Last, Boundary, Base)
+                        : MiTakeContiguous(Pages, First, Last, Boundary, Base, &Dirty))) {
+                return TRUE;
+            }
         }
     }
     return FALSE;

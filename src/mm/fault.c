@@ -166,11 +166,11 @@ static ULONG MiFillWindow(const MI_ATTEMPT *Attempt, MMPTE Entry)
 /* Frames for Want demand-zero entries from Pte on, which may be valid, as many runs as it takes. Returns how many got one. */
 static ULONG MiFillPages(PMMPTE Pte, MMPTE Entry, ULONG Want, BOOLEAN User)
 {
-    ULONG Done = 0;
+    ULONG Done = 0, Flags = MI_TAKE_ZEROED | MI_TAKE_PAGEABLE | MiPteNode(Entry) << 8;
     while (Done < Want) {
         PFN_NUMBER Base;
         BOOLEAN Dirty;
-        ULONG Got = MiTakeFrames(Want - Done, MI_TAKE_ZEROED | MI_TAKE_PAGEABLE, Pte + Done, &Base, &Dirty);
+        ULONG Got = MiTakeFrames(Want - Done, Flags, Pte + Done, &Base, &Dirty);
         if (Got == 0) {
             break;
         }
@@ -208,7 +208,7 @@ static NTSTATUS MiResolveDemandZero(MI_ATTEMPT *Attempt, MMPTE Entry)
         KiReleaseLock(&MiState->PfnLock);
         return Status;
     }
-    if (MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_PAGEABLE, Attempt->Pte, &Page, &Dirty) == 0) {
+    if (MiTakeFrames(1, MI_TAKE_ZEROED | MI_TAKE_PAGEABLE | MiPteNode(Entry) << 8, Attempt->Pte, &Page, &Dirty) == 0) {
         return STATUS_NO_MEMORY;
     }
     if (Dirty) {

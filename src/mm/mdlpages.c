@@ -9,8 +9,8 @@
  * MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS: chunks of SkipBytes (all in one if 0), each contiguous and aligned to its size.
  * MM_ALLOCATE_PREFER_CONTIGUOUS: in one piece if that can be had.
  *
- * Nodes: each range is looked through in the ideal node first (the caller's, where none is named) and then in the others,
- * unless MM_ALLOCATE_FROM_LOCAL_NODE_ONLY. Cache type: the plain routine leaves it to the first mapping, as MmNotMapped does.
+ * Nodes: each range is looked through in the ideal node first (the caller's, where none is named) and then in the others, nearest
+ * first, unless MM_ALLOCATE_FROM_LOCAL_NODE_ONLY. Cache type: the plain routine leaves it to the first mapping, as MmNotMapped does.
  *
  * MmFreePagesFromMdl gives the frames back; the MDL itself is the caller's to ExFreePool. While another MDL still has one
  * of them locked it is 0x4E/0x9A. Locks: as pfn.c. IRQL <= DISPATCH_LEVEL.
@@ -41,7 +41,7 @@ static VOID MiStoreRun(MI_MDL_REQUEST *Request, PFN_NUMBER Base, SIZE_T Count, B
 }
 
 /* From one range, which one node holds or which nobody divides. */
-static VOID MiTakePiece(MI_MDL_REQUEST *Request, PFN_NUMBER Low, PFN_NUMBER High)
+static VOID MiTakePiece(MI_MDL_REQUEST *Request, ULONG Node, PFN_NUMBER Low, PFN_NUMBER High)
 {
     PFN_NUMBER Base, Cursor = 0;
     BOOLEAN Dirty;
@@ -53,9 +53,13 @@ static VOID MiTakePiece(MI_MDL_REQUEST *Request, PFN_NUMBER Low, PFN_NUMBER High
         }
         MiStoreRun(Request, Base, Some, Request->Zero && Dirty);
     }
-    while (Request->Anywhere && MiState->Nodes == 1 && Request->Got < Request->Want) { /* runs of frames map best */
+    ULONG Flags = (Request->Zero ? MI_TAKE_ZEROED : 0) | (MiState->Nodes == 1 ? 0 : MI_TAKE_LOCAL | MI_TAKE_NODE(Node));
+    while (Request->Anywhere && Request->Got < Request->Want) { /* runs of frames map best */
         SIZE_T Some = Request->Want - Request->Got < 512 ? Request->Want - Request->Got : 512;
-        Some = MiTakeFrames((ULONG)Some, Request->Zero ? MI_TAKE_ZEROED : 0, NULL, &Base, &Dirty);
+        Some = MiTakeFrames((ULONG)Some, Flags, NULL, &Base, &Dirty);
+        if (Some == 0 && MiState->Nodes > 1) {
+            break; /* standby pages are found below */
+        }
         if (Some == 0) {
             return;
         }
@@ -75,20 +79,11 @@ static VOID MiTakePiece(MI_MDL_REQUEST *Request, PFN_NUMBER Low, PFN_NUMBER High
 /* From one range: the ideal node's part, then those of the others. */
 static VOID MiTakeRange(MI_MDL_REQUEST *Request, PFN_NUMBER Low, PFN_NUMBER High)
 {
-    if (MiState->Nodes == 1) {
-        MiTakePiece(Request, Low, High);
-        return;
-    }
-    for (ULONG Turn = 0; Turn <= MiState->Nodes && Request->Got < Request->Want; Turn++) {
-        PFN_NUMBER First, Last;
-        ULONG Node = Turn == 0 ? Request->Node : Turn - 1;
-        if ((Turn && (Node == Request->Node || Request->LocalOnly)) || !MiNodeRange(Node, &First, &Last)) {
-            continue;
-        }
-        First = First < Low ? Low : First;
-        Last = Last > High ? High : Last;
-        if (First <= Last) {
-            MiTakePiece(Request, First, Last);
+    for (ULONG Turn = 0; Turn < (Request->LocalOnly ? 1 : MiState->Nodes) && Request->Got < Request->Want; Turn++) {
+        PFN_NUMBER First = Low, Last = High;
+        ULONG Node = MiState->Node[Request->Node].Order[Turn];
+        if (MiClipToNode(Node, &First, &Last)) {
+            MiTakePiece(Request, Node, First, Last);
         }
     }
 }

@@ -8,7 +8,8 @@
  *
  *   MI_STATE --- Runs[] ---> MMPFN per frame (in frames, through the window)     pfn.c
  *            |-- Extents[]   RAM that nobody has touched yet: free, zero         pfn.c
- *            |-- Lists[]     zeroed, free, modified, bad; Standby[] by priority  pfn.c
+ *            |-- Lists[]     modified, bad; Standby[] by priority                pfn.c
+ *            |-- Node[]      zeroed and free frames of each NUMA node            pfn.c, numa.c
  *            |-- Pager       working sets, thresholds, writer, zero thread       pager.h
  *            |-- Root        the page tables (in frames, through the window)     pte.c
  *            |-- Regions[]   who uses which addresses                            region.c
@@ -119,6 +120,15 @@ typedef struct _MI_PAGE_LIST {
     ULONG Head, Tail;
 } MI_PAGE_LIST;
 
+/* A NUMA node (numa.c). Its frames are [First, End); both are constant. */
+typedef struct _MI_NODE {
+    PFN_NUMBER First, End;
+    MI_PAGE_LIST Lists[MiPageFree + 1]; /* zeroed, free */
+    ULONG64 StateCount[MiPageStates];   /* (PfnLock) as MI_STATE.StateCount; not kept while there is one node */
+    ULONG64 Hits, Misses;               /* (PfnLock) frames wanted from it that it gave, and that others gave; likewise */
+    UCHAR Order[MI_MAX_NODES];          /* the nodes, nearest first: itself */
+} MI_NODE;
+
 /* ---- regions (region.c) ---- */
 typedef struct _MI_REGION {
     MM_REGION Id;
@@ -153,7 +163,7 @@ typedef struct _MI_STATE {
     MI_RUN Runs[MI_MAX_RUNS];
     ULONG RunCount;
     KI_LOCK PfnLock;
-    MI_PAGE_LIST Lists[MiPageBad + 1]; /* [MiPageStandby] is not used: */
+    MI_PAGE_LIST Lists[MiPageBad + 1]; /* zeroed and free ones are in Node[], standby in: */
     MI_PAGE_LIST Standby[MI_PRIORITIES];
     ULONG64 NonPageableFrames, LockedFrames; /* (PfnLock) frames in use that cannot leave; pageable ones that are locked */
     ULONG64 StateCount[MiPageStates];        /* (PfnLock) pages in each state, extents counted as zeroed */
@@ -176,9 +186,9 @@ typedef struct _MI_STATE {
     KI_LOCK RemovedLock; /* a leaf: hotmem.c */
     MI_EXTENT Removed[MI_MAX_REMOVED];
     ULONG RemovedCount;
-    ULONG PermanentCount;                   /* (PfnLock) only grows */
-    PFN_NUMBER NodeFirst[MI_MAX_NODES + 1]; /* numa.c: the first frame of each node; constant */
-    ULONG Nodes;
+    ULONG PermanentCount; /* (PfnLock) only grows */
+    MI_NODE Node[MI_MAX_NODES];
+    ULONG Nodes;         /* 1 at least */
     PFN_NUMBER HolePage; /* (PfnLock) shown where physical addresses have nothing behind them; 0: not yet */
 
     MI_SPACE Spaces[MI_MAX_SPACES]; /* by slice; [0] is the System process's */
@@ -246,9 +256,14 @@ NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePa
  * then writes), or to no entry (Pte NULL). Returns how many; 0: none left. Dirty: their contents are old. */
 #define MI_TAKE_ZEROED   1u /* prefer zeroed ones */
 #define MI_TAKE_TABLE    2u
-#define MI_TAKE_PAGEABLE 4u /* it may leave RAM again: at most Reserve stays available; standby pages are repurposed */
-#define MI_TAKE_READING  8u /* pageable, and its contents come from a device: in transition, one reference, READING */
+#define MI_TAKE_PAGEABLE 4u    /* it may leave RAM again: at most Reserve stays available; standby pages are repurposed */
+#define MI_TAKE_READING  8u    /* pageable, and its contents come from a device: in transition, one reference, READING */
+#define MI_TAKE_LOCAL    0x10u /* of the wanted node, free or zeroed, or none at all */
+/* The node wanted; without it, that of the calling thread. The nearest other that has frames serves as well. */
+#define MI_TAKE_NODE(Node) (((ULONG)(Node) + 1u) << 8)
 ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEAN *Dirty);
+/* No extent lies on both sides of Page from now on. PfnLock held, or nobody else there yet. */
+VOID MiSplitExtents(PFN_NUMBER Page);
 /* Count contiguous frames in [Low, High], not crossing a multiple of Boundary (0: none). They have no entry.
  */
 BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, PFN_NUMBER *Base,
@@ -256,6 +271,11 @@ BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_
 /* Up to Want (at most 64) single frames of [Low, High], without an entry; bit n of *Dirty: the contents of Frames[n] are
  * old. *Cursor begins at 0; there are no more once it is above High. */
 ULONG MiTakeInRange(ULONG Want, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER *Cursor, PPFN_NUMBER Frames, ULONG64 *Dirty);
+/* Nobody uses it: on a list, or never touched. PfnLock held. */
+static inline BOOLEAN MiIsToBeHad(const MMPFN *Pfn)
+{
+    return Pfn->State <= MiPageStandby && ((Pfn->Flags & MI_PFN_LISTED) || Pfn->State == MiPageZeroed);
+}
 /* The owner lets go of frames: to the free list, or, while locked, later. Returns the commit charge to give
  * back now. */
 ULONG64 MiReleaseFrames(PFN_NUMBER Base, PFN_NUMBER Count);
@@ -405,10 +425,21 @@ BOOLEAN MiNextMapping(ULONG *Cursor, ULONG *Skip, BOOLEAN (*Wanted)(const MI_MAP
 const CHAR *MiValidateMappings(VOID);
 
 /* numa.c */
-VOID MiLayOutNodes(VOID);
-ULONG MiNodeOfPage(PFN_NUMBER Page);
-BOOLEAN MiNodeRange(ULONG Node, PFN_NUMBER *Low, PFN_NUMBER *High); /* FALSE: there is no such node */
-ULONG MiCurrentNode(VOID);
+VOID MiLayOutNodes(VOID); /* before any frame is taken */
+ULONG MiFindNodeOfPage(PFN_NUMBER Page);
+static inline ULONG MiNodeOfPage(PFN_NUMBER Page)
+{
+    return __builtin_expect(MiState->Nodes == 1, 1) ? 0 : MiFindNodeOfPage(Page);
+}
+/* The part of [*Low, *High] that lies in a node. FALSE: there is none, or no such node. */
+BOOLEAN MiClipToNode(ULONG Node, PFN_NUMBER *Low, PFN_NUMBER *High);
+ULONG MiCurrentNode(VOID); /* where the calling thread wants its memory */
+/* MM_PAGES_NODE of flags as MI_TAKE_NODE, or 0. */
+static inline ULONG MiTakeNodeOfFlags(ULONG Flags)
+{
+    return (Flags >> 8) & 0xFF00u;
+}
+const CHAR *MiValidateNodesLocked(VOID); /* PfnLock held */
 
 /* movepage.c */
 /* Moves what can move out of the way until a stretch as for MiTakeContiguous is free, and takes it. < DISPATCH_LEVEL. */

@@ -51,7 +51,10 @@ MM_REGION MmRegionOf(const volatile VOID *Va);
 #define MM_PAGES_PINNED  0x8u /* pinned in the host's TB: never faults (kernel stacks) */
 /* For MmCommitPages: what commits at another priority than the highest. */
 #define MM_PAGES_PRIORITY(Priority) ((ULONG)(HighPoolPriority - ((ULONG)(Priority)&0x30u)) << 8)
-#define MM_PAGES_NO_RECLAIM         0x10u /* fails rather than ask MmReclaimRoutine: for whoever holds a lock of the pools */
+/* The NUMA node that frames are wanted from; without it, that of the thread that allocates (resident pages) or touches them first
+ * (pageable ones). The nearest that has frames serves where that one has none. Not with MM_PAGES_RESERVE. */
+#define MM_PAGES_NODE(Node) (((ULONG)(Node) + 1u) << 16)
+#define MM_PAGES_NO_RECLAIM 0x10u /* fails rather than ask MmReclaimRoutine: for whoever holds a lock of the pools */
 /* Set by ex: gives back pages that the layers above keep without need; returns how many. Asked when pages run out, at the
  * caller's IRQL, with no lock held. */
 extern SIZE_T (*MmReclaimRoutine)(VOID);
@@ -148,6 +151,16 @@ typedef struct _MM_MAPPING_INFO {
 ULONG64 MmQueryMappings(ULONG *Cursor, MM_MAPPING_INFO *Info);
 /* MmProbeAndLockPages for the layers above, with what it would raise as a status. */
 NTSTATUS MmLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation);
+
+/* A NUMA node: frames by what they are. FALSE: there is no such node. Any IRQL. */
+typedef struct _MM_NODE_INFO {
+    PFN_NUMBER First, End;                                /* frame numbers */
+    ULONG64 Pages;                                        /* frames of RAM, without the core's own */
+    ULONG64 Zeroed, Free, Standby, Modified, Active, Bad; /* Active: in use in any way */
+    ULONG64 Hits, Misses; /* frames wanted from it that it gave; that another gave (with one node: 0) */
+} MM_NODE_INFO;
+BOOLEAN MmQueryNode(ULONG Node, MM_NODE_INFO *Info);
+ULONG MmNodeOfPage(PFN_NUMBER Page); /* any frame number has one */
 
 /* Is there RAM or device memory at the page? */
 BOOLEAN MmIsPhysicalMemory(PFN_NUMBER Page);

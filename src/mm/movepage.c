@@ -31,12 +31,6 @@ static BOOLEAN MiCanMove(const MMPFN *Pfn)
            (Pfn->State == MiPageModified && (Pfn->Flags & MI_PFN_LISTED) && Pfn->ReferenceCount == 0);
 }
 
-/* Free to be taken by MiTakeInRange: on a list, or never touched. */
-static BOOLEAN MiIsToBeHad(const MMPFN *Pfn)
-{
-    return Pfn->State <= MiPageStandby && ((Pfn->Flags & MI_PFN_LISTED) || Pfn->State == MiPageZeroed);
-}
-
 /* The frames change places: New, which is ours, gets what Page has. PfnLock held. */
 static VOID MiExchangeFrames(PFN_NUMBER Page, PFN_NUMBER New)
 {

@@ -53,8 +53,9 @@ static BOOLEAN MiMayGrow(VOID)
 }
 
 /* Frames behind [Va, Va + Pages), charged already. Returns the pages done: all, or fewer when RAM ran out. */
-static SIZE_T MiBackPages(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, BOOLEAN User, BOOLEAN Zero)
+static SIZE_T MiBackPages(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, BOOLEAN User, ULONG Flags)
 {
+    BOOLEAN Zero = (Flags & MM_PAGES_ZERO) != 0;
     SIZE_T Done = 0;
     ULONG Waits = 0;
     while (Done < Pages) {
@@ -62,7 +63,8 @@ static SIZE_T MiBackPages(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, BOOLEA
         PMMPTE Pte = MiPteOf(At);
         PFN_NUMBER Base;
         BOOLEAN Dirty;
-        ULONG Got = MiTakeFrames(MiPiece(At, Pages - Done), Zero ? MI_TAKE_ZEROED : 0, Pte, &Base, &Dirty);
+        ULONG Got =
+            MiTakeFrames(MiPiece(At, Pages - Done), (Zero ? MI_TAKE_ZEROED : 0) | MiTakeNodeOfFlags(Flags), Pte, &Base, &Dirty);
         if (Got == 0) {
             if (Waits++ < MI_MOST_WAITS && MiMayGrow() && MiWaitForPages()) {
                 continue;
@@ -81,7 +83,7 @@ static SIZE_T MiBackPages(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, BOOLEA
     return Done;
 }
 
-static VOID MiMakeDemandZero(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection)
+static VOID MiMakeDemandZero(ULONG_PTR Va, SIZE_T Pages, MMPTE Entry)
 {
     for (SIZE_T Done = 0; Done < Pages;) {
         ULONG_PTR At = Va + (Done << PAGE_SHIFT);
@@ -90,7 +92,7 @@ static VOID MiMakeDemandZero(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection)
         MiLockEntries(At);
         MiCountEntries(Pte, (LONG)Piece);
         for (ULONG Index = 0; Index < Piece; Index++) {
-            MiWritePte(Pte + Index, MiPteDemandZero(Protection));
+            MiWritePte(Pte + Index, Entry);
         }
         MiUnlockEntries(At);
         Done += Piece;
@@ -107,12 +109,12 @@ NTSTATUS MiCommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages, MI_PROT Protect
         return STATUS_NO_MEMORY;
     }
     if (!Region->Resident) {
-        MiMakeDemandZero(Va, Pages, Protection);
+        MiMakeDemandZero(Va, Pages, MiPteOnNode(MiPteDemandZero(Protection), Flags >> 16 & 0xFF));
         MiChargeRegion(Region, Pages);
         MiCheckConditions();
         return STATUS_SUCCESS;
     }
-    SIZE_T Done = MiBackPages(Va, Pages, Protection, Region->User, (Flags & MM_PAGES_ZERO) != 0);
+    SIZE_T Done = MiBackPages(Va, Pages, Protection, Region->User, Flags);
     MiChargeRegion(Region, Done);
     NTSTATUS Status = STATUS_NO_MEMORY;
     if (Done == Pages) {

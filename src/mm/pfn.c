@@ -38,6 +38,10 @@
  * What cannot leave RAM (NonPageableFrames) and what is locked (LockedFrames) together leave LeastPageable frames to paging,
  * once there is a page file: whoever would take the last ones is refused, so that a fault always finds a frame in the end.
  *
+ * Nodes: zeroed and free frames are listed by node, and no extent crosses from one node to the next (numa.c). Whoever takes a frame
+ * wants it from one node, its thread's unless it names another, and gets it from the nearest that has one free; only when none has
+ * is a standby page repurposed: the oldest, or an old one of the wanted node if the first few of the list have one.
+ *
  * Choice: one frame comes from the head of a list (what was freed last is warm); many come as a run, from
  * neighbours on a list if the few runs at its head are long enough, else from an extent: runs of frames make
  * runs of mappings in the TB. Releasing puts a run back so that the list's head walks it upwards again. The
@@ -54,6 +58,8 @@
  *       not MODIFIED; a modified one is.
  *   P8  NonPageableFrames and LockedFrames are the frames that their definitions say.
  *   P9  READING and WRITING only on frames in use, PAGEABLE, with a reference.
+ *   P10 A zeroed or free frame is on its own node's list; no extent lies in two nodes.
+ *   P11 With several nodes, their counts add up to StateCount[] (numa.c).
  *
  * Locks: PfnLock (4th) around everything here. Any IRQL.
  */
@@ -62,7 +68,8 @@
 static MI_STATE MiTheState;
 PMI_STATE MiState = &MiTheState;
 
-#define MI_LIST_HOPS 4 /* runs looked at on a list before an extent is preferred */
+#define MI_LIST_HOPS    4  /* runs looked at on a list before an extent is preferred */
+#define MI_STANDBY_HOPS 32 /* standby pages looked at for one of the wanted node */
 
 NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePages, PVOID *Carved)
 {
@@ -87,6 +94,11 @@ NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePa
     }
     for (ULONG Priority = 0; Priority < MI_PRIORITIES; Priority++) {
         MiState->Standby[Priority].Head = MiState->Standby[Priority].Tail = MI_NO_PAGE;
+    }
+    for (ULONG Node = 0; Node < MI_MAX_NODES; Node++) {
+        for (ULONG State = 0; State <= MiPageFree; State++) {
+            MiState->Node[Node].Lists[State].Head = MiState->Node[Node].Lists[State].Tail = MI_NO_PAGE;
+        }
     }
     for (ULONG Index = 0; Index < RunCount; Index++) {
         MI_RUN *Run = &MiState->Runs[Index];
@@ -117,17 +129,22 @@ NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePa
             MiState->Extents[MiState->ExtentCount++] = (MI_EXTENT){Run->FirstPage, Run->Managed};
         }
     }
+    MiState->Nodes = 1;
+    MiState->Node[0].End = MiState->HighestPage + 1;
     return STATUS_SUCCESS;
 }
 
-static inline MI_PAGE_LIST *MiListOf(const MMPFN *Pfn)
+static inline MI_PAGE_LIST *MiListOf(PFN_NUMBER Page, const MMPFN *Pfn)
 {
+    if (Pfn->State <= MiPageFree) {
+        return &MiState->Node[MiNodeOfPage(Page)].Lists[Pfn->State];
+    }
     return Pfn->State == MiPageStandby ? &MiState->Standby[Pfn->Priority] : &MiState->Lists[Pfn->State];
 }
 
-static VOID MiUnlinkPage(PMMPFN Pfn)
+static VOID MiUnlinkPage(PFN_NUMBER Page, PMMPFN Pfn)
 {
-    MI_PAGE_LIST *List = MiListOf(Pfn);
+    MI_PAGE_LIST *List = MiListOf(Page, Pfn);
     if (Pfn->u1.Flink == MI_NO_PAGE) {
         List->Tail = Pfn->u2.Blink;
     } else {
@@ -147,7 +164,7 @@ static VOID MiUnlinkPage(PMMPFN Pfn)
 /* What is free is used again last in, first out; what is remembered, first in, first out. */
 static VOID MiLinkPage(PFN_NUMBER Page, PMMPFN Pfn)
 {
-    MI_PAGE_LIST *List = MiListOf(Pfn);
+    MI_PAGE_LIST *List = MiListOf(Page, Pfn);
     BOOLEAN AtTail = Pfn->State >= MiPageStandby && Pfn->State <= MiPageModifiedNoWrite;
     Pfn->u1.Flink = AtTail ? MI_NO_PAGE : List->Head;
     Pfn->u2.Blink = AtTail ? List->Tail : MI_NO_PAGE;
@@ -184,15 +201,25 @@ static inline VOID MiAddCount(ULONG64 *Count, LONG64 Change)
     __atomic_store_n(Count, *Count + (ULONG64)Change, __ATOMIC_RELAXED);
 }
 
+static inline VOID MiCountState(PFN_NUMBER Page, ULONG From, ULONG To)
+{
+    MiAddCount(&MiState->StateCount[From], -1);
+    MiAddCount(&MiState->StateCount[To], 1);
+    if (__builtin_expect(MiState->Nodes > 1, 0)) {
+        MI_NODE *Node = &MiState->Node[MiFindNodeOfPage(Page)];
+        MiAddCount(&Node->StateCount[From], -1);
+        MiAddCount(&Node->StateCount[To], 1);
+    }
+}
+
 /* The one place where a frame changes state: list membership and counters follow. */
 VOID MiSetPageState(PFN_NUMBER Page, PMMPFN Pfn, MI_PAGE_STATE State)
 {
     if (Pfn->Flags & MI_PFN_LISTED) {
-        MiUnlinkPage(Pfn);
+        MiUnlinkPage(Page, Pfn);
     }
     MiState->NonPageableFrames -= MiCountsAsNonPageable(Pfn);
-    MiAddCount(&MiState->StateCount[Pfn->State], -1);
-    MiAddCount(&MiState->StateCount[State], 1);
+    MiCountState(Page, Pfn->State, State);
     Pfn->State = (UCHAR)State;
     MiState->NonPageableFrames += MiCountsAsNonPageable(Pfn);
     if (State <= MiPageBad) {
@@ -230,11 +257,10 @@ static VOID MiGiveFrame(PFN_NUMBER Page, ULONG Flags, PMMPTE Pte)
         MiTakeFromOwner(Pfn);
     }
     if (Pfn->Flags & MI_PFN_LISTED) {
-        MiUnlinkPage(Pfn);
+        MiUnlinkPage(Page, Pfn);
     }
-    MiAddCount(&MiState->StateCount[Pfn->State], -1);
+    MiCountState(Page, Pfn->State, Reading ? MiPageTransition : MiPageActive);
     Pfn->State = Reading ? MiPageTransition : MiPageActive;
-    MiAddCount(&MiState->StateCount[Pfn->State], 1);
     MiState->NonPageableFrames += (Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING)) == 0;
     Pfn->u1.UsedEntries = 0;
     Pfn->u2.ShareCount = Reading ? 0 : 1;
@@ -281,6 +307,32 @@ static VOID MiCutExtent(ULONG Index, PFN_NUMBER Base, PFN_NUMBER Count)
     }
 }
 
+VOID MiSplitExtents(PFN_NUMBER Page)
+{
+    for (ULONG Index = 0; Index < MiState->ExtentCount; Index++) {
+        if (MiState->Extents[Index].Base < Page && Page - MiState->Extents[Index].Base < MiState->Extents[Index].Count) {
+            MiCutExtent(Index, Page, 0);
+            return;
+        }
+    }
+}
+
+/* Whatever of [Base, Base + Count) lies in extents does so no longer: those frames are in the zeroed state and on no list. */
+static VOID MiCutRange(PFN_NUMBER Base, PFN_NUMBER Count)
+{
+    for (ULONG Index = 0; Index < MiState->ExtentCount;) {
+        MI_EXTENT Extent = MiState->Extents[Index];
+        PFN_NUMBER First = Extent.Base < Base ? Base : Extent.Base, End = Extent.Base + Extent.Count;
+        End = End < Base + Count ? End : Base + Count;
+        if (First < End) {
+            MiCutExtent(Index, First, End - First);
+            Index = 0;
+        } else {
+            Index++;
+        }
+    }
+}
+
 static ULONG64 MiNextRandom(VOID)
 {
     ULONG64 X = MiState->ScatterSeed;
@@ -291,23 +343,24 @@ static ULONG64 MiNextRandom(VOID)
 }
 
 /* The longest run of neighbours, up to Want, among the first few runs of a list. */
-static ULONG MiRunOnList(MI_PAGE_STATE State, ULONG Want, PFN_NUMBER *Base)
+static ULONG MiRunOnList(const MI_NODE *Node, MI_PAGE_STATE State, ULONG Want, PFN_NUMBER *Base)
 {
     ULONG Best = 0;
-    PFN_NUMBER Page = MiState->Lists[State].Head;
+    PFN_NUMBER Page = Node->Lists[State].Head;
     for (ULONG Hop = 0; Hop < MI_LIST_HOPS && Page != MI_NO_PAGE; Hop++) {
         PMMPFN Pfn = MiPfn(Page), Below;
         ULONG Length = 1;
         while (Length < Want) {
             PMMPFN Next = MiPfn(Page + Length);
-            if (Next == NULL || Next->State != State || !(Next->Flags & MI_PFN_LISTED)) {
+            if (Next == NULL || Next->State != State || !(Next->Flags & MI_PFN_LISTED) || Page + Length >= Node->End) {
                 break;
             }
             Pfn = Next;
             Length++;
         }
         /* The list may begin with the end of a run. */
-        while (Length < Want && (Below = MiPfn(Page - 1)) != NULL && Below->State == State && (Below->Flags & MI_PFN_LISTED)) {
+        while (Length < Want && (Below = MiPfn(Page - 1)) != NULL && Below->State == State && (Below->Flags & MI_PFN_LISTED) &&
+               Page > Node->First) {
             Page--;
             Length++;
         }
@@ -323,24 +376,36 @@ static ULONG MiRunOnList(MI_PAGE_STATE State, ULONG Want, PFN_NUMBER *Base)
     return Best;
 }
 
-/* Chooses, if there is a run longer than Least; the frames are still on their list, or cut out of their extent. */
-static ULONG MiChooseFrames(ULONG Want, ULONG Least, ULONG Flags, PFN_NUMBER *Base, BOOLEAN *Dirty)
+static inline BOOLEAN MiIsOfNode(const MI_NODE *Node, PFN_NUMBER Page)
+{
+    return Page - Node->First < Node->End - Node->First;
+}
+static inline BOOLEAN MiHasExtent(const MI_NODE *Node)
+{
+    return MiState->Nodes == 1 ? MiState->ExtentCount != 0 : Node->StateCount[MiPageZeroed] > Node->Lists[MiPageZeroed].Total;
+}
+
+/* Chooses, if the node has a run longer than Least; the frames are still on their list, or cut out of their extent. */
+static ULONG MiChooseFrames(const MI_NODE *Node, ULONG Want, ULONG Least, ULONG Flags, PFN_NUMBER *Base, BOOLEAN *Dirty)
 {
     MI_PAGE_STATE First = Flags & MI_TAKE_ZEROED ? MiPageZeroed : MiPageFree;
     MI_PAGE_STATE Second = Flags & MI_TAKE_ZEROED ? MiPageFree : MiPageZeroed;
     PFN_NUMBER Page = 0;
     if (MiState->ScatterSeed && MiState->ExtentCount) {
         ULONG Index = (ULONG)(MiNextRandom() % MiState->ExtentCount);
-        *Base = MiState->Extents[Index].Base + MiNextRandom() % MiState->Extents[Index].Count;
-        *Dirty = FALSE;
-        MiCutExtent(Index, *Base, 1);
-        return 1;
+        PFN_NUMBER Any = MiState->Extents[Index].Base + MiNextRandom() % MiState->Extents[Index].Count;
+        if (MiIsOfNode(Node, Any)) {
+            *Base = Any;
+            *Dirty = FALSE;
+            MiCutExtent(Index, Any, 1);
+            return 1;
+        }
     }
-    ULONG Best = MiRunOnList(First, Want, &Page);
+    ULONG Best = MiRunOnList(Node, First, Want, &Page);
     MI_PAGE_STATE From = First;
-    if (Best < Want && (!(Flags & MI_TAKE_ZEROED) || MiState->ExtentCount == 0)) {
+    if (Best < Want && (!(Flags & MI_TAKE_ZEROED) || !MiHasExtent(Node))) {
         PFN_NUMBER Other = 0;
-        ULONG Length = MiRunOnList(Second, Want, &Other);
+        ULONG Length = MiRunOnList(Node, Second, Want, &Other);
         if (Length > Best) {
             Best = Length;
             Page = Other;
@@ -350,6 +415,9 @@ static ULONG MiChooseFrames(ULONG Want, ULONG Least, ULONG Flags, PFN_NUMBER *Ba
     if (Best < Want) {
         ULONG Widest = MI_MAX_EXTENTS;
         for (ULONG Index = 0; Index < MiState->ExtentCount; Index++) {
+            if (!MiIsOfNode(Node, MiState->Extents[Index].Base)) {
+                continue;
+            }
             if (MiState->Extents[Index].Count >= Want) {
                 Widest = Index;
                 break;
@@ -371,14 +439,36 @@ static ULONG MiChooseFrames(ULONG Want, ULONG Least, ULONG Flags, PFN_NUMBER *Ba
     return Best > Least ? Best : 0;
 }
 
-/* The oldest standby page of the lowest priority, and up to Want in all of those behind it in RAM that are in standby on the same
+/* From the wanted node, else the nearest that has any. */
+static ULONG MiChooseNear(ULONG Ideal, ULONG Want, ULONG Least, ULONG Flags, PFN_NUMBER *Base, BOOLEAN *Dirty)
+{
+    MI_NODE *Node = &MiState->Node[Ideal];
+    ULONG Count = MiChooseFrames(Node, Want, Least, Flags, Base, Dirty);
+    if (__builtin_expect(MiState->Nodes == 1, 1)) {
+        return Count;
+    }
+    for (ULONG Turn = 1; Count == 0 && Turn < MiState->Nodes && !(Flags & MI_TAKE_LOCAL); Turn++) {
+        Count = MiChooseFrames(&MiState->Node[Node->Order[Turn]], Want, Least, Flags, Base, Dirty);
+    }
+    return Count;
+}
+
+/* The oldest standby page of the lowest priority (several nodes: an old one of the wanted node, if it is among the first), and up to
+ * Want in all of those behind it in RAM that are in standby on the same
  * list: what went out as neighbours mostly lies as neighbours, and a run of frames is mapped, and read into, as one. */
-static ULONG MiOldestStandby(ULONG Want, PFN_NUMBER *Base)
+static ULONG MiOldestStandby(ULONG Want, ULONG Ideal, PFN_NUMBER *Base)
 {
     for (ULONG Priority = 0; Priority < MI_PRIORITIES; Priority++) {
         PFN_NUMBER Page = MiState->Standby[Priority].Head;
         if (Page == MI_NO_PAGE) {
             continue;
+        }
+        if (MiState->Nodes > 1) {
+            PFN_NUMBER Near = Page;
+            for (ULONG Hop = 0; Hop < MI_STANDBY_HOPS && Near != MI_NO_PAGE && MiFindNodeOfPage(Near) != Ideal; Hop++) {
+                Near = MiPfn(Near)->u1.Flink;
+            }
+            Page = Near != MI_NO_PAGE && MiFindNodeOfPage(Near) == Ideal ? Near : Page;
         }
         ULONG Count = 1;
         for (PMMPFN Pfn; Count < Want && (Pfn = MiPfn(Page + Count)) != NULL && Pfn->State == MiPageStandby &&
@@ -394,7 +484,7 @@ static ULONG MiOldestStandby(ULONG Want, PFN_NUMBER *Base)
 BOOLEAN MiPurgeStandbyLocked(ULONG Most)
 {
     PFN_NUMBER Page;
-    for (; Most && MiOldestStandby(1, &Page); Most--) {
+    for (; Most && MiOldestStandby(1, 0, &Page); Most--) {
         PMMPFN Pfn = MiPfn(Page);
         MiTakeFromOwner(Pfn);
         MiSetPageState(Page, Pfn, MiPageFree);
@@ -421,7 +511,10 @@ static ULONG MiAllowance(ULONG Want, ULONG Flags)
 
 ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEAN *Dirty)
 {
-    ULONG Count = 0;
+    ULONG Count = 0, Ideal = 0;
+    if (__builtin_expect(MiState->Nodes > 1, 0)) {
+        Ideal = Flags >> 8 ? (Flags >> 8) - 1 : MiCurrentNode();
+    }
     KiAcquireLock(&MiState->PfnLock);
     Want = MiAllowance(Want, Flags);
     if (Want) {
@@ -430,14 +523,18 @@ ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEA
         /* Mapped and read into as one: when little is free a longer run of old pages beats what is left of that. */
         if ((Flags & MI_TAKE_READING) &&
             MiState->StateCount[MiPageFree] + MiState->StateCount[MiPageZeroed] < 4 * MI_IO_PAGES) {
-            Standby = MiOldestStandby(Want, &Old);
+            Standby = MiOldestStandby(Want, Ideal, &Old);
         }
-        Count = Standby == Want ? 0 : MiChooseFrames(Want, Standby, Flags, Base, Dirty);
-        if (Count == 0) {
+        Count = Standby == Want ? 0 : MiChooseNear(Ideal, Want, Standby, Flags, Base, Dirty);
+        if (Count == 0 && !(Flags & MI_TAKE_LOCAL)) {
             *Dirty = TRUE;
-            Count = Standby ? Standby : MiOldestStandby(Want, &Old);
+            Count = Standby ? Standby : MiOldestStandby(Want, Ideal, &Old);
             *Base = Old;
         }
+    }
+    if (__builtin_expect(MiState->Nodes > 1 && Count, 0)) {
+        MI_NODE *Node = &MiState->Node[Ideal];
+        *(MiIsOfNode(Node, *Base) ? &Node->Hits : &Node->Misses) += Count;
     }
     for (ULONG Index = 0; Index < Count; Index++) {
         MiGiveFrame(*Base + Index, Flags, Pte ? Pte + Index : NULL);
@@ -482,18 +579,18 @@ BOOLEAN MiTakeContiguous(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_
         *Dirty = FALSE;
         goto Found;
     }
-    /* No untouched run: look for neighbours on the lists, extents included, run by run. */
+    /* No untouched run: look for neighbours in any mixture, run by run. */
     for (ULONG Index = 0; Index < MiState->RunCount; Index++) {
         const MI_RUN *Run = &MiState->Runs[Index];
         PFN_NUMBER Start = MiFitBoundary(Run->FirstPage < Low ? Low : Run->FirstPage, Count, Boundary);
         PFN_NUMBER End = Run->FirstPage + Run->Managed;
         while (Run->Managed && Start < End && End - Start >= Count && Start + Count - 1 <= High) {
             PFN_NUMBER Length = 0;
-            while (Length < Count && (Run->Pfn[Start + Length - Run->FirstPage].Flags & MI_PFN_LISTED) &&
-                   Run->Pfn[Start + Length - Run->FirstPage].State <= MiPageStandby) {
+            while (Length < Count && MiIsToBeHad(&Run->Pfn[Start + Length - Run->FirstPage])) {
                 Length++;
             }
             if (Length == Count) {
+                MiCutRange(Start, Count);
                 *Base = Start;
                 *Dirty = TRUE;
                 goto Found;
@@ -684,7 +781,7 @@ static BOOLEAN MiPfnIsZero(const MMPFN *Pfn)
     return (Words[0] | Words[1] | Words[2] | Words[3]) == 0;
 }
 
-static const CHAR *MiValidateList(const MI_PAGE_LIST *List, MI_PAGE_STATE State, ULONG Priority)
+static const CHAR *MiValidateList(const MI_PAGE_LIST *List, MI_PAGE_STATE State, ULONG Priority, const MI_NODE *Node)
 {
     ULONG64 Length = 0;
     ULONG Before = MI_NO_PAGE;
@@ -693,6 +790,9 @@ static const CHAR *MiValidateList(const MI_PAGE_LIST *List, MI_PAGE_STATE State,
         if (Pfn == NULL || Length >= List->Total || Pfn->u2.Blink != Before || Pfn->State != State ||
             !(Pfn->Flags & MI_PFN_LISTED) || (State == MiPageStandby && Pfn->Priority != Priority)) {
             return "P1: a page list is not what its links and its total say";
+        }
+        if (Node && !MiIsOfNode(Node, Page)) {
+            return "P10: a free frame is on another node's list";
         }
         if (Pfn->ReferenceCount || (State <= MiPageFree && Pfn->PteAddress)) {
             return "P2: a listed frame has references or an owner";
@@ -722,6 +822,9 @@ static const CHAR *MiValidateExtents(ULONG64 *Pages)
         if (Extent.Count == 0 || Run == NULL || Extent.Base < Run->FirstPage ||
             Extent.Base + Extent.Count > Run->FirstPage + Run->Managed) {
             return "P4: an extent is empty or not inside one run";
+        }
+        if (MiNodeOfPage(Extent.Base) != MiNodeOfPage(Extent.Base + Extent.Count - 1)) {
+            return "P10: an extent lies in two nodes";
         }
         for (ULONG Other = 0; Other < Index; Other++) {
             if (Extent.Base < MiState->Extents[Other].Base + MiState->Extents[Other].Count &&
@@ -761,12 +864,18 @@ static const CHAR *MiValidateFrame(const MMPFN *Pfn)
 const CHAR *MiValidateFramesLocked(VOID)
 {
     const CHAR *Broken = NULL;
-    ULONG64 Counts[MiPageStates] = {0}, Extents = 0, Managed = 0, NonPageable = 0, Locked = 0;
+    ULONG64 Counts[MiPageStates] = {0}, Extents = 0, Managed = 0, NonPageable = 0, Locked = 0, Zeroed = 0;
     for (ULONG State = 0; State <= MiPageBad && !Broken; State++) {
-        Broken = MiValidateList(&MiState->Lists[State], State, 0);
+        Broken = MiValidateList(&MiState->Lists[State], State, 0, NULL);
     }
     for (ULONG Priority = 0; Priority < MI_PRIORITIES && !Broken; Priority++) {
-        Broken = MiValidateList(&MiState->Standby[Priority], MiPageStandby, Priority);
+        Broken = MiValidateList(&MiState->Standby[Priority], MiPageStandby, Priority, NULL);
+    }
+    for (ULONG Node = 0; Node < MiState->Nodes && !Broken; Node++) {
+        for (ULONG State = 0; State <= MiPageFree && !Broken; State++) {
+            Broken = MiValidateList(&MiState->Node[Node].Lists[State], State, 0, &MiState->Node[Node]);
+            Zeroed += State == MiPageZeroed ? MiState->Node[Node].Lists[State].Total : 0;
+        }
     }
     if (!Broken) {
         Broken = MiValidateExtents(&Extents);
@@ -799,13 +908,13 @@ const CHAR *MiValidateFramesLocked(VOID)
     if (!Broken && Managed + MiState->CorePages != MiState->TotalPages) {
         Broken = "P3: frames managed and the core's own do not add up to RAM";
     }
-    if (!Broken && MiState->StateCount[MiPageZeroed] != Extents + MiState->Lists[MiPageZeroed].Total) {
+    if (!Broken && MiState->StateCount[MiPageZeroed] != Extents + Zeroed) {
         Broken = "P6: zeroed frames are neither listed nor in an extent";
     }
     if (!Broken && (NonPageable != MiState->NonPageableFrames || Locked != MiState->LockedFrames)) {
         Broken = "P8: nonpageable or locked frames are miscounted";
     }
-    return Broken;
+    return Broken ? Broken : MiValidateNodesLocked();
 }
 
 const CHAR *MiValidateFrames(VOID)

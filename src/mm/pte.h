@@ -10,7 +10,8 @@
  *   valid     NX  (core)   frame number               IO    -      COW .. D A  PCD PWT U W   1
  *   zero      0                                                                          0   address not in
  * use demand 0  0   ..       0                          0     0      protection  0         0   a page of
- * zeroes, charged transition             frame number               1     0      protection  -         0
+ * zeroes, charged (bits 16..12: 1 + the node wanted, or 0)
+ *   transition             frame number               1     0      protection  -         0
  * frame kept, not mapped page file              page offset in file 63..32 0     0      protection  file 0
  *   prototype              address 63..16             0     1      protection  -         0   ask the
  * prototype entry
@@ -88,6 +89,7 @@ C_ASSERT(MI_PTE_WS == HAL_PTE_REVOCABLE);
 #define MI_PTE_SHARE 0x0100000000000000ull /* valid form: the frame belongs to a prototype entry, this one shares it */
 #define MI_PTE_NX    0x8000000000000000ull
 #define MI_PTE_FRAME 0x000FFFFFFFFFF000ull
+#define MI_PTE_NODE  0x000000000001F000ull /* demand zero */
 
 /* ---- reading and writing entries: always whole, always atomic ---- */
 static inline MMPTE MiReadPte(PMMPTE Pte)
@@ -151,6 +153,15 @@ static inline MMPTE MiPteDemandZero(MI_PROT Protection)
 {
     return (MMPTE){(ULONG64)(Protection & MI_PROT_MASK) << 5};
 }
+/* Its frame is wanted from a NUMA node: 1 + its number; 0: from that of whoever touches it first. */
+static inline MMPTE MiPteOnNode(MMPTE DemandZero, ULONG NodePlusOne)
+{
+    return (MMPTE){DemandZero.Long | ((ULONG64)NodePlusOne << 12 & MI_PTE_NODE)};
+}
+static inline ULONG MiPteNode(MMPTE DemandZero) /* 1 + the node, or 0 */
+{
+    return (ULONG)((DemandZero.Long & MI_PTE_NODE) >> 12);
+}
 static inline MMPTE MiPteTransition(PFN_NUMBER Page, MI_PROT Protection)
 {
     return (MMPTE){(Page << 12) | MI_PTE_TRANS | (ULONG64)(Protection & MI_PROT_MASK) << 5};
@@ -196,7 +207,7 @@ static inline BOOLEAN MiPteIsPageFile(MMPTE Pte)
 }
 static inline BOOLEAN MiPteIsDemandZero(MMPTE Pte)
 {
-    return Pte.Long != 0 && (Pte.Long & ~((ULONG64)MI_PROT_MASK << 5)) == 0;
+    return Pte.Long != 0 && (Pte.Long & ~((ULONG64)MI_PROT_MASK << 5 | MI_PTE_NODE)) == 0;
 }
 static inline PFN_NUMBER MiPtePage(MMPTE Pte) /* valid or transition */
 {

@@ -23,6 +23,7 @@ typedef struct _MMVAD {
     UCHAR Type;            /* MI_VAD_TYPE */
     BOOLEAN LargePages;    /* resident from the start, never decommitted in part */
     BOOLEAN Image;         /* view: of an image section */
+    UCHAR NodePlusOne;     /* the NUMA node its pages are wanted from, 0: of whoever touches them first */
     BOOLEAN NoChange;      /* secured without exceptions: protections stay */
     ULONG Protect;         /* PAGE_ at allocation */
     ULONG LockedPages;     /* pages that ZwLockVirtualMemory keeps: bits set in LockBits */

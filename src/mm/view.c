@@ -127,7 +127,7 @@ static NTSTATUS MiViewPages(PMI_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, U
 NTSTATUS MmMapView(PMM_SEGMENT Segment, PMM_SPACE Space, PVOID *Base, ULONG64 Offset, SIZE_T *Size, ULONG Type, ULONG Protect,
                    const MM_ADDRESS_LIMITS *Limits)
 {
-    static const MM_ADDRESS_LIMITS Anywhere = {0, 0, 0};
+    static const MM_ADDRESS_LIMITS Anywhere;
     ULONG64 First;
     MI_PROT Protection = MiMakeProtection(Protect);
     ULONG_PTR Start = (ULONG_PTR)*Base;

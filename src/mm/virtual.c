@@ -61,7 +61,7 @@ static ULONG_PTR MiStretch(ULONG_PTR At, ULONG_PTR End, BOOLEAN *Committed)
     return End;
 }
 
-static NTSTATUS MiCommitPrivate(PMI_SPACE Space, ULONG_PTR Start, ULONG_PTR End, ULONG Protect)
+static NTSTATUS MiCommitPrivate(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End, ULONG Protect)
 {
     MI_REGION *Region = &MiState->Regions[MmRegionUser];
     MI_PROT Protection = MiMakeProtection(Protect);
@@ -77,7 +77,8 @@ static NTSTATUS MiCommitPrivate(PMI_SPACE Space, ULONG_PTR Start, ULONG_PTR End,
         if (Committed) {
             Status = MmProtectPages((PVOID)At, (Next - At) >> PAGE_SHIFT, Protect);
         } else {
-            Status = MiCommit(Region, At, (Next - At) >> PAGE_SHIFT, Protection, 0, NormalPoolPriority);
+            Status =
+                MiCommit(Region, At, (Next - At) >> PAGE_SHIFT, Protection, (ULONG)Vad->NodePlusOne << 16, NormalPoolPriority);
             if (NT_SUCCESS(Status)) {
                 MiChargeSpace(Space, 0, (LONG64)((Next - At) >> PAGE_SHIFT));
             } else {
@@ -88,7 +89,21 @@ static NTSTATUS MiCommitPrivate(PMI_SPACE Space, ULONG_PTR Start, ULONG_PTR End,
     return Status;
 }
 
-static NTSTATUS MiCommitLarge(PMI_SPACE Space, ULONG_PTR Start, ULONG_PTR End, ULONG Protect)
+/* A large page of the node wanted, or the nearest that has one. */
+static BOOLEAN MiTakeLarge(ULONG Node, PFN_NUMBER *Base, BOOLEAN *Dirty)
+{
+    for (ULONG Turn = 0; Turn < MiState->Nodes; Turn++) {
+        PFN_NUMBER First = 0, Last = MiState->HighestPage;
+        /* 512 frames that do not cross a multiple of 512 are such a multiple */
+        if (MiClipToNode(MiState->Node[Node].Order[Turn], &First, &Last) &&
+            MiTakeContiguous(512, First, Last, 512, Base, Dirty)) {
+            return TRUE;
+        }
+    }
+    return MiState->Nodes > 1 && MiTakeContiguous(512, 0, MiState->HighestPage, 512, Base, Dirty);
+}
+
+static NTSTATUS MiCommitLarge(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End, ULONG Protect)
 {
     MI_PROT Protection = MiMakeProtection(Protect);
     SIZE_T Pages = (End - Start) >> PAGE_SHIFT;
@@ -104,8 +119,7 @@ static NTSTATUS MiCommitLarge(PMI_SPACE Space, ULONG_PTR Start, ULONG_PTR End, U
         PFN_NUMBER Base;
         BOOLEAN Dirty;
         PMMPTE Pte = MiPteOf(At);
-        /* 512 frames that do not cross a multiple of 512 are such a multiple */
-        if (!MiTakeContiguous(512, 0, MiState->HighestPage, 512, &Base, &Dirty)) {
+        if (!MiTakeLarge(Vad->NodePlusOne ? Vad->NodePlusOne - 1u : MiCurrentNode(), &Base, &Dirty)) {
             break;
         }
         if (Dirty) {
@@ -148,16 +162,21 @@ static NTSTATUS MiReserve(PMI_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Type
             return STATUS_NO_MEMORY;
         }
     }
-    MMVAD Like = {.Start = Start, .End = End, .Type = MiVadPrivate, .Protect = Protect, .LargePages = Large};
+    MMVAD Like = {.Start = Start,
+                  .End = End,
+                  .Type = MiVadPrivate,
+                  .Protect = Protect,
+                  .LargePages = Large,
+                  .NodePlusOne = (UCHAR)Limits->NodePlusOne};
     PMMVAD Vad = MiInsertVad(Space, &Like);
     if (Vad == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
     NTSTATUS Status = STATUS_SUCCESS;
     if (Large) {
-        Status = MiCommitLarge(Space, Start, End, Protect);
+        Status = MiCommitLarge(Space, Vad, Start, End, Protect);
     } else if (Type & MEM_COMMIT) {
-        Status = MiCommitPrivate(Space, Start, End, Protect);
+        Status = MiCommitPrivate(Space, Vad, Start, End, Protect);
     }
     if (!NT_SUCCESS(Status)) {
         MiFreeVadPages(Space, Vad);
@@ -183,7 +202,7 @@ static NTSTATUS MiCommitIn(PMI_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Pro
     } else if (Vad->LargePages || Vad->NoChange || MiIsSecured(Vad, Start, End)) {
         Status = Vad->LargePages ? STATUS_SUCCESS : STATUS_INVALID_PAGE_PROTECTION;
     } else {
-        Status = MiCommitPrivate(Space, Start, End, Protect);
+        Status = MiCommitPrivate(Space, Vad, Start, End, Protect);
     }
     if (NT_SUCCESS(Status)) {
         *Base = (PVOID)Start;
@@ -211,7 +230,7 @@ static NTSTATUS MiReset(PMI_SPACE Space, PVOID *Base, SIZE_T *Size)
 NTSTATUS MmAllocateVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Type, ULONG Protect,
                            const MM_ADDRESS_LIMITS *Limits)
 {
-    static const MM_ADDRESS_LIMITS Anywhere = {0, 0, 0};
+    static const MM_ADDRESS_LIMITS Anywhere;
     const ULONG Reset = MEM_RESET | MEM_RESET_UNDO, Main = Type & (MEM_COMMIT | MEM_RESERVE | Reset);
     const ULONG Known = MEM_COMMIT | MEM_RESERVE | Reset | MEM_TOP_DOWN | MEM_LARGE_PAGES;
     const ULONG Later = MEM_WRITE_WATCH | MEM_PHYSICAL | MEM_RESERVE_PLACEHOLDER | MEM_REPLACE_PLACEHOLDER;

@@ -12,6 +12,7 @@
 typedef struct _MM_ADDRESS_LIMITS {
     ULONG_PTR Lowest, Highest; /* Highest inclusive */
     SIZE_T Alignment;
+    ULONG NodePlusOne; /* the NUMA node its pages are wanted from; 0: that of whoever touches them first */
 } MM_ADDRESS_LIMITS;
 NTSTATUS MmAllocateVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Type, ULONG Protect,
                            const MM_ADDRESS_LIMITS *Limits);

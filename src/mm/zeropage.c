@@ -10,6 +10,8 @@
  * MmDiscardFreePages does the same for another end: it gives the memory of free pages back to the host, in runs as long as the
  * list has them, and they are zeroed pages then. Who has given up pages for being idle asks for it (the pools' trim).
  *
+ * With several nodes each has its own stock, and the node with the most to do comes first.
+ *
  * A page being zeroed is in transition with one reference, as a page in I/O is, so the counts add up at every moment.
  * Locks: PfnLock, not while zeroing. PASSIVE_LEVEL.
  */
@@ -23,10 +25,35 @@ static ULONG64 MiZeroLow(VOID)
     return Low > 512 ? 512 : Low;
 }
 
+/* Each node has a stock of its own. */
+static BOOLEAN MiShouldZeroOn(const ULONG64 *StateCount, ULONG64 Low)
+{
+    return __atomic_load_n(&StateCount[MiPageZeroed], __ATOMIC_RELAXED) < Low &&
+           __atomic_load_n(&StateCount[MiPageFree], __ATOMIC_RELAXED) > Low;
+}
 static BOOLEAN MiShouldZero(VOID)
 {
-    return __atomic_load_n(&MiState->StateCount[MiPageZeroed], __ATOMIC_RELAXED) < MiZeroLow() &&
-           __atomic_load_n(&MiState->StateCount[MiPageFree], __ATOMIC_RELAXED) > MiZeroLow();
+    BOOLEAN Should = MiState->Nodes == 1 && MiShouldZeroOn(MiState->StateCount, MiZeroLow());
+    for (ULONG Node = 0; MiState->Nodes > 1 && Node < MiState->Nodes && !Should; Node++) {
+        Should = MiShouldZeroOn(MiState->Node[Node].StateCount, MiZeroLow() / MiState->Nodes);
+    }
+    return Should;
+}
+
+/* The node with the most free frames and the fewest zeroed ones. PfnLock held. */
+static MI_PAGE_LIST *MiDirtiestList(VOID)
+{
+    ULONG Best = 0;
+    LONG64 Most = 0;
+    for (ULONG Node = 0; MiState->Nodes > 1 && Node < MiState->Nodes; Node++) {
+        const MI_NODE *Here = &MiState->Node[Node];
+        LONG64 More = (LONG64)(Here->Lists[MiPageFree].Total - Here->StateCount[MiPageZeroed]);
+        if (Here->Lists[MiPageFree].Total && (More > Most || MiState->Node[Best].Lists[MiPageFree].Total == 0)) {
+            Best = Node;
+            Most = More;
+        }
+    }
+    return &MiState->Node[Best].Lists[MiPageFree];
 }
 
 static VOID MiDiscard(const PFN_NUMBER *Pages, ULONG Count)
@@ -54,8 +81,9 @@ static ULONG64 MiCleanFreePages(ULONG64 Want, BOOLEAN Discard)
         PFN_NUMBER Pages[MI_ZERO_BATCH];
         ULONG Count = 0;
         KiAcquireLock(&MiState->PfnLock);
-        while (Count < MI_ZERO_BATCH && Count < Want - Done && MiState->Lists[MiPageFree].Tail != MI_NO_PAGE) {
-            PFN_NUMBER Page = MiState->Lists[MiPageFree].Tail; /* the one that is longest free */
+        const MI_PAGE_LIST *Free = MiDirtiestList();
+        while (Count < MI_ZERO_BATCH && Count < Want - Done && Free->Tail != MI_NO_PAGE) {
+            PFN_NUMBER Page = Free->Tail; /* the one that is longest free */
             PMMPFN Pfn = MiPfn(Page);
             Pfn->Flags |= MI_PFN_UNMAPPED;
             MiSetPageState(Page, Pfn, MiPageTransition);

@@ -79,7 +79,7 @@ static NTSTATUS PspAllocate(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID *BaseAddr
 static NTSTATUS PspAllocateBelow(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID *BaseAddress, ULONG_PTR ZeroBits,
                                  PSIZE_T RegionSize, ULONG Type, ULONG Protect)
 {
-    MM_ADDRESS_LIMITS Limits = {0, 0, 0};
+    MM_ADDRESS_LIMITS Limits = {0};
     PVOID Base;
     PspCheckService();
     if (ZeroBits > 21 && ZeroBits < 32)
@@ -117,8 +117,9 @@ static NTSTATUS PspReadParameters(KPROCESSOR_MODE Mode, PMEM_EXTENDED_PARAMETER 
             Status = MmCaptureFrom(Mode, &Wanted, One.Pointer, sizeof Wanted);
             if (!NT_SUCCESS(Status))
                 return Status;
-            *Limits = (MM_ADDRESS_LIMITS){(ULONG_PTR)Wanted.LowestStartingAddress, (ULONG_PTR)Wanted.HighestEndingAddress,
-                                          Wanted.Alignment};
+            Limits->Lowest = (ULONG_PTR)Wanted.LowestStartingAddress;
+            Limits->Highest = (ULONG_PTR)Wanted.HighestEndingAddress;
+            Limits->Alignment = Wanted.Alignment;
             if ((Limits->Lowest & 0xFFFF) || (Limits->Highest && ((Limits->Highest + 1) & (PAGE_SIZE - 1))) ||
                 (Limits->Alignment && (Limits->Alignment < 0x10000 || (Limits->Alignment & (Limits->Alignment - 1)))) ||
                 Limits->Lowest > (ULONG_PTR)MmHighestUserAddress || Limits->Highest > (ULONG_PTR)MmHighestUserAddress ||
@@ -126,8 +127,9 @@ static NTSTATUS PspReadParameters(KPROCESSOR_MODE Mode, PMEM_EXTENDED_PARAMETER 
                 return STATUS_INVALID_PARAMETER;
             break;
         case MemExtendedParameterNumaNode:
-            if (One.ULong != 0)
+            if (One.ULong > KeQueryHighestNodeNumber())
                 return STATUS_INVALID_PARAMETER;
+            Limits->NodePlusOne = One.ULong + 1;
             break;
         case MemExtendedParameterAttributeFlags:
             if (One.ULong64 != 0)
@@ -143,7 +145,7 @@ static NTSTATUS PspReadParameters(KPROCESSOR_MODE Mode, PMEM_EXTENDED_PARAMETER 
 static NTSTATUS PspAllocateEx(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG Type,
                               ULONG Protect, PMEM_EXTENDED_PARAMETER Parameters, ULONG Count)
 {
-    MM_ADDRESS_LIMITS Limits = {0, 0, 0};
+    MM_ADDRESS_LIMITS Limits = {0};
     PspCheckService();
     NTSTATUS Status = PspReadParameters(Mode, Parameters, Count, &Limits);
     return NT_SUCCESS(Status) ? PspAllocate(Mode, Handle, BaseAddress, RegionSize, Type, Protect, &Limits) : Status;

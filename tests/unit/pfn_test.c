@@ -75,7 +75,7 @@ static void Take_Run_IsContiguousAndCounted(void **State)
     assert_int_equal(Mine.StateCount[MiPageActive], 64);
     assert_null(MiValidateFrames());
     assert_int_equal(MiReleaseFrames(Base, 64), 64);
-    assert_int_equal(Mine.Lists[MiPageFree].Total, 64);
+    assert_int_equal(Mine.Node[0].Lists[MiPageFree].Total, 64);
     assert_null(MiValidateFrames());
 }
 
@@ -104,7 +104,7 @@ static void Take_ZeroedWanted_PrefersFramesThatAreZero(void **State)
     MiReleaseFrames(Base, 8);
     MiTakeFrames(1, MI_TAKE_ZEROED, NULL, &Zeroed, &Dirty);
     assert_false(Dirty);
-    assert_int_equal(Mine.Lists[MiPageFree].Total, 8);
+    assert_int_equal(Mine.Node[0].Lists[MiPageFree].Total, 8);
     MiReleaseFrames(Zeroed, 1);
 }
 
@@ -253,7 +253,7 @@ static void Scatter_Everything_ExtentTableOverflowsIntoLists(void **State)
         assert_int_equal(MiTakeFrames(1, 0, NULL, &Base, &Dirty), 1);
     }
     assert_true(Mine.ExtentCount <= MI_MAX_EXTENTS);
-    assert_true(Mine.Lists[MiPageZeroed].Total > 0);
+    assert_true(Mine.Node[0].Lists[MiPageZeroed].Total > 0);
     assert_int_equal(Available(), 690);
     assert_null(MiValidateFrames());
 }
@@ -265,9 +265,9 @@ static void Validate_BrokenInvariants_AreNamed(void **State)
     (void)State;
     MiTakeFrames(4, 0, NULL, &Base, &Dirty);
     MiReleaseFrames(Base, 2);
-    Mine.Lists[MiPageFree].Total++;
+    Mine.Node[0].Lists[MiPageFree].Total++;
     assert_memory_equal(MiValidateFrames(), "P1:", 3);
-    Mine.Lists[MiPageFree].Total--;
+    Mine.Node[0].Lists[MiPageFree].Total--;
     MiPfn(Base)->ReferenceCount = 1;
     assert_memory_equal(MiValidateFrames(), "P2:", 3);
     MiPfn(Base)->ReferenceCount = 0;

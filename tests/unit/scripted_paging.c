@@ -506,7 +506,7 @@ static void Zeroing_FreePagesBecomeZeroed(void **State)
     assert_int_equal(MiZeroFreePages(70), 70);
     assert_int_equal(Count(MiPageZeroed), Zeroed + 70);
     assert_null(MiValidateAll());
-    for (ULONG Page = MiState->Lists[MiPageZeroed].Head; Page != MI_NO_PAGE; Page = MiPfn(Page)->u1.Flink) {
+    for (ULONG Page = MiState->Node[0].Lists[MiPageZeroed].Head; Page != MI_NO_PAGE; Page = MiPfn(Page)->u1.Flink) {
         assert_int_equal(((PUCHAR)HalWindow(Page))[8], 0);
     }
 }
