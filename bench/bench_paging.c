@@ -14,7 +14,7 @@
  *             machine can do that (root, a memory cgroup); else the figure is left out, and said so.
  * Medians of rounds.
  *
- *   bench_paging [--smoke] [--rounds N] [--file PATH] [--ram MIB] [--only device,workload,...] [--json FILE]
+ *   bench_paging [--smoke] [--rounds N] [--file PATH] [--ram MIB] [--only device,workload,...] [--io queue|threads] [--json FILE]
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,14 +42,19 @@ static char OwnFile[64];
 static const char *File = OwnFile, *Only;
 static unsigned Rounds = 3, RamMib = 64;
 static bool Smoke, Verbose;
+static unsigned Engine; /* as the option io */
 static FILE *Json;
 static int JsonRows;
 
-static double Now(void)
+static double Clock(clockid_t Which)
 {
     struct timespec T;
-    clock_gettime(CLOCK_MONOTONIC, &T);
+    clock_gettime(Which, &T);
     return (double)T.tv_sec + (double)T.tv_nsec / 1e9;
+}
+static double Now(void)
+{
+    return Clock(CLOCK_MONOTONIC);
 }
 static int Ascending(const void *A, const void *B)
 {
@@ -69,8 +74,8 @@ static bool Wanted(const char *Section)
 /* ---- results: rows of samples, printed and written as JSON at the end ---- */
 typedef struct {
     const char *Section, *Name, *Unit, *Against; /* Against: the row of the device that this one is compared to */
-    double Samples[MAX_ROUNDS];
-    unsigned Count;
+    double Samples[MAX_ROUNDS], Ratios[MAX_ROUNDS];
+    unsigned Count, RatioCount;
     double Value;
 } ROW;
 static ROW Rows[96];
@@ -91,6 +96,12 @@ static void Sample(ROW *Of, double Value)
         Of->Samples[Of->Count++] = Value;
     }
 }
+static void Ratio(ROW *Of, double Value)
+{
+    if (Of->RatioCount < MAX_ROUNDS) {
+        Of->Ratios[Of->RatioCount++] = Value;
+    }
+}
 static void Fail(const char *What)
 {
     fprintf(stderr, "bench_paging: %s: %s\n", What, ntmm_error());
@@ -106,6 +117,7 @@ static void StartSystem(uint64_t Ram, uint64_t PageFile, bool Compression)
     Options.cpus = 2;
     Options.stacks = 0;
     Options.pagefile_check = false;
+    Options.io = Engine;
     if (PageFile != 0) {
         snprintf(Options.pagefile, sizeof Options.pagefile, "%s", File);
         Options.pagefile_size = PageFile;
@@ -125,6 +137,12 @@ static void StopSystem(void)
 }
 
 /* ---- the device, by the interface that paging uses ---- */
+static uint64_t Random(uint64_t *State)
+{
+    *State ^= *State << 13;
+    *State ^= *State >> 7;
+    return *State ^= *State << 17;
+}
 #define INFLIGHT 4u
 static volatile LONG Ended;
 static VOID OnDone(PMI_PAGE_IO Io)
@@ -136,7 +154,27 @@ static VOID OnDone(PMI_PAGE_IO Io)
     __atomic_add_fetch(&Ended, 1, __ATOMIC_SEQ_CST);
     HalWake(&Ended, 1);
 }
+#define DEVICE_FRAMES (2 * INFLIGHT * CLUSTER)
 static PFN_NUMBER DeviceFrames;
+/* Frames for the device's own transfers: the host backs them, and they do not compress. */
+static void TakeDeviceFrames(void)
+{
+    BOOLEAN Dirty;
+    if (!MiChargeCommitment(DEVICE_FRAMES, HighPoolPriority) ||
+        !MiTakeContiguous(DEVICE_FRAMES, 0, MiState->HighestPage, 0, &DeviceFrames, &Dirty)) {
+        Fail("frames");
+    }
+    for (ULONG i = 0; i < DEVICE_FRAMES; i++) {
+        uint64_t Seed = i + 1;
+        for (ULONG Word = 0; Word < 512; Word++) {
+            ((uint64_t *)HalWindow(DeviceFrames + i))[Word] = Random(&Seed);
+        }
+    }
+}
+static void GiveDeviceFrames(void)
+{
+    MiReturnCommitment(MiReleaseFrames(DeviceFrames, DEVICE_FRAMES));
+}
 /* Moves Pages pages in order from the slots' beginning; returns MiB/s. */
 static double DeviceInOrder(MI_SLOT First, ULONG Pages, bool Write, unsigned Most)
 {
@@ -159,7 +197,7 @@ static double DeviceInOrder(MI_SLOT First, ULONG Pages, bool Write, unsigned Mos
         Io[Free].Done = OnDone;
         Io[Free].Context = (PVOID)&Busy[Free];
         for (ULONG i = 0; i < CLUSTER; i++) {
-            Io[Free].Pages[i] = (ULONG)(DeviceFrames + (Done + i) % 4096);
+            Io[Free].Pages[i] = (ULONG)(DeviceFrames + (Done + i) % DEVICE_FRAMES);
         }
         __atomic_store_n(&Busy[Free], 1, __ATOMIC_RELAXED);
         Write ? MiWriteSlots(&Io[Free]) : MiReadSlots(&Io[Free]);
@@ -170,12 +208,6 @@ static double DeviceInOrder(MI_SLOT First, ULONG Pages, bool Write, unsigned Mos
         }
     }
     return Pages / 256.0 / (Now() - Start);
-}
-static uint64_t Random(uint64_t *State)
-{
-    *State ^= *State << 13;
-    *State ^= *State >> 7;
-    return *State ^= *State << 17;
 }
 /* Single pages at random, one after the other; microseconds each. */
 static double DeviceRandom(MI_SLOT First, ULONG Pages, unsigned Count)
@@ -197,18 +229,8 @@ static double DeviceRandom(MI_SLOT First, ULONG Pages, unsigned Count)
 static void Device(void)
 {
     uint64_t Bytes = 4ull * RamMib * MIB;
-    BOOLEAN Dirty;
     StartSystem(64 * MIB, Bytes + 64 * MIB, false);
-    if (!MiChargeCommitment(4096, HighPoolPriority) ||
-        !MiTakeContiguous(4096, 0, MiState->HighestPage, 0, &DeviceFrames, &Dirty)) {
-        Fail("frames");
-    }
-    for (ULONG i = 0; i < 4096; i++) { /* the host backs them, and they do not compress */
-        uint64_t Seed = i + 1;
-        for (ULONG Word = 0; Word < 512; Word++) {
-            ((uint64_t *)HalWindow(DeviceFrames + i))[Word] = Random(&Seed);
-        }
-    }
+    TakeDeviceFrames();
     /* The whole file is taken: its slots are the bench's. */
     MI_SLOT Slot, First = MiMakeSlot(0, CLUSTER);
     while (MiReserveSlots(CLUSTER, &Slot) != 0) {
@@ -218,7 +240,7 @@ static void Device(void)
     Sample(Row("device", "read in order", "MiB/s", NULL), DeviceInOrder(First, Pages, false, INFLIGHT));
     Sample(Row("device", "read in order, 1 under way", "MiB/s", NULL), DeviceInOrder(First, Pages, false, 1));
     Sample(Row("device", "read one page", "us", NULL), DeviceRandom(First, Pages, Smoke ? 200 : 2000));
-    MiReturnCommitment(MiReleaseFrames(DeviceFrames, 4096));
+    GiveDeviceFrames();
     StopSystem();
 }
 
@@ -335,13 +357,17 @@ static void Explain(const char *Phase)
     static MI_PAGER Old;
     static HAL_TB_STATISTICS OldTb;
     static ULONG64 OldFaults, OldHard, OldSoft;
+    static double OldWall, OldThread, OldProcess;
     MI_PAGER *Now_ = &MiState->Pager;
     HAL_TB_STATISTICS Tb;
     if (!Verbose) {
         return;
     }
     HalQueryTb(&Tb);
+    double Wall = Now(), Thread = Clock(CLOCK_THREAD_CPUTIME_ID), Process = Clock(CLOCK_PROCESS_CPUTIME_ID);
     if (*Phase) {
+        fprintf(stderr, "%-12s wall %.3f s, processor %.3f s of the thread and %.3f s of the process\n", Phase, Wall - OldWall,
+                Thread - OldThread, Process - OldProcess);
         fprintf(stderr,
                 "%-12s faults %llu hard %llu soft %llu waits %llu | reads %llu pages %llu | writes %llu pages %llu | "
                 "repurposed %llu trimmed "
@@ -366,27 +392,94 @@ static void Explain(const char *Phase)
     }
     Old = *Now_;
     OldTb = Tb;
+    OldWall = Wall, OldThread = Thread, OldProcess = Process;
     OldFaults = MiState->AllFaults;
     OldHard = MiState->HardFaults;
     OldSoft = MiState->SoftFaults;
 }
+/* ---- a phase, and the device right after it ----
+ * The device's speed wanders, so each phase is followed by transfers of the device's own, in the same file and of the same kind and
+ * number: the ratio is the time those take over the time of the phase, in which as many pages came in and went out. */
+static MI_SLOT OwnSlots;
+static ULONG OwnCount;
+static ULONG64 PhaseIn, PhaseOut;
+static double PhaseStart;
+static void TakeOwnSlots(ULONG Pages)
+{
+    /* A file system's work at the first write to a block is not what is measured: all of the file is written once before. */
+    static MI_SLOT First[8192];
+    MI_SLOT Slot;
+    ULONG Count = 0;
+    while (Count < 8192 && MiReserveSlots(CLUSTER, &First[Count]) == CLUSTER) {
+        DeviceInOrder(First[Count++], CLUSTER, true, INFLIGHT);
+    }
+    while (Count-- > 0) {
+        MiReleaseSlots(First[Count], CLUSTER);
+    }
+    for (OwnCount = 0; OwnCount < Pages;) { /* those that were not enough in a row are left taken */
+        ULONG Got = MiReserveSlots(CLUSTER, &Slot);
+        if (Got == 0) {
+            Fail("slots");
+        }
+        OwnSlots = OwnCount != 0 && Slot == OwnSlots + OwnCount ? OwnSlots : Slot;
+        OwnCount = Slot == OwnSlots ? Got : OwnCount + Got;
+        OwnCount = Got == CLUSTER ? OwnCount : 0;
+    }
+}
+static void BeginPhase(void)
+{
+    PhaseIn = MiState->Pager.PagesRead;
+    PhaseOut = MiState->Pager.PagesWritten;
+    PhaseStart = Now();
+}
+/* Seconds of the device alone for so many pages. */
+static double DeviceSeconds(ULONG64 Pages, bool Write)
+{
+    double Seconds = 0;
+    for (ULONG64 Part; Pages >= CLUSTER; Pages -= Part) {
+        Part = Pages < OwnCount ? Pages / CLUSTER * CLUSTER : OwnCount;
+        Seconds += (double)Part / 256 / DeviceInOrder(OwnSlots, (ULONG)Part, Write, INFLIGHT);
+    }
+    return Seconds;
+}
+static void EndPhase(ROW *Of, double Value)
+{
+    double Took = Now() - PhaseStart;
+    ULONG64 In = MiState->Pager.PagesRead - PhaseIn, Out = MiState->Pager.PagesWritten - PhaseOut;
+    Sample(Of, Value);
+    MiWaitForWrites();
+    Ratio(Of, (DeviceSeconds(In, false) + DeviceSeconds(Out, true)) / Took);
+}
+
 static void Workload(const char *Section, bool Compression, unsigned Grain)
 {
     uint64_t Ram = RamMib * MIB;
     bool Store = !strcmp(Section, "store");
     FromPool = true;
 #define NAME(Plain, Packed) (!Store ? Plain : Compression ? Packed " (compressed)" : Packed)
-    StartSystem(Ram, 5 * Ram, Compression);
+    StartSystem(Ram, 6 * Ram, Compression);
+    if (!Store) {
+        TakeDeviceFrames();
+        TakeOwnSlots((ULONG)(Ram / 4096));
+    }
     MakeBlocks(Store ? Ram * 3 / 2 : 4 * Ram);
     Explain("");
-    Sample(Row(Section, NAME("write in order", "write in order"), "MiB/s", "write in order"),
-           WriteInOrder(Blocks, BlockCount, Grain));
-    Explain("write");
-    Sample(Row(Section, NAME("read in order", "read in order"), "MiB/s", "read in order"), ReadInOrder(Blocks, BlockCount));
-    Explain("read");
-    if (!Store) {
-        Sample(Row(Section, "rewrite in order", "MiB/s", NULL), RewriteInOrder(Blocks, BlockCount));
-        Explain("rewrite");
+    double (*const InOrder[])(char **, unsigned) = {ReadInOrder, RewriteInOrder};
+    for (unsigned i = 0; i < (Store ? 2u : 3u); i++) {
+        ROW *Of = Row(Section,
+                      i == 0   ? NAME("write in order", "write in order")
+                      : i == 1 ? NAME("read in order", "read in order")
+                               : "rewrite in order",
+                      "MiB/s", NULL);
+        BeginPhase();
+        double Speed = i == 0 ? WriteInOrder(Blocks, BlockCount, Grain) : InOrder[i - 1](Blocks, BlockCount);
+        Explain(Of->Name);
+        if (Store) {
+            Sample(Of, Speed);
+        } else {
+            EndPhase(Of, Speed);
+            Explain("");
+        }
     }
     unsigned Touches = Smoke ? 500 : 8000;
     ntmm_page_file Before, After;
@@ -404,6 +497,10 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
         Explain("random 2");
     }
     FreeBlocks();
+    if (!Store) {
+        MiReleaseSlots(OwnSlots, OwnCount);
+        GiveDeviceFrames();
+    }
     StopSystem();
 }
 
@@ -515,22 +612,30 @@ static void OutAndIn(void)
 {
     uint64_t Ram = 4ull * RamMib * MIB;
     StartSystem(Ram, Ram + 64 * MIB, false);
+    TakeDeviceFrames();
+    TakeOwnSlots((ULONG)(Ram / 4 / 4096));
     MakeBlocks(Ram / 2);
     for (int Warm = 0; Warm < 2; Warm++) {
         WriteInOrder(Blocks, BlockCount, 512);
         Explain("");
-        double Start = Now();
+        BeginPhase();
         MmTrimAllSystemPageableMemory(TRUE);
-        double Out = BlockCount * (BLOCK / 1048576.0) / (Now() - Start);
+        double Out = BlockCount * (BLOCK / 1048576.0) / (Now() - PhaseStart);
         Explain("out");
+        if (Warm) {
+            EndPhase(Row("out and in", "page-out", "MiB/s", NULL), Out);
+        }
+        Explain("");
+        BeginPhase();
         double In = ReadInOrder(Blocks, BlockCount);
         Explain("in");
         if (Warm) {
-            Sample(Row("out and in", "page-out", "MiB/s", "write in order"), Out);
-            Sample(Row("out and in", "page-in", "MiB/s", "read in order"), In);
+            EndPhase(Row("out and in", "page-in", "MiB/s", NULL), In);
         }
     }
     FreeBlocks();
+    MiReleaseSlots(OwnSlots, OwnCount);
+    GiveDeviceFrames();
     StopSystem();
 }
 
@@ -592,6 +697,10 @@ static void Print(void)
                 printf(" %6.2f of the device", Ratio);
             }
         }
+        if (R->RatioCount) {
+            Ratio = Median(R->Ratios, R->RatioCount);
+            printf(" %6.2f of the device, round by round [%.2f .. %.2f]", Ratio, R->Ratios[0], R->Ratios[R->RatioCount - 1]);
+        }
         printf("   [%.4g .. %.4g]\n", R->Samples[0], R->Samples[R->Count - 1]);
         if (Json) {
             fprintf(Json,
@@ -625,11 +734,15 @@ int main(int argc, char **argv)
             Only = argv[++i];
         } else if (!strcmp(argv[i], "--json") && i + 1 < argc) {
             JsonPath = argv[++i];
+        } else if (!strcmp(argv[i], "--io") && i + 1 < argc) {
+            Engine = !strcmp(argv[++i], "threads") ? HAL_IO_ENGINE_THREADS : HAL_IO_ENGINE_QUEUE;
         } else if (!strcmp(argv[i], "--swap-child") && i + 1 < argc) {
             Child = argv[++i];
         } else {
-            fprintf(stderr,
-                    "usage: bench_paging [--smoke] [--rounds N] [--file PATH] [--ram MIB] [--only SECTIONS] [--json FILE]\n");
+            fprintf(
+                stderr,
+                "usage: bench_paging [--smoke] [--rounds N] [--file PATH] [--ram MIB] [--only SECTIONS] [--io queue|threads] "
+                "[--json FILE]\n");
             return 2;
         }
     }
