@@ -178,11 +178,12 @@ static PMMPTE MiLeafBelow(PFN_NUMBER Root, ULONG_PTR Va)
     return (PMMPTE)HalWindow(Table) + ((Va >> 12) & 511);
 }
 
-static VOID MiFlushMask(ULONG_PTR Va, ULONG64 Mask)
+/* Flushes the pages of Mask and, so as to do it in runs as long as can be, others that the TB cannot have (Unmapped). */
+static VOID MiFlushMask(ULONG_PTR Va, ULONG64 Mask, ULONG64 Unmapped)
 {
     while (Mask) {
         ULONG First = (ULONG)__builtin_ctzll(Mask);
-        ULONG64 Rest = ~(Mask >> First);
+        ULONG64 Rest = ~((Mask | Unmapped) >> First);
         ULONG Count = Rest ? (ULONG)__builtin_ctzll(Rest) : 64 - First;
         HalFlushTb((PVOID)(Va + ((ULONG_PTR)First << PAGE_SHIFT)), Count);
         Mask = First + Count == 64 ? 0 : Mask & (~0ull << (First + Count));
@@ -223,12 +224,13 @@ static ULONG MiVisit(PMMSUPPORT Support, ULONG_PTR Va, ULONG Count, ULONG64 Want
 {
     PMMPTE Pte = MiLeafBelow(Support->Root, Va);
     MMPTE Old[MI_WINDOW];
-    ULONG64 Flush = 0, Gone = 0, Aged = 0;
+    ULONG64 Flush = 0, Gone = 0, Aged = 0, Unmapped = 0;
     ULONG Left = 0, Taken = 0, Index = 0;
     KiAcquireLock(MiPteLock(Va));
     for (; Index < Count && Left < Want; Index++) {
         MMPTE Entry = MiReadPte(Pte + Index), New;
         if (!MiPteIsValid(Entry) || !MiPteIsInWorkingSet(Entry)) {
+            Unmapped |= (ULONG64)!MiPteIsValid(Entry) << Index;
             continue;
         }
         ++*Visited;
@@ -248,13 +250,14 @@ static ULONG MiVisit(PMMSUPPORT Support, ULONG_PTR Va, ULONG Count, ULONG64 Want
         } else if (MiPteIsAccessed(Entry)) {
             Aged++;
         } else {
-            continue; /* the TB cannot have it */
+            Unmapped |= 1ull << Index; /* the TB cannot have it */
+            continue;
         }
         Flush |= 1ull << Index;
     }
     *Next = Va + ((ULONG_PTR)Index << PAGE_SHIFT);
     if (Flush) {
-        MiFlushMask(Va, Flush);
+        MiFlushMask(Va, Flush, Unmapped);
     }
     if (Gone) {
         Taken = MiListTaken(Support, Old, Gone);
