@@ -112,7 +112,7 @@ typedef struct _MI_ATTEMPT {
     NTSTATUS DeviceStatus; /* STATUS_IN_PAGE_ERROR: why */
     MI_WRONG_PAGE Wrong;   /* if that is STATUS_CRC_ERROR */
     ULONG Along;           /* pages behind Va that are present now, too */
-    MI_READS Reads;        /* to start when no lock is held */
+    BOOLEAN LooksAhead;    /* reads in order: more is to be read when no lock is held */
 } MI_ATTEMPT;
 
 #define MI_AGAIN ((NTSTATUS)0x7FFFFFFF) /* the entry has changed, or may have: look again. Never leaves this file */
@@ -141,19 +141,28 @@ static NTSTATUS MiHold(const MI_ATTEMPT *Attempt, PFN_NUMBER Page)
  * overcommitted, so that the price of a fault would bound the speed of paging. */
 #define MI_FILL_AFTER 16u
 #define MI_FILL_PAGES 16u
+#define MI_FILL_MANY  64u /* after as many such faults again */
+#define MI_FILL_MOST  64u /* faults are remembered; half of them at an address that is not the next */
 static ULONG MiFillWindow(const MI_ATTEMPT *Attempt, MMPTE Entry)
 {
-    ULONG Filler = (ULONG)KiCurrentThread()->Id % MI_READERS, Run = 0, Count = 1;
+    ULONG Filler = (ULONG)KiCurrentThread()->Id % MI_READERS, Run, Count = 1;
     ULONG_PTR Page = Attempt->Va & ~(ULONG_PTR)(PAGE_SIZE - 1);
     if (MiState->Pager.Plenty == 0) {
         return 1;
     }
+    Run = __atomic_load_n(&MiState->Pager.Fillers[Filler].Run, __ATOMIC_RELAXED);
     if (__atomic_load_n(&MiState->Pager.Fillers[Filler].End, __ATOMIC_RELAXED) == Page) {
-        Run = __atomic_load_n(&MiState->Pager.Fillers[Filler].Run, __ATOMIC_RELAXED) + 1;
+        Run = Run < MI_FILL_MOST ? Run + 1 : Run;
+    } else {
+        Run /= 2; /* the next block, perhaps */
+    }
+    ULONG Most = Run >= 2 * MI_FILL_AFTER ? MI_FILL_MANY : MI_FILL_PAGES;
+    if (MiAvailable() <= MiState->Pager.Reserve + 2 * Most) {
+        Most = MI_FILL_PAGES;
     }
     if (Run >= MI_FILL_AFTER && Attempt->Frame == NULL && !Attempt->Set->HardMaximum &&
-        MiAvailable() > MiState->Pager.Reserve + 2 * MI_FILL_PAGES) {
-        ULONG Most = MiEntriesToTableEnd(Attempt->Va) < MI_FILL_PAGES ? MiEntriesToTableEnd(Attempt->Va) : MI_FILL_PAGES;
+        MiAvailable() > MiState->Pager.Reserve + Most) {
+        Most -= (ULONG)(Page >> PAGE_SHIFT) % Most; /* stretches as trimming and writing handle them */
         while (Count < Most && MiReadPte(Attempt->Pte + Count).Long == Entry.Long) {
             Count++;
         }
@@ -270,7 +279,7 @@ static NTSTATUS MiResolveTransition(MI_ATTEMPT *Attempt)
         }
     }
     if (Ahead) {
-        MiTouchReadAhead(Attempt->Pte, MiPteLock(Attempt->Va), Attempt->Set, Attempt->Write, &Attempt->Along, &Attempt->Reads);
+        Attempt->LooksAhead = MiTouchReadAhead(Attempt->Pte, Attempt->Va, Attempt->Set, Attempt->Write, &Attempt->Along);
     }
     return Status;
 }
@@ -352,9 +361,12 @@ static NTSTATUS MiTry(MI_ATTEMPT *Attempt)
         }
     }
     KiReleaseLock(Lock);
-    MiStartReads(&Attempt->Reads);
+    ULONG_PTR Page = Attempt->Va & ~(ULONG_PTR)(PAGE_SIZE - 1);
+    if (Attempt->LooksAhead) {
+        MiLookAhead(Attempt->Set, Page + ((1 + (ULONG_PTR)Attempt->Along) << PAGE_SHIFT));
+    }
     if (Attempt->Along) {
-        (VOID) HalFillTb((PVOID)(Attempt->Va & ~(ULONG_PTR)(PAGE_SIZE - 1)), 1 + Attempt->Along, 0);
+        (VOID) HalFillTb((PVOID)Page, 1 + Attempt->Along, 0);
     }
     return Status;
 }

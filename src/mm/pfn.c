@@ -521,7 +521,7 @@ ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEA
         PFN_NUMBER Old;
         ULONG Standby = 0;
         /* Mapped and read into as one: when little is free a longer run of old pages beats what is left of that. */
-        if ((Flags & MI_TAKE_READING) &&
+        if (Want > 1 && (Flags & (MI_TAKE_READING | MI_TAKE_PAGEABLE)) &&
             MiState->StateCount[MiPageFree] + MiState->StateCount[MiPageZeroed] < 4 * MI_IO_PAGES) {
             Standby = MiOldestStandby(Want, Ideal, &Old);
         }
