@@ -8,8 +8,12 @@
  * random soon takes single pages. What comes along goes to standby, where a touch is a soft fault; for a reader in order it goes
  * into the working set at once, so that the run costs one fault. If the last page of the run before was written to, it writes
  * in order: then all but the last go in Dirty, as they would be so at once (the last shows whether it still writes). A reader
- * in order that has the full window also has the next two read without waiting (MI_AHEAD), within its page table: the device
- * works while the thread does. What they bring is in standby until the first of it is touched.
+ * in order that has the full window also has the next MI_DEPTH read without waiting (MI_AHEAD), beyond the end of its page table
+ * if it comes to that, over what is in RAM: the device works while the thread does. What they bring is in standby until the first
+ * of it is touched.
+ *
+ * Windows of a reader in order end where 64 pages of addresses end, as the stretches do that trimming and writing handle: what
+ * came into a run of frames together leaves together, and stays a run for those who take the frames next.
  *
  *      entry                     frame                                        meanwhile
  *      page file   --lock-->     Transition, READING, one reference           others who touch it wait (a collided fault)
@@ -19,7 +23,7 @@
  * Neighbours are only taken while memory is not short, and a failed read of theirs costs nobody anything: the transfer tries
  * the wanted page again alone (pagefile.h).
  *
- * Waiting threads sleep on one of 64 words, chosen by the frame, that a finished read bumps.
+ * Waiting threads sleep on one of 64 words, chosen by the frame, that a finished read bumps; it wakes only where somebody is.
  *
  * Locks: the entry's lock, PfnLock inside; none while the device works. IRQL <= APC_LEVEL.
  */
@@ -27,8 +31,9 @@
 
 #define MI_WINDOW_NEW  8u
 #define MI_WINDOW_MOST MI_IO_PAGES
+#define MI_DEPTH       4u /* windows that a reader in order has under way */
 
-#define MI_NEAR 16 /* entries: a read that close to the last looks at some pages around, whatever came of the last */
+#define MI_NEAR 16 /* pages: a read that close to the last looks at some pages around, whatever came of the last */
 
 static ULONG MiReaderOfThread(VOID)
 {
@@ -39,18 +44,24 @@ VOID MiCountReadAhead(VOID)
     __atomic_fetch_add(&MiState->Pager.Readers[MiReaderOfThread()].Hits, 1, __ATOMIC_RELAXED);
 }
 
-/* How many pages to read for a thread that asks for Pte. */
-static ULONG MiChooseWindow(ULONG Reader, PMMPTE Pte, BOOLEAN *Ordered)
+/* Where a reader is: the page's address, or, of a prototype entry, as good as one. */
+static ULONG_PTR MiPositionOf(PMMPTE Pte, PMMSUPPORT Set, ULONG_PTR Va)
 {
-    PMMPTE End = __atomic_load_n(&MiState->Pager.Readers[Reader].End, __ATOMIC_RELAXED);
+    return Set ? Va & ~(ULONG_PTR)(PAGE_SIZE - 1) : (ULONG_PTR)Pte / sizeof(MMPTE) * PAGE_SIZE;
+}
+
+/* How many pages to read for a thread that asks for the one at Position. */
+static ULONG MiChooseWindow(ULONG Reader, ULONG_PTR Position, BOOLEAN *Ordered)
+{
+    ULONG_PTR End = __atomic_load_n(&MiState->Pager.Readers[Reader].End, __ATOMIC_RELAXED);
     ULONG Hits = __atomic_exchange_n(&MiState->Pager.Readers[Reader].Hits, 0, __ATOMIC_RELAXED), Window;
-    *Ordered = End == Pte;
+    *Ordered = End == Position;
     if (*Ordered) {
         Window = 2 * __atomic_load_n(&MiState->Pager.Readers[Reader].Window, __ATOMIC_RELAXED);
         Window = Window < MI_WINDOW_NEW ? MI_WINDOW_NEW : Window;
     } else {
         ULONG Last = __atomic_load_n(&MiState->Pager.Readers[Reader].Around, __ATOMIC_RELAXED);
-        BOOLEAN Near = (ULONG64)((LONG64)(ULONG_PTR)Pte - (LONG64)(ULONG_PTR)End + MI_NEAR * 8) <= 2 * MI_NEAR * 8;
+        BOOLEAN Near = Position - End + MI_NEAR * PAGE_SIZE <= 2 * MI_NEAR * PAGE_SIZE;
         Last = Last ? Last : 2 * MI_WINDOW_NEW; /* the thread's first */
         Window = Hits || Near ? 4 : 1;
         while (Window < Hits + 1) {
@@ -83,9 +94,11 @@ VOID MiWaitForRead(PFN_NUMBER Page)
 {
     volatile LONG *Word = MiWaitWord(Page);
     LONG Sequence = __atomic_load_n(Word, __ATOMIC_ACQUIRE); /* bumped under PfnLock, which is still held */
+    __atomic_fetch_add(&MiState->Pager.PageWaiters[Page % MI_PAGE_WAITS], 1, __ATOMIC_RELAXED);
     KiReleaseLock(&MiState->PfnLock);
     MiCount(&MiState->Pager.CollidedFaults);
     (VOID) HalWait(Word, Sequence, HAL_FOREVER);
+    __atomic_fetch_sub(&MiState->Pager.PageWaiters[Page % MI_PAGE_WAITS], 1, __ATOMIC_RELAXED);
 }
 
 /* How many entries before and behind Pte, of its table, continue its slot in both directions, within the window. */
@@ -93,7 +106,7 @@ static VOID MiMeasureRun(PMMPTE Pte, MI_SLOT Slot, ULONG Window, BOOLEAN Ordered
 {
     ULONG Index = (ULONG)(((ULONG_PTR)Pte & (PAGE_SIZE - 1)) / sizeof(MMPTE));
     ULONG Low = Ordered ? Index : Index & ~(Window - 1);
-    ULONG High = Low + Window < 512 ? Low + Window : 512;
+    ULONG High = Ordered && Low + Window > (Low | (MI_WINDOW_MOST - 1)) ? (Low | (MI_WINDOW_MOST - 1)) + 1 : Low + Window;
     *Before = *Behind = 0;
     while (Index - *Before > Low) {
         MMPTE Entry = MiReadPte(Pte - *Before - 1);
@@ -153,10 +166,11 @@ static BOOLEAN MiMapAlong(PMMPTE Pte, PFN_NUMBER Page, PMMPFN Pfn, BOOLEAN User,
 }
 
 /* A read has ended: every page of it goes to standby or the working set (Set not NULL), or its entry is as it was. The entries'
- * lock is held. Returns how many joined. */
-static ULONG MiEndRead(PMI_PAGE_IO Io, PMMPTE First, PMMSUPPORT Set, BOOLEAN Write, ULONG64 *Commit)
+ * lock is held. Returns how many joined; *Wake: for MiWakeReaders. */
+static ULONG MiEndRead(PMI_PAGE_IO Io, PMMPTE First, PMMSUPPORT Set, BOOLEAN Write, ULONG64 *Commit, ULONG64 *Wake)
 {
     ULONG Joined = 0, Good = 0;
+    *Wake = 0;
     KiAcquireLock(&MiState->PfnLock);
     for (ULONG Index = 0; Index < Io->Count; Index++) {
         PFN_NUMBER Page = Io->Pages[Index];
@@ -167,7 +181,6 @@ static ULONG MiEndRead(PMI_PAGE_IO Io, PMMPTE First, PMMSUPPORT Set, BOOLEAN Wri
             if (!(Pfn->Flags & MI_PFN_DELETED) && Set &&
                 MiMapAlong(First + Index, Page, Pfn, Set->User, Write && Index + 1 < Io->Count)) {
                 Joined++;
-                MiJoinWorkingSet(Set, First + Index);
             } else {
                 if (Index != Io->Wanted || Io->Done) {
                     Pfn->Flags |= MI_PFN_AHEAD;
@@ -184,35 +197,55 @@ static ULONG MiEndRead(PMI_PAGE_IO Io, PMMPTE First, PMMSUPPORT Set, BOOLEAN Wri
             (VOID) MiDereferenceFrameLocked(Page, Commit);
         }
         __atomic_add_fetch(MiWaitWord(Page), 1, __ATOMIC_RELEASE);
+        if (__atomic_load_n(&MiState->Pager.PageWaiters[Page % MI_PAGE_WAITS], __ATOMIC_RELAXED)) {
+            *Wake |= 1ull << Page % MI_PAGE_WAITS; /* who comes from now on finds the read ended */
+        }
     }
     MiState->Pager.PageReads++;
     MiState->Pager.PagesRead += Good;
     KiReleaseLock(&MiState->PfnLock);
-    for (ULONG Index = 0; Index < Io->Count && Index < MI_PAGE_WAITS; Index++) {
-        HalWake(MiWaitWord(Io->Pages[Index]), MAXLONG);
+    if (Joined) {
+        MiJoinPages(Set, First, Joined);
     }
     return Joined;
 }
 
+/* No lock is held: who wakes wants them. */
+static VOID MiWakeReaders(ULONG64 Wake)
+{
+    C_ASSERT(MI_PAGE_WAITS == 64);
+    for (; Wake; Wake &= Wake - 1) {
+        HalWake(&MiState->Pager.PageWait[__builtin_ctzll(Wake)], MAXLONG);
+    }
+}
+
 /* ---- ahead of a reader in order ---- */
-static VOID MiAheadDone(PMI_PAGE_IO Io)
+static VOID MiFreeAhead(MI_AHEAD *Ahead)
 {
     MI_PAGER *Pager = &MiState->Pager;
+    KiAcquireLock(&MiState->PfnLock);
+    Ahead->Busy = FALSE;
+    BOOLEAN Last = --Pager->AheadsUnderWay == 0;
+    __atomic_add_fetch(&Pager->AheadsEnded, 1, __ATOMIC_SEQ_CST);
+    KiReleaseLock(&MiState->PfnLock);
+    if (Last) {
+        HalWake(&Pager->AheadsEnded, MAXLONG);
+    }
+}
+
+static VOID MiAheadDone(PMI_PAGE_IO Io)
+{
     MI_AHEAD *Ahead = Io->Context;
-    ULONG64 Commit = 0;
+    ULONG64 Commit = 0, Wake;
     KiAcquireLock(Ahead->Lock);
-    (VOID) MiEndRead(Io, Ahead->First, NULL, FALSE, &Commit);
+    (VOID) MiEndRead(Io, Ahead->First, NULL, FALSE, &Commit, &Wake);
     KiReleaseLock(Ahead->Lock);
+    MiWakeReaders(Wake);
     if (Commit) {
         MiReturnCommitment(Commit); /* before anybody hears that the read is over */
     }
     MiPagesBecameAvailable();
-    KiAcquireLock(&MiState->PfnLock);
-    Ahead->Busy = FALSE;
-    Pager->AheadsUnderWay--;
-    __atomic_add_fetch(&Pager->AheadsEnded, 1, __ATOMIC_SEQ_CST);
-    KiReleaseLock(&MiState->PfnLock);
-    HalWake(&Pager->AheadsEnded, MAXLONG);
+    MiFreeAhead(Ahead);
 }
 
 VOID MiWaitForReadsAhead(VOID)
@@ -229,17 +262,10 @@ VOID MiWaitForReadsAhead(VOID)
     }
 }
 
-/* Prepares a read of the window at From, if the entries are there, RAM has room and a read is free. Their lock is held. */
-static MI_AHEAD *MiPrepareAhead(PMMPTE From, PKI_LOCK Lock)
+static MI_AHEAD *MiTakeAhead(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     MI_AHEAD *Ahead = NULL;
-    ULONG Before, Behind;
-    MMPTE Entry = MiReadPte(From);
-    if (!MiPteIsPageFile(Entry) || MiAvailable() < Pager->Reserve + 2 * MI_WINDOW_MOST ||
-        !__atomic_load_n(&Pager->ThreadsRunning, __ATOMIC_ACQUIRE)) {
-        return NULL;
-    }
     KiAcquireLock(&MiState->PfnLock);
     for (ULONG Index = 0; Index < MI_AHEADS && !Ahead; Index++) {
         Ahead = Pager->Aheads[Index].Busy ? NULL : &Pager->Aheads[Index];
@@ -249,65 +275,73 @@ static MI_AHEAD *MiPrepareAhead(PMMPTE From, PKI_LOCK Lock)
         Pager->AheadsUnderWay++;
     }
     KiReleaseLock(&MiState->PfnLock);
-    if (!Ahead) {
-        return NULL;
-    }
-    MiMeasureRun(From, MiSlotOfPte(Entry), MI_WINDOW_MOST, TRUE, &Before, &Behind);
-    Ahead->Io.Count = MiTakeForRead(&Ahead->Io, From, 0, 1 + Behind);
-    if (Ahead->Io.Count == 0) {
-        KiAcquireLock(&MiState->PfnLock);
-        Ahead->Busy = FALSE;
-        Pager->AheadsUnderWay--;
-        __atomic_add_fetch(&Pager->AheadsEnded, 1, __ATOMIC_SEQ_CST);
-        KiReleaseLock(&MiState->PfnLock);
-        HalWake(&Pager->AheadsEnded, MAXLONG);
-        return NULL;
-    }
-    Ahead->Lock = Lock;
-    Ahead->First = From;
-    Ahead->Io.Slot = MiSlotOfPte(Entry);
-    Ahead->Io.Wanted = 0;
-    Ahead->Io.Done = MiAheadDone;
-    Ahead->Io.Context = Ahead;
     return Ahead;
 }
 
-/* Prepares what is missing of two windows behind End, within its page table. */
-static VOID MiLookAhead(ULONG Reader, PMMPTE End, PKI_LOCK Lock, MI_READS *Reads)
+/* The first address in [From, To), all of one page table, whose page is in a page file; To: there is none. Its lock is held. */
+static ULONG_PTR MiSkipPresent(PMMPTE Pte, ULONG_PTR From, ULONG_PTR To)
 {
-    PMMPTE From = __atomic_load_n(&MiState->Pager.Readers[Reader].AheadEnd, __ATOMIC_RELAXED);
-    PMMPTE Table = (PMMPTE)((ULONG_PTR)(End - 1) & ~(ULONG_PTR)(PAGE_SIZE - 1)), Last = Table + 512;
-    ULONG Count = 0;
-    From = From < End || From > Last ? End : From;
-    while (Count < ARRAYSIZE(Reads->Ahead) && From < Last && From < End + 2 * MI_WINDOW_MOST) {
-        MI_AHEAD *Ahead = MiPrepareAhead(From, Lock);
+    while (From < To && !MiPteIsPageFile(MiReadPte(Pte))) {
+        From += PAGE_SIZE;
+        Pte++;
+    }
+    return From;
+}
+
+VOID MiLookAhead(PMMSUPPORT Set, ULONG_PTR End)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    ULONG Reader = MiReaderOfThread(), Before, Behind;
+    ULONG_PTR From = __atomic_load_n(&Pager->Readers[Reader].AheadEnd, __ATOMIC_RELAXED);
+    ULONG_PTR Limit = End + MI_DEPTH * MI_WINDOW_MOST * PAGE_SIZE;
+    From = From - End <= Limit - End ? From : End;
+    while (From < Limit && __atomic_load_n(&Pager->ThreadsRunning, __ATOMIC_ACQUIRE)) {
+        ULONG_PTR To = From + MiEntriesToTableEnd(From) * (ULONG_PTR)PAGE_SIZE;
+        PMMPTE Pte = MiRegionOfVa(From) && MiWorkingSetOfVa(From) == Set ? MiPteOf(From) : NULL;
+        MI_AHEAD *Ahead = Pte && MiAvailable() >= Pager->Reserve + 2 * MI_WINDOW_MOST ? MiTakeAhead() : NULL;
         if (Ahead == NULL) {
             break;
         }
-        From += Ahead->Io.Count;
-        Reads->Ahead[Count++] = Ahead;
-    }
-    __atomic_store_n(&MiState->Pager.Readers[Reader].AheadEnd, From, __ATOMIC_RELAXED);
-}
-
-VOID MiStartReads(MI_READS *Reads)
-{
-    for (ULONG Index = 0; Index < ARRAYSIZE(Reads->Ahead); Index++) {
-        if (Reads->Ahead[Index]) {
-            MiReadSlots(&Reads->Ahead[Index]->Io);
+        PKI_LOCK Lock = MiPteLock(From);
+        KiAcquireLock(Lock);
+        ULONG_PTR Next = MiSkipPresent(Pte, From, To < Limit ? To : Limit);
+        Pte += (Next - From) >> PAGE_SHIFT;
+        From = Next;
+        Ahead->Io.Count = 0;
+        if (From < To && From < Limit) {
+            Ahead->Io.Slot = MiSlotOfPte(MiReadPte(Pte));
+            MiMeasureRun(Pte, Ahead->Io.Slot, MI_WINDOW_MOST, TRUE, &Before, &Behind);
+            Ahead->Io.Count = MiTakeForRead(&Ahead->Io, Pte, 0, 1 + Behind);
+            if (Ahead->Io.Count == 0) {
+                Limit = From; /* memory is short */
+            }
         }
+        KiReleaseLock(Lock);
+        if (Ahead->Io.Count == 0) {
+            MiFreeAhead(Ahead);
+            continue;
+        }
+        From += Ahead->Io.Count * (ULONG_PTR)PAGE_SIZE;
+        Ahead->Lock = Lock;
+        Ahead->First = Pte;
+        Ahead->Io.Wanted = 0;
+        Ahead->Io.Done = MiAheadDone;
+        Ahead->Io.Context = Ahead;
+        MiReadSlots(&Ahead->Io);
     }
+    __atomic_store_n(&Pager->Readers[Reader].AheadEnd, From, __ATOMIC_RELAXED);
 }
 
 /* The pages behind Pte that were read ahead and nobody touched join the working set, Pte's own is the caller's. */
-VOID MiTouchReadAhead(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, BOOLEAN Write, ULONG *Joined, MI_READS *Reads)
+BOOLEAN MiTouchReadAhead(PMMPTE Pte, ULONG_PTR Va, PMMSUPPORT Set, BOOLEAN Write, ULONG *Joined)
 {
     ULONG Reader = MiReaderOfThread(), Count = 1;
+    ULONG_PTR Position = MiPositionOf(Pte, Set, Va);
     PMMPTE Last = (PMMPTE)(((ULONG_PTR)Pte & ~(ULONG_PTR)(PAGE_SIZE - 1)) + PAGE_SIZE);
     *Joined = 0;
-    if (Set == NULL || Set->HardMaximum || __atomic_load_n(&MiState->Pager.Readers[Reader].End, __ATOMIC_RELAXED) != Pte) {
+    if (Set == NULL || Set->HardMaximum || __atomic_load_n(&MiState->Pager.Readers[Reader].End, __ATOMIC_RELAXED) != Position) {
         MiCountReadAhead();
-        return;
+        return FALSE;
     }
     Write = Write || MiWritesInOrder(Pte);
     PMMPTE End = Pte + 1;
@@ -325,12 +359,14 @@ VOID MiTouchReadAhead(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, BOOLEAN Write, 
         MiWritePte(End, MiPteInWorkingSet(Write && MiProtAllowsWrite(Protection)
                                               ? MiPteValid(MiPtePage(Entry), Protection, Set->User)
                                               : MiPteValidClean(MiPtePage(Entry), Protection, Set->User)));
-        MiJoinWorkingSet(Set, End);
     }
     KiReleaseLock(&MiState->PfnLock);
     *Joined = Count - 1;
-    __atomic_store_n(&MiState->Pager.Readers[Reader].End, End, __ATOMIC_RELAXED);
-    MiLookAhead(Reader, End, Lock, Reads);
+    if (*Joined) {
+        MiJoinPages(Set, Pte, *Joined);
+    }
+    __atomic_store_n(&MiState->Pager.Readers[Reader].End, Position + Count * (ULONG_PTR)PAGE_SIZE, __ATOMIC_RELAXED);
+    return TRUE;
 }
 
 NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLEAN Write, MI_WRONG_PAGE *Wrong)
@@ -338,11 +374,12 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     MI_PAGE_IO Io;
     ULONG Reader = MiReaderOfThread(), Before, Behind;
     ULONG64 Commit = 0;
-    MI_READS Reads = {{NULL, NULL}};
+    ULONG64 Wake;
+    ULONG_PTR Position = MiPositionOf(Pte, Set, Va);
     MMPTE Wanted = MiReadPte(Pte);
     MI_SLOT Slot = MiSlotOfPte(Wanted);
     BOOLEAN Ordered;
-    ULONG Window = MiChooseWindow(Reader, Pte, &Ordered);
+    ULONG Window = MiChooseWindow(Reader, Position, &Ordered);
     Write = Write || (Ordered && MiWritesInOrder(Pte));
     MiMeasureRun(Pte, Slot, Window, Ordered, &Before, &Behind);
     ULONG64 Available = MiAvailable();
@@ -378,11 +415,10 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     }
     PMMPTE First = Pte - Before;
     Behind = Taken - 1;
-    if (Ordered && Set && !Set->HardMaximum && Window == MI_WINDOW_MOST) {
-        MiLookAhead(Reader, Pte + Taken, Lock, &Reads);
-    }
     KiReleaseLock(Lock);
-    MiStartReads(&Reads);
+    if (Ordered && Set && !Set->HardMaximum && Window == MI_WINDOW_MOST) {
+        MiLookAhead(Set, Position + Taken * (ULONG_PTR)PAGE_SIZE);
+    }
 
     Io.Slot = Slot - Before;
     Io.Count = Before + 1 + Behind;
@@ -395,14 +431,16 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     BOOLEAN Along = Ordered && Set && !Set->HardMaximum;
 
     KiAcquireLock(Lock);
-    ULONG Joined = MiEndRead(&Io, First, Along ? Set : NULL, Write, &Commit);
+    ULONG Joined = MiEndRead(&Io, First, Along ? Set : NULL, Write, &Commit, &Wake);
     if (Joined) {
         (VOID) HalFillTb((PVOID)(Va - ((ULONG_PTR)Before << PAGE_SHIFT)), Io.Count, 0);
     }
+    MiWakeReaders(Wake);
     if (Commit) {
         MiReturnCommitment(Commit);
     }
-    __atomic_store_n(&MiState->Pager.Readers[Reader].End, First + Io.Count, __ATOMIC_RELAXED);
+    __atomic_store_n(&MiState->Pager.Readers[Reader].End, Position + (Io.Count - Before) * (ULONG_PTR)PAGE_SIZE,
+                     __ATOMIC_RELAXED);
     if (!NT_SUCCESS(Status)) {
         *Wrong = (MI_WRONG_PAGE){Slot, Io.Found, Io.Expected};
         MiCount(&MiState->Pager.InPageErrors);

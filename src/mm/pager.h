@@ -15,7 +15,7 @@
 #define MI_PAGE_WAITS 64u
 #define MI_WRITES     4u    /* clusters on their way out at once */
 #define MI_GROW_PAGES 4096u /* slots asked for at a time when there are none */
-#define MI_AHEADS     8u    /* reads that nobody waits for, at once */
+#define MI_AHEADS     16u   /* reads that nobody waits for, at once */
 #define MI_READERS    16u   /* threads, hashed, whose reading in order of addresses is noticed */
 
 typedef struct _MI_WRITE {
@@ -34,14 +34,15 @@ typedef struct _MI_AHEAD {
 typedef struct _MI_PAGER {
     /* Thresholds in pages (balance.c); all 0 without page files. Available = zeroed + free + standby. */
     ULONG64 Reserve, Low, Plenty, LeastPageable;
-    ULONG64 Patience;                      /* ns without a page before the system gives up */
-    ULONG TrimAge;                         /* age from which pages are taken at first */
-    volatile LONG Wake;                    /* futex words: of the balance manager, the writer, the zero thread */
-    volatile LONG WriterWake, ZeroWake;    /* set to wake it */
-    volatile LONG Available;               /* futex word of those who wait for pages: bumped when there are more */
-    volatile LONG Waiters;                 /* how many do */
-    volatile LONG PageWait[MI_PAGE_WAITS]; /* futex words, by frame: bumped when a read of it ends */
-    BOOLEAN ThreadsRunning;                /* else whoever needs pages does the work itself */
+    ULONG64 Patience;                         /* ns without a page before the system gives up */
+    ULONG TrimAge;                            /* age from which pages are taken at first */
+    volatile LONG Wake;                       /* futex words: of the balance manager, the writer, the zero thread */
+    volatile LONG WriterWake, ZeroWake;       /* set to wake it */
+    volatile LONG Available;                  /* futex word of those who wait for pages: bumped when there are more */
+    volatile LONG Waiters;                    /* how many do */
+    volatile LONG PageWait[MI_PAGE_WAITS];    /* futex words, by frame: bumped when a read of it ends */
+    volatile LONG PageWaiters[MI_PAGE_WAITS]; /* who sleeps on them; goes up under PfnLock */
+    BOOLEAN ThreadsRunning;                   /* else whoever needs pages does the work itself */
     volatile LONG Stop;
     struct _KTHREAD *BalanceThread, *WriterThread, *ZeroThread;
     /* modwrite.c */
@@ -57,9 +58,9 @@ typedef struct _MI_PAGER {
     /* inpage.c: where each thread's last read ended, how far it looks ahead if it reads in order and around it if not, and how
      * many pages that came along it has touched since */
     struct {
-        PMMPTE volatile End;
+        volatile ULONG_PTR End; /* an address; of prototype entries, what stands for one */
         volatile ULONG Window, Around, Hits;
-        PMMPTE volatile AheadEnd; /* up to where reads were started */
+        volatile ULONG_PTR AheadEnd; /* up to where reads were started */
     } Readers[MI_READERS];
     MI_AHEAD Aheads[MI_AHEADS];
     ULONG AheadsUnderWay;      /* (PfnLock) */
@@ -168,13 +169,11 @@ typedef struct _MI_WRONG_PAGE { /* STATUS_CRC_ERROR: which, and its checksums */
 } MI_WRONG_PAGE;
 NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLEAN Write, MI_WRONG_PAGE *Wrong);
 /* The standby page of Pte was read ahead, and is touched. If the thread reads in order, those behind it join the working set with
- * it (*Joined of them, which the caller loads into the TB), and reads of what follows are begun: the caller starts them with
- * MiStartReads when it holds no lock. The entry's lock is held. */
-typedef struct _MI_READS {
-    MI_AHEAD *Ahead[2];
-} MI_READS;
-VOID MiTouchReadAhead(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, BOOLEAN Write, ULONG *Joined, MI_READS *Reads);
-VOID MiStartReads(MI_READS *Reads);
+ * it (*Joined of them, which the caller loads into the TB): TRUE, and MiLookAhead is to be called. The entry's lock is held. */
+BOOLEAN MiTouchReadAhead(PMMPTE Pte, ULONG_PTR Va, PMMSUPPORT Set, BOOLEAN Write, ULONG *Joined);
+/* The thread reads Set's addresses in order and has got as far as End: begins to read what it will want. IRQL <= APC_LEVEL, no
+ * lock; waits for nothing. */
+VOID MiLookAhead(PMMSUPPORT Set, ULONG_PTR End);
 VOID MiWaitForReadsAhead(VOID); /* until none is under way. IRQL <= APC_LEVEL */
 /* Somebody touched a page that had come along (MI_PFN_AHEAD): looking around pays. */
 VOID MiCountReadAhead(VOID);
