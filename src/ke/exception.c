@@ -17,7 +17,7 @@
  *  2. EXECUTE_HANDLER: the frames inside the chosen one leave the chain and run their __finally blocks, innermost first
  *     (Body -> Finally -> Done), then the chosen frame leaves it and its handler is entered (Body -> Handler): the
  *     stack pointer becomes the function's own, and everything below is gone.
- *  3. No frame: bug check 0x3B in a request from user mode, 0x7E in a system thread, else 0x1E.
+ *  3. No frame: bug check 0x1A/0x4477 for a write to a user address that nobody allocated in the System process, else 0x3B in a request from user mode, 0x7E in a system thread, else 0x1E.
  * An exception in a filter or a __finally block is dispatched in the same way, on top; frames a first dispatch passed are
  * asked again unless they have left the chain.
  *
@@ -174,6 +174,15 @@ static VOID RememberCode(KI_SEH_STATE *Seh, ULONG_PTR Function, ULONG Code)
     Seh->CodeCount++;
 }
 
+/* A write to an address of the user range that nobody has allocated, in the System process. */
+static BOOLEAN IsWildWrite(KTHREAD *Thread, const EXCEPTION_RECORD *Record)
+{
+    ULONG64 There;
+    return Record->NumberParameters == 2 && Record->ExceptionInformation[0] == EXCEPTION_WRITE_FAULT &&
+           HalIsUserAddress(Record->ExceptionInformation[1]) && KiIsInSystemSpace(Thread) &&
+           !KiTryRead((const volatile ULONG64 *)(Record->ExceptionInformation[1] & ~7ull), &There);
+}
+
 static DECLSPEC_NORETURN VOID Unhandled(KTHREAD *Thread, EXCEPTION_RECORD *Record, CONTEXT *Context)
 {
     HAL_CONTEXT Where;
@@ -182,7 +191,11 @@ static DECLSPEC_NORETURN VOID Unhandled(KTHREAD *Thread, EXCEPTION_RECORD *Recor
     Stop.Parameters[0] = (ULONG_PTR)(LONG_PTR)Record->ExceptionCode;
     Stop.Parameters[0] &= 0xffffffff;
     Stop.Parameters[1] = (ULONG_PTR)Record->ExceptionAddress;
-    if (Thread->PreviousMode == UserMode) {
+    if (Record->ExceptionCode == STATUS_ACCESS_VIOLATION && IsWildWrite(Thread, Record)) {
+        Stop.Code = MEMORY_MANAGEMENT;
+        Stop.Parameters[0] = 0x4477;
+        Stop.Parameters[1] = Record->ExceptionInformation[1];
+    } else if (Thread->PreviousMode == UserMode) {
         Stop.Code = SYSTEM_SERVICE_EXCEPTION;
         Stop.Parameters[2] = (ULONG_PTR)Context;
     } else if (Thread->System) {

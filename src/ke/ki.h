@@ -24,6 +24,18 @@ typedef struct _KE_OPTIONS {
 } KE_OPTIONS;
 extern KE_OPTIONS KeOptions;
 
+/* Whether the code that called is a driver's that is verified with any of Flags; NULL while the system starts and stops (vf/init.c).
+ * Caller: the return address of the routine that asks, over the border or not. */
+extern BOOLEAN (*KiVerifiesRoutine)(ULONG Flags, ULONG_PTR Caller);
+#define KI_ANY_OPTION (~0u)
+static inline BOOLEAN KiVerifies(ULONG Flags, const VOID *Caller)
+{
+    if (__builtin_expect((__atomic_load_n(&KeOptions.VerifierFlags, __ATOMIC_RELAXED) & Flags) == 0, 1))
+        return FALSE;
+    BOOLEAN (*Routine)(ULONG, ULONG_PTR) = __atomic_load_n(&KiVerifiesRoutine, __ATOMIC_ACQUIRE);
+    return Routine != NULL && Routine(Flags, (ULONG_PTR)Caller);
+}
+
 /* ---- the internal lock: a futex-backed adaptive mutex of four bytes, usable at any IRQL ----
  * Rules: hold briefly; never fault on managed memory, wait, call a driver, raise or bug check while holding one.
  * Zero-initialised is free. */
@@ -243,6 +255,7 @@ VOID KiClockUpcall(VOID);
 #define KI_OBJECT_HEADER_BYTES 128
 /* The address space of every thread that is not told otherwise (mm's, the System process's); gives it to the threads that have none. */
 VOID KiSetSystemSpace(PHAL_ADDRESS_SPACE Space);
+BOOLEAN KiIsInSystemSpace(const KTHREAD *Thread);
 /* The calling thread uses another address space from now on. */
 static inline VOID KiSwitchSpace(PHAL_ADDRESS_SPACE Space)
 {

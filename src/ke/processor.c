@@ -28,6 +28,7 @@
 KPRCB KiProcessors[KI_MAX_PROCESSORS];
 ULONG KiProcessorCount = 1;
 KE_OPTIONS KeOptions;
+BOOLEAN (*KiVerifiesRoutine)(ULONG Flags, ULONG_PTR Caller);
 
 static volatile LONG KiProcessorFreed;
 static volatile LONG KiProcessorWaiters;

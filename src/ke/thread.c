@@ -197,6 +197,11 @@ static BOOLEAN KipGiveSpace(KTHREAD *Thread, PVOID Space)
     return TRUE;
 }
 
+BOOLEAN KiIsInSystemSpace(const KTHREAD *Thread)
+{
+    return Thread->Space == KiSystemSpace;
+}
+
 VOID KiSetSystemSpace(PHAL_ADDRESS_SPACE Space)
 {
     KiSystemSpace = Space;

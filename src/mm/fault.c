@@ -13,6 +13,8 @@
  *   kernel     any        valid, a write to read-only        0xBE
  *   kernel     any        valid, execution of NX             0xFC
  *   kernel     any        special pool, not backed           0xD5, 0xD6 by a driver's code, else 0xCC, 0xCD
+ *   kernel     DISPATCH+  not there, a driver's image was    0xD4
+ *   kernel     <= APC     the same                           0xCE
  *   kernel     DISPATCH+  anything else                      0xD1 if a driver's code did it, else 0x0A:
  *                                                            even if the page could be brought in
  *   kernel     <= APC     demand zero, allowed               a frame of zeroes, resume
@@ -436,6 +438,14 @@ static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_
             MiAnswerStop(Answer, Code, Address, Write, Rip, 0);
             return;
         }
+    }
+    if (MiPteIsZero(Entry) && MiIsUnloadedImage(Address)) {
+        if (Irql >= DISPATCH_LEVEL) {
+            MiAnswerStop(Answer, SYSTEM_SCAN_AT_RAISED_IRQL_CAUGHT_IMPROPER_DRIVER_UNLOAD, Address, Irql, Write, Rip);
+        } else {
+            MiAnswerStop(Answer, DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS, Address, Write, Rip, 0);
+        }
+        return;
     }
     if (Irql >= DISPATCH_LEVEL) {
         MiAnswerIrql(Answer, Address, ErrorCode, Irql, Rip);

@@ -31,11 +31,19 @@
 
 PVOID (*MiHostImageRoutine)(PVOID Address);
 
+/* The addresses of images that were unloaded, the latest ones, until another image takes them. Faults read it without a lock. */
+#define MI_UNLOADED_IMAGES 64
+static struct {
+    ULONG_PTR Base, End;
+} MiUnloaded[MI_UNLOADED_IMAGES];
+static ULONG MiUnloadedNext; /* (ImageGate) */
+
 VOID MiInitializeImages(VOID)
 {
     MiState->Images.Flink = MiState->Images.Blink = &MiState->Images;
     KeInitializeEvent(&MiState->ImageGate, SynchronizationEvent, TRUE);
     memset(&MiState->HostSection, 0, sizeof(MiState->HostSection));
+    memset(MiUnloaded, 0, sizeof(MiUnloaded));
 }
 
 static VOID MiEnterImages(VOID)
@@ -107,9 +115,38 @@ static PMM_IMAGE MiImageOfHandle(PVOID Handle, BOOLEAN *Host)
     return NULL;
 }
 
+BOOLEAN MiIsUnloadedImage(ULONG_PTR Va)
+{
+    for (ULONG Index = 0; Index < MI_UNLOADED_IMAGES; Index++) {
+        if (Va >= __atomic_load_n(&MiUnloaded[Index].Base, __ATOMIC_RELAXED) &&
+            Va < __atomic_load_n(&MiUnloaded[Index].End, __ATOMIC_RELAXED)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+static VOID MiForgetUnloaded(ULONG_PTR Base, ULONG_PTR End)
+{
+    for (ULONG Index = 0; Index < MI_UNLOADED_IMAGES; Index++) {
+        if (MiUnloaded[Index].Base < End && Base < MiUnloaded[Index].End) {
+            __atomic_store_n(&MiUnloaded[Index].End, 0, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+static VOID MiNoteUnloaded(ULONG_PTR Base, ULONG_PTR End)
+{
+    ULONG Index = MiUnloadedNext++ % MI_UNLOADED_IMAGES;
+    __atomic_store_n(&MiUnloaded[Index].End, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&MiUnloaded[Index].Base, Base, __ATOMIC_RELAXED);
+    __atomic_store_n(&MiUnloaded[Index].End, End, __ATOMIC_RELAXED);
+}
+
 VOID MmRegisterImage(PMM_IMAGE Image)
 {
     MiEnterImages();
+    MiForgetUnloaded((ULONG_PTR)Image->Base, (ULONG_PTR)Image->Base + Image->Size);
     Image->Links.Flink = &MiState->Images;
     Image->Links.Blink = MiState->Images.Blink;
     MiState->Images.Blink->Flink = &Image->Links;
@@ -130,6 +167,7 @@ VOID MmDeregisterImage(PMM_IMAGE Image)
     MiEnterImages();
     Image->Links.Blink->Flink = Image->Links.Flink;
     Image->Links.Flink->Blink = Image->Links.Blink;
+    MiNoteUnloaded((ULONG_PTR)Image->Base, (ULONG_PTR)Image->Base + Image->Size);
     MiLeaveImages();
 }
 

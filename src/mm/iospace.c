@@ -49,7 +49,7 @@ PFN_NUMBER MiHolePage(VOID)
     return Hole;
 }
 
-static PVOID MiMapIoSpace(PHYSICAL_ADDRESS Physical, SIZE_T Bytes, MI_PROT Protection)
+static PVOID MiMapIoSpace(PHYSICAL_ADDRESS Physical, SIZE_T Bytes, MI_PROT Protection, const VOID *Caller)
 {
     ULONG64 Start = (ULONG64)Physical.QuadPart;
     BOOLEAN Holes = FALSE;
@@ -71,6 +71,10 @@ static PVOID MiMapIoSpace(PHYSICAL_ADDRESS Physical, SIZE_T Bytes, MI_PROT Prote
         BOOLEAN Held = Pfn->ReferenceCount != 0;
         KiReleaseLock(&MiState->PfnLock);
         if (!Held) {
+            if (KiVerifies(KI_ANY_OPTION, Caller)) {
+                KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "MmMapIoSpace was called for a page of RAM that nobody has locked.",
+                       NULL, 0x83, Start, Bytes, Page);
+            }
             KiStop(MEMORY_MANAGEMENT, "A driver mapped a page of RAM, by its physical address, that nobody has locked.", NULL,
                    0x1233, Page, 0, 0);
         }
@@ -109,7 +113,8 @@ PVOID MmMapIoSpace(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, MEMOR
     if (!MiCacheOfType(CacheType, &Cache)) {
         return NULL;
     }
-    return MiMapIoSpace(PhysicalAddress, NumberOfBytes, MiProtectionWithCache(MI_PROT_EXECUTE_READWRITE, Cache));
+    return MiMapIoSpace(PhysicalAddress, NumberOfBytes, MiProtectionWithCache(MI_PROT_EXECUTE_READWRITE, Cache),
+                        __builtin_return_address(0));
 }
 
 PVOID MmMapIoSpaceEx(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, ULONG Protect)
@@ -122,7 +127,7 @@ PVOID MmMapIoSpaceEx(PHYSICAL_ADDRESS PhysicalAddress, SIZE_T NumberOfBytes, ULO
         MiProtIsCopyOnWrite(Protection) || (Protection & MI_PROT_BASE) == MI_PROT_EXECUTE) {
         return NULL;
     }
-    return MiMapIoSpace(PhysicalAddress, NumberOfBytes, Protection);
+    return MiMapIoSpace(PhysicalAddress, NumberOfBytes, Protection, __builtin_return_address(0));
 }
 
 VOID MmUnmapIoSpace(PVOID BaseAddress, SIZE_T NumberOfBytes)
@@ -132,8 +137,13 @@ VOID MmUnmapIoSpace(PVOID BaseAddress, SIZE_T NumberOfBytes)
     MI_MAPPING Mapping;
     MiRequireIrql(DISPATCH_LEVEL, 0x7B, "MmUnmapIoSpace was called above DISPATCH_LEVEL.", (ULONG_PTR)BaseAddress,
                   NumberOfBytes);
-    if (!MiFindMapping(Va, &Mapping) || Mapping.Kind != MiMappingIo || Mapping.Mapped != Pages || !MiForgetMapping(Va)) {
-        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapIoSpace was given an address and size that MmMapIoSpace did not map.", NULL, 0x400,
+    BOOLEAN Known = MiFindMapping(Va, &Mapping) && Mapping.Kind == MiMappingIo;
+    if (Known && Mapping.Mapped != Pages) {
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapIoSpace was given another size than was mapped.", NULL, 0x305, (ULONG_PTR)BaseAddress,
+               Pages, Mapping.Mapped);
+    }
+    if (!Known || !MiForgetMapping(Va)) {
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapIoSpace was given an address that MmMapIoSpace did not map.", NULL, 0x400,
                (ULONG_PTR)BaseAddress, Pages, 0);
     }
     MiReleaseSystemPtes(Va, Pages);

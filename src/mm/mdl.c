@@ -15,7 +15,8 @@
  *      MmMapLockedPagesWithReservedMapping, MmUnmapReservedMapping: the same two                          mdlreserve.c
  *
  * An MDL that is locked, mapped, built for nonpaged pool or partial is not to be locked: 0xC4/0xB0 (Driver Verifier's
- * number; made always, as a second lock would lose the first one's pages). The Size field is 16 bits wide; nothing here
+ * number; made always, as a second lock would lose the first one's pages). The other stops that only the Verifier has are made
+ * for verified drivers: 0xC4/0x6F, 0x7C, 0x7D, 0x7F, 0xB4, 0x140. The Size field is 16 bits wide; nothing here
  * reads it: the span of the buffer counts, up to 4 GiB less a page.
  *
  * Locking pins the frame (a reference): the owner may free its memory, the frame is not used again before the
@@ -64,6 +65,18 @@ PMDL MmCreateMdl(PMDL MemoryDescriptorList, PVOID Base, SIZE_T Length)
     return Mdl;
 }
 
+/* The Verifier's stops for MmBuildMdlForNonPagedPool over memory that may be paged out. */
+static DECLSPEC_NORETURN VOID MiStopPageableMdl(PMDL Mdl, BOOLEAN Pool)
+{
+    KIRQL Irql = KiCurrentThread()->Irql;
+    if (Pool) {
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "MmBuildMdlForNonPagedPool was given a block of paged pool.", NULL, 0x7F,
+               Irql, (ULONG_PTR)Mdl, (USHORT)Mdl->MdlFlags);
+    }
+    KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An MDL was built, without locking, over memory that may be paged out.", NULL,
+           0x140, Irql, (ULONG_PTR)Mdl, (ULONG_PTR)MmGetMdlVirtualAddress(Mdl));
+}
+
 VOID MmBuildMdlForNonPagedPool(PMDL Mdl)
 {
     ULONG_PTR Va = (ULONG_PTR)Mdl->StartVa;
@@ -75,7 +88,10 @@ VOID MmBuildMdlForNonPagedPool(PMDL Mdl)
         MI_REGION *Region = MiRegionOfVa(Va);
         PMMPTE Pte = Region ? MiPteOf(Va) : NULL;
         MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
-        if (Region == NULL || !Region->Resident || !MiPteIsValid(Entry)) {
+        if (Region == NULL || !Region->Resident || !MiPteIsValid(Entry) || MiPteIsInWorkingSet(Entry)) {
+            if (Region != NULL && !MiPteIsZero(Entry) && KiVerifies(KI_ANY_OPTION, __builtin_return_address(0))) {
+                MiStopPageableMdl(Mdl, Region->Id == MmRegionPagedPool || Region->Id == MmRegionPagedSpecialPool);
+            }
             KiStop(MEMORY_MANAGEMENT,
                    Region == NULL ? "MmBuildMdlForNonPagedPool was given memory that is not the system's: a global, a "
                                     "stack or the host's heap has no pages here; allocate the buffer from nonpaged pool."
@@ -251,6 +267,20 @@ NTSTATUS MmLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operatio
     return MiLockMdl(Mdl, AccessMode, Operation, __builtin_return_address(0));
 }
 
+/* The Verifier's stop for locking what is no RAM: a device's memory, or what is behind no device, mapped. */
+static VOID MiCheckRam(PMDL Mdl)
+{
+    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
+    for (SIZE_T Index = 0; Index < Pages; Index++) {
+        PFN_NUMBER Frame = (ULONG64)MmGetPhysicalAddress((PUCHAR)Mdl->StartVa + (Index << PAGE_SHIFT)).QuadPart >> PAGE_SHIFT;
+        if (MiRunOfPage(Frame) == NULL || MiRunOfPage(Frame)->Device) {
+            MmUnlockPages(Mdl);
+            KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "MmProbeAndLockPages was called for pages that are not RAM.", NULL, 0x6F,
+                   (ULONG_PTR)Mdl, Frame, MiState->HighestPage);
+        }
+    }
+}
+
 VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation)
 {
     MiRequireIrql(DISPATCH_LEVEL, 0x70, "MmProbeAndLockPages was called above DISPATCH_LEVEL.", (ULONG_PTR)Mdl,
@@ -259,6 +289,9 @@ VOID MmProbeAndLockPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Op
     NTSTATUS Status = MiLockMdl(Mdl, AccessMode, Operation, __builtin_return_address(0));
     if (!NT_SUCCESS(Status)) {
         ExRaiseStatus(Status);
+    }
+    if (KiVerifies(KI_ANY_OPTION, __builtin_return_address(0)) && MmRegionOf(Mdl->StartVa) == MmRegionSystemPtes) {
+        MiCheckRam(Mdl);
     }
 }
 
@@ -302,12 +335,30 @@ static DECLSPEC_NORETURN VOID MiStopUnlock(PMDL Mdl, PFN_NUMBER Frame)
            Pfn && Pfn->State == MiPageActive ? Pfn->u2.ShareCount : 0, 0);
 }
 
+/* The Verifier's stops for unlocking an MDL that says itself that it is not locked. */
+static DECLSPEC_NORETURN VOID MiStopNotLocked(PMDL Mdl)
+{
+    USHORT Flags = (USHORT)Mdl->MdlFlags;
+    if (Flags & MDL_PARTIAL) {
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "MmUnlockPages was called for a partial MDL: its source is what is locked.",
+               NULL, 0xB4, (ULONG_PTR)Mdl, Flags, MDL_PARTIAL);
+    }
+    KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
+           Flags & MDL_SOURCE_IS_NONPAGED_POOL
+               ? "MmUnlockPages was called for an MDL that was built for nonpaged pool, which is never unlocked."
+               : "MmUnlockPages was called for an MDL whose pages were never locked, or are unlocked already.",
+           NULL, Flags & MDL_SOURCE_IS_NONPAGED_POOL ? 0x7D : 0x7C, (ULONG_PTR)Mdl, Flags, 0);
+}
+
 VOID MmUnlockPages(PMDL Mdl)
 {
     SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
     PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
     MiRequireIrql(DISPATCH_LEVEL, 0x78, "MmUnlockPages was called above DISPATCH_LEVEL.", (ULONG_PTR)Mdl, 0);
     if (!(Mdl->MdlFlags & MDL_PAGES_LOCKED)) {
+        if (KiVerifies(KI_ANY_OPTION, __builtin_return_address(0))) {
+            MiStopNotLocked(Mdl);
+        }
         MiStopUnlock(Mdl, Pages ? Frames[0] : 0);
     }
     if (Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA) {

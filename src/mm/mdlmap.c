@@ -9,9 +9,11 @@
  *                                     `------------ the same frames ------------------------'
  *
  * Taking down is checked against what was put up (bug check 0xDA): that the MDL is mapped (6), at that address (3), with
- * as many pages (2), of the same buffer (5) and frames (4); that the addresses are one mapping (0x304, 0x306) and an
- * MDL's (0x301: reserved mappings have their own routine). Mapping an MDL twice would lose the first mapping: 0xC4/0xB2;
+ * as many pages (2; none at all 0x300), of the same buffer (5) and frames (4); that the addresses are one mapping (0x303, 0x304,
+ * 0x306) and an MDL's (0x301: reserved mappings have their own routine). Mapping an MDL twice would lose the first mapping: 0xC4/0xB2;
  * unmapping through a partial MDL what its source mapped is 0xC4/0xB5 (Driver Verifier's numbers, made always).
+ * For verified drivers 0xC4/0x85, 0x89, 0xB3 stand for 0x1A/0x1236, 0xB6 for 0xDA/6, 0xB9 for 0xDA/0x302; and mapping in a way
+ * that stops the system when it fails is 0xC4/0x81 and 0x82.
  * Mappings with MdlMappingWithGuardPtes have one page of addresses behind them that never shows anything.
  * MmAdvanceMdl leaves addresses in front of the mapping (MDL_FREE_EXTRA_PTES; their number stands behind the array).
  *
@@ -27,14 +29,27 @@ static inline SIZE_T MiPagesOfMdl(PMDL Mdl)
     return ADDRESS_AND_SIZE_TO_SPAN_PAGES(MmGetMdlVirtualAddress(Mdl), Mdl->ByteCount);
 }
 
-static DECLSPEC_NORETURN VOID MiStopUnkept(PMDL Mdl, SIZE_T Index)
+static DECLSPEC_NORETURN VOID MiStopUnkept(PMDL Mdl, SIZE_T Index, const VOID *Caller)
 {
     const PFN_NUMBER *Frames = MmGetMdlPfnArray(Mdl);
+    if (KiVerifies(KI_ANY_OPTION, Caller)) {
+        if (!(Mdl->MdlFlags & MI_MDL_KEPT)) {
+            KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
+                   "An MDL was mapped that is not locked, not built for nonpaged pool and not partial.", NULL, 0xB3,
+                   (ULONG_PTR)Mdl, (USHORT)Mdl->MdlFlags, MDL_PAGES_LOCKED | MDL_PARTIAL | MDL_SOURCE_IS_NONPAGED_POOL);
+        }
+        if (MiPfn(Frames[Index]) == NULL) {
+            KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An MDL was mapped that lists a page which is not RAM.", NULL, 0x89,
+                   (ULONG_PTR)Mdl, (ULONG_PTR)&Frames[Index], Frames[Index]);
+        }
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An MDL was mapped whose pages are not locked.", NULL, 0x85, (ULONG_PTR)Mdl,
+               MiPagesOfMdl(Mdl), Frames[Index]);
+    }
     KiStop(MEMORY_MANAGEMENT, "An MDL was mapped whose pages are not locked, or are not pages of this machine.", NULL, 0x1236,
            (ULONG_PTR)Mdl, (ULONG_PTR)&Frames[Index], Frames[Index]);
 }
 
-MI_CACHE MiPrepareMdlFrames(PMDL Mdl, SIZE_T Pages, MI_CACHE Wanted)
+MI_CACHE MiPrepareMdlFrames(PMDL Mdl, SIZE_T Pages, MI_CACHE Wanted, const VOID *Caller)
 {
     const PFN_NUMBER *Frames = MmGetMdlPfnArray(Mdl);
     PFN_NUMBER Batch[MI_MDL_BATCH];
@@ -68,14 +83,14 @@ MI_CACHE MiPrepareMdlFrames(PMDL Mdl, SIZE_T Pages, MI_CACHE Wanted)
                 continue;
             }
             if (MiRunOfPage(Batch[Page]) == NULL && !(Mdl->MdlFlags & MDL_IO_SPACE)) {
-                MiStopUnkept(Mdl, Done + Page);
+                MiStopUnkept(Mdl, Done + Page, Caller);
             }
             MI_CACHE Cache = MiDecideCache(Batch[Page], Wanted);
             Same = Same && (Done + Page == 0 || Cache == All);
             All = Done + Page == 0 ? Cache : All;
         }
         if (Index < Some) {
-            MiStopUnkept(Mdl, Done + Index);
+            MiStopUnkept(Mdl, Done + Index, Caller);
         }
         Done += Some;
     }
@@ -98,17 +113,15 @@ VOID MiMapMdlFrames(PMDL Mdl, SIZE_T Pages, ULONG_PTR Va, MI_PROT Protection, MI
 
 VOID (*MiVerifyExecuteRoutine)(ULONG Type, ULONG_PTR Caller, ULONG_PTR Value);
 
-PVOID MmMapLockedPagesSpecifyCache(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_CACHING_TYPE CacheType, PVOID RequestedAddress,
-                                   ULONG BugCheckOnFailure, ULONG Priority)
+static PVOID MiMapLockedPages(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_CACHING_TYPE CacheType, PVOID RequestedAddress,
+                              BOOLEAN BugCheckOnFailure, ULONG Priority, const VOID *Caller)
 {
     SIZE_T Pages = MiPagesOfMdl(Mdl);
     ULONG Guard = Priority & MdlMappingWithGuardPtes ? 1 : 0;
     MI_PROT Protection = Priority & MdlMappingNoWrite ? MI_PROT_EXECUTE_READ : MI_PROT_EXECUTE_READWRITE;
     MI_CACHE Cache;
-    MiRequireIrql(AccessMode == KernelMode ? DISPATCH_LEVEL : APC_LEVEL, AccessMode == KernelMode ? 0x76 : 0x77,
-                  "MmMapLockedPagesSpecifyCache was called at too high an IRQL.", (ULONG_PTR)Mdl, (ULONG_PTR)AccessMode);
     if (__builtin_expect(MiVerifyExecuteRoutine != NULL, 0) && AccessMode == KernelMode && !(Priority & MdlMappingNoExecute)) {
-        MiVerifyExecuteRoutine(0x2002, (ULONG_PTR)__builtin_return_address(0), Priority);
+        MiVerifyExecuteRoutine(0x2002, (ULONG_PTR)Caller, Priority);
     }
     if (AccessMode != KernelMode || (Priority & MdlMappingNoExecute)) {
         Protection = Priority & MdlMappingNoWrite ? MI_PROT_READONLY : MI_PROT_READWRITE;
@@ -126,7 +139,7 @@ PVOID MmMapLockedPagesSpecifyCache(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An MDL was mapped that has a system mapping already.", NULL, 0xB2,
                (ULONG_PTR)Mdl, (USHORT)Mdl->MdlFlags, MDL_MAPPED_TO_SYSTEM_VA);
     }
-    Cache = MiPrepareMdlFrames(Mdl, Pages, Cache);
+    Cache = MiPrepareMdlFrames(Mdl, Pages, Cache, Caller);
     if (AccessMode != KernelMode) {
         return MiMapMdlToUser(Mdl, Pages, Protection, Cache, RequestedAddress);
     }
@@ -155,11 +168,30 @@ PVOID MmMapLockedPagesSpecifyCache(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_
     return Mdl->MappedSystemVa;
 }
 
+PVOID MmMapLockedPagesSpecifyCache(PMDL Mdl, KPROCESSOR_MODE AccessMode, MEMORY_CACHING_TYPE CacheType, PVOID RequestedAddress,
+                                   ULONG BugCheckOnFailure, ULONG Priority)
+{
+    MiRequireIrql(AccessMode == KernelMode ? DISPATCH_LEVEL : APC_LEVEL, AccessMode == KernelMode ? 0x76 : 0x77,
+                  "MmMapLockedPagesSpecifyCache was called at too high an IRQL.", (ULONG_PTR)Mdl, (ULONG_PTR)AccessMode);
+    if (BugCheckOnFailure && AccessMode == KernelMode && KiVerifies(KI_ANY_OPTION, __builtin_return_address(0))) {
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
+               "MmMapLockedPagesSpecifyCache was called with BugCheckOnFailure, which stops the system when it fails.", NULL,
+               0x82, (ULONG_PTR)Mdl, (USHORT)Mdl->MdlFlags, 0);
+    }
+    return MiMapLockedPages(Mdl, AccessMode, CacheType, RequestedAddress, BugCheckOnFailure != 0, Priority,
+                            __builtin_return_address(0));
+}
+
 PVOID MmMapLockedPages(PMDL Mdl, KPROCESSOR_MODE AccessMode)
 {
     MiRequireIrql(AccessMode == KernelMode ? DISPATCH_LEVEL : APC_LEVEL, AccessMode == KernelMode ? 0x74 : 0x75,
                   "MmMapLockedPages was called at too high an IRQL.", (ULONG_PTR)Mdl, (ULONG_PTR)AccessMode);
-    return MmMapLockedPagesSpecifyCache(Mdl, AccessMode, MmCached, NULL, TRUE, HighPagePriority);
+    if (KiVerifies(KI_ANY_OPTION, __builtin_return_address(0))) {
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
+               "MmMapLockedPages was called, which stops the system when it fails: use MmMapLockedPagesSpecifyCache.", NULL,
+               0x81, (ULONG_PTR)Mdl, (USHORT)Mdl->MdlFlags, 0);
+    }
+    return MiMapLockedPages(Mdl, AccessMode, MmCached, NULL, TRUE, HighPagePriority, __builtin_return_address(0));
 }
 
 /* No record begins at Va: says what is there. */
@@ -169,6 +201,10 @@ static DECLSPEC_NORETURN VOID MiStopUnmapUnknown(ULONG_PTR Va, SIZE_T Pages)
     SIZE_T Actual;
     if (Region && Region->Id == MmRegionSystemPtes && MiCheckVa(Region, Va, Pages, &Actual) == MiVaInside) {
         KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given an address inside another mapping.", NULL, 0x304, Va, Pages, 0);
+    }
+    if (Region == NULL || Region->Id != MmRegionSystemPtes) {
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given an address where nothing is ever mapped.", NULL, 0x303, Va,
+               Pages, 0);
     }
     KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for a mapping that is already gone.", NULL, 0x306, Va, Va, Pages);
 }
@@ -181,12 +217,16 @@ VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL Mdl)
     if (HalIsUserAddress((ULONG_PTR)BaseAddress)) {
         MiRequireIrql(APC_LEVEL, 0x7A, "MmUnmapLockedPages was called for a user address above APC_LEVEL.",
                       (ULONG_PTR)BaseAddress, (ULONG_PTR)Mdl);
-        MiUnmapMdlFromUser(BaseAddress, Mdl, Pages);
+        MiUnmapMdlFromUser(BaseAddress, Mdl, Pages, __builtin_return_address(0));
         return;
     }
     MiRequireIrql(DISPATCH_LEVEL, 0x79, "MmUnmapLockedPages was called above DISPATCH_LEVEL.", (ULONG_PTR)BaseAddress,
                   (ULONG_PTR)Mdl);
     if (!(Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA)) {
+        if (KiVerifies(KI_ANY_OPTION, __builtin_return_address(0))) {
+            KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "MmUnmapLockedPages was called for an MDL that has no system mapping.",
+                   NULL, 0xB6, (ULONG_PTR)Mdl, (USHORT)Mdl->MdlFlags, MDL_MAPPED_TO_SYSTEM_VA);
+        }
         KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for an MDL that is not mapped.", NULL, 6, (ULONG_PTR)Mdl,
                (ULONG_PTR)BaseAddress, Pages);
     }
@@ -198,6 +238,10 @@ VOID MmUnmapLockedPages(PVOID BaseAddress, PMDL Mdl)
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
                "MmUnmapLockedPages was called for a partial MDL, whose mapping is that of its source.", NULL, 0xB5,
                (ULONG_PTR)Mdl, (USHORT)Mdl->MdlFlags, MDL_PARTIAL);
+    }
+    if (Pages == 0) {
+        KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was called for an MDL of no bytes.", NULL, 0x300, (ULONG_PTR)BaseAddress,
+               0, 0);
     }
     if (Mdl->MdlFlags & MDL_FREE_EXTRA_PTES) {
         Extra = Frames[Pages];
@@ -277,7 +321,7 @@ NTSTATUS MmMapMdl(PMDL Mdl, ULONG Protection, PMM_MDL_ROUTINE DriverRoutine, PVO
         KI_CALLOUT(VOID, DriverRoutine, (PVOID, PVOID), (DriverContext, Mdl->MappedSystemVa));
         return STATUS_SUCCESS;
     }
-    MI_CACHE Cache = MiPrepareMdlFrames(Mdl, Pages, MiCacheCached);
+    MI_CACHE Cache = MiPrepareMdlFrames(Mdl, Pages, MiCacheCached, __builtin_return_address(0));
     ULONG_PTR Va = MiReserveSystemPtes(Pages, 0);
     MI_MAPPING Mapping = {.Va = Va,
                           .Pages = Pages,

@@ -118,7 +118,7 @@ PVOID MmMapLockedPagesWithReservedMapping(PVOID MappingAddress, ULONG PoolTag, P
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An MDL was mapped that has a system mapping already.", NULL, 0xB2,
                (ULONG_PTR)Mdl, (USHORT)Mdl->MdlFlags, MDL_MAPPED_TO_SYSTEM_VA);
     }
-    Cache = MiPrepareMdlFrames(Mdl, Pages, Cache);
+    Cache = MiPrepareMdlFrames(Mdl, Pages, Cache, __builtin_return_address(0));
     if (!MiSetReservedMapping(Va, Pages, Mdl, MmGetMdlPfnArray(Mdl)[0])) {
         KiStop(SYSTEM_PTE_MISUSE, "An MDL was mapped to reserved addresses that still show another one.", NULL, 0x107, Va, Va,
                Va + ((Mapping.Mapped ? Mapping.Mapped - 1 : 0) << PAGE_SHIFT));

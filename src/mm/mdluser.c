@@ -23,11 +23,15 @@ PVOID MiMapMdlToUser(PMDL Mdl, SIZE_T Pages, MI_PROT Protection, MI_CACHE Cache,
     return (PVOID)(Va + Mdl->ByteOffset);
 }
 
-VOID MiUnmapMdlFromUser(PVOID BaseAddress, PMDL Mdl, SIZE_T Pages)
+VOID MiUnmapMdlFromUser(PVOID BaseAddress, PMDL Mdl, SIZE_T Pages, const VOID *Caller)
 {
     ULONG_PTR Va = (ULONG_PTR)PAGE_ALIGN(BaseAddress);
-    UNREFERENCED_PARAMETER(Mdl);
     if (!MiIsCurrentVa(Va) || !MiIsUserMapping(Va, Pages)) {
+        if (KiVerifies(KI_ANY_OPTION, Caller)) {
+            KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
+                   "MmUnmapLockedPages was given a user address that is not the MDL's mapping in this process.", NULL, 0xB9,
+                   (ULONG_PTR)BaseAddress, (ULONG_PTR)Mdl, 0);
+        }
         KiStop(SYSTEM_PTE_MISUSE, "MmUnmapLockedPages was given a user address that is not the MDL's mapping in this process.",
                NULL, 0x302, (ULONG_PTR)BaseAddress, 0, 0);
     }

@@ -460,12 +460,12 @@ MI_CACHE MiDecideCache(PFN_NUMBER Page, MI_CACHE Wanted);            /* the type
 VOID MiSetFrameCache(PFN_NUMBER Base, SIZE_T Count, MI_CACHE Cache); /* frames in use */
 
 /* mdl.c, mdlmap.c, mdluser.c */
-/* Stops (0x1A/0x1236) unless somebody keeps every page of the MDL. Returns the cache type all are to be mapped with, or
+/* Stops (0x1A/0x1236; 0xC4 if Caller, a return address, is verified) unless somebody keeps every page of the MDL. Returns the cache type all are to be mapped with, or
  * MiCacheUndecided: they differ. */
-MI_CACHE MiPrepareMdlFrames(PMDL Mdl, SIZE_T Pages, MI_CACHE Wanted);
+MI_CACHE MiPrepareMdlFrames(PMDL Mdl, SIZE_T Pages, MI_CACHE Wanted, const VOID *Caller);
 VOID MiMapMdlFrames(PMDL Mdl, SIZE_T Pages, ULONG_PTR Va, MI_PROT Protection, MI_CACHE Cache, BOOLEAN User);
 PVOID MiMapMdlToUser(PMDL Mdl, SIZE_T Pages, MI_PROT Protection, MI_CACHE Cache, PVOID Requested); /* raises */
-VOID MiUnmapMdlFromUser(PVOID BaseAddress, PMDL Mdl, SIZE_T Pages);
+VOID MiUnmapMdlFromUser(PVOID BaseAddress, PMDL Mdl, SIZE_T Pages, const VOID *Caller);
 /* The Verifier's stop for an IRQL that a routine must not be called at. */
 static inline VOID MiRequireIrql(KIRQL Highest, ULONG Type, const CHAR *Words, ULONG_PTR P3, ULONG_PTR P4)
 {
@@ -480,6 +480,8 @@ static inline PMMSUPPORT MiWorkingSetOfVa(ULONG_PTR Va)
 {
     return HalIsUserAddress(Va) ? &MiSpaceOfVa(Va)->WorkingSet : &MiState->SystemWorkingSet;
 }
+
+BOOLEAN MiIsUnloadedImage(ULONG_PTR Va); /* image.c: an image was there, and nothing else has been since. Any IRQL */
 
 /* fault.c */
 VOID MmAccessFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer);

@@ -109,6 +109,11 @@ static VOID ViFree(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind)
     ViCheckContents(Block, Size, Kind);
 }
 
+static BOOLEAN ViVerifies(ULONG Flags, ULONG_PTR Caller)
+{
+    return (KeOptions.VerifierFlags & Flags) != 0 && ViDriverOf(ViCallerOf(Caller))->Verified;
+}
+
 static VOID ViApply(ULONG Flags)
 {
     ULONG Slow = 0;
@@ -150,11 +155,13 @@ NTSTATUS VfInitSystem(VOID)
 VOID VfEnable(VOID)
 {
     ViApply(KeOptions.VerifierFlags);
+    __atomic_store_n(&KiVerifiesRoutine, ViVerifies, __ATOMIC_RELEASE);
 }
 
 VOID VfDisable(VOID)
 {
     ULONG Flags = KeOptions.VerifierFlags;
+    __atomic_store_n(&KiVerifiesRoutine, NULL, __ATOMIC_RELEASE);
     ViApply(0);
     KeOptions.VerifierFlags = Flags; /* the layers below still check what they check */
     __atomic_store_n(&ExpSampleInterval, 0, __ATOMIC_RELAXED);

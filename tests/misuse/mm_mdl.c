@@ -272,7 +272,7 @@ static void UnmapIoSpace_Unknown_IsDA_400(void **State)
     Address = MmGetPhysicalAddress(Ram);
     PUCHAR Va = MmMapIoSpace(Address, PAGE_SIZE, MmCached);
     UnmapBytes = 2 * PAGE_SIZE;
-    KitExpectStop(UnmapIo, Va, SYSTEM_PTE_MISUSE, 0x400, Va, 2, 0); /* another size */
+    KitExpectStop(UnmapIo, Va, SYSTEM_PTE_MISUSE, 0x305, Va, 2, 1); /* another size */
     UnmapBytes = PAGE_SIZE;
     KitExpectStop(UnmapIo, Ram, SYSTEM_PTE_MISUSE, 0x400, Ram, 1, 0); /* not a mapping at all */
     MmUnmapIoSpace(Va, PAGE_SIZE);
