@@ -1,5 +1,10 @@
 # The detection matrix (make matrix).
-add_executable(matrix matrix/matrix.c)
+file(GLOB matrix_sources CONFIGURE_DEPENDS matrix/*.c)
+add_executable(matrix ${matrix_sources})
+if(TARGET sys_sinner)
+  target_compile_definitions(matrix PRIVATE NTMM_SYS="${CMAKE_CURRENT_BINARY_DIR}")
+  add_dependencies(matrix sys_sinner)
+endif()
 target_include_directories(matrix PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include/nt ${PROJECT_SOURCE_DIR}/include/ntmm)
 target_compile_definitions(matrix PRIVATE _GNU_SOURCE)
 target_compile_options(matrix PRIVATE -Wno-missing-prototypes -Wno-strict-prototypes ${NTMM_SEH_FLAGS})
