@@ -59,7 +59,8 @@ static ULONG64 IopHighestRam(VOID)
     return Highest;
 }
 
-static PDMA_ADAPTER IopMakeAdapter(PDEVICE_OBJECT Device, PDEVICE_DESCRIPTION Description, PULONG NumberOfMapRegisters)
+static PDMA_ADAPTER IopMakeAdapter(PDEVICE_OBJECT Device, PDEVICE_DESCRIPTION Description, PULONG NumberOfMapRegisters,
+                                   BOOLEAN Verified)
 {
     ULONG Bits = Description->Dma64BitAddresses ? 64 : Description->Dma32BitAddresses ? 32 : 24;
     if (Description->Version > DEVICE_DESCRIPTION_VERSION3 || !Description->Master)
@@ -75,6 +76,7 @@ static PDMA_ADAPTER IopMakeAdapter(PDEVICE_OBJECT Device, PDEVICE_DESCRIPTION De
     Adapter->Public.Size = sizeof(DMA_ADAPTER);
     Adapter->Public.DmaOperations = &IopDmaOperations;
     Adapter->Device = Device;
+    Adapter->Verified = Verified;
     RtlCopyMemory(&Adapter->Description, Description,
                   Description->Version >= DEVICE_DESCRIPTION_VERSION3 ? sizeof *Description
                                                                       : offsetof(DEVICE_DESCRIPTION, DmaAddressWidth));
@@ -110,6 +112,7 @@ static PDMA_ADAPTER IopMakeAdapter(PDEVICE_OBJECT Device, PDEVICE_DESCRIPTION De
     KiAcquireLock(&IopDmaLock);
     InsertTailList(&IopAdapters, &Adapter->Link);
     KiReleaseLock(&IopDmaLock);
+    IopFillRegisters(Adapter, 0, Adapter->MostRegisters);
     *NumberOfMapRegisters = Adapter->MostRegisters;
     return &Adapter->Public;
 }
@@ -120,7 +123,8 @@ PDMA_ADAPTER IoGetDmaAdapter(PDEVICE_OBJECT PhysicalDeviceObject, PDEVICE_DESCRI
     KIRQL Irql = KiCurrentThread()->Irql;
     if (Irql > PASSIVE_LEVEL)
         IopDmaStop("IoGetDmaAdapter was called above PASSIVE_LEVEL.", 0x13, 2, PASSIVE_LEVEL, Irql);
-    return IopMakeAdapter(PhysicalDeviceObject, DeviceDescription, NumberOfMapRegisters);
+    return IopMakeAdapter(PhysicalDeviceObject, DeviceDescription, NumberOfMapRegisters,
+                          KiVerifies(KI_VERIFY_DMA, __builtin_return_address(0)));
 }
 
 PADAPTER_OBJECT HalGetAdapter(PDEVICE_DESCRIPTION DeviceDescription, PULONG NumberOfMapRegisters)
@@ -169,6 +173,7 @@ VOID IopPutDmaAdapter(PDMA_ADAPTER Public)
             Registers += CONTAINING_RECORD(Entry, IOP_SET, Link)->Count;
         IopDmaStop("An adapter was released while map registers of it are allocated.", 9, (ULONG_PTR)Public, Registers, 0);
     }
+    IopCheckRegisters(Adapter, 0, Adapter->MostRegisters);
     KiAcquireLock(&IopDmaLock);
     RemoveEntryList(&Adapter->Link);
     KiReleaseLock(&IopDmaLock);

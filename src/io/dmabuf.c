@@ -54,26 +54,35 @@ static PVOID IopMakeBuffer(IOP_ADAPTER *Adapter, IOP_DOMAIN *Domain, ULONG Lengt
     ULONG Protect = PAGE_READWRITE | (Bounds->Cached                         ? 0
                                       : Bounds->CacheType == MmWriteCombined ? PAGE_WRITECOMBINE
                                                                              : PAGE_NOCACHE);
-    PVOID Va = Buffer ? MmAllocateContiguousNodeMemory(Length, Low, High, Zero, Protect, Bounds->Node) : NULL;
+    SIZE_T Bytes = Adapter->Verified ? IopGuardedSize(Length) : Length;
+    PVOID Block = Buffer ? MmAllocateContiguousNodeMemory(Bytes, Low, High, Zero, Protect, Bounds->Node) : NULL;
+    PVOID Va = Block && Adapter->Verified ? IopGuardBuffer(Block, Length) : Block;
     if (Va == NULL || !IopShowBuffer(Domain, Va, Length, Bounds->Low, Highest, IOP_DEVICE_READS | IOP_DEVICE_WRITES, Logical)) {
-        if (Va)
-            MmFreeContiguousMemory(Va);
+        if (Block)
+            MmFreeContiguousMemory(Block);
         if (Buffer)
             ExFreePoolWithTag(Buffer, IOP_DMA_TAG);
         return NULL;
     }
-    *Buffer = (IOP_BUFFER){.Va = Va, .Length = Length, .Logical = *Logical, .Domain = Domain, .Cached = Bounds->Cached};
+    *Buffer = (IOP_BUFFER){.Va = Va,
+                           .Length = Length,
+                           .Logical = *Logical,
+                           .Domain = Domain,
+                           .Cached = Bounds->Cached,
+                           .Guarded = Adapter->Verified};
     IopKeep(Adapter, Buffer);
     return Va;
 }
 
 static VOID IopEndBuffer(IOP_BUFFER *Buffer)
 {
+    if (Buffer->Guarded)
+        IopCheckGuards(Buffer->Va, Buffer->Length);
     if (Buffer->Domain->Translates)
         IopReleaseLogical(Buffer->Domain, (ULONG)((ULONG64)Buffer->Logical.QuadPart >> PAGE_SHIFT),
                           (ULONG)BYTES_TO_PAGES(Buffer->Length));
     if (!Buffer->Borrowed)
-        MmFreeContiguousMemory(Buffer->Va);
+        MmFreeContiguousMemory(Buffer->Guarded ? (PUCHAR)Buffer->Va - PAGE_SIZE : Buffer->Va);
     ExFreePoolWithTag(Buffer, IOP_DMA_TAG);
 }
 

@@ -47,7 +47,8 @@ static BOOLEAN IopTakeRegisters(IOP_ADAPTER *Adapter, ULONG Count, ULONG *First)
 IOP_SET *IopGrantSet(IOP_ADAPTER *Adapter, ULONG Registers)
 {
     BOOLEAN Slots = Adapter->Bounces || Adapter->Domain->Translates, Good = TRUE;
-    ULONG Pieces = Slots ? (Registers < 1024 ? Registers : 1024) + 1 : 0;
+    ULONG Pieces = Slots || Adapter->Verified ? (Registers < 1024 ? Registers : 1024) + 1 : 0;
+    Pieces *= Adapter->Verified ? 2 : 1; /* with those that need no register */
     IOP_SET *Set = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Set + Pieces * sizeof(IOP_PIECE), IOP_DMA_TAG);
     if (Set == NULL)
         return NULL;
@@ -70,6 +71,7 @@ IOP_SET *IopGrantSet(IOP_ADAPTER *Adapter, ULONG Registers)
         ExFreePoolWithTag(Set, IOP_DMA_TAG);
         return NULL;
     }
+    IopCheckRegisters(Adapter, Set->First, Registers);
     return Set;
 }
 
@@ -78,6 +80,7 @@ VOID IopFreeSet(IOP_SET *Set)
     IOP_ADAPTER *Adapter = Set->Adapter;
     if (Set->LogicalPage)
         IopReleaseLogical(Adapter->Domain, Set->LogicalPage, Set->Count);
+    IopFillRegisters(Adapter, Set->First, Set->Count);
     KiAcquireLock(&Adapter->Lock);
     for (ULONG Bit = Set->First; Adapter->Bounces && Bit < Set->First + Set->Count; Bit++)
         Adapter->Used[Bit / 64] &= ~(1ull << (Bit % 64));
@@ -185,6 +188,7 @@ NTSTATUS IopAllocateAdapterChannel(PDMA_ADAPTER Public, PDEVICE_OBJECT Device, U
                                    PDRIVER_CONTROL ExecutionRoutine, PVOID Context)
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, IOP_EXACTLY | DISPATCH_LEVEL);
+    IopCheckRegisterCount(Adapter, NumberOfMapRegisters);
     if (NumberOfMapRegisters > Adapter->MostRegisters)
         return STATUS_INSUFFICIENT_RESOURCES;
     IOP_DMA_REQUEST Request = {
@@ -244,6 +248,7 @@ NTSTATUS IopAllocateAdapterChannelEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device,
     if ((Flags & ~(ULONG)DMA_SYNCHRONOUS_CALLBACK) || !IopIsTransferContext(Adapter, DmaTransferContext) ||
         (ExecutionRoutine == NULL && (!Now || MapRegisterBase == NULL)))
         return STATUS_INVALID_PARAMETER;
+    IopCheckRegisterCount(Adapter, NumberOfMapRegisters);
     if (NumberOfMapRegisters > Adapter->MostRegisters)
         return STATUS_INSUFFICIENT_RESOURCES;
     IOP_DMA_REQUEST Request = {.Device = Device,

@@ -118,6 +118,13 @@ PHYSICAL_ADDRESS IopMapRun(IOP_SET *Set, PMDL Mdl, ULONG Offset, PULONG Length, 
     BOOLEAN Reached, Translates = Adapter->Domain->Translates;
     ULONG At = IopOffsetInPage(Mdl, Offset), Run = IopRunLength(Adapter, Mdl, Offset, *Length, &Reached);
     if (!Translates && Reached && (Adapter->Description.ScatterGather || Run == *Length)) {
+        if (Adapter->Verified) {
+            IopCheckNotMapped(Set, Mdl, Offset, Run);
+            if (Set->Direct < Set->PieceMax / 2) {
+                Set->Direct++;
+                Set->Pieces[Set->PieceCount++] = (IOP_PIECE){Mdl, Offset, Run, Set->Next, 0, FALSE, Write};
+            }
+        }
         *Length = Run;
         Set->BytesMapped += Run;
         Logical.QuadPart = (LONGLONG)(IopFrameAt(Mdl, Offset) << PAGE_SHIFT | At);
@@ -126,6 +133,8 @@ PHYSICAL_ADDRESS IopMapRun(IOP_SET *Set, PMDL Mdl, ULONG Offset, PULONG Length, 
     if (Translates || !Adapter->Description.ScatterGather)
         Run = *Length;
     ULONG Left = Set->Count - Set->Next, Pages = (At + Run + PAGE_SIZE - 1) >> PAGE_SHIFT;
+    if (Adapter->Verified)
+        IopCheckNotMapped(Set, Mdl, Offset, Run);
     if (Left == 0 || Set->PieceCount == Set->PieceMax)
         IopDmaStop("A transfer was mapped while all map registers are in use: adapter buffers were not flushed.", 0xD,
                    Set->BytesMapped, (ULONG_PTR)Set->Count * PAGE_SIZE, 0);
@@ -161,7 +170,7 @@ VOID IopFlushSet(IOP_SET *Set, BOOLEAN Write)
         for (ULONG Page = 0; !Piece->Bounced && Page < Piece->Pages; Page++)
             IopUnmapLogical(Set->Adapter->Domain, Set->LogicalPage + Piece->First + Page);
     }
-    Set->PieceCount = Set->Next = 0;
+    Set->PieceCount = Set->Next = Set->Direct = 0;
     Set->BytesMapped = 0;
 }
 
@@ -192,7 +201,10 @@ PHYSICAL_ADDRESS IopMapTransfer(PDMA_ADAPTER Public, PMDL Mdl, PVOID MapRegister
     ULONG Offset = IopOffsetOf(Mdl, CurrentVa, *Length);
     IOP_SET *Set = IopSetOf(Adapter, MapRegisterBase, CurrentVa, Mdl);
     IopCheckMdl(Mdl);
-    *Length = *Length < Mdl->ByteCount - Offset ? *Length : Mdl->ByteCount - Offset;
+    ULONG Rest = Mdl->ByteCount - Offset;
+    if (Adapter->Verified && *Length > Rest && IopOffsetInPage(Mdl, Mdl->ByteCount - 1) + (ULONG64)*Length - Rest >= PAGE_SIZE)
+        IopDmaStop("DMA was asked for beyond the last page of the MDL.", 0x1F, 3, (ULONG_PTR)Mdl, *Length);
+    *Length = *Length < Rest ? *Length : Rest;
     return IopMapRun(Set, Mdl, Offset, Length, WriteToDevice);
 }
 
@@ -239,6 +251,8 @@ static ULONG IopMapChain(IOP_SET *Set, PMDL Mdl, ULONGLONG Offset, PULONG Length
             Last->Length += Some;
         } else if (Count == Room) {
             Set->BytesMapped -= Some; /* it does not fit: as if it had not been mapped; the flush clears its slots */
+            if (Set->PieceCount && Set->Pieces[Set->PieceCount - 1].Offset == (ULONG)Offset)
+                Set->Pieces[Set->PieceCount - 1].Length = 0;
             break;
         } else {
             Elements[Count++] = (SCATTER_GATHER_ELEMENT){.Address = Logical, .Length = Some};
@@ -269,6 +283,7 @@ NTSTATUS IopMapTransferEx(PDMA_ADAPTER Public, PMDL Mdl, PVOID MapRegisterBase, 
     IOP_SET *Set = IopSetOf(Adapter, MapRegisterBase, NULL, Mdl);
     UNREFERENCED_PARAMETER(DeviceOffset);
     UNREFERENCED_PARAMETER(CompletionContext);
+    IopCheckChain(Adapter, Mdl, Offset, *Length);
     if (DmaCompletionRoutine || ScatterGatherBuffer == NULL || !IopChainHolds(Mdl, Offset, *Length))
         return STATUS_INVALID_PARAMETER; /* completion routines are for system DMA */
     if (ScatterGatherBufferLength < sizeof(SCATTER_GATHER_LIST) + sizeof(SCATTER_GATHER_ELEMENT))

@@ -44,11 +44,11 @@ typedef struct _IOP_PIECE {
 typedef struct _IOP_SET {
     LIST_ENTRY Link;
     struct _IOP_ADAPTER *Adapter;
-    ULONG Count;       /* map registers granted */
-    ULONG First;       /* of the adapter's bounce pages */
-    ULONG Next;        /* the first that is not in use */
-    ULONG LogicalPage; /* translating: reserved pages of the domain, one for each register */
-    ULONG PieceCount, PieceMax;
+    ULONG Count;                        /* map registers granted */
+    ULONG First;                        /* of the adapter's bounce pages */
+    ULONG Next;                         /* the first that is not in use */
+    ULONG LogicalPage;                  /* translating: reserved pages of the domain, one for each register */
+    ULONG PieceCount, PieceMax, Direct; /* Direct: pieces without registers, kept for a verified adapter only */
     ULONG64 BytesMapped;
     IOP_PIECE Pieces[];
 } IOP_SET;
@@ -86,6 +86,7 @@ typedef struct _IOP_BUFFER {
     PHYSICAL_ADDRESS Logical;
     IOP_DOMAIN *Domain;
     BOOLEAN Cached, Borrowed; /* Borrowed: of an MDL */
+    BOOLEAN Guarded;          /* dmaguard.c: the memory begins a page before Va */
 } IOP_BUFFER;
 
 typedef struct _IOP_ADAPTER {
@@ -94,8 +95,9 @@ typedef struct _IOP_ADAPTER {
     PDEVICE_OBJECT Device;
     DEVICE_DESCRIPTION Description;
     ULONG AddressBits;
-    ULONG64 Limit;   /* highest address the device can put out */
-    BOOLEAN Bounces; /* some of RAM is out of its reach, or it wants one run */
+    ULONG64 Limit;    /* highest address the device can put out */
+    BOOLEAN Verified; /* DMA verification was on for its driver */
+    BOOLEAN Bounces;  /* some of RAM is out of its reach, or it wants one run */
     ULONG MostRegisters;
     IOP_DOMAIN *Domain, *OwnDomain;
     KI_LOCK Lock;
@@ -155,6 +157,16 @@ typedef struct _IOP_NEED {
 } IOP_NEED;
 VOID IopMeasure(IOP_ADAPTER *Adapter, PMDL Mdl, ULONGLONG Offset, ULONG Length, IOP_NEED *Need);
 VOID IopCheckMdl(PMDL Mdl); /* 0xE6/0xE unless it is locked or nonpaged */
+
+/* dmaguard.c: what is done for verified adapters only. */
+SIZE_T IopGuardedSize(ULONG Length);
+PVOID IopGuardBuffer(PVOID Block, ULONG Length);
+VOID IopCheckGuards(PVOID Buffer, ULONG Length);
+VOID IopFillRegisters(IOP_ADAPTER *Adapter, ULONG First, ULONG Count);
+VOID IopCheckRegisters(IOP_ADAPTER *Adapter, ULONG First, ULONG Count);
+VOID IopCheckNotMapped(const IOP_SET *Set, PMDL Mdl, ULONG Offset, ULONG Length);
+VOID IopCheckChain(IOP_ADAPTER *Adapter, PMDL Mdl, ULONGLONG Offset, ULONG Length);
+VOID IopCheckRegisterCount(IOP_ADAPTER *Adapter, ULONG Count);
 
 /* dmasg.c: the request's registers are there: builds the list and calls the driver. */
 VOID IopDeliverList(IOP_LIST *List, IOP_SET *Set, PDEVICE_OBJECT Device);

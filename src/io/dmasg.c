@@ -91,6 +91,7 @@ static NTSTATUS IopMakeList(IOP_ADAPTER *Adapter, const IOP_ORDER *Order)
 {
     IOP_NEED Need;
     BOOLEAN Now = (Order->Flags & DMA_SYNCHRONOUS_CALLBACK) != 0;
+    IopCheckChain(Adapter, Order->Mdl, Order->Offset, Order->Length);
     if (!IopChainHolds(Order->Mdl, Order->Offset, Order->Length))
         return STATUS_BUFFER_TOO_SMALL;
     for (PMDL Mdl = Order->Mdl; Mdl; Mdl = Mdl->Next)

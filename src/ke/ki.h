@@ -27,7 +27,13 @@ extern KE_OPTIONS KeOptions;
 /* Whether the code that called is a driver's that is verified with any of Flags; NULL while the system starts and stops (vf/init.c).
  * Caller: the return address of the routine that asks, over the border or not. */
 extern BOOLEAN (*KiVerifiesRoutine)(ULONG Flags, ULONG_PTR Caller);
-#define KI_ANY_OPTION (~0u)
+#define KI_ANY_OPTION           (~0u)
+#define KI_VERIFY_IRQL          0x00000002u
+#define KI_VERIFY_POOL_TRACKING 0x00000008u
+#define KI_VERIFY_IO            0x00000010u
+#define KI_VERIFY_DMA           0x00000080u
+#define KI_VERIFY_SECURITY      0x00000100u
+#define KI_VERIFY_MISC          0x00000800u
 static inline BOOLEAN KiVerifies(ULONG Flags, const VOID *Caller)
 {
     if (__builtin_expect((__atomic_load_n(&KeOptions.VerifierFlags, __ATOMIC_RELAXED) & Flags) == 0, 1))
