@@ -181,7 +181,7 @@ static EXP_CACHE *ExpCreateCache(VOID)
         Cache->Total[Index].Balance = Cache->Total[Index].MaxBalance = EXP_FOLD_BYTES;
         Cache->Total[Index].Total = &Cache->Total[Index];
     }
-    Cache->Countdown = ExpSampleInterval != 0 ? (LONG)ExpSampleInterval : EXP_SAMPLE_AGAIN;
+    Cache->Interval = Cache->Countdown = ExpSampleInterval != 0 ? (LONG)ExpSampleInterval : EXP_SAMPLE_AGAIN;
     __atomic_add_fetch(&ExpState.Totals[0].Threads, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&ExpState.Totals[1].Threads, 1, __ATOMIC_RELAXED);
     KiAcquireLock(&ExpState.CacheLock);

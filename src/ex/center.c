@@ -13,6 +13,12 @@
  * Placement. Which free block of a slab is handed out next is chosen at random among the free ones of up to 64 neighbours,
  * by the thread's generator, seeded from the option seed=.
  *
+ * Draining. Where a class has shrunk, a few blocks that live long are scattered over many slabs, and magazines would keep them there:
+ * what is freed is handed out again at once, in its place, and nothing ever moves to the fuller slabs. So while a class is sparse (an
+ * eighth of its blocks and more is free in slabs), slabs below three quarters full drain: a block that is freed in one goes straight back
+ * to it (its page has no Plain in the map, so that the fast path leaves the free to the general one), and new blocks come from the
+ * fullest slabs. The class contracts as its blocks end, and the draining ends with it.
+ *
  * A slab that has no block in use any more is released at once, unless its centre would have no free block without it. A
  * slab and its tail are released together, when both are empty: condemned under the locks of both centres, the main's first
  * (its class is the larger one). Where the tail is the last to run empty the main's lock is only tried; the trim tries again.
@@ -27,10 +33,14 @@
  *   C3 a live block is neither in Free nor in a magazine; one that is not live is in exactly one of them
  *   C4 a slab is on the list of its fullness exactly if it has a free block; it is Listed then, else Full
  *   C5 a Free bit of a number that is no block's is never set
+ *   C6 Blocks and FreeBlocks are the sums over the slabs of the centre that are not released; a slab that drains is listed
  *
  * Nothing here touches a block.
  */
 #include "ex/exp.h"
+
+#define SPARSE_BYTES 32768u /* less is not worth it */
+#define DRAIN_LISTS  3u     /* slabs on those above do not drain */
 
 /* ---- lists of slabs (the centre's lock) ---- */
 /* Which list, and how far Used may move on it: quarters of BlockCount; full is on none. */
@@ -72,12 +82,49 @@ static inline BOOLEAN ExpMustSettle(const EXP_SLAB *Slab)
     return Slab->State != ExpSlabListed || Slab->Used < Slab->Least || Slab->Used > Slab->Most;
 }
 
+/* An eighth of the class and more is free in its slabs. */
+static BOOLEAN ExpIsSparse(const EXP_CENTER *Center)
+{
+    return Center->FreeBlocks > Center->Blocks / 8 &&
+           (SIZE_T)Center->FreeBlocks * ExpState.Classes[Center->Class].Size > SPARSE_BYTES;
+}
+
+static VOID ExpDrain(EXP_SLAB *Slab, BOOLEAN Drain)
+{
+    if (Drain == Slab->Draining)
+        return;
+    __atomic_store_n(&Slab->Draining, Drain, __ATOMIC_RELAXED);
+    if (!Slab->IsTail)
+        ExpShowRun(&Slab->Run, !Drain);
+}
+
 static VOID ExpSettle(EXP_CENTER *Center, EXP_SLAB *Slab)
 {
     if (Slab->State == ExpSlabListed)
         ExpUnlink(Center, Slab);
     if (Slab->Used != Slab->BlockCount)
         ExpLink(Center, Slab);
+    ExpDrain(Slab, Slab->State == ExpSlabListed && Slab->List < DRAIN_LISTS && ExpIsSparse(Center));
+}
+
+/* Slabs that came to their lists before the class was sparse. */
+static VOID ExpDrainSome(EXP_CENTER *Center)
+{
+    ULONG List, Left = 4096;
+    if (!ExpIsSparse(Center))
+        return;
+    for (List = 0; List < DRAIN_LISTS; List++) {
+        EXP_SLAB *Slab;
+        for (Slab = Center->Lists[List]; Slab != NULL && Left-- != 0; Slab = Slab->Next)
+            ExpDrain(Slab, TRUE);
+    }
+}
+
+static VOID ExpEnterSlab(EXP_CENTER *Center, EXP_SLAB *Slab)
+{
+    Center->Blocks += Slab->BlockCount;
+    Center->FreeBlocks += Slab->BlockCount;
+    ExpLink(Center, Slab);
 }
 
 static EXP_SLAB *ExpFullest(const EXP_CENTER *Center)
@@ -101,6 +148,8 @@ static VOID ExpCondemn(EXP_CENTER *Center, EXP_SLAB *Slab)
 {
     ExpUnlink(Center, Slab);
     Slab->State = ExpSlabReleased;
+    Center->Blocks -= Slab->BlockCount;
+    Center->FreeBlocks -= Slab->BlockCount;
     if (!Slab->IsTail)
         Center->Pages -= Slab->Run.Pages;
 }
@@ -181,7 +230,9 @@ static ULONG ExpTakeListed(EXP_CENTER *Center, EXP_ENTRY *Entries, ULONG Want, U
     EXP_SLAB *Slab;
     ULONG Count = 0;
     while (Count < Want && (Slab = ExpFullest(Center)) != NULL) {
-        Count += ExpTakeOf(Slab, Entries + Count, Want - Count, Seed);
+        ULONG Some = ExpTakeOf(Slab, Entries + Count, Want - Count, Seed);
+        Count += Some;
+        Center->FreeBlocks -= Some;
         if (ExpMustSettle(Slab))
             ExpSettle(Center, Slab);
     }
@@ -202,6 +253,7 @@ static VOID ExpPutBack(EXP_CENTER *Center, const EXP_ENTRY *Entries, ULONG Count
         }
         Slab->Free[Number / 64] |= Bit;
         Slab->Used--;
+        Center->FreeBlocks++;
         if (ExpMustSettle(Slab))
             ExpSettle(Center, Slab);
         if (Slab->Used == 0)
@@ -270,11 +322,11 @@ EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_MAGAZINE *Empty, ULONG Wan
                 return NULL;
             KiAcquireLock(&Center->Lock);
             Center->Pages += Slab->Run.Pages;
-            ExpLink(Center, Slab);
+            ExpEnterSlab(Center, Slab);
             if (Slab->Tail != NULL) {
                 EXP_CENTER *Other = &ExpState.Centers[Slab->Tail->Bin];
                 KiAcquireLock(&Other->Lock);
-                ExpLink(Other, Slab->Tail);
+                ExpEnterSlab(Other, Slab->Tail);
                 KiReleaseLock(&Other->Lock);
             }
         }
@@ -328,9 +380,9 @@ VOID ExpGiveEmpty(EXP_CENTER *Center, EXP_MAGAZINE *Magazine)
     KiReleaseLock(&Center->Lock);
 }
 
-VOID ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
+ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
 {
-    ULONG Idle;
+    ULONG Idle, Live;
     BOOLEAN Spare;
     KiAcquireLock(&Center->Lock);
     Idle = All ? Center->Full : Center->LeastFull;
@@ -367,7 +419,10 @@ VOID ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
         KiAcquireLock(&Center->Lock);
         Spare = Victims.Count == VICTIMS;
     }
+    ExpDrainSome(Center);
+    Live = Center->Blocks - Center->FreeBlocks;
     KiReleaseLock(&Center->Lock);
+    return Live;
 }
 
 VOID ExpInitCenters(VOID)

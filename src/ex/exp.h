@@ -128,7 +128,9 @@ typedef struct _EXP_SLAB {
     PULONG Stacks;    /* [2 * Pages * Stride]: allocation and free, or NULL */
     ULONG Room;       /* bytes of this record */
     ULONG Reciprocal; /* (1 << 20) / Stride + 1 */
-    USHORT WordCount, PerPage;
+    USHORT PerPage;
+    UCHAR WordCount;
+    BOOLEAN Draining;   /* atomic: what is freed here goes back at once, past the magazines (center.c) */
     USHORT Least, Most; /* Used stays on this list from Least to Most */
     ULONG64 Free[];     /* by number; those of no block are 0 */
 } EXP_SLAB;
@@ -191,6 +193,7 @@ C_ASSERT(sizeof(EXP_COUNTER) == 64);
 
 typedef struct _EXP_CACHE {
     LONG Countdown;  /* to the next sampled allocation */
+    LONG Interval;   /* ... from */
     BOOLEAN Sampled; /* it came: the general path takes notice */
     KTHREAD *Thread;
     struct _EXP_CACHE *NextCache; /* all caches ever made */
@@ -246,11 +249,12 @@ typedef struct _EXP_CLASS {
 typedef struct _EXP_CENTER {
     KI_LOCK Lock;
     UCHAR Class, Kind;
-    USHORT Full;             /* magazines */
-    USHORT LeastFull;        /* fewest since the last trim: so many were not needed */
-    BOOLEAN SpareUsed;       /* an empty slab was used, or found none, since the last trim */
-    ULONG Pages;             /* of the main slabs */
-    EXP_MAGAZINE *Magazines; /* full, or of a thread that ended */
+    USHORT Full;              /* magazines */
+    USHORT LeastFull;         /* fewest since the last trim: so many were not needed */
+    BOOLEAN SpareUsed;        /* an empty slab was used, or found none, since the last trim */
+    ULONG Pages;              /* of the main slabs */
+    ULONG Blocks, FreeBlocks; /* of the slabs on no list too; as far as the slabs know */
+    EXP_MAGAZINE *Magazines;  /* full, or of a thread that ended */
     EXP_MAGAZINE *Empties;
     EXP_SLAB *Lists[4]; /* that have free blocks: least full first */
 } DECLSPEC_ALIGN(64) EXP_CENTER;
@@ -313,6 +317,11 @@ typedef struct _EXP_STATE {
     volatile ULONG TagCount; /* slots in use; slot 0 is none */
     EXP_TAG Totals[2];
     volatile ULONG64 SlabPages[2], RunPages[2], ReturnedPages[2];
+    volatile ULONG64 Volume;             /* allocations since the last trim by volume, as far as threads have reported */
+    volatile ULONG64 Turn;               /* ... that make the next one due */
+    volatile ULONG64 CommittedPages;     /* by ExpTakePages, ever */
+    ULONG64 TrimCommitted, TrimReturned; /* at the last trim: CommittedPages, and what it gave back */
+    ULONG Patience;
     volatile ULONG64 Trims, Sampled;
     volatile LONG Trimming, Auditing; /* trims under way; a validator, which they keep out of the way of */
 } EXP_STATE;
@@ -326,6 +335,7 @@ VOID ExpMetaFree(EXP_META Use, PVOID Record, SIZE_T Bytes); /* used again for th
 NTSTATUS ExpInitMeta(VOID);
 BOOLEAN ExpCoverPages(ULONG Paged, ULONG_PTR Base, SIZE_T Pages); /* the map has room for them; FALSE: no memory */
 VOID ExpMapRun(EXP_RUN *Run);                                     /* enters a run into its page map */
+VOID ExpShowRun(EXP_RUN *Run, BOOLEAN Fast);                      /* whether the fast path may free a slab's blocks */
 VOID ExpReleaseRun(EXP_RUN *Run, BOOLEAN Marked);                 /* gives the pages back; the record lingers as a ghost */
 static inline EXP_RUN *ExpLookupIn(const EXP_MAP *Map, ULONG_PTR Offset)
 {
@@ -355,9 +365,13 @@ ULONG ExpSpanBin(SIZE_T Pages);
 /* trim.c; trimtimer.c: when. */
 VOID ExpInitTrim(VOID);
 VOID ExpStopTrim(VOID);
-BOOLEAN ExpIsAnythingKept(VOID);  /* whether another trim could give something up */
-VOID ExpArmTrim(VOID);            /* something has become free; cheap */
-SIZE_T ExpTrimPools(BOOLEAN All); /* what was not needed since the last call, or whatever is free; returns pages */
+BOOLEAN ExpIsAnythingKept(VOID); /* whether another trim could give something up */
+VOID ExpArmTrim(VOID);           /* something has become free; cheap */
+VOID ExpTrimSoon(VOID);          /* do not wait for the timer */
+#define EXP_LEAST_TURN 65536u
+VOID ExpRestartCountdown(EXP_CACHE *Cache,
+                         LONG Allocations); /* until the next sample; what has been done since the last counts as volume */
+SIZE_T ExpTrimPools(BOOLEAN All);           /* what was not needed since the last call, or whatever is free; returns pages */
 
 /* slab.c */
 VOID ExpInitClasses(VOID);
@@ -411,7 +425,7 @@ EXP_MAGAZINE *ExpDeposit(EXP_CENTER *Center, EXP_MAGAZINE *Magazine, BOOLEAN Dra
 EXP_MAGAZINE *ExpCreateMagazine(EXP_CENTER *Center);
 VOID ExpGiveEmpty(EXP_CENTER *Center, EXP_MAGAZINE *Magazine);
 VOID ExpReturnBlocks(EXP_CENTER *Center, EXP_ENTRY *Entries, ULONG Count); /* to their slabs */
-VOID ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All);
+ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All);                      /* returns blocks in use and in magazines */
 
 /* cache.c */
 extern EXP_ENTRY ExpNoEntry;

@@ -17,7 +17,7 @@
  * Invariants:
  *   M1 an entry of a page below Covered is NULL, a run that spans the page, or a ghost that spanned it
  *   M2 every page of a run that is not released points at the run
- *      and its Plain tells the words and bin of a slab's page, and is 0 otherwise
+ *      and its Plain tells the words and bin of a page of a slab that does not drain, and is 0 otherwise
  *   M3 a ghost is in the ring exactly once
  *
  * Locks: MapLock for growth of Covered; MetaLock for records; GhostLock for the ring. Entries are atomic.
@@ -153,12 +153,19 @@ VOID ExpMapRun(EXP_RUN *Run)
     ULONG Page;
     for (Page = 0; Page < Run->Pages; Page++)
         __atomic_store_n(&Map->Entries[First + Page], Run, __ATOMIC_RELEASE);
-    if (Run->Type == ExpRunSlab) {
-        const EXP_SLAB *Slab = (const EXP_SLAB *)Run;
-        for (Page = 0; Page < Run->Pages; Page++)
-            __atomic_store_n(&Map->Plain[First + Page], EXP_PLAIN(Slab->Words + Page * Slab->Stride, Slab->Bin),
-                             __ATOMIC_RELEASE);
-    }
+    if (Run->Type == ExpRunSlab)
+        ExpShowRun(Run, TRUE);
+}
+
+VOID ExpShowRun(EXP_RUN *Run, BOOLEAN Fast)
+{
+    const EXP_MAP *Map = &ExpState.Maps[EXP_IS_PAGED(Run->Kind)];
+    const EXP_SLAB *Slab = (const EXP_SLAB *)Run;
+    SIZE_T First = (Run->Base - Map->Base) >> 12;
+    ULONG Page;
+    for (Page = 0; Page < Run->Pages; Page++)
+        __atomic_store_n(&Map->Plain[First + Page], Fast ? EXP_PLAIN(Slab->Words + Page * Slab->Stride, Slab->Bin) : 0,
+                         __ATOMIC_RELEASE);
 }
 
 static VOID ExpForgetGhost(EXP_RUN *Run)
@@ -182,12 +189,8 @@ VOID ExpReleaseRun(EXP_RUN *Run, BOOLEAN Marked)
     EXP_KIND Kind = (EXP_KIND)Run->Kind;
     EXP_RUN *Oldest;
     __atomic_store_n(&Run->Gate, EXP_GATE_RELEASED, __ATOMIC_RELEASE);
-    if (Run->Type == ExpRunSlab) {
-        EXP_MAP *Map = &ExpState.Maps[EXP_IS_PAGED(Kind)];
-        ULONG Page;
-        for (Page = 0; Page < Pages; Page++)
-            __atomic_store_n(&Map->Plain[((Base - Map->Base) >> 12) + Page], 0, __ATOMIC_RELEASE);
-    }
+    if (Run->Type == ExpRunSlab)
+        ExpShowRun(Run, FALSE);
     KiAcquireLock(&ExpState.GhostLock);
     Oldest = ExpState.Ghosts[ExpState.GhostNext];
     ExpState.Ghosts[ExpState.GhostNext] = Run;

@@ -92,6 +92,7 @@ NTSTATUS ExInitSystem(VOID)
     ExpResetObjects();
     ExpInitStringMemory();
     ExpInitTrim();
+    ExpState.Turn = EXP_LEAST_TURN;
     MmReclaimRoutine = ExpReclaim;
     ExpState.Started = TRUE;
     KiThreadRundownRoutine = ExThreadRundown;
@@ -259,8 +260,8 @@ static PVOID ExpAskVerifier(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG 
         Sampled = Interval != 0;
         /* Half of the interval at least, and as long again at random. */
         Cache->Random = Cache->Random * 6364136223846793005ull + 1442695040888963407ull;
-        Cache->Countdown =
-            Sampled ? (LONG)(Interval / 2 + (ULONG)((Cache->Random >> 32) * (Interval + 1ull) >> 32)) : EXP_SAMPLE_AGAIN;
+        ExpRestartCountdown(Cache, Sampled ? (LONG)(Interval / 2 + (ULONG)((Cache->Random >> 32) * (Interval + 1ull) >> 32))
+                                           : EXP_SAMPLE_AGAIN);
     }
     if (ExpVerifyAllocateRoutine == NULL || (!Sampled && !(ExpReadSlow() & EXP_SLOW_ALLOCATE)))
         return NULL;
@@ -645,6 +646,8 @@ VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
     ExpTellFreed(Block);
     ExpPoison(Block, Slab->BlockSize);
     ExpWriteWord(&Slab->Words[Number], Word & ~EXP_WORD_LIVE);
+    if (__atomic_load_n(&Slab->Draining, __ATOMIC_RELAXED))
+        Cache = NULL;
     Bin = Cache != NULL ? &Cache->Bins[Slab->Bin] : NULL;
     if (Bin != NULL && Bin->Top != Bin->Limit) {
         Bin->Top++;
@@ -666,7 +669,7 @@ PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment, ULONG Tag)
     KTHREAD *Thread = KiCurrentThread();
     EXP_CACHE *Cache = ExpGetCache(Thread);
     if (Cache != NULL && Cache->Countdown < 0)
-        Cache->Countdown = EXP_SAMPLE_AGAIN;
+        ExpRestartCountdown(Cache, EXP_SAMPLE_AGAIN);
     if (Size == 0 && Alignment >= PAGE_SIZE)
         Size = 1; /* the slack of a whole page does not fit the word */
     return ExpAllocateBlock(Thread, ExpNonPagedNx, Size, Alignment < 16 ? 16 : Alignment, Tag, EXP_HOST, HighPoolPriority, 0,

@@ -303,6 +303,7 @@ ULONG_PTR ExpTakePages(EXP_KIND Kind, SIZE_T Pages, SIZE_T Alignment, BOOLEAN *Z
         }
         if (Base != 0) {
             if (NT_SUCCESS(MmCommitPages((PVOID)Base, Pages, Flags))) {
+                __atomic_add_fetch(&ExpState.CommittedPages, Pages, __ATOMIC_RELAXED);
                 *Zero = (Flags & MM_PAGES_ZERO) != 0 || Paged;
                 return Base;
             }

@@ -12,8 +12,9 @@
  *   class 736:   | 736 | 736 | 736 | 736 | 736 |..| 400 tail  |
  *   class 12288: | page         | page         | page         |
  *
- * Sizes of slabs. The first slabs of a class are as small as can be and later ones grow with what the class has, so that a
- * class that is hardly used costs little memory.
+ * Sizes of slabs. A slab has as few pages as give it eight blocks or more, since it goes back as a whole: a class that shrinks
+ * leaves blocks that live long scattered over its slabs, and what each of them holds back must be little. The first ones of a
+ * class are smaller still, so that a class that is hardly used costs little memory.
  *
  * A slab's record is cut as: EXP_SLAB | free bits | block words | stack ids.
  *
@@ -25,6 +26,8 @@ static const USHORT ExpClassSizes[EXP_CLASSES] = {
     16,   32,   48,   64,   80,   96,   112,  128,  144,  160,  176,   192,   208,   224,   240,   256,  272,  288,
     304,  336,  368,  400,  448,  512,  576,  624,  672,  736,  816,   912,   1024,  1136,  1248,  1360, 1536, 1744,
     1920, 2048, 2304, 2560, 2816, 3072, 3456, 3840, 4096, 8192, 12288, 16384, 20480, 24576, 28672, 32768};
+
+#define LEAST_BLOCKS 8u /* of a full-sized slab of a class that packs pages */
 
 static ULONG ExpClamp(ULONG Value, ULONG Low, ULONG High)
 {
@@ -44,8 +47,7 @@ VOID ExpInitClasses(VOID)
             C->PagesPerBlock = 1;
             C->PerPage = (USHORT)(PAGE_SIZE / Size);
             C->Stride = (USHORT)(C->PerPage + (PAGE_SIZE % Size != 0)); /* where the rest begins no block does */
-            /* 1,024 numbers at most, and 16 pages. */
-            C->Pages = (UCHAR)ExpClamp(EXP_MAX_BLOCKS / C->Stride, 1, 16);
+            C->Pages = (UCHAR)ExpClamp((LEAST_BLOCKS + C->PerPage - 1u) / C->PerPage, 1, 8);
         } else {
             C->PagesPerBlock = (UCHAR)(Size / PAGE_SIZE);
             C->PerPage = C->Stride = 1;
@@ -103,7 +105,7 @@ static EXP_SLAB *ExpCreateRecord(EXP_KIND Kind, ULONG Class, ULONG Pages, BOOLEA
     Slab->PagesPerBlock = C->PagesPerBlock;
     Slab->IsTail = IsTail;
     Slab->State = ExpSlabFull;
-    Slab->WordCount = (USHORT)Words;
+    Slab->WordCount = (UCHAR)Words;
     Slab->Words = (EXP_WORD *)((PUCHAR)Slab + BlockWords);
     Slab->Stacks = ExpState.StackDepth != 0 ? (PULONG)((PUCHAR)Slab + Stacks) : NULL;
     for (Page = 0; Page + C->PagesPerBlock <= Pages; Page += C->PagesPerBlock) {

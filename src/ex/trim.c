@@ -12,16 +12,35 @@
  * gone after two trims: the first sees that it was free at the end, the second that it was free all the time. Blocks go to
  * their slabs, empty slabs to spans, spans' pages to the memory manager and from there to the host.
  *
- * When: trimtimer.c. What is counted: ExpState.Trims, ReturnedPages; shown by ExpQueryPool.
+ * When: each second while anything is kept (trimtimer.c), and sooner where much happens: a trim by volume is due when threads have
+ * allocated half as many blocks as there are (ExpPace). What it gave up and was committed again before the next one was given up too
+ * early: then the next waits twice as long, up to 64 times; else half as long.
+ *
+ * What is counted: ExpState.Trims, ReturnedPages; shown by ExpQueryPool.
  *
  * Not given up: magazines of threads that are alive but idle (at most two for each class that they use), records and maps.
  */
 #include "ex/exp.h"
 
+/* When the next trim by volume is due. */
+static VOID ExpPace(ULONG64 Live, ULONG64 Returned)
+{
+    ULONG64 Committed = __atomic_load_n(&ExpState.CommittedPages, __ATOMIC_RELAXED), Turn;
+    if (ExpState.TrimReturned != 0 && Committed - ExpState.TrimCommitted > ExpState.TrimReturned)
+        ExpState.Patience += ExpState.Patience < 6;
+    else
+        ExpState.Patience -= ExpState.Patience != 0;
+    ExpState.TrimCommitted = Committed;
+    ExpState.TrimReturned = Returned;
+    Turn = (Live / 2 > EXP_LEAST_TURN ? Live / 2 : EXP_LEAST_TURN) << ExpState.Patience;
+    __atomic_store_n(&ExpState.Turn, Turn, __ATOMIC_RELAXED);
+}
+
 SIZE_T ExpTrimPools(BOOLEAN All)
 {
     SIZE_T Returned = 0;
     ULONG Kind, Class;
+    ULONG64 Live = 0;
     __atomic_add_fetch(&ExpState.Trimming, 1, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&ExpState.Auditing, __ATOMIC_SEQ_CST) != 0) {
         __atomic_sub_fetch(&ExpState.Trimming, 1, __ATOMIC_SEQ_CST);
@@ -30,7 +49,7 @@ SIZE_T ExpTrimPools(BOOLEAN All)
     ExpTrimFreeCaches();
     for (Kind = 0; Kind < EXP_KINDS; Kind++)
         for (Class = 0; Class < EXP_CLASSES; Class++)
-            ExpTrimCenter(&ExpState.Centers[Kind * EXP_BINS + Class], All);
+            Live += ExpTrimCenter(&ExpState.Centers[Kind * EXP_BINS + Class], All);
     for (Kind = 0; Kind < EXP_KINDS; Kind++) {
         KI_LOCK *Lock = &ExpState.SpanLock[EXP_IS_PAGED(Kind)];
         SIZE_T Idle;
@@ -42,11 +61,21 @@ SIZE_T ExpTrimPools(BOOLEAN All)
         ExpState.LeastFree[Kind] = ExpState.FreePages[Kind];
         KiReleaseLock(Lock);
     }
+    ExpPace(Live, Returned);
     if (!All && Returned != 0) /* else somebody waits for them */
         MmDiscardFreePages(Returned);
     __atomic_add_fetch(&ExpState.Trims, 1, __ATOMIC_RELAXED);
     __atomic_sub_fetch(&ExpState.Trimming, 1, __ATOMIC_SEQ_CST);
     return Returned;
+}
+
+VOID ExpRestartCountdown(EXP_CACHE *Cache, LONG Allocations)
+{
+    ULONG64 Volume = __atomic_add_fetch(&ExpState.Volume, (ULONG64)Cache->Interval, __ATOMIC_RELAXED);
+    Cache->Interval = Cache->Countdown = Allocations;
+    if (Volume >= __atomic_load_n(&ExpState.Turn, __ATOMIC_RELAXED) &&
+        __atomic_exchange_n(&ExpState.Volume, 0, __ATOMIC_RELAXED) >= Volume)
+        ExpTrimSoon();
 }
 
 BOOLEAN ExpIsAnythingKept(VOID)

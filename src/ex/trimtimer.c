@@ -17,6 +17,7 @@ static struct {
     KDPC Dpc;
     WORK_QUEUE_ITEM Item;
     volatile LONG Armed;
+    volatile LONG Queued; /* the item is */
     volatile LONG Ready;
 } ExpTrim;
 
@@ -29,13 +30,19 @@ static VOID ExpSetTrimTimer(VOID)
 static VOID ExpTrimWorker(PVOID Context)
 {
     UNREFERENCED_PARAMETER(Context);
+    __atomic_store_n(&ExpTrim.Queued, 0, __ATOMIC_RELEASE);
     ExpTrimPools(FALSE);
     if (!__atomic_load_n(&ExpTrim.Ready, __ATOMIC_ACQUIRE))
         return;
-    if (ExpIsAnythingKept())
+    __atomic_store_n(&ExpTrim.Armed, ExpIsAnythingKept(), __ATOMIC_RELEASE);
+    if (ExpTrim.Armed)
         ExpSetTrimTimer();
-    else
-        __atomic_store_n(&ExpTrim.Armed, 0, __ATOMIC_RELEASE);
+}
+
+VOID ExpTrimSoon(VOID)
+{
+    if (__atomic_load_n(&ExpTrim.Ready, __ATOMIC_ACQUIRE) && __atomic_exchange_n(&ExpTrim.Queued, 1, __ATOMIC_ACQ_REL) == 0)
+        ExpQueueWork(&ExpTrim.Item, DelayedWorkQueue);
 }
 
 static VOID ExpTrimDpc(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
@@ -44,7 +51,7 @@ static VOID ExpTrimDpc(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument
     UNREFERENCED_PARAMETER(Context);
     UNREFERENCED_PARAMETER(Argument1);
     UNREFERENCED_PARAMETER(Argument2);
-    ExpQueueWork(&ExpTrim.Item, DelayedWorkQueue);
+    ExpTrimSoon();
 }
 
 VOID ExpArmTrim(VOID)

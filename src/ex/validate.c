@@ -25,6 +25,9 @@ typedef struct _EXP_AUDIT {
     ULONG64 InMagazines; /* blocks that are nowhere else; entries found */
     ULONG64 Entries;
     ULONG64 FreePages[EXP_KINDS];
+    struct {
+        ULONG Blocks, Free;
+    } Centers[EXP_KINDS * EXP_BINS];
 } EXP_AUDIT;
 
 static const CHAR *ExpAuditWord(EXP_AUDIT *Audit, EXP_WORD Word, ULONG Kind, SIZE_T Size)
@@ -88,6 +91,10 @@ static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
         return "C2: Used and the Free bits do not make up the slab";
     if ((Slab->State == ExpSlabListed) != (Free != 0))
         return "C4: a slab is listed without a free block, or not listed with one";
+    if (Slab->Draining && Slab->State != ExpSlabListed)
+        return "C6: a slab drains that is not listed";
+    Audit->Centers[Slab->Bin].Blocks += Blocks;
+    Audit->Centers[Slab->Bin].Free += Free;
     return NULL;
 }
 
@@ -116,7 +123,8 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
                 return "M2: a page of a run does not name the run";
         for (Page = 0; Page < Run->Pages; Page++) {
             const EXP_SLAB *Slab = (const EXP_SLAB *)Run;
-            ULONG64 Plain = Run->Type == ExpRunSlab ? EXP_PLAIN(Slab->Words + Page * Slab->Stride, Slab->Bin) : 0;
+            ULONG64 Plain =
+                Run->Type == ExpRunSlab && !Slab->Draining ? EXP_PLAIN(Slab->Words + Page * Slab->Stride, Slab->Bin) : 0;
             if (Map->Plain[((Run->Base - Map->Base) >> 12) + Page] != Plain)
                 return "M2: a page's Plain is not that of its slab";
         }
@@ -196,6 +204,9 @@ static const CHAR *ExpAuditCenter(EXP_AUDIT *Audit, const EXP_CENTER *Center, UL
                                     : ExpAuditMagazine(Audit, Magazine, Magazine->Count, BinIndex);
     if (Text == NULL && (Count != Center->Full || Center->LeastFull > Center->Full))
         Text = "C1: the full magazines are not as many as counted";
+    if (Text == NULL &&
+        (Audit->Centers[BinIndex].Blocks != Center->Blocks || Audit->Centers[BinIndex].Free != Center->FreeBlocks))
+        Text = "C6: a centre's counts of blocks are not those of its slabs";
     for (List = 0; List < 4 && Text == NULL; List++)
         for (Slab = Center->Lists[List]; Slab != NULL && Text == NULL; Slab = Slab->Next)
             if (Slab->State != ExpSlabListed || Slab->List != List || Slab->Bin != BinIndex ||

@@ -324,6 +324,13 @@ VOID ExpArmTrim(VOID)
         __atomic_compare_exchange_n(&LastTrim, &Last, Now, FALSE, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ExpTrimPools(FALSE);
 }
+VOID ExpTrimSoon(VOID)
+{
+    struct timespec Time;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &Time);
+    __atomic_store_n(&LastTrim, (ULONG64)Time.tv_sec * 1000000000u + (ULONG64)Time.tv_nsec, __ATOMIC_RELAXED);
+    ExpTrimPools(FALSE);
+}
 VOID ExpInitTrim(VOID)
 {
     LastTrim = HalQueryTime();
