@@ -10,6 +10,9 @@
  * behind it, as on Windows, and its local variables can be locked in an MDL. The thread is there before the report's baseline is
  * taken and until the report is made, so nothing of its own shows in the numbers.
  *
+ * The requests come from a process of their own, which begins with the first of them and ends when the file is closed, as a program
+ * would: user mappings go with it, and pages of it that the driver has still locked are bug check 0x76.
+ *
  *   parent: parse -> fork -> wait (progress)  ------------------------------------> exit code
  *   child:          start -> load -> [DriverEntry -> open -> requests -> close -> DriverUnload] -> report -> stop
  *                                    `---- on its thread, inside KiCatch ------------'
@@ -25,6 +28,7 @@
 #include "cmd.h"
 #include "host/campaign.h"
 #include "io/iop.h"
+#include "ps/psp.h"
 
 #define MAX_STEPS        1024
 #define MAX_WITH         8
@@ -110,6 +114,7 @@ typedef struct RUN {
     STEP Steps[MAX_STEPS];
     unsigned StepCount;
     uint32_t Timeout;
+    bool Abandoned; /* a request that the driver keeps */
     bool Json, NoFork;
     bool FailEach, Simulating; /* some requests are refused: what the driver refuses in turn is no finding */
     const char *FailAt;
@@ -306,6 +311,7 @@ static void Request(RUN *Run, PFILE_OBJECT File, const STEP *Step, unsigned Numb
         Elapsed, Step->Repeat > 1 ? " in all" : "");
     if (Status == STATUS_IO_TIMEOUT) {
         Say(Run, "    it did not come back within %u ms, nor when cancelled\n", Run->Timeout);
+        Run->Abandoned = true;
         Run->Findings++;
     }
     Dump(Run, Out, Length);
@@ -464,6 +470,10 @@ static void Session(void *Argument)
         return;
     }
     Requests(Run);
+    if (!Run->Abandoned) { /* else it waits for its request, as a process does that cannot die */
+        Stage(Run, "the program's process ends");
+        PspEndUserProcess(STATUS_SUCCESS);
+    }
     Unload(Run);
     for (unsigned Index = Run->WithCount; Index > 0 && Run->Unloaded; Index--) {
         if (Run->WithImages[Index - 1]->DriverObject != NULL) {

@@ -121,6 +121,9 @@ extern PVOID (*MiHostImageRoutine)(PVOID Address);
  * 0xC4; Caller a return address. Defined in mdlmap.c. */
 extern VOID (*MiVerifyExecuteRoutine)(ULONG Type, ULONG_PTR Caller, ULONG_PTR Value);
 
+/* Set by the Verifier: the name of the driver that an address of code belongs to; it stays until the system stops. Any IRQL. */
+extern const CHAR *(*MmDriverNameRoutine)(ULONG_PTR Code);
+
 /* Conditions of memory, one notification event each in \KernelObjects (condition.c; ob makes the objects). */
 typedef enum _MM_CONDITION {
     MmLowMemory,

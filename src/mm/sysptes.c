@@ -7,8 +7,8 @@
  * only then gives the addresses back, so that the next mapping there can never show the old frames.
  *
  * Running out is an answer (0 here, NULL to drivers), counted in the region's Failures. Where the caller asked to stop
- * then, it is 0x3F, or, with track_ptes=1 (Windows: TrackPtes in the registry), 0xD8 for the biggest holder: the block
- * lists who holds what.
+ * then, it is 0x3F, or, with track_ptes=1 (Windows: TrackPtes in the registry), 0xD8 for the driver that holds most, with a pointer
+ * to its name (a UNICODE_STRING) and its pages; the block lists the places that mapped.
  *
  * Locks: MI_REGION.Lock, TableLock, each by itself; entries belong to the owner of the run. Any IRQL.
  */
@@ -71,34 +71,43 @@ VOID MiReleaseSystemPtes(ULONG_PTR Va, SIZE_T Pages)
     MiFreeVa(Region, Va, Pages);
 }
 
-/* Pages of the one caller, driver code where there is any, that holds most. */
-static ULONG64 MiMostHeld(VOID)
+const CHAR *(*MmDriverNameRoutine)(ULONG_PTR Code);
+
+/* Pages of the one driver that holds most, and its name; NULL: nobody knows names, and it is the one caller that does. */
+static ULONG64 MiMostHeld(const CHAR **Name)
 {
     struct {
-        ULONG_PTR Caller;
+        ULONG_PTR Key; /* the name, or the caller */
         ULONG64 Pages;
     } Holders[32];
     MM_MAPPING_INFO Info;
     ULONG64 Most = 0;
     ULONG Count = 0;
+    *Name = NULL;
     for (ULONG Cursor = 0; MmQueryMappings(&Cursor, &Info);) {
         ULONG_PTR Caller = Info.CallerCount ? Info.Callers[Info.CallerCount - 1] : 0;
         ULONG Index = 0;
         for (ULONG Frame = Info.CallerCount; KiIsDriverCodeRoutine && Frame-- > 0;) {
             Caller = KiIsDriverCodeRoutine(Info.Callers[Frame]) ? Info.Callers[Frame] : Caller;
         }
-        while (Index < Count && Holders[Index].Caller != Caller) {
+        if (MmDriverNameRoutine) {
+            Caller = (ULONG_PTR)MmDriverNameRoutine(Caller);
+        }
+        while (Index < Count && Holders[Index].Key != Caller) {
             Index++;
         }
         if (Index == ARRAYSIZE(Holders)) {
             continue;
         }
         if (Index == Count) {
-            Holders[Count].Caller = Caller;
+            Holders[Count].Key = Caller;
             Holders[Count++].Pages = 0;
         }
         Holders[Index].Pages += Info.Pages;
-        Most = Holders[Index].Pages > Most ? Holders[Index].Pages : Most;
+        if (Holders[Index].Pages > Most) {
+            Most = Holders[Index].Pages;
+            *Name = MmDriverNameRoutine ? (const CHAR *)Caller : NULL;
+        }
     }
     return Most;
 }
@@ -111,6 +120,15 @@ VOID MiStopNoSystemPtes(SIZE_T Pages)
         KiStop(NO_MORE_SYSTEM_PTES, "There are no system PTEs left to map an MDL, and the caller asked to stop then.", NULL, 0,
                Pages, Free, Region->Bits);
     }
+    static WCHAR Letters[64]; /* they outlive the stop */
+    static UNICODE_STRING Driver;
+    const CHAR *Name;
+    ULONG64 Most = MiMostHeld(&Name);
+    USHORT Length = 0;
+    for (; Name && Name[Length] && Length < ARRAYSIZE(Letters); Length++) {
+        Letters[Length] = (UCHAR)Name[Length];
+    }
+    Driver = (UNICODE_STRING){(USHORT)(Length * sizeof(WCHAR)), sizeof(Letters), Letters};
     KiStop(DRIVER_USED_EXCESSIVE_PTES, "There are no system PTEs left to map an MDL; the holders of mappings are listed below.",
-           NULL, 0, MiMostHeld(), Free, Region->Bits);
+           NULL, Name ? (ULONG_PTR)&Driver : 0, Most, Free, Region->Bits);
 }

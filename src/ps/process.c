@@ -123,6 +123,15 @@ NTSTATUS PspCreateUserProcess(VOID)
     return STATUS_SUCCESS;
 }
 
+VOID PspEndUserProcess(NTSTATUS ExitStatus)
+{
+    KPROCESS *Process = __atomic_load_n(&PspUserProcess, __ATOMIC_ACQUIRE);
+    if (Process == NULL || !NT_SUCCESS(PspEndProcess(Process, ExitStatus)))
+        return;
+    __atomic_store_n(&PspUserProcess, NULL, __ATOMIC_RELEASE);
+    ObfDereferenceObject(Process);
+}
+
 static volatile LONG PspNextId = 0x10004;
 
 NTSTATUS PspCreateNamedProcess(const CHAR *Name, KPROCESS **Process)

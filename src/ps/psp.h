@@ -34,6 +34,9 @@ extern OBJECT_TYPE PspProcessType, PspThreadType;
 extern KPROCESS *PspUserProcess; /* the requester of the host-side API, once there was a request */
 /* Makes the user process on the first request; process notifications are told. STATUS_INSUFFICIENT_RESOURCES. */
 NTSTATUS PspCreateUserProcess(VOID);
+/* Ends it, if there is one: the next request makes another. Locked pages are bug check 0x76. The caller's requests are complete and
+ * their files closed. PASSIVE_LEVEL. */
+VOID PspEndUserProcess(NTSTATUS ExitStatus);
 /* Another process, of a name; one reference is the caller's. STATUS_NO_MEMORY, STATUS_INSUFFICIENT_RESOURCES. PASSIVE_LEVEL. */
 NTSTATUS PspCreateNamedProcess(const CHAR *Name, KPROCESS **Process);
 /* Ends it: notifications, handles, address space; whoever waits for it is woken. Locked pages are bug check 0x76.

@@ -63,6 +63,19 @@ VI_DRIVER *ViDriverOf(ULONG_PTR Address)
     return &ViProgram;
 }
 
+const CHAR *ViNameOfCode(ULONG_PTR Address)
+{
+    const VI_DRIVER *Driver = ViDriverOf(Address), *Source = NULL;
+    ULONG Sources = 0;
+    for (VI_DRIVER *Any = __atomic_load_n(&ViDrivers, __ATOMIC_ACQUIRE); Driver == &ViProgram && Any != NULL; Any = Any->Next) {
+        if (Any->Loaded && Any->Size == 0) {
+            Source = Any;
+            Sources++;
+        }
+    }
+    return Sources == 1 ? Source->Name : Driver->Name;
+}
+
 /* The library is compiled with frame pointers: the border's frame holds the image's return address. */
 ULONG_PTR ViCallerOf(ULONG_PTR ReturnAddress)
 {
@@ -190,6 +203,7 @@ VOID ViInitDrivers(VOID)
     ViProgram.Verified = ViNameIsChosen("program");
     ViProgram.Loaded = TRUE;
     IopDriverLoadingRoutine = ViDriverLoading;
+    MmDriverNameRoutine = ViNameOfCode;
     IopDriverUnloadedRoutine = ViDriverUnloaded;
 }
 

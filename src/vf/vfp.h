@@ -22,6 +22,7 @@ VOID ViInitDrivers(VOID);
 VOID ViStopDrivers(VOID);
 /* The driver whose code an address is: an image, or the program, which is all that is no image. */
 VI_DRIVER *ViDriverOf(ULONG_PTR Address);
+const CHAR *ViNameOfCode(ULONG_PTR Address); /* of a source driver only if one is loaded; else "program" */
 /* Who called a routine, given its return address: over the border when an image did. */
 ULONG_PTR ViCallerOf(ULONG_PTR ReturnAddress);
 BOOLEAN ViNameIsChosen(const CHAR *Name);

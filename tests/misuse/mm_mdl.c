@@ -210,7 +210,10 @@ static void NoPtesLeft_Tracked_IsD8_AndNamesTheHolder(void **State)
     assert_true(ntmm_catch(MapOrStop, M, &Bad));
     KeOptions.TrackPtes = FALSE;
     assert_int_equal(Bad.code, DRIVER_USED_EXCESSIVE_PTES);
-    assert_int_equal(Bad.parameters[0], 0);
+    PCUNICODE_STRING Name =
+        (PCUNICODE_STRING)Bad.parameters[0]; /* "the name of the driver": no driver's binary, no driver object */
+    assert_int_equal(Name->Length, 7 * sizeof(WCHAR));
+    assert_memory_equal(Name->Buffer, u"program", 7 * sizeof(WCHAR));
     assert_int_equal(Bad.parameters[1], 9);
     assert_int_equal(Bad.parameters[2], 0);
     assert_int_equal(Bad.parameters[3], Region->Bits);

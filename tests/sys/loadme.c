@@ -195,6 +195,10 @@ static NTSTATUS NTAPI Control(PDEVICE_OBJECT Device, PIRP Irp)
 {
     PIO_STACK_LOCATION Stack = IoGetCurrentIrpStackLocation(Irp);
     (void)Device;
+    if (Stack->Parameters.DeviceIoControl.IoControlCode == LOADME_LOCK) {
+        PMDL Mdl = IoAllocateMdl(Irp->UserBuffer, Stack->Parameters.DeviceIoControl.OutputBufferLength, FALSE, FALSE, NULL);
+        MmProbeAndLockPages(Mdl, UserMode, IoWriteAccess);
+    }
     Irp->IoStatus.Information =
         Answer(Stack->Parameters.DeviceIoControl.IoControlCode, Irp->AssociatedIrp.SystemBuffer,
                Stack->Parameters.DeviceIoControl.InputBufferLength, Stack->Parameters.DeviceIoControl.OutputBufferLength);

@@ -20,3 +20,4 @@
 #define LOADME_BEYOND          LOADME_IOCTL(0x810) /* writes where the host's own kernel is */
 #define LOADME_LOOSE           LOADME_IOCTL(0x811) /* a system thread that nobody waits for, and that ends at once */
 #define LOADME_DEEP            LOADME_IOCTL(0x812) /* recursion until the stack ends, found by the compiler's stack probe */
+#define LOADME_LOCK            (LOADME_IOCTL(0x818) | 3) /* METHOD_NEITHER: locks the output buffer and forgets it */

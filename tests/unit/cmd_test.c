@@ -157,6 +157,16 @@ static void Run_BugCheck_IsAFindingWithItsBlock(void **State)
     Expect("run " SYS "loadme.sys --ioctl 0x222048", 1, "stopped by bug check 0x7F", "___chkstk_ms");
 }
 
+/* The requests are a process's, which ends when its handle is closed: what a driver has locked of it is bug check 0x76. */
+static void Run_LockedPagesOfTheProgram_Are76(void **State)
+{
+    (void)State;
+    Expect("run " SYS "loadme.sys --ioctl 0x222063 --out-size 5000", 1, "stopped by bug check 0x76, PROCESS_HAS_LOCKED_PAGES",
+           "*** STOP: 0x00000076 (0x0000000000000000,0x");
+    assert_non_null(strstr(Err, ",0x0000000000000002,0x0000000000000000)"));
+    assert_null(strstr(Err, "loadme: goodbye")); /* it happens before DriverUnload */
+}
+
 static void Run_ThreadThatNobodyWaitsFor_IsNoLeak(void **State)
 {
     (void)State;
@@ -238,7 +248,7 @@ static void Imports_ListsHereAndMissing(void **State)
 {
     (void)State;
     Expect("imports " SYS "loadme.sys", 1, "PsNoSuchRoutineAnywhere", NULL);
-    assert_non_null(strstr(Out, "24 of 25 here"));
+    assert_non_null(strstr(Out, "26 of 27 here"));
     Expect("imports " SYS "refuses.sys", 0, "Its one import is here", NULL);
 }
 
@@ -340,6 +350,7 @@ int main(void)
         cmocka_unit_test(Run_GoodDriver_IsClean),
         cmocka_unit_test(Run_Leak_IsAFindingWithItsLine),
         cmocka_unit_test(Run_BugCheck_IsAFindingWithItsBlock),
+        cmocka_unit_test(Run_LockedPagesOfTheProgram_Are76),
         cmocka_unit_test(Run_ThreadThatNobodyWaitsFor_IsNoLeak),
         cmocka_unit_test(Run_BugCheckOnAnotherThread_IsAFindingToo),
         cmocka_unit_test(LostOutput_IsUsage),
