@@ -26,9 +26,9 @@ static LONG_PTR ExpApcDisableCount(KTHREAD *Thread)
     return -(LONG_PTR)(Thread->CriticalRegion + Thread->GuardedRegion);
 }
 
-static VOID ExpTakeMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
+static VOID ExpTakeMutex(PFAST_MUTEX Mutex, KTHREAD *Thread, ULONG Kind)
 {
-    KiTellLockWatch(KiLockWanted, Mutex, Thread);
+    KiTellLockWatch(KiLockWanted, Kind, Mutex, Thread);
     if (__builtin_expect(__atomic_load_n(&Mutex->Owner, __ATOMIC_RELAXED) == Thread, 0)) {
         KiStop(MUTEX_ALREADY_OWNED, "A fast or guarded mutex was acquired by the thread that already owns it: a deadlock.",
                Mutex, (ULONG_PTR)Mutex, (ULONG_PTR)Thread, 0, 0);
@@ -38,10 +38,10 @@ static VOID ExpTakeMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
         KeWaitForSingleObject(&Mutex->Event, WrFastMutex, KernelMode, FALSE, NULL);
     }
     __atomic_store_n(&Mutex->Owner, Thread, __ATOMIC_RELAXED);
-    KiTellLockWatch(KiLockTaken, Mutex, Thread);
+    KiTellLockWatch(KiLockTaken, Kind, Mutex, Thread);
 }
 
-static BOOLEAN ExpTryTakeMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
+static BOOLEAN ExpTryTakeMutex(PFAST_MUTEX Mutex, KTHREAD *Thread, ULONG Kind)
 {
     LONG Free = 1;
 
@@ -49,20 +49,20 @@ static BOOLEAN ExpTryTakeMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
         return FALSE;
     }
     __atomic_store_n(&Mutex->Owner, Thread, __ATOMIC_RELAXED);
-    KiTellLockWatch(KiLockTaken, Mutex, Thread);
+    KiTellLockWatch(KiLockTaken, Kind, Mutex, Thread);
     return TRUE;
 }
 
-static VOID ExpDropMutex(PFAST_MUTEX Mutex, KTHREAD *Thread)
+static VOID ExpDropMutex(PFAST_MUTEX Mutex, KTHREAD *Thread, ULONG Kind)
 {
     PVOID Owner = __atomic_load_n(&Mutex->Owner, __ATOMIC_RELAXED);
 
     if (__builtin_expect(Owner != Thread, 0)) {
-        KiTellLockWatch(Owner == NULL ? KiLockReleasedFree : KiLockReleasedByOther, Mutex, Thread);
+        KiTellLockWatch(Owner == NULL ? KiLockReleasedFree : KiLockReleasedByOther, Kind, Mutex, Thread);
         KiStop(THREAD_NOT_MUTEX_OWNER, "A fast or guarded mutex was released by a thread that does not own it.", Mutex,
                (ULONG_PTR)Mutex, (ULONG_PTR)Thread, (ULONG_PTR)Owner, 0);
     }
-    KiTellLockWatch(KiLockReleased, Mutex, Thread);
+    KiTellLockWatch(KiLockReleased, Kind, Mutex, Thread);
     __atomic_store_n(&Mutex->Owner, NULL, __ATOMIC_RELAXED);
     if (__atomic_add_fetch(&Mutex->Count, 1, __ATOMIC_RELEASE) != 1) {
         KeSetEvent(&Mutex->Event, IO_NO_INCREMENT, FALSE);
@@ -79,7 +79,7 @@ static VOID ExpCheckApcLevel(PFAST_MUTEX Mutex, KTHREAD *Thread)
 
 VOID ExInitializeFastMutex(PFAST_MUTEX FastMutex)
 {
-    KiTellLockWatch(KiLockInitialized, FastMutex, NULL);
+    KiTellLockWatch(KiLockInitialized, KiNoLock, FastMutex, NULL);
     __atomic_store_n(&FastMutex->Count, 1, __ATOMIC_RELAXED);
     FastMutex->Owner = NULL;
     FastMutex->Contention = 0;
@@ -94,7 +94,7 @@ VOID ExAcquireFastMutex(PFAST_MUTEX FastMutex)
 
     ExpCheckApcLevel(FastMutex, Thread);
     OldIrql = KfRaiseIrql(APC_LEVEL);
-    ExpTakeMutex(FastMutex, Thread);
+    ExpTakeMutex(FastMutex, Thread, KiFastMutex);
     FastMutex->OldIrql = OldIrql;
 }
 
@@ -105,7 +105,7 @@ BOOLEAN ExTryToAcquireFastMutex(PFAST_MUTEX FastMutex)
 
     ExpCheckApcLevel(FastMutex, Thread);
     OldIrql = KfRaiseIrql(APC_LEVEL);
-    if (!ExpTryTakeMutex(FastMutex, Thread)) {
+    if (!ExpTryTakeMutex(FastMutex, Thread, KiFastMutex)) {
         KfLowerIrql(OldIrql);
         return FALSE;
     }
@@ -122,7 +122,7 @@ VOID ExReleaseFastMutex(PFAST_MUTEX FastMutex)
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A fast mutex was released at another IRQL than APC_LEVEL.", FastMutex, 0x34,
                Thread->Irql, (ULONG_PTR)ExpApcDisableCount(Thread), (ULONG_PTR)FastMutex);
     }
-    ExpDropMutex(FastMutex, Thread);
+    ExpDropMutex(FastMutex, Thread, KiFastMutex | KI_LOCK_LOWERS(OldIrql));
     KfLowerIrql(OldIrql);
 }
 
@@ -136,21 +136,31 @@ static VOID ExpCheckApcsOff(PFAST_MUTEX Mutex, KTHREAD *Thread, ULONG Code)
     }
 }
 
-VOID ExAcquireFastMutexUnsafe(PFAST_MUTEX FastMutex)
+static VOID ExpAcquireUnsafe(PFAST_MUTEX FastMutex, ULONG Kind)
 {
     KTHREAD *Thread = KiCurrentThread();
 
     ExpCheckApcLevel(FastMutex, Thread);
     ExpCheckApcsOff(FastMutex, Thread, 0x39);
-    ExpTakeMutex(FastMutex, Thread);
+    ExpTakeMutex(FastMutex, Thread, Kind);
 }
 
-VOID ExReleaseFastMutexUnsafe(PFAST_MUTEX FastMutex)
+static VOID ExpReleaseUnsafe(PFAST_MUTEX FastMutex, ULONG Kind)
 {
     KTHREAD *Thread = KiCurrentThread();
 
     ExpCheckApcsOff(FastMutex, Thread, 0x3A);
-    ExpDropMutex(FastMutex, Thread);
+    ExpDropMutex(FastMutex, Thread, Kind);
+}
+
+VOID ExAcquireFastMutexUnsafe(PFAST_MUTEX FastMutex)
+{
+    ExpAcquireUnsafe(FastMutex, KiFastMutexUnsafe);
+}
+
+VOID ExReleaseFastMutexUnsafe(PFAST_MUTEX FastMutex)
+{
+    ExpReleaseUnsafe(FastMutex, KiFastMutexUnsafe);
 }
 
 /* ---- guarded ---- */
@@ -166,12 +176,12 @@ VOID KeAcquireGuardedMutex(PKGUARDED_MUTEX Mutex)
 
     ExpCheckApcLevel(Mutex, Thread);
     KeEnterGuardedRegion();
-    ExpTakeMutex(Mutex, Thread);
+    ExpTakeMutex(Mutex, Thread, KiGuardedMutex);
 }
 
 VOID KeReleaseGuardedMutex(PKGUARDED_MUTEX Mutex)
 {
-    ExpDropMutex(Mutex, KiCurrentThread());
+    ExpDropMutex(Mutex, KiCurrentThread(), KiGuardedMutex);
     KeLeaveGuardedRegion();
 }
 
@@ -181,7 +191,7 @@ BOOLEAN KeTryToAcquireGuardedMutex(PKGUARDED_MUTEX Mutex)
 
     ExpCheckApcLevel(Mutex, Thread);
     KeEnterGuardedRegion();
-    if (!ExpTryTakeMutex(Mutex, Thread)) {
+    if (!ExpTryTakeMutex(Mutex, Thread, KiGuardedMutex)) {
         KeLeaveGuardedRegion();
         return FALSE;
     }
@@ -190,10 +200,10 @@ BOOLEAN KeTryToAcquireGuardedMutex(PKGUARDED_MUTEX Mutex)
 
 VOID KeAcquireGuardedMutexUnsafe(PKGUARDED_MUTEX Mutex)
 {
-    ExAcquireFastMutexUnsafe(Mutex);
+    ExpAcquireUnsafe(Mutex, KiGuardedMutexUnsafe);
 }
 
 VOID KeReleaseGuardedMutexUnsafe(PKGUARDED_MUTEX Mutex)
 {
-    ExReleaseFastMutexUnsafe(Mutex);
+    ExpReleaseUnsafe(Mutex, KiGuardedMutexUnsafe);
 }

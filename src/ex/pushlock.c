@@ -89,6 +89,7 @@ static VOID ExpCheckPushIrql(PEX_PUSH_LOCK PushLock, KTHREAD *Thread)
 
 VOID ExInitializePushLock(PEX_PUSH_LOCK PushLock)
 {
+    KiTellLockWatch(KiLockInitialized, KiNoLock, PushLock, NULL);
     __atomic_store_n(PushLock, 0, __ATOMIC_RELEASE);
 }
 
@@ -98,9 +99,11 @@ VOID ExAcquirePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
 
     UNREFERENCED_PARAMETER(Flags);
     ExpCheckPushIrql(PushLock, Thread);
+    KiTellLockWatch(KiLockWanted, KiPushLock, PushLock, Thread);
     if (!ExpTryPushExclusive(PushLock, Thread)) {
         ExpWaitPushLock(PushLock, Thread, TRUE);
     }
+    KiTellLockWatch(KiLockTaken, KiPushLock, PushLock, Thread);
 }
 
 VOID ExAcquirePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
@@ -109,9 +112,11 @@ VOID ExAcquirePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
 
     UNREFERENCED_PARAMETER(Flags);
     ExpCheckPushIrql(PushLock, Thread);
+    KiTellLockWatch(KiLockWanted, KiPushLock | KI_LOCK_SHARED, PushLock, Thread);
     if (!ExpTryPushShared(PushLock)) {
         ExpWaitPushLock(PushLock, Thread, FALSE);
     }
+    KiTellLockWatch(KiLockTaken, KiPushLock | KI_LOCK_SHARED, PushLock, Thread);
 }
 
 VOID ExReleasePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
@@ -121,9 +126,12 @@ VOID ExReleasePushLockExclusiveEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
 
     UNREFERENCED_PARAMETER(Flags);
     if ((Old & EXP_PUSH_EXCLUSIVE) == 0 || (Old & ~EXP_PUSH_FLAGS) != (ULONG_PTR)Thread) {
+        KiTellLockWatch((Old & ~EXP_PUSH_INTENT) == 0 ? KiLockReleasedFree : KiLockReleasedByOther, KiPushLock, PushLock,
+                        Thread);
         KiStop(THREAD_NOT_MUTEX_OWNER, "A push lock was released exclusive by a thread that does not hold it so.", PushLock,
                (ULONG_PTR)PushLock, (ULONG_PTR)Thread, Old & ~EXP_PUSH_FLAGS, 0);
     }
+    KiTellLockWatch(KiLockReleased, KiPushLock, PushLock, Thread);
     __atomic_and_fetch(PushLock, EXP_PUSH_INTENT, __ATOMIC_SEQ_CST);
     KiUnpark(PushLock);
 }
@@ -134,6 +142,8 @@ VOID ExReleasePushLockSharedEx(PEX_PUSH_LOCK PushLock, ULONG Flags)
     ULONG_PTR New;
 
     UNREFERENCED_PARAMETER(Flags);
+    KiTellLockWatch((Old & ~EXP_PUSH_INTENT) == 0 ? KiLockReleasedFree : KiLockReleased, KiPushLock | KI_LOCK_SHARED, PushLock,
+                    KiCurrentThread());
     do {
         if ((Old & EXP_PUSH_SHARED) == 0) {
             KiStop(THREAD_NOT_MUTEX_OWNER, "A push lock was released shared that is not held shared.", PushLock,

@@ -15,6 +15,7 @@
 #include "host.h"
 #include "ldr/ldr.h"
 #include "mm/mm.h"
+#include "vf/vf.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -347,6 +348,31 @@ static VOID PutWrapped(TEXT *Text, const char *Head, const char *Words)
 
 static VOID PutHolders(TEXT *Text);
 
+/* ---- locks: bug check 0xC4/0x1000 to 0x100B ---- */
+static BOOLEAN IsLockStop(const ntmm_bugcheck *Stop)
+{
+    return Stop->code == DRIVER_VERIFIER_DETECTED_VIOLATION && Stop->parameters[0] >= 0x1000 && Stop->parameters[0] <= 0x100B;
+}
+
+static VOID PutLocks(TEXT *Text)
+{
+    VF_LOCK_STEP Steps[VF_LOCK_STEPS];
+    ULONG Count = VfReadLockOrder(Steps);
+    for (ULONG I = 0; I < Count; I++) {
+        char Head[160];
+        if (Steps[I].Wanted == 0) {
+            snprintf(Head, sizeof Head, "lock 0x%016llX was acquired by thread %u:", (unsigned long long)Steps[I].Held,
+                     Steps[I].Thread);
+            PutStack(Text, Head, Steps[I].HeldStack, Steps[I].HeldFrames);
+            continue;
+        }
+        Put(Text, "  lock order%s: 0x%016llX, then 0x%016llX, by thread %u\n", I == 0 ? "" : " seen before",
+            (unsigned long long)Steps[I].Held, (unsigned long long)Steps[I].Wanted, Steps[I].Thread);
+        PutStack(Text, "  the first was acquired by:", Steps[I].HeldStack, Steps[I].HeldFrames);
+        PutStack(Text, "  while it was held, the second by:", Steps[I].WantedStack, Steps[I].WantedFrames);
+    }
+}
+
 static VOID PutRest(TEXT *Text, const ntmm_bugcheck *Stop)
 {
     const char *Why, *Cure;
@@ -365,6 +391,8 @@ static VOID PutRest(TEXT *Text, const ntmm_bugcheck *Stop)
     }
     if (Stop->code == NO_MORE_SYSTEM_PTES || Stop->code == DRIVER_USED_EXCESSIVE_PTES)
         PutHolders(Text);
+    if (IsLockStop(Stop))
+        PutLocks(Text);
     Put(Text, "\n");
 }
 
@@ -474,6 +502,26 @@ static json_t *JsonHolders(void)
     return List;
 }
 
+static json_t *JsonLocks(void)
+{
+    VF_LOCK_STEP Steps[VF_LOCK_STEPS];
+    ULONG Count = VfReadLockOrder(Steps);
+    json_t *List = json_array();
+    for (ULONG I = 0; I < Count; I++) {
+        char Held[24], Wanted[24];
+        snprintf(Held, sizeof Held, "0x%llX", (unsigned long long)Steps[I].Held);
+        snprintf(Wanted, sizeof Wanted, "0x%llX", (unsigned long long)Steps[I].Wanted);
+        json_t *Step = json_pack("{s:s, s:i, s:o}", "held", Held, "thread", (int)Steps[I].Thread, "held_by",
+                                 JsonStack(Steps[I].HeldStack, Steps[I].HeldFrames));
+        if (Steps[I].Wanted != 0) {
+            json_object_set_new(Step, "acquired", json_string(Wanted));
+            json_object_set_new(Step, "acquired_by", JsonStack(Steps[I].WantedStack, Steps[I].WantedFrames));
+        }
+        json_array_append_new(List, Step);
+    }
+    return List;
+}
+
 json_t *HostStopJson(const ntmm_bugcheck *Stop)
 {
     char Hex[24], Tag[8];
@@ -532,6 +580,8 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
     }
     if (Stop->code == NO_MORE_SYSTEM_PTES || Stop->code == DRIVER_USED_EXCESSIVE_PTES)
         json_object_set_new(Root, "holders", JsonHolders());
+    if (IsLockStop(Stop))
+        json_object_set_new(Root, "locks", JsonLocks());
     return Root;
 }
 

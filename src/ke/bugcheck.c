@@ -339,7 +339,7 @@ __attribute__((no_sanitize("address"))) BOOLEAN KiCatch(VOID (*Function)(PVOID),
     Thread->CriticalRegion = Critical;
     Thread->GuardedRegion = Guarded;
     Thread->SpinLocksHeld = SpinLocks;
-    KiTellLockWatch(KiLockThreadCaught, NULL, Thread);
+    KiTellLockWatch(KiLockThreadCaught, KiNoLock, NULL, Thread);
     Thread->PreviousMode = Mode;
     Thread->Process = Process;
     Thread->AttachedProcess = Attached;

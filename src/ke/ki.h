@@ -157,6 +157,8 @@ typedef struct _KTHREAD {
     PVOID StartRoutine, StartContext;
     PVOID ExCache; /* the pools' per-thread cache */
     PVOID IoState, VfState, PsState;
+    ULONG VfStack; /* deadlock detection: the stack of the acquisition that the thread is in; whether its caller is verified */
+    UCHAR VfSeen;
     struct _KI_PCR *Pcr; /* what gs shows to binary drivers */
     NTSTATUS ExitStatus;
     HANDLE ThreadId;
@@ -176,7 +178,7 @@ typedef struct _KTHREAD {
 #define KI_WATCH_COUNT 2
 #define KI_WATCH_LOCKS 4 /* deadlock detection */
 extern volatile LONG KiIrqlWatch;
-/* What locks (spin locks, fast mutexes, KMUTEXes) tell deadlock detection. */
+/* What locks (spin locks, fast mutexes, KMUTEXes, push locks) tell deadlock detection. */
 typedef enum _KI_LOCK_EVENT {
     KiLockWanted,          /* about to be acquired, waiting if need be; may stop */
     KiMutantWanted,        /* the same of a lock that its owner may acquire again */
@@ -188,13 +190,30 @@ typedef enum _KI_LOCK_EVENT {
     KiLockThreadEnds,      /* Lock: NULL */
     KiLockThreadCaught     /* a caught stop ended whatever the thread was doing. Lock: NULL */
 } KI_LOCK_EVENT;
-typedef VOID KI_LOCK_WATCH(KI_LOCK_EVENT Event, const volatile VOID *Lock, struct _KTHREAD *Thread);
+/* What kind of lock the routine that tells is for; with it, whether the lock is shared, and the IRQL that a release lowers to. */
+typedef enum _KI_LOCK_KIND {
+    KiNoLock,
+    KiSpinLock,
+    KiQueuedSpinLock,
+    KiExSpinLock,
+    KiFastMutex,
+    KiFastMutexUnsafe, /* the same lock, whose owner's IRQL is not kept in it */
+    KiGuardedMutex,
+    KiGuardedMutexUnsafe,
+    KiKernelMutex,
+    KiPushLock,
+    KiLockKinds
+} KI_LOCK_KIND;
+#define KI_LOCK_KIND_MASK    0xFFu
+#define KI_LOCK_SHARED       0x100u
+#define KI_LOCK_LOWERS(Irql) (((ULONG)(Irql) + 1) << 16)
+typedef VOID KI_LOCK_WATCH(KI_LOCK_EVENT Event, ULONG Kind, const volatile VOID *Lock, struct _KTHREAD *Thread);
 extern KI_LOCK_WATCH *KiLockWatch;
 VOID KiSetLockWatch(KI_LOCK_WATCH *Watch); /* NULL: off */
-static inline VOID KiTellLockWatch(KI_LOCK_EVENT Event, const volatile VOID *Lock, struct _KTHREAD *Thread)
+static inline VOID KiTellLockWatch(KI_LOCK_EVENT Event, ULONG Kind, const volatile VOID *Lock, struct _KTHREAD *Thread)
 {
     if (__builtin_expect(__atomic_load_n(&KiIrqlWatch, __ATOMIC_RELAXED) & KI_WATCH_LOCKS, 0)) {
-        __atomic_load_n(&KiLockWatch, __ATOMIC_ACQUIRE)(Event, Lock, Thread);
+        __atomic_load_n(&KiLockWatch, __ATOMIC_ACQUIRE)(Event, Kind, Lock, Thread);
     }
 }
 VOID KiSetForceIrqlChecking(BOOLEAN On);

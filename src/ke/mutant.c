@@ -35,7 +35,7 @@ VOID KeInitializeMutant(PRKMUTANT Mutant, BOOLEAN InitialOwner)
 VOID KeInitializeMutex(PRKMUTEX Mutex, ULONG Level)
 {
     UNREFERENCED_PARAMETER(Level); /* documented: reserved */
-    KiTellLockWatch(KiLockInitialized, Mutex, NULL);
+    KiTellLockWatch(KiLockInitialized, KiKernelMutex, Mutex, NULL);
     KeInitializeMutant(Mutex, FALSE);
     Mutex->ApcDisable = 1;
 }
@@ -62,7 +62,7 @@ BOOLEAN KiTakeMutant(PKMUTANT Mutant, KTHREAD *Thread)
     Abandoned = Mutant->Abandoned;
     Mutant->Abandoned = FALSE;
     if (Mutant->ApcDisable != 0) {
-        KiTellLockWatch(KiLockTaken, Mutant, Thread);
+        KiTellLockWatch(KiLockTaken, KiKernelMutex, Mutant, Thread);
     }
     return Abandoned;
 }
@@ -72,7 +72,7 @@ static VOID KipFreeMutant(PKMUTANT Mutant)
     KTHREAD *Owner = Mutant->OwnerThread;
 
     if (Mutant->ApcDisable != 0) {
-        KiTellLockWatch(KiLockReleased, Mutant, Owner);
+        KiTellLockWatch(KiLockReleased, KiKernelMutex, Mutant, Owner);
     }
     Owner->CriticalRegion -= Mutant->ApcDisable;
     Mutant->OwnerThread = NULL;
@@ -108,7 +108,7 @@ LONG KeReleaseMutant(PRKMUTANT Mutant, KPRIORITY Increment, BOOLEAN Abandoned, B
     KiUnlockDispatcher();
     if (Status != STATUS_SUCCESS) {
         if (Mutant->ApcDisable != 0) {
-            KiTellLockWatch(Old == 1 ? KiLockReleasedFree : KiLockReleasedByOther, Mutant, Thread);
+            KiTellLockWatch(Old == 1 ? KiLockReleasedFree : KiLockReleasedByOther, KiKernelMutex, Mutant, Thread);
         }
         ExRaiseStatus(Status);
     }

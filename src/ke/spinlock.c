@@ -71,30 +71,30 @@ static DECLSPEC_NOINLINE VOID KipWaitForSpinLock(PKSPIN_LOCK SpinLock, ULONG64 M
     __atomic_sub_fetch(&Place->Waiters, 1, __ATOMIC_SEQ_CST);
 }
 
-static inline VOID KipTakeSpinLock(KTHREAD *Thread, PKSPIN_LOCK SpinLock)
+static inline VOID KipTakeSpinLock(KTHREAD *Thread, PKSPIN_LOCK SpinLock, ULONG Kind)
 {
     ULONG64 Found = 0;
     ULONG64 Mine = KipHeldBy(Thread);
 
-    KiTellLockWatch(KiLockWanted, SpinLock, Thread);
+    KiTellLockWatch(KiLockWanted, Kind, SpinLock, Thread);
     if (!__builtin_expect(__atomic_compare_exchange_n(SpinLock, &Found, Mine, FALSE, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED), 1)) {
         KipWaitForSpinLock(SpinLock, Mine);
     }
     Thread->SpinLocksHeld += 1;
-    KiTellLockWatch(KiLockTaken, SpinLock, Thread);
+    KiTellLockWatch(KiLockTaken, Kind, SpinLock, Thread);
 }
 
-static inline VOID KipDropSpinLock(KTHREAD *Thread, PKSPIN_LOCK SpinLock)
+static inline VOID KipDropSpinLock(KTHREAD *Thread, PKSPIN_LOCK SpinLock, ULONG Kind)
 {
     ULONG64 Found = __atomic_load_n(SpinLock, __ATOMIC_RELAXED);
 
     if (__builtin_expect(Found != KipHeldBy(Thread), 0)) {
-        KiTellLockWatch(Found == 0 ? KiLockReleasedFree : KiLockReleasedByOther, SpinLock, Thread);
+        KiTellLockWatch(Found == 0 ? KiLockReleasedFree : KiLockReleasedByOther, Kind, SpinLock, Thread);
         KiStop(SPIN_LOCK_NOT_OWNED, "A spin lock was released by a thread that does not hold it.", SpinLock,
                (ULONG_PTR)SpinLock, (ULONG_PTR)Thread, 0, 0);
     }
     Thread->SpinLocksHeld -= 1;
-    KiTellLockWatch(KiLockReleased, SpinLock, Thread);
+    KiTellLockWatch(KiLockReleased, Kind, SpinLock, Thread);
     __atomic_store_n(SpinLock, 0, __ATOMIC_SEQ_CST);
     KiUnpark(SpinLock);
 }
@@ -136,7 +136,7 @@ static inline VOID KipLowerForSpinLock(KTHREAD *Thread, KIRQL NewIrql, const vol
 #undef KeInitializeSpinLock
 VOID KeInitializeSpinLock(PKSPIN_LOCK SpinLock)
 {
-    KiTellLockWatch(KiLockInitialized, SpinLock, NULL);
+    KiTellLockWatch(KiLockInitialized, KiNoLock, SpinLock, NULL);
     __atomic_store_n(SpinLock, 0, __ATOMIC_RELEASE);
 }
 
@@ -146,13 +146,47 @@ BOOLEAN KeTestSpinLock(PKSPIN_LOCK SpinLock)
     return __atomic_load_n(SpinLock, __ATOMIC_ACQUIRE) == 0;
 }
 
-KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock)
+static inline KIRQL KipAcquireSpinLock(PKSPIN_LOCK SpinLock, ULONG Kind)
 {
     KTHREAD *Thread = KiCurrentThread();
     KIRQL OldIrql = KipRaiseForSpinLock(Thread, SpinLock);
 
-    KipTakeSpinLock(Thread, SpinLock);
+    KipTakeSpinLock(Thread, SpinLock, Kind);
     return OldIrql;
+}
+
+static inline VOID KipAcquireSpinLockAtDpc(PKSPIN_LOCK SpinLock, ULONG Kind)
+{
+    KTHREAD *Thread = KiCurrentThread();
+
+    KipCheckAtDpcLevel(Thread, SpinLock, 0x40);
+    KipTakeSpinLock(Thread, SpinLock, Kind);
+}
+
+static inline VOID KipReleaseSpinLockFromDpc(PKSPIN_LOCK SpinLock, ULONG Kind)
+{
+    KTHREAD *Thread = KiCurrentThread();
+
+    KipCheckAtDpcLevel(Thread, SpinLock, 0x41);
+    KipDropSpinLock(Thread, SpinLock, Kind);
+}
+
+static inline VOID KipReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql, ULONG Kind)
+{
+    KTHREAD *Thread = KiCurrentThread();
+
+    if (__builtin_expect(Thread->Irql < DISPATCH_LEVEL, 0)) {
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
+               "A spin lock was released below DISPATCH_LEVEL (released twice, or never acquired).", SpinLock, 0x32,
+               Thread->Irql, (ULONG_PTR)SpinLock, 0);
+    }
+    KipDropSpinLock(Thread, SpinLock, Kind | KI_LOCK_LOWERS(NewIrql));
+    KipLowerForSpinLock(Thread, NewIrql, SpinLock);
+}
+
+KIRQL KeAcquireSpinLockRaiseToDpc(PKSPIN_LOCK SpinLock)
+{
+    return KipAcquireSpinLock(SpinLock, KiSpinLock);
 }
 
 #undef KeAcquireSpinLock
@@ -163,31 +197,17 @@ VOID KeAcquireSpinLock(PKSPIN_LOCK SpinLock, PKIRQL OldIrql)
 
 VOID KeReleaseSpinLock(PKSPIN_LOCK SpinLock, KIRQL NewIrql)
 {
-    KTHREAD *Thread = KiCurrentThread();
-
-    if (__builtin_expect(Thread->Irql < DISPATCH_LEVEL, 0)) {
-        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
-               "A spin lock was released below DISPATCH_LEVEL (released twice, or never acquired).", SpinLock, 0x32,
-               Thread->Irql, (ULONG_PTR)SpinLock, 0);
-    }
-    KipDropSpinLock(Thread, SpinLock);
-    KipLowerForSpinLock(Thread, NewIrql, SpinLock);
+    KipReleaseSpinLock(SpinLock, NewIrql, KiSpinLock);
 }
 
 VOID KeAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock)
 {
-    KTHREAD *Thread = KiCurrentThread();
-
-    KipCheckAtDpcLevel(Thread, SpinLock, 0x40);
-    KipTakeSpinLock(Thread, SpinLock);
+    KipAcquireSpinLockAtDpc(SpinLock, KiSpinLock);
 }
 
 VOID KeReleaseSpinLockFromDpcLevel(PKSPIN_LOCK SpinLock)
 {
-    KTHREAD *Thread = KiCurrentThread();
-
-    KipCheckAtDpcLevel(Thread, SpinLock, 0x41);
-    KipDropSpinLock(Thread, SpinLock);
+    KipReleaseSpinLockFromDpc(SpinLock, KiSpinLock);
 }
 
 BOOLEAN KeTryToAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock)
@@ -200,7 +220,7 @@ BOOLEAN KeTryToAcquireSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock)
         return FALSE;
     }
     Thread->SpinLocksHeld += 1;
-    KiTellLockWatch(KiLockTaken, SpinLock, Thread);
+    KiTellLockWatch(KiLockTaken, KiSpinLock, SpinLock, Thread);
     return TRUE;
 }
 
@@ -219,13 +239,13 @@ KIRQL KiAcquireListLock(PKSPIN_LOCK SpinLock)
     KTHREAD *Thread = KiCurrentThread();
     KIRQL OldIrql = KfRaiseIrql(HIGH_LEVEL);
 
-    KipTakeSpinLock(Thread, SpinLock);
+    KipTakeSpinLock(Thread, SpinLock, KiSpinLock);
     return OldIrql;
 }
 
 VOID KiReleaseListLock(PKSPIN_LOCK SpinLock, KIRQL OldIrql)
 {
-    KipDropSpinLock(KiCurrentThread(), SpinLock);
+    KipDropSpinLock(KiCurrentThread(), SpinLock, KiSpinLock);
     KfLowerIrql(OldIrql);
 }
 
@@ -235,24 +255,24 @@ VOID KeAcquireInStackQueuedSpinLockAtDpcLevel(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE
 {
     LockHandle->LockQueue.Next = NULL;
     LockHandle->LockQueue.Lock = SpinLock;
-    KeAcquireSpinLockAtDpcLevel(SpinLock);
+    KipAcquireSpinLockAtDpc(SpinLock, KiQueuedSpinLock);
 }
 
 VOID KeReleaseInStackQueuedSpinLockFromDpcLevel(PKLOCK_QUEUE_HANDLE LockHandle)
 {
-    KeReleaseSpinLockFromDpcLevel((PKSPIN_LOCK)LockHandle->LockQueue.Lock);
+    KipReleaseSpinLockFromDpc((PKSPIN_LOCK)LockHandle->LockQueue.Lock, KiQueuedSpinLock);
 }
 
 VOID KeAcquireInStackQueuedSpinLock(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle)
 {
     LockHandle->LockQueue.Next = NULL;
     LockHandle->LockQueue.Lock = SpinLock;
-    LockHandle->OldIrql = KeAcquireSpinLockRaiseToDpc(SpinLock);
+    LockHandle->OldIrql = KipAcquireSpinLock(SpinLock, KiQueuedSpinLock);
 }
 
 VOID KeReleaseInStackQueuedSpinLock(PKLOCK_QUEUE_HANDLE LockHandle)
 {
-    KeReleaseSpinLock((PKSPIN_LOCK)LockHandle->LockQueue.Lock, LockHandle->OldIrql);
+    KipReleaseSpinLock((PKSPIN_LOCK)LockHandle->LockQueue.Lock, LockHandle->OldIrql, KiQueuedSpinLock);
 }
 
 VOID KeAcquireInStackQueuedSpinLockForDpc(PKSPIN_LOCK SpinLock, PKLOCK_QUEUE_HANDLE LockHandle)
@@ -338,10 +358,12 @@ VOID ExAcquireSpinLockExclusiveAtDpcLevel(PEX_SPIN_LOCK SpinLock)
     KTHREAD *Thread = KiCurrentThread();
 
     KipCheckAtDpcLevel(Thread, SpinLock, 0x40);
+    KiTellLockWatch(KiLockWanted, KiExSpinLock, SpinLock, Thread);
     if (!KipTryExclusive(SpinLock)) {
         KipWaitExSpinLock(SpinLock, TRUE);
     }
     Thread->SpinLocksHeld += 1;
+    KiTellLockWatch(KiLockTaken, KiExSpinLock, SpinLock, Thread);
 }
 
 VOID ExAcquireSpinLockSharedAtDpcLevel(PEX_SPIN_LOCK SpinLock)
@@ -349,10 +371,12 @@ VOID ExAcquireSpinLockSharedAtDpcLevel(PEX_SPIN_LOCK SpinLock)
     KTHREAD *Thread = KiCurrentThread();
 
     KipCheckAtDpcLevel(Thread, SpinLock, 0x40);
+    KiTellLockWatch(KiLockWanted, KiExSpinLock | KI_LOCK_SHARED, SpinLock, Thread);
     if (!KipTryShared(SpinLock)) {
         KipWaitExSpinLock(SpinLock, FALSE);
     }
     Thread->SpinLocksHeld += 1;
+    KiTellLockWatch(KiLockTaken, KiExSpinLock | KI_LOCK_SHARED, SpinLock, Thread);
 }
 
 KIRQL ExAcquireSpinLockExclusive(PEX_SPIN_LOCK SpinLock)
@@ -380,6 +404,7 @@ BOOLEAN ExTryAcquireSpinLockExclusiveAtDpcLevel(PEX_SPIN_LOCK SpinLock)
         return FALSE;
     }
     Thread->SpinLocksHeld += 1;
+    KiTellLockWatch(KiLockTaken, KiExSpinLock, SpinLock, Thread);
     return TRUE;
 }
 
@@ -392,46 +417,61 @@ BOOLEAN ExTryAcquireSpinLockSharedAtDpcLevel(PEX_SPIN_LOCK SpinLock)
         return FALSE;
     }
     Thread->SpinLocksHeld += 1;
+    KiTellLockWatch(KiLockTaken, KiExSpinLock | KI_LOCK_SHARED, SpinLock, Thread);
     return TRUE;
 }
 
-VOID ExReleaseSpinLockExclusiveFromDpcLevel(PEX_SPIN_LOCK SpinLock)
+static inline VOID KipReleaseExclusive(PEX_SPIN_LOCK SpinLock, ULONG Kind)
 {
     KTHREAD *Thread = KiCurrentThread();
 
     KipCheckAtDpcLevel(Thread, SpinLock, 0x41);
     if (((ULONG)__atomic_load_n(SpinLock, __ATOMIC_RELAXED) & KI_EXCLUSIVE) == 0) {
+        KiTellLockWatch(KiLockReleasedFree, Kind, SpinLock, Thread);
         KiStop(SPIN_LOCK_NOT_OWNED, "A spin lock that is not held exclusive was released as exclusive.", (const VOID *)SpinLock,
                (ULONG_PTR)SpinLock, (ULONG_PTR)Thread, 0, 0);
     }
+    KiTellLockWatch(KiLockReleased, Kind, SpinLock, Thread);
     Thread->SpinLocksHeld -= 1;
     __atomic_and_fetch(SpinLock, (LONG)~KI_EXCLUSIVE, __ATOMIC_SEQ_CST);
     KiUnpark(SpinLock);
 }
 
-VOID ExReleaseSpinLockSharedFromDpcLevel(PEX_SPIN_LOCK SpinLock)
+VOID ExReleaseSpinLockExclusiveFromDpcLevel(PEX_SPIN_LOCK SpinLock)
+{
+    KipReleaseExclusive(SpinLock, KiExSpinLock);
+}
+
+static inline VOID KipReleaseShared(PEX_SPIN_LOCK SpinLock, ULONG Kind)
 {
     KTHREAD *Thread = KiCurrentThread();
 
     KipCheckAtDpcLevel(Thread, SpinLock, 0x41);
     if (((ULONG)__atomic_load_n(SpinLock, __ATOMIC_RELAXED) & KI_SHARERS) == 0) {
+        KiTellLockWatch(KiLockReleasedFree, Kind, SpinLock, Thread);
         KiStop(SPIN_LOCK_NOT_OWNED, "A spin lock that is not held shared was released as shared.", (const VOID *)SpinLock,
                (ULONG_PTR)SpinLock, (ULONG_PTR)Thread, 0, 0);
     }
+    KiTellLockWatch(KiLockReleased, Kind, SpinLock, Thread);
     Thread->SpinLocksHeld -= 1;
     __atomic_sub_fetch(SpinLock, 1, __ATOMIC_SEQ_CST);
     KiUnpark(SpinLock);
 }
 
+VOID ExReleaseSpinLockSharedFromDpcLevel(PEX_SPIN_LOCK SpinLock)
+{
+    KipReleaseShared(SpinLock, KiExSpinLock | KI_LOCK_SHARED);
+}
+
 VOID ExReleaseSpinLockExclusive(PEX_SPIN_LOCK SpinLock, KIRQL OldIrql)
 {
-    ExReleaseSpinLockExclusiveFromDpcLevel(SpinLock);
+    KipReleaseExclusive(SpinLock, KiExSpinLock | KI_LOCK_LOWERS(OldIrql));
     KipLowerForSpinLock(KiCurrentThread(), OldIrql, SpinLock);
 }
 
 VOID ExReleaseSpinLockShared(PEX_SPIN_LOCK SpinLock, KIRQL OldIrql)
 {
-    ExReleaseSpinLockSharedFromDpcLevel(SpinLock);
+    KipReleaseShared(SpinLock, KiExSpinLock | KI_LOCK_SHARED | KI_LOCK_LOWERS(OldIrql));
     KipLowerForSpinLock(KiCurrentThread(), OldIrql, SpinLock);
 }
 

@@ -137,7 +137,7 @@ VOID KiLeaveThread(KTHREAD *Thread, NTSTATUS ExitStatus)
 {
     LONG ApcDisable;
 
-    KiTellLockWatch(KiLockThreadEnds, NULL, Thread);
+    KiTellLockWatch(KiLockThreadEnds, KiNoLock, NULL, Thread);
     KiAbandonMutants(Thread);
     ApcDisable = -(Thread->CriticalRegion + Thread->GuardedRegion);
     if (Thread->Irql != PASSIVE_LEVEL || ApcDisable != 0) {
@@ -333,6 +333,8 @@ static BOOLEAN KipForgetSystem(KTHREAD *Thread, PVOID Context)
     UNREFERENCED_PARAMETER(Context);
     Thread->Process = Thread->AttachedProcess = NULL;
     Thread->Space = NULL;
+    Thread->VfStack = 0;
+    Thread->VfSeen = 0;
     Thread->ExCache = Thread->IoState = Thread->VfState = Thread->PsState = NULL;
     Thread->Prcb = &KiProcessors[0];
     Thread->Affinity = 0;

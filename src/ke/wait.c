@@ -323,7 +323,7 @@ NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPROCESSOR
     KipCheckWaitIrql(Thread, Object, Timeout);
     if (__builtin_expect(__atomic_load_n(&KiIrqlWatch, __ATOMIC_RELAXED) & KI_WATCH_LOCKS, 0) && Timeout == NULL &&
         ((DISPATCHER_HEADER *)Object)->Type == MutantObject && ((PKMUTANT)Object)->ApcDisable != 0) {
-        KiTellLockWatch(KiMutantWanted, Object, Thread);
+        KiTellLockWatch(KiMutantWanted, KiKernelMutex, Object, Thread);
     }
     return KipWait(Thread, 1, &Object, WaitAny, Timeout, Thread->WaitBlock);
 }

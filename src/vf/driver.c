@@ -95,6 +95,28 @@ ULONG_PTR ViCallerOf(ULONG_PTR ReturnAddress)
     return ReturnAddress;
 }
 
+BOOLEAN ViOthersUnseen(VOID)
+{
+    return VfOptions.Drivers != NULL && *VfOptions.Drivers != 0;
+}
+
+/* Between a driver binary's call and here are the border's frame and a few of the library's. */
+BOOLEAN ViIsCallerVerified(VOID)
+{
+    const ULONG_PTR *Frame = __builtin_frame_address(0);
+    const KTHREAD *Thread = KiCurrentThread();
+    for (ULONG Depth = 0; Depth < 8; Depth++) {
+        if ((ULONG_PTR)Frame < Thread->StackLow || (ULONG_PTR)Frame >= Thread->StackHigh - 16 || ((ULONG_PTR)Frame & 7))
+            break;
+        if (MmRegionOf((const VOID *)Frame[1]) == MmRegionDriverImages)
+            return ViDriverOf(Frame[1])->Verified;
+        if (Frame[0] <= (ULONG_PTR)Frame)
+            break;
+        Frame = (const ULONG_PTR *)Frame[0];
+    }
+    return ViProgram.Verified;
+}
+
 static VOID ViCopyName(CHAR *To, const CHAR *From)
 {
     ULONG Index;

@@ -8,6 +8,7 @@
  */
 #pragma once
 #include "io/iop.h"
+#include "ex/ex.h"
 
 /* Windows' option bits. */
 #define VF_SPECIAL_POOL   0x00000001u
@@ -67,5 +68,16 @@ typedef struct _VF_IMAGE_FACTS {
     const CHAR *ImportSectionName;
 } VF_IMAGE_FACTS;
 VOID VfCheckImage(const VF_IMAGE_FACTS *Image);
+/* Of the last stop of deadlock detection (0xC4/0x1000 to 0x100B): which lock was acquired where while which other was held, the
+ * stopped acquisition first, then the orders seen before that it closes a circle with. Of stops about one lock: where it was acquired;
+ * Wanted is 0. Returns how many. */
+#define VF_LOCK_STEPS 8u
+typedef struct _VF_LOCK_STEP {
+    ULONG_PTR Held, Wanted;
+    ULONG Thread; /* its id */
+    ULONG HeldFrames, WantedFrames;
+    ULONG_PTR HeldStack[EXP_MAX_STACK], WantedStack[EXP_MAX_STACK];
+} VF_LOCK_STEP;
+ULONG VfReadLockOrder(VF_LOCK_STEP Steps[VF_LOCK_STEPS]);
 /* NULL, or the first broken invariant. A quiet system. */
 const CHAR *VfValidate(VOID);

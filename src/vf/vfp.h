@@ -26,6 +26,9 @@ const CHAR *ViNameOfCode(ULONG_PTR Address); /* of a source driver only if one i
 /* Who called a routine, given its return address: over the border when an image did. */
 ULONG_PTR ViCallerOf(ULONG_PTR ReturnAddress);
 BOOLEAN ViNameIsChosen(const CHAR *Name);
+/* Whether some drivers are not verified; and whether the driver nearest on the calling thread's stack is. */
+BOOLEAN ViOthersUnseen(VOID);
+BOOLEAN ViIsCallerVerified(VOID);
 
 /* special.c */
 NTSTATUS ViInitSpecialPool(VOID);

@@ -9,10 +9,30 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static KSPIN_LOCK A, B, C;
-static FAST_MUTEX F, G;
+static KSPIN_LOCK A, B, C, Q;
+static EX_SPIN_LOCK E;
+static EX_PUSH_LOCK P;
+static KEVENT Event, Done;
+static FAST_MUTEX F, F2, G;
 static KMUTEX M, N;
 static PVOID Block;
+
+static void Initialize(void)
+{
+    KeInitializeSpinLock(&A);
+    KeInitializeSpinLock(&B);
+    KeInitializeSpinLock(&C);
+    KeInitializeSpinLock(&Q);
+    E = 0;
+    ExInitializePushLock(&P);
+    ExInitializeFastMutex(&F);
+    ExInitializeFastMutex(&F2);
+    KeInitializeGuardedMutex(&G);
+    KeInitializeMutex(&M, 0);
+    KeInitializeMutex(&N, 0);
+    KeInitializeEvent(&Event, SynchronizationEvent, FALSE);
+    KeInitializeEvent(&Done, SynchronizationEvent, FALSE);
+}
 
 static void Start(ULONG Mask)
 {
@@ -21,13 +41,7 @@ static void Start(ULONG Mask)
     Options.ram = 64u << 20;
     Options.verifier = Mask;
     assert_int_equal(ntmm_start(&Options), 0);
-    KeInitializeSpinLock(&A);
-    KeInitializeSpinLock(&B);
-    KeInitializeSpinLock(&C);
-    ExInitializeFastMutex(&F);
-    KeInitializeGuardedMutex(&G);
-    KeInitializeMutex(&M, 0);
-    KeInitializeMutex(&N, 0);
+    Initialize();
 }
 
 static void Two(PKSPIN_LOCK First, PKSPIN_LOCK Second)
@@ -265,6 +279,235 @@ static void ThreadEnds(void)
     Join(Spawn(EndHolding));
 }
 
+/* ---- uninitialised, wrong kinds, wrong order of releases ---- */
+
+static void SinGarbage(void *Context)
+{
+    KIRQL Old;
+    KeAcquireSpinLock(Context, &Old);
+}
+static void SinGarbageEx(void *Context)
+{
+    ExAcquireSpinLockExclusive(Context);
+}
+static void SinGarbageMutex(void *Context)
+{
+    ExAcquireFastMutex(Context);
+}
+static void SinGarbagePush(void *Context)
+{
+    KeEnterCriticalRegion();
+    ExAcquirePushLockExclusive((PEX_PUSH_LOCK)Context);
+}
+static void Uninitialised(void (*Sin)(void *), UCHAR Fill)
+{
+    ntmm_bugcheck Stop;
+    Start(VF_DEADLOCK);
+    PUCHAR Memory = ExAllocatePool2(POOL_FLAG_NON_PAGED, 128, 'kcoL');
+    memset(Memory, Fill, 128);
+    assert_true(ntmm_catch(Sin, Memory, &Stop));
+    assert_int_equal(Stop.code, DRIVER_VERIFIER_DETECTED_VIOLATION);
+    assert_int_equal(Stop.parameters[0], 0x1002);
+    assert_int_equal(Stop.parameters[1], (ULONG_PTR)Memory);
+}
+static void UninitialisedSpin(void)
+{
+    Uninitialised(SinGarbage, 0xA5);
+}
+static void UninitialisedEx(void)
+{
+    Uninitialised(SinGarbageEx, 0xA5);
+}
+static void UninitialisedMutex(void)
+{
+    Uninitialised(SinGarbageMutex, 0);
+}
+static void UninitialisedPush(void)
+{
+    Uninitialised(SinGarbagePush, 0xA5);
+}
+static void SinLowers(void *Context)
+{
+    KIRQL Old;
+    (void)Context;
+    KeAcquireSpinLock(&A, &Old);
+    KeAcquireSpinLockAtDpcLevel(&B);
+    KeReleaseSpinLock(&A, Old); /* B is held below DISPATCH_LEVEL now */
+}
+static void SinLowersMutex(void *Context)
+{
+    (void)Context;
+    ExAcquireFastMutex(&F);
+    ExAcquireFastMutex(&F2);
+    ExReleaseFastMutex(&F);
+}
+static void ReleasedOutOfOrder(void)
+{
+    Start(VF_DEADLOCK);
+    Stops(SinLowers, 0x1003, (ULONG_PTR)&A, (ULONG_PTR)&B, 0);
+}
+static void ReleasedMutexOutOfOrder(void)
+{
+    Start(VF_DEADLOCK);
+    Stops(SinLowersMutex, 0x1003, (ULONG_PTR)&F, (ULONG_PTR)&F2, 0);
+}
+static void SinBothKinds(void *Context)
+{
+    KLOCK_QUEUE_HANDLE Handle;
+    (void)Context;
+    KeAcquireInStackQueuedSpinLock(&A, &Handle);
+}
+static void AcquiredAsOtherKind(void)
+{
+    Start(VF_DEADLOCK);
+    Two(&A, &B);
+    Stops(SinBothKinds, 0x1008, (ULONG_PTR)&A, 0, 0);
+}
+static void SinReleaseOther(void *Context)
+{
+    KLOCK_QUEUE_HANDLE Handle;
+    (void)Context;
+    KeAcquireInStackQueuedSpinLock(&A, &Handle);
+    KeReleaseSpinLock(&A, Handle.OldIrql);
+}
+static void SinReleaseGuarded(void *Context)
+{
+    (void)Context;
+    ExAcquireFastMutex(&F);
+    KeReleaseGuardedMutex(&F);
+}
+static void ReleasedAsOtherKind(void)
+{
+    Start(VF_DEADLOCK);
+    Stops(SinReleaseOther, 0x1009, (ULONG_PTR)&A, 0, 0);
+}
+static void ReleasedAsGuarded(void)
+{
+    Start(VF_DEADLOCK);
+    Stops(SinReleaseGuarded, 0x1009, (ULONG_PTR)&F, 0, 0);
+}
+static void SinShared(void *Context)
+{
+    (void)Context;
+    ExAcquireSpinLockShared(&E);
+    ExAcquireSpinLockExclusiveAtDpcLevel(&E); /* it is a shared owner already */
+}
+static void ExclusiveOverShared(void)
+{
+    Start(VF_DEADLOCK);
+    Stops(SinShared, 0x1000, (ULONG_PTR)&E, 0, 0);
+}
+static void SinPushOrder(void *Context)
+{
+    (void)Context;
+    KeEnterCriticalRegion();
+    ExAcquirePushLockShared(&P);
+    ExAcquireFastMutex(&F);
+}
+static void OrderOfPushLocks(void)
+{
+    Start(VF_DEADLOCK);
+    ExAcquireFastMutex(&F);
+    ExAcquirePushLockExclusive(&P);
+    ExReleasePushLockExclusive(&P);
+    ExReleaseFastMutex(&F);
+    Stops(SinPushOrder, 0x1001, (ULONG_PTR)&F, 0, 0);
+}
+static VOID NTAPI ReleaseE(PVOID Context)
+{
+    ntmm_bugcheck Stop;
+    (void)Context;
+    KIRQL Old = KeRaiseIrqlToDpcLevel();
+    assert_true(ntmm_catch((void (*)(void *))(void *)ExReleaseSpinLockSharedFromDpcLevel, (void *)&E, &Stop));
+    assert_int_equal(Stop.parameters[0], 0x1004);
+    KeLowerIrql(Old);
+}
+static VOID NTAPI HoldE(PVOID Context)
+{
+    (void)Context;
+    KIRQL Old = ExAcquireSpinLockShared(&E);
+    ExReleaseSpinLockSharedFromDpcLevel(&E);
+    ExAcquireSpinLockSharedAtDpcLevel(&E);
+    KeLowerIrql(Old); /* wrong, and nobody's business here: it lets this thread wait */
+    KeSetEvent(&Event, IO_NO_INCREMENT, FALSE);
+    Wait(&Done);
+    Old = KeRaiseIrqlToDpcLevel();
+    ExReleaseSpinLockShared(&E, Old);
+}
+static void SharedReleasedByOther(void)
+{
+    KIRQL Old;
+    Start(VF_DEADLOCK);
+    Old = ExAcquireSpinLockShared(&E);
+    PETHREAD Thread = NULL;
+    ExReleaseSpinLockShared(&E, Old);
+    Thread = Spawn(HoldE);
+    Wait(&Event);
+    ReleaseE(NULL);
+    KeSetEvent(&Done, IO_NO_INCREMENT, FALSE);
+    Join(Thread);
+}
+/* A lock on the stack is watched while it is held. */
+static void SinStack(void *Context)
+{
+    KSPIN_LOCK Here;
+    KIRQL Old;
+    (void)Context;
+    KeInitializeSpinLock(&Here);
+    KeAcquireSpinLock(&Here, &Old);
+    KeAcquireSpinLockAtDpcLevel(&Here);
+}
+static void SelfOnStack(void)
+{
+    ntmm_bugcheck Stop;
+    Start(VF_DEADLOCK);
+    assert_true(ntmm_catch(SinStack, NULL, &Stop));
+    assert_int_equal(Stop.parameters[0], 0x1000);
+}
+
+/* The report: both orders, with the stacks that acquired. */
+static void Told(void)
+{
+    ntmm_bugcheck Stop;
+    static char Text[65536];
+    Start(VF_DEADLOCK);
+    Two(&A, &B);
+    Two(&B, &C);
+    assert_true(ntmm_catch(SinOrder3, NULL, &Stop));
+    ntmm_report(&Stop, false, Text, sizeof Text);
+    if (strstr(Text, "lock order: ") == NULL || strstr(Text, "lock order seen before: ") == NULL ||
+        strstr(Text, "SinOrder3") == NULL || strstr(Text, "Told") == NULL ||
+        strstr(strstr(Text, "lock order seen before: ") + 1, "lock order seen before: ") == NULL)
+        fail_msg("%s", Text);
+    ntmm_report(&Stop, true, Text, sizeof Text);
+    if (strstr(Text, "\"locks\"") == NULL || strstr(Text, "\"acquired_by\"") == NULL)
+        fail_msg("%s", Text);
+}
+
+/* Only what verified drivers acquire is watched. */
+static void OthersUnseen(void)
+{
+    ntmm_options Options;
+    ntmm_default_options(&Options);
+    Options.ram = 64u << 20;
+    Options.verifier = VF_DEADLOCK;
+    strcpy(Options.verifier_drivers, "other.sys");
+    assert_int_equal(ntmm_start(&Options), 0);
+    Initialize();
+    Two(&A, &B);
+    Two(&B, &A);
+    assert_true(KeTryToAcquireSpinLockAtDpcLevel != NULL);
+    assert_null(VfValidate());
+    ntmm_stop();
+}
+
+static DECLSPEC_NOINLINE void OnStack(bool First)
+{
+    KSPIN_LOCK Here;
+    KeInitializeSpinLock(&Here);
+    Two(First ? &Here : &C, First ? &C : &Here);
+}
+
 /* ---- right ---- */
 
 static void Right(void)
@@ -282,11 +525,16 @@ static void Right(void)
     KeReleaseSpinLockFromDpcLevel(&B);
     KeReleaseSpinLock(&C, Old);
     /* one after the other */
-    KeAcquireInStackQueuedSpinLock(&C, &Handle);
+    KeAcquireInStackQueuedSpinLock(&Q, &Handle);
     KeReleaseInStackQueuedSpinLock(&Handle);
-    KeAcquireInStackQueuedSpinLock(&A, &Handle);
+    KeAcquireInStackQueuedSpinLock(&Q, &Handle);
+    KeReleaseInStackQueuedSpinLock(&Handle);
+    /* forms of one kind */
+    Old = KeAcquireSpinLockRaiseToDpc(&A);
+    KeReleaseSpinLockFromDpcLevel(&A);
+    KeAcquireSpinLockAtDpcLevel(&A);
+    KeReleaseSpinLock(&A, Old);
     /* against the order, but only tried: it cannot wait */
-    KeReleaseInStackQueuedSpinLock(&Handle);
     KeAcquireSpinLock(&B, &Old);
     assert_true(KeTryToAcquireSpinLockAtDpcLevel(&A));
     KeReleaseSpinLockFromDpcLevel(&A);
@@ -313,6 +561,28 @@ static void Right(void)
         Two(Round & 1 ? Lock : &C, Round & 1 ? &C : Lock);
         ExFreePool(Lock);
     }
+    /* shared and exclusive */
+    Old = ExAcquireSpinLockShared(&E);
+    ExAcquireSpinLockSharedAtDpcLevel(&E);
+    ExReleaseSpinLockSharedFromDpcLevel(&E);
+    assert_true(ExTryConvertSharedSpinLockExclusive(&E));
+    ExReleaseSpinLockExclusive(&E, Old);
+    KeEnterCriticalRegion();
+    ExAcquirePushLockShared(&P);
+    Two(&B, &A);
+    ExReleasePushLockShared(&P);
+    ExAcquirePushLockExclusive(&P);
+    ExReleasePushLockExclusive(&P);
+    ExAcquireFastMutexUnsafe(&F);
+    ExReleaseFastMutexUnsafe(&F);
+    KeLeaveCriticalRegion();
+    ExAcquireFastMutex(&F); /* the same mutex in both ways, one after the other */
+    KeAcquireGuardedMutex(&G);
+    ExReleaseFastMutex(&F); /* G does not need the IRQL */
+    KeReleaseGuardedMutex(&G);
+    /* on the stack: another lock each time, whatever the order */
+    for (ULONG Round = 0; Round < 4; Round++)
+        OnStack((Round & 1) != 0);
     assert_null(VfValidate());
     ntmm_stop();
 }
@@ -410,14 +680,66 @@ static void ThreadEndsIsSaid(void **State)
 
 int main(void)
 {
-    static void (*Cases[])(void) = {
-        Order,        OrderOfThree, OrderOfMutexes, OrderOfKernelMutexes, OrderOfKinds, Self,    WrongThread,
-        ReleasedFree, Initialized,  FreedHeld,      FreedHeldSpecial,     Right,        Threads, Many,
-        Off};
-    static const char *const Names[] = {
-        "Order",        "OrderOfThree", "OrderOfMutexes", "OrderOfKernelMutexes", "OrderOfKinds", "Self",    "WrongThread",
-        "ReleasedFree", "Initialized",  "FreedHeld",      "FreedHeldSpecial",     "Right",        "Threads", "Many",
-        "Off"};
+    static void (*Cases[])(void) = {Order,
+                                    OrderOfThree,
+                                    OrderOfMutexes,
+                                    OrderOfKernelMutexes,
+                                    OrderOfKinds,
+                                    Self,
+                                    WrongThread,
+                                    ReleasedFree,
+                                    Initialized,
+                                    FreedHeld,
+                                    FreedHeldSpecial,
+                                    Right,
+                                    Threads,
+                                    Many,
+                                    Off,
+                                    UninitialisedSpin,
+                                    UninitialisedEx,
+                                    UninitialisedMutex,
+                                    UninitialisedPush,
+                                    ReleasedOutOfOrder,
+                                    ReleasedMutexOutOfOrder,
+                                    AcquiredAsOtherKind,
+                                    ReleasedAsOtherKind,
+                                    ReleasedAsGuarded,
+                                    ExclusiveOverShared,
+                                    OrderOfPushLocks,
+                                    SharedReleasedByOther,
+                                    SelfOnStack,
+                                    Told,
+                                    OthersUnseen};
+    static const char *const Names[] = {"Order",
+                                        "OrderOfThree",
+                                        "OrderOfMutexes",
+                                        "OrderOfKernelMutexes",
+                                        "OrderOfKinds",
+                                        "Self",
+                                        "WrongThread",
+                                        "ReleasedFree",
+                                        "Initialized",
+                                        "FreedHeld",
+                                        "FreedHeldSpecial",
+                                        "Right",
+                                        "Threads",
+                                        "Many",
+                                        "Off",
+                                        "UninitialisedSpin",
+                                        "UninitialisedEx",
+                                        "UninitialisedMutex",
+                                        "UninitialisedPush",
+                                        "ReleasedOutOfOrder",
+                                        "ReleasedMutexOutOfOrder",
+                                        "AcquiredAsOtherKind",
+                                        "ReleasedAsOtherKind",
+                                        "ReleasedAsGuarded",
+                                        "ExclusiveOverShared",
+                                        "OrderOfPushLocks",
+                                        "SharedReleasedByOther",
+                                        "SelfOnStack",
+                                        "Told",
+                                        "OthersUnseen"};
     struct CMUnitTest Tests[sizeof(Cases) / sizeof(*Cases) + 1];
     for (size_t Index = 0; Index < sizeof(Cases) / sizeof(*Cases); Index++) {
         Tests[Index] = (struct CMUnitTest){Names[Index], Run, NULL, NULL, &Cases[Index]};
