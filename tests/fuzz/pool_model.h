@@ -16,7 +16,7 @@
  *   3. each tag's blocks and bytes are what the model counts, after every step;
  *   4. a charge is refused exactly when the model says so, and the process is charged what the model says;
  *   5. a sin gives the stop with the documented numbers, and changes nothing;
- *   6. the pools' validator finds nothing, every MODEL_VALIDATE steps and at the end, where everything is freed and all is zero.
+ *   6. the pools' validator finds nothing, after every step and at the end, where everything is freed and all is zero.
  */
 #pragma once
 #include <stdarg.h>
@@ -35,7 +35,6 @@
 #define MODEL_TAGS     10 /* the last three are the lookaside lists' */
 #define MODEL_LISTS    3
 #define MODEL_THREADS  3
-#define MODEL_VALIDATE 64
 #define MODEL_QUOTA    20000
 
 typedef enum { FromPool, FromList, FromSecure } MODEL_SOURCE;
@@ -546,8 +545,7 @@ static void RunModel(const UCHAR *Data, size_t Length)
         else if (What >= 0x80)
             EndWorker(Thread);
         CheckSums();
-        if (Model.Steps % MODEL_VALIDATE == 0)
-            CheckAll();
+        CheckAll();
     }
     while (Model.Count != 0)
         DoFreeAt(Model.Count - 1, Model.Count);

@@ -66,7 +66,7 @@ static void Model_RandomOperations_PoolsAgree(void **State)
     for (Case = Only != 0 ? Only : 1;; Case++) {
         MakeCase(Data);
         RunModel(Data, CASE_BYTES);
-        if (Only != 0 || (Wanted == 0 ? Case >= (NTMM_SANITIZED ? 4u : 16u) : Seconds() - Begin >= (double)Wanted))
+        if (Only != 0 || (Wanted == 0 ? Case >= (NTMM_SANITIZED ? 2u : 8u) : Seconds() - Begin >= (double)Wanted))
             break;
         if (Wanted != 0 && Seconds() - Said >= 60) {
             Said = Seconds();
