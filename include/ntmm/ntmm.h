@@ -26,6 +26,9 @@ extern "C" {
 /* How page files are read and written: the best the host allows; its io_uring; a pool of threads. */
 typedef enum ntmm_io { NTMM_IO_AUTO, NTMM_IO_URING, NTMM_IO_THREADS } ntmm_io;
 
+/* When the kernel stack of a thread that waits with UserMode leaves RAM: when memory is short, at once, never. */
+typedef enum ntmm_swap_stacks { NTMM_SWAP_AUTO, NTMM_SWAP_ALWAYS, NTMM_SWAP_NEVER } ntmm_swap_stacks;
+
 /* What a system is started with. Fill with ntmm_default_options() first, then change what matters.
  * A limit of 0 means the default for the RAM. */
 typedef struct ntmm_options {
@@ -60,6 +63,7 @@ typedef struct ntmm_options {
     uint64_t specialpool;         /* specialpool= */
     uint64_t images;              /* images=        driver images */
     uint64_t kernelstacks;        /* kernelstacks= */
+    uint32_t swap_stacks;         /* swap_stacks=   ntmm_swap_stacks: when stacks of threads in UserMode waits leave RAM */
     char drive[NTMM_PATH_BYTES];  /* drive=     folder that drivers see as drive C:; empty: there is no drive */
     bool iommu;                   /* iommu=     devices see only what is mapped for them; anything else is 0xE6/0x26 */
     bool track_ptes;              /* track_ptes=  system PTEs that run out are 0xD8, with the list of their holders */

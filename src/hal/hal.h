@@ -200,8 +200,13 @@ VOID HalSetPcr(PVOID Pcr);
 NTSTATUS HalCreateThread(VOID (*Start)(PVOID), PVOID Argument, PVOID StackBase, SIZE_T StackBytes, PHAL_THREAD *Thread);
 /* Waits until the thread has left its stack, and frees the handle. Blocks. */
 VOID HalJoinThread(PHAL_THREAD Thread);
-/* The calling thread's stack: [*Low, *High). */
+/* The calling thread's stack: [*Low, *High). Of one that HalCreateThread was given in the kernel's range, the part that the thread's
+ * own calls use: High is a multiple of the page size. */
 VOID HalQueryStack(ULONG_PTR *Low, ULONG_PTR *High);
+/* Calls Function on a stack of the machine's own. All that the thread has left on the stack it comes from lies at StackPointer or above
+ * (and below High of HalQueryStack); until Function returns the machine touches none of [Low, High), which need not even be
+ * present, if it was given to HalCreateThread. Not nested. FALSE, and nothing was called: there is no memory for it. */
+BOOLEAN HalCallOffStack(VOID (*Function)(PVOID Argument, ULONG_PTR StackPointer), PVOID Argument);
 /* Ends the calling thread (it was made by HalCreateThread). */
 VOID HalExitThread(VOID) __attribute__((noreturn));
 /* Blocks while *Word == Expected, until woken, the deadline (HalQueryTime units) passes, or spuriously.

@@ -35,6 +35,7 @@ typedef enum _KEY_KIND {
     KeyFlag,
     KeyStore,
     KeyIo,
+    KeySwap,
     KeyText,
     KeyTag
 } KEY_KIND;
@@ -93,6 +94,8 @@ static const struct {
     {"compression", KeyStore, AT(compression), 1 * MIB, 1ull << 35, "on|off|SIZE",
      "RAM for pages kept compressed before they go to a page file, 1M to 32G; on: an eighth of RAM (default off)"},
     {"io", KeyIo, AT(io), 0, 0, "auto|uring|threads", "how page files are read and written (default auto: the best there is)"},
+    {"swap_stacks", KeySwap, AT(swap_stacks), 0, 0, "auto|always|never",
+     "kernel stacks of threads that wait with UserMode leave RAM: when memory is short (default), at once, never"},
     {"drive", KeyPath, AT(drive), 0, 0, "FOLDER", "folder that drivers see as drive C: (default none)"},
     {"iommu", KeyFlag, AT(iommu), 0, 1, "0|1",
      "devices see only what is mapped for them, at addresses of their own; anything else stops with 0xE6"},
@@ -253,9 +256,10 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
             strcpy(Field, value);
             return 0;
         }
-        if (Keys[I].Kind == KeyIo) {
-            static const char *const Names[] = {"auto", "uring", "threads"};
-            for (uint32_t J = 0; J < ARRAYSIZE(Names); J++) {
+        if (Keys[I].Kind == KeyIo || Keys[I].Kind == KeySwap) {
+            static const char *const Io[] = {"auto", "uring", "threads"}, *const Swap[] = {"auto", "always", "never"};
+            const char *const *Names = Keys[I].Kind == KeyIo ? Io : Swap;
+            for (uint32_t J = 0; J < ARRAYSIZE(Io); J++) {
                 if (!strcmp(value, Names[J])) {
                     *(uint32_t *)Field = J;
                     return 0;

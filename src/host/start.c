@@ -245,6 +245,7 @@ static int StartLocked(const ntmm_options *Wanted)
         .Iommu = Options.iommu,
         .Seed = Options.seed,
         .VerifierFlags = Options.verifier,
+        .SwapStacks = (UCHAR)Options.swap_stacks,
         .KeepRuns = Options.keep,
         .StackDepth = Options.stacks,
         .NonPagedPoolLimit = Options.nonpagedpool,

@@ -17,12 +17,15 @@ typedef struct _KE_OPTIONS {
     BOOLEAN Iommu;         /* iommu= */
     ULONG64 Seed;          /* seed= */
     ULONG VerifierFlags;   /* verifier= as Windows' mask */
+    UCHAR SwapStacks;      /* swap_stacks=: KI_SWAP_STACKS */
     BOOLEAN KeepRuns;      /* keep=: freed runs of pages stay mapped for the next user */
     ULONG StackDepth;      /* stacks=: frames kept for the allocation and the free of each block, 0..16 */
     /* bytes of address space; 0: the default for the RAM */
     ULONG64 NonPagedPoolLimit, PagedPoolLimit, SystemPteLimit, SpecialPoolLimit, ImageLimit, KernelStackLimit;
 } KE_OPTIONS;
 extern KE_OPTIONS KeOptions;
+/* When kernel stacks of threads that wait in user mode leave RAM (ke/stackswap.c). */
+typedef enum _KI_SWAP_STACKS { KiSwapStacksAuto, KiSwapStacksAlways, KiSwapStacksNever } KI_SWAP_STACKS;
 
 /* Whether the code that called is a driver's that is verified with any of Flags; NULL while the system starts and stops (vf/init.c).
  * Caller: the return address of the routine that asks, over the border or not. */
@@ -53,11 +56,9 @@ BOOLEAN KiTryAcquireLock(PKI_LOCK Lock);
 VOID KiReleaseLock(PKI_LOCK Lock);
 
 /* ---- drivers' objects ---- */
-/* One read of a driver's object, so that a bad pointer faults here, with no lock held. It races by its nature. */
-__attribute__((no_sanitize_thread)) static inline VOID KiTouch(const volatile VOID *Object)
-{
-    (VOID) * (const volatile UCHAR *)Object;
-}
+/* One read of a driver's object, so that a bad pointer faults here, with no lock held, and as at DISPATCH_LEVEL (tryread.S). */
+VOID KiTouch(const volatile VOID *Object);
+extern const UCHAR KiTouchAt[];
 
 /* ---- waiting for a word in driver memory ---- */
 /* Sleeping places for waiters of drivers' spin locks: a lock word may be visible at several addresses and may be
@@ -168,9 +169,31 @@ typedef struct _KTHREAD {
     BOOLEAN Waiting, WaitAborted, MutantOverflow;
     SIZE_T KernelStackBytes;
     LARGE_INTEGER CreateTime;
+    /* the stack during a wait in user mode (ke/stackswap.c) */
+    volatile LONG StackState;   /* KI_STACK_; futex word */
+    BOOLEAN StackLocked;        /* by KeSetKernelStackSwapEnable: its own thread's */
+    ULONG_PTR StackPointer;     /* all that is live lies at or above it */
+    volatile ULONG64 WaitSince; /* HalQueryTime */
+    ULONG64 WaitDeadline;       /* what cannot be passed on the stack */
+    NTSTATUS SleepStatus;
+    const VOID *WaitCaller;           /* return address of the wait */
     volatile LONG Terminating;        /* the thread is on its way out */
     struct _WORK_QUEUE_ITEM ReapItem; /* frees what is left of a system thread */
 } KTHREAD;
+
+/* KTHREAD.StackState. */
+enum { KiStackIn, KiStackIdle, KiStackLeaving, KiStackOut };
+/* Set by mm: takes the pages of a stack whose thread is elsewhere out of RAM (returns how many frames that frees at once), and brings
+ * them back (FALSE: not, Parameters are those of bug check 0x77). IRQL <= APC_LEVEL. */
+typedef struct _KI_STACK_SWAPPER {
+    ULONG64 (*TakeOut)(ULONG_PTR Low, ULONG_PTR StackPointer, ULONG_PTR High);
+    BOOLEAN (*BringIn)(ULONG_PTR Low, ULONG_PTR StackPointer, ULONG_PTR High, ULONG_PTR Parameters[4]);
+} KI_STACK_SWAPPER;
+extern const KI_STACK_SWAPPER *volatile KiStackSwapper;
+/* Takes out the stacks of threads that wait in user mode for Age ns or longer; returns the frames that can be had now. PASSIVE_LEVEL,
+ * on a thread that is not one of them. */
+ULONG64 KiTakeStacksOut(ULONG64 Age);
+ULONG KiCountStacksOut(VOID); /* how many are out now */
 
 /* What the Verifier wants of raises (ke/irql.c): KI_WATCH_ bits, 0 without it. Force IRQL checking and the counters go on from now
  * on, or no longer; threads that are at DISPATCH_LEVEL already are not told. */

@@ -30,6 +30,13 @@ BOOLEAN KiTryAcquireProcessor(KTHREAD *Thread, PKPRCB Prcb);
 VOID KiReleaseProcessor(KTHREAD *Thread);
 VOID KiInitProcessors(VOID);
 
+/* ---- stacks ---- */
+/* Whether the thread's stack may leave RAM during a wait in user mode. */
+BOOLEAN KiMayLeaveStack(KTHREAD *Thread);
+/* KiSleep, off the thread's stack. Caller: who is told of if the stack cannot be brought back. */
+NTSTATUS KiSleepOffStack(KTHREAD *Thread, ULONG64 Deadline, const VOID *Caller);
+VOID KiCheckStackAtExit(KTHREAD *Thread);
+
 /* ---- DPCs ---- */
 /* Runs the DPCs of the thread's processor until there are none. At DISPATCH_LEVEL, owning the processor. */
 VOID KiRetireDpcList(KTHREAD *Thread);
@@ -49,6 +56,10 @@ VOID KiUnlockDispatcher(VOID);
 VOID KiTestWaiters(DISPATCHER_HEADER *Header);
 /* Ends a thread's wait with a status. Dispatcher lock held. */
 VOID KiUnwaitThread(KTHREAD *Thread, LONG_PTR Status);
+/* Sleeps until the thread's wait ends; its blocks are linked, the lock is not held. */
+NTSTATUS KiSleep(KTHREAD *Thread, ULONG64 Deadline);
+/* Whether the calling thread has the dispatcher lock: a fault then is one at DISPATCH_LEVEL. */
+BOOLEAN KiHoldsDispatcher(const KTHREAD *Thread);
 static inline LONG KiState(const DISPATCHER_HEADER *Header)
 {
     return __atomic_load_n(&Header->SignalState, __ATOMIC_RELAXED);

@@ -138,6 +138,7 @@ VOID KiLeaveThread(KTHREAD *Thread, NTSTATUS ExitStatus)
     LONG ApcDisable;
 
     KiTellLockWatch(KiLockThreadEnds, KiNoLock, NULL, Thread);
+    KiCheckStackAtExit(Thread);
     KiAbandonMutants(Thread);
     ApcDisable = -(Thread->CriticalRegion + Thread->GuardedRegion);
     if (Thread->Irql != PASSIVE_LEVEL || ApcDisable != 0) {

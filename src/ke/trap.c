@@ -24,7 +24,7 @@
  *
  * Watch it: tests/unit/trap_test.c.
  */
-#include "ki.h"
+#include "ke/kip.h"
 
 VOID (*KiAccessFaultRoutine)(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer);
 BOOLEAN (*KiEmulateRoutine)(HAL_TRAP_FRAME *Frame);
@@ -102,6 +102,14 @@ static VOID DispatchTrap(HAL_TRAP_FRAME *Frame, EXCEPTION_RECORD *Record)
     TrapOfContext(&Context, Frame);
 }
 
+/* What the dispatcher does to drivers' objects it does at DISPATCH_LEVEL, whatever the caller's IRQL: they must be resident. */
+static KIRQL IrqlOfFault(const KTHREAD *Thread, const HAL_TRAP_FRAME *Frame)
+{
+    BOOLEAN Dispatching =
+        HalIsSystemAddress(Frame->FaultAddress) && (Frame->Rip == (ULONG_PTR)KiTouchAt || KiHoldsDispatcher(Thread));
+    return Dispatching && Thread->Irql < DISPATCH_LEVEL ? DISPATCH_LEVEL : Thread->Irql;
+}
+
 VOID KiPageFaultUpcall(HAL_TRAP_FRAME *Frame)
 {
     KTHREAD *Thread = KiCurrentThread();
@@ -111,7 +119,7 @@ VOID KiPageFaultUpcall(HAL_TRAP_FRAME *Frame)
 
     if (KiAccessFaultRoutine) {
         Answer.Status = STATUS_SUCCESS;
-        KiAccessFaultRoutine(Frame->FaultAddress, (ULONG)Frame->ErrorCode, Thread->Irql, Frame->Rip, &Answer);
+        KiAccessFaultRoutine(Frame->FaultAddress, (ULONG)Frame->ErrorCode, IrqlOfFault(Thread, Frame), Frame->Rip, &Answer);
     }
     if ((Answer.StopCode || Answer.Status != STATUS_SUCCESS) && Frame->Rip == (ULONG_PTR)KiTryReadAt) {
         Frame->Rip = (ULONG_PTR)KiTryReadFailed;

@@ -26,4 +26,19 @@ KiTryReadFailed:
         ret
         .cfi_endproc
         .size   KiTryRead, . - KiTryRead
+/*
+ * VOID KiTouch(const volatile VOID *Object)
+ *
+ * Reads a byte of a driver's dispatcher object before a lock is taken. A fault here is one at DISPATCH_LEVEL (trap.c).
+ */
+        .globl  KiTouch, KiTouchAt
+        .hidden KiTouch, KiTouchAt
+        .type   KiTouch, @function
+KiTouch:
+        .cfi_startproc
+KiTouchAt:
+        movzbl  (%rdi), %eax
+        ret
+        .cfi_endproc
+        .size   KiTouch, . - KiTouch
         .section .note.GNU-stack,"",@progbits

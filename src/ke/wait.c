@@ -12,7 +12,7 @@
  * One lock, the dispatcher lock, guards all of it. A thread that must wait links its blocks, leaves the lock and sleeps
  * on its own WaitWord. Whoever changes an object calls KiTestWaiters under the lock: satisfied waits are unlinked there
  * and their threads collected, and KiUnlockDispatcher wakes them once the lock is free. Time-outs are the machine's: the
- * sleeper's own deadline.
+ * sleeper's own deadline. A thread that waits with UserMode sleeps off its kernel stack (stackswap.c).
  *
  *      running --- link blocks ---> Waiting --- KiUnwaitThread (signal, abort) ---> ready --- WaitWord = 1 ---> running
  *                                      +--- deadline: unlinks itself under the lock, STATUS_TIMEOUT ------------^
@@ -60,6 +60,11 @@ VOID KiUnlockDispatcher(VOID)
         __atomic_store_n(&Thread->WaitWord, 1, __ATOMIC_RELEASE);
         HalWake(&Thread->WaitWord, 1);
     }
+}
+
+BOOLEAN KiHoldsDispatcher(const KTHREAD *Thread)
+{
+    return __atomic_load_n(&KiDispatcherOwner, __ATOMIC_RELAXED) == Thread;
 }
 
 VOID KiAbandonLocks(VOID)
@@ -229,8 +234,7 @@ ULONG64 KiDeadline(LARGE_INTEGER DueTime)
     return Now + Delta * 100;
 }
 
-/* Sleeps until the wait ends. The blocks are linked, the lock is not held. */
-static NTSTATUS KipSleep(KTHREAD *Thread, ULONG64 Deadline)
+NTSTATUS KiSleep(KTHREAD *Thread, ULONG64 Deadline)
 {
     if (HalFacts.HostProcessors > 1) {
         for (ULONG Spin = 0; Spin < KI_WAIT_SPINS && __atomic_load_n(&Thread->WaitWord, __ATOMIC_RELAXED) == 0; Spin += 1) {
@@ -250,17 +254,26 @@ static NTSTATUS KipSleep(KTHREAD *Thread, ULONG64 Deadline)
         KiUnlockDispatcher();
         Deadline = HAL_FOREVER; /* W4: satisfied at the last moment; the wake is on its way */
     }
+    return (NTSTATUS)Thread->WaitStatus;
+}
+
+/* The same, off the stack if that may leave RAM meanwhile; and does what an aborted wait is for. */
+static NTSTATUS KipSleep(KTHREAD *Thread, KPROCESSOR_MODE WaitMode, ULONG64 Deadline, const VOID *Caller)
+{
+    NTSTATUS Status =
+        WaitMode == UserMode && KiMayLeaveStack(Thread) ? KiSleepOffStack(Thread, Deadline, Caller) : KiSleep(Thread, Deadline);
+
     if (__builtin_expect(Thread->WaitAborted, 0)) {
         Thread->WaitAborted = FALSE;
         if (KiWaitAbortedRoutine != NULL) {
             KiWaitAbortedRoutine(Thread);
         }
     }
-    return (NTSTATUS)Thread->WaitStatus;
+    return Status;
 }
 
-static NTSTATUS KipWait(KTHREAD *Thread, ULONG Count, PVOID *Objects, WAIT_TYPE WaitType, PLARGE_INTEGER Timeout,
-                        PKWAIT_BLOCK Blocks)
+static NTSTATUS KipWait(KTHREAD *Thread, ULONG Count, PVOID *Objects, WAIT_TYPE WaitType, KPROCESSOR_MODE WaitMode,
+                        PLARGE_INTEGER Timeout, PKWAIT_BLOCK Blocks, const VOID *Caller)
 {
     LARGE_INTEGER Limit = {.QuadPart = 0};
     ULONG64 Deadline = HAL_FOREVER;
@@ -309,7 +322,7 @@ static NTSTATUS KipWait(KTHREAD *Thread, ULONG Count, PVOID *Objects, WAIT_TYPE 
     if (Timeout != NULL) {
         Deadline = KiDeadline(Limit);
     }
-    return KipSleep(Thread, Deadline);
+    return KipSleep(Thread, WaitMode, Deadline, Caller);
 }
 
 NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPROCESSOR_MODE WaitMode, BOOLEAN Alertable,
@@ -318,14 +331,13 @@ NTSTATUS KeWaitForSingleObject(PVOID Object, KWAIT_REASON WaitReason, KPROCESSOR
     KTHREAD *Thread = KiCurrentThread();
 
     UNREFERENCED_PARAMETER(WaitReason);
-    UNREFERENCED_PARAMETER(WaitMode);
     UNREFERENCED_PARAMETER(Alertable);
     KipCheckWaitIrql(Thread, Object, Timeout);
     if (__builtin_expect(__atomic_load_n(&KiIrqlWatch, __ATOMIC_RELAXED) & KI_WATCH_LOCKS, 0) && Timeout == NULL &&
         ((DISPATCHER_HEADER *)Object)->Type == MutantObject && ((PKMUTANT)Object)->ApcDisable != 0) {
         KiTellLockWatch(KiMutantWanted, KiKernelMutex, Object, Thread);
     }
-    return KipWait(Thread, 1, &Object, WaitAny, Timeout, Thread->WaitBlock);
+    return KipWait(Thread, 1, &Object, WaitAny, WaitMode, Timeout, Thread->WaitBlock, __builtin_return_address(0));
 }
 
 NTSTATUS KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE WaitType, KWAIT_REASON WaitReason,
@@ -335,7 +347,6 @@ NTSTATUS KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE WaitTyp
     KTHREAD *Thread = KiCurrentThread();
 
     UNREFERENCED_PARAMETER(WaitReason);
-    UNREFERENCED_PARAMETER(WaitMode);
     UNREFERENCED_PARAMETER(Alertable);
     /* Documented: more than THREAD_WAIT_OBJECTS without an array, or more than MAXIMUM_WAIT_OBJECTS, is a bug check. */
     if (Count == 0 || Count > (WaitBlockArray == NULL ? THREAD_WAIT_OBJECTS : MAXIMUM_WAIT_OBJECTS)) {
@@ -343,7 +354,8 @@ NTSTATUS KeWaitForMultipleObjects(ULONG Count, PVOID Object[], WAIT_TYPE WaitTyp
                Object, 0, 0, 0, 0);
     }
     KipCheckWaitIrql(Thread, Object, Timeout);
-    return KipWait(Thread, Count, Object, WaitType, Timeout, WaitBlockArray != NULL ? WaitBlockArray : Thread->WaitBlock);
+    return KipWait(Thread, Count, Object, WaitType, WaitMode, Timeout,
+                   WaitBlockArray != NULL ? WaitBlockArray : Thread->WaitBlock, __builtin_return_address(0));
 }
 
 NTSTATUS KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLARGE_INTEGER Interval)
@@ -352,7 +364,6 @@ NTSTATUS KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLA
     ULONG64 Deadline;
     NTSTATUS Status;
 
-    UNREFERENCED_PARAMETER(WaitMode);
     UNREFERENCED_PARAMETER(Alertable);
     KipCheckWaitIrql(Thread, NULL, Interval);
     Deadline = KiDeadline(*Interval);
@@ -365,7 +376,7 @@ NTSTATUS KeDelayExecutionThread(KPROCESSOR_MODE WaitMode, BOOLEAN Alertable, PLA
     __atomic_store_n(&Thread->WaitWord, 0, __ATOMIC_RELAXED);
     Thread->Waiting = TRUE;
     KiUnlockDispatcher();
-    Status = KipSleep(Thread, Deadline);
+    Status = KipSleep(Thread, WaitMode, Deadline, __builtin_return_address(0));
     return Status == STATUS_TIMEOUT ? STATUS_SUCCESS : Status;
 }
 

@@ -15,7 +15,7 @@
  *        ^                                                                                              (modwrite.c)
  *        `---------------------- MiPagesBecameAvailable: standby or free <--- a write is done ----------------'
  *
- * Whom to take from: working sets above their maximum first; then every set by its share of all pages, the oldest pages first.
+ * Whom to take from: the stacks of threads that have waited in user mode for long (ke/stackswap.c); working sets above their maximum first; then every set by its share of all pages, the oldest pages first.
  * The least age asked for adapts: it goes up while the wanted number is found at once, and down to nothing, pages in use
  * included, when it is not; a look never visits more than a few times the pages wanted, so its cost does not grow with RAM.
  *
@@ -32,6 +32,7 @@
 #define MI_PATIENCE   30000000000ull /* ns */
 #define MI_LOOK_AGAIN 20000000ull    /* ns */
 #define MI_OLDEST_AGE 4u
+#define MI_STACK_AGE  4000000000ull /* ns of a UserMode wait, after which its thread's stack may go */
 
 static ULONG64 MiBetween(ULONG64 Value, ULONG64 Low, ULONG64 High)
 {
@@ -109,6 +110,7 @@ ULONG64 MiBalance(VOID)
     if (Want == 0) {
         return 0;
     }
+    (VOID) KiTakeStacksOut(MI_STACK_AGE);
     /* Whole clusters: what leaves together goes out together and comes back together. */
     Want = (Want + MI_IO_PAGES - 1) / MI_IO_PAGES * MI_IO_PAGES;
     Taken = MiTrimRound(Want, 1, TRUE);

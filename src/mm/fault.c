@@ -68,6 +68,9 @@ ULONG (*MmSpecialFaultRoutine)(ULONG_PTR Address, BOOLEAN Driver);
 
 static BOOLEAN MiIsDriverCode(ULONG_PTR Rip)
 {
+    if (Rip == (ULONG_PTR)KiTouchAt) {
+        return FALSE; /* assembly, of which no debug information tells */
+    }
     return HalIsSystemAddress(Rip) || KiIsDriverCodeRoutine == NULL || KiIsDriverCodeRoutine(Rip);
 }
 
@@ -396,6 +399,20 @@ static BOOLEAN MiBeginAttempt(MI_ATTEMPT *Attempt, ULONG_PTR Va, BOOLEAN Write)
     Attempt->Write = Write;
     Attempt->User = Region && Region->User;
     return Attempt->Pte != NULL;
+}
+
+NTSTATUS MiMakePresentTelling(ULONG_PTR Va, MI_PRESENCE *Presence)
+{
+    MI_ATTEMPT Attempt;
+    memset(Presence, 0, sizeof(*Presence));
+    if (!MiBeginAttempt(&Attempt, Va, FALSE)) {
+        return STATUS_ACCESS_VIOLATION;
+    }
+    NTSTATUS Status = MiMakePresentFor(&Attempt);
+    Presence->ReadIn = Attempt.ReadIn;
+    Presence->DeviceStatus = Attempt.DeviceStatus;
+    Presence->Wrong = Attempt.Wrong;
+    return Status;
 }
 
 NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame)

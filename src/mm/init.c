@@ -46,6 +46,8 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
                          MiState->Regions[MmRegionDriverImages].End);
     MiAddWorkingSetRange(&MiState->SystemWorkingSet, MiState->Regions[MmRegionPagedSpecialPool].Base,
                          MiState->Regions[MmRegionPagedSpecialPool].End);
+    MiAddWorkingSetRange(&MiState->SystemWorkingSet, MiState->Regions[MmRegionKernelStacks].Base,
+                         MiState->Regions[MmRegionKernelStacks].End);
     MiSetPagingThresholds();
     HalSetRootTable(Root);
     MiInitializeSections();
@@ -56,6 +58,7 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
         return Status;
     }
     KiAccessFaultRoutine = MmAccessFault;
+    MiOfferStackSwapping(TRUE);
     MmHighestUserAddress = (PVOID)(HalFacts.UserEnd - 0x10000 - 1);
     MmSystemRangeStart = (PVOID)HalFacts.SystemBase;
     MmUserProbeAddress = HalFacts.UserEnd - 0x10000;
@@ -67,6 +70,7 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
 VOID MmShutdownSystem(VOID)
 {
     if (MiState->Started) {
+        MiOfferStackSwapping(FALSE);
         MiClosePageFiles();
         KiSetSystemSpace(NULL);
         HalSetRootTable(0);

@@ -9,6 +9,8 @@
  *      zeropage.c  free pages become zeroed ones
  *      inpage.c    pages come back
  *      fault.c     who asks for them
+ *      discard.c   pages whose contents nobody needs
+ *      stackswap.c kernel stacks of waiting threads
  */
 #pragma once
 
@@ -75,7 +77,8 @@ typedef struct _MI_PAGER {
     volatile ULONG64 CollidedFaults, InPageErrors, TrimmedPages, AgedPages; /* (interlocked) */
     volatile ULONG64 PageWaits, ZeroedByThread; /* (interlocked) faults that waited for a page; pages the zero thread zeroed */
     ULONG64 RepurposedPages, PageReads, PagesRead, PageWrites, PagesWritten; /* (PfnLock) I/Os, and pages in them */
-    volatile ULONG64 WriteErrors;                                            /* (PfnLock to write) pages */
+    volatile ULONG64 StacksOut, StacksIn; /* (interlocked) kernel stacks that left RAM, and came back */
+    volatile ULONG64 WriteErrors;         /* (PfnLock to write) pages */
 } MI_PAGER;
 
 /* ---- working sets (workset.c) ----
@@ -129,6 +132,30 @@ NTSTATUS MiSetWorkingSetLimits(PMMSUPPORT Support, ULONG64 Minimum, ULONG64 Maxi
  * STATUS_NO_MEMORY and a page-in's. */
 VOID MiMakePagesPageable(ULONG_PTR Va, SIZE_T Pages);
 NTSTATUS MiMakePagesResident(ULONG_PTR Va, SIZE_T Pages);
+/* Whatever of the range is in a working set leaves it. Returns the frames that can be had now. IRQL <= APC_LEVEL. */
+ULONG64 MiTrimPages(ULONG_PTR Va, SIZE_T Pages);
+/* One page, and what a page-in found: whether one was made; STATUS_IN_PAGE_ERROR: the device's answer, and the slot. */
+typedef struct _MI_PRESENCE {
+    BOOLEAN ReadIn;
+    NTSTATUS DeviceStatus;
+    struct _MI_WRONG_PAGE { /* STATUS_CRC_ERROR: which, and its checksums; other errors: which */
+        MI_SLOT Slot;
+        ULONG Found, Expected;
+    } Wrong;
+} MI_PRESENCE;
+typedef struct _MI_WRONG_PAGE MI_WRONG_PAGE;
+NTSTATUS MiMakePageResident(ULONG_PTR Va, MI_PRESENCE *Presence);
+NTSTATUS MiMakePresentTelling(ULONG_PTR Va, MI_PRESENCE *Presence); /* fault.c: read access, nothing locked */
+
+/* discard.c */
+/* Committed pages in the range that no entry maps, and nobody has locked, become demand-zero again. Returns how many. Any IRQL. */
+ULONG64 MiDiscardPages(ULONG_PTR Va, SIZE_T Pages);
+
+/* stackswap.c */
+/* Out: the frames that can be had now. In: FALSE: Parameters say why, as 0x77 wants them. */
+ULONG64 MmTakeStackOut(ULONG_PTR Low, ULONG_PTR StackPointer, ULONG_PTR High);
+BOOLEAN MmBringStackIn(ULONG_PTR Low, ULONG_PTR StackPointer, ULONG_PTR High, ULONG_PTR Parameters[4]);
+VOID MiOfferStackSwapping(BOOLEAN On);   /* to ke */
 const CHAR *MiValidateWorkingSets(VOID); /* at rest, or with the locks of MiValidateAll held */
 
 /* balance.c */
@@ -163,10 +190,6 @@ VOID MiWakeZeroing(VOID);              /* if there is too little that is zero. P
  * call and at the return, not in between: STATUS_SUCCESS: look at the entry again (a good page is in standby or better by then).
  * Else the device's answer, the entry as it was. Set and Va: the working set that neighbours may join when somebody reads in
  * order of addresses, NULL for prototype entries. IRQL <= APC_LEVEL. */
-typedef struct _MI_WRONG_PAGE { /* STATUS_CRC_ERROR: which, and its checksums */
-    MI_SLOT Slot;
-    ULONG Found, Expected;
-} MI_WRONG_PAGE;
 NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLEAN Write, MI_WRONG_PAGE *Wrong);
 /* The standby page of Pte was read ahead, and is touched. If the thread reads in order, those behind it join the working set with
  * it (*Joined of them, which the caller loads into the TB): TRUE, and MiLookAhead is to be called. The entry's lock is held. */

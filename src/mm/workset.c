@@ -351,6 +351,22 @@ NTSTATUS MiSetWorkingSetLimits(PMMSUPPORT Support, ULONG64 Minimum, ULONG64 Maxi
     return STATUS_SUCCESS;
 }
 
+ULONG64 MiTrimPages(ULONG_PTR Va, SIZE_T Pages)
+{
+    PMMSUPPORT Support = MiWorkingSetOfVa(Va);
+    ULONG_PTR End = Va + (Pages << PAGE_SHIFT);
+    ULONG64 Taken = 0, Visited = 0;
+    while (Va < End) {
+        ULONG_PTR Stop = (Va | ((ULONG_PTR)MI_WINDOW * PAGE_SIZE - 1)) + 1;
+        Stop = Stop < End ? Stop : End;
+        if (MiPteOf(Va)) {
+            Taken += MiVisit(Support, Va, (ULONG)((Stop - Va) >> PAGE_SHIFT), ~0ull, MI_AGE_ANY, &Visited, &Va);
+        }
+        Va = Stop;
+    }
+    return Taken;
+}
+
 VOID MiMakePagesPageable(ULONG_PTR Va, SIZE_T Pages)
 {
     for (SIZE_T Done = 0; Done < Pages; Done++) {
@@ -374,30 +390,42 @@ VOID MiMakePagesPageable(ULONG_PTR Va, SIZE_T Pages)
     }
 }
 
+NTSTATUS MiMakePageResident(ULONG_PTR Va, MI_PRESENCE *Presence)
+{
+    PMMPTE Pte = MiPteOf(Va);
+    BOOLEAN ReadIn = FALSE;
+    for (BOOLEAN Kept = FALSE; Pte && !Kept;) {
+        NTSTATUS Status = MiMakePresentTelling(Va, Presence);
+        ReadIn = (BOOLEAN)(ReadIn || Presence->ReadIn);
+        if (!NT_SUCCESS(Status)) {
+            return Status;
+        }
+        KiAcquireLock(MiPteLock(Va));
+        MMPTE Entry = MiReadPte(Pte);
+        if (MiPteIsValid(Entry)) { /* else taken away again: once more */
+            if (MiPteIsInWorkingSet(Entry)) {
+                while (!MiCompareExchangePte(Pte, &Entry, MiPteOutOfWorkingSet(Entry))) {
+                }
+                MiLeaveWorkingSet(MiWorkingSetOfVa(Va), Pte, 1);
+                KiAcquireLock(&MiState->PfnLock);
+                MiSetPageableLocked(MiPfn(MiPtePage(Entry)), FALSE);
+                KiReleaseLock(&MiState->PfnLock);
+            }
+            Kept = TRUE;
+        }
+        KiReleaseLock(MiPteLock(Va));
+    }
+    Presence->ReadIn = ReadIn;
+    return STATUS_SUCCESS;
+}
+
 NTSTATUS MiMakePagesResident(ULONG_PTR Va, SIZE_T Pages)
 {
     for (SIZE_T Done = 0; Done < Pages; Done++) {
-        ULONG_PTR At = Va + (Done << PAGE_SHIFT);
-        PMMPTE Pte = MiPteOf(At);
-        for (BOOLEAN Kept = FALSE; Pte && !Kept;) {
-            NTSTATUS Status = MiMakePresent(At, FALSE, FALSE, NULL);
-            if (!NT_SUCCESS(Status)) {
-                return Status;
-            }
-            KiAcquireLock(MiPteLock(At));
-            MMPTE Entry = MiReadPte(Pte);
-            if (MiPteIsValid(Entry)) { /* else taken away again: once more */
-                if (MiPteIsInWorkingSet(Entry)) {
-                    while (!MiCompareExchangePte(Pte, &Entry, MiPteOutOfWorkingSet(Entry))) {
-                    }
-                    MiLeaveWorkingSet(MiWorkingSetOfVa(At), Pte, 1);
-                    KiAcquireLock(&MiState->PfnLock);
-                    MiSetPageableLocked(MiPfn(MiPtePage(Entry)), FALSE);
-                    KiReleaseLock(&MiState->PfnLock);
-                }
-                Kept = TRUE;
-            }
-            KiReleaseLock(MiPteLock(At));
+        MI_PRESENCE Presence;
+        NTSTATUS Status = MiMakePageResident(Va + (Done << PAGE_SHIFT), &Presence);
+        if (!NT_SUCCESS(Status)) {
+            return Status;
         }
     }
     return STATUS_SUCCESS;

@@ -86,7 +86,8 @@ static void GivenStack_IsTheOneUsed(void **State)
         assert_true(LocalAt > StackLow && LocalAt < StackHigh);
 #if !KIT_SCRIPTED /* the double runs it on a stack of the host's */
         assert_int_equal(StackLow, KitVa(50));
-        assert_int_equal(StackHigh, KitVa(50) + HalFacts.StackBytes);
+        assert_true(StackHigh <= KitVa(50) + HalFacts.StackBytes && StackHigh > KitVa(50) + 0x8000);
+        assert_int_equal(StackHigh & 0xFFF, 0);
 #endif
     }
     for (ULONG i = 0; i < Pages; i++) {
@@ -94,6 +95,65 @@ static void GivenStack_IsTheOneUsed(void **State)
     }
     HalFlushTb((PVOID)KitVa(50), Pages);
     assert_int_equal(Kit.Count, 0);
+}
+/* "the machine touches none of [Low, High), which need not even be present" */
+static ULONG64 Away[64];
+static VOID WithoutStack(PVOID Argument, ULONG_PTR StackPointer)
+{
+    assert_ptr_equal(Argument, Away);
+    assert_true(StackPointer > StackLow && StackPointer < StackHigh);
+#if !KIT_SCRIPTED
+    ULONG Pages = (ULONG)((StackHigh - StackLow) / 4096);
+    volatile LONG Never = 0;
+    for (ULONG i = 0; i < Pages; i++) {
+        KitUnmap(StackLow + i * 4096);
+    }
+    HalFlushTb((PVOID)StackLow, Pages);
+    HalWait(&Never, 0, HalQueryTime() + 1000000);
+    HalYield();
+    for (ULONG i = 0; i < Pages; i++) {
+        KitMap(StackLow + i * 4096, KIT_DATA + i, KIT_RW | KIT_NX);
+    }
+    assert_int_equal(HalFillTb((PVOID)StackLow, Pages, HAL_FILL_PINNED), STATUS_SUCCESS);
+#endif
+    Ran++;
+}
+static VOID LeavesItsStack(PVOID Argument)
+{
+    volatile ULONG64 Mine[64];
+    UNREFERENCED_PARAMETER(Argument);
+    HalQueryStack(&StackLow, &StackHigh);
+    HalSetCurrentThread(&Away);
+    for (ULONG Round = 0; Round < 3; Round++) {
+        for (ULONG i = 0; i < 64; i++) {
+            Mine[i] = Round * 100 + i;
+        }
+        assert_true(HalCallOffStack(WithoutStack, Away));
+        for (ULONG i = 0; i < 64; i++) {
+            assert_int_equal(Mine[i], Round * 100 + i);
+        }
+    }
+    HalSetCurrentThread(NULL);
+}
+static void CallOffStack_TheStackMayBeAbsentMeanwhile(void **State)
+{
+    (void)State;
+    PHAL_THREAD Thread;
+    ULONG Pages = HalFacts.StackBytes / 4096;
+    KitStop();
+    KitStart(Pages + 10, 0);
+    for (ULONG i = 0; i < Pages; i++) {
+        KitMap(KitVa(50 + i), KIT_DATA + i, KIT_RW | KIT_NX);
+    }
+    assert_int_equal(HalFillTb((PVOID)KitVa(50), Pages, HAL_FILL_PINNED), STATUS_SUCCESS);
+    Ran = 0;
+    assert_int_equal(HalCreateThread(LeavesItsStack, NULL, (PVOID)KitVa(50), HalFacts.StackBytes, &Thread), STATUS_SUCCESS);
+    HalJoinThread(Thread);
+    assert_int_equal(Ran, 3);
+    for (ULONG i = 0; i < Pages; i++) {
+        KitUnmap(KitVa(50 + i));
+    }
+    HalFlushTb((PVOID)KitVa(50), Pages);
 }
 static void QueryStack_HoldsTheCallersFrames(void **State)
 {
@@ -319,6 +379,7 @@ int main(void)
         KIT_TEST(Create_Join_RunsTheThread),
         KIT_TEST(Exit_EndsTheThreadFromAnyDepth),
         KIT_TEST(GivenStack_IsTheOneUsed),
+        KIT_TEST(CallOffStack_TheStackMayBeAbsentMeanwhile),
         KIT_TEST(QueryStack_HoldsTheCallersFrames),
         KIT_TEST(HostThread_ThatEndsAttached_IsReported),
 #if !KIT_SCRIPTED

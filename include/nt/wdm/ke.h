@@ -628,6 +628,9 @@ typedef EXPAND_STACK_CALLOUT *PEXPAND_STACK_CALLOUT;
 NTKERNELAPI NTSTATUS KeExpandKernelStackAndCallout(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter, SIZE_T Size);
 NTKERNELAPI NTSTATUS KeExpandKernelStackAndCalloutEx(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter, SIZE_T Size, BOOLEAN Wait,
                                                      PVOID Context);
+/* Whether the calling thread's stack may leave RAM while it waits with UserMode (the default); FALSE keeps it. Returns whether it was
+ * allowed before. A thread that ends while it is not is bug check 0x94. IRQL <= APC_LEVEL. Page: KeSetKernelStackSwapEnable */
+NTKERNELAPI BOOLEAN KeSetKernelStackSwapEnable(BOOLEAN Enable);
 /* The current stack [*LowLimit, *HighLimit). Any IRQL. Page: IoGetStackLimits */
 NTKERNELAPI VOID IoGetStackLimits(PULONG_PTR LowLimit, PULONG_PTR HighLimit);
 /* Bytes left. Page: IoGetRemainingStackSize */

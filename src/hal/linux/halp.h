@@ -4,13 +4,14 @@
  *   machine.c  RAM, the window, the ranges, start and stop, probing of host memory
  *   tlb.c      the software-filled TLB: the only file that maps simulated addresses
  *   trap.c     signals in, trap frames out; trap.S the entry that calls up and resumes
+ *   offstack.c a thread off its kernel stack; switch.S the change of stacks
  *   guard.c    keeps the program from taking those signals away
  *   thread.c   threads, alternate stacks, waiting and waking, the processor's gs
  *   time.c     clock, time, entropy, console, halt
  *   block.c    block devices, with ioqueue.c and iopool.c (block.h); codec.c compression of pages
  *   stack.c    stack captures and unwinding; cfi.c one step by call-frame information
  *
- * trap.c, tlb.c, stack.c and cfi.c are compiled without sanitizers (flags.cmake says why).
+ * trap.c, tlb.c, stack.c, offstack.c and cfi.c are compiled without sanitizers (flags.cmake says why).
  */
 #pragma once
 #include <pthread.h>
@@ -39,9 +40,12 @@ typedef struct _HALP_THREAD_STATE {
     ULONG_PTR OldAltBase; /* what the thread had before it was attached */
     SIZE_T OldAltBytes;
     int OldAltFlags;
-    struct _HAL_THREAD *Created;            /* made by HalCreateThread */
-    BOOLEAN User;                           /* its accesses are a user's */
-    PHAL_ADDRESS_SPACE Space;               /* the one it is in, or NULL */
+    struct _HAL_THREAD *Created; /* made by HalCreateThread */
+    BOOLEAN User;                /* its accesses are a user's */
+    PHAL_ADDRESS_SPACE Space;    /* the one it is in, or NULL */
+    ULONG_PTR AwayMapping;       /* offstack.c; 0: none */
+    VOID (*AwayFunction)(PVOID Argument, ULONG_PTR StackPointer);
+    PVOID AwayFake;
     PVOID *Slot;                            /* the thread's HalpCurrentThread, for HalStopMachine */
     struct _HALP_THREAD_STATE *Next, *Prev; /* attached threads; HalpThreadLock */
 } HALP_THREAD_STATE;
@@ -74,6 +78,11 @@ VOID HalpForgetThreads(VOID);
 BOOLEAN HalpStartHostThread(pthread_t *Thread, PVOID (*Start)(PVOID));
 /* How much stack a thread needs at least. */
 ULONG HalpStackBytes(VOID);
+
+/* offstack.c: the calling thread is detached. switch.S says what the calls do. */
+VOID HalpForgetAway(VOID);
+VOID HalpCallOnStack(VOID (*Function)(PVOID, ULONG_PTR), PVOID Argument, ULONG_PTR Top);
+VOID HalpCallOnNewPage(VOID (*Function)(PVOID, ULONG_PTR), PVOID Argument);
 
 /* stack.c: the part of the thread's stack that a walk from Rsp may read unchecked (Low = High: none); any
  * other word. */

@@ -10,7 +10,8 @@
  * unattached
  *
  * HalCreateThread may be given a stack in simulated memory. That must be pinned (HAL_FILL_PINNED): the host
- * keeps its thread record and areas that its kernel writes at the top of it. Such a thread ends by
+ * keeps its thread record and areas that its kernel writes at the top of it; the thread's own part begins on the page below
+ * (offstack.c). Such a thread ends by
  * HalExitThread from any depth, also through frames that no unwinder knows: it jumps back to its first frame.
  *
  * A wait is a futex wait on the address the caller used; waker and waiter use the same one. A word in
@@ -196,6 +197,7 @@ NTSTATUS HalSetCurrentThread(PVOID Value)
     NTSTATUS Status = STATUS_SUCCESS;
     if (Value == NULL) {
         HalActivateAddressSpace(NULL);
+        HalpForgetAway();
         HalpThread.User = FALSE;
         if (HalpThread.AltMapping != 0) {
             stack_t Old = {
@@ -250,12 +252,23 @@ VOID HalSetPcr(PVOID Pcr)
     }
 }
 
+static VOID HalpStartBelow(PVOID Argument, ULONG_PTR Top)
+{
+    PHAL_THREAD Thread = (PHAL_THREAD)Argument;
+    Thread->StackHigh = Top;
+    Thread->Start(Thread->Argument);
+}
+
 static PVOID HalpThreadStart(PVOID Argument)
 {
     PHAL_THREAD Thread = (PHAL_THREAD)Argument;
     HalpThread.Created = Thread;
     if (_setjmp(Thread->Exit) == 0) {
-        Thread->Start(Thread->Argument);
+        if (HalpIsOurs(Thread->StackLow)) {
+            HalpCallOnNewPage(HalpStartBelow, Thread);
+        } else {
+            Thread->Start(Thread->Argument);
+        }
     }
     return NULL;
 }

@@ -143,6 +143,11 @@ VOID HalJoinThread(PHAL_THREAD Thread)
     pthread_join(Thread->Id, NULL);
     free(Thread);
 }
+BOOLEAN HalCallOffStack(VOID (*Function)(PVOID Argument, ULONG_PTR StackPointer), PVOID Argument)
+{
+    Function(Argument, (ULONG_PTR)__builtin_frame_address(0)); /* stacks are the host's here, and stay */
+    return TRUE;
+}
 VOID HalExitThread(VOID)
 {
     HalpRecord(HalScriptExitThread, 0, 0, 0);
