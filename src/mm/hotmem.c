@@ -7,12 +7,15 @@
  * All or nothing: a page that nobody can move (resident memory, page tables, locked pages) fails the whole. The commitment that
  * the frames carried goes with them.
  *
- *      in use, free --Remove--> Active, nobody's; in Removed[] --Add--> free
+ *      in use, free --Remove--> Active, nobody's, MI_PFN_REMOVED --Add--> free
  *                   --Mark...Bad--> Bad                        --Mark...Good--> free
  *
- * Locks: MI_STATE.RemovedLock around the table; then as movepage.c. IRQL <= APC_LEVEL.
+ * Pages for an MDL may be removed while they are its own (MM_ALLOCATE_AND_HOT_REMOVE): freeing them brings them back.
+ * Locks: PfnLock; as movepage.c. IRQL <= APC_LEVEL.
  */
 #include "mm/mi.h"
+
+#define MI_LOOK_AT_ONCE 4096u /* frames, under one lock */
 
 static BOOLEAN MiRangeOf(PPHYSICAL_ADDRESS Start, PLARGE_INTEGER Bytes, PFN_NUMBER *First, PFN_NUMBER *Count)
 {
@@ -54,15 +57,29 @@ static NTSTATUS MiTakeAway(PFN_NUMBER First, PFN_NUMBER Count)
     return STATUS_INVALID_ADDRESS;
 }
 
-BOOLEAN MiIsRemoved(PFN_NUMBER Page)
+VOID MiMarkRemovedLocked(PMMPFN Pfn)
 {
-    BOOLEAN Removed = FALSE;
-    KiAcquireLock(&MiState->RemovedLock);
-    for (ULONG Index = 0; Index < MiState->RemovedCount && !Removed; Index++) {
-        Removed = Page - MiState->Removed[Index].Base < MiState->Removed[Index].Count;
+    Pfn->Flags |= MI_PFN_REMOVED;
+    MiState->RemovedPages++;
+}
+
+PFN_NUMBER MiFindRemoved(PFN_NUMBER Page, PFN_NUMBER End, BOOLEAN Removed)
+{
+    while (Page < End) {
+        BOOLEAN Found = FALSE;
+        PFN_NUMBER Stop = End - Page < MI_LOOK_AT_ONCE ? End : Page + MI_LOOK_AT_ONCE;
+        KiAcquireLock(&MiState->PfnLock);
+        while (Page < Stop && !Found) {
+            const MMPFN *Pfn = MiPfn(Page); /* NULL: the core's own, which stays */
+            Found = (Pfn && (Pfn->Flags & MI_PFN_REMOVED)) == Removed;
+            Page += !Found;
+        }
+        KiReleaseLock(&MiState->PfnLock);
+        if (Found) {
+            break;
+        }
     }
-    KiReleaseLock(&MiState->RemovedLock);
-    return Removed;
+    return Page;
 }
 
 NTSTATUS MmRemovePhysicalMemory(PPHYSICAL_ADDRESS StartAddress, PLARGE_INTEGER NumberOfBytes)
@@ -73,57 +90,38 @@ NTSTATUS MmRemovePhysicalMemory(PPHYSICAL_ADDRESS StartAddress, PLARGE_INTEGER N
         return STATUS_INVALID_PARAMETER;
     }
     NTSTATUS Status = MiTakeAway(First, Count);
-    if (!NT_SUCCESS(Status)) {
-        return Status;
+    if (NT_SUCCESS(Status)) {
+        KiAcquireLock(&MiState->PfnLock);
+        for (PFN_NUMBER Page = First; Page < First + Count; Page++) {
+            MiMarkRemovedLocked(MiPfn(Page));
+        }
+        KiReleaseLock(&MiState->PfnLock);
     }
-    KiAcquireLock(&MiState->RemovedLock);
-    BOOLEAN Room = MiState->RemovedCount < MI_MAX_REMOVED;
-    if (Room) {
-        MiState->Removed[MiState->RemovedCount++] = (MI_EXTENT){First, Count};
-    }
-    KiReleaseLock(&MiState->RemovedLock);
-    if (!Room) {
-        (VOID) MiReleaseFrames(First, Count);
-        MiReturnCommitment(Count);
-        return STATUS_INSUFFICIENT_RESOURCES;
-    }
-    return STATUS_SUCCESS;
+    return Status;
 }
 
 NTSTATUS MmAddPhysicalMemory(PPHYSICAL_ADDRESS StartAddress, PLARGE_INTEGER NumberOfBytes)
 {
     PFN_NUMBER First, Count;
-    NTSTATUS Status = STATUS_CONFLICTING_ADDRESSES;
     (VOID) KiCurrentThread();
     if (!MiRangeOf(StartAddress, NumberOfBytes, &First, &Count)) {
         return STATUS_INVALID_PARAMETER;
     }
-    KiAcquireLock(&MiState->RemovedLock);
-    for (ULONG Index = 0; Index < MiState->RemovedCount; Index++) {
-        MI_EXTENT Gone = MiState->Removed[Index];
-        if (First < Gone.Base || First + Count > Gone.Base + Gone.Count) {
-            continue;
-        }
-        MI_EXTENT Low = {Gone.Base, First - Gone.Base};
-        MI_EXTENT High = {First + Count, Gone.Base + Gone.Count - (First + Count)};
-        if (Low.Count && High.Count && MiState->RemovedCount == MI_MAX_REMOVED) {
-            Status = STATUS_INSUFFICIENT_RESOURCES;
-            break;
-        }
-        MiState->Removed[Index] = Low.Count ? Low : High;
-        if (Low.Count && High.Count) {
-            MiState->Removed[MiState->RemovedCount++] = High;
-        } else if (Low.Count == 0 && High.Count == 0) {
-            MiState->Removed[Index] = MiState->Removed[--MiState->RemovedCount];
-        }
-        Status = STATUS_SUCCESS;
-        break;
+    BOOLEAN Mine = TRUE;
+    KiAcquireLock(&MiState->PfnLock);
+    for (PFN_NUMBER Page = First; Mine && Page < First + Count; Page++) {
+        Mine = (MiPfn(Page)->Flags & MI_PFN_REMOVED) != 0 && MiPfn(Page)->ReferenceCount == 1;
     }
-    KiReleaseLock(&MiState->RemovedLock);
-    if (NT_SUCCESS(Status)) {
-        MiReturnCommitment(MiReleaseFrames(First, Count));
+    for (PFN_NUMBER Page = First; Mine && Page < First + Count; Page++) {
+        MiPfn(Page)->Flags &= (USHORT)~MI_PFN_REMOVED; /* nobody else brings it back */
+        MiState->RemovedPages--;
     }
-    return Status;
+    KiReleaseLock(&MiState->PfnLock);
+    if (!Mine) {
+        return STATUS_CONFLICTING_ADDRESSES;
+    }
+    MiReturnCommitment(MiReleaseFrames(First, Count));
+    return STATUS_SUCCESS;
 }
 
 NTSTATUS MmMarkPhysicalMemoryAsBad(PPHYSICAL_ADDRESS StartAddress, PLARGE_INTEGER NumberOfBytes)

@@ -9,6 +9,11 @@
  * MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS: chunks of SkipBytes (all in one if 0), each contiguous and aligned to its size.
  * MM_ALLOCATE_PREFER_CONTIGUOUS: in one piece if that can be had.
  *
+ * When memory is short, a caller that may block (below DISPATCH_LEVEL, without MM_ALLOCATE_NO_WAIT) has the modified pages written
+ * first, and with MM_ALLOCATE_TRIM_IF_NECESSARY the working sets trimmed of as much as is missing; for chunks, pages that can move
+ * are moved out of the way (not with MM_ALLOCATE_FAST_LARGE_PAGES: what stands free, or nothing). MM_ALLOCATE_AND_HOT_REMOVE:
+ * the pages are no RAM (hotmem.c) until they are freed.
+ *
  * Nodes: each range is looked through in the ideal node first (the caller's, where none is named) and then in the others, nearest
  * first, unless MM_ALLOCATE_FROM_LOCAL_NODE_ONLY. Cache type: the plain routine leaves it to the first mapping, as MmNotMapped does.
  *
@@ -18,6 +23,8 @@
 #include "mm/mi.h"
 
 #define MI_MDL_PAGES_MAX ((0x100000000ull - PAGE_SIZE) >> PAGE_SHIFT)
+#define MI_MDL_TRIES     16u      /* to make room, in vain */
+#define MI_MDL_MOMENT    2000000u /* ns */
 #define MI_MDL_PAGES_KNOWN                                                                                                     \
     (MM_DONT_ZERO_ALLOCATION | MM_ALLOCATE_FROM_LOCAL_NODE_ONLY | MM_ALLOCATE_FULLY_REQUIRED | MM_ALLOCATE_NO_WAIT |           \
      MM_ALLOCATE_PREFER_CONTIGUOUS | MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS | MM_ALLOCATE_FAST_LARGE_PAGES |                    \
@@ -27,7 +34,7 @@ typedef struct _MI_MDL_REQUEST {
     PPFN_NUMBER Frames; /* the MDL's: driver memory */
     SIZE_T Got, Want, Chunk;
     ULONG Node;
-    BOOLEAN Zero, LocalOnly, Anywhere;
+    BOOLEAN Zero, LocalOnly, Anywhere, Move;
 } MI_MDL_REQUEST;
 
 static VOID MiStoreRun(MI_MDL_REQUEST *Request, PFN_NUMBER Base, SIZE_T Count, BOOLEAN Zero)
@@ -49,7 +56,10 @@ static VOID MiTakePiece(MI_MDL_REQUEST *Request, ULONG Node, PFN_NUMBER Low, PFN
         SIZE_T Some = Request->Chunk;
         PFN_NUMBER Boundary = (Some & (Some - 1)) == 0 ? Some : 0; /* within one multiple of its size: aligned */
         if (!MiTakeContiguous(Some, Low, High, Boundary, &Base, &Dirty)) {
-            return;
+            if (!Request->Move || !MiMoveAndTake(Some, Low, High, Boundary, &Base)) {
+                return;
+            }
+            Dirty = TRUE;
         }
         MiStoreRun(Request, Base, Some, Request->Zero && Dirty);
     }
@@ -86,6 +96,38 @@ static VOID MiTakeRange(MI_MDL_REQUEST *Request, PFN_NUMBER Low, PFN_NUMBER High
             MiTakePiece(Request, Node, First, Last);
         }
     }
+}
+
+/* From the range and, Skip not 0, from those above it. */
+static VOID MiTakeRanges(MI_MDL_REQUEST *Request, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Skip)
+{
+    while (Request->Got < Request->Want && Low <= MiState->HighestPage) {
+        MiTakeRange(Request, Low, High);
+        if (Skip == 0) {
+            break;
+        }
+        Low += Skip;
+        High += Skip;
+    }
+}
+
+/* Pages that are in use become available. FALSE: none did. IRQL <= APC_LEVEL. */
+static BOOLEAN MiMakeRoom(ULONG64 Missing, BOOLEAN Trim)
+{
+    ULONG64 Before = MiAvailable(), Taken = 0;
+    for (PMMSUPPORT Set = Trim ? MiNextWorkingSet(NULL) : NULL; Set; Set = MiNextWorkingSet(Set)) {
+        ULONG64 Visit = __atomic_load_n(&Set->Pages, __ATOMIC_RELAXED) + 64;
+        Taken += Taken < Missing ? MiTrimBusyWorkingSet(Set, Missing - Taken, Visit, MI_AGE_ANY) : 0;
+    }
+    while (MiAvailable() < Before + Missing && MiWriteModifiedPages(Missing) != 0) {
+        ULONG64 Errors = __atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED);
+        MiWaitForWrites();
+        if (__atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED) != Errors) {
+            break;
+        }
+    }
+    MiWaitForWrites();
+    return MiAvailable() > Before;
 }
 
 static VOID MiGiveBack(const PFN_NUMBER *Frames, SIZE_T Count)
@@ -147,13 +189,20 @@ static PMDL MiAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS 
         MiTakeRange(&Request, Low, High);
         Request.Chunk = 0;
     }
-    while (Request.Got < Request.Want && Low <= MiState->HighestPage) {
-        MiTakeRange(&Request, Low, High);
-        if (Skip == 0 || Chunks) {
-            break;
+    BOOLEAN MayBlock = Irql < DISPATCH_LEVEL && !(Flags & MM_ALLOCATE_NO_WAIT);
+    Request.Move = Chunks && MayBlock && !(Flags & MM_ALLOCATE_FAST_LARGE_PAGES);
+    MiTakeRanges(&Request, Low, High, Chunks ? 0 : Skip);
+    for (ULONG Idle = 0; Request.Got < Request.Want && MayBlock && MiState->Pager.Plenty && Idle < MI_MDL_TRIES;) {
+        LONG Sequence = __atomic_load_n(&MiState->Pager.Available, __ATOMIC_SEQ_CST);
+        if (!MiMakeRoom(Request.Want - Request.Got, (Flags & MM_ALLOCATE_TRIM_IF_NECESSARY) != 0)) {
+            if (!(Flags & MM_ALLOCATE_TRIM_IF_NECESSARY)) {
+                break;
+            }
+            /* A trimmer may be inside, or others take what we make: they get a moment. */
+            Idle++;
+            (VOID) HalWait(&MiState->Pager.Available, Sequence, HalQueryTime() + MI_MDL_MOMENT);
         }
-        Low += Skip;
-        High += Skip;
+        MiTakeRanges(&Request, Low, High, Chunks ? 0 : Skip);
     }
     MiReturnCommitment(Request.Want - Request.Got);
     if (Request.Got == 0 || (All && Request.Got < Request.Want)) {
@@ -163,6 +212,13 @@ static PMDL MiAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS 
     }
     for (SIZE_T Index = 0; Cache != MiCacheCached && Index < Request.Got; Index++) {
         MiSetFrameCache(Request.Frames[Index], 1, Cache);
+    }
+    if (Flags & MM_ALLOCATE_AND_HOT_REMOVE) {
+        KiAcquireLock(&MiState->PfnLock);
+        for (SIZE_T Index = 0; Index < Request.Got; Index++) {
+            MiMarkRemovedLocked(MiPfn(Request.Frames[Index]));
+        }
+        KiReleaseLock(&MiState->PfnLock);
     }
     MmInitializeMdl(Mdl, NULL, Request.Got << PAGE_SHIFT);
     Mdl->Process = NULL;

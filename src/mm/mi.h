@@ -48,7 +48,6 @@ NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 #define MI_MAX_EXTENTS           64
 #define MI_PTE_LOCKS             64
 #define MI_MAX_NODES             16
-#define MI_MAX_REMOVED           32
 #define MI_REGION_HINTS          24
 
 /* ---- frames (pfn.c) ---- */
@@ -77,6 +76,7 @@ typedef enum _MI_PAGE_STATE { /* all-zero MMPFN: a free page of zeroes */
 #define MI_PFN_DELETED    0x400u  /* its owner went while it was locked or in I/O: free with the last reference */
 #define MI_PFN_LOCKED     0x800u  /* pageable, and counted in LockedFrames: somebody besides its owner holds it */
 #define MI_PFN_AHEAD      0x1000u /* read because a neighbour was wanted; nobody has touched it yet */
+#define MI_PFN_REMOVED    0x2000u /* taken out of the machine: no RAM as far as drivers can see (hotmem.c) */
 /* bits 14 and 15: MI_PFN_CACHE, mapping.h */
 
 #define MI_PRIORITIES       8u /* of standby pages: 0 is repurposed first */
@@ -183,9 +183,7 @@ typedef struct _MI_STATE {
     MI_MAPPINGS Mappings; /* mapping.c */
     MI_CACHE_RANGE Permanent[MI_PERMANENT_CACHE];
     ULONG64 MovedPages;  /* (PfnLock) movepage.c */
-    KI_LOCK RemovedLock; /* a leaf: hotmem.c */
-    MI_EXTENT Removed[MI_MAX_REMOVED];
-    ULONG RemovedCount;
+    ULONG64 RemovedPages; /* (PfnLock) frames that are MI_PFN_REMOVED: hotmem.c */
     ULONG PermanentCount; /* (PfnLock) only grows */
     MI_NODE Node[MI_MAX_NODES];
     ULONG Nodes;         /* 1 at least */
@@ -446,7 +444,9 @@ const CHAR *MiValidateNodesLocked(VOID); /* PfnLock held */
 BOOLEAN MiMoveAndTake(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, PFN_NUMBER *Base);
 
 /* hotmem.c */
-BOOLEAN MiIsRemoved(PFN_NUMBER Page);
+VOID MiMarkRemovedLocked(PMMPFN Pfn); /* a frame that is the caller's; PfnLock held. It is back when it is freed */
+/* The first frame of [Page, End), all of one run, that is removed (or, Removed FALSE, is not); End: there is none. */
+PFN_NUMBER MiFindRemoved(PFN_NUMBER Page, PFN_NUMBER End, BOOLEAN Removed);
 
 /* iospace.c */
 PFN_NUMBER MiHolePage(VOID); /* what is shown where there is no memory, filled with ones; 0: none to be had */

@@ -57,6 +57,7 @@
  *   P7  A standby or modified frame is named by its owner's transition entry. A standby frame has a copy (OriginalPte) and is
  *       not MODIFIED; a modified one is.
  *   P8  NonPageableFrames and LockedFrames are the frames that their definitions say.
+ *       RemovedPages is the number of frames that are REMOVED, all of them in use.
  *   P9  READING and WRITING only on frames in use, PAGEABLE, with a reference.
  *   P10 A zeroed or free frame is on its own node's list; no extent lies in two nodes.
  *   P11 With several nodes, their counts add up to StateCount[] (numa.c).
@@ -661,6 +662,9 @@ static VOID MiFreeFrameLocked(PFN_NUMBER Page, PMMPFN Pfn)
             MiState->LockedFrames--;
         }
     }
+    if (__builtin_expect(Pfn->Flags & MI_PFN_REMOVED, 0)) {
+        MiState->RemovedPages--;
+    }
     Pfn->OriginalPte = MI_ZERO_PTE;
     MiSetPageState(Page, Pfn, MiPageFree); /* the flags still say what was counted */
     Pfn->PteAddress = NULL;
@@ -864,7 +868,7 @@ static const CHAR *MiValidateFrame(const MMPFN *Pfn)
 const CHAR *MiValidateFramesLocked(VOID)
 {
     const CHAR *Broken = NULL;
-    ULONG64 Counts[MiPageStates] = {0}, Extents = 0, Managed = 0, NonPageable = 0, Locked = 0, Zeroed = 0;
+    ULONG64 Counts[MiPageStates] = {0}, Extents = 0, Managed = 0, NonPageable = 0, Locked = 0, Zeroed = 0, Removed = 0;
     for (ULONG State = 0; State <= MiPageBad && !Broken; State++) {
         Broken = MiValidateList(&MiState->Lists[State], State, 0, NULL);
     }
@@ -898,6 +902,7 @@ const CHAR *MiValidateFramesLocked(VOID)
             Counts[Pfn->State < MiPageStates ? Pfn->State : MiPageBad]++;
             NonPageable += MiCountsAsNonPageable(Pfn);
             Locked += (Pfn->Flags & MI_PFN_LOCKED) != 0;
+            Removed += (Pfn->Flags & MI_PFN_REMOVED) != 0;
         }
     }
     for (ULONG State = 0; State < MiPageStates && !Broken; State++) {
@@ -911,8 +916,9 @@ const CHAR *MiValidateFramesLocked(VOID)
     if (!Broken && MiState->StateCount[MiPageZeroed] != Extents + Zeroed) {
         Broken = "P6: zeroed frames are neither listed nor in an extent";
     }
-    if (!Broken && (NonPageable != MiState->NonPageableFrames || Locked != MiState->LockedFrames)) {
-        Broken = "P8: nonpageable or locked frames are miscounted";
+    if (!Broken &&
+        (NonPageable != MiState->NonPageableFrames || Locked != MiState->LockedFrames || Removed != MiState->RemovedPages)) {
+        Broken = "P8: nonpageable, locked or removed frames are miscounted";
     }
     return Broken ? Broken : MiValidateNodesLocked();
 }

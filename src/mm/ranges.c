@@ -3,24 +3,22 @@
  *
  * MmGetPhysicalMemoryRanges and its Ex forms hand out a snapshot in nonpaged pool, ended by an entry of
  * zeroes; the caller frees it. Runs that touch are one range. Device memory is not RAM and does not appear;
- * the frames that the core took for its own tables are RAM and do; what was removed (hotmem.c) does not. Locks: RemovedLock.
+ * the frames that the core took for its own tables are RAM and do; what was removed (hotmem.c) does not.
  */
 #include "mm/mi.h"
 
 static PPHYSICAL_MEMORY_RANGE MiPhysicalRanges(VOID)
 {
     (VOID) KiCurrentThread();
-    ULONG Room = MiState->RunCount + MI_MAX_REMOVED, Count = 0; /* a hole more is a range more */
+    ULONG64 Removed = __atomic_load_n(&MiState->RemovedPages, __ATOMIC_RELAXED);
+    ULONG Room = MiState->RunCount + (ULONG)Removed + 1, Count = 0; /* a hole more is a range more */
     PPHYSICAL_MEMORY_RANGE Ranges =
         ExAllocatePool2(POOL_FLAG_NON_PAGED, (Room + 1) * sizeof(*Ranges), 'hPmM'); /* zeroed: ends itself */
     for (ULONG Index = 0; Ranges && Index < MiState->RunCount; Index++) {
         const MI_RUN *Run = &MiState->Runs[Index];
         PFN_NUMBER End = Run->Device ? 0 : Run->BasePage + Run->PageCount;
         for (PFN_NUMBER Page = Run->BasePage; Page < End;) {
-            PFN_NUMBER Last = MiState->RemovedCount ? Page : End;
-            while (Last < End && !MiIsRemoved(Last)) {
-                Last++;
-            }
+            PFN_NUMBER Last = Removed ? MiFindRemoved(Page, End, TRUE) : End;
             LONGLONG Base = (LONGLONG)(Page << PAGE_SHIFT), Bytes = (LONGLONG)((Last - Page) << PAGE_SHIFT);
             if (Bytes && Count && Ranges[Count - 1].BaseAddress.QuadPart + Ranges[Count - 1].NumberOfBytes.QuadPart == Base) {
                 Ranges[Count - 1].NumberOfBytes.QuadPart += Bytes;
@@ -28,8 +26,7 @@ static PPHYSICAL_MEMORY_RANGE MiPhysicalRanges(VOID)
                 Ranges[Count].BaseAddress.QuadPart = Base;
                 Ranges[Count++].NumberOfBytes.QuadPart = Bytes;
             }
-            for (Page = Last; Page < End && MiIsRemoved(Page); Page++) {
-            }
+            Page = MiFindRemoved(Last, End, FALSE);
         }
     }
     return Ranges;
