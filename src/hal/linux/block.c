@@ -8,7 +8,7 @@
  * first read, made when the device is opened; then the cache is used.
  *
  *     HalTransferIo ------------------------------> preadv / pwritev on the caller's thread
- *     HalSubmitIo ---+-- engine "queue"   ioqueue.c    io_uring, one thread that takes completions
+ *     HalSubmitIo ---+-- engine "queue"   ioqueue.c    io_uring, one thread that submits and completes
  *                    +-- engine "threads" iopool.c     a few threads that make blocking transfers
  *                    `-- a fault rule hits it, or it is no valid transfer: the pool, always
  *
