@@ -7,7 +7,8 @@
  * has its frame, and all of them are 0):
  *
  *      Reserve        pageable pages are not taken below it: left to nonpaged memory that cannot wait
- *      Low            whoever takes a page below it wakes the balance manager
+ *      Low            whoever takes a page below it wakes the balance manager, unless the writer has enough under way: it
+ *                     trims by halves of what lies between Low and Plenty, not a page for each that is taken
  *      Plenty         it takes pages from working sets until this many are available or on their way (modified, being written)
  *      LeastPageable  what nonpageable and locked pages together must leave (pfn.c)
  *
@@ -66,10 +67,19 @@ VOID MiWakeBalance(VOID)
     }
 }
 
+/* Whether who waits for pages should go on: not for one page of a cluster that is being written, lest it wait for each. */
+static BOOLEAN MiIsWorthWaking(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    ULONG64 Some = (Pager->Low - Pager->Reserve) / 2, Available = MiAvailable();
+    Some = Pager->Reserve + (Some < MI_IO_PAGES ? Some : MI_IO_PAGES);
+    return Available > Pager->Reserve && (Available >= Some || __atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED) == 0);
+}
+
 VOID MiPagesBecameAvailable(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
-    if (__builtin_expect(__atomic_load_n(&Pager->Waiters, __ATOMIC_SEQ_CST) != 0, 0)) {
+    if (__builtin_expect(__atomic_load_n(&Pager->Waiters, __ATOMIC_SEQ_CST) != 0, 0) && MiIsWorthWaking()) {
         __atomic_add_fetch(&Pager->Available, 1, __ATOMIC_SEQ_CST);
         HalWake(&Pager->Available, MAXLONG);
     }
@@ -98,7 +108,8 @@ static ULONG64 MiTrimRound(ULONG64 Want, ULONG LeastAge, BOOLEAN OnlyExcess)
     return Taken;
 }
 
-ULONG64 MiBalance(VOID)
+/* What is available, or will be without anybody being trimmed. */
+static ULONG64 MiComing(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     ULONG64 Coming = MiAvailable() + __atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED);
@@ -106,6 +117,26 @@ ULONG64 MiBalance(VOID)
         !__atomic_load_n(&Pager->RetryDelay, __ATOMIC_RELAXED)) { /* else only clean pages help */
         Coming += __atomic_load_n(&MiState->StateCount[MiPageModified], __ATOMIC_RELAXED);
     }
+    return Coming;
+}
+
+VOID MiPagesWereTaken(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    if (__builtin_expect(MiAvailable() >= Pager->Low, 1)) {
+        return;
+    }
+    if (MiComing() < Pager->Low + (Pager->Plenty - Pager->Low) / 2) {
+        MiWakeBalance();
+    } else if (__atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED) == 0 && MiShouldWrite()) {
+        MiWakeWriter();
+    }
+}
+
+ULONG64 MiBalance(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    ULONG64 Coming = MiComing();
     ULONG64 Want = Pager->Plenty > Coming ? Pager->Plenty - Coming : 0, Taken = 0;
     if (Want == 0) {
         return 0;
@@ -168,7 +199,7 @@ BOOLEAN MiWaitForPages(VOID)
     __atomic_add_fetch(&Pager->Waiters, 1, __ATOMIC_SEQ_CST);
     for (;;) {
         LONG Sequence = __atomic_load_n(&Pager->Available, __ATOMIC_SEQ_CST);
-        if (MiAvailable() > Pager->Reserve) {
+        if (MiIsWorthWaking()) {
             break;
         }
         MiWakeBalance();

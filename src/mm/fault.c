@@ -162,11 +162,10 @@ static ULONG MiFillWindow(const MI_ATTEMPT *Attempt, MMPTE Entry)
         Run /= 2; /* the next block, perhaps */
     }
     ULONG Most = Run >= 2 * MI_FILL_AFTER ? MI_FILL_MANY : MI_FILL_PAGES;
-    if (MiAvailable() <= MiState->Pager.Reserve + 2 * Most) {
-        Most = MI_FILL_PAGES;
-    }
-    if (Run >= MI_FILL_AFTER && Attempt->Frame == NULL && !Attempt->Set->HardMaximum &&
-        MiAvailable() > MiState->Pager.Reserve + Most) {
+    if (Run >= MI_FILL_AFTER && Attempt->Frame == NULL && !Attempt->Set->HardMaximum) {
+        while (Most > 1 && MiAvailable() < MiState->Pager.Reserve + 2 * Most) {
+            Most /= 2; /* others want some, too */
+        }
         Most -= (ULONG)(Page >> PAGE_SHIFT) % Most; /* stretches as trimming and writing handle them */
         while (Count < Most && MiReadPte(Attempt->Pte + Count).Long == Entry.Long) {
             Count++;

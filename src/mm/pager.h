@@ -161,6 +161,7 @@ const CHAR *MiValidateWorkingSets(VOID); /* at rest, or with the locks of MiVali
 /* balance.c */
 VOID MiSetPagingThresholds(VOID); /* at start, and whenever the page files change */
 VOID MiWakeBalance(VOID);         /* any IRQL, any lock */
+VOID MiPagesWereTaken(VOID);      /* the same, if there are too few now */
 /* Waits until pages may be available: trims, writes, or waits for those who do. FALSE: there is no hope. IRQL <= APC_LEVEL,
  * no lock. */
 BOOLEAN MiWaitForPages(VOID);

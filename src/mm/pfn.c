@@ -540,11 +540,8 @@ ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEA
     for (ULONG Index = 0; Index < Count; Index++) {
         MiGiveFrame(*Base + Index, Flags, Pte ? Pte + Index : NULL);
     }
-    BOOLEAN Short = MiAvailable() < MiState->Pager.Low;
     KiReleaseLock(&MiState->PfnLock);
-    if (Short) {
-        MiWakeBalance();
-    }
+    MiPagesWereTaken();
     return Count;
 }
 
