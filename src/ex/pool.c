@@ -145,7 +145,7 @@ static DECLSPEC_NOINLINE VOID ExpCheckNewTag(ULONG Type, SIZE_T Size, ULONG Tag,
     KiStop(0xC2, "Pool was allocated with a tag that has no letter or digit.", NULL, 0x9D, Tag, Type, Caller);
 }
 
-/* A block of more than the largest class, or aligned to more than a page. */
+/* A block of more than the largest class, aligned to more than a page, or wanted from a NUMA node: pages of its own. */
 static PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, SIZE_T Alignment, ULONG Tag, ULONG Options,
                               EX_POOL_PRIORITY Priority, ULONG Flags, ULONG_PTR Caller)
 {
@@ -211,7 +211,7 @@ static PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_
     }
     if (Tag == 0)
         Tag = EXP_TAG_NONE;
-    if (Size > ExpFast.MaxSmall || Alignment > PAGE_SIZE)
+    if (Size > ExpFast.MaxSmall || Alignment > PAGE_SIZE || EXP_NODE_OF(Priority) != 0)
         return ExpAllocateLarge(Cache, Kind, Size, Alignment, Tag, Options, Priority, Flags, Caller);
     BinIndex = (ULONG)Kind * EXP_BINS +
                ((Options & EXP_ALIGNED) ? ExpState.AlignedClassOf[(Size + 15) >> 4] : ExpClassFor(Size, Alignment));
@@ -315,7 +315,7 @@ static PVOID ExpAllocate(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
             ExRaiseStatus(STATUS_INSUFFICIENT_RESOURCES);
         return NULL;
     }
-    Block = ExpAskVerifier(ExpGetCache(Thread), Kind, Size, Tag, Options, Priority, Caller);
+    Block = ExpAskVerifier(ExpGetCache(Thread), Kind, Size, Tag, Options, EXP_PLAIN_PRIORITY(Priority), Caller);
     if (Block == EXP_REQUEST_FAIL)
         Block = NULL;
     else if (Block != NULL)

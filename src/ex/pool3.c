@@ -18,6 +18,7 @@
 typedef struct _POOL3_REQUEST {
     EX_POOL_PRIORITY Priority;
     const POOL_EXTENDED_PARAMS_SECURE_POOL *Secure;
+    ULONG Node; /* 1 + the node that its pages are wanted from; 0: none named, or there is only one */
 } POOL3_REQUEST;
 
 static BOOLEAN ExpTakeParameter(POOL_FLAGS Flags, PCPOOL_EXTENDED_PARAMETER Parameter, POOL3_REQUEST *Request)
@@ -32,9 +33,14 @@ static BOOLEAN ExpTakeParameter(POOL_FLAGS Flags, PCPOOL_EXTENDED_PARAMETER Para
             return FALSE;
         Request->Priority = (EX_POOL_PRIORITY)Value;
         return TRUE;
-    case PoolExtendedParameterNumaNode: /* there is one node, number 0 */
-        return (Flags & POOL_FLAG_NON_PAGED) != 0 &&
-               (Parameter->PreferredNode == 0 || (Parameter->PreferredNode & MM_ANY_NODE_OK) != 0);
+    case PoolExtendedParameterNumaNode:
+        Value = Parameter->PreferredNode & ~MM_ANY_NODE_OK;
+        if (!(Flags & POOL_FLAG_NON_PAGED) ||
+            (Value > KeQueryHighestNodeNumber() && !(Parameter->PreferredNode & MM_ANY_NODE_OK)))
+            return FALSE;
+        if (Value <= KeQueryHighestNodeNumber() && KeQueryHighestNodeNumber() != 0)
+            Request->Node = Value + 1;
+        return TRUE;
     case PoolExtendedParameterSecurePool:
         if (!(Flags & POOL_FLAG_NON_PAGED) || !ExpIsSecureRequest(Parameter->SecurePoolParams))
             return FALSE;
@@ -48,7 +54,7 @@ static BOOLEAN ExpTakeParameter(POOL_FLAGS Flags, PCPOOL_EXTENDED_PARAMETER Para
 PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters,
                       ULONG ExtendedParametersCount)
 {
-    POOL3_REQUEST Request = {HighPoolPriority, NULL};
+    POOL3_REQUEST Request = {HighPoolPriority, NULL, 0};
     ULONG Index;
     (VOID) KiCurrentThread(); /* first: it may be what starts the system */
     if ((ExtendedParameters == NULL) != (ExtendedParametersCount == 0))
@@ -56,6 +62,8 @@ PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag, PCPOOL_
     for (Index = 0; Index < ExtendedParametersCount; Index++)
         if (!ExpTakeParameter(Flags, &ExtendedParameters[Index], &Request) && !ExtendedParameters[Index].Optional)
             return ExpFailFlags(Flags);
+    if (Request.Node != 0)
+        Request.Priority = EXP_ON_NODE(Request.Priority, Request.Node - 1);
     if (Request.Secure != NULL)
         return ExpAllocateSecure(Flags, NumberOfBytes, Tag, Request.Secure, Request.Priority);
     return ExpAllocateFlags(Flags, NumberOfBytes, Tag, Request.Priority, (ULONG_PTR)__builtin_return_address(0));

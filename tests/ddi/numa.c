@@ -7,6 +7,7 @@
 #include "mm_kit.h"
 #include "ps/psp.h"
 
+#define TAG      0x616d754eu /* 'Numa' */
 #define ANYWHERE At(0), At(~0ull), At(0)
 
 static PHYSICAL_ADDRESS At(ULONG64 Physical)
@@ -203,6 +204,41 @@ static void ZwAllocateVirtualMemoryEx_NumaNode(void **State)
                      STATUS_INVALID_PARAMETER);
 }
 
+/* POOL_EXTENDED_PARAMETER, PreferredNode: "the NUMA node to allocate from": blocks of any size, however full the pools are with other
+ * nodes' pages. An invalid node fails the request, unless the parameter is optional. */
+static void ExAllocatePool3_PreferredNode(void **State)
+{
+    static const SIZE_T Sizes[] = {16, 500, PAGE_SIZE, 40000};
+    POOL_EXTENDED_PARAMETER Parameter = {0};
+    PUCHAR Blocks[4][4];
+    (void)State;
+    RunOn(0);
+    Parameter.Type = PoolExtendedParameterNumaNode;
+    for (ULONG Round = 0; Round < 2; Round++) {
+        for (ULONG Index = 0; Index < 4; Index++) {
+            for (ULONG Node = 0; Node < 4; Node++) {
+                Parameter.PreferredNode = Node;
+                Blocks[Index][Node] = ExAllocatePool3(POOL_FLAG_NON_PAGED, Sizes[Index], TAG, &Parameter, 1);
+                assert_non_null(Blocks[Index][Node]);
+                AssertNode(Blocks[Index][Node], BYTES_TO_PAGES(Sizes[Index]), Node == 2 ? 1 : Node);
+                for (SIZE_T Byte = 0; Byte < Sizes[Index]; Byte++) {
+                    assert_int_equal(Blocks[Index][Node][Byte], 0);
+                }
+                memset(Blocks[Index][Node], 0x5A, Sizes[Index]);
+            }
+        }
+        for (ULONG Index = 0; Index < 16; Index++) {
+            ExFreePoolWithTag(Blocks[Index / 4][Index % 4], TAG);
+        }
+    }
+    Parameter.PreferredNode = 4;
+    assert_null(ExAllocatePool3(POOL_FLAG_NON_PAGED, 16, TAG, &Parameter, 1));
+    Parameter.Optional = 1;
+    PVOID Block = ExAllocatePool3(POOL_FLAG_NON_PAGED, 16, TAG, &Parameter, 1);
+    assert_non_null(Block);
+    ExFreePoolWithTag(Block, TAG);
+}
+
 /* Runs of pages for the layers above. */
 static void MmAllocatePages_NamedNode(void **State)
 {
@@ -383,6 +419,7 @@ int main(void)
         TEST(OrdinaryMemory_ComesFromTheThreadsNode),
         TEST(PageFault_PrefersTheNodeOfTheThreadThatFaults),
         TEST(ZwAllocateVirtualMemoryEx_NumaNode),
+        TEST(ExAllocatePool3_PreferredNode),
         TEST(MmAllocatePages_NamedNode),
         TEST(Fallback_NearestFirst),
         TEST(MmAllocateNodePagesForMdlEx_LocalNodeOnly),
