@@ -42,6 +42,17 @@
 #define SPARSE_BYTES 32768u /* less is not worth it */
 #define DRAIN_LISTS  3u     /* slabs on those above do not drain */
 
+/* Centres have no more than they need to: one that is never used is never written to. */
+static const EXP_CLASS *ExpClassOf(const EXP_CENTER *Center)
+{
+    return &ExpState.Classes[(ULONG)(Center - ExpState.Centers) % EXP_BINS];
+}
+
+BOOLEAN ExpIsUsed(const EXP_CENTER *Center)
+{
+    return __atomic_load_n(&Center->InUse, __ATOMIC_RELAXED);
+}
+
 /* ---- lists of slabs (the centre's lock) ---- */
 /* Which list, and how far Used may move on it: quarters of BlockCount; full is on none. */
 static VOID ExpChooseList(EXP_SLAB *Slab)
@@ -85,8 +96,7 @@ static inline BOOLEAN ExpMustSettle(const EXP_SLAB *Slab)
 /* An eighth of the class and more is free in its slabs. */
 static BOOLEAN ExpIsSparse(const EXP_CENTER *Center)
 {
-    return Center->FreeBlocks > Center->Blocks / 8 &&
-           (SIZE_T)Center->FreeBlocks * ExpState.Classes[Center->Class].Size > SPARSE_BYTES;
+    return Center->FreeBlocks > Center->Blocks / 8 && (SIZE_T)Center->FreeBlocks * ExpClassOf(Center)->Size > SPARSE_BYTES;
 }
 
 static VOID ExpDrain(EXP_SLAB *Slab, BOOLEAN Drain)
@@ -122,6 +132,7 @@ static VOID ExpDrainSome(EXP_CENTER *Center)
 
 static VOID ExpEnterSlab(EXP_CENTER *Center, EXP_SLAB *Slab)
 {
+    __atomic_store_n(&Center->InUse, TRUE, __ATOMIC_RELAXED);
     Center->Blocks += Slab->BlockCount;
     Center->FreeBlocks += Slab->BlockCount;
     ExpLink(Center, Slab);
@@ -268,17 +279,41 @@ static VOID ExpStopTwice(ULONG_PTR Block)
 }
 
 /* ---- magazines ---- */
+static SIZE_T ExpMagazineBytes(const EXP_CENTER *Center)
+{
+    return sizeof(EXP_MAGAZINE) + (1 + (SIZE_T)ExpClassOf(Center)->Magazine) * sizeof(EXP_ENTRY);
+}
+
+/* The centre's lock is held, by both. */
+static EXP_MAGAZINE *ExpPopEmpty(EXP_CENTER *Center)
+{
+    EXP_MAGAZINE *Magazine = Center->Empties;
+    if (Magazine == NULL)
+        return NULL;
+    Center->Empties = Magazine->Next;
+    if (--Center->Spare < Center->LeastSpare)
+        Center->LeastSpare = Center->Spare;
+    return Magazine;
+}
+
+static VOID ExpPushEmpty(EXP_CENTER *Center, EXP_MAGAZINE *Magazine)
+{
+    Magazine->Next = Center->Empties;
+    Center->Empties = Magazine;
+    Center->Spare++;
+}
+
 EXP_MAGAZINE *ExpCreateMagazine(EXP_CENTER *Center)
 {
-    ULONG Room = ExpState.Classes[Center->Class].Magazine;
+    ULONG Room = ExpClassOf(Center)->Magazine;
     EXP_MAGAZINE *Magazine;
     KiAcquireLock(&Center->Lock);
-    Magazine = Center->Empties;
-    if (Magazine != NULL)
-        Center->Empties = Magazine->Next;
+    Magazine = ExpPopEmpty(Center);
     KiReleaseLock(&Center->Lock);
-    if (Magazine == NULL)
-        Magazine = ExpMetaAllocate(ExpMetaOther, sizeof(EXP_MAGAZINE) + (1 + Room) * sizeof(EXP_ENTRY));
+    if (Magazine == NULL) {
+        __atomic_store_n(&Center->InUse, TRUE, __ATOMIC_RELAXED);
+        Magazine = ExpMetaAllocate(ExpMetaOther, ExpMagazineBytes(Center));
+    }
     if (Magazine != NULL) {
         Magazine->Room = Room;
         Magazine->Count = 0;
@@ -299,8 +334,7 @@ EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_MAGAZINE *Empty, ULONG Wan
         if (Center->Full < Center->LeastFull)
             Center->LeastFull = Center->Full;
         Empty->Count = 0;
-        Empty->Next = Center->Empties;
-        Center->Empties = Empty;
+        ExpPushEmpty(Center, Empty);
         KiReleaseLock(&Center->Lock);
         return Magazine;
     }
@@ -312,12 +346,13 @@ EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_MAGAZINE *Empty, ULONG Wan
         if (Empty->Count != 0)
             return Empty;
         {
-            const EXP_CLASS *Class = &ExpState.Classes[Center->Class];
+            const EXP_CLASS *Class = ExpClassOf(Center);
+            ULONG Bin = (ULONG)(Center - ExpState.Centers);
             ULONG Least = Class->PagesPerBlock, Half = Least;
             EXP_SLAB *Slab;
             while (Half * 2 <= Class->Pages && Half * 4 <= Pages)
                 Half *= 2;
-            Slab = ExpCreateSlab((EXP_KIND)Center->Kind, Center->Class, Half, Priority);
+            Slab = ExpCreateSlab((EXP_KIND)(Bin / EXP_BINS), Bin % EXP_BINS, Half, Priority);
             if (Slab == NULL)
                 return NULL;
             KiAcquireLock(&Center->Lock);
@@ -342,10 +377,8 @@ EXP_MAGAZINE *ExpDeposit(EXP_CENTER *Center, EXP_MAGAZINE *Magazine, BOOLEAN Dra
     ULONG_PTR Twice = 0;
     Victims.Count = 0;
     KiAcquireLock(&Center->Lock);
-    if (!Drain && Magazine->Count != 0 && Center->Full < ExpState.Classes[Center->Class].Depot) {
-        EXP_MAGAZINE *Empty = Center->Empties;
-        if (Empty != NULL)
-            Center->Empties = Empty->Next;
+    if (!Drain && Magazine->Count != 0 && Center->Full < ExpClassOf(Center)->Depot) {
+        EXP_MAGAZINE *Empty = ExpPopEmpty(Center);
         Magazine->Next = Center->Magazines;
         Center->Magazines = Magazine;
         Center->Full++;
@@ -375,15 +408,17 @@ VOID ExpReturnBlocks(EXP_CENTER *Center, EXP_ENTRY *Entries, ULONG Count)
 VOID ExpGiveEmpty(EXP_CENTER *Center, EXP_MAGAZINE *Magazine)
 {
     KiAcquireLock(&Center->Lock);
-    Magazine->Next = Center->Empties;
-    Center->Empties = Magazine;
+    ExpPushEmpty(Center, Magazine);
     KiReleaseLock(&Center->Lock);
 }
 
 ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
 {
-    ULONG Idle, Live;
+    ULONG Idle, Live, Empties;
+    EXP_MAGAZINE *Empty;
     BOOLEAN Spare;
+    if (!ExpIsUsed(Center))
+        return 0;
     KiAcquireLock(&Center->Lock);
     Idle = All ? Center->Full : Center->LeastFull;
     Spare = All || !Center->SpareUsed;
@@ -402,6 +437,10 @@ ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
         ExpGiveEmpty(Center, ExpDeposit(Center, Magazine, TRUE));
     }
     KiAcquireLock(&Center->Lock);
+    Empties = All ? Center->Spare : Center->LeastSpare;
+    while (Empties-- != 0 && (Empty = ExpPopEmpty(Center)) != NULL)
+        ExpMetaFree(ExpMetaOther, Empty, ExpMagazineBytes(Center));
+    Center->LeastSpare = Center->Spare;
     Center->LeastFull = Center->Full;
     Center->SpareUsed = FALSE;
     while (Spare) {
@@ -423,13 +462,4 @@ ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
     Live = Center->Blocks - Center->FreeBlocks;
     KiReleaseLock(&Center->Lock);
     return Live;
-}
-
-VOID ExpInitCenters(VOID)
-{
-    ULONG Index;
-    for (Index = 0; Index < EXP_KINDS * EXP_BINS; Index++) {
-        ExpState.Centers[Index].Kind = (UCHAR)(Index / EXP_BINS);
-        ExpState.Centers[Index].Class = (UCHAR)(Index % EXP_BINS);
-    }
 }

@@ -39,8 +39,8 @@
  * nothing changed yet. What is not always on is switched by tables they read anyway, at no cost: ExpFast.Flags says no for
  * every allocation, and ExpFast.Covered for every free, while ExpSlow is set.
  *
- * Records (EXP_SLAB, EXP_BIG, EXP_CACHE) are recycled only as records of the same shape, never returned: a late reader
- * always finds a record, perhaps of another life, whose state tells.
+ * Records (EXP_SLAB, EXP_BIG, EXP_CACHE) are recycled only as records of the same use and size (record.c): a late reader finds a
+ * record, perhaps of another life, whose state tells.
  *
  * Locks (KI_LOCK), in order of acquisition: EXP_CENTER.Lock (of a tail's class last) -> GhostLock -> MapLock -> MetaLock;
  * SpanLock[] -> MapLock -> MetaLock; TagLock, StackLock, QuotaLock and CacheLock are leaves. None is held across a call of
@@ -228,7 +228,7 @@ typedef struct _EXP_MAP {
     SIZE_T Covered;    /* bytes of the region whose entries are backed; grows */
     EXP_RUN **Entries; /* one per page, atomic */
     ULONG64 *Plain;    /* one per page, atomic: of a slab's page, EXP_PLAIN_ (words of the page, and bin); else 0 */
-    EXP_SPAN **Edges;  /* one per page (SpanLock): the free run whose first or last page it is; else stale or NULL */
+    EXP_SPAN **Edges;  /* one per page (SpanLock): the free run whose first or last page it is; else NULL */
     ULONG64 *Marks;    /* one bit per page (SpanLock): in a kept free run, and starts with EXP_FILL_FREED */
     SIZE_T Size;       /* bytes of the region */
 } EXP_MAP;
@@ -248,9 +248,10 @@ typedef struct _EXP_CLASS {
 /* What all threads share of a kind and class. */
 typedef struct _EXP_CENTER {
     KI_LOCK Lock;
-    UCHAR Class, Kind;
     USHORT Full;              /* magazines */
+    USHORT Spare, LeastSpare; /* empty ones, and the fewest of them since the last trim */
     USHORT LeastFull;         /* fewest since the last trim: so many were not needed */
+    BOOLEAN InUse;            /* atomic: has had a magazine or a slab */
     BOOLEAN SpareUsed;        /* an empty slab was used, or found none, since the last trim */
     ULONG Pages;              /* of the main slabs */
     ULONG Blocks, FreeBlocks; /* of the slabs on no list too; as far as the slabs know */
@@ -327,11 +328,17 @@ typedef struct _EXP_STATE {
 } EXP_STATE;
 extern EXP_STATE ExpState;
 
-/* meta.c: resident memory for records; page maps. */
+/* record.c: resident memory for records. */
 typedef enum _EXP_META { ExpMetaSlab, ExpMetaOther, EXP_METAS } EXP_META;
-/* 64-byte aligned, or NULL. Zero when fresh, else as it was freed, but for its first 8 bytes. */
+/* 32-byte aligned, 64-byte for multiples of 64; page-aligned from half a page on. NULL: no memory. Zero when fresh, else as it was
+ * freed, but for its first 8 bytes. */
 PVOID ExpMetaAllocate(EXP_META Use, SIZE_T Bytes);
 VOID ExpMetaFree(EXP_META Use, PVOID Record, SIZE_T Bytes); /* used again for the same use and size only */
+VOID ExpInitRecords(VOID);
+SIZE_T ExpTrimRecords(VOID); /* gives pages back that have been empty for two calls; returns how many */
+const CHAR *ExpValidateRecords(VOID);
+
+/* meta.c: page maps. */
 NTSTATUS ExpInitMeta(VOID);
 BOOLEAN ExpCoverPages(ULONG Paged, ULONG_PTR Base, SIZE_T Pages); /* the map has room for them; FALSE: no memory */
 VOID ExpMapRun(EXP_RUN *Run);                                     /* enters a run into its page map */
@@ -421,7 +428,6 @@ static inline VOID ExpWriteWord(volatile EXP_WORD *Word, EXP_WORD Value)
 }
 
 /* center.c */
-VOID ExpInitCenters(VOID);
 /* Blocks for an empty magazine: a full one in its place, or itself with up to Want of them; NULL: no memory. */
 EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_MAGAZINE *Empty, ULONG Want, ULONG64 *Seed, EX_POOL_PRIORITY Priority);
 /* Takes the blocks of a magazine (keeps it while there is room) and returns an empty one, or NULL: no memory. */
@@ -429,6 +435,7 @@ EXP_MAGAZINE *ExpDeposit(EXP_CENTER *Center, EXP_MAGAZINE *Magazine, BOOLEAN Dra
 EXP_MAGAZINE *ExpCreateMagazine(EXP_CENTER *Center);
 VOID ExpGiveEmpty(EXP_CENTER *Center, EXP_MAGAZINE *Magazine);
 VOID ExpReturnBlocks(EXP_CENTER *Center, EXP_ENTRY *Entries, ULONG Count); /* to their slabs */
+BOOLEAN ExpIsUsed(const EXP_CENTER *Center);                               /* FALSE: has nothing, and never had */
 ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All);                      /* returns blocks in use and in magazines */
 
 /* cache.c */

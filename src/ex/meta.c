@@ -1,11 +1,5 @@
 /*
- * meta.c - where the pools keep what they know: memory for records, and the page maps.
- * SPDX-License-Identifier: MIT
- *
- * Records. Resident memory of MmRegionSystemData, taken in chunks of 64 KiB and cut from the front. A record
- * that is no longer needed goes to the free list of its exact size and is used again for that use and size
- * only; nothing returns to the memory manager until ExShutdownSystem. So a pointer to a record may be
- * followed at any later time.
+ * meta.c - the page maps: which run a page belongs to. SPDX-License-Identifier: MIT
  *
  * Page maps. One per pool region: flat arrays with an element for each page, in reserved address space that is backed from
  * the front as the region grows (Covered). An entry is the EXP_RUN whose page it is, or NULL; Plain tells
@@ -20,67 +14,11 @@
  *      and its Plain tells the words and bin of a page of a slab that does not drain, and is 0 otherwise
  *   M3 a ghost is in the ring exactly once
  *
- * Locks: MapLock for growth of Covered; MetaLock for records; GhostLock for the ring. Entries are atomic.
+ * Locks: MapLock for growth of Covered; GhostLock for the ring. Entries are atomic.
  */
 #include "ex/exp.h"
 
-#define META_CHUNK_PAGES 16u
-#define META_SIZES       512u        /* records of up to 32 KiB */
-#define MAP_STEP         (8u * 512u) /* pages of a region, for which the map grows at a time: 8 pages of entries */
-
-typedef struct _META_FREE {
-    struct _META_FREE *Next;
-} META_FREE;
-
-static struct {
-    PUCHAR Cursor, End;
-    META_FREE *Free[EXP_METAS][META_SIZES + 1];
-} ExpMeta;
-
-PVOID ExpMetaAllocate(EXP_META Use, SIZE_T Bytes)
-{
-    SIZE_T Room = (Bytes + 63) & ~(SIZE_T)63;
-    SIZE_T List = Room / 64;
-    PVOID Record = NULL;
-    if (List > META_SIZES)
-        return NULL;
-    KiAcquireLock(&ExpState.MetaLock);
-    if (ExpMeta.Free[Use][List] != NULL) {
-        Record = ExpMeta.Free[Use][List];
-        ExpMeta.Free[Use][List] = ExpMeta.Free[Use][List]->Next;
-    } else {
-        if ((SIZE_T)(ExpMeta.End - ExpMeta.Cursor) < Room) {
-            /* The rest of the old chunk is given up: less than one record. On a small machine take less at a
-             * time. */
-            SIZE_T Pages = Room > META_CHUNK_PAGES * PAGE_SIZE ? (Room + PAGE_SIZE - 1) / PAGE_SIZE : META_CHUNK_PAGES;
-            PUCHAR Chunk = MmAllocatePages(MmRegionSystemData, Pages, MM_PAGES_ZERO | MM_PAGES_NO_RECLAIM, HighPoolPriority);
-            if (Chunk == NULL) {
-                Pages = (Room + PAGE_SIZE - 1) / PAGE_SIZE;
-                Chunk = MmAllocatePages(MmRegionSystemData, Pages, MM_PAGES_ZERO | MM_PAGES_NO_RECLAIM, HighPoolPriority);
-            }
-            if (Chunk == NULL)
-                goto Done;
-            ExpMeta.Cursor = Chunk;
-            ExpMeta.End = Chunk + Pages * PAGE_SIZE;
-        }
-        Record = ExpMeta.Cursor;
-        ExpMeta.Cursor += Room;
-    }
-Done:
-    KiReleaseLock(&ExpState.MetaLock);
-    return Record;
-}
-
-/* The record's contents are the caller's to clear: late readers of a dead record rely on its state field. */
-VOID ExpMetaFree(EXP_META Use, PVOID Record, SIZE_T Bytes)
-{
-    SIZE_T List = (Bytes + 63) / 64;
-    META_FREE *Free = Record;
-    KiAcquireLock(&ExpState.MetaLock);
-    Free->Next = ExpMeta.Free[Use][List];
-    ExpMeta.Free[Use][List] = Free;
-    KiReleaseLock(&ExpState.MetaLock);
-}
+#define MAP_STEP (8u * 512u) /* pages of a region, for which the map grows at a time: 8 pages of entries */
 
 static PVOID ExpReserveMap(SIZE_T Bytes)
 {
@@ -107,7 +45,7 @@ static NTSTATUS ExpInitMap(EXP_MAP *Map, MM_REGION Region)
 NTSTATUS ExpInitMeta(VOID)
 {
     NTSTATUS Status;
-    memset(&ExpMeta, 0, sizeof(ExpMeta));
+    ExpInitRecords();
     Status = ExpInitMap(&ExpState.Maps[0], MmRegionNonPagedPool);
     if (NT_SUCCESS(Status))
         Status = ExpInitMap(&ExpState.Maps[1], MmRegionPagedPool);

@@ -55,7 +55,6 @@ NTSTATUS ExInitSystem(VOID)
     ExpResetQuota();
     memset(&ExpFast, 0, sizeof(ExpFast));
     ExpInitClasses();
-    ExpInitCenters();
     ExpInitFlags();
     ExpState.Seed = KeOptions.Seed;
     ExpState.StackDepth = KeOptions.StackDepth < EXP_MAX_STACK ? KeOptions.StackDepth : EXP_MAX_STACK;

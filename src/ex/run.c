@@ -15,7 +15,7 @@
  * much is cut off and stays.
  *
  * Neighbours are found through the map's Edges: the entry of a span's first page and of its last name it. Entries of pages
- * in between, and of pages in use, are stale or NULL; a span named by an entry counts only if it begins or ends there.
+ * in between, and of pages in use, are NULL.
  *
  * A freed big block's first bytes are EXP_FILL_FREED when it becomes a span, and its page is marked (EXP_MAP.Marks). When
  * the page is taken again the bytes must still be there: 0xC6 otherwise. With KeepRuns off nothing stays backed, and a

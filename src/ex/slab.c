@@ -81,7 +81,7 @@ static EXP_SLAB *ExpCreateRecord(EXP_KIND Kind, ULONG Class, ULONG Pages, BOOLEA
 {
     const EXP_CLASS *C = &ExpState.Classes[Class];
     ULONG Stride = IsTail ? 1 : C->Stride, Numbers = Pages * Stride, Words = (Numbers + 63) / 64, Page, Index;
-    ULONG BlockWords = (ULONG)((sizeof(EXP_SLAB) + Words * 8 + 63) & ~63u);
+    ULONG BlockWords = (ULONG)sizeof(EXP_SLAB) + Words * 8;
     ULONG Stacks = (BlockWords + Numbers * (ULONG)sizeof(EXP_WORD) + 7) & ~7u;
     ULONG Bytes = Stacks + (ExpState.StackDepth != 0 ? Numbers * 2 * (ULONG)sizeof(ULONG) : 0);
     EXP_SLAB *Slab = ExpMetaAllocate(ExpMetaSlab, Bytes);

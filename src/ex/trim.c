@@ -62,6 +62,7 @@ SIZE_T ExpTrimPools(BOOLEAN All)
         KiReleaseLock(Lock);
     }
     ExpPace(Live, Returned);
+    Returned += ExpTrimRecords();
     if (!All && Returned != 0) /* else somebody waits for them */
         MmDiscardFreePages(Returned);
     __atomic_add_fetch(&ExpState.Trims, 1, __ATOMIC_RELAXED);
@@ -89,6 +90,8 @@ BOOLEAN ExpIsAnythingKept(VOID)
         KiReleaseLock(Lock);
     }
     for (Index = 0; Index < EXP_KINDS * EXP_BINS && !Kept; Index++) {
+        if (!ExpIsUsed(&ExpState.Centers[Index]))
+            continue;
         KiAcquireLock(&ExpState.Centers[Index].Lock);
         Kept = ExpState.Centers[Index].Full != 0;
         KiReleaseLock(&ExpState.Centers[Index].Lock);

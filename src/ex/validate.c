@@ -311,6 +311,8 @@ const CHAR *ExpValidatePools(VOID)
             (Audit.FreePages[Other] != ExpState.FreePages[Other] || ExpState.LeastFree[Other] > ExpState.FreePages[Other]))
             Text = "R2: the pages of backed spans are not those counted";
     }
+    if (Text == NULL)
+        Text = ExpValidateRecords();
     if (Text == NULL && Audit.Entries != Audit.InMagazines)
         Text = "C3: the blocks that are nowhere else are not as many as the magazines hold";
     for (Ghost = 0; Ghost < EXP_GHOSTS && Text == NULL; Ghost++) {

@@ -200,6 +200,29 @@ static void Trim_SteadyState_NothingIsReturned(void **state)
     Validate();
 }
 
+/* record.c: what the pools knew about blocks that are gone goes back too. */
+static void Trim_SpikeFreed_RecordsGoBack(void **state)
+{
+    static PVOID Blocks[60000];
+    MM_REGION_INFO Before, Full, Last;
+    ULONG Index;
+    (void)state;
+    for (Index = 0; Index < 4; Index++)
+        ExpTrimPools(TRUE);
+    MmQueryRegion(MmRegionSystemData, &Before);
+    for (Index = 0; Index < 60000; Index++)
+        assert_non_null(Blocks[Index] = ExAllocatePool2(NONPAGED, 100, 'rceR'));
+    MmQueryRegion(MmRegionSystemData, &Full);
+    assert_true(Full.PagesInUse - Before.PagesInUse >= 60000 * 4 / PAGE_SIZE);
+    for (Index = 0; Index < 60000; Index++)
+        ExFreePool(Blocks[Index]);
+    for (Index = 0; Index < 4; Index++)
+        ExpTrimPools(TRUE);
+    Validate();
+    MmQueryRegion(MmRegionSystemData, &Last);
+    assert_true(Last.PagesInUse - Before.PagesInUse <= (Full.PagesInUse - Before.PagesInUse) / 4);
+}
+
 /* center.c, draining: one block in ten of a class stays behind in every page. As they end and others take their place, in no
  * order, the class contracts to the pages that it needs. */
 static void Class_Shrinks_ItContracts(void **state)
@@ -608,6 +631,7 @@ int main(void)
         cmocka_unit_test(Thread_FreesAnothersBlocks_OwnerGetsThemBack),
         cmocka_unit_test(Trim_SpikeFreed_PagesGoBackAfterTwo),
         cmocka_unit_test(Trim_SteadyState_NothingIsReturned),
+        cmocka_unit_test(Trim_SpikeFreed_RecordsGoBack),
         cmocka_unit_test(Class_Shrinks_ItContracts),
         cmocka_unit_test(Trim_ThreadEnded_ItsFreeBlocksGoBack),
         cmocka_unit_test(Runs_Freed_JoinAndServeLargerOnes),

@@ -1,0 +1,230 @@
+/*
+ * record.c - memory for the pools' records. SPDX-License-Identifier: MIT
+ *
+ * Records (slabs', big blocks', spans', magazines', caches' ...) lie in resident memory of MmRegionSystemData, away from
+ * everything that a driver can reach. A page of it is a sheet: a header, and records of one use and one size.
+ *
+ *     | EXP_SHEET | record | record | ... | record |..|        a record's sheet: its address, less the offset in the page
+ *
+ * A record that is no longer needed goes to its sheet and is used again for that use and that size only; records of more than
+ * half a page have whole pages of their own, and likewise.
+ *
+ *   allocation: a sheet in part free --> one that is empty --> a new page
+ *
+ * Sheets with room hang on a list by use and size: those in part free in front, empty ones behind. What has been empty for two
+ * whole trims is given back (ExpTrimRecords). So whoever holds a pointer to a record that was freed meanwhile finds a record, perhaps
+ * of another life, whose state tells; only not any longer than from one trim to the next but one. Nobody does but a free of a
+ * block that is freed twice at the same time.
+ *
+ * Invariants:
+ *   Q1 a sheet is on the list of its use and size exactly if a record of it is free
+ *   Q2 Used is the number of its records in use; the free ones are on Free, or were never handed out (from Fresh on)
+ *   Q3 on a list no sheet in part free lies behind an empty one
+ *
+ * MetaLock guards all of it. It is held across the memory manager's allocation, not across giving back.
+ */
+#include "ex/exp.h"
+
+#define UNIT          32u
+#define HEADER        64u
+#define LARGEST       ((PAGE_SIZE - HEADER) / 2 / UNIT * UNIT)
+#define LISTS         (LARGEST / UNIT + 1)
+#define LARGEST_PAGES 8u
+
+typedef struct _EXP_FREE_RECORD {
+    struct _EXP_FREE_RECORD *Next;
+} EXP_FREE_RECORD;
+
+typedef struct _EXP_SHEET {
+    struct _EXP_SHEET *Next, *Prev;
+    EXP_FREE_RECORD *Free;
+    ULONG64 Emptied; /* trims at the time */
+    USHORT Used, Fresh, Room, Size;
+} EXP_SHEET;
+C_ASSERT(sizeof(EXP_SHEET) <= HEADER);
+
+/* A record of whole pages that is free: the link is where any record's is. */
+typedef struct _EXP_FREE_PAGES {
+    struct _EXP_FREE_PAGES *Next;
+} EXP_FREE_PAGES;
+
+static struct {
+    struct {
+        EXP_SHEET *First, *Last;
+    } Sheets[EXP_METAS][LISTS];
+    EXP_FREE_PAGES *Pages[EXP_METAS][LARGEST_PAGES + 1];
+    ULONG64 Trims;
+} ExpRecords;
+
+VOID ExpInitRecords(VOID)
+{
+    memset(&ExpRecords, 0, sizeof(ExpRecords));
+}
+
+static PVOID ExpNewPages(SIZE_T Pages)
+{
+    return MmAllocatePages(MmRegionSystemData, Pages, MM_PAGES_ZERO | MM_PAGES_NO_RECLAIM, HighPoolPriority);
+}
+
+/* ---- lists (MetaLock) ---- */
+static VOID ExpUnlinkSheet(EXP_META Use, EXP_SHEET *Sheet)
+{
+    ULONG List = Sheet->Size / UNIT;
+    if (Sheet->Prev != NULL)
+        Sheet->Prev->Next = Sheet->Next;
+    else
+        ExpRecords.Sheets[Use][List].First = Sheet->Next;
+    if (Sheet->Next != NULL)
+        Sheet->Next->Prev = Sheet->Prev;
+    else
+        ExpRecords.Sheets[Use][List].Last = Sheet->Prev;
+}
+
+static VOID ExpLinkSheet(EXP_META Use, EXP_SHEET *Sheet, BOOLEAN Behind)
+{
+    ULONG List = Sheet->Size / UNIT;
+    EXP_SHEET *Last = ExpRecords.Sheets[Use][List].Last, *First = ExpRecords.Sheets[Use][List].First;
+    Sheet->Prev = Behind ? Last : NULL;
+    Sheet->Next = Behind ? NULL : First;
+    if (Sheet->Prev != NULL)
+        Sheet->Prev->Next = Sheet;
+    else
+        ExpRecords.Sheets[Use][List].First = Sheet;
+    if (Sheet->Next != NULL)
+        Sheet->Next->Prev = Sheet;
+    else
+        ExpRecords.Sheets[Use][List].Last = Sheet;
+}
+
+/* ---- records ---- */
+static PVOID ExpTakeRecord(EXP_META Use, ULONG Size)
+{
+    EXP_SHEET *Sheet = ExpRecords.Sheets[Use][Size / UNIT].First;
+    PVOID Record;
+    if (Sheet == NULL) {
+        Sheet = ExpNewPages(1);
+        if (Sheet == NULL)
+            return NULL;
+        Sheet->Size = (USHORT)Size;
+        Sheet->Room = (USHORT)((PAGE_SIZE - HEADER) / Size);
+        ExpLinkSheet(Use, Sheet, FALSE);
+    }
+    if (Sheet->Free != NULL) {
+        Record = Sheet->Free;
+        Sheet->Free = Sheet->Free->Next;
+    } else {
+        Record = (PUCHAR)Sheet + HEADER + (SIZE_T)Sheet->Fresh++ * Size;
+    }
+    if (++Sheet->Used == Sheet->Room)
+        ExpUnlinkSheet(Use, Sheet);
+    return Record;
+}
+
+static VOID ExpPutRecord(EXP_META Use, EXP_FREE_RECORD *Record)
+{
+    EXP_SHEET *Sheet = (EXP_SHEET *)((ULONG_PTR)Record & ~(ULONG_PTR)(PAGE_SIZE - 1));
+    BOOLEAN WasFull = Sheet->Used == Sheet->Room;
+    Record->Next = Sheet->Free;
+    Sheet->Free = Record;
+    Sheet->Used--;
+    if (Sheet->Used == 0) {
+        Sheet->Emptied = ExpRecords.Trims;
+        if (!WasFull)
+            ExpUnlinkSheet(Use, Sheet);
+        ExpLinkSheet(Use, Sheet, TRUE);
+    } else if (WasFull) {
+        ExpLinkSheet(Use, Sheet, FALSE);
+    }
+}
+
+PVOID ExpMetaAllocate(EXP_META Use, SIZE_T Bytes)
+{
+    SIZE_T Pages = (Bytes + PAGE_SIZE - 1) / PAGE_SIZE;
+    PVOID Record;
+    if (Pages > LARGEST_PAGES)
+        return NULL;
+    KiAcquireLock(&ExpState.MetaLock);
+    if (Bytes <= LARGEST) {
+        Record = ExpTakeRecord(Use, (ULONG)(Bytes + UNIT - 1) / UNIT * UNIT);
+    } else if (ExpRecords.Pages[Use][Pages] != NULL) {
+        Record = ExpRecords.Pages[Use][Pages];
+        ExpRecords.Pages[Use][Pages] = ExpRecords.Pages[Use][Pages]->Next;
+    } else {
+        Record = ExpNewPages(Pages);
+    }
+    KiReleaseLock(&ExpState.MetaLock);
+    return Record;
+}
+
+/* The record's contents are the caller's to clear: late readers of a dead record rely on its state field. */
+VOID ExpMetaFree(EXP_META Use, PVOID Record, SIZE_T Bytes)
+{
+    SIZE_T Pages = (Bytes + PAGE_SIZE - 1) / PAGE_SIZE;
+    EXP_FREE_PAGES *Free = Record;
+    KiAcquireLock(&ExpState.MetaLock);
+    if (Bytes <= LARGEST) {
+        ExpPutRecord(Use, Record);
+    } else {
+        Free->Next = ExpRecords.Pages[Use][Pages];
+        ExpRecords.Pages[Use][Pages] = Free;
+    }
+    KiReleaseLock(&ExpState.MetaLock);
+}
+
+SIZE_T ExpTrimRecords(VOID)
+{
+    EXP_SHEET *Idle = NULL, *Sheet;
+    SIZE_T Returned = 0;
+    ULONG Use, List;
+    KiAcquireLock(&ExpState.MetaLock);
+    ExpRecords.Trims++;
+    for (Use = 0; Use < EXP_METAS; Use++) {
+        for (List = 0; List < LISTS; List++) {
+            EXP_SHEET *Before;
+            for (Sheet = ExpRecords.Sheets[Use][List].Last; Sheet != NULL && Sheet->Used == 0; Sheet = Before) {
+                Before = Sheet->Prev;
+                if (ExpRecords.Trims - Sheet->Emptied <= 2)
+                    continue;
+                ExpUnlinkSheet((EXP_META)Use, Sheet);
+                Sheet->Next = Idle;
+                Idle = Sheet;
+            }
+        }
+    }
+    KiReleaseLock(&ExpState.MetaLock);
+    while ((Sheet = Idle) != NULL) {
+        Idle = Sheet->Next;
+        MmFreePages(Sheet, 1);
+        Returned++;
+    }
+    return Returned;
+}
+
+/* What a sheet's header and lists must be; the records are others' to look at. */
+const CHAR *ExpValidateRecords(VOID)
+{
+    const CHAR *Text = NULL;
+    ULONG Use, List;
+    KiAcquireLock(&ExpState.MetaLock);
+    for (Use = 0; Use < EXP_METAS && Text == NULL; Use++) {
+        for (List = 0; List < LISTS && Text == NULL; List++) {
+            const EXP_SHEET *Sheet = ExpRecords.Sheets[Use][List].First, *Before = NULL;
+            for (; Sheet != NULL && Text == NULL; Before = Sheet, Sheet = Sheet->Next) {
+                const EXP_FREE_RECORD *Free = Sheet->Free;
+                ULONG Count = 0;
+                for (; Free != NULL && Count <= Sheet->Room; Free = Free->Next)
+                    Count++;
+                if (Sheet->Prev != Before || Sheet->Size != List * UNIT || Sheet->Used >= Sheet->Room)
+                    Text = "Q1: a sheet of records is on a list that is not its";
+                else if (Sheet->Used + Count != Sheet->Fresh)
+                    Text = "Q2: a sheet's records in use and free are not as many as were cut";
+                else if (Before != NULL && Before->Used == 0 && Sheet->Used != 0)
+                    Text = "Q3: a sheet in part free lies behind an empty one";
+            }
+            if (Text == NULL && ExpRecords.Sheets[Use][List].Last != Before)
+                Text = "Q1: a list of sheets does not end with its last";
+        }
+    }
+    KiReleaseLock(&ExpState.MetaLock);
+    return Text;
+}
