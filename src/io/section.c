@@ -13,7 +13,7 @@
  * reference; who finds one there takes it only if it is not on its way out (MmTryReferenceSegment), and the last reference clears
  * the pointer. A file system without such pointers has a segment a section.
  *
- * Pages are read and written by IRP_PAGING_IO requests to the file's device, through a page of nonpaged pool.
+ * Pages are read and written by IRP_PAGING_IO requests to the file's device, up to MM_SEGMENT_CLUSTER of them in one.
  *
  * Invariants:
  *   1. A section holds a reference of its segment; a view, another. A segment's file stays open until the segment is gone.
@@ -92,32 +92,67 @@ static NTSTATUS IopFileRequest(PFILE_OBJECT File, UCHAR Major, PVOID Buffer, ULO
     return Status;
 }
 
-static NTSTATUS IopReadForSegment(PVOID Context, ULONG64 Offset, PVOID Buffer, ULONG Length, ULONG *Done)
+/* ---- pages of files ----
+ * A transfer goes through a buffer of nonpaged pool, since the file's device takes buffers, not frames of the window. */
+typedef struct _IOP_PAGES {
+    PFILE_OBJECT File;
+    ULONG64 Offset;
+    const PVOID *Pages;
+    ULONG Bytes;
+} IOP_PAGES;
+
+static VOID IopCopyPages(const PVOID *Pages, PUCHAR Buffer, ULONG Bytes, BOOLEAN Out)
 {
-    ULONG_PTR Stored = 0;
-    PVOID Page = ExAllocatePool2(POOL_FLAG_NON_PAGED, PAGE_SIZE, TAG_SECTION);
-    *Done = 0;
-    if (Page == NULL)
-        return STATUS_INSUFFICIENT_RESOURCES;
-    NTSTATUS Status = IopFileRequest(Context, IRP_MJ_READ, Page, Length, (LONGLONG)Offset, 0, &Stored);
-    if (NT_SUCCESS(Status)) {
-        *Done = Stored < Length ? (ULONG)Stored : Length;
-        memcpy(Buffer, Page, *Done);
+    for (ULONG At = 0; At < Bytes; At += PAGE_SIZE) {
+        ULONG Piece = Bytes - At < PAGE_SIZE ? Bytes - At : PAGE_SIZE;
+        memcpy(Out ? Buffer + At : Pages[At >> PAGE_SHIFT], Out ? Pages[At >> PAGE_SHIFT] : Buffer + At, Piece);
     }
-    ExFreePoolWithTag(Page, TAG_SECTION);
+}
+
+static NTSTATUS IopTransferPages(const IOP_PAGES *Io, UCHAR Major, PVOID Given, ULONG *Done)
+{
+    ULONG Most = Given != NULL ? MM_SEGMENT_BUFFER : Io->Bytes;
+    NTSTATUS Status = STATUS_SUCCESS;
+    PUCHAR Buffer = Given;
+    *Done = 0;
+    while (Buffer == NULL) {
+        Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_UNINITIALIZED, Most, TAG_SECTION);
+        if (Buffer == NULL && Most <= PAGE_SIZE)
+            return STATUS_INSUFFICIENT_RESOURCES;
+        Most = Buffer != NULL ? Most : (Most / 2 + PAGE_SIZE - 1) & ~(ULONG)(PAGE_SIZE - 1);
+    }
+    while (*Done < Io->Bytes && NT_SUCCESS(Status)) {
+        ULONG Length = Io->Bytes - *Done < Most ? Io->Bytes - *Done : Most;
+        const PVOID *Pages = Io->Pages + (*Done >> PAGE_SHIFT);
+        ULONG_PTR Stored = 0;
+        if (Major == IRP_MJ_WRITE)
+            IopCopyPages(Pages, Buffer, Length, TRUE);
+        Status = IopFileRequest(Io->File, Major, Buffer, Length, (LONGLONG)(Io->Offset + *Done), 0, &Stored);
+        Stored = Stored < Length ? Stored : Length;
+        if (NT_SUCCESS(Status) && Major == IRP_MJ_READ)
+            IopCopyPages(Pages, Buffer, (ULONG)Stored, FALSE);
+        *Done += NT_SUCCESS(Status) ? (ULONG)Stored : 0;
+        if (Stored < Length)
+            break;
+    }
+    if (Given == NULL)
+        ExFreePoolWithTag(Buffer, TAG_SECTION);
     return Status;
 }
 
-static NTSTATUS IopWriteForSegment(PVOID Context, ULONG64 Offset, const VOID *Buffer, ULONG Length)
+static NTSTATUS IopReadForSegment(PVOID Context, ULONG64 Offset, const PVOID *Pages, ULONG Bytes, ULONG *Done)
 {
-    ULONG_PTR Stored = 0;
-    PVOID Page = ExAllocatePool2(POOL_FLAG_NON_PAGED, PAGE_SIZE, TAG_SECTION);
-    if (Page == NULL)
-        return STATUS_INSUFFICIENT_RESOURCES;
-    memcpy(Page, Buffer, Length);
-    NTSTATUS Status = IopFileRequest(Context, IRP_MJ_WRITE, Page, Length, (LONGLONG)Offset, 0, &Stored);
-    ExFreePoolWithTag(Page, TAG_SECTION);
-    return NT_SUCCESS(Status) && Stored != Length ? STATUS_DISK_FULL : Status;
+    IOP_PAGES Io = {Context, Offset, Pages, Bytes};
+    NTSTATUS Status = IopTransferPages(&Io, IRP_MJ_READ, NULL, Done);
+    return Status == STATUS_END_OF_FILE ? STATUS_SUCCESS : Status;
+}
+
+static NTSTATUS IopWriteForSegment(PVOID Context, ULONG64 Offset, const PVOID *Pages, ULONG Bytes, PVOID Buffer)
+{
+    IOP_PAGES Io = {Context, Offset, Pages, Bytes};
+    ULONG Done;
+    NTSTATUS Status = IopTransferPages(&Io, IRP_MJ_WRITE, Buffer, &Done);
+    return NT_SUCCESS(Status) && Done != Bytes ? STATUS_DISK_FULL : Status;
 }
 
 static VOID IopCloseSegment(PVOID Context, PMM_SEGMENT Segment)

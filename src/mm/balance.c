@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT
  *
  * Available pages are zeroed, free and standby ones: those that a fault can have at once. Four thresholds, in pages, made from
- * the size of RAM when the first page file comes (without one nothing can leave, commitment alone sees to it that every promise
- * has its frame, and all of them are 0):
+ * the size of RAM when the first page file, or the first section of a file, comes (without either nothing can leave, commitment alone sees to
+ * it that every promise has its frame, and all of them are 0). Without page files only pages of mapped files are taken:
  *
  *      Reserve        pageable pages are not taken below it: left to nonpaged memory that cannot wait
  *      Low            whoever takes a page below it wakes the balance manager, unless the writer has enough under way: it
@@ -44,12 +44,14 @@ VOID MiSetPagingThresholds(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     ULONG64 Managed = MiManagedPages();
-    BOOLEAN Files = MiSlotCount() != 0;
+    BOOLEAN Slots = MiSlotCount() != 0, Files = Slots || __atomic_load_n(&MiState->FileSegments, __ATOMIC_RELAXED);
+    ULONG64 Spare = Slots ? 64 : (Managed - MiState->RamCommit) / 2; /* promises count on the rest */
     KiAcquireLock(&MiState->PfnLock);
     Pager->Reserve = Files ? MiBetween(Managed / 512, 2, 64) : 0;
+    Pager->Reserve = Pager->Reserve < Spare ? Pager->Reserve : Spare;
     Pager->Low = Files ? Pager->Reserve + MiBetween(Managed / 64, 6, 2048) : 0;
     Pager->Plenty = Files ? Pager->Low + MiBetween(Managed / 32, 12, 4096) : 0;
-    Pager->LeastPageable = Files ? MiBetween(Managed / 16, Managed / 4 < 24 ? Managed / 4 : 24, 4096) : 0;
+    Pager->LeastPageable = Slots ? MiBetween(Managed / 16, Managed / 4 < 24 ? Managed / 4 : 24, 4096) : 0;
     if (Pager->Patience == 0) {
         Pager->Patience = MI_PATIENCE;
     }
@@ -89,6 +91,7 @@ VOID MiPagesBecameAvailable(VOID)
 static ULONG64 MiTrimRound(ULONG64 Want, ULONG LeastAge, BOOLEAN OnlyExcess)
 {
     ULONG64 Taken = 0, All = 0;
+    BOOLEAN Slots = MiSlotCount() != 0;
     for (PMMSUPPORT Set = MiNextWorkingSet(NULL); Set; Set = MiNextWorkingSet(Set)) {
         All += __atomic_load_n(&Set->Pages, __ATOMIC_RELAXED);
     }
@@ -103,7 +106,7 @@ static ULONG64 MiTrimRound(ULONG64 Want, ULONG LeastAge, BOOLEAN OnlyExcess)
         ULONG64 Share = All ? Want * Pages / All + 16 : Want;
         Share = Share < Want - Taken ? Share : Want - Taken;
         Share = Share < Pages - Keep ? Share : Pages - Keep;
-        Taken += MiTrimBusyWorkingSet(Set, Share, 4 * Share + 64, LeastAge);
+        Taken += MiTrimBusyWorkingSet(Set, Share, 4 * Share + 64, LeastAge | (Slots ? 0 : MI_AGE_FILES));
     }
     return Taken;
 }
@@ -117,6 +120,9 @@ static ULONG64 MiComing(VOID)
         !__atomic_load_n(&Pager->RetryDelay, __ATOMIC_RELAXED)) { /* else only clean pages help */
         Coming += __atomic_load_n(&MiState->StateCount[MiPageModified], __ATOMIC_RELAXED);
     }
+    if (!__atomic_load_n(&Pager->MappedDelay, __ATOMIC_RELAXED)) {
+        Coming += __atomic_load_n(&MiState->StateCount[MiPageMapped], __ATOMIC_RELAXED);
+    }
     return Coming;
 }
 
@@ -128,8 +134,13 @@ VOID MiPagesWereTaken(VOID)
     }
     if (MiComing() < Pager->Low + (Pager->Plenty - Pager->Low) / 2) {
         MiWakeBalance();
-    } else if (__atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED) == 0 && MiShouldWrite()) {
-        MiWakeWriter();
+    } else if (__atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED) == 0) {
+        if (MiShouldWrite()) {
+            MiWakeWriter();
+        }
+        if (MiShouldWriteMapped()) {
+            MiWakeMappedWriter();
+        }
     }
 }
 
@@ -185,6 +196,7 @@ BOOLEAN MiWaitForPages(VOID)
     if (!__atomic_load_n(&Pager->ThreadsRunning, __ATOMIC_ACQUIRE)) {
         ULONG64 Before = MiAvailable(), Errors = __atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED);
         (VOID) MiBalance();
+        (VOID) MiWriteMappedPages(Pager->Plenty);
         while (MiAvailable() <= Pager->Reserve + 1 && MiWriteModifiedPages(Pager->Plenty) != 0) {
             MiWaitForWrites();
             if (__atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED) != Errors) {
@@ -204,7 +216,8 @@ BOOLEAN MiWaitForPages(VOID)
         }
         MiWakeBalance();
         ULONG64 Now = HalQueryTime();
-        if (Now - Since > Pager->Patience && __atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED)) {
+        if (Now - Since > Pager->Patience && (__atomic_load_n(&Pager->WriteErrors, __ATOMIC_RELAXED) ||
+                                              __atomic_load_n(&Pager->MappedWriteErrors, __ATOMIC_RELAXED))) {
             MiStopWithoutPages();
         }
         (VOID) HalWait(&Pager->Available, Sequence, Now + MI_LOOK_AGAIN);
@@ -224,6 +237,9 @@ static VOID MiBalanceMain(PVOID Context)
             MiWakeZeroing();
             if (MiShouldWrite()) {
                 MiWakeWriter();
+            }
+            if (MiShouldWriteMapped()) {
+                MiWakeMappedWriter();
             }
         }
         /* Short, and nothing could be taken: locks and reads end without telling. */
@@ -246,6 +262,9 @@ NTSTATUS MmStartPaging(VOID)
     if (NT_SUCCESS(Status)) {
         Status = KiCreateCoreThread(MiWriterMain, NULL, NULL, 0, &Pager->WriterThread);
         if (NT_SUCCESS(Status)) {
+            Status = KiCreateCoreThread(MiMappedWriterMain, NULL, NULL, 0, &Pager->MappedThread);
+        }
+        if (NT_SUCCESS(Status)) {
             __atomic_store_n(&Pager->ThreadsRunning, TRUE, __ATOMIC_RELEASE);
             return STATUS_SUCCESS;
         }
@@ -257,15 +276,18 @@ NTSTATUS MmStartPaging(VOID)
 VOID MmStopPaging(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
-    struct _KTHREAD **Threads[] = {&Pager->BalanceThread, &Pager->WriterThread, &Pager->ZeroThread};
+    struct _KTHREAD **Threads[] = {&Pager->BalanceThread, &Pager->WriterThread, &Pager->ZeroThread, &Pager->MappedThread};
     __atomic_store_n(&Pager->ThreadsRunning, FALSE, __ATOMIC_RELEASE);
     __atomic_store_n(&Pager->Stop, 1, __ATOMIC_RELEASE);
     __atomic_store_n(&Pager->Wake, 1, __ATOMIC_RELEASE);
     __atomic_store_n(&Pager->WriterWake, 1, __ATOMIC_RELEASE);
     __atomic_store_n(&Pager->ZeroWake, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&Pager->MappedWake, 1, __ATOMIC_RELEASE);
     HalWake(&Pager->Wake, MAXLONG);
     HalWake(&Pager->WriterWake, MAXLONG);
     HalWake(&Pager->ZeroWake, MAXLONG);
+    HalWake(&Pager->MappedWake, MAXLONG);
+    HalWake(&Pager->Stop, MAXLONG);
     for (ULONG Index = 0; Index < ARRAYSIZE(Threads); Index++) {
         if (*Threads[Index]) {
             KiJoinCoreThread(*Threads[Index]);
@@ -274,6 +296,10 @@ VOID MmStopPaging(VOID)
     }
     MiWaitForReadsAhead();
     MiWaitForWrites();
+    if (MiState->MappedBuffer) {
+        ExFreePoolWithTag(MiState->MappedBuffer, 0);
+        MiState->MappedBuffer = NULL;
+    }
 }
 
 /* ---- on demand ---- */
@@ -292,6 +318,7 @@ static VOID MiFlushModified(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     ULONG64 Errors = __atomic_load_n(&Pager->WriteErrors, __ATOMIC_RELAXED);
+    (VOID) MiWriteMappedPages(~0ull);
     while (__atomic_load_n(&Pager->WriteErrors, __ATOMIC_RELAXED) == Errors) {
         LONG Ended = __atomic_load_n(&Pager->WritesEnded, __ATOMIC_SEQ_CST);
         if (MiWriteModifiedPages(~0ull) == 0) {

@@ -5,7 +5,8 @@
  * demand-zero pages when committed, page tables when made. A promise is made against the limit, which is the RAM managed less a
  * small reserve, plus the page files as they are now; so it can always be kept. What does not fit is refused when it is asked
  * for (NULL, STATUS_COMMITMENT_LIMIT), never later by a fault that finds nothing. The charge goes back when the memory does (a
- * frame freed while locked keeps its charge until the last lock goes).
+ * frame freed while locked keeps its charge until the last lock goes). A page of a mapped file is no promise, since the file has it: it is
+ * charged only while it is locked.
  *
  *      0 ------------ Committed ----- CommitLimit -------- CommitMaximum
  *                                     RamCommit + page files now    ... at their maximum sizes
@@ -18,7 +19,7 @@
  *
  * Invariants (MiValidateCommitment quotes the numbers; at rest):
  *   C1  Committed <= CommitLimit <= CommitMaximum, RamCommit <= CommitLimit, RamCommit <= frames managed.
- *   C2  Frames in use (active or in transition) <= Committed.
+ *   C2  Frames in use (active or in transition), but for those of mapped files, <= Committed.
  *
  * Locks: none; interlocked counters. Any IRQL.
  */
@@ -94,7 +95,9 @@ const CHAR *MiValidateCommitment(VOID)
         MiState->RamCommit > MiState->TotalPages - MiState->CorePages) {
         return "C1: commitment above its limit, or limits out of order";
     }
-    if (MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition] - MiState->Pager.ZeroingPages > Committed) {
+    if (MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition] - MiState->Pager.ZeroingPages -
+            MiState->FileFrames >
+        Committed) {
         return "C2: more frames in use than committed";
     }
     return NULL;

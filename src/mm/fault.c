@@ -49,7 +49,7 @@
  * A page that comes back and is only read is entered clean: if it is not written to before it is trimmed again, its copy in the
  * page file still serves. A write makes it Dirty through the machine.
  *
- * Prototype entries and copy-on-write are the sections' (MiPrototypeFaultRoutine, MiCopyOnWriteRoutine).
+ * Prototype entries and copy-on-write are the sections' (sharedfault.c).
  *
  * Locks: one of PteLocks (3rd), PfnLock inside; none while waiting. Called at the IRQL of the faulting code, outside of any
  * lock. Watch: MM_COUNTERS' fault counters.
@@ -103,9 +103,6 @@ static VOID MiAnswerNonPaged(KI_FAULT_ANSWER *Answer, ULONG_PTR Address, ULONG E
     MiAnswerStop(Answer, PAGE_FAULT_IN_NONPAGED_AREA, Address, Operation, Rip, Type);
 }
 
-NTSTATUS (*MiPrototypeFaultRoutine)(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame);
-NTSTATUS (*MiCopyOnWriteRoutine)(ULONG_PTR Va);
-
 /* One attempt to make a page present: what it knows, and what came of it. */
 typedef struct _MI_ATTEMPT {
     ULONG_PTR Va;
@@ -113,14 +110,13 @@ typedef struct _MI_ATTEMPT {
     PMMSUPPORT Set;
     BOOLEAN Write, AnyProtection, User;
     BOOLEAN ReadIn; /* from a page file: a hard fault, not a soft one too */
+    ULONG Tries;    /* reads of a file that found no memory */
     PFN_NUMBER *Frame;
     NTSTATUS DeviceStatus; /* STATUS_IN_PAGE_ERROR: why */
     MI_WRONG_PAGE Wrong;   /* if that is STATUS_CRC_ERROR */
     ULONG Along;           /* pages behind Va that are present now, too */
     BOOLEAN LooksAhead;    /* reads in order: more is to be read when no lock is held */
 } MI_ATTEMPT;
-
-#define MI_AGAIN ((NTSTATUS)0x7FFFFFFF) /* the entry has changed, or may have: look again. Never leaves this file */
 
 static inline BOOLEAN MiMayBeValid(MI_PROT Protection)
 {
@@ -309,19 +305,22 @@ static NTSTATUS MiTry(MI_ATTEMPT *Attempt)
     MMPTE Entry = MiReadPte(Attempt->Pte);
     if (__builtin_expect(MiPteIsPrototype(Entry), 0)) {
         KiReleaseLock(Lock);
-        Status = MiPrototypeFaultRoutine
-                     ? MiPrototypeFaultRoutine(Attempt->Va, Attempt->Write, Attempt->AnyProtection, Attempt->Frame)
-                     : STATUS_ACCESS_VIOLATION;
-        return Status == STATUS_SUCCESS && Attempt->Frame == NULL ? STATUS_SUCCESS : Status;
+        MI_PAGE_IN In = {.ReadIn = Attempt->ReadIn, .Tries = Attempt->Tries};
+        Status = MiPrototypeFault(Attempt->Va, Attempt->Write, Attempt->AnyProtection, Attempt->Frame, &In);
+        Attempt->ReadIn = In.ReadIn;
+        Attempt->Tries = In.Tries;
+        Attempt->DeviceStatus = In.DeviceStatus;
+        Attempt->Wrong = In.Wrong;
+        return Status;
     }
     MI_PROT Protection = MiPteProtection(Entry);
     if (MiPteIsZero(Entry) ||
         (!Attempt->AnyProtection && (!MiMayBeValid(Protection) || (Attempt->Write && !MiProtAllowsWrite(Protection))))) {
         Status = !MiPteIsZero(Entry) && MiProtIsGuard(Protection) ? STATUS_GUARD_PAGE_VIOLATION : STATUS_ACCESS_VIOLATION;
     } else if (MiPteIsValid(Entry)) {
-        if (Attempt->Write && MiPteIsCopyOnWrite(Entry) && MiCopyOnWriteRoutine) {
+        if (Attempt->Write && MiPteIsCopyOnWrite(Entry)) {
             KiReleaseLock(Lock);
-            Status = MiCopyOnWriteRoutine(Attempt->Va);
+            Status = MiCopyOnWrite(Attempt->Va);
             return NT_SUCCESS(Status) ? MI_AGAIN : Status;
         }
         Status = STATUS_SUCCESS;
@@ -508,7 +507,7 @@ BOOLEAN MiTakeGuard(ULONG_PTR Address)
     KiAcquireLock(MiPteLock(Address));
     KiAcquireLock(&MiState->PfnLock); /* a transition entry may change under it alone */
     MMPTE Entry = MiReadPte(Pte);
-    if (!MiPteIsZero(Entry) && !MiPteIsValid(Entry) && !MiPteIsPrototype(Entry) && MiProtIsGuard(MiPteProtection(Entry))) {
+    if (!MiPteIsZero(Entry) && !MiPteIsValid(Entry) && MiProtIsGuard(MiPteProtection(Entry))) {
         MiWritePte(Pte, MiPteBacking(Entry, MiPteProtection(Entry) & MI_PROT_BASE)); /* the next touch faults again */
         Guard = TRUE;
     }

@@ -119,8 +119,8 @@ static NTSTATUS MiReadParts(const UCHAR *Header, ULONG Have, ULONG NtOffset, ULO
 static NTSTATUS MiParseImage(PMI_SEGMENT Segment, ULONG64 FileBytes, UCHAR *Header)
 {
     ULONG Have = 0, HeaderBytes;
-    NTSTATUS Status =
-        Segment->Io->Read(Segment->Context, 0, Header, FileBytes < MI_HEADER_BYTES ? (ULONG)FileBytes : MI_HEADER_BYTES, &Have);
+    NTSTATUS Status = Segment->Io->Read(Segment->Context, 0, (PVOID[]){Header},
+                                        FileBytes < MI_HEADER_BYTES ? (ULONG)FileBytes : MI_HEADER_BYTES, &Have);
     if (!NT_SUCCESS(Status)) {
         return Status;
     }
@@ -138,6 +138,20 @@ static NTSTATUS MiParseImage(PMI_SEGMENT Segment, ULONG64 FileBytes, UCHAR *Head
     return NT_SUCCESS(Status) ? MiReadParts(Header, Have, NtOffset, FileBytes, HeaderBytes, Segment) : Status;
 }
 
+/* Pages that all processes write to, together, have the page file as their home once they are read. */
+static NTSTATUS MiChargeImage(PMI_SEGMENT Segment)
+{
+    ULONG64 Pages = 0;
+    for (ULONG Index = 0; Index < Segment->PartCount; Index++) {
+        Pages += MiIsPageOfFile(Segment, Segment->Parts[Index].FirstPage) ? 0 : Segment->Parts[Index].PageCount;
+    }
+    if (!MiChargeCommitment(Pages, NormalPoolPriority)) {
+        return STATUS_COMMITMENT_LIMIT;
+    }
+    Segment->Charged = Pages;
+    return STATUS_SUCCESS;
+}
+
 NTSTATUS MmCreateImageSegment(ULONG64 FileBytes, const MM_SEGMENT_IO *Io, PVOID Context, PMM_SEGMENT *Result)
 {
     PMI_SEGMENT Segment = MiNewSegment(Io, Context);
@@ -148,7 +162,10 @@ NTSTATUS MmCreateImageSegment(ULONG64 FileBytes, const MM_SEGMENT_IO *Io, PVOID 
         Status = MiParseImage(Segment, FileBytes, Header);
         if (NT_SUCCESS(Status)) {
             Segment->Bytes = Segment->Image.SizeOfImage;
-            Status = MiAddPrototypes(Segment, MI_BYTES_TO_PAGES(Segment->Bytes), MiPteDemandZero(MI_PROT_READWRITE));
+            Status = MiChargeImage(Segment);
+        }
+        if (NT_SUCCESS(Status)) {
+            Status = MiAddPrototypes(Segment, MI_BYTES_TO_PAGES(Segment->Bytes), MiPteInFile(MI_PROT_READWRITE));
         }
     }
     if (Header) {

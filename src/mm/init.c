@@ -48,9 +48,11 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
                          MiState->Regions[MmRegionPagedSpecialPool].End);
     MiAddWorkingSetRange(&MiState->SystemWorkingSet, MiState->Regions[MmRegionKernelStacks].Base,
                          MiState->Regions[MmRegionKernelStacks].End);
+    MiAddWorkingSetRange(&MiState->SystemWorkingSet, MiState->Regions[MmRegionSystemPtes].Base,
+                         MiState->Regions[MmRegionSystemPtes].End); /* views of sections */
+    MiInitializeSections();
     MiSetPagingThresholds();
     HalSetRootTable(Root);
-    MiInitializeSections();
     InitializeListHead(&MiState->VadFrames);
     Status = MiInitializeSpaces();
     if (!NT_SUCCESS(Status)) {
@@ -87,7 +89,12 @@ VOID MmQueryCounters(MM_COUNTERS *Counters)
     Counters->ZeroedPages = MiState->StateCount[MiPageZeroed];
     Counters->FreePages = MiState->StateCount[MiPageFree];
     Counters->StandbyPages = MiState->StateCount[MiPageStandby];
-    Counters->ModifiedPages = MiState->StateCount[MiPageModified] + MiState->StateCount[MiPageModifiedNoWrite];
+    Counters->ModifiedPages =
+        MiState->StateCount[MiPageModified] + MiState->StateCount[MiPageModifiedNoWrite] + MiState->StateCount[MiPageMapped];
+    Counters->MappedModifiedPages = MiState->StateCount[MiPageMapped];
+    Counters->MappedWrites = MiState->Pager.MappedWrites;
+    Counters->MappedPagesWritten = MiState->Pager.MappedPagesWritten;
+    Counters->MappedWriteErrors = MiState->Pager.MappedWriteErrors;
     Counters->BadPages = MiState->StateCount[MiPageBad];
     Counters->AvailablePages = MiAvailable();
     Counters->ModifiedNoWritePages = MiState->StateCount[MiPageModifiedNoWrite];

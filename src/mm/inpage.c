@@ -127,12 +127,12 @@ static VOID MiMeasureRun(PMMPTE Pte, MI_SLOT Slot, ULONG Window, BOOLEAN Ordered
 /* Frames for the entries [From, From + Count) of the cluster; returns how many, from the start. */
 static ULONG MiTakeForRead(PMI_PAGE_IO Io, PMMPTE First, ULONG From, ULONG Count)
 {
-    ULONG Done = 0;
+    ULONG Done = 0, Shared = MiPfn(HalWindowPage(First))->Flags & MI_PFN_TABLE ? 0 : MI_TAKE_SHARED;
     while (Done < Count) {
         PFN_NUMBER Base;
         BOOLEAN Dirty;
         PMMPTE Pte = First + From + Done;
-        ULONG Got = MiTakeFrames(Count - Done, MI_TAKE_READING, Pte, &Base, &Dirty);
+        ULONG Got = MiTakeFrames(Count - Done, MI_TAKE_READING | Shared, Pte, &Base, &Dirty);
         if (Got == 0) {
             break;
         }

@@ -36,6 +36,9 @@ static VOID MiUnlockOne(PMMVAD Vad, ULONG_PTR Va)
     KiAcquireLock(MiPteLock(Va));
     MMPTE Entry = MiReadPte(MiPteOf(Va));
     KiAcquireLock(&MiState->PfnLock);
+    if (MiPteIsPrototype(Entry)) { /* out of the working set; the lock keeps the frame with the prototype entry */
+        Entry = MiReadPte(MiPtePrototypeAddress(Entry));
+    }
     (VOID) MiDereferenceFrameLocked(MiPtePage(Entry), &Commit);
     KiReleaseLock(&MiState->PfnLock);
     KiReleaseLock(MiPteLock(Va));

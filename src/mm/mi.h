@@ -14,6 +14,7 @@
  *            |-- Root        the page tables (in frames, through the window)     pte.c
  *            |-- Regions[]   who uses which addresses                            region.c
  *            |-- Spaces[]    the user range in slices, one a process             space.c, vad.c
+ *            |-- Segments    what sections show                                  section.c
  *            |-- Commit      promises of frames                                  commit.c
  *            `-- Conditions  what is low, what is high, and the events that say so  condition.c
  *
@@ -23,11 +24,12 @@
  *   1. MI_REGION.Lock   the region's bitmaps; SpaceLock
  *   2. TableLock        creation of page tables
  *   3. PteLocks[n]      entries of pageable and user addresses, one lock for each 2 MiB (hashed)
- *   3b. PrototypeLocks[n]  prototype entries (sections), hashed by the entry's address
+ *   3b. PrototypeLocks[n]  prototype entries (sections), hashed by the frame they are in; between valid and transition they
+ *                       change under PfnLock alone
  *   4. PfnLock          every field of every MMPFN except a table's counts (interlocked), lists, extents; and
  *                       every change of a transition entry whose frame is not active (such an entry may
  *                       become a page-file entry at any moment: its frame is repurposed under this lock alone)
- *   5. WorkingSetLock, the page files' own locks: may be taken inside any of the above, never around them
+ *   5. WorkingSetLock, SegmentLock, the page files' own locks: may be taken inside any of the above, never around them
  * Entries of resident addresses belong to whoever owns the run of addresses; only the fault path reads them
  * too.
  */
@@ -56,6 +58,7 @@ typedef enum _MI_PAGE_STATE { /* all-zero MMPFN: a free page of zeroes */
                               MiPageFree,
                               MiPageStandby,
                               MiPageModified,
+                              MiPageMapped, /* modified, and its home is a mapped file */
                               MiPageModifiedNoWrite,
                               MiPageBad,
                               MiPageActive,     /* some entry owns it, or the core does */
@@ -100,7 +103,8 @@ typedef struct _MMPFN {
     USHORT Flags;          /* (PfnLock) MI_PFN_ */
     UCHAR State;           /* (PfnLock) MI_PAGE_STATE; changed by MiSetPageState only */
     UCHAR Priority;        /* (PfnLock) standby list it goes to */
-    USHORT Spare;
+    UCHAR File;            /* (PfnLock) its home is a mapped file: nobody is charged for it, but for a lock */
+    UCHAR Seen;            /* the validator's: entries that share it */
 } MMPFN, *PMMPFN;
 C_ASSERT(sizeof(MMPFN) == 32);
 
@@ -166,6 +170,7 @@ typedef struct _MI_STATE {
     MI_PAGE_LIST Lists[MiPageBad + 1]; /* zeroed and free ones are in Node[], standby in: */
     MI_PAGE_LIST Standby[MI_PRIORITIES];
     ULONG64 NonPageableFrames, LockedFrames; /* (PfnLock) frames in use that cannot leave; pageable ones that are locked */
+    ULONG64 FileFrames;                      /* (PfnLock) frames in use whose home is a mapped file (MMPFN.File) */
     ULONG64 StateCount[MiPageStates];        /* (PfnLock) pages in each state, extents counted as zeroed */
     MI_EXTENT Extents[MI_MAX_EXTENTS];
     ULONG ExtentCount;
@@ -182,7 +187,7 @@ typedef struct _MI_STATE {
     MI_REGION Regions[MmRegionMaximum];
     MI_MAPPINGS Mappings; /* mapping.c */
     MI_CACHE_RANGE Permanent[MI_PERMANENT_CACHE];
-    ULONG64 MovedPages;  /* (PfnLock) movepage.c */
+    ULONG64 MovedPages;   /* (PfnLock) movepage.c */
     ULONG64 RemovedPages; /* (PfnLock) frames that are MI_PFN_REMOVED: hotmem.c */
     ULONG PermanentCount; /* (PfnLock) only grows */
     MI_NODE Node[MI_MAX_NODES];
@@ -195,6 +200,11 @@ typedef struct _MI_STATE {
     KI_LOCK SpaceLock;                   /* MI_SPACE.Used, and: */
     volatile ULONG64 LockedVirtualPages; /* (interlocked) by ZwLockVirtualMemory, in all spaces */
     LIST_ENTRY VadFrames;                /* frames of range records that have a free one */
+
+    KI_LOCK SegmentLock;
+    LIST_ENTRY Segments;           /* (SegmentLock) MI_SEGMENT.All */
+    PVOID volatile MappedBuffer;   /* MM_SEGMENT_BUFFER bytes for the mapped writer's transfers */
+    volatile BOOLEAN FileSegments; /* there have been sections of files: pages may leave though there is no page file */
 
     volatile ULONG64 Committed, PeakCommit;      /* (interlocked) */
     volatile ULONG64 CommitLimit, CommitMaximum; /* (interlocked) now; with every page file at its maximum */
@@ -257,6 +267,8 @@ NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePa
 #define MI_TAKE_PAGEABLE 4u    /* it may leave RAM again: at most Reserve stays available; standby pages are repurposed */
 #define MI_TAKE_READING  8u    /* pageable, and its contents come from a device: in transition, one reference, READING */
 #define MI_TAKE_LOCAL    0x10u /* of the wanted node, free or zeroed, or none at all */
+#define MI_TAKE_SHARED   0x20u /* Pte is a prototype entry */
+#define MI_TAKE_FILE     0x40u /* the same, of a page whose home is a mapped file */
 /* The node wanted; without it, that of the calling thread. The nearest other that has frames serves as well. */
 #define MI_TAKE_NODE(Node) (((ULONG)(Node) + 1u) << 8)
 ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEAN *Dirty);
@@ -289,6 +301,9 @@ VOID MiSetPageState(PFN_NUMBER Page, PMMPFN Pfn, MI_PAGE_STATE State);
 VOID MiListFrameLocked(PFN_NUMBER Page, PMMPFN Pfn, ULONG64 *Commit);
 /* Back from a list, or from a reference, to active with one share. PfnLock held. */
 VOID MiActivateFrameLocked(PFN_NUMBER Page, PMMPFN Pfn);
+/* An entry that had a share is gone, and no TB has it any more; Dirty: it was. With the last share the frame leaves for its list (TRUE:
+ * it can be had now), and a prototype entry is a transition entry again. PfnLock held. */
+BOOLEAN MiDropShareLocked(PFN_NUMBER Page, BOOLEAN Dirty, ULONG64 *Commit);
 /* The owner of a frame that is not active lets go of it: freed, or with its last reference. PfnLock held; the entry is the
  * caller's. Returns the charge to give back now. */
 ULONG64 MiDeleteFrameLocked(PFN_NUMBER Page, PMMPFN Pfn);
@@ -319,6 +334,10 @@ ULONG MiMakePageProtection(MI_PROT Protection);       /* and back */
 static inline PKI_LOCK MiPteLock(ULONG_PTR Va)
 {
     return &MiState->PteLocks[(Va >> 21) % MI_PTE_LOCKS];
+}
+static inline PKI_LOCK MiPrototypeLock(PMMPTE Prototype)
+{
+    return &MiState->PrototypeLocks[((ULONG_PTR)Prototype >> 12) % MI_PTE_LOCKS];
 }
 static inline ULONG MiEntriesToTableEnd(ULONG_PTR Va)
 {
@@ -491,8 +510,24 @@ VOID MmAccessFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip
  * STATUS_GUARD_PAGE_VIOLATION: no such access is allowed there. STATUS_IN_PAGE_ERROR: the device failed. */
 NTSTATUS MiMakePresent(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame);
 BOOLEAN MiTakeGuard(ULONG_PTR Address); /* the first touch of a guard page takes the guard away; TRUE if this was it */
-/* What the sections provide; NULL while there are none. Both are called with no lock held and resolve one access to Va, whose
- * entry is a prototype form (or zero in a view), or valid and copy-on-write, and answer as MiMakePresent does; STATUS_SUCCESS: the
- * entry is tried again. Frame and AnyProtection as there. */
-extern NTSTATUS (*MiPrototypeFaultRoutine)(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame);
-extern NTSTATUS (*MiCopyOnWriteRoutine)(ULONG_PTR Va);
+#define MI_AGAIN ((NTSTATUS)0x7FFFFFFF) /* the entry has changed, or may have: look again. Never leaves the fault path */
+
+/* sharedfault.c: one access to Va, whose entry was a prototype form, or valid and copy-on-write. Called with no lock held; the answers are
+ * MiMakePresent's, and MI_AGAIN. Frame and AnyProtection as there. */
+typedef struct _MI_PAGE_IN {
+    BOOLEAN ReadIn;        /* in and out: the page was read from its device meanwhile */
+    ULONG Tries;           /* in and out: reads that found no memory for their request */
+    NTSTATUS DeviceStatus; /* STATUS_IN_PAGE_ERROR: why */
+    MI_WRONG_PAGE Wrong;   /* if that is STATUS_CRC_ERROR */
+} MI_PAGE_IN;
+NTSTATUS MiPrototypeFault(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame, MI_PAGE_IN *In);
+NTSTATUS MiCopyOnWrite(ULONG_PTR Va);
+
+/* section.c */
+const CHAR *MiValidateSegments(VOID); /* with the locks of MiValidateAll held */
+/* mapwrite.c: writes modified pages of mapped files back, up to that many, and waits for it. Returns how many it tried. PASSIVE_LEVEL, in
+ * the mapped writer's thread or one that holds nothing a file system may want. */
+ULONG64 MiWriteMappedPages(ULONG64 Want);
+BOOLEAN MiShouldWriteMapped(VOID);
+VOID MiWakeMappedWriter(VOID); /* any IRQL, any lock */
+VOID MiMappedWriterMain(PVOID Context);

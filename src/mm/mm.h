@@ -172,6 +172,9 @@ typedef struct _MM_COUNTERS {
     ULONG64 TotalPages, ZeroedPages, FreePages, StandbyPages, ModifiedPages, BadPages, ActivePages;
     ULONG64 Committed, CommitLimit, PeakCommit, CommitMaximum, CommitFailures;
     ULONG64 AvailablePages, ModifiedNoWritePages, TransitionPages, StandbyByPriority[8];
+    ULONG64 MappedModifiedPages; /* of ModifiedPages: those that go to a mapped file */
+    ULONG64 MappedWrites, MappedPagesWritten,
+        MappedWriteErrors; /* of the mapped writer: writes, pages in them, pages that failed */
     ULONG64 SystemWorkingSetPages, ProcessWorkingSetPages, TablePages, LockedFrames, NonPageableFrames;
     ULONG64 CollidedFaults, InPageErrors, RepurposedPages, TrimmedPages, AgedPages, PageWaits, ZeroedByThread;
     ULONG64 PageReads, PagesRead, PageWrites, PagesWritten, WriteErrors; /* inputs and outputs, and the pages in them */

@@ -20,8 +20,8 @@
  * completion wakes it for the next. A write that fails makes it wait, 50 ms first and up to a second while they fail.
  * When slots run out the files are grown; when they cannot be, what is modified stays in memory: commitment has room for it.
  *
- * Modified pages of mapped files (their OriginalPte is a prototype form) are on a list of their own and go through
- * MiMappedWriteRoutine, which the sections set.
+ * Modified pages of mapped files are on a list of their own and have a writer of their own (mapwrite.c), so that a slow file does not keep
+ * the page files waiting. Those of page-file-backed sections are here: their neighbours are those of the prototype entry.
  *
  * Neither the writer nor a completion takes a frame or waits for anything but a device (see balance.c).
  *
@@ -33,8 +33,6 @@
 #define MI_RETRY_FIRST 50000000ull /* ns */
 #define MI_RETRY_LAST  1000000000ull
 
-ULONG (*MiMappedWriteRoutine)(VOID);
-
 static inline BOOLEAN MiIsModifiedNeighbour(PMMPTE Pte, PMMPFN *Pfn, PFN_NUMBER *Page)
 {
     MMPTE Entry = MiReadPte(Pte);
@@ -43,7 +41,7 @@ static inline BOOLEAN MiIsModifiedNeighbour(PMMPTE Pte, PMMPFN *Pfn, PFN_NUMBER 
     }
     *Page = MiPtePage(Entry);
     *Pfn = MiPfn(*Page);
-    return *Pfn && (*Pfn)->State == MiPageModified && (*Pfn)->PteAddress == Pte && !MiPteIsPrototype((*Pfn)->OriginalPte);
+    return *Pfn && (*Pfn)->State == MiPageModified && (*Pfn)->PteAddress == Pte;
 }
 
 /* Fills a cluster; PfnLock held. Returns its pages; 0 with slots missing if *NeedSlots. */
@@ -141,9 +139,6 @@ ULONG64 MiWriteModifiedPages(ULONG64 Want)
     MI_PAGER *Pager = &MiState->Pager;
     ULONG64 Started = 0;
     BOOLEAN Grown = FALSE;
-    if (MiMappedWriteRoutine) {
-        Started += MiMappedWriteRoutine();
-    }
     while (Started < Want) {
         MI_WRITE *Write = NULL;
         BOOLEAN NeedSlots = FALSE;

@@ -36,17 +36,17 @@ typedef struct _MI_AHEAD {
 typedef struct _MI_PAGER {
     /* Thresholds in pages (balance.c); all 0 without page files. Available = zeroed + free + standby. */
     ULONG64 Reserve, Low, Plenty, LeastPageable;
-    ULONG64 Patience;                         /* ns without a page before the system gives up */
-    ULONG TrimAge;                            /* age from which pages are taken at first */
-    volatile LONG Wake;                       /* futex words: of the balance manager, the writer, the zero thread */
-    volatile LONG WriterWake, ZeroWake;       /* set to wake it */
-    volatile LONG Available;                  /* futex word of those who wait for pages: bumped when there are more */
-    volatile LONG Waiters;                    /* how many do */
-    volatile LONG PageWait[MI_PAGE_WAITS];    /* futex words, by frame: bumped when a read of it ends */
-    volatile LONG PageWaiters[MI_PAGE_WAITS]; /* who sleeps on them; goes up under PfnLock */
-    BOOLEAN ThreadsRunning;                   /* else whoever needs pages does the work itself */
+    ULONG64 Patience;                               /* ns without a page before the system gives up */
+    ULONG TrimAge;                                  /* age from which pages are taken at first */
+    volatile LONG Wake;                             /* futex words: of the balance manager, the writer, the zero thread */
+    volatile LONG WriterWake, ZeroWake, MappedWake; /* set to wake it: the writer, the zero thread, the mapped writer */
+    volatile LONG Available;                        /* futex word of those who wait for pages: bumped when there are more */
+    volatile LONG Waiters;                          /* how many do */
+    volatile LONG PageWait[MI_PAGE_WAITS];          /* futex words, by frame: bumped when a read of it ends */
+    volatile LONG PageWaiters[MI_PAGE_WAITS];       /* who sleeps on them; goes up under PfnLock */
+    BOOLEAN ThreadsRunning;                         /* else whoever needs pages does the work itself */
     volatile LONG Stop;
-    struct _KTHREAD *BalanceThread, *WriterThread, *ZeroThread;
+    struct _KTHREAD *BalanceThread, *WriterThread, *ZeroThread, *MappedThread;
     /* modwrite.c */
     MI_WRITE Writes[MI_WRITES];
     ULONG WritesUnderWay;          /* (PfnLock) */
@@ -72,6 +72,10 @@ typedef struct _MI_PAGER {
         volatile ULONG_PTR End;
         volatile ULONG Run;
     } Fillers[MI_READERS];
+    /* mapwrite.c */
+    volatile ULONG64 MappedDelay;             /* ns; 0: the last write was good */
+    ULONG64 MappedWrites, MappedPagesWritten; /* (PfnLock) by the mapped writer */
+    volatile ULONG64 MappedWriteErrors;       /* (PfnLock to write) pages */
     KI_LOCK WorkingSetLock;
     LIST_ENTRY WorkingSets;                                                 /* (WorkingSetLock) MMSUPPORT.Links */
     volatile ULONG64 CollidedFaults, InPageErrors, TrimmedPages, AgedPages; /* (interlocked) */
@@ -119,7 +123,8 @@ VOID MiLeaveWorkingSet(PMMSUPPORT Support, PMMPTE Pte, ULONG Count);
 ULONG MiListTaken(PMMSUPPORT Support, const MMPTE *Old, ULONG64 Gone);
 /* Takes up to Want pages away: each visited page ages by one unless its Accessed bit is set, which is then cleared; pages at
  * least LeastAge old go. Visits at most Visit pages. Returns the pages taken. IRQL <= APC_LEVEL. */
-#define MI_AGE_ANY 0u /* whatever is met */
+#define MI_AGE_ANY   0u     /* whatever is met */
+#define MI_AGE_FILES 0x100u /* beside an age: only pages that have a mapped file to go to */
 ULONG64 MiTrimWorkingSet(PMMSUPPORT Support, ULONG64 Want, ULONG64 Visit, ULONG LeastAge);
 ULONG64 MiTrimBusyWorkingSet(PMMSUPPORT Support, ULONG64 Want, ULONG64 Visit, ULONG LeastAge); /* of MiNextWorkingSet */
 /* The first set (Last NULL), or the one behind Last, that no trimmer is in: it is then the caller's, Last no more. */
@@ -179,8 +184,6 @@ VOID MiWaitForAWrite(LONG Ended);
 VOID MiWaitForWrites(VOID); /* until none is under way. IRQL <= APC_LEVEL */
 VOID MiWakeWriter(VOID);    /* any IRQL, any lock */
 VOID MiWriterMain(PVOID Context);
-/* Set by the sections: starts writes of modified pages of mapped files; returns how many pages. NULL: there are none. */
-extern ULONG (*MiMappedWriteRoutine)(VOID);
 
 /* zeropage.c */
 ULONG64 MiZeroFreePages(ULONG64 Want); /* returns how many were zeroed. PASSIVE_LEVEL */
@@ -203,3 +206,8 @@ VOID MiWaitForReadsAhead(VOID); /* until none is under way. IRQL <= APC_LEVEL */
 VOID MiCountReadAhead(VOID);
 /* Waits for the end of the read that MI_PFN_READING tells of. PfnLock is held at the call and not after; no other lock. */
 VOID MiWaitForRead(PFN_NUMBER Page);
+/* I/O of these frames has ended (bumped under PfnLock first, then woken without a lock). */
+static inline volatile LONG *MiPageWaitWord(struct _MI_PAGER *Pager, PFN_NUMBER Page)
+{
+    return &Pager->PageWait[Page % MI_PAGE_WAITS];
+}

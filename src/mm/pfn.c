@@ -27,7 +27,8 @@
  *           any of them --locked: MiReferenceFrameLocked--> Transition --unlocked: MiListFrameLocked--> back
  *
  * Standby has a list for each priority; the lowest list that has pages gives up its oldest. Modified pages are written
- * oldest first. ModifiedNoWrite and Bad are there for who needs them (a file system's pages, failing RAM); nobody does yet.
+ * oldest first. A frame of a section (PROTOTYPE) is owned by its prototype entry, valid while view entries share the frame; if its home is a
+ * mapped file (FILE) it waits for its writer on the Mapped list (mapwrite.c). Bad is there for who needs it (failing RAM).
  *
  * Counts: an active frame has one share per entry that owns it, one reference for having shares at all, and
  * one reference for each lock (MDLs, copies) and I/O. A frame is free when its last reference goes.
@@ -55,8 +56,8 @@
  *   P5  Active: ShareCount >= 1 and ReferenceCount >= 1. Transition: ShareCount = 0 and ReferenceCount >= 1.
  *   P6  The zeroed state counts the zeroed list and the extents.
  *   P7  A standby or modified frame is named by its owner's transition entry. A standby frame has a copy (OriginalPte) and is
- *       not MODIFIED; a modified one is.
- *   P8  NonPageableFrames and LockedFrames are the frames that their definitions say.
+ *       not MODIFIED; a modified one is. Mapped frames have FILE, modified ones have not.
+ *   P8  NonPageableFrames, LockedFrames and FileFrames are the frames that their definitions say.
  *       RemovedPages is the number of frames that are REMOVED, all of them in use.
  *   P9  READING and WRITING only on frames in use, PAGEABLE, with a reference.
  *   P10 A zeroed or free frame is on its own node's list; no extent lies in two nodes.
@@ -188,6 +189,11 @@ static inline BOOLEAN MiCountsAsNonPageable(const MMPFN *Pfn)
     return Pfn->State >= MiPageActive && !(Pfn->Flags & MI_PFN_PAGEABLE);
 }
 
+static inline BOOLEAN MiCountsAsFile(const MMPFN *Pfn)
+{
+    return Pfn->State >= MiPageActive && Pfn->File;
+}
+
 static inline VOID MiForgetCopy(PMMPFN Pfn)
 {
     if (MiPteIsPageFile(Pfn->OriginalPte)) {
@@ -220,9 +226,11 @@ VOID MiSetPageState(PFN_NUMBER Page, PMMPFN Pfn, MI_PAGE_STATE State)
         MiUnlinkPage(Page, Pfn);
     }
     MiState->NonPageableFrames -= MiCountsAsNonPageable(Pfn);
+    MiState->FileFrames -= MiCountsAsFile(Pfn);
     MiCountState(Page, Pfn->State, State);
     Pfn->State = (UCHAR)State;
     MiState->NonPageableFrames += MiCountsAsNonPageable(Pfn);
+    MiState->FileFrames += MiCountsAsFile(Pfn);
     if (State <= MiPageBad) {
         MiLinkPage(Page, Pfn);
     }
@@ -263,14 +271,16 @@ static VOID MiGiveFrame(PFN_NUMBER Page, ULONG Flags, PMMPTE Pte)
     MiCountState(Page, Pfn->State, Reading ? MiPageTransition : MiPageActive);
     Pfn->State = Reading ? MiPageTransition : MiPageActive;
     MiState->NonPageableFrames += (Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING)) == 0;
+    MiState->FileFrames += (Flags & MI_TAKE_FILE) != 0;
     Pfn->u1.UsedEntries = 0;
     Pfn->u2.ShareCount = Reading ? 0 : 1;
     Pfn->PteAddress = Pte;
     Pfn->OriginalPte = MI_ZERO_PTE;
     Pfn->ReferenceCount = 1;
-    Pfn->Flags =
-        (USHORT)((Flags & MI_TAKE_TABLE ? MI_PFN_TABLE : 0) | (Pte ? 0 : MI_PFN_UNMAPPED) |
-                 (Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING) ? MI_PFN_PAGEABLE : 0) | (Reading ? MI_PFN_READING : 0));
+    Pfn->Flags = (USHORT)((Flags & MI_TAKE_TABLE ? MI_PFN_TABLE : 0) | (Pte ? 0 : MI_PFN_UNMAPPED) |
+                          (Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING) ? MI_PFN_PAGEABLE : 0) |
+                          (Reading ? MI_PFN_READING : 0) | (Flags & MI_TAKE_SHARED ? MI_PFN_PROTOTYPE : 0));
+    Pfn->File = (Flags & MI_TAKE_FILE) != 0;
     Pfn->Priority = MI_DEFAULT_PRIORITY;
 }
 
@@ -492,6 +502,7 @@ BOOLEAN MiPurgeStandbyLocked(ULONG Most)
         Pfn->PteAddress = NULL;
         Pfn->OriginalPte = MI_ZERO_PTE;
         Pfn->Flags = MI_PFN_LISTED;
+        Pfn->File = FALSE;
     }
     return MiState->StateCount[MiPageStandby] != 0;
 }
@@ -500,12 +511,20 @@ BOOLEAN MiPurgeStandbyLocked(ULONG Most)
 static ULONG MiAllowance(ULONG Want, ULONG Flags)
 {
     ULONG64 Room = MiAvailable();
+    if (__builtin_expect(MiState->FileSegments, 0) && MiState->Pager.MappedThread == KiCurrentThread()) {
+        return Room < Want ? (ULONG)Room : Want; /* what it takes makes room */
+    }
     if (Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING)) {
         Room = Room > MiState->Pager.Reserve ? Room - MiState->Pager.Reserve : 0;
     } else if (MiState->Pager.LeastPageable) {
         ULONG64 Held = MiState->NonPageableFrames + MiState->LockedFrames + MiState->Pager.LeastPageable;
         ULONG64 Left = MiManagedPages() > Held ? MiManagedPages() - Held : 0;
         Room = Room < Left ? Room : Left;
+    }
+    if (__builtin_expect(MiState->FileSegments, 0) && !(Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING)) &&
+        KiCurrentThread()->Irql < DISPATCH_LEVEL) { /* who can wait leaves some to the mapped writer */
+        ULONG64 Writers = MiState->Pager.Reserve / 2;
+        Room = Room > Writers ? Room - Writers : 0;
     }
     return Room < Want ? (ULONG)Room : Want;
 }
@@ -666,6 +685,7 @@ static VOID MiFreeFrameLocked(PFN_NUMBER Page, PMMPFN Pfn)
     MiSetPageState(Page, Pfn, MiPageFree); /* the flags still say what was counted */
     Pfn->PteAddress = NULL;
     Pfn->Flags = MI_PFN_LISTED;
+    Pfn->File = FALSE;
     MiPagesBecameAvailable();
 }
 
@@ -683,7 +703,7 @@ VOID MiListFrameLocked(PFN_NUMBER Page, PMMPFN Pfn, ULONG64 *Commit)
         if (MiPteIsPageFile(Pfn->OriginalPte)) {
             MiForgetCopy(Pfn);
         }
-        MiSetPageState(Page, Pfn, MiPageModified);
+        MiSetPageState(Page, Pfn, Pfn->File ? MiPageMapped : MiPageModified);
     } else {
         MiSetPageState(Page, Pfn, MiPageStandby);
         MiPagesBecameAvailable();
@@ -697,14 +717,35 @@ VOID MiActivateFrameLocked(PFN_NUMBER Page, PMMPFN Pfn)
     Pfn->ReferenceCount++;
 }
 
+BOOLEAN MiDropShareLocked(PFN_NUMBER Page, BOOLEAN Dirty, ULONG64 *Commit)
+{
+    PMMPFN Pfn = MiPfn(Page);
+    if (Dirty) {
+        Pfn->Flags |= MI_PFN_MODIFIED;
+    }
+    if (--Pfn->u2.ShareCount) {
+        return FALSE; /* other entries still map it */
+    }
+    if (Pfn->Flags & MI_PFN_PROTOTYPE) {
+        MiWritePte(Pfn->PteAddress, MiPteTransition(Page, MI_PROT_READWRITE));
+    }
+    if (--Pfn->ReferenceCount) {
+        MiSetPageState(Page, Pfn, MiPageTransition);
+        return FALSE;
+    }
+    MiListFrameLocked(Page, Pfn, Commit);
+    return TRUE;
+}
+
 ULONG64 MiDeleteFrameLocked(PFN_NUMBER Page, PMMPFN Pfn)
 {
+    BOOLEAN Charged = !Pfn->File;
     if (Pfn->ReferenceCount == 0) {
         MiFreeFrameLocked(Page, Pfn);
-        return 1;
+        return Charged;
     }
     Pfn->PteAddress = NULL;
-    Pfn->Flags |= MI_PFN_COMMIT | MI_PFN_DELETED;
+    Pfn->Flags |= MI_PFN_DELETED | (Charged ? MI_PFN_COMMIT : 0);
     if (Pfn->State != MiPageTransition) {
         MiSetPageState(Page, Pfn, MiPageTransition);
     }
@@ -749,6 +790,9 @@ BOOLEAN MiReferenceFrameLocked(PFN_NUMBER Page)
             MiState->NonPageableFrames + MiState->LockedFrames + MiState->Pager.LeastPageable >= MiManagedPages()) {
             return FALSE;
         }
+        if (Pfn->File && !MiChargeCommitment(1, HighPoolPriority)) {
+            return FALSE; /* it cannot leave now, so it is a promise like any other */
+        }
         Pfn->Flags |= MI_PFN_LOCKED;
         MiState->LockedFrames++;
     }
@@ -769,6 +813,7 @@ BOOLEAN MiDereferenceFrameLocked(PFN_NUMBER Page, ULONG64 *Commit)
     if (--Pfn->ReferenceCount == Owned && (Pfn->Flags & MI_PFN_LOCKED)) {
         Pfn->Flags &= (USHORT)~MI_PFN_LOCKED;
         MiState->LockedFrames--;
+        *Commit += Pfn->File;
     }
     if (Pfn->ReferenceCount == 0) {
         MiListFrameLocked(Page, Pfn, Commit);
@@ -798,13 +843,13 @@ static const CHAR *MiValidateList(const MI_PAGE_LIST *List, MI_PAGE_STATE State,
         if (Pfn->ReferenceCount || (State <= MiPageFree && Pfn->PteAddress)) {
             return "P2: a listed frame has references or an owner";
         }
-        if (State == MiPageStandby || State == MiPageModified) {
+        if (State == MiPageStandby || State == MiPageModified || State == MiPageMapped) {
             MMPTE Entry = Pfn->PteAddress ? MiReadPte(Pfn->PteAddress) : MI_ZERO_PTE;
             if (!MiPteIsTransition(Entry) || MiPtePage(Entry) != Page) {
                 return "P7: the owner of a standby or modified frame does not name it";
             }
             if (State == MiPageStandby ? MiPteIsZero(Pfn->OriginalPte) || (Pfn->Flags & MI_PFN_MODIFIED)
-                                       : !(Pfn->Flags & MI_PFN_MODIFIED)) {
+                                       : !(Pfn->Flags & MI_PFN_MODIFIED) || (State == MiPageMapped) != (Pfn->File != 0)) {
                 return "P7: a standby frame has no copy, or a modified one has nothing new";
             }
         }
@@ -865,7 +910,8 @@ static const CHAR *MiValidateFrame(const MMPFN *Pfn)
 const CHAR *MiValidateFramesLocked(VOID)
 {
     const CHAR *Broken = NULL;
-    ULONG64 Counts[MiPageStates] = {0}, Extents = 0, Managed = 0, NonPageable = 0, Locked = 0, Zeroed = 0, Removed = 0;
+    ULONG64 Counts[MiPageStates] = {0}, Extents = 0, Managed = 0, NonPageable = 0, Locked = 0, Zeroed = 0, Removed = 0,
+            Files = 0;
     for (ULONG State = 0; State <= MiPageBad && !Broken; State++) {
         Broken = MiValidateList(&MiState->Lists[State], State, 0, NULL);
     }
@@ -900,6 +946,7 @@ const CHAR *MiValidateFramesLocked(VOID)
             NonPageable += MiCountsAsNonPageable(Pfn);
             Locked += (Pfn->Flags & MI_PFN_LOCKED) != 0;
             Removed += (Pfn->Flags & MI_PFN_REMOVED) != 0;
+            Files += MiCountsAsFile(Pfn);
         }
     }
     for (ULONG State = 0; State < MiPageStates && !Broken; State++) {
@@ -913,9 +960,9 @@ const CHAR *MiValidateFramesLocked(VOID)
     if (!Broken && MiState->StateCount[MiPageZeroed] != Extents + Zeroed) {
         Broken = "P6: zeroed frames are neither listed nor in an extent";
     }
-    if (!Broken &&
-        (NonPageable != MiState->NonPageableFrames || Locked != MiState->LockedFrames || Removed != MiState->RemovedPages)) {
-        Broken = "P8: nonpageable, locked or removed frames are miscounted";
+    if (!Broken && (NonPageable != MiState->NonPageableFrames || Locked != MiState->LockedFrames ||
+                    Removed != MiState->RemovedPages || Files != MiState->FileFrames)) {
+        Broken = "P8: nonpageable, locked or removed frames, or those of files in use, are miscounted";
     }
     return Broken ? Broken : MiValidateNodesLocked();
 }

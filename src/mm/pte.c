@@ -224,6 +224,14 @@ static const CHAR *MiValidateLeaf(PMMPTE Pte, MMPTE Entry, ULONG_PTR Va)
         return NULL;
     }
     PMMPFN Pfn = MiPfn(MiPtePage(Entry));
+    if (MiPteIsValid(Entry) && MiPteIsShared(Entry)) {
+        if (Pfn == NULL || !(Pfn->Flags & MI_PFN_PROTOTYPE) || Pfn->PteAddress == NULL ||
+            MiPtePage(MiReadPte(Pfn->PteAddress)) != MiPtePage(Entry) || !MiPteIsInWorkingSet(Entry)) {
+            return "S4: a shared entry shows a frame that no prototype entry has, or is in no working set";
+        }
+        Pfn->Seen++;
+        return NULL;
+    }
     if (Pfn == NULL || Pfn->PteAddress == Pte) {
         return Pfn == NULL && !MiPteIsIoSpace(Entry) && Region->Id != MmRegionSystemPtes && !Region->User
                    ? "T3: a leaf maps a frame that is not managed"

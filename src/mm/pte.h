@@ -14,7 +14,7 @@
  *   transition             frame number               1     0      protection  -         0
  * frame kept, not mapped page file              page offset in file 63..32 0     0      protection  file 0
  *   prototype              address 63..16             0     1      protection  -         0   ask the
- * prototype entry
+ * prototype entry; in a prototype entry, with address 0: the page is in its file
  *
  * In a valid entry bit 9 is copy-on-write and bit 11 marks a mapping of I/O space; bits 52 to 54 are the page's age, bit 55
  * says that it is in a working set, bit 56 that the frame is a prototype entry's (all the core's by hal.h, 4). "Protection" is NT's five-bit code, MI_PROT below; the whole code MI_PROT_NOACCESS means no
@@ -180,6 +180,12 @@ static inline MMPTE MiPtePrototypeFor(PMMPTE Prototype, MI_PROT Protection)
     return (MMPTE){MiPtePrototype(Prototype).Long | (ULONG64)(Protection & MI_PROT_MASK) << 5};
 }
 
+/* What a prototype entry says of a page that only its file has. */
+static inline MMPTE MiPteInFile(MI_PROT Protection)
+{
+    return (MMPTE){MI_PTE_PROTO | (ULONG64)(Protection & MI_PROT_MASK) << 5};
+}
+
 /* ---- predicates and parts ---- */
 static inline BOOLEAN MiPteIsZero(MMPTE Pte)
 {
@@ -196,6 +202,10 @@ static inline BOOLEAN MiPteIsLarge(MMPTE Pte)
 static inline BOOLEAN MiPteIsPrototype(MMPTE Pte)
 {
     return !(Pte.Long & MI_PTE_P) && (Pte.Long & MI_PTE_PROTO);
+}
+static inline BOOLEAN MiPteIsInFile(MMPTE Pte) /* of a prototype entry */
+{
+    return MiPteIsPrototype(Pte) && Pte.Long >> 16 == 0;
 }
 static inline BOOLEAN MiPteIsTransition(MMPTE Pte)
 {

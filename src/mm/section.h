@@ -9,11 +9,15 @@
 
 typedef struct _MI_SEGMENT *PMM_SEGMENT;
 
-/* Where a segment's pages come from and go to, but for the page file's. Buffers are resident; a transfer may be short only at
- * the end of the file. Close is called once, with the last reference. */
+/* Where a segment's pages come from and go to, but for the page file's. Pages[n] points at the n-th page of the transfer, resident memory;
+ * Bytes may end inside the last. At most MM_SEGMENT_CLUSTER pages. A read may be short only at the end of the file. Both are called with no
+ * spin lock held, and wait. Buffer: MM_SEGMENT_BUFFER bytes of nonpaged pool that Write may use, so that it need not allocate any; or
+ * NULL. Close is called once, with the last reference. */
+#define MM_SEGMENT_CLUSTER 64u
+#define MM_SEGMENT_BUFFER  (16u * PAGE_SIZE)
 typedef struct _MM_SEGMENT_IO {
-    NTSTATUS (*Read)(PVOID Context, ULONG64 Offset, PVOID Buffer, ULONG Length, ULONG *Done);
-    NTSTATUS (*Write)(PVOID Context, ULONG64 Offset, const VOID *Buffer, ULONG Length);
+    NTSTATUS (*Read)(PVOID Context, ULONG64 Offset, const PVOID *Pages, ULONG Bytes, ULONG *Done);
+    NTSTATUS (*Write)(PVOID Context, ULONG64 Offset, const PVOID *Pages, ULONG Bytes, PVOID Buffer);
     VOID (*Close)(PVOID Context, PMM_SEGMENT Segment);
 } MM_SEGMENT_IO;
 

@@ -1,5 +1,5 @@
 /*
- * segment.h - what section.c, view.c and imagesection.c share. SPDX-License-Identifier: MIT
+ * segment.h - what section.c, sharedfault.c, mapwrite.c, view.c and imagesection.c share. SPDX-License-Identifier: MIT
  */
 #pragma once
 #include "mm/mi.h"
@@ -16,14 +16,14 @@ typedef struct _MI_PART {
 
 typedef struct _MI_SEGMENT {
     volatile LONG References;
-    EX_PUSH_LOCK Lock; /* prototype entries, size, views. After MI_SPACE.Lock, before every lock of mi.h */
+    EX_PUSH_LOCK Lock; /* size, views, flushing. After MI_SPACE.Lock, before every lock of mi.h */
+    LIST_ENTRY All;    /* (SegmentLock) MI_STATE.Segments */
     ULONG64 Bytes, Pages;
     PFN_NUMBER
     *Tables; /* frames of prototype entries, MI_PROTOTYPES each; before the first, the array it replaced, which faults may
                          * still be reading */
     ULONG64 TableCount;
-    ULONG64 Charged;  /* pages of commitment: page file only */
-    ULONG64 Resident; /* entries that have a frame */
+    ULONG64 Charged;  /* pages of commitment: those whose home is the page file */
     LIST_ENTRY Views; /* MI_VIEW.Link */
     volatile ULONG ViewCount;
     const MM_SEGMENT_IO *Io; /* NULL: page file */
@@ -42,9 +42,10 @@ typedef struct _MI_VIEW {
     BOOLEAN System;
 } MI_VIEW, *PMI_VIEW;
 
-/* A frame of prototype entries begins with these two words, so an entry's address tells its segment and page. */
+/* A frame of prototype entries begins with these two words, so an entry's address tells its segment and page. Bit 0 is set in both: they
+ * look like valid entries, so that nobody who looks at the neighbours of the first entry takes them for a page that is not there. */
 typedef struct _MI_PROTOTYPES_HEADER {
-    PMI_SEGMENT Segment;
+    ULONG_PTR Segment;
     ULONG64 FirstPage;
 } MI_PROTOTYPES_HEADER;
 #define MI_PROTOTYPES (PAGE_SIZE / sizeof(MMPTE) - 2)
@@ -57,10 +58,9 @@ static inline PMMPTE MiPrototypeOf(PMI_SEGMENT Segment, ULONG64 Page)
 static inline PMI_SEGMENT MiSegmentOfPrototype(PMMPTE Prototype, ULONG64 *Page)
 {
     MI_PROTOTYPES_HEADER *Header = (MI_PROTOTYPES_HEADER *)PAGE_ALIGN((PVOID)Prototype);
-    *Page = Header->FirstPage + (ULONG64)(Prototype - ((PMMPTE)Header + 2));
-    return Header->Segment;
+    *Page = (Header->FirstPage >> 1) + (ULONG64)(Prototype - ((PMMPTE)Header + 2));
+    return (PMI_SEGMENT)(Header->Segment & ~(ULONG_PTR)1);
 }
-VOID MiMarkPrototypeDirty(PMMPTE Prototype);
 NTSTATUS MiAddPrototypes(PMI_SEGMENT Segment, ULONG64 Pages, MMPTE Value); /* segment locked, or not known yet */
 PMI_SEGMENT MiNewSegment(const MM_SEGMENT_IO *Io, PVOID Context);
 VOID MiDropSegment(PMI_SEGMENT Segment); /* one that nobody refers to, without its Close */
@@ -73,5 +73,17 @@ static inline VOID MiUnlockSegment(PMI_SEGMENT Segment)
 {
     ExReleasePushLockExclusiveEx(&Segment->Lock, 0);
 }
-const CHAR *MiValidateSegment(PMM_SEGMENT Segment);
+/* sharedfault.c: the home of a page when it is not resident, and whether that is the file. */
+static inline BOOLEAN MiIsPageOfFile(PMI_SEGMENT Segment, ULONG64 Page)
+{
+    if (Segment->Io == NULL) {
+        return FALSE;
+    }
+    const MI_PART *Part = Segment->Parts ? MiPartOf(Segment, Page) : NULL;
+    return !Part || !MiProtAllowsWrite(Part->Protection) || MiProtIsCopyOnWrite(Part->Protection);
+}
+/* view.c: takes shares away that entries of one table had: Old[n] for each bit n of Gone[] was there, none is in a TB any more. Entries'
+ * lock held. */
+VOID MiDropShares(PMMSUPPORT Set, PMMPTE Pte, const MMPTE *Old, ULONG Count);
+/* mapwrite.c: writes what is modified of pages [First, First + Count) and waits. Segment locked. */
 NTSTATUS MiFlushSegmentLocked(PMI_SEGMENT Segment, ULONG64 First, ULONG64 Count);

@@ -48,6 +48,9 @@ static const CHAR *MiValidateStopped(VOID)
         Broken = MiValidatePageTables();
     }
     if (!Broken) {
+        Broken = MiValidateSegments();
+    }
+    if (!Broken) {
         KiAcquireLock(&MiState->Pager.WorkingSetLock);
         Broken = MiValidateWorkingSets();
         KiReleaseLock(&MiState->Pager.WorkingSetLock);

@@ -8,8 +8,8 @@
  * Mapping fills the entries and brings nothing in. Views of an image show its parts with the parts' protections, and never at the
  * preferred base, so mapping one answers STATUS_IMAGE_NOT_AT_BASE; relocating is the process's affair.
  *
- * Unmapping hands the Dirty bits of shared entries to the prototype entries, clears them, and gives back what was copied on write. A file's
- * changed pages are written when its last view goes.
+ * Unmapping takes the shared entries away, gives their shares back (and with them their Dirty bits, section.c), and frees what was copied on
+ * write. A file's changed pages are written when its last view goes.
  *
  * Locks: MI_SPACE.Lock > MI_SEGMENT.Lock (the list of views) > PteLocks. Watch: tests/ddi/section_file.c.
  */
@@ -41,32 +41,51 @@ static VOID MiFillView(PMI_VIEW View, MI_PROT Protection)
     }
 }
 
+VOID MiDropShares(PMMSUPPORT Set, PMMPTE Pte, const MMPTE *Old, ULONG Count)
+{
+    ULONG64 Commit = 0;
+    ULONG Left = 0;
+    KiAcquireLock(&MiState->PfnLock);
+    for (ULONG Index = 0; Index < Count; Index++) {
+        if (MiPteIsValid(Old[Index])) {
+            (VOID) MiDropShareLocked(MiPtePage(Old[Index]), MiPteIsDirty(Old[Index]), &Commit);
+            Left++;
+        }
+    }
+    KiReleaseLock(&MiState->PfnLock);
+    MiLeaveWorkingSet(Set, Pte, Left);
+    if (Commit) {
+        MiReturnCommitment(Commit);
+    }
+}
+
 /* Takes shared and prototype entries away; private ones stay. */
 static VOID MiClearView(PMI_VIEW View)
 {
+    MMPTE Old[512];
     for (ULONG_PTR At = View->Start; At < View->End;) {
         PMMPTE Pte = MiPteOf(At);
         ULONG64 Left = (View->End - At) >> PAGE_SHIFT;
-        ULONG Piece = MiEntriesToTableEnd(At) < Left ? MiEntriesToTableEnd(At) : (ULONG)Left, Cleared = 0;
+        ULONG Piece = MiEntriesToTableEnd(At) < Left ? MiEntriesToTableEnd(At) : (ULONG)Left, Cleared = 0, Valid = 0;
         PKI_LOCK Lock = MiPteLock(At);
         KiAcquireLock(Lock);
         for (ULONG Index = 0; Index < Piece; Index++) {
             MMPTE Entry = MiReadPte(Pte + Index);
-            ULONG64 Page = View->FirstPage + ((At - View->Start) >> PAGE_SHIFT) + Index;
-            if (!MiPteIsPrototype(Entry) && !(MiPteIsValid(Entry) && MiPteIsShared(Entry))) {
-                continue;
+            Old[Index] = MI_ZERO_PTE;
+            if (MiPteIsPrototype(Entry) || (MiPteIsValid(Entry) && MiPteIsShared(Entry))) {
+                Old[Index] = MiExchangePte(Pte + Index, MI_ZERO_PTE);
+                Valid += MiPteIsValid(Old[Index]);
+                Cleared++;
             }
-            Entry = MiExchangePte(Pte + Index, MI_ZERO_PTE);
-            Cleared++;
-            if (MiPteIsValid(Entry) && MiPteIsDirty(Entry)) {
-                MiMarkPrototypeDirty(MiPrototypeOf(View->Segment, Page));
-            }
+        }
+        if (Valid) {
+            HalFlushTb((PVOID)At, Piece);
+            MiDropShares(MiWorkingSetOfVa(At), Pte, Old, Piece);
         }
         KiReleaseLock(Lock);
         MiCountEntries(Pte, -(LONG)Cleared);
         At += (ULONG_PTR)Piece << PAGE_SHIFT;
     }
-    HalFlushTb((PVOID)View->Start, (View->End - View->Start) >> PAGE_SHIFT);
 }
 
 /* ---- the record ---- */
@@ -294,7 +313,7 @@ NTSTATUS MiCommitView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR En
     NTSTATUS Status = MiChargeCommitment(Needed, NormalPoolPriority) ? STATUS_SUCCESS : STATUS_COMMITMENT_LIMIT;
     for (ULONG64 Page = First; Page < First + Count && NT_SUCCESS(Status); Page++) {
         if (MiPteIsZero(MiReadPte(MiPrototypeOf(Segment, Page)))) {
-            MiWritePte(MiPrototypeOf(Segment, Page), MiPteDemandZero(MI_PROT_READWRITE));
+            MiWritePte(MiPrototypeOf(Segment, Page), MiPteDemandZero(MI_PROT_READWRITE)); /* nobody else changes a zero one */
         }
     }
     Segment->Charged += NT_SUCCESS(Status) ? Needed : 0;
@@ -315,7 +334,6 @@ static BOOLEAN MiMayProtectView(PMMVAD Vad, MI_PROT New)
 NTSTATUS MiProtectView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End, ULONG Protect)
 {
     MI_PROT New = MiMakeProtection(Protect);
-    BOOLEAN Flush = FALSE;
     UNREFERENCED_PARAMETER(Space);
     for (ULONG_PTR At = Start; At < End; At += PAGE_SIZE) {
         if (MiProtectOfViewEntry(Vad, MiReadPte(MiPteOf(At))) == 0) {
@@ -335,10 +353,10 @@ NTSTATUS MiProtectView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR E
         if (MiPteIsPrototype(Entry) || (MiPteIsValid(Entry) && MiPteIsShared(Entry))) {
             PMMPTE Prototype = MiPrototypeOf(Vad->View->Segment, Vad->View->FirstPage + ((At - Vad->Start) >> PAGE_SHIFT));
             Entry = MiExchangePte(Pte, MiPtePrototypeFor(Prototype, New)); /* the next touch enters it anew */
-            if (MiPteIsValid(Entry) && MiPteIsDirty(Entry)) {
-                MiMarkPrototypeDirty(Prototype);
+            if (MiPteIsValid(Entry)) {
+                HalFlushTb((PVOID)At, 1);
+                MiDropShares(MiWorkingSetOfVa(At), Pte, &Entry, 1);
             }
-            Flush |= MiPteIsValid(Entry);
         } else {
             Private = TRUE;
         }
@@ -347,9 +365,6 @@ NTSTATUS MiProtectView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR E
             MI_PROT Own = MiProtIsCopyOnWrite(New) ? New - 1 : New;
             (VOID) MmProtectPages((PVOID)At, 1, MiMakePageProtection(Own));
         }
-    }
-    if (Flush) {
-        HalFlushTb((PVOID)Start, (End - Start) >> PAGE_SHIFT);
     }
     return STATUS_SUCCESS;
 }

@@ -199,20 +199,8 @@ ULONG MiListTaken(PMMSUPPORT Support, const MMPTE *Old, ULONG64 Gone)
     for (; Gone; Gone &= Gone - 1) {
         MMPTE Entry = Old[__builtin_ctzll(Gone)];
         PFN_NUMBER Page = MiPtePage(Entry);
-        PMMPFN Pfn = MiPfn(Page);
-        if (MiPteIsDirty(Entry)) {
-            Pfn->Flags |= MI_PFN_MODIFIED;
-        }
-        Pfn->Priority = Support->Priority;
-        if (--Pfn->u2.ShareCount) {
-            continue; /* other entries still map it */
-        }
-        if (--Pfn->ReferenceCount) {
-            MiSetPageState(Page, Pfn, MiPageTransition);
-        } else {
-            MiListFrameLocked(Page, Pfn, &Commit);
-            Taken++;
-        }
+        MiPfn(Page)->Priority = Support->Priority;
+        Taken += MiDropShareLocked(Page, MiPteIsDirty(Entry), &Commit);
     }
     KiReleaseLock(&MiState->PfnLock);
     return Taken;
@@ -226,6 +214,8 @@ static ULONG MiVisit(PMMSUPPORT Support, ULONG_PTR Va, ULONG Count, ULONG64 Want
     MMPTE Old[MI_WINDOW];
     ULONG64 Flush = 0, Gone = 0, Aged = 0, Unmapped = 0;
     ULONG Left = 0, Taken = 0, Index = 0;
+    BOOLEAN OnlyFiles = (LeastAge & MI_AGE_FILES) != 0;
+    LeastAge &= ~MI_AGE_FILES;
     KiAcquireLock(MiPteLock(Va));
     for (; Index < Count && Left < Want; Index++) {
         MMPTE Entry = MiReadPte(Pte + Index), New;
@@ -234,13 +224,16 @@ static ULONG MiVisit(PMMSUPPORT Support, ULONG_PTR Va, ULONG Count, ULONG64 Want
             continue;
         }
         ++*Visited;
+        if (OnlyFiles && !(MiPteIsShared(Entry) && MiPfn(MiPtePage(Entry))->File)) {
+            continue;
+        }
         BOOLEAN Take;
         do { /* the MMU sets Accessed and Dirty meanwhile */
             BOOLEAN Used = LeastAge != MI_AGE_ANY && MiPteIsAccessed(Entry);
             ULONG Age = Used ? 0 : MiPteAge(Entry) < MI_AGE_MAX ? MiPteAge(Entry) + 1 : MI_AGE_MAX;
             Take = !Used && Age >= LeastAge;
             New = !Take                  ? MiPteWithAge(Entry, Age)
-                  : MiPteIsShared(Entry) ? MiPtePrototype(MiPfn(MiPtePage(Entry))->PteAddress)
+                  : MiPteIsShared(Entry) ? MiPtePrototypeFor(MiPfn(MiPtePage(Entry))->PteAddress, MiPteProtection(Entry))
                                          : MiPteTransition(MiPtePage(Entry), MiPteProtection(Entry));
         } while (!MiCompareExchangePte(Pte + Index, &Entry, New));
         if (Take) {

@@ -274,9 +274,9 @@ static void Validate_BrokenInvariants_AreNamed(void **State)
     Mine.StateCount[MiPageActive]++;
     assert_memory_equal(MiValidateFrames(), "P3:", 3);
     Mine.StateCount[MiPageActive]--;
-    MiPfn(Mine.Extents[0].Base)->Spare = 1;
+    MiPfn(Mine.Extents[0].Base)->Seen = 1;
     assert_memory_equal(MiValidateFrames(), "P4:", 3);
-    MiPfn(Mine.Extents[0].Base)->Spare = 0;
+    MiPfn(Mine.Extents[0].Base)->Seen = 0;
     MiPfn(Base + 2)->u2.ShareCount = 0;
     assert_memory_equal(MiValidateFrames(), "P5:", 3);
     MiPfn(Base + 2)->u2.ShareCount = 1;
