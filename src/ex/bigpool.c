@@ -53,7 +53,7 @@ PVOID ExpAllocateBig(EXP_KIND Kind, SIZE_T Size, SIZE_T Alignment, ULONG Slot, U
 VOID ExpFreeBig(EXP_BIG *Big)
 {
     __atomic_sub_fetch(&ExpState.RunPages[EXP_IS_PAGED(Big->Run.Kind)], Big->Run.Pages, __ATOMIC_RELAXED);
-    if (ExpState.KeepRuns)
+    if (ExpState.KeepRuns && ExpChecks())
         ExpFillFreed((PVOID)Big->Run.Base, PAGE_SIZE);
-    ExpReleaseRun(&Big->Run, TRUE);
+    ExpReleaseRun(&Big->Run, ExpChecks());
 }

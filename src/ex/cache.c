@@ -54,7 +54,7 @@ static VOID ExpPrepare(const EXP_MAGAZINE *Magazine, ULONG BlockSize)
     ULONG Index;
     for (Index = 1; Index <= Magazine->Count; Index++) {
         const EXP_ENTRY *Entry = &Magazine->Entries[Index];
-        if (ExpReadWord(Entry->Word) == 0) {
+        if (ExpChecks() && ExpReadWord(Entry->Word) == 0) {
             ExpUnpoison(Entry->Block, BlockSize);
             ExpFillFreed((PVOID)Entry->Block, BlockSize);
             ExpPoison(Entry->Block, BlockSize);
@@ -170,20 +170,16 @@ static EXP_CACHE *ExpCreateCache(VOID)
     for (Index = 0; Index < EXP_KINDS * EXP_BINS; Index++) {
         Cache->Bins[Index].Top = Cache->Bins[Index].Limit = &ExpNoEntry;
         Cache->Bins[Index].Want = 2;
-        if (Index % EXP_BINS < EXP_CLASSES)
-            Cache->Bins[Index].BlockSize = ExpState.Classes[Index % EXP_BINS].Size;
+        if (Index % EXP_BINS < EXP_CLASSES) {
+            const EXP_CLASS *Class = &ExpState.Classes[Index % EXP_BINS];
+            Cache->Bins[Index].BlockSize = Class->Size;
+            Cache->Bins[Index].Magic = Class->Magic;
+            Cache->Bins[Index].TailOffset = Class->TailOffset;
+            Cache->Bins[Index].Irql = EXP_HIGHEST_IRQL(Index / EXP_BINS);
+        }
     }
     for (Index = 0; Index < ARRAYSIZE(Cache->Chunks); Index++)
         Cache->Chunks[Index] = ExpNoCounters;
-    Cache->Total[0].Slot = EXP_TAG_SLOTS;
-    Cache->Total[1].Slot = EXP_TAG_SLOTS + 1;
-    for (Index = 0; Index < 2; Index++) {
-        Cache->Total[Index].Balance = Cache->Total[Index].MaxBalance = EXP_FOLD_BYTES;
-        Cache->Total[Index].Total = &Cache->Total[Index];
-    }
-    Cache->Interval = Cache->Countdown = ExpSampleInterval != 0 ? (LONG)ExpSampleInterval : EXP_SAMPLE_AGAIN;
-    __atomic_add_fetch(&ExpState.Totals[0].Threads, 1, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&ExpState.Totals[1].Threads, 1, __ATOMIC_RELAXED);
     KiAcquireLock(&ExpState.CacheLock);
     ExpState.Seed = ExpState.Seed * 6364136223846793005ull + 1442695040888963407ull;
     Cache->Random = ExpState.Seed | 1;

@@ -50,6 +50,7 @@ typedef struct _EXP_TAG_USE {
     ULONG64 Allocs, Frees;
     LONG64 Bytes, PeakBytes;
     ULONG64 PeakError; /* PeakBytes is within this of the truth; 0: exact (one thread used the tag) */
+    ULONG Threads;     /* that have counted for the tag */
 } EXP_TAG_USE;
 /* Calls back for each tag and pool ever used, in no order. Sums exact when nobody allocates or frees
  * meanwhile. */
@@ -58,7 +59,7 @@ VOID ExpQueryTags(VOID (*Callback)(const EXP_TAG_USE *Use, PVOID Context), PVOID
 typedef struct _EXP_POOL_TOTALS {
     ULONG64 Allocs, Frees;
     LONG64 Bytes;
-    LONG64 PeakBytes; /* sum over all tags, tracked like a tag of its own */
+    LONG64 PeakBytes; /* of all tags together */
     ULONG64 PeakError;
     ULONG64 PagesInSlabs, PagesInRuns; /* held from the memory manager */
     ULONG64 PagesKept;                 /* free, and committed still for whoever is next */

@@ -55,10 +55,11 @@
 #define EXP_MAX_SMALL     32768u /* the largest class */
 #define EXP_MAX_BLOCKS    1024u  /* of a slab */
 #define EXP_TAG_SLOTS     16384u
-#define EXP_SLOT_OVERFLOW 1u    /* slots 1 and 2: tags beyond the table, nonpaged and paged */
-#define EXP_COUNTERS      64u   /* per chunk */
-#define EXP_TAG_CACHE     256u  /* tags a thread finds without looking */
-#define EXP_FOLD_BYTES    65536 /* a thread's unreported change of a tag's bytes */
+#define EXP_SLOT_OVERFLOW 1u          /* slots 1 and 2: tags beyond the table, nonpaged and paged */
+#define EXP_COUNTERS      64u         /* per chunk */
+#define EXP_TAG_CACHE     256u        /* tags a thread finds without looking */
+#define EXP_FOLD_BYTES    65536       /* a thread's unreported change of a tag's bytes: what EXP_COUNTER.Headroom holds */
+#define EXP_HOST_TAG      0x636c614du /* 'Malc' as it reads in memory: of ExpMallocLike's blocks */
 #define EXP_GHOSTS        128u
 #define EXP_TAG_NONE      0x656e6f4eu /* 'None' as it reads in memory: untagged */
 #define EXP_TAG_OVERFLOW  0x6c66764fu /* 'Ovfl' */
@@ -116,8 +117,7 @@ typedef struct _EXP_SLAB {
     ULONG Bin;              /* Kind * EXP_BINS + Class */
     USHORT BlockSize, Stride;
     USHORT Offset, TailOffset;
-    EXP_WORD *
-        WordsOfMap; /* for tails: Words, less those of the pages from the map's base to Run.Base: of an address's page in the map */
+    ULONG64 Unused;
     USHORT Used; /* (centre's lock, like all that follows) blocks not free as far as the slab knows */
     USHORT BlockCount;
     UCHAR State, List;
@@ -168,46 +168,57 @@ typedef struct _EXP_MAGAZINE {
 } EXP_MAGAZINE;
 
 typedef struct _EXP_BIN {
-    EXP_ENTRY *Top;         /* the last entry of the loaded magazine; its bottom: none */
-    EXP_ENTRY *Limit;       /* Top of a full one */
+    EXP_ENTRY *Top;   /* the last entry of the loaded magazine; its bottom: none */
+    EXP_ENTRY *Limit; /* Top of a full one */
+    ULONG Magic;      /* as of the class, like the following: all that the fast paths read lies in one line */
+    USHORT BlockSize, TailOffset;
+    CHAR Irql; /* the highest */
+    UCHAR Reserved[5];
+    USHORT Want;            /* blocks to take from slabs next time: doubles up to a magazine */
     EXP_MAGAZINE *Loaded;   /* NULL until the bin is first used: Top and Limit are ExpNoEntry then */
     EXP_MAGAZINE *Previous; /* full or empty, or NULL */
-    ULONG BlockSize;
-    USHORT Want; /* blocks to take from slabs next time: doubles up to a magazine */
-    USHORT Reserved;
-    ULONG64 Unused[3];
+    ULONG64 Unused[2];
 } EXP_BIN;
 C_ASSERT(sizeof(EXP_BIN) == 64);
 
+/* What a thread has counted of a tag since it last told the tag's own record (fold).
+ *
+ *        0 ... Balance ............... Peak         Balance = Peak - Headroom
+ *               |<----- Headroom ----->|            allocations: Allocs - Left, or Allocs where Left is below 0
+ *
+ * So an allocation that does not raise the peak is one subtraction that does not carry, and a free one addition that does
+ * not: Headroom's sixteen bits are the most that a thread may keep to itself. */
 typedef struct _EXP_COUNTER {
-    LONG64 Balance;             /* EXP_FOLD_BYTES and the bytes since the last fold; below 0: fold */
-    LONG64 MaxBalance;          /* the highest Balance since the last fold, and at most 2 * EXP_FOLD_BYTES */
-    ULONG64 Allocs, Frees;      /* since the last fold */
-    struct _EXP_COUNTER *Total; /* of the pool: EXP_CACHE.Total */
-    EXP_WORD Word;              /* of a live block of this slot without slack */
-    ULONG Tag;                  /* 0: not in use */
+    USHORT Headroom;
+    USHORT Reserved;
+    LONG Left;      /* allocations until the general path takes notice: for a sample, or to fold; below 0: now */
+    EXP_WORD Word;  /* of a live block of this slot without slack */
+    ULONG Tag;      /* 0: not in use */
+    LONG64 Peak;    /* the highest balance, 0 at least */
+    ULONG64 Allocs; /* with those Left */
+    ULONG64 Frees;
+    struct _EXP_TAG *Record; /* NULL: not in use */
     ULONG Slot;
-    ULONG Reserved[3];
+    LONG Deferred; /* where Left was cut short for a fold: the rest of it */
+    ULONG64 Unused;
 } EXP_COUNTER;
 C_ASSERT(sizeof(EXP_COUNTER) == 64);
 
 typedef struct _EXP_CACHE {
-    LONG Countdown;  /* to the next sampled allocation */
-    LONG Interval;   /* ... from */
-    BOOLEAN Sampled; /* it came: the general path takes notice */
+    EXP_COUNTER *Host; /* of EXP_HOST_TAG, or NULL */
     KTHREAD *Thread;
     struct _EXP_CACHE *NextCache; /* all caches ever made */
     struct _EXP_CACHE *NextFree;
     ULONG64 Random;
-    ULONG64 UsedBins[EXP_KINDS];             /* bits: bins that have a magazine */
-    DECLSPEC_ALIGN(64) EXP_COUNTER Total[2]; /* nonpaged, paged: every tag together. Allocs and Frees unused */
+    ULONG64 UsedBins[EXP_KINDS]; /* bits: bins that have a magazine */
+    EXP_BIN Bins[EXP_KINDS * EXP_BINS];
     struct {
         ULONG Key; /* tag, with bit 31 for paged pool */
         EXP_COUNTER *Counter;
     } Tags[EXP_TAG_CACHE];
-    EXP_BIN Bins[EXP_KINDS * EXP_BINS];
     EXP_COUNTER *Chunks[EXP_TAG_SLOTS / EXP_COUNTERS];
 } EXP_CACHE;
+C_ASSERT(offsetof(EXP_CACHE, Bins) == 64);
 
 /* ---- tags ---- */
 typedef struct _EXP_TAG {
@@ -260,37 +271,39 @@ typedef struct _EXP_CENTER {
     EXP_SLAB *Lists[4]; /* that have free blocks: least full first */
 } DECLSPEC_ALIGN(64) EXP_CENTER;
 
-/* An entry of EXP_MAP.Plain. */
-#define EXP_PLAIN(Words, Bin)  ((ULONG64)(ULONG_PTR)(Words) | (ULONG64)(Bin) << 56)
-#define EXP_PLAIN_WORDS(Entry) ((EXP_WORD *)(ULONG_PTR)((Entry)&0x00FFFFFFFFFFFFFFull))
-#define EXP_PLAIN_BIN(Entry)   ((ULONG)((Entry) >> 56))
-C_ASSERT(EXP_KINDS *EXP_BINS <= 256);
+/* An entry of EXP_MAP.Plain: the words of the page's blocks, and where in EXP_CACHE.Bins their bin is. */
+#define EXP_PLAIN(Words, Bin)  ((ULONG64)(ULONG_PTR)(Words) | (ULONG64)((Bin) * sizeof(EXP_BIN)) << 48)
+#define EXP_PLAIN_WORDS(Entry) ((EXP_WORD *)(ULONG_PTR)((Entry)&0x0000FFFFFFFFFFFFull))
+#define EXP_PLAIN_BIN(Entry)   ((ULONG)((Entry) >> 48)) /* in bytes */
+C_ASSERT(EXP_KINDS *EXP_BINS * sizeof(EXP_BIN) <= 65536);
 
 /* What the fast paths read, and how they are switched off. */
 typedef struct _EXP_FAST {
     struct {
         ULONG_PTR Base;
         SIZE_T Covered; /* 0: every free takes the general path */
-        EXP_RUN **Entries;
         ULONG64 *Plain;
     } Maps[2];
     SIZE_T MaxSmall;
-    struct {
-        ULONG Magic;
-        USHORT BlockSize, TailOffset;
-        CHAR Irql; /* the highest */
-        UCHAR Reserved[7];
-    } Bins[EXP_KINDS * EXP_BINS];          /* what a free needs of a class, so that it need not look at the slab */
+    ULONG Checks; /* slack is filled and checked, freed blocks are filled and checked: KE_OPTIONS.PoolChecks */
+    ULONG Reserved;
+    USHORT BinOf[EXP_MAX_SMALL / 16 + 1];  /* (size + 15) / 16: the class's bin of the first kind, in bytes */
+    UCHAR ClassOf[EXP_MAX_SMALL / 16 + 1]; /* the same: the class */
     ULONG Flags[512];                      /* for POOL_FLAGS below 512 */
     ULONG Types[1024];                     /* for POOL_TYPEs below 1024 */
-    UCHAR ClassOf[EXP_MAX_SMALL / 16 + 1]; /* (size + 15) / 16 */
 } DECLSPEC_ALIGN(64) EXP_FAST;
 extern EXP_FAST ExpFast;
-/* An entry of Flags and Types: bits 0-7 the highest IRQL, signed (-1: the general path decides), 8-15 the kind's first bin,
- * 16 zeroes, 31 paged. */
-#define EXP_FAST_NO    0xFFu
-#define EXP_FAST_ZERO  0x10000u
-#define EXP_FAST_PAGED 0x80000000u
+/* An entry of Flags and Types: bits 0-7 the highest IRQL, signed (-1: the general path decides), 12-13 the kind, 16 zeroes,
+ * 31 paged. */
+#define EXP_FAST_NO      0xFFu
+#define EXP_FAST_KIND(D) ((D)&0x3000u) /* its first bin in EXP_CACHE.Bins, in bytes */
+#define EXP_FAST_ZERO    0x10000u
+#define EXP_FAST_PAGED   0x80000000u
+C_ASSERT(EXP_BINS * sizeof(EXP_BIN) == 0x1000);
+static inline BOOLEAN ExpChecks(VOID)
+{
+    return ExpFast.Checks != 0;
+}
 
 /* ---- everything ---- */
 typedef struct _EXP_STATE {
@@ -380,9 +393,8 @@ BOOLEAN ExpIsAnythingKept(VOID); /* whether another trim could give something up
 VOID ExpArmTrim(VOID);           /* something has become free; cheap */
 VOID ExpTrimSoon(VOID);          /* do not wait for the timer */
 #define EXP_LEAST_TURN 65536u
-VOID ExpRestartCountdown(EXP_CACHE *Cache,
-                         LONG Allocations); /* until the next sample; what has been done since the last counts as volume */
-SIZE_T ExpTrimPools(BOOLEAN All);           /* what was not needed since the last call, or whatever is free; returns pages */
+VOID ExpNoteVolume(ULONG64 Allocations); /* a thread has made so many more: a trim may be due */
+SIZE_T ExpTrimPools(BOOLEAN All);        /* what was not needed since the last call, or whatever is free; returns pages */
 
 /* slab.c */
 VOID ExpInitClasses(VOID);
@@ -459,8 +471,10 @@ EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot);
 extern EXP_COUNTER ExpNoCounters[EXP_COUNTERS]; /* stands for a chunk that is not there: none in use */
 ULONG ExpFindSlot(ULONG Tag, BOOLEAN Paged);    /* never 0 */
 EXP_TAG *ExpTagOfSlot(ULONG Slot);
-VOID ExpFold(EXP_COUNTER *Counter, EXP_TAG *Tag);
+VOID ExpFold(EXP_COUNTER *Counter, LONG64 Balance); /* tells the tag's record, and starts anew */
 VOID ExpFoldCache(EXP_CACHE *Cache);
+/* Left has come to an end: starts it anew. TRUE: this allocation is a sample. */
+BOOLEAN ExpRenew(EXP_CACHE *Cache, EXP_COUNTER *Counter);
 VOID ExpCountShared(ULONG Slot, LONG64 Bytes, BOOLEAN Alloc); /* without a cache */
 static inline ULONG ExpTagCacheIndex(ULONG Key)
 {
@@ -495,41 +509,45 @@ static inline EXP_COUNTER *ExpCounterOfSlot(EXP_CACHE *Cache, ULONG Slot)
 #define EXP_COUNT_STORE(Field, Value) ((Field) = (Value))
 #endif
 #define EXP_COUNT_LOAD(Field) __atomic_load_n(&(Field), __ATOMIC_RELAXED)
-VOID ExpFoldSlow(EXP_COUNTER *Counter);
-static inline BOOLEAN ExpWantsFold(const EXP_COUNTER *Counter)
+static inline LONG64 ExpBalance(const EXP_COUNTER *Counter)
 {
-    return (ULONG64)Counter->Balance > 2 * EXP_FOLD_BYTES;
+    return EXP_COUNT_LOAD(Counter->Peak) - EXP_COUNT_LOAD(Counter->Headroom);
+}
+static inline ULONG64 ExpAllocs(const EXP_COUNTER *Counter)
+{
+    LONG Left = EXP_COUNT_LOAD(Counter->Left);
+    return EXP_COUNT_LOAD(Counter->Allocs) - (ULONG64)(Left > 0 ? Left : 0);
 }
 static inline VOID ExpCountUp(EXP_COUNTER *Counter, SIZE_T Bytes)
 {
-    LONG64 Balance = Counter->Balance + (LONG64)Bytes;
-    EXP_COUNT_STORE(Counter->Balance, Balance);
-    if (Balance > Counter->MaxBalance)
-        EXP_COUNT_STORE(Counter->MaxBalance, Balance);
+    if (Bytes <= Counter->Headroom) {
+        EXP_COUNT_STORE(Counter->Headroom, (USHORT)(Counter->Headroom - Bytes));
+        return;
+    }
+    EXP_COUNT_STORE(Counter->Peak, Counter->Peak + (LONG64)(Bytes - Counter->Headroom));
+    EXP_COUNT_STORE(Counter->Headroom, 0);
+    if (Counter->Peak > EXP_FOLD_BYTES)
+        ExpFold(Counter, Counter->Peak);
 }
 static inline VOID ExpCountDown(EXP_COUNTER *Counter, SIZE_T Bytes)
 {
-    EXP_COUNT_STORE(Counter->Balance, Counter->Balance - (LONG64)Bytes);
+    SIZE_T Headroom = Counter->Headroom + Bytes;
+    if (Headroom < EXP_FOLD_BYTES)
+        EXP_COUNT_STORE(Counter->Headroom, (USHORT)Headroom);
+    else
+        ExpFold(Counter, Counter->Peak - (LONG64)Headroom);
 }
-static inline VOID ExpCountAlloc(EXP_COUNTER *Counter, SIZE_T Size)
+static inline VOID ExpCountAlloc(EXP_CACHE *Cache, EXP_COUNTER *Counter, SIZE_T Size)
 {
-    EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs + 1);
+    if (Counter->Left <= 0)
+        ExpRenew(Cache, Counter);
+    EXP_COUNT_STORE(Counter->Left, Counter->Left - 1);
     ExpCountUp(Counter, Size);
-    ExpCountUp(Counter->Total, Size);
 }
 static inline VOID ExpCountFree(EXP_COUNTER *Counter, SIZE_T Size)
 {
     EXP_COUNT_STORE(Counter->Frees, Counter->Frees + 1);
     ExpCountDown(Counter, Size);
-    ExpCountDown(Counter->Total, Size);
-}
-/* What the general paths add: folds what has moved far. */
-static inline VOID ExpFoldIfFar(EXP_COUNTER *Counter)
-{
-    if (ExpWantsFold(Counter))
-        ExpFoldSlow(Counter);
-    if (ExpWantsFold(Counter->Total))
-        ExpFoldSlow(Counter->Total);
 }
 
 /* stack.c */
@@ -682,12 +700,12 @@ VOID ExpResetSecurePools(VOID);
 VOID ExpEnumerateSecure(VOID (*Visit)(ULONG Slot, SIZE_T Size, PVOID Context), PVOID Context); /* takes no lock in Visit */
 
 /* ---- for libntmm_malloc.so: nonpaged pool without the kernel's rules ----
- * No IRQL check, no tag rules, no stacks, any size (0: a block of its own). All other checks and the accounting stay. The
+ * One tag (EXP_HOST_TAG), no IRQL check, no tag rules, no stacks, any size (0: a block of its own). All other checks and the accounting stay. The
  * calling thread must be attached, or attachable. Alignment: a power of two, of 16 at least in effect. NULL: no memory. */
-PVOID ExpMallocLike(SIZE_T Size, SIZE_T Alignment, ULONG Tag);
-PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment, ULONG Tag); /* its general path */
-VOID ExpFreeLike(PVOID Block);   /* stops like ExFreePool for anything but a live block's start */
-SIZE_T ExpSizeLike(PVOID Block); /* bytes asked for */
+PVOID ExpMallocLike(SIZE_T Size, SIZE_T Alignment);
+PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment); /* its general path */
+VOID ExpFreeLike(PVOID Block);                         /* stops like ExFreePool for anything but a live block's start */
+SIZE_T ExpSizeLike(PVOID Block);                       /* bytes asked for */
 /* Makes a live block Size bytes long where it lies: FALSE if it does not fit there, or would waste more than half. */
 BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size);
 BOOLEAN ExpIsPoolAddress(const volatile VOID *Address); /* of a pool's region, allocated or not */
@@ -695,8 +713,8 @@ BOOLEAN ExpIsPoolAddress(const volatile VOID *Address); /* of a pool's region, a
 /* ---- the verifier's seam (pool.c) ----
  * For everything that is not always on there is ExpSlow: while it is not 0 each allocation and free takes the general path
  * (set with ExpSetSlow, which switches the fast paths' tables; threads in the middle of one finish it). And for allocations
- * there is the thread's Countdown, below zero every ExpSampleInterval allocations (0: never; set before threads start, or
- * it counts from their next sample). The general paths call these routines (NULL: none), never with a lock held. */
+ * there is EXP_COUNTER.Left, at its end every ExpSampleInterval allocations of a thread with a tag (0: never; set before
+ * threads start, or it counts from their next sample). The general paths call these routines (NULL: none), never with a lock held. */
 extern volatile ULONG ExpSlow;
 static inline ULONG ExpReadSlow(VOID)
 {

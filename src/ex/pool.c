@@ -54,6 +54,7 @@ NTSTATUS ExInitSystem(VOID)
     ExpResetStacks();
     ExpResetQuota();
     memset(&ExpFast, 0, sizeof(ExpFast));
+    ExpFast.Checks = !KeOptions.BareBlocks;
     ExpInitClasses();
     ExpInitFlags();
     ExpState.Seed = KeOptions.Seed;
@@ -71,21 +72,12 @@ NTSTATUS ExInitSystem(VOID)
         return Status;
     for (Index = 0; Index < 2; Index++) {
         ExpFast.Maps[Index].Base = ExpState.Maps[Index].Base;
-        ExpFast.Maps[Index].Entries = ExpState.Maps[Index].Entries;
         ExpFast.Maps[Index].Plain = ExpState.Maps[Index].Plain;
-    }
-    for (Index = 0; Index < EXP_KINDS * EXP_BINS; Index++) {
-        const EXP_CLASS *Class = &ExpState.Classes[Index % EXP_BINS < EXP_CLASSES ? Index % EXP_BINS : 0];
-        ExpFast.Bins[Index].Magic = Class->Magic;
-        ExpFast.Bins[Index].BlockSize = Class->Size;
-        ExpFast.Bins[Index].TailOffset = Class->TailOffset;
-        ExpFast.Bins[Index].Irql = EXP_HIGHEST_IRQL(Index / EXP_BINS);
     }
     /* The slots of the tags that find no slot. */
     if (ExpFindSlot(EXP_TAG_OVERFLOW, FALSE) != EXP_SLOT_OVERFLOW || ExpTagOfSlot(EXP_SLOT_OVERFLOW) == NULL ||
         ExpFindSlot(EXP_TAG_OVERFLOW, TRUE) != EXP_SLOT_OVERFLOW + 1)
         return STATUS_NO_MEMORY;
-    ExpState.Totals[1].Paged = TRUE;
     ExpInitLookaside();
     ExpResetSecurePools();
     ExpResetObjects();
@@ -157,9 +149,8 @@ static PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, SIZE
     Block = ExpAllocateBig(Kind, Size, Alignment, Counter->Slot, Flags, (Options & EXP_ZERO) != 0, Priority);
     if (Block == NULL)
         return NULL;
-    ExpCountAlloc(Counter, Size);
-    ExpFoldIfFar(Counter);
-    if (Room != Size)
+    ExpCountAlloc(Cache, Counter, Size);
+    if (Room != Size && ExpChecks())
         ExpFillSlackOnly(Block, Size, Room);
     ExpTellAllocated(Block, Size, (Options & EXP_ZERO) != 0);
     ExpPoison((PUCHAR)Block + Size, Room - Size);
@@ -180,7 +171,7 @@ static VOID ExpCheckReuse(ULONG_PTR Block, SIZE_T BlockSize, EXP_WORD Old)
 {
     if (__builtin_expect(Old & EXP_WORD_LIVE, 0))
         KiStop(0xC2, "A pool block was freed twice, by two threads at the same time.", (PVOID)Block, 7, 0, 0, Block);
-    if (__builtin_expect(!ExpIsFreedFill((PVOID)Block, BlockSize), 0))
+    if (ExpChecks() && __builtin_expect(!ExpIsFreedFill((PVOID)Block, BlockSize), 0))
         ExpStopFreedFill((PVOID)Block, BlockSize);
 }
 
@@ -229,9 +220,8 @@ static PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_
         ExpCheckReuse(Block, BlockSize, Old);
     Bin->Top = Entry - 1;
     ExpWriteWord(Entry->Word, ExpMakeWord(Counter->Slot, BlockSize - (ULONG)Size, Flags));
-    ExpCountAlloc(Counter, Size);
-    ExpFoldIfFar(Counter);
-    if (BlockSize != (ULONG)Size)
+    ExpCountAlloc(Cache, Counter, Size);
+    if (BlockSize != (ULONG)Size && ExpChecks())
         ExpFillSlack((PVOID)Block, Size, BlockSize);
     if ((ExpReadSlow() & EXP_SLOW_STACKS) && Caller != 0)
         ExpNoteStack(Block, Entry->Word, 0, Caller);
@@ -254,21 +244,17 @@ static PVOID ExpAskVerifier(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG 
 {
     EXP_REQUEST Request;
     BOOLEAN Sampled = FALSE;
-    if (Cache != NULL && --Cache->Countdown < 0) {
-        ULONG Interval = ExpSampleInterval;
-        Sampled = Interval != 0;
-        /* Half of the interval at least, and as long again at random. */
-        Cache->Random = Cache->Random * 6364136223846793005ull + 1442695040888963407ull;
-        ExpRestartCountdown(Cache, Sampled ? (LONG)(Interval / 2 + (ULONG)((Cache->Random >> 32) * (Interval + 1ull) >> 32))
-                                           : EXP_SAMPLE_AGAIN);
-    }
+    ULONG Own = (Tag & ~EXP_PROTECTED) != 0 ? Tag & ~EXP_PROTECTED : EXP_TAG_NONE;
+    EXP_COUNTER *Counter = Cache != NULL ? ExpFindCounter(Cache, Own, EXP_IS_PAGED(Kind)) : NULL;
+    if (Counter != NULL && Counter->Left <= 0)
+        Sampled = ExpRenew(Cache, Counter);
     if (ExpVerifyAllocateRoutine == NULL || (!Sampled && !(ExpReadSlow() & EXP_SLOW_ALLOCATE)))
         return NULL;
     if (Sampled)
         __atomic_add_fetch(&ExpState.Sampled, 1, __ATOMIC_RELAXED);
     Request.Kind = Kind;
     Request.Size = Size;
-    Request.Tag = (Tag & ~EXP_PROTECTED) != 0 ? Tag & ~EXP_PROTECTED : EXP_TAG_NONE;
+    Request.Tag = Own;
     Request.Protected = (Tag & EXP_PROTECTED) != 0;
     Request.Zero = (Options & EXP_ZERO) != 0;
     Request.Aligned = (Options & EXP_ALIGNED) != 0;
@@ -421,7 +407,7 @@ static VOID ExpInitFlags(VOID)
 /* ---- what the fast paths may do ---- */
 static ULONG ExpFastEntry(EXP_KIND Kind, BOOLEAN Zero)
 {
-    return (UCHAR)EXP_HIGHEST_IRQL(Kind) | (ULONG)Kind * EXP_BINS << 8 | (Zero ? EXP_FAST_ZERO : 0) |
+    return (UCHAR)EXP_HIGHEST_IRQL(Kind) | (ULONG)Kind << 12 | (Zero ? EXP_FAST_ZERO : 0) |
            (Kind == ExpPaged ? EXP_FAST_PAGED : 0);
 }
 
@@ -544,6 +530,13 @@ static VOID ExpCheckContents(PVOID Block, SIZE_T Size)
                (ULONG_PTR)Block + Size);
 }
 
+/* The counter of the one tag that malloc has, from the thread's first operation on. */
+static VOID ExpFindHost(EXP_CACHE *Cache)
+{
+    if (Cache != NULL && Cache->Host == NULL)
+        Cache->Host = ExpFindCounter(Cache, EXP_HOST_TAG, FALSE);
+}
+
 static VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
 {
     EXP_WORD Word = ExpReadWord(&Big->Word);
@@ -561,7 +554,8 @@ static VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, 
     if ((ExpReadSlow() & EXP_SLOW_TRACKING) && Kind != ExpPaged)
         ExpCheckContents(Block, Big->Size);
     ExpUnpoison(Block, Room);
-    ExpCheckSlack(Block, Big->Size, Room);
+    if (ExpChecks())
+        ExpCheckSlack(Block, Big->Size, Room);
     if ((ExpReadSlow() & EXP_SLOW_FREE) && ExpVerifyFreeRoutine != NULL && !(Options & EXP_HOST))
         ExpVerifyFreeRoutine(Block, Big->Size, Own, Kind);
     if (!(__atomic_fetch_and(&Big->Word, ~EXP_WORD_LIVE, __ATOMIC_ACQ_REL) & EXP_WORD_LIVE))
@@ -570,7 +564,6 @@ static VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, 
     Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
     if (Counter != NULL) {
         ExpCountFree(Counter, Big->Size);
-        ExpFoldIfFar(Counter);
     } else {
         ExpCountShared(Slot, -(LONG64)Big->Size, FALSE);
     }
@@ -622,26 +615,29 @@ VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
     Slot = EXP_WORD_SLOT(Word);
     Size = Slab->BlockSize - EXP_WORD_SLACK(Word);
     Cache = ExpGetCache(Thread);
+    if (Options & EXP_HOST)
+        ExpFindHost(Cache);
     Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
     Own = Counter != NULL ? Counter->Tag : ExpTagOfSlot(Slot)->Tag;
     ExpCheckTag(Block, Word, Own, Tag, (Options & EXP_WITH_TAG) != 0);
     if ((ExpReadSlow() & EXP_SLOW_TRACKING) && Kind != ExpPaged)
         ExpCheckContents(Block, Size);
     ExpUnpoison(Block, Slab->BlockSize);
-    ExpCheckSlack(Block, Size, Slab->BlockSize);
+    if (ExpChecks())
+        ExpCheckSlack(Block, Size, Slab->BlockSize);
     if ((ExpReadSlow() & EXP_SLOW_FREE) && ExpVerifyFreeRoutine != NULL && !(Options & EXP_HOST))
         ExpVerifyFreeRoutine(Block, Size, Own, Kind);
     if (Word & EXP_WORD_QUOTA)
         ExpReleaseQuota(Block, Kind == ExpPaged, Size);
     if (Counter != NULL) {
         ExpCountFree(Counter, Size);
-        ExpFoldIfFar(Counter);
     } else {
         ExpCountShared(Slot, -(LONG64)Size, FALSE);
     }
     if (Slab->Stacks != NULL && Caller != 0)
         Slab->Stacks[2 * Number + 1] = ExpCaptureStack(Caller);
-    ExpFillFreed(Block, Slab->BlockSize);
+    if (ExpChecks())
+        ExpFillFreed(Block, Slab->BlockSize);
     ExpTellFreed(Block);
     ExpPoison(Block, Slab->BlockSize);
     ExpWriteWord(&Slab->Words[Number], Word & ~EXP_WORD_LIVE);
@@ -663,16 +659,14 @@ VOID ExpFreeBlock(PVOID Block, ULONG Tag, BOOLEAN Tagged)
 }
 
 /* ---- for malloc ---- */
-PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment, ULONG Tag)
+PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment)
 {
     KTHREAD *Thread = KiCurrentThread();
-    EXP_CACHE *Cache = ExpGetCache(Thread);
-    if (Cache != NULL && Cache->Countdown < 0)
-        ExpRestartCountdown(Cache, EXP_SAMPLE_AGAIN);
+    ExpFindHost(ExpGetCache(Thread));
     if (Size == 0 && Alignment >= PAGE_SIZE)
         Size = 1; /* the slack of a whole page does not fit the word */
-    return ExpAllocateBlock(Thread, ExpNonPagedNx, Size, Alignment < 16 ? 16 : Alignment, Tag, EXP_HOST, HighPoolPriority, 0,
-                            0);
+    return ExpAllocateBlock(Thread, ExpNonPagedNx, Size, Alignment < 16 ? 16 : Alignment, EXP_HOST_TAG, EXP_HOST,
+                            HighPoolPriority, 0, 0);
 }
 
 /* The live block that starts at Block: its slab and number, or its EXP_BIG (Number MAXULONG). */
@@ -717,17 +711,15 @@ BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size)
     if (Counter == NULL || Size > Room || Size < Room / 2 || Room - Size >= PAGE_SIZE || (Word & EXP_WORD_QUOTA) || Size == 0)
         return FALSE;
     ExpUnpoison(Block, Room);
-    ExpCheckSlack(Block, Old, Room);
+    if (ExpChecks())
+        ExpCheckSlack(Block, Old, Room);
     if (Number == MAXULONG)
         Big->Size = Size;
     else
         ExpWriteWord(&Slab->Words[Number], ExpMakeWord(EXP_WORD_SLOT(Word), (ULONG)(Room - Size), Word & EXP_WORD_PROTECTED));
     ExpCountDown(Counter, Old);
-    ExpCountDown(Counter->Total, Old);
     ExpCountUp(Counter, Size);
-    ExpCountUp(Counter->Total, Size);
-    ExpFoldIfFar(Counter);
-    if (Room != Size)
+    if (Room != Size && ExpChecks())
         ExpFillSlackOnly(Block, Size, Room);
     ExpPoison((PUCHAR)Block + Size, Room - Size);
     return TRUE;
@@ -746,8 +738,7 @@ BOOLEAN ExpChargeTag(ULONG Tag, BOOLEAN Paged, SIZE_T Bytes, ULONG *Slot)
     EXP_COUNTER *Counter = Cache != NULL ? ExpFindCounter(Cache, Tag, Paged) : NULL;
     if (Counter == NULL)
         return FALSE;
-    ExpCountAlloc(Counter, Bytes);
-    ExpFoldIfFar(Counter);
+    ExpCountAlloc(Cache, Counter, Bytes);
     *Slot = Counter->Slot;
     return TRUE;
 }
@@ -758,7 +749,6 @@ VOID ExpReturnTag(ULONG Slot, SIZE_T Bytes)
     EXP_COUNTER *Counter = Cache != NULL ? ExpCounterOfSlot(Cache, Slot) : NULL;
     if (Counter != NULL) {
         ExpCountFree(Counter, Bytes);
-        ExpFoldIfFar(Counter);
     } else {
         ExpCountShared(Slot, -(LONG64)Bytes, FALSE);
     }

@@ -55,8 +55,10 @@ VOID ExpInitClasses(VOID)
         }
         C->Magazine = (UCHAR)(Size <= 128 ? 64 : Size <= 512 ? 32 : Size <= 1024 ? 16 : Size <= EXP_MAX_PAGE ? 8 : 4);
         C->Depot = (USHORT)ExpClamp(65536 / (Size * C->Magazine), 2, 16);
-        for (; Units <= Size / 16; Units++)
+        for (; Units <= Size / 16; Units++) {
             ExpFast.ClassOf[Units] = (UCHAR)Class;
+            ExpFast.BinOf[Units] = (USHORT)(Class * sizeof(EXP_BIN));
+        }
     }
     for (Class = 0; Class < EXP_CLASSES; Class++) {
         EXP_CLASS *C = &ExpState.Classes[Class];
@@ -130,13 +132,6 @@ VOID ExpRecycleRecord(EXP_RUN *Run)
     }
 }
 
-static VOID ExpPlace(EXP_SLAB *Slab, ULONG_PTR Base)
-{
-    ULONG_PTR First = (Base - ExpState.Maps[EXP_IS_PAGED(Slab->Run.Kind)].Base) >> 12;
-    Slab->Run.Base = Base;
-    Slab->WordsOfMap = (EXP_WORD *)((ULONG_PTR)Slab->Words - First * Slab->Stride * sizeof(EXP_WORD));
-}
-
 static EXP_SLAB *ExpTrySlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRIORITY Priority)
 {
     const EXP_CLASS *C = &ExpState.Classes[Class];
@@ -160,9 +155,9 @@ static EXP_SLAB *ExpTrySlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRI
         ExpRecycleRecord(&Slab->Run);
         return NULL;
     }
-    ExpPlace(Slab, Base);
+    Slab->Run.Base = Base;
     if (Slab->Tail != NULL) {
-        ExpPlace(Slab->Tail, Base);
+        Slab->Tail->Run.Base = Base;
         __atomic_store_n(&Slab->Tail->Run.Gate, EXP_HIGHEST_IRQL(Kind), __ATOMIC_RELEASE);
     }
     __atomic_store_n(&Slab->Run.Gate, EXP_HIGHEST_IRQL(Kind), __ATOMIC_RELEASE);

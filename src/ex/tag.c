@@ -13,15 +13,17 @@
  *
  *     Bytes = EXP_TAG.Bytes + sum of EXP_COUNTER's change      (Allocs and Frees likewise)
  *
- * Peaks. A thread folds its counter into the slot when its Balance has moved by more than EXP_FOLD_BYTES (at its next
- * operation with the tag), and keeps the highest Balance in between, so the peak that a fold sees is EXP_TAG.Bytes +
- * MaxDelta. With one thread that is the exact peak; with several it can miss what the others had not folded: at most
- * EXP_FOLD_BYTES and one block each (EXP_TAG_USE.PeakError counts the EXP_FOLD_BYTES).
+ * Peaks. A counter keeps its highest balance and the distance from it (EXP_COUNTER), and is folded into the slot when its
+ * peak has risen, or its balance fallen, by EXP_FOLD_BYTES (at its thread's next operation with the tag); the peak that a fold
+ * sees is EXP_TAG.Bytes + Peak. With one thread that is the exact peak; with several it can miss what the others had not
+ * folded: at most EXP_FOLD_BYTES and one block each (EXP_TAG_USE.PeakError counts the EXP_FOLD_BYTES).
+ *
+ * A pool's totals are the sums over its tags when they are asked for; only its peak is kept, as the folds see it.
  *
  * Invariants:
- *   T1 a slot's Bytes summed over all threads equal the requested bytes of the live blocks whose words name
- * it T2 Allocs - Frees, summed, equals the number of those blocks T3 the pool totals equal the sums over all
- * slots of the pool
+ *   T1 a slot's Bytes summed over all threads equal the requested bytes of the live blocks whose words name it
+ *   T2 Allocs - Frees, summed, equals the number of those blocks
+ *   T3 the pool totals equal the sums over all live blocks of the pool
  *
  * TagLock is a leaf.
  */
@@ -31,7 +33,7 @@ EXP_TAG *ExpTagOfSlot(ULONG Slot)
 {
     EXP_TAG *Chunk;
     if (Slot >= EXP_TAG_SLOTS)
-        return &ExpState.Totals[Slot - EXP_TAG_SLOTS];
+        return NULL;
     Chunk = __atomic_load_n(&ExpState.TagChunks[Slot / EXP_COUNTERS], __ATOMIC_ACQUIRE);
     return Chunk != NULL ? &Chunk[Slot % EXP_COUNTERS] : NULL;
 }
@@ -91,6 +93,7 @@ EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
 {
     EXP_COUNTER *Chunk = Cache->Chunks[Slot / EXP_COUNTERS];
     EXP_COUNTER *Counter;
+    ULONG Interval = ExpSampleInterval;
     if (Chunk == ExpNoCounters) {
         Chunk = ExpMetaAllocate(ExpMetaOther, EXP_COUNTERS * sizeof(EXP_COUNTER));
         if (Chunk == NULL)
@@ -105,9 +108,12 @@ EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
             return NULL;
         Counter->Slot = Slot;
         Counter->Word = ExpMakeWord(Slot, 0, 0);
-        Counter->Balance = Counter->MaxBalance = EXP_FOLD_BYTES;
-        /* Who sums looks at Total first. */
-        __atomic_store_n(&Counter->Total, &Cache->Total[Record->Paged], __ATOMIC_RELEASE);
+        /* So many allocations from the next sample as a thread is on average. */
+        Cache->Random = Cache->Random * 6364136223846793005ull + 1442695040888963407ull;
+        Counter->Left = 1 + (LONG)((Cache->Random >> 32) * (ULONG64)(Interval != 0 ? Interval : EXP_SAMPLE_AGAIN) >> 32);
+        Counter->Allocs = (ULONG64)Counter->Left;
+        /* Who sums looks at Record first. */
+        __atomic_store_n(&Counter->Record, Record, __ATOMIC_RELEASE);
         __atomic_add_fetch(&Record->Threads, 1, __ATOMIC_RELAXED);
         Counter->Tag = Record->Tag;
     }
@@ -133,21 +139,45 @@ static VOID ExpRaisePeak(EXP_TAG *Tag, LONG64 Candidate)
         ;
 }
 
-VOID ExpFold(EXP_COUNTER *Counter, EXP_TAG *Tag)
+static VOID ExpAddBytes(EXP_TAG *Tag, LONG64 Bytes, LONG64 Highest)
 {
-    LONG64 Before = __atomic_fetch_add(&Tag->Bytes, Counter->Balance - EXP_FOLD_BYTES, __ATOMIC_RELAXED);
-    ExpRaisePeak(Tag, Before + Counter->MaxBalance - EXP_FOLD_BYTES);
-    __atomic_add_fetch(&Tag->Allocs, Counter->Allocs, __ATOMIC_RELAXED);
+    LONG64 Before = __atomic_fetch_add(&Tag->Bytes, Bytes, __ATOMIC_RELAXED);
+    ExpRaisePeak(Tag, Before + Highest);
+}
+
+VOID ExpFold(EXP_COUNTER *Counter, LONG64 Balance)
+{
+    EXP_TAG *Tag = Counter->Record;
+    ULONG64 Left = (ULONG64)(Counter->Left > 0 ? Counter->Left : 0);
+    ExpAddBytes(Tag, Balance, Counter->Peak);
+    ExpAddBytes(&ExpState.Totals[Tag->Paged], Balance, Counter->Peak);
+    __atomic_add_fetch(&Tag->Allocs, Counter->Allocs - Left, __ATOMIC_RELAXED);
     __atomic_add_fetch(&Tag->Frees, Counter->Frees, __ATOMIC_RELAXED);
-    EXP_COUNT_STORE(Counter->Balance, EXP_FOLD_BYTES);
-    EXP_COUNT_STORE(Counter->MaxBalance, EXP_FOLD_BYTES);
-    EXP_COUNT_STORE(Counter->Allocs, 0);
+    EXP_COUNT_STORE(Counter->Peak, 0);
+    EXP_COUNT_STORE(Counter->Headroom, 0);
+    EXP_COUNT_STORE(Counter->Allocs, Left);
     EXP_COUNT_STORE(Counter->Frees, 0);
 }
 
-VOID ExpFoldSlow(EXP_COUNTER *Counter)
+BOOLEAN ExpRenew(EXP_CACHE *Cache, EXP_COUNTER *Counter)
 {
-    ExpFold(Counter, ExpTagOfSlot(Counter->Slot));
+    ULONG Interval = ExpSampleInterval;
+    LONG Left = Counter->Deferred;
+    BOOLEAN Ended = Left == 0, Sampled = FALSE;
+    if (Counter->Peak > EXP_FOLD_BYTES)
+        ExpFold(Counter, Counter->Peak - Counter->Headroom);
+    Counter->Deferred = 0;
+    if (Ended) {
+        Sampled = Interval != 0;
+        /* Half of the interval at least, and as long again at random. */
+        Cache->Random = Cache->Random * 6364136223846793005ull + 1442695040888963407ull;
+        Left = Sampled ? (LONG)(Interval / 2 + 1 + (ULONG)((Cache->Random >> 32) * (ULONG64)Interval >> 32)) : EXP_SAMPLE_AGAIN;
+    }
+    EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs + (ULONG64)Left);
+    EXP_COUNT_STORE(Counter->Left, Left);
+    if (Ended)
+        ExpNoteVolume((ULONG64)Left);
+    return Sampled;
 }
 
 VOID ExpFoldCache(EXP_CACHE *Cache)
@@ -156,17 +186,15 @@ VOID ExpFoldCache(EXP_CACHE *Cache)
     for (Chunk = 0; Chunk < EXP_TAG_SLOTS / EXP_COUNTERS; Chunk++)
         for (Index = 0; Cache->Chunks[Chunk] != ExpNoCounters && Index < EXP_COUNTERS; Index++)
             if (Cache->Chunks[Chunk][Index].Tag != 0)
-                ExpFoldSlow(&Cache->Chunks[Chunk][Index]);
-    ExpFoldSlow(&Cache->Total[0]);
-    ExpFoldSlow(&Cache->Total[1]);
+                ExpFold(&Cache->Chunks[Chunk][Index], ExpBalance(&Cache->Chunks[Chunk][Index]));
 }
 
 VOID ExpCountShared(ULONG Slot, LONG64 Bytes, BOOLEAN Alloc)
 {
     EXP_TAG *Tag = ExpTagOfSlot(Slot);
-    EXP_TAG *Total = &ExpState.Totals[Tag->Paged];
-    ExpRaisePeak(Tag, __atomic_add_fetch(&Tag->Bytes, Bytes, __ATOMIC_RELAXED));
-    ExpRaisePeak(Total, __atomic_add_fetch(&Total->Bytes, Bytes, __ATOMIC_RELAXED));
+    LONG64 Highest = Bytes > 0 ? Bytes : 0;
+    ExpAddBytes(Tag, Bytes, Highest);
+    ExpAddBytes(&ExpState.Totals[Tag->Paged], Bytes, Highest);
     __atomic_add_fetch(Alloc ? &Tag->Allocs : &Tag->Frees, 1, __ATOMIC_RELAXED);
 }
 
@@ -188,24 +216,21 @@ static VOID ExpSumSlot(ULONG Slot, EXP_TAG_USE *Use)
     Use->Frees = __atomic_load_n(&Tag->Frees, __ATOMIC_RELAXED);
     Use->Bytes = Folded;
     Use->PeakBytes = __atomic_load_n(&Tag->Peak, __ATOMIC_RELAXED);
+    Use->Threads = Threads;
     Use->PeakError = Threads > 1 ? (ULONG64)Threads * EXP_FOLD_BYTES : 0;
     KiAcquireLock(&ExpState.CacheLock);
     Cache = ExpState.Caches;
     KiReleaseLock(&ExpState.CacheLock);
     for (; Cache != NULL; Cache = Cache->NextCache) {
         const EXP_COUNTER *Counter;
-        if (Slot >= EXP_TAG_SLOTS) {
-            Counter = &Cache->Total[Slot - EXP_TAG_SLOTS];
-        } else {
-            Counter = __atomic_load_n(&Cache->Chunks[Slot / EXP_COUNTERS], __ATOMIC_ACQUIRE);
-            Counter += Slot % EXP_COUNTERS;
-        }
-        if (__atomic_load_n(&Counter->Total, __ATOMIC_ACQUIRE) == NULL)
+        Counter = __atomic_load_n(&Cache->Chunks[Slot / EXP_COUNTERS], __ATOMIC_ACQUIRE);
+        Counter += Slot % EXP_COUNTERS;
+        if (__atomic_load_n(&Counter->Record, __ATOMIC_ACQUIRE) == NULL)
             continue; /* the thread has not used the slot */
-        Use->Allocs += EXP_COUNT_LOAD(Counter->Allocs);
+        Use->Allocs += ExpAllocs(Counter);
         Use->Frees += EXP_COUNT_LOAD(Counter->Frees);
-        Use->Bytes += EXP_COUNT_LOAD(Counter->Balance) - EXP_FOLD_BYTES;
-        Highest = Folded + EXP_COUNT_LOAD(Counter->MaxBalance) - EXP_FOLD_BYTES;
+        Use->Bytes += ExpBalance(Counter);
+        Highest = Folded + EXP_COUNT_LOAD(Counter->Peak);
         if (Highest > Use->PeakBytes)
             Use->PeakBytes = Highest;
     }
@@ -225,30 +250,43 @@ VOID ExpQueryTags(VOID (*Callback)(const EXP_TAG_USE *Use, PVOID Context), PVOID
 }
 
 typedef struct _EXP_SUM {
+    EXP_POOL_TOTALS *Totals;
     BOOLEAN Paged;
-    ULONG64 Allocs, Frees;
+    ULONG Tags;
+    LONG64 Least, Most; /* that the pool's peak can be, going by the tags' own */
+    ULONG64 Error;
 } EXP_SUM;
 
 static VOID ExpAddUse(const EXP_TAG_USE *Use, PVOID Context)
 {
     EXP_SUM *Sum = Context;
-    if (Use->Paged == Sum->Paged) {
-        Sum->Allocs += Use->Allocs;
-        Sum->Frees += Use->Frees;
-    }
+    if (Use->Paged != Sum->Paged)
+        return;
+    Sum->Totals->Allocs += Use->Allocs;
+    Sum->Totals->Frees += Use->Frees;
+    Sum->Totals->Bytes += Use->Bytes;
+    Sum->Tags++;
+    Sum->Least = Use->PeakBytes > Sum->Least ? Use->PeakBytes : Sum->Least;
+    Sum->Most += Use->PeakBytes + (LONG64)Use->PeakError;
+    Sum->Error += (ULONG64)Use->Threads * EXP_FOLD_BYTES;
 }
 
+/* The pool's peak goes by what counters have told, so each may be EXP_FOLD_BYTES off; the tags' peaks bound it. */
 VOID ExpQueryPool(BOOLEAN Paged, EXP_POOL_TOTALS *Totals)
 {
-    EXP_TAG_USE Use;
-    EXP_SUM Sum = {Paged, 0, 0};
-    ExpSumSlot(EXP_TAG_SLOTS + Paged, &Use);
+    EXP_SUM Sum = {.Totals = Totals, .Paged = Paged};
+    memset(Totals, 0, sizeof(*Totals));
     ExpQueryTags(ExpAddUse, &Sum);
-    Totals->Allocs = Sum.Allocs;
-    Totals->Frees = Sum.Frees;
-    Totals->Bytes = Use.Bytes;
-    Totals->PeakBytes = Use.PeakBytes;
-    Totals->PeakError = Use.PeakError;
+    Totals->PeakBytes = __atomic_load_n(&ExpState.Totals[Paged].Peak, __ATOMIC_RELAXED);
+    if (Totals->PeakBytes > Sum.Most)
+        Totals->PeakBytes = Sum.Most;
+    if (Totals->PeakBytes < Sum.Least)
+        Totals->PeakBytes = Sum.Least;
+    if (Totals->PeakBytes < Totals->Bytes)
+        Totals->PeakBytes = Totals->Bytes;
+    Totals->PeakError = (ULONG64)(Sum.Most > Totals->PeakBytes ? Sum.Most - Totals->PeakBytes : 0);
+    if (Totals->PeakError > Sum.Error)
+        Totals->PeakError = Sum.Error;
     Totals->PagesInSlabs = __atomic_load_n(&ExpState.SlabPages[Paged], __ATOMIC_RELAXED);
     Totals->PagesReturned = __atomic_load_n(&ExpState.ReturnedPages[Paged], __ATOMIC_RELAXED);
     KiAcquireLock(&ExpState.SpanLock[Paged]);

@@ -70,10 +70,9 @@ SIZE_T ExpTrimPools(BOOLEAN All)
     return Returned;
 }
 
-VOID ExpRestartCountdown(EXP_CACHE *Cache, LONG Allocations)
+VOID ExpNoteVolume(ULONG64 Allocations)
 {
-    ULONG64 Volume = __atomic_add_fetch(&ExpState.Volume, (ULONG64)Cache->Interval, __ATOMIC_RELAXED);
-    Cache->Interval = Cache->Countdown = Allocations;
+    ULONG64 Volume = __atomic_add_fetch(&ExpState.Volume, Allocations, __ATOMIC_RELAXED);
     if (Volume >= __atomic_load_n(&ExpState.Turn, __ATOMIC_RELAXED) &&
         __atomic_exchange_n(&ExpState.Volume, 0, __ATOMIC_RELAXED) >= Volume)
         ExpTrimSoon();

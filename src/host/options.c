@@ -57,7 +57,7 @@ static const struct {
     {"node_ram", KeyText, AT(node_ram), 0, sizeof(((ntmm_options *)0)->node_ram), "SIZE[:SIZE...]",
      "how much of RAM each node has, in proportion; 0 for a node without any (default equal parts)"},
     {"verifier", KeyVerifier, AT(verifier), 0, 0xffffffff, "NAMES|MASK",
-     "Driver Verifier: a mask such as 0x209BB, or names joined by '+'; none: not even samples (default 0)"},
+     "Driver Verifier: a mask such as 0x209BB, or names joined by '+'; none: neither samples nor pool_checks (default 0)"},
     {"verifier_drivers", KeyText, AT(verifier_drivers), 0, sizeof(((ntmm_options *)0)->verifier_drivers), "NAMES",
      "drivers to verify, joined by '+'; 'program' is what is no driver binary (default all)"},
     {"special_pool_tag", KeyTag, AT(special_pool_tag), 0, 0xffffffff, "TAG|SIZE",
@@ -67,6 +67,8 @@ static const struct {
      "one allocation in N is special pool's though nobody asked (default 1000); 0: none"},
     {"special_pool_rate", KeyNumber32, AT(special_pool_rate), 0, 1000000000, "N",
      "at most so many of these samples a second, after a burst of 256 (default 1000); 0: no bound"},
+    {"pool_checks", KeyFlag, AT(pool_checks), 0, 1, "0|1",
+     "slack bytes and freed blocks are filled and checked (default 1); verifier=none is this and special_pool_sample=0"},
     {"fault_probability", KeyNumber32, AT(fault_probability), 0, 10000, "N",
      "low_resources: how many of 10,000 requests fail (default 600)"},
     {"fault_delay", KeyNumber32, AT(fault_delay), 0, 0x7fffffff, "N",
@@ -144,6 +146,7 @@ void ntmm_default_options(ntmm_options *options)
     options->fault_probability = 600;
     options->special_pool_sample = 1000;
     options->special_pool_rate = 1000;
+    options->pool_checks = true;
     options->stacks = 6;
 #ifndef NDEBUG
     options->pagefile_check = true;
@@ -312,8 +315,10 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
         case KeyVerifier:
         case KeyTag:
             *(uint32_t *)Field = (uint32_t)Number;
-            if (Keys[I].Kind == KeyVerifier && !strcmp(value, "none"))
-                options->special_pool_sample = 0; /* nothing that a verifier adds */
+            if (Keys[I].Kind == KeyVerifier && !strcmp(value, "none")) { /* nothing that a verifier adds */
+                options->special_pool_sample = 0;
+                options->pool_checks = false;
+            }
             break;
         default:
             *(uint64_t *)Field = Number;

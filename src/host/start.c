@@ -247,6 +247,7 @@ static int StartLocked(const ntmm_options *Wanted)
         .VerifierFlags = Options.verifier,
         .SwapStacks = (UCHAR)Options.swap_stacks,
         .KeepRuns = Options.keep,
+        .BareBlocks = !Options.pool_checks,
         .StackDepth = Options.stacks,
         .NonPagedPoolLimit = Options.nonpagedpool,
         .PagedPoolLimit = Options.pagedpool,

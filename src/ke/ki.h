@@ -19,6 +19,7 @@ typedef struct _KE_OPTIONS {
     ULONG VerifierFlags;   /* verifier= as Windows' mask */
     UCHAR SwapStacks;      /* swap_stacks=: KI_SWAP_STACKS */
     BOOLEAN KeepRuns;      /* keep=: freed runs of pages stay mapped for the next user */
+    BOOLEAN BareBlocks;    /* pool_checks=0: slack and freed blocks are neither filled nor checked */
     ULONG StackDepth;      /* stacks=: frames kept for the allocation and the free of each block, 0..16 */
     /* bytes of address space; 0: the default for the RAM */
     ULONG64 NonPagedPoolLimit, PagedPoolLimit, SystemPteLimit, SpecialPoolLimit, ImageLimit, KernelStackLimit;

@@ -4,7 +4,7 @@
  *
  * The start. The first call of malloc in the process, wherever it comes from (the dynamic linker's, often), reserves
  * address space and starts the pools; about 30 system calls' worth of time. Only system calls are made: nothing that could
- * call malloc. NTMM_MALLOC_OPTIONS="ram=8G,seed=1" changes the options; an unknown key or a bad value ends the program
+ * call malloc. NTMM_MALLOC_OPTIONS="ram=8G,seed=1,verifier=none" changes the options; an unknown key or a bad value ends the program
  * with a line that names it.
  *
  *     down --first malloc--> starting (StartLock) --> up
@@ -43,7 +43,7 @@ VOID (*KiThreadRundownRoutine)(KTHREAD *Thread);
 
 #define FAST_TLS __attribute__((tls_model("initial-exec")))
 _Thread_local PVOID HalpCurrentThread FAST_TLS;
-static _Thread_local KTHREAD ThreadRecord FAST_TLS;
+_Thread_local KTHREAD PreloadThread FAST_TLS;
 static _Thread_local UCHAR ThreadEnds FAST_TLS; /* rounds of destructors so far */
 
 /* ---- text without malloc ---- */
@@ -89,6 +89,13 @@ static VOID ReadOptions(VOID)
     const CHAR *Text = getenv("NTMM_MALLOC_OPTIONS");
     while (Text != NULL && *Text != 0) {
         const CHAR *Value = NULL;
+        static const CHAR None[] = "verifier=none";
+        if (__builtin_strncmp(Text, None, sizeof None - 1) == 0 &&
+            (Text[sizeof None - 1] == 0 || Text[sizeof None - 1] == ',')) {
+            PreloadOptions.BareBlocks = TRUE;
+            Text += sizeof None - 1 + (Text[sizeof None - 1] == ',');
+            continue;
+        }
         for (ULONG Index = 0; Index < ARRAYSIZE(Keys) && Value == NULL; Index++) {
             SIZE_T Length = __builtin_strlen(Keys[Index].Key);
             if (__builtin_strncmp(Text, Keys[Index].Key, Length) != 0)
@@ -99,7 +106,7 @@ static VOID ReadOptions(VOID)
                 PreloadFail("ntmm_malloc: NTMM_MALLOC_OPTIONS: '%s' has no good value; ram=64M..4T,seed=N\n", Keys[Index].Key);
         }
         if (Value == NULL)
-            PreloadFail("ntmm_malloc: NTMM_MALLOC_OPTIONS: '%.40s' is no option; ram=64M..4T,seed=N\n", Text);
+            PreloadFail("ntmm_malloc: NTMM_MALLOC_OPTIONS: '%.40s' is no option; ram=64M..4T,seed=N,verifier=none\n", Text);
         Text = *Value == ',' ? Value + 1 : Value;
     }
 }
@@ -138,6 +145,7 @@ static VOID StartPools(VOID)
     KeOptions.Processors = HalFacts.HostProcessors < 64 ? HalFacts.HostProcessors : 64;
     KeOptions.Seed = PreloadOptions.Seed;
     KeOptions.KeepRuns = TRUE;
+    KeOptions.BareBlocks = PreloadOptions.BareBlocks;
     if (!PreloadStartPages())
         PreloadFail("ntmm_malloc: the host gives no address space\n");
     if (!NT_SUCCESS(ExInitSystem()))
@@ -188,7 +196,7 @@ static KTHREAD *AttachLate(VOID)
     }
     KiReleaseLock(&LateLock);
     if (Found == NULL)
-        Found = &ThreadRecord; /* 64 threads at the very end at once: this cache is lost */
+        Found = &PreloadThread; /* 64 threads at the very end at once: this cache is lost */
     PrepareRecord(Found);
     return Found;
 }
@@ -213,9 +221,9 @@ KTHREAD *KiAttachCurrentThread(VOID)
     if (ThreadEnds >= PTHREAD_DESTRUCTOR_ITERATIONS) {
         HalpCurrentThread = AttachLate();
     } else {
-        PrepareRecord(&ThreadRecord);
-        HalpCurrentThread = &ThreadRecord; /* first: the next call may use malloc */
-        pthread_setspecific(ThreadKey, &ThreadRecord);
+        PrepareRecord(&PreloadThread);
+        HalpCurrentThread = &PreloadThread; /* first: the next call may use malloc */
+        pthread_setspecific(ThreadKey, &PreloadThread);
     }
     errno = Saved;
     return HalpCurrentThread;

@@ -1,7 +1,7 @@
 /*
  * malloc.c - malloc and its family over the pools, as the C library documents them. SPDX-License-Identifier: MIT
  *
- * Each entry is a few instructions in front of ExpMallocLike or ExpFreeLike. The tag of every block is 'Malc'; its bytes are
+ * malloc and free are the pools' fast paths (ex/fast.h) inlined, and their general paths behind them. The tag of every block is 'Malc'; its bytes are
  * what the caller asked for, so malloc_usable_size is exact and what lies behind it is checked when the block is freed.
  *
  * errno: ENOMEM where memory was asked for and there is none, or the size cannot be; pages.c sets it when the host or the
@@ -19,6 +19,8 @@
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
+#define EXP_FAST_PATHS
+#include "ex/fast.h"
 #include "preload/preload.h"
 
 #define EXPORT    __attribute__((visibility("default"), used))
@@ -43,17 +45,28 @@ static DECLSPEC_NOINLINE PVOID PreloadNoMemory(VOID)
     return NULL;
 }
 
+/* What the fast paths leave. */
+static DECLSPEC_NOINLINE PVOID PreloadAllocate(size_t Size)
+{
+    return Size > MAX_BYTES ? PreloadNoMemory() : ExpMallocGeneral(Size, 16);
+}
+
+static DECLSPEC_NOINLINE VOID PreloadFree(PVOID Block)
+{
+    if (Block != NULL)
+        ExpFreeGeneral(Block, 0, EXP_HOST, 0);
+}
+
 void *malloc(size_t Size)
 {
-    if (__builtin_expect(Size > MAX_BYTES, 0))
-        return PreloadNoMemory();
-    return ExpMallocLike(Size, 16, PRELOAD_TAG);
+    PVOID Block = ExpTryMallocLike(PreloadThread.ExCache, Size);
+    return __builtin_expect(Block != NULL, 1) ? Block : PreloadAllocate(Size);
 }
 
 void free(void *Block)
 {
-    if (__builtin_expect(Block != NULL, 1))
-        ExpFreeLike(Block);
+    if (__builtin_expect(!ExpTryFreeLike(PreloadThread.ExCache, Block), 0))
+        PreloadFree(Block);
 }
 
 void cfree(void *Block)
@@ -68,8 +81,8 @@ void *calloc(size_t Count, size_t Size)
     if (__builtin_expect(__builtin_mul_overflow(Count, Size, &Bytes) || Bytes > MAX_BYTES, 0))
         return PreloadNoMemory();
     if (Bytes > PAGE_SIZE) /* fresh memory of the host is zero already, which the pools know */
-        return ExAllocatePool2(POOL_FLAG_NON_PAGED, Bytes, PRELOAD_TAG);
-    Block = ExpMallocLike(Bytes, 16, PRELOAD_TAG);
+        return ExAllocatePool2(POOL_FLAG_NON_PAGED, Bytes, EXP_HOST_TAG);
+    Block = malloc(Bytes);
     return Block != NULL ? memset(Block, 0, Bytes) : NULL;
 }
 
@@ -93,7 +106,7 @@ void *realloc(void *Block, size_t Size)
     if (ExpResizeLike(Block, Size))
         return Block;
     Old = ExpSizeLike(Block);
-    New = ExpMallocLike(Size, 16, PRELOAD_TAG);
+    New = malloc(Size);
     if (New == NULL)
         return NULL;
     memcpy(New, Block, Old < Size ? Old : Size);
@@ -118,7 +131,7 @@ static PVOID PreloadAligned(size_t Alignment, size_t Size)
 {
     if (Size > MAX_BYTES || Alignment > MAX_BYTES)
         return PreloadNoMemory();
-    return ExpMallocLike(Size, Alignment, PRELOAD_TAG);
+    return ExpMallocLike(Size, Alignment);
 }
 
 void *aligned_alloc(size_t Alignment, size_t Size)

@@ -19,14 +19,15 @@
 
 /* The options, from NTMM_MALLOC_OPTIONS (ground.c). */
 typedef struct _PRELOAD_OPTIONS {
-    ULONG64 Ram;  /* bytes the heap may have */
-    ULONG64 Seed; /* of placement */
+    ULONG64 Ram;        /* bytes the heap may have */
+    ULONG64 Seed;       /* of placement */
+    BOOLEAN BareBlocks; /* verifier=none */
 } PRELOAD_OPTIONS;
 extern PRELOAD_OPTIONS PreloadOptions;
 
-#define PRELOAD_TAG 0x636C614Du /* 'Malc' as it reads in memory */
-
 /* ground.c */
+/* What lies in the thread's storage: one load tells the cache. No cache: not attached yet, or no more. */
+extern _Thread_local KTHREAD PreloadThread __attribute__((tls_model("initial-exec")));
 VOID PreloadFail(const CHAR *Format, ...) DECLSPEC_NORETURN __attribute__((format(printf, 1, 2))); /* a line, and the end */
 VOID PreloadForkThreads(VOID); /* in the child: the thread that forked is the only one */
 

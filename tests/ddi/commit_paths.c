@@ -21,6 +21,7 @@ static int Start(void **State)
     Options.cpus = 2;
     snprintf(Options.pagefile, sizeof(Options.pagefile), "/tmp/ntmm.commit.%d", (int)getpid());
     Options.pagefile_size = 64u << 20;
+    Options.special_pool_sample = 0; /* what is special pool's comes and goes by its own rules */
     return ntmm_start(&Options);
 }
 

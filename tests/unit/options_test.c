@@ -52,8 +52,11 @@ static void Parse_Verifier_MaskAndNames(void **state)
     assert_int_equal(Options.verifier, 0x209bb);
     assert_int_equal(ntmm_parse_options("verifier=special_pool+pool_tracking", &Options), 0);
     assert_int_equal(Options.verifier, 9);
+    assert_true(Options.pool_checks);
     assert_int_equal(ntmm_parse_options("verifier=none", &Options), 0);
     assert_int_equal(Options.verifier, 0);
+    assert_int_equal(Options.special_pool_sample, 0);
+    assert_false(Options.pool_checks);
     assert_int_equal(ntmm_parse_options("verifier=specialpool", &Options), -1);
     assert_non_null(strstr(ntmm_error(), "'specialpool'"));
     assert_non_null(strstr(ntmm_error(), "special_pool"));
@@ -67,7 +70,7 @@ static void Parse_Bad_SentenceNamesItAndNothingChanges(void **state)
     } Bad[] = {
         {"ran=1",
          "ram, pagefile, pagefile_size, cpus, nodes, node_ram, verifier, verifier_drivers, special_pool_tag, special_pool_start, "
-         "special_pool_sample, special_pool_rate, fault_probability, fault_delay, fault_tags, seed"},
+         "special_pool_sample, special_pool_rate, pool_checks, fault_probability, fault_delay, fault_tags, seed"},
         {"ram", "option 'ram' has no value"},
         {"nonsense", "unknown option 'nonsense'"},
         {"ram=", "option ram: ''"},

@@ -1,0 +1,226 @@
+/*
+ * fast.h - the pools' fast paths: what nearly every allocation and free does, in one straight line each.
+ * SPDX-License-Identifier: MIT
+ *
+ * Inlined into the pools' entries (fast.c) and into malloc and free of libntmm_malloc.so. A fast path covers blocks up to
+ * EXP_MAX_SMALL with a plain tag that the thread has used before, while the thread has a free block of the class, or room for
+ * one. It looks first and changes afterwards: whatever it does not cover, and whatever is wrong, goes to the general path
+ * (pool.c) in a tail call, with nothing changed, to be done or told there. No call is made otherwise, so no register is saved.
+ *
+ * An allocation:  size -> bin | block and word at Top, not live, freed pattern whole* | tag's counter: not yet its turn for a
+ * look | word written | allocations, bytes, peak | slack filled*
+ *
+ * A free:  page -> words and bin | not above the IRQL | number, exactly | word: live | tag the same | room at Top | slack whole* |
+ * bytes, frees | freed pattern* | word | block at Top
+ *
+ * What is marked * is done where ExpFast.Checks says so: always but with verifier=none.
+ *
+ * What a free reads that another thread may have written: the page's entry, the block's word and (*) the block; a tail's slab. What an
+ * allocation reads: the word and (*) the block, both last touched by the free that put it there.
+ *
+ * Counting is part of the straight line: Headroom's carry tells in either direction that the counter's other fields must
+ * move (EXP_COUNTER). A peak that has risen by EXP_FOLD_BYTES is left to the tag's next allocation, by cutting Left short.
+ */
+#pragma once
+#include "ex/exp.h"
+
+#ifndef EXP_ACCOUNTING
+#define EXP_ACCOUNTING 1 /* 0: what bench_tags compares with, to tell what counting costs; the figures are wrong then */
+#endif
+
+/* Is the freed pattern in the block's first bytes? Like ExpIsFreedFill, with a branch for each word: none is ever taken. */
+static inline __attribute__((always_inline)) BOOLEAN ExpIsUntouched(ULONG_PTR Block, ULONG BlockSize)
+{
+    const ULONG64 *At = (const ULONG64 *)Block, Pattern = EXP_FREED_PATTERN;
+    if (__builtin_expect(At[0] != Pattern, 0) || __builtin_expect(At[1] != Pattern, 0))
+        return FALSE;
+    if (__builtin_expect(BlockSize >= 32, 1) &&
+        (__builtin_expect(At[2] != Pattern, 0) || __builtin_expect(At[3] != Pattern, 0)))
+        return FALSE;
+    return TRUE;
+}
+
+/* An allocation that raises the peak: Headroom has gone below 0. */
+static inline __attribute__((always_inline)) VOID ExpRaise(EXP_COUNTER *Counter)
+{
+    LONG64 Peak = Counter->Peak + (EXP_FOLD_BYTES - Counter->Headroom);
+    EXP_COUNT_STORE(Counter->Peak, Peak);
+    EXP_COUNT_STORE(Counter->Headroom, 0);
+    if (__builtin_expect(Peak > EXP_FOLD_BYTES, 0) && Counter->Left > 0) {
+        Counter->Deferred = Counter->Left;
+        EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs - (ULONG64)Counter->Left);
+        EXP_COUNT_STORE(Counter->Left, 0);
+    }
+}
+
+/* 0: take the general path. Kind: EXP_FAST_KIND; Size: not 0, and not above MaxSmall; Checks: a constant, so that the code
+ * with checks and that without each keep to few registers. */
+static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocateAs(EXP_CACHE *Cache, ULONG Kind, SIZE_T Size,
+                                                                        EXP_COUNTER *Counter, BOOLEAN Checks)
+{
+    EXP_BIN *Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + Kind + ExpFast.BinOf[(Size + 15) >> 4]);
+    EXP_ENTRY *Entry = Bin->Top;
+    ULONG_PTR Block = Entry->Block;
+    EXP_WORD *At = Entry->Word;
+    ULONG BlockSize = Bin->BlockSize;
+    if (__builtin_expect(Block == 0, 0) || __builtin_expect((LONG)ExpReadWord(At) < 0, 0))
+        return 0;
+    if (Checks) {
+        ExpUnpoison(Block, BlockSize);
+        if (__builtin_expect(!ExpIsUntouched(Block, BlockSize), 0)) {
+            ExpPoison(Block, BlockSize);
+            return 0;
+        }
+    }
+#if EXP_ACCOUNTING
+    EXP_COUNT_STORE(Counter->Left, Counter->Left - 1);
+    if (__builtin_expect(Counter->Left < 0, 0)) {
+        ExpPoison(Block, BlockSize);
+        return 0;
+    }
+    {
+        USHORT Headroom = Counter->Headroom;
+        EXP_COUNT_STORE(Counter->Headroom, (USHORT)(Headroom - Size));
+        if (__builtin_expect(Headroom < (USHORT)Size, 0))
+            ExpRaise(Counter);
+    }
+#endif
+    Bin->Top = Entry - 1;
+    ExpWriteWord(At, Counter->Word + ((BlockSize - (ULONG)Size) << 14));
+    if (Checks && BlockSize != (ULONG)Size)
+        ExpFillSlack((PVOID)Block, Size, BlockSize);
+    ExpUnpoison(Block, Size);
+    ExpPoison(Block + Size, BlockSize - Size);
+    return Block;
+}
+
+static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE *Cache, ULONG Kind, SIZE_T Size,
+                                                                      EXP_COUNTER *Counter)
+{
+    return ExpChecks() ? ExpTryAllocateAs(Cache, Kind, Size, Counter, TRUE)
+                       : ExpTryAllocateAs(Cache, Kind, Size, Counter, FALSE);
+}
+
+/* A word of a live block that was not charged quota; and, for frees without tag, whose tag is not protected. Compared as
+ * signed: LIVE is the sign. */
+C_ASSERT(EXP_WORD_LIVE == 0x80000000u && EXP_WORD_QUOTA == 0x40000000u && EXP_WORD_PROTECTED == 0x20000000u);
+#define EXP_IS_PLAIN(Word)     ((LONG)(Word) < (LONG)(EXP_WORD_LIVE | EXP_WORD_QUOTA))
+#define EXP_IS_UNGUARDED(Word) ((LONG)(Word) < (LONG)(EXP_WORD_LIVE | EXP_WORD_PROTECTED))
+
+typedef enum _EXP_FREE_MODE {
+    ExpFreeTagged,   /* the tag must be that of the block */
+    ExpFreeUntagged, /* any tag that is not protected */
+    ExpFreeHost      /* EXP_HOST_TAG, any IRQL */
+} EXP_FREE_MODE;
+
+/* The word of a block that may be its page's tail, and its bin. NULL: it is not. */
+static inline __attribute__((always_inline)) EXP_WORD *ExpFindTail(EXP_CACHE *Cache, ULONG_PTR Block, EXP_BIN **Bin)
+{
+    const EXP_SLAB *Tail, *Main;
+    if ((Block & (PAGE_SIZE - 1)) < (*Bin)->TailOffset)
+        return NULL;
+    Main = (const EXP_SLAB *)ExpLookupRun(Block);
+    if (__builtin_expect(Main == NULL, 0) || __builtin_expect(Main->Run.Gate < 0, 0) ||
+        __builtin_expect((Tail = Main->Tail) == NULL, 0) || __builtin_expect((Block & (PAGE_SIZE - 1)) != Tail->Offset, 0))
+        return NULL;
+    *Bin = &Cache->Bins[Tail->Bin];
+    return Tail->Words + ((Block - Main->Run.Base) >> 12);
+}
+
+/* FALSE: take the general path. Irql: the caller's, where Mode is not ExpFreeHost. */
+static inline __attribute__((always_inline)) BOOLEAN ExpTryFreeAs(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql,
+                                                                  EXP_FREE_MODE Mode, BOOLEAN Checks)
+{
+    EXP_COUNTER *Counter;
+    EXP_BIN *Bin;
+    EXP_ENTRY *Top;
+    EXP_WORD *At, Word;
+    ULONG64 Product, Plain, *Plains = ExpFast.Maps[0].Plain;
+    ULONG_PTR Page = Block - ExpFast.Maps[0].Base;
+    ULONG Size, BlockSize;
+    if (__builtin_expect(Page >= __atomic_load_n(&ExpFast.Maps[0].Covered, __ATOMIC_ACQUIRE), 0)) {
+        Page = Block - ExpFast.Maps[1].Base;
+        if (Mode == ExpFreeHost || __builtin_expect(Page >= __atomic_load_n(&ExpFast.Maps[1].Covered, __ATOMIC_ACQUIRE), 0))
+            return FALSE;
+        Plains = ExpFast.Maps[1].Plain;
+    }
+    Plain = __atomic_load_n(&Plains[Page >> 12], __ATOMIC_ACQUIRE);
+    if (__builtin_expect(Plain == 0, 0))
+        return FALSE;
+    Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + EXP_PLAIN_BIN(Plain));
+    if (Mode != ExpFreeHost && __builtin_expect(Irql > Bin->Irql, 0))
+        return FALSE;
+    Product = (ULONG64)(Block & (PAGE_SIZE - 1)) * Bin->Magic;
+    if (__builtin_expect((ULONG)Product >= Bin->Magic, 0)) {
+        At = ExpFindTail(Cache, Block, &Bin);
+        if (At == NULL)
+            return FALSE;
+    } else {
+        At = EXP_PLAIN_WORDS(Plain) + (Product >> 32);
+    }
+    Word = ExpReadWord(At);
+    if (Mode == ExpFreeHost) {
+        Counter = Cache->Host;
+        /* Live, of the one tag, neither charged nor protected. */
+        if (__builtin_expect(Counter == NULL, 0) || __builtin_expect((Word & ~(0xFFFu << 14)) != Counter->Word, 0))
+            return FALSE;
+    } else {
+        if (__builtin_expect(Mode == ExpFreeTagged ? !EXP_IS_PLAIN(Word) : !EXP_IS_UNGUARDED(Word), 0))
+            return FALSE;
+        Counter = &Cache->Chunks[(Word >> 6) & 0xFF][Word & 63];
+        C_ASSERT(EXP_COUNTERS == 64 && EXP_TAG_SLOTS == 64 * 256);
+        if (__builtin_expect(Mode == ExpFreeTagged ? Counter->Tag != Tag : Counter->Tag == 0, 0))
+            return FALSE;
+    }
+    Top = Bin->Top;
+    if (__builtin_expect(Top == Bin->Limit, 0))
+        return FALSE;
+    BlockSize = Bin->BlockSize;
+    Size = BlockSize - EXP_WORD_SLACK(Word);
+    if (Checks) {
+        ExpUnpoison(Block + Size, BlockSize - Size);
+        if (Size != BlockSize && __builtin_expect(!ExpIsSlackWhole((PVOID)Block, Size, BlockSize), 0)) {
+            ExpPoison(Block + Size, BlockSize - Size);
+            return FALSE;
+        }
+    }
+#if EXP_ACCOUNTING
+    {
+        USHORT Headroom = (USHORT)(Counter->Headroom + Size);
+        if (__builtin_expect(Headroom < (USHORT)Size, 0))
+            return FALSE; /* the general path will fold */
+        EXP_COUNT_STORE(Counter->Headroom, Headroom);
+        EXP_COUNT_STORE(Counter->Frees, Counter->Frees + 1);
+    }
+#endif
+    if (Checks)
+        ExpFillFreed((PVOID)Block, BlockSize);
+    ExpPoison(Block, BlockSize);
+    ExpWriteWord(At, Word & ~EXP_WORD_LIVE);
+    Top[1].Block = Block;
+    Top[1].Word = At;
+    Bin->Top = Top + 1;
+    return TRUE;
+}
+
+static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql,
+                                                                EXP_FREE_MODE Mode)
+{
+    __builtin_prefetch((PVOID)Block, 1); /* what is known about it is looked up meanwhile */
+    return ExpChecks() ? ExpTryFreeAs(Cache, Block, Tag, Irql, Mode, TRUE) : ExpTryFreeAs(Cache, Block, Tag, Irql, Mode, FALSE);
+}
+
+/* ---- for malloc: Cache is the thread's, or NULL. 0 and FALSE: take the general path ---- */
+static inline __attribute__((always_inline)) PVOID ExpTryMallocLike(EXP_CACHE *Cache, SIZE_T Size)
+{
+    EXP_COUNTER *Counter;
+    if (__builtin_expect(Cache == NULL, 0) || __builtin_expect((Counter = Cache->Host) == NULL, 0) ||
+        __builtin_expect(Size - 1 >= ExpFast.MaxSmall, 0))
+        return NULL;
+    return (PVOID)ExpTryAllocate(Cache, 0, Size, Counter);
+}
+
+static inline __attribute__((always_inline)) BOOLEAN ExpTryFreeLike(EXP_CACHE *Cache, PVOID Block)
+{
+    return __builtin_expect(Cache != NULL, 1) && ExpTryFree(Cache, (ULONG_PTR)Block, 0, 0, ExpFreeHost);
+}
