@@ -132,6 +132,9 @@ static NTSTATUS MiHold(const MI_ATTEMPT *Attempt, PFN_NUMBER Page)
     }
     if (Attempt->Write) {
         Pfn->Flags |= MI_PFN_MODIFIED; /* it will be written behind the entry's back */
+        if (__builtin_expect(MiHasWatches(Attempt->Set), 0)) {
+            MiNoteWritten(Attempt->Set, Attempt->Va);
+        }
     }
     *Attempt->Frame = Page;
     return STATUS_SUCCESS;
@@ -158,7 +161,7 @@ static ULONG MiFillWindow(const MI_ATTEMPT *Attempt, MMPTE Entry)
         Run /= 2; /* the next block, perhaps */
     }
     ULONG Most = Run >= 2 * MI_FILL_AFTER ? MI_FILL_MANY : MI_FILL_PAGES;
-    if (Run >= MI_FILL_AFTER && Attempt->Frame == NULL && !Attempt->Set->HardMaximum) {
+    if (Run >= MI_FILL_AFTER && Attempt->Frame == NULL && MiMayGoAlong(Attempt->Set)) {
         while (Most > 1 && MiAvailable() < MiState->Pager.Reserve + 2 * Most) {
             Most /= 2; /* others want some, too */
         }
@@ -173,7 +176,7 @@ static ULONG MiFillWindow(const MI_ATTEMPT *Attempt, MMPTE Entry)
 }
 
 /* Frames for Want demand-zero entries from Pte on, which may be valid, as many runs as it takes. Returns how many got one. */
-static ULONG MiFillPages(PMMPTE Pte, MMPTE Entry, ULONG Want, BOOLEAN User)
+static ULONG MiFillPages(PMMPTE Pte, MMPTE Entry, ULONG Want, BOOLEAN User, BOOLEAN Clean)
 {
     ULONG Done = 0, Flags = MI_TAKE_ZEROED | MI_TAKE_PAGEABLE | MiPteNode(Entry) << 8;
     while (Done < Want) {
@@ -187,7 +190,8 @@ static ULONG MiFillPages(PMMPTE Pte, MMPTE Entry, ULONG Want, BOOLEAN User)
             HalZeroPages(Base, Got);
         }
         for (ULONG Index = 0; Index < Got; Index++) {
-            MiWritePte(Pte + Done + Index, MiPteInWorkingSet(MiPteValid(Base + Index, MiPteProtection(Entry), User)));
+            MMPTE Valid = MiPteValid(Base + Index, MiPteProtection(Entry), User);
+            MiWritePte(Pte + Done + Index, MiPteInWorkingSet(Clean ? MiPteCleaned(Valid) : Valid));
         }
         Done += Got;
     }
@@ -202,7 +206,8 @@ static NTSTATUS MiResolveDemandZero(MI_ATTEMPT *Attempt, MMPTE Entry)
     NTSTATUS Status = STATUS_SUCCESS;
     MI_PROT Protection = MiPteProtection(Entry);
     if (__builtin_expect(MiMayBeValid(Protection), 1)) {
-        ULONG Filled = MiFillPages(Attempt->Pte, Entry, MiFillWindow(Attempt, Entry), Attempt->User);
+        ULONG Filled = MiFillPages(Attempt->Pte, Entry, MiFillWindow(Attempt, Entry), Attempt->User,
+                                   !Attempt->Write && MiHasWatches(Attempt->Set));
         if (Filled == 0) {
             return STATUS_NO_MEMORY;
         }

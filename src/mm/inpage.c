@@ -339,7 +339,7 @@ BOOLEAN MiTouchReadAhead(PMMPTE Pte, ULONG_PTR Va, PMMSUPPORT Set, BOOLEAN Write
     ULONG_PTR Position = MiPositionOf(Pte, Set, Va);
     PMMPTE Last = (PMMPTE)(((ULONG_PTR)Pte & ~(ULONG_PTR)(PAGE_SIZE - 1)) + PAGE_SIZE);
     *Joined = 0;
-    if (Set == NULL || Set->HardMaximum || __atomic_load_n(&MiState->Pager.Readers[Reader].End, __ATOMIC_RELAXED) != Position) {
+    if (Set == NULL || !MiMayGoAlong(Set) || __atomic_load_n(&MiState->Pager.Readers[Reader].End, __ATOMIC_RELAXED) != Position) {
         MiCountReadAhead();
         return FALSE;
     }
@@ -416,7 +416,7 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     PMMPTE First = Pte - Before;
     Behind = Taken - 1;
     KiReleaseLock(Lock);
-    if (Ordered && Set && !Set->HardMaximum && Window == MI_WINDOW_MOST) {
+    if (Ordered && Set && MiMayGoAlong(Set) && Window == MI_WINDOW_MOST) {
         MiLookAhead(Set, Position + Taken * (ULONG_PTR)PAGE_SIZE);
     }
 
@@ -428,7 +428,7 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     (VOID) MiReadSlotsAndWait(&Io);
     BOOLEAN WantedGood = MiIsIoGood(&Io, Before);
     NTSTATUS Status = WantedGood ? STATUS_SUCCESS : Io.Status;
-    BOOLEAN Along = Ordered && Set && !Set->HardMaximum;
+    BOOLEAN Along = Ordered && Set && MiMayGoAlong(Set);
 
     KiAcquireLock(Lock);
     ULONG Joined = MiEndRead(&Io, First, Along ? Set : NULL, Write, &Commit, &Wake);

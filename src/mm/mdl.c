@@ -137,6 +137,9 @@ static SIZE_T MiLockPresentPages(ULONG_PTR Va, SIZE_T Pages, BOOLEAN Write, PPFN
             }
             if (Write && MiPfn(MiPtePage(Entry))) {
                 MiPfn(MiPtePage(Entry))->Flags |= MI_PFN_MODIFIED; /* it will be written behind the entry's back */
+                if (MiPteIsInWorkingSet(Entry) && MiHasWatches(MiWorkingSetOfVa(At))) {
+                    MiNoteWritten(MiWorkingSetOfVa(At), At + ((ULONG_PTR)Index << PAGE_SHIFT));
+                }
             }
             Batch[Index] = MiPtePage(Entry);
         }

@@ -307,6 +307,9 @@ BOOLEAN MiDropShareLocked(PFN_NUMBER Page, BOOLEAN Dirty, ULONG64 *Commit);
 /* The owner of a frame that is not active lets go of it: freed, or with its last reference. PfnLock held; the entry is the
  * caller's. Returns the charge to give back now. */
 ULONG64 MiDeleteFrameLocked(PFN_NUMBER Page, PMMPFN Pfn);
+/* The contents of an owned pageable frame need not be kept (standby or modified: it goes to standby, where it is repurposed before
+ * others), or they must be again. PfnLock held. */
+VOID MiSetLostLocked(PFN_NUMBER Page, PMMPFN Pfn, BOOLEAN Lost);
 /* Pageable <-> not; the frame is active. PfnLock held. */
 VOID MiSetPageableLocked(PMMPFN Pfn, BOOLEAN Pageable);
 static inline ULONG64 MiAvailable(VOID) /* exact under PfnLock, else a moment's value */

@@ -104,8 +104,20 @@ typedef struct _MMSUPPORT {
     ULONG_PTR Hand;                     /* (Busy) next address the clock looks at */
     volatile ULONG64 Pages, PeakPages;  /* (interlocked) in the working set */
     ULONG64 MinimumPages, MaximumPages; /* MaximumPages 0: none */
+    KI_LOCK WatchLock;                  /* a leaf */
+    struct _MI_WATCH *volatile Watches; /* (WatchLock to change) ranges whose writes are watched: watch.c */
     volatile ULONG64 Faults, Trimmed;   /* (interlocked) page faults; pages taken away */
 } MMSUPPORT, *PMMSUPPORT;
+
+static inline BOOLEAN MiHasWatches(const MMSUPPORT *Set)
+{
+    return __atomic_load_n(&Set->Watches, __ATOMIC_RELAXED) != NULL;
+}
+/* Whether pages that nobody touched may come along with a fault. */
+static inline BOOLEAN MiMayGoAlong(const MMSUPPORT *Set)
+{
+    return !Set->HardMaximum && !MiHasWatches(Set);
+}
 
 /* workset.c */
 /* A working set over [Low, High) of the tables below Root. It joins the list of all; MiDeleteWorkingSet takes it out, when
@@ -155,6 +167,9 @@ NTSTATUS MiMakePresentTelling(ULONG_PTR Va, MI_PRESENCE *Presence); /* fault.c: 
 /* discard.c */
 /* Committed pages in the range that no entry maps, and nobody has locked, become demand-zero again. Returns how many. Any IRQL. */
 ULONG64 MiDiscardPages(ULONG_PTR Va, SIZE_T Pages);
+/* MEM_RESET: the contents of committed private pages need not be kept; and MEM_RESET_UNDO: they must, again. FALSE: some are gone. */
+VOID MiResetPages(ULONG_PTR Va, SIZE_T Pages);
+BOOLEAN MiUndoReset(ULONG_PTR Va, SIZE_T Pages);
 
 /* stackswap.c */
 /* Out: the frames that can be had now. In: FALSE: Parameters say why, as 0x77 wants them. */

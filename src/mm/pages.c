@@ -363,6 +363,9 @@ static BOOLEAN MiProtectPiece(MI_REGION *Region, ULONG_PTR Va, ULONG Pages, MI_P
                                  : MiPteValid(MiPtePage(Entry), Protection, Region->User);
             } while (!MiCompareExchangePte(Pte + Index, &Entry, New));
             if (!Present && Pageable) { /* nothing maps it any more: trimmed */
+                if (MiPteIsDirty(Entry) && MiHasWatches(MiWorkingSetOfVa(Va))) {
+                    MiNoteWritten(MiWorkingSetOfVa(Va), Va + ((ULONG_PTR)Index << PAGE_SHIFT));
+                }
                 Old[Index] = Entry;
                 Gone |= 1ull << Index;
                 Left++;

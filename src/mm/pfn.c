@@ -250,6 +250,25 @@ VOID MiSetPageableLocked(PMMPFN Pfn, BOOLEAN Pageable)
     }
 }
 
+VOID MiSetLostLocked(PFN_NUMBER Page, PMMPFN Pfn, BOOLEAN Lost)
+{
+    if (Pfn->State == MiPageStandby) { /* its priority names its list */
+        MiSetPageState(Page, Pfn, MiPageModified);
+    }
+    if (Lost) {
+        MiForgetCopy(Pfn);
+        Pfn->OriginalPte = MiPteLost(MI_PROT_READWRITE);
+        Pfn->Flags &= (USHORT)~MI_PFN_MODIFIED;
+        Pfn->Priority = 0;
+        MiSetPageState(Page, Pfn, MiPageStandby);
+        MiPagesBecameAvailable();
+    } else {
+        Pfn->OriginalPte = MI_ZERO_PTE;
+        Pfn->Flags |= MI_PFN_MODIFIED;
+        Pfn->Priority = MI_DEFAULT_PRIORITY;
+    }
+}
+
 /* The entry of a standby page becomes what it is without the frame. */
 static VOID MiTakeFromOwner(PMMPFN Pfn)
 {

@@ -10,7 +10,7 @@
  *   valid     NX  (core)   frame number               IO    -      COW .. D A  PCD PWT U W   1
  *   zero      0                                                                          0   address not in
  * use demand 0  0   ..       0                          0     0      protection  0         0   a page of
- * zeroes, charged (bits 16..12: 1 + the node wanted, or 0)
+ * zeroes, charged (bits 16..12: 1 + the node wanted, or 0; bit 17: contents were lost)
  *   transition             frame number               1     0      protection  -         0
  * frame kept, not mapped page file              page offset in file 63..32 0     0      protection  file 0
  *   prototype              address 63..16             0     1      protection  -         0   ask the
@@ -90,6 +90,7 @@ C_ASSERT(MI_PTE_WS == HAL_PTE_REVOCABLE);
 #define MI_PTE_NX    0x8000000000000000ull
 #define MI_PTE_FRAME 0x000FFFFFFFFFF000ull
 #define MI_PTE_NODE  0x000000000001F000ull /* demand zero */
+#define MI_PTE_LOST  0x0000000000020000ull /* demand zero: there were contents, which somebody said need not be kept */
 
 /* ---- reading and writing entries: always whole, always atomic ---- */
 static inline MMPTE MiReadPte(PMMPTE Pte)
@@ -154,6 +155,15 @@ static inline MMPTE MiPteDemandZero(MI_PROT Protection)
     return (MMPTE){(ULONG64)(Protection & MI_PROT_MASK) << 5};
 }
 /* Its frame is wanted from a NUMA node: 1 + its number; 0: from that of whoever touches it first. */
+/* What the entry of a page becomes whose contents need not be kept, once its frame is taken (MMPFN.OriginalPte). */
+static inline MMPTE MiPteLost(MI_PROT Protection)
+{
+    return (MMPTE){(ULONG64)(Protection & MI_PROT_MASK) << 5 | MI_PTE_LOST};
+}
+static inline BOOLEAN MiPteIsLost(MMPTE Pte) /* demand zero, or OriginalPte */
+{
+    return Pte.Long != 0 && (Pte.Long & ~((ULONG64)MI_PROT_MASK << 5)) == MI_PTE_LOST;
+}
 static inline MMPTE MiPteOnNode(MMPTE DemandZero, ULONG NodePlusOne)
 {
     return (MMPTE){DemandZero.Long | ((ULONG64)NodePlusOne << 12 & MI_PTE_NODE)};
@@ -217,7 +227,7 @@ static inline BOOLEAN MiPteIsPageFile(MMPTE Pte)
 }
 static inline BOOLEAN MiPteIsDemandZero(MMPTE Pte)
 {
-    return Pte.Long != 0 && (Pte.Long & ~((ULONG64)MI_PROT_MASK << 5 | MI_PTE_NODE)) == 0;
+    return Pte.Long != 0 && (Pte.Long & ~((ULONG64)MI_PROT_MASK << 5 | MI_PTE_NODE | MI_PTE_LOST)) == 0;
 }
 static inline PFN_NUMBER MiPtePage(MMPTE Pte) /* valid or transition */
 {
@@ -294,6 +304,11 @@ static inline ULONG MiPteAge(MMPTE Pte) /* valid */
 static inline MMPTE MiPteWithAge(MMPTE Pte, ULONG Age)
 {
     return (MMPTE){(Pte.Long & ~(MI_PTE_A | MI_PTE_AGE)) | ((ULONG64)Age * (MI_PTE_AGE & -MI_PTE_AGE))};
+}
+/* As if it had not been written to. */
+static inline MMPTE MiPteCleaned(MMPTE Pte) /* valid */
+{
+    return (MMPTE){Pte.Long & ~MI_PTE_D};
 }
 /* A page-file (or prototype) form with another protection: what a transition entry becomes when its frame goes. */
 static inline MMPTE MiPteBacking(MMPTE Original, MI_PROT Protection)

@@ -19,17 +19,19 @@ typedef enum _MI_VAD_TYPE {
 
 /* A range of addresses with one owner and one history (an element of MI_SPACE.Vads). */
 typedef struct _MMVAD {
-    ULONG_PTR Start, End;  /* whole pages: first address, and the first beyond */
-    UCHAR Type;            /* MI_VAD_TYPE */
-    BOOLEAN LargePages;    /* resident from the start, never decommitted in part */
-    BOOLEAN Image;         /* view: of an image section */
-    UCHAR NodePlusOne;     /* the NUMA node its pages are wanted from, 0: of whoever touches them first */
-    BOOLEAN NoChange;      /* secured without exceptions: protections stay */
-    ULONG Protect;         /* PAGE_ at allocation */
-    ULONG LockedPages;     /* pages that ZwLockVirtualMemory keeps: bits set in LockBits */
-    PUCHAR LockBits;       /* two bits a page (MAP_PROCESS, MAP_SYSTEM); NULL: none was ever locked */
-    LIST_ENTRY Secures;    /* MI_SECURE.Link */
-    struct _MI_VIEW *View; /* view: what it shows (segment.h) */
+    ULONG_PTR Start, End;                 /* whole pages: first address, and the first beyond */
+    UCHAR Type;                           /* MI_VAD_TYPE */
+    BOOLEAN LargePages;                   /* resident from the start, never decommitted in part */
+    BOOLEAN Image;                        /* view: of an image section */
+    UCHAR NodePlusOne;                    /* the NUMA node its pages are wanted from, 0: of whoever touches them first */
+    BOOLEAN Placeholder, FromPlaceholder; /* placeholder.c: is one; took the place of one */
+    struct _MI_WATCH *Watch;              /* watch.c; NULL: writes are not watched */
+    BOOLEAN NoChange;                     /* secured without exceptions: protections stay */
+    ULONG Protect;                        /* PAGE_ at allocation */
+    ULONG LockedPages;                    /* pages that ZwLockVirtualMemory keeps: bits set in LockBits */
+    PUCHAR LockBits;                      /* two bits a page (MAP_PROCESS, MAP_SYSTEM); NULL: none was ever locked */
+    LIST_ENTRY Secures;                   /* MI_SECURE.Link */
+    struct _MI_VIEW *View;                /* view: what it shows (segment.h) */
 } MMVAD, *PMMVAD;
 
 /* A promise that a range stays as it is (MmSecureVirtualMemory). The cookie is its address. */
@@ -116,6 +118,16 @@ NTSTATUS MiCheckRange(PVOID Base, SIZE_T Size, NTSTATUS BadBase, NTSTATUS BadSiz
 BOOLEAN MiIsVadPageLocked(PMMVAD Vad, ULONG_PTR Va);
 VOID MiUnlockVadPages(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End);
 VOID MiDropSecures(PMMVAD Vad);
+
+/* ---- watch.c ---- */
+typedef struct _MI_WATCH MI_WATCH;
+BOOLEAN MiWatchRange(PMI_SPACE Space, PMMVAD Vad); /* the space locked; FALSE: no memory */
+VOID MiForgetWatch(PMI_SPACE Space, PMMVAD Vad);   /* the space locked, the pages gone */
+VOID MiNoteWritten(PMMSUPPORT Set, ULONG_PTR Va);  /* any lock but WatchLock */
+VOID MiForgetWritten(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End);
+
+/* ---- placeholder.c; the space locked ---- */
+NTSTATUS MiReleaseToPlaceholder(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End, BOOLEAN Coalesce);
 
 /* ---- view.c: pages of views; the space locked ---- */
 VOID MiFreeView(PMI_SPACE Space, PMMVAD Vad);

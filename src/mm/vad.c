@@ -408,6 +408,7 @@ VOID MiFreeVadPages(PMI_SPACE Space, PMMVAD Vad)
     }
     MiChargeSpace(Space, 0, -(LONG64)MiCountUsedEntries(Vad->Start, Vad->End));
     MiDecommit(&MiState->Regions[MmRegionUser], Vad->Start, Pages);
+    MiForgetWatch(Space, Vad);
 }
 
 VOID MiRemoveAllVads(PMI_SPACE Space)

@@ -9,6 +9,8 @@
  * Committing a committed page changes its protection and nothing else. Large pages (MEM_LARGE_PAGES) are runs of 512 contiguous
  * frames, there from the start to the end, and not pageable; their entries are small ones.
  *
+ * MEM_RESET is discard.c's, MEM_WRITE_WATCH watch.c's; placeholders, which are split and joined, are placeholder.c's.
+ *
  * Everything is checked before anything is changed. A commit that fails half way leaves what was committed before it; pages that it
  * committed itself go back.
  *
@@ -167,13 +169,16 @@ static NTSTATUS MiReserve(PMI_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Type
                   .Type = MiVadPrivate,
                   .Protect = Protect,
                   .LargePages = Large,
+                  .Placeholder = (Type & MEM_RESERVE_PLACEHOLDER) != 0,
                   .NodePlusOne = (UCHAR)Limits->NodePlusOne};
     PMMVAD Vad = MiInsertVad(Space, &Like);
     if (Vad == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
     NTSTATUS Status = STATUS_SUCCESS;
-    if (Large) {
+    if ((Type & MEM_WRITE_WATCH) && !MiWatchRange(Space, Vad)) {
+        Status = STATUS_INSUFFICIENT_RESOURCES;
+    } else if (Large) {
         Status = MiCommitLarge(Space, Vad, Start, End, Protect);
     } else if (Type & MEM_COMMIT) {
         Status = MiCommitPrivate(Space, Vad, Start, End, Protect);
@@ -193,7 +198,7 @@ static NTSTATUS MiCommitIn(PMI_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Pro
     ULONG_PTR Start = (ULONG_PTR)*Base & ~(ULONG_PTR)(PAGE_SIZE - 1);
     ULONG_PTR End = ((ULONG_PTR)*Base + *Size + PAGE_SIZE - 1) & ~(ULONG_PTR)(PAGE_SIZE - 1);
     PMMVAD Vad = MiFindVad(Space, Start);
-    if (Vad == NULL || Vad->End < End || Vad->Type == MiVadLocked) {
+    if (Vad == NULL || Vad->End < End || Vad->Type == MiVadLocked || Vad->Placeholder) {
         return STATUS_CONFLICTING_ADDRESSES;
     }
     NTSTATUS Status;
@@ -211,7 +216,8 @@ static NTSTATUS MiCommitIn(PMI_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Pro
     return Status;
 }
 
-static NTSTATUS MiReset(PMI_SPACE Space, PVOID *Base, SIZE_T *Size)
+/* Of the two documented results of an undo, "some data was replaced by zeroes" has no status in the documents. */
+static NTSTATUS MiReset(PMI_SPACE Space, PVOID *Base, SIZE_T *Size, BOOLEAN Undo)
 {
     ULONG_PTR Start = (ULONG_PTR)*Base & ~(ULONG_PTR)(PAGE_SIZE - 1);
     ULONG_PTR End = ((ULONG_PTR)*Base + *Size + PAGE_SIZE - 1) & ~(ULONG_PTR)(PAGE_SIZE - 1);
@@ -222,9 +228,42 @@ static NTSTATUS MiReset(PMI_SPACE Space, PVOID *Base, SIZE_T *Size)
     if (MiCountUsedEntries(Start, End) != (End - Start) >> PAGE_SHIFT) {
         return STATUS_NOT_COMMITTED;
     }
+    if (Undo) {
+        if (!MiUndoReset(Start, (End - Start) >> PAGE_SHIFT)) {
+            return STATUS_UNSUCCESSFUL;
+        }
+    } else if (!Vad->LargePages) {
+        MiResetPages(Start, (End - Start) >> PAGE_SHIFT);
+    }
     *Base = (PVOID)Start;
     *Size = End - Start;
     return STATUS_SUCCESS;
+}
+
+/* A private range in place of a placeholder of exactly this size. */
+static NTSTATUS MiReplacePlaceholder(PMI_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Type, ULONG Protect)
+{
+    ULONG_PTR Start = (ULONG_PTR)*Base, End = Start + *Size;
+    PMMVAD Vad = MiFindVad(Space, Start);
+    if (Vad == NULL || !Vad->Placeholder || Vad->Start != Start || Vad->End != End) {
+        return STATUS_CONFLICTING_ADDRESSES;
+    }
+    Vad->Placeholder = FALSE;
+    Vad->FromPlaceholder = TRUE;
+    Vad->Protect = Protect;
+    NTSTATUS Status = STATUS_SUCCESS;
+    if ((Type & MEM_WRITE_WATCH) && !MiWatchRange(Space, Vad)) {
+        Status = STATUS_INSUFFICIENT_RESOURCES;
+    } else if (Type & MEM_COMMIT) {
+        Status = MiCommitPrivate(Space, Vad, Start, End, Protect);
+    }
+    if (!NT_SUCCESS(Status)) {
+        MiFreeVadPages(Space, Vad);
+        Vad->Placeholder = TRUE;
+        Vad->FromPlaceholder = FALSE;
+        Vad->Protect = PAGE_NOACCESS;
+    }
+    return Status;
 }
 
 NTSTATUS MmAllocateVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Type, ULONG Protect,
@@ -232,23 +271,27 @@ NTSTATUS MmAllocateVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Typ
 {
     static const MM_ADDRESS_LIMITS Anywhere;
     const ULONG Reset = MEM_RESET | MEM_RESET_UNDO, Main = Type & (MEM_COMMIT | MEM_RESERVE | Reset);
-    const ULONG Known = MEM_COMMIT | MEM_RESERVE | Reset | MEM_TOP_DOWN | MEM_LARGE_PAGES;
-    const ULONG Later = MEM_WRITE_WATCH | MEM_PHYSICAL | MEM_RESERVE_PLACEHOLDER | MEM_REPLACE_PLACEHOLDER;
+    const ULONG Known = MEM_COMMIT | MEM_RESERVE | Reset | MEM_TOP_DOWN | MEM_LARGE_PAGES | MEM_WRITE_WATCH | MEM_PHYSICAL |
+                        MEM_RESERVE_PLACEHOLDER | MEM_REPLACE_PLACEHOLDER;
     Limits = Limits ? Limits : &Anywhere;
-    if (Main == 0 || (Type & ~(Known | Later)) || ((Main & Reset) && (Main & (Main - 1))) ||
-        ((Main & Reset) && (Type & ~Reset)) || ((Type & MEM_LARGE_PAGES) && Main != (MEM_COMMIT | MEM_RESERVE)) ||
-        ((Type & MEM_PHYSICAL) && !(Type & MEM_RESERVE))) {
+    if (Main == 0 || (Type & ~Known) || ((Main & Reset) && (Main & (Main - 1))) || ((Main & Reset) && (Type & ~Reset)) ||
+        ((Type & MEM_LARGE_PAGES) && Main != (MEM_COMMIT | MEM_RESERVE)) ||
+        ((Type & (MEM_PHYSICAL | MEM_REPLACE_PLACEHOLDER)) && !(Type & MEM_RESERVE)) ||
+        ((Type & MEM_WRITE_WATCH) && (Type & MEM_LARGE_PAGES || !(Type & MEM_RESERVE))) ||
+        ((Type & MEM_RESERVE_PLACEHOLDER) && (Type & ~(MEM_RESERVE | MEM_RESERVE_PLACEHOLDER | MEM_TOP_DOWN))) ||
+        ((Type & MEM_REPLACE_PLACEHOLDER) && (Type & (MEM_LARGE_PAGES | MEM_TOP_DOWN)))) {
         return STATUS_INVALID_PARAMETER_5;
     }
     MI_PROT Protection = MiMakeProtection(Protect);
-    if (Protection == MI_PROT_INVALID || MiProtIsCopyOnWrite(Protection)) {
+    if (Protection == MI_PROT_INVALID || MiProtIsCopyOnWrite(Protection) ||
+        ((Type & MEM_RESERVE_PLACEHOLDER) && Protect != PAGE_NOACCESS)) {
         return STATUS_INVALID_PAGE_PROTECTION;
     }
     NTSTATUS Status = MiCheckRange(*Base, *Size, STATUS_INVALID_PARAMETER_2, STATUS_INVALID_PARAMETER_4);
     if (!NT_SUCCESS(Status)) {
         return Status;
     }
-    if (Type & Later) {
+    if (Type & MEM_PHYSICAL) {
         return STATUS_NOT_SUPPORTED;
     }
     if ((Type & MEM_LARGE_PAGES) && (*Size & (MI_LARGE_PAGE - 1))) {
@@ -264,7 +307,9 @@ NTSTATUS MmAllocateVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Typ
     if (Space->Dying) {
         Status = STATUS_PROCESS_IS_TERMINATING;
     } else if (Main & Reset) {
-        Status = MiReset(Space, Base, Size);
+        Status = MiReset(Space, Base, Size, (Main & MEM_RESET_UNDO) != 0);
+    } else if (Type & MEM_REPLACE_PLACEHOLDER) {
+        Status = MiReplacePlaceholder(Space, Base, Size, Type, Protect);
     } else if (Type & MEM_RESERVE) {
         Status = MiReserve(Space, Base, Size, Type, Protect, Limits);
     } else {
@@ -289,6 +334,7 @@ static NTSTATUS MiDecommitIn(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG
     MiUnlockVadPages(Space, Vad, Start, End);
     MiChargeSpace(Space, 0, -(LONG64)MiCountUsedEntries(Start, End));
     MiDecommit(&MiState->Regions[MmRegionUser], Start, (End - Start) >> PAGE_SHIFT);
+    MiForgetWritten(Space, Vad, Start, End);
     return STATUS_SUCCESS;
 }
 
@@ -308,8 +354,14 @@ static NTSTATUS MiReleaseIn(PMI_SPACE Space, PMMVAD Vad)
 NTSTATUS MmFreeVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG FreeType)
 {
     ULONG_PTR Start = (ULONG_PTR)*Base & ~(ULONG_PTR)(PAGE_SIZE - 1);
-    if (FreeType != MEM_DECOMMIT && FreeType != MEM_RELEASE) {
+    ULONG Placeholder = FreeType & (MEM_PRESERVE_PLACEHOLDER | MEM_COALESCE_PLACEHOLDERS);
+    if (Placeholder
+            ? FreeType != (MEM_RELEASE | MEM_PRESERVE_PLACEHOLDER) && FreeType != (MEM_RELEASE | MEM_COALESCE_PLACEHOLDERS)
+            : FreeType != MEM_DECOMMIT && FreeType != MEM_RELEASE) {
         return STATUS_INVALID_PARAMETER_4;
+    }
+    if (Placeholder && *Size == 0) {
+        return STATUS_INVALID_PARAMETER_3;
     }
     NTSTATUS Status = MiCheckRange(*Base, *Size ? *Size : 1, STATUS_INVALID_PARAMETER_2, STATUS_INVALID_PARAMETER_3);
     if (!NT_SUCCESS(Status)) {
@@ -322,6 +374,10 @@ NTSTATUS MmFreeVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG FreeTyp
         Status = STATUS_PROCESS_IS_TERMINATING;
     } else if (Vad == NULL) {
         Status = STATUS_MEMORY_NOT_ALLOCATED;
+    } else if (Placeholder) {
+        Status = Vad->Type != MiVadPrivate
+                     ? STATUS_CONFLICTING_ADDRESSES
+                     : MiReleaseToPlaceholder(Space, Vad, Start, End, (FreeType & MEM_COALESCE_PLACEHOLDERS) != 0);
     } else if (*Size == 0) {
         End = Vad->End;
         if (Start != Vad->Start) {
@@ -330,7 +386,7 @@ NTSTATUS MmFreeVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG FreeTyp
     } else if (End > Vad->End || (FreeType == MEM_RELEASE && (Start != Vad->Start || End != Vad->End))) {
         Status = STATUS_UNABLE_TO_FREE_VM;
     }
-    if (NT_SUCCESS(Status)) {
+    if (NT_SUCCESS(Status) && !Placeholder) {
         Status = FreeType == MEM_RELEASE ? MiReleaseIn(Space, Vad) : MiDecommitIn(Space, Vad, Start, End);
     }
     MiUnlockSpace(Space);

@@ -21,6 +21,9 @@ NTSTATUS MmProtectVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Prot
 NTSTATUS MmQueryVirtual(PMM_SPACE Space, PVOID Va, PMEMORY_BASIC_INFORMATION Info);
 NTSTATUS MmQueryRegionOf(PMM_SPACE Space, PVOID Va, PMEMORY_REGION_INFORMATION Info);
 VOID MmQueryWorkingSetEx(PMM_SPACE Space, PMEMORY_WORKING_SET_EX_INFORMATION Entry);
+/* Pages of a range allocated with MEM_WRITE_WATCH that were written to, from *From (0: the beginning) on, at most *Count of them; *From
+ * is where to go on. Found NULL: only Reset. STATUS_INVALID_PARAMETER_1 (not such a range), _2, _3 (not user memory). */
+NTSTATUS MmFindWritten(PMM_SPACE Space, PVOID Base, SIZE_T Size, BOOLEAN Reset, ULONG_PTR *From, PVOID *Found, ULONG *Count);
 NTSTATUS MmLockVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG MapType);
 NTSTATUS MmUnlockVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG MapType);
 /* Between two address spaces (either may be the caller's; kernel addresses and the host's are everybody's): *Done bytes were copied.

@@ -237,6 +237,9 @@ static ULONG MiVisit(PMMSUPPORT Support, ULONG_PTR Va, ULONG Count, ULONG64 Want
                                          : MiPteTransition(MiPtePage(Entry), MiPteProtection(Entry));
         } while (!MiCompareExchangePte(Pte + Index, &Entry, New));
         if (Take) {
+            if (__builtin_expect(MiHasWatches(Support), 0) && MiPteIsDirty(Entry)) {
+                MiNoteWritten(Support, Va + ((ULONG_PTR)Index << PAGE_SHIFT));
+            }
             Old[Index] = Entry;
             Gone |= 1ull << Index;
             Left++;

@@ -2,7 +2,7 @@
  * vmservice.c - the system services for virtual memory: handles, arguments, and who calls. SPDX-License-Identifier: MIT
  *
  * Implements Zw/NtAllocateVirtualMemory(Ex), FreeVirtualMemory, ProtectVirtualMemory, QueryVirtualMemory, SetInformationVirtualMemory,
- * LockVirtualMemory, UnlockVirtualMemory, ReadVirtualMemory, WriteVirtualMemory, NtFlushInstructionCache, MmCopyVirtualMemory,
+ * NtGetWriteWatch, NtResetWriteWatch, LockVirtualMemory, UnlockVirtualMemory, ReadVirtualMemory, WriteVirtualMemory, NtFlushInstructionCache, MmCopyVirtualMemory,
  * MmAllocateVirtualMemory. The work is mm's (mm/vm.h).
  *
  * A service takes the caller's mode: KernelMode for Zw, ExGetPreviousMode's for Nt, UserMode for either when a thread with user rights
@@ -84,6 +84,8 @@ static NTSTATUS PspAllocateBelow(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID *Bas
     PspCheckService();
     if (ZeroBits > 21 && ZeroBits < 32)
         return STATUS_INVALID_PARAMETER_3;
+    if (Type & (MEM_RESERVE_PLACEHOLDER | MEM_REPLACE_PLACEHOLDER))
+        return STATUS_INVALID_PARAMETER_5; /* those are ZwAllocateVirtualMemoryEx's */
     if (ZeroBits) {
         Limits.Highest = ZeroBits < 32 ? 0xFFFFFFFFull >> ZeroBits : ~0ull >> __builtin_clzll(ZeroBits);
         NTSTATUS Status = MmCaptureFrom(Mode, &Base, BaseAddress, sizeof Base);
@@ -486,6 +488,53 @@ NTSTATUS NTAPI ZwWriteVirtualMemory(HANDLE ProcessHandle, PVOID BaseAddress, PVO
 {
     PSP_SERVE(FALSE);
     return PspReadWrite(Service_.Mode, ProcessHandle, TRUE, BaseAddress, Buffer, BufferSize, NumberOfBytesWritten);
+}
+
+/* ---- write watch ---- */
+NTSTATUS NTAPI NtGetWriteWatch(HANDLE ProcessHandle, ULONG Flags, PVOID BaseAddress, SIZE_T RegionSize, PVOID *UserAddressArray,
+                               PULONG_PTR EntriesInUserAddressArray, PULONG Granularity)
+{
+    KPROCESS *Process;
+    PVOID Found[64];
+    ULONG_PTR Room, Done = 0, From = 0;
+    ULONG Page = PAGE_SIZE;
+    PSP_SERVE(TRUE);
+    PspCheckService();
+    if (Flags & ~WRITE_WATCH_FLAG_RESET)
+        return STATUS_INVALID_PARAMETER_2;
+    NTSTATUS Status = MmCaptureFrom(Service_.Mode, &Room, EntriesInUserAddressArray, sizeof Room);
+    if (NT_SUCCESS(Status) && Room == 0)
+        Status = STATUS_INVALID_PARAMETER_6;
+    if (NT_SUCCESS(Status))
+        Status = MmReleaseTo(Service_.Mode, Granularity, &Page, sizeof Page);
+    if (NT_SUCCESS(Status))
+        Status = PspOpenSpace(ProcessHandle, PROCESS_VM_OPERATION, Service_.Mode, &Process);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    for (ULONG Count = 1; NT_SUCCESS(Status) && Done < Room && Count != 0; Done += Count) {
+        Count = Room - Done < ARRAYSIZE(Found) ? (ULONG)(Room - Done) : ARRAYSIZE(Found);
+        Status =
+            MmFindWritten(Process->Space, BaseAddress, RegionSize, (Flags & WRITE_WATCH_FLAG_RESET) != 0, &From, Found, &Count);
+        if (NT_SUCCESS(Status))
+            Status = MmReleaseTo(Service_.Mode, UserAddressArray + Done, Found, Count * sizeof *Found);
+    }
+    PspCloseSpace(Process);
+    return NT_SUCCESS(Status) ? MmReleaseTo(Service_.Mode, EntriesInUserAddressArray, &Done, sizeof Done) : Status;
+}
+
+NTSTATUS NTAPI NtResetWriteWatch(HANDLE ProcessHandle, PVOID BaseAddress, SIZE_T RegionSize)
+{
+    KPROCESS *Process;
+    ULONG_PTR From = 0;
+    ULONG Count = 0;
+    PSP_SERVE(TRUE);
+    PspCheckService();
+    NTSTATUS Status = PspOpenSpace(ProcessHandle, PROCESS_VM_OPERATION, Service_.Mode, &Process);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    Status = MmFindWritten(Process->Space, BaseAddress, RegionSize, TRUE, &From, NULL, &Count);
+    PspCloseSpace(Process);
+    return Status;
 }
 
 NTSTATUS NTAPI NtFlushInstructionCache(HANDLE ProcessHandle, PVOID BaseAddress, SIZE_T Length)

@@ -106,7 +106,9 @@ EXTERN_C_START
  * STATUS_INVALID_PARAMETER_3 (ZeroBits 22 to 31), STATUS_INVALID_PARAMETER_2, _4 (base or size beyond user memory, no size),
  * STATUS_INVALID_PARAMETER_5 (type), STATUS_INVALID_PAGE_PROTECTION, STATUS_CONFLICTING_ADDRESSES (reserve: something is there; commit: not all
  * of it is reserved), STATUS_NO_MEMORY (no such gap), STATUS_COMMITMENT_LIMIT, STATUS_INSUFFICIENT_RESOURCES,
- * STATUS_NOT_SUPPORTED (write watch, MEM_PHYSICAL, placeholders). Page: ZwAllocateVirtualMemory, NtAllocateVirtualMemory. */
+ * STATUS_NOT_SUPPORTED (MEM_PHYSICAL). MEM_RESET: the contents of committed pages may be dropped until they are written to again;
+ * MEM_RESET_UNDO: no longer; STATUS_UNSUCCESSFUL if some are gone. MEM_WRITE_WATCH (when reserving): see NtGetWriteWatch.
+ * Page: ZwAllocateVirtualMemory, NtAllocateVirtualMemory. */
 NTKERNELAPI NTSTATUS NTAPI ZwAllocateVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits,
                                                    PSIZE_T RegionSize, ULONG AllocationType, ULONG Protect);
 NTKERNELAPI NTSTATUS NTAPI NtAllocateVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits,
@@ -115,6 +117,8 @@ NTKERNELAPI NTSTATUS NTAPI NtAllocateVirtualMemory(HANDLE ProcessHandle, PVOID *
 NTKERNELAPI NTSTATUS NTAPI MmAllocateVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits,
                                                    PSIZE_T RegionSize, ULONG AllocationType, ULONG Protect);
 /* With extended parameters in place of ZeroBits: address requirements (not with a base address), a node (there is node 0), attribute flags 0.
+ * Placeholders: MEM_RESERVE | MEM_RESERVE_PLACEHOLDER with PAGE_NOACCESS makes one; MEM_RESERVE (| MEM_COMMIT) | MEM_REPLACE_PLACEHOLDER takes
+ * the place of exactly one (STATUS_CONFLICTING_ADDRESSES: there is none like that).
  * STATUS_INVALID_PARAMETER: an unknown or a second parameter of a type, requirements that contradict themselves or the base.
  * Page: ZwAllocateVirtualMemoryEx. */
 NTKERNELAPI NTSTATUS NTAPI ZwAllocateVirtualMemoryEx(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize,
@@ -126,7 +130,10 @@ NTKERNELAPI NTSTATUS NTAPI NtAllocateVirtualMemoryEx(HANDLE ProcessHandle, PVOID
 /* MEM_DECOMMIT: every page that the range touches becomes reserved; size 0: from the base of the region, all of it. MEM_RELEASE: the whole
  * region, by its base, with size 0 (or its exact size). STATUS_INVALID_PARAMETER_2, _3, _4; STATUS_MEMORY_NOT_ALLOCATED;
  * STATUS_FREE_VM_NOT_AT_BASE; STATUS_UNABLE_TO_FREE_VM (beyond the region, or part of it); STATUS_UNABLE_TO_DECOMMIT_VM (large pages, mapped
- * MDLs); STATUS_UNABLE_TO_DELETE_SECTION (a view); STATUS_INVALID_PAGE_PROTECTION (secured). Page: ZwFreeVirtualMemory. */
+ * MDLs); STATUS_UNABLE_TO_DELETE_SECTION (a view); STATUS_INVALID_PAGE_PROTECTION (secured). Page: ZwFreeVirtualMemory.
+ * MEM_RELEASE | MEM_PRESERVE_PLACEHOLDER: a part of a placeholder becomes one of its own, or an allocation that took a placeholder's place becomes
+ * that again; MEM_RELEASE | MEM_COALESCE_PLACEHOLDERS: placeholders side by side, exactly all of them, become one. STATUS_INVALID_PARAMETER_3 (size 0),
+ * STATUS_CONFLICTING_ADDRESSES. Page: VirtualFreeEx. */
 NTKERNELAPI NTSTATUS NTAPI ZwFreeVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG FreeType);
 NTKERNELAPI NTSTATUS NTAPI NtFreeVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG FreeType);
 /* Changes the protection of committed pages of one region; *OldProtect is that of the first before. STATUS_INVALID_PARAMETER_2, _3;
@@ -172,6 +179,17 @@ NTKERNELAPI NTSTATUS NTAPI ZwReadVirtualMemory(HANDLE ProcessHandle, PVOID BaseA
                                                PSIZE_T NumberOfBytesRead);
 NTKERNELAPI NTSTATUS NTAPI ZwWriteVirtualMemory(HANDLE ProcessHandle, PVOID BaseAddress, PVOID Buffer, SIZE_T BufferSize,
                                                 PSIZE_T NumberOfBytesWritten);
+#ifndef WRITE_WATCH_FLAG_RESET
+#define WRITE_WATCH_FLAG_RESET 1u
+#endif
+/* Lists pages of a range allocated with MEM_WRITE_WATCH that were written to since it was allocated, or since their tracking was reset, in
+ * the order of addresses; *EntriesInUserAddressArray is the room, and then how many were listed. WRITE_WATCH_FLAG_RESET: the listed ones are
+ * reset. STATUS_INVALID_PARAMETER_1 (not such a range), _2 (flags; base), _3 (size), _6 (no room). PASSIVE_LEVEL.
+ * Page: GetWriteWatch */
+NTKERNELAPI NTSTATUS NTAPI NtGetWriteWatch(HANDLE ProcessHandle, ULONG Flags, PVOID BaseAddress, SIZE_T RegionSize,
+                                           PVOID *UserAddressArray, PULONG_PTR EntriesInUserAddressArray, PULONG Granularity);
+/* No page of the range counts as written to. The same statuses. Page: ResetWriteWatch */
+NTKERNELAPI NTSTATUS NTAPI NtResetWriteWatch(HANDLE ProcessHandle, PVOID BaseAddress, SIZE_T RegionSize);
 /* Code that was written can be executed: always. */
 NTKERNELAPI NTSTATUS NTAPI NtFlushInstructionCache(HANDLE ProcessHandle, PVOID BaseAddress, SIZE_T Length);
 /* The copy itself, by process objects; user addresses are those of the process named, PreviousMode UserMode allows no others.
