@@ -80,10 +80,12 @@ extern PVOID ExpForeignAllocate, ExpForeignFree, ExpForeignAllocateEx, ExpForeig
 VOID ExpMakeLookasideForeign(PVOID Lookaside);
 /* A lookaside list in use whose head starts inside [Base, Base + Bytes), or NULL: freeing it is 0xC4/0xCC. Any IRQL. */
 PVOID ExpFindLookaside(const VOID *Base, SIZE_T Bytes);
-/* An ERESOURCE in use, likewise (objects.c; only what was initialised under miscellaneous checks): 0xC4/0xD2. */
-PVOID ExpFindResource(const VOID *Base, SIZE_T Bytes);
-VOID ExpNoteResource(const VOID *Resource);   /* initialised; stops if it is already */
-VOID ExpForgetResource(const VOID *Resource); /* deleted */
+/* Other objects in use, as far as the Verifier's options have them noted (objects.c). Any IRQL. */
+typedef enum _EXP_OBJECT_KIND { ExpObjectResource, ExpObjectRemoveLock, ExpObjectKinds } EXP_OBJECT_KIND;
+PVOID ExpFindObject(EXP_OBJECT_KIND Kind, const VOID *Base, SIZE_T Bytes);
+const VOID *ExpNoteObject(EXP_OBJECT_KIND Kind, const VOID *Object); /* initialised; its record, not NULL, if it was already */
+VOID ExpForgetObject(EXP_OBJECT_KIND Kind, const VOID *Object);      /* deleted */
+VOID ExpForgetObjects(EXP_OBJECT_KIND Kind, const VOID *Base, SIZE_T Bytes);
 VOID ExpResetObjects(VOID);
 /* Stops with 0x96 if a queued work item lies inside (work.c). */
 VOID ExpCheckNoWorkItem(const VOID *Base, SIZE_T Bytes);

@@ -79,6 +79,7 @@ static VOID ExpCheckApcLevel(PFAST_MUTEX Mutex, KTHREAD *Thread)
 
 VOID ExInitializeFastMutex(PFAST_MUTEX FastMutex)
 {
+    KI_CHECK_OBJECT(FastMutex);
     KiTellLockWatch(KiLockInitialized, KiNoLock, FastMutex, NULL);
     __atomic_store_n(&FastMutex->Count, 1, __ATOMIC_RELAXED);
     FastMutex->Owner = NULL;
@@ -167,6 +168,7 @@ VOID ExReleaseFastMutexUnsafe(PFAST_MUTEX FastMutex)
 
 VOID KeInitializeGuardedMutex(PKGUARDED_MUTEX Mutex)
 {
+    KI_CHECK_OBJECT(Mutex);
     ExInitializeFastMutex(Mutex);
 }
 

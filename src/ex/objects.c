@@ -1,9 +1,13 @@
 /*
- * objects.c - which ERESOURCEs are in use, for Driver Verifier's miscellaneous checks. SPDX-License-Identifier: MIT
+ * objects.c - which ERESOURCEs and remove locks are in use, for Driver Verifier. SPDX-License-Identifier: MIT
  *
- * With the option (0x800) every initialised resource is entered here, by address, until it is deleted: so one that is initialised
- * twice is told (0xC4/0xD0), and one that lies in memory that is freed is found (ExpFindResource; 0xC4/0xD2). Resources
- * initialised before the option was turned on are not known, and are not accused. Without memory for a record the resource is
+ * Every object of a kind whose option is on is entered here, by address, when it is initialised, until it is deleted:
+ *
+ *   kind                 option       initialised twice   in memory that is freed
+ *   ExpObjectResource    misc 0x800   0xC4/0xD0           0xC4/0xD2 (vf/misc.c)
+ *   ExpObjectRemoveLock  io 0x10      0xC4/0xD7           forgotten: the memory is another's then
+ *
+ * What was initialised before the option was turned on is not known, and is not accused. Without memory for a record the object is
  * not known either.
  *
  * ObjectsLock (leaf) guards the table; records are never given back while it is held. Any IRQL.
@@ -11,7 +15,6 @@
 #include "ex/exp.h"
 
 #define OBJECT_BUCKETS 64u
-#define VERIFIER_MISC  0x800u
 
 typedef struct _OBJECT_RECORD {
     struct _OBJECT_RECORD *Next;
@@ -19,68 +22,86 @@ typedef struct _OBJECT_RECORD {
 } OBJECT_RECORD;
 
 static KI_LOCK ObjectsLock;
-static OBJECT_RECORD *ExpObjects[OBJECT_BUCKETS];
-static ULONG ExpObjectCount;
+static OBJECT_RECORD *ExpObjects[ExpObjectKinds][OBJECT_BUCKETS];
+static ULONG ExpObjectCount[ExpObjectKinds];
 
 VOID ExpResetObjects(VOID)
 {
     memset(ExpObjects, 0, sizeof(ExpObjects));
-    ExpObjectCount = 0;
+    memset(ExpObjectCount, 0, sizeof(ExpObjectCount));
 }
 
-static OBJECT_RECORD **ExpObjectBucket(const VOID *Object)
+static OBJECT_RECORD **ExpObjectBucket(EXP_OBJECT_KIND Kind, const VOID *Object)
 {
-    return &ExpObjects[((ULONG_PTR)Object >> 3) * 0x9E3779B97F4A7C15ull >> 58];
+    return &ExpObjects[Kind][((ULONG_PTR)Object >> 3) * 0x9E3779B97F4A7C15ull >> 58];
 }
 
-VOID ExpNoteResource(const VOID *Resource)
+const VOID *ExpNoteObject(EXP_OBJECT_KIND Kind, const VOID *Object)
 {
-    OBJECT_RECORD *Record, *Known;
-    if (__builtin_expect(!(KeOptions.VerifierFlags & VERIFIER_MISC), 1))
-        return;
-    Record = ExpMetaAllocate(ExpMetaOther, sizeof(OBJECT_RECORD));
+    OBJECT_RECORD *Record = ExpMetaAllocate(ExpMetaOther, sizeof(OBJECT_RECORD)), *Known;
     KiAcquireLock(&ObjectsLock);
-    for (Known = *ExpObjectBucket(Resource); Known != NULL && Known->Object != Resource;)
+    for (Known = *ExpObjectBucket(Kind, Object); Known != NULL && Known->Object != Object;)
         Known = Known->Next;
     if (Known == NULL && Record != NULL) {
-        Record->Object = Resource;
-        Record->Next = *ExpObjectBucket(Resource);
-        *ExpObjectBucket(Resource) = Record;
+        Record->Object = Object;
+        Record->Next = *ExpObjectBucket(Kind, Object);
+        *ExpObjectBucket(Kind, Object) = Record;
         Record = NULL;
-        ExpObjectCount++;
+        ExpObjectCount[Kind]++;
     }
     KiReleaseLock(&ObjectsLock);
     if (Record != NULL)
         ExpMetaFree(ExpMetaOther, Record, sizeof(OBJECT_RECORD));
-    if (Known != NULL)
-        KiStop(0xC4, "An ERESOURCE was initialised that is initialised already.", Resource, 0xD0, (ULONG_PTR)Resource, 0, 0);
+    return Known;
 }
 
-VOID ExpForgetResource(const VOID *Resource)
+/* Takes out the first record inside [Base, Base + Bytes) of one bucket, or NULL. Lock held. */
+static OBJECT_RECORD *ExpTakeRecord(EXP_OBJECT_KIND Kind, OBJECT_RECORD **Link, const VOID *Base, SIZE_T Bytes)
 {
-    OBJECT_RECORD **Link, *Record;
-    if (__atomic_load_n(&ExpObjectCount, __ATOMIC_RELAXED) == 0)
-        return;
-    KiAcquireLock(&ObjectsLock);
-    for (Link = ExpObjectBucket(Resource); (Record = *Link) != NULL && Record->Object != Resource;)
+    OBJECT_RECORD *Record;
+    while ((Record = *Link) != NULL && (ULONG_PTR)Record->Object - (ULONG_PTR)Base >= Bytes)
         Link = &Record->Next;
     if (Record != NULL) {
         *Link = Record->Next;
-        ExpObjectCount--;
+        ExpObjectCount[Kind]--;
     }
+    return Record;
+}
+
+VOID ExpForgetObject(EXP_OBJECT_KIND Kind, const VOID *Object)
+{
+    if (__atomic_load_n(&ExpObjectCount[Kind], __ATOMIC_RELAXED) == 0)
+        return;
+    KiAcquireLock(&ObjectsLock);
+    OBJECT_RECORD *Record = ExpTakeRecord(Kind, ExpObjectBucket(Kind, Object), Object, 1);
     KiReleaseLock(&ObjectsLock);
     if (Record != NULL)
         ExpMetaFree(ExpMetaOther, Record, sizeof(OBJECT_RECORD));
 }
 
-PVOID ExpFindResource(const VOID *Base, SIZE_T Bytes)
+VOID ExpForgetObjects(EXP_OBJECT_KIND Kind, const VOID *Base, SIZE_T Bytes)
+{
+    OBJECT_RECORD *Record;
+    if (__atomic_load_n(&ExpObjectCount[Kind], __ATOMIC_RELAXED) == 0)
+        return;
+    for (ULONG Bucket = 0; Bucket < OBJECT_BUCKETS; Bucket++)
+        do {
+            KiAcquireLock(&ObjectsLock);
+            Record = ExpTakeRecord(Kind, &ExpObjects[Kind][Bucket], Base, Bytes);
+            KiReleaseLock(&ObjectsLock);
+            if (Record != NULL)
+                ExpMetaFree(ExpMetaOther, Record, sizeof(OBJECT_RECORD));
+        } while (Record != NULL);
+}
+
+PVOID ExpFindObject(EXP_OBJECT_KIND Kind, const VOID *Base, SIZE_T Bytes)
 {
     const VOID *Found = NULL;
-    if (__atomic_load_n(&ExpObjectCount, __ATOMIC_RELAXED) == 0)
+    if (__atomic_load_n(&ExpObjectCount[Kind], __ATOMIC_RELAXED) == 0)
         return NULL;
     KiAcquireLock(&ObjectsLock);
     for (ULONG Bucket = 0; Bucket < OBJECT_BUCKETS && Found == NULL; Bucket++)
-        for (const OBJECT_RECORD *Record = ExpObjects[Bucket]; Record != NULL && Found == NULL; Record = Record->Next)
+        for (const OBJECT_RECORD *Record = ExpObjects[Kind][Bucket]; Record != NULL && Found == NULL; Record = Record->Next)
             if ((ULONG_PTR)Record->Object - (ULONG_PTR)Base < Bytes)
                 Found = Record->Object;
     KiReleaseLock(&ObjectsLock);

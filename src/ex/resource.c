@@ -227,7 +227,10 @@ static VOID ExpCheckAcquire(PERESOURCE Resource, KTHREAD *Thread)
 
 NTSTATUS ExInitializeResourceLite(PERESOURCE Resource)
 {
-    ExpNoteResource(Resource);
+    KI_CHECK_OBJECT(Resource);
+    if (__builtin_expect((KeOptions.VerifierFlags & KI_VERIFY_MISC) != 0, 0) &&
+        ExpNoteObject(ExpObjectResource, Resource) != NULL)
+        KiStop(0xC4, "An ERESOURCE was initialised that is initialised already.", Resource, 0xD0, (ULONG_PTR)Resource, 0, 0);
     memset(Resource, 0, sizeof *Resource);
     Resource->SystemResourcesList.Flink = Resource->SystemResourcesList.Blink = &Resource->SystemResourcesList;
     return STATUS_SUCCESS;
@@ -253,7 +256,7 @@ NTSTATUS ExDeleteResourceLite(PERESOURCE Resource)
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An ERESOURCE was deleted that is not initialised, or deleted twice.",
                Resource, 0xD1, (ULONG_PTR)Resource, 0, 0);
     }
-    ExpForgetResource(Resource);
+    ExpForgetObject(ExpObjectResource, Resource);
     Resource->SystemResourcesList.Flink = Resource->SystemResourcesList.Blink = NULL;
     if (Resource->OwnerTable != NULL) {
         ExFreePoolWithTag(Resource->OwnerTable, EXP_RESOURCE_TAG);

@@ -131,6 +131,7 @@ static const struct {
     {"mdl_driver", 0x4000},
     {"ddi", 0x20000},
     {"systematic_low_resources", 0x40000},
+    {"ddi_additional", 0x80000},
     {"code_integrity", 0x2000000},
 };
 

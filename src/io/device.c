@@ -46,6 +46,7 @@ POBJECT_TYPE *IoDeviceObjectType = &IopDeviceTypePointer;
 NTSTATUS IoCreateDevice(PDRIVER_OBJECT DriverObject, ULONG DeviceExtensionSize, PUNICODE_STRING DeviceName,
                         DEVICE_TYPE DeviceType, ULONG DeviceCharacteristics, BOOLEAN Exclusive, PDEVICE_OBJECT *DeviceObject)
 {
+    KI_SECURITY(Routine, DeviceName, DeviceObject, sizeof *DeviceObject);
     SIZE_T Extension = ((SIZE_T)DeviceExtensionSize + 15) & ~(SIZE_T)15;
     PDEVICE_OBJECT Device;
     IOP_DEVICE *Private;
@@ -324,6 +325,8 @@ NTSTATUS IoEnumerateDeviceObjectList(PDRIVER_OBJECT DriverObject, PDEVICE_OBJECT
 /* ---- names ---- */
 NTSTATUS IoCreateSymbolicLink(PUNICODE_STRING SymbolicLinkName, PUNICODE_STRING DeviceName)
 {
+    KI_SECURITY(Routine, SymbolicLinkName, NULL, 0);
+    KI_SECURITY(Routine, DeviceName, NULL, 0);
     return ObpCreateLink(SymbolicLinkName, DeviceName, OBJ_PERMANENT);
 }
 
@@ -334,6 +337,7 @@ NTSTATUS IoCreateUnprotectedSymbolicLink(PUNICODE_STRING SymbolicLinkName, PUNIC
 
 NTSTATUS IoDeleteSymbolicLink(PUNICODE_STRING SymbolicLinkName)
 {
+    KI_SECURITY(Routine, SymbolicLinkName, NULL, 0);
     return ObpRemoveLink(SymbolicLinkName);
 }
 

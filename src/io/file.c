@@ -181,6 +181,7 @@ NTSTATUS ZwCreateFile(PHANDLE FileHandle, ACCESS_MASK DesiredAccess, POBJECT_ATT
                       PIO_STATUS_BLOCK IoStatusBlock, PLARGE_INTEGER AllocationSize, ULONG FileAttributes, ULONG ShareAccess,
                       ULONG CreateDisposition, ULONG CreateOptions, PVOID EaBuffer, ULONG EaLength)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, FileHandle, IoStatusBlock, AllocationSize, EaBuffer);
     IOP_OPEN Packet = {.Options = CreateOptions,
                        .Disposition = CreateDisposition,
                        .FileAttributes = FileAttributes,
@@ -202,6 +203,7 @@ NTSTATUS ZwCreateFile(PHANDLE FileHandle, ACCESS_MASK DesiredAccess, POBJECT_ATT
 NTSTATUS ZwOpenFile(PHANDLE FileHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
                     PIO_STATUS_BLOCK IoStatusBlock, ULONG ShareAccess, ULONG OpenOptions)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, FileHandle, IoStatusBlock);
     return ZwCreateFile(FileHandle, DesiredAccess, ObjectAttributes, IoStatusBlock, NULL, 0, ShareAccess, FILE_OPEN,
                         OpenOptions, NULL, 0);
 }
@@ -209,6 +211,7 @@ NTSTATUS ZwOpenFile(PHANDLE FileHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRI
 NTSTATUS IoGetDeviceObjectPointer(PUNICODE_STRING ObjectName, ACCESS_MASK DesiredAccess, PFILE_OBJECT *FileObject,
                                   PDEVICE_OBJECT *DeviceObject)
 {
+    KI_SECURITY(Routine, ObjectName, FileObject, sizeof *FileObject);
     OBJECT_ATTRIBUTES Attributes;
     IO_STATUS_BLOCK Iosb;
     HANDLE Handle;
@@ -367,6 +370,7 @@ static NTSTATUS IopService(HANDLE FileHandle, HANDLE EventHandle, PIO_APC_ROUTIN
 NTSTATUS ZwReadFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRoutine, PVOID ApcContext,
                     PIO_STATUS_BLOCK IoStatusBlock, PVOID Buffer, ULONG Length, PLARGE_INTEGER ByteOffset, PULONG Key)
 {
+    KI_CHECK_SERVICE(NULL, NULL, IoStatusBlock, Buffer, ByteOffset, Key);
     IOP_SERVICE Service = {.Major = IRP_MJ_READ, .Out = Buffer, .OutLength = Length};
     UNREFERENCED_PARAMETER(ApcContext);
     UNREFERENCED_PARAMETER(Key);
@@ -376,6 +380,7 @@ NTSTATUS ZwReadFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRoutine,
 NTSTATUS ZwWriteFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRoutine, PVOID ApcContext,
                      PIO_STATUS_BLOCK IoStatusBlock, PVOID Buffer, ULONG Length, PLARGE_INTEGER ByteOffset, PULONG Key)
 {
+    KI_CHECK_SERVICE(NULL, NULL, IoStatusBlock, Buffer, ByteOffset, Key);
     IOP_SERVICE Service = {.Major = IRP_MJ_WRITE, .Out = Buffer, .OutLength = Length};
     UNREFERENCED_PARAMETER(ApcContext);
     UNREFERENCED_PARAMETER(Key);
@@ -386,6 +391,7 @@ NTSTATUS ZwDeviceIoControlFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE 
                                PIO_STATUS_BLOCK IoStatusBlock, ULONG IoControlCode, PVOID InputBuffer, ULONG InputBufferLength,
                                PVOID OutputBuffer, ULONG OutputBufferLength)
 {
+    KI_CHECK_SERVICE(NULL, NULL, IoStatusBlock, InputBuffer, OutputBuffer);
     IOP_SERVICE Service = {.Major = IRP_MJ_DEVICE_CONTROL,
                            .Code = IoControlCode,
                            .In = InputBuffer,
@@ -400,6 +406,7 @@ NTSTATUS ZwFsControlFile(HANDLE FileHandle, HANDLE Event, PIO_APC_ROUTINE ApcRou
                          PIO_STATUS_BLOCK IoStatusBlock, ULONG FsControlCode, PVOID InputBuffer, ULONG InputBufferLength,
                          PVOID OutputBuffer, ULONG OutputBufferLength)
 {
+    KI_CHECK_SERVICE(NULL, NULL, IoStatusBlock, InputBuffer, OutputBuffer);
     IOP_SERVICE Service = {.Major = IRP_MJ_FILE_SYSTEM_CONTROL,
                            .Code = FsControlCode,
                            .In = InputBuffer,

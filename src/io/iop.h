@@ -54,3 +54,5 @@ NTSTATUS IopDeviceControlAsIs(PFILE_OBJECT File, ULONG Code, PVOID In, ULONG InL
 NTSTATUS IopReadUser(PFILE_OBJECT File, VOID *Buffer, ULONG Length, LONGLONG Offset, ULONG TimeoutMs, ULONG_PTR *Information);
 NTSTATUS IopWriteUser(PFILE_OBJECT File, const VOID *Buffer, ULONG Length, LONGLONG Offset, ULONG TimeoutMs,
                       ULONG_PTR *Information);
+
+BOOLEAN IopIsLiveIrp(const VOID *Block, SIZE_T Size, ULONG Tag); /* irp.c: a packet of IoAllocateIrp, not freed yet */

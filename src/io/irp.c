@@ -105,6 +105,27 @@ VOID IoReuseIrp(PIRP Irp, NTSTATUS Iostatus)
     Irp->IoStatus.Status = Iostatus;
 }
 
+/* Security checks: a request of kernel mode that leads to a buffer of user mode, other than by an MDL. */
+static VOID IopCheckBuffers(PIRP Irp, PIO_STACK_LOCATION Location, ULONG_PTR Caller)
+{
+    const KI_SECURITY_CHECKS *Checks = __atomic_load_n(&KiSecurityChecks, __ATOMIC_ACQUIRE);
+    UCHAR Major = Location->MajorFunction;
+    BOOLEAN Control = Major == IRP_MJ_DEVICE_CONTROL || Major == IRP_MJ_INTERNAL_DEVICE_CONTROL;
+    if (Checks == NULL || (!Control && Major != IRP_MJ_READ && Major != IRP_MJ_WRITE))
+        return;
+    Checks->Irp(Caller, Irp, Irp->AssociatedIrp.SystemBuffer);
+    if (Irp->MdlAddress == NULL)
+        Checks->Irp(Caller, Irp, Irp->UserBuffer);
+    if (Control && METHOD_FROM_CTL_CODE(Location->Parameters.DeviceIoControl.IoControlCode) == METHOD_NEITHER)
+        Checks->Irp(Caller, Irp, Location->Parameters.DeviceIoControl.Type3InputBuffer);
+}
+
+/* The pools are about to free a block that a driver gave to ExFreePool: an IRP in use there is 0xC4/0x105. */
+BOOLEAN IopIsLiveIrp(const VOID *Block, SIZE_T Size, ULONG Tag)
+{
+    return Tag == IOP_IRP_TAG && Size >= sizeof(IRP) && IopIsIrp(Block);
+}
+
 /* ---- down ---- */
 NTSTATUS IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 {
@@ -125,6 +146,8 @@ NTSTATUS IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     Dispatch = Location->MajorFunction <= IRP_MJ_MAXIMUM_FUNCTION
                    ? DeviceObject->DriverObject->MajorFunction[Location->MajorFunction]
                    : IopInvalidDeviceRequest;
+    if (__builtin_expect(KiSecurityChecks != NULL, 0) && Irp->RequestorMode == KernelMode)
+        IopCheckBuffers(Irp, Location, (ULONG_PTR)__builtin_return_address(0));
     if (__builtin_expect(IopVerifiesBuffers(), 0))
         IopWatchCall(DeviceObject, Irp, Location->MajorFunction);
     KIRQL Before = KeGetCurrentIrql();

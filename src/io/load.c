@@ -111,6 +111,7 @@ static NTSTATUS IopFindDriver(PCUNICODE_STRING Name, PDRIVER_OBJECT *Driver)
 
 NTSTATUS ZwLoadDriver(PUNICODE_STRING DriverServiceName)
 {
+    KI_CHECK_SERVICE(NULL, DriverServiceName, NULL);
     UNICODE_STRING Name, ImagePath;
     PDRIVER_OBJECT Driver;
     NTSTATUS Status = IopServiceName(DriverServiceName, &Name);
@@ -135,6 +136,7 @@ NTSTATUS ZwLoadDriver(PUNICODE_STRING DriverServiceName)
 
 NTSTATUS ZwUnloadDriver(PUNICODE_STRING DriverServiceName)
 {
+    KI_CHECK_SERVICE(NULL, DriverServiceName, NULL);
     UNICODE_STRING Name;
     PDRIVER_OBJECT Driver;
     BOOLEAN Busy;

@@ -391,6 +391,7 @@ NTSTATUS NTAPI ZwCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
                                PLARGE_INTEGER MaximumSize, ULONG SectionPageProtection, ULONG AllocationAttributes,
                                HANDLE FileHandle)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, SectionHandle, MaximumSize);
     PSP_SERVE(FALSE);
     return IopCreateSection(Service_.Mode, SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize, SectionPageProtection,
                             AllocationAttributes, FileHandle);
@@ -438,6 +439,7 @@ NTSTATUS NTAPI MmCreateSection(PVOID *SectionObject, ACCESS_MASK DesiredAccess, 
 
 NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, SectionHandle);
     return ObpOpenWithHandle(&IopSectionType, ObjectAttributes, DesiredAccess, NULL, SectionHandle);
 }
 
@@ -447,7 +449,7 @@ NTSTATUS NTAPI NtOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, P
     KPROCESSOR_MODE Mode = Service_.Mode;
     if (!IopMayUse(Mode, SectionHandle) || !IopMayUse(Mode, ObjectAttributes))
         return STATUS_ACCESS_VIOLATION;
-    return ZwOpenSection(SectionHandle, DesiredAccess, ObjectAttributes);
+    return ObpOpenWithHandle(&IopSectionType, ObjectAttributes, DesiredAccess, NULL, SectionHandle);
 }
 
 /* ---- views ---- */
@@ -548,6 +550,7 @@ NTSTATUS NTAPI ZwMapViewOfSection(HANDLE SectionHandle, HANDLE ProcessHandle, PV
                                   SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
                                   SECTION_INHERIT InheritDisposition, ULONG AllocationType, ULONG Win32Protect)
 {
+    KI_CHECK_SERVICE(NULL, NULL, BaseAddress, SectionOffset, ViewSize);
     PSP_SERVE(FALSE);
     return IopMapViewOfSection(Service_.Mode, SectionHandle, ProcessHandle, BaseAddress, ZeroBits, CommitSize, SectionOffset,
                                ViewSize, InheritDisposition, AllocationType, Win32Protect);
@@ -635,6 +638,7 @@ static NTSTATUS IopFlush(KPROCESSOR_MODE Mode, HANDLE ProcessHandle, PVOID *Base
 
 NTSTATUS NTAPI ZwFlushVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, PIO_STATUS_BLOCK IoStatus)
 {
+    KI_CHECK_SERVICE(NULL, NULL, BaseAddress, RegionSize, IoStatus);
     PSP_SERVE(FALSE);
     return IopFlush(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, IoStatus);
 }
@@ -743,6 +747,7 @@ static NTSTATUS IopExtendSection(KPROCESSOR_MODE Mode, HANDLE SectionHandle, PLA
 
 NTSTATUS NTAPI ZwExtendSection(HANDLE SectionHandle, PLARGE_INTEGER NewSectionSize)
 {
+    KI_CHECK_SERVICE(NULL, NULL, NewSectionSize);
     PSP_SERVE(FALSE);
     return IopExtendSection(Service_.Mode, SectionHandle, NewSectionSize);
 }
@@ -809,6 +814,7 @@ static NTSTATUS IopQuerySection(KPROCESSOR_MODE Mode, HANDLE SectionHandle, SECT
 NTSTATUS NTAPI ZwQuerySection(HANDLE SectionHandle, SECTION_INFORMATION_CLASS SectionInformationClass, PVOID SectionInformation,
                               SIZE_T SectionInformationLength, PSIZE_T ReturnLength)
 {
+    KI_CHECK_SERVICE(NULL, NULL, SectionInformation);
     PSP_SERVE(FALSE);
     return IopQuerySection(Service_.Mode, SectionHandle, SectionInformationClass, SectionInformation, SectionInformationLength,
                            ReturnLength);

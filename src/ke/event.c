@@ -22,6 +22,7 @@ static VOID KipCheckSetIrql(PRKEVENT Event)
 
 VOID KeInitializeEvent(PRKEVENT Event, EVENT_TYPE Type, BOOLEAN State)
 {
+    KI_CHECK_OBJECT(Event);
     memset(&Event->Header, 0, sizeof Event->Header);
     Event->Header.Type = (UCHAR)Type;
     Event->Header.Size = sizeof(KEVENT) / sizeof(LONG);

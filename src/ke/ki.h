@@ -46,6 +46,35 @@ static inline BOOLEAN KiVerifies(ULONG Flags, const VOID *Caller)
     return Routine != NULL && Routine(Flags, (ULONG_PTR)Caller);
 }
 
+/* What the Verifier looks at in drivers' calls (vf/security.c); NULL without its options. */
+typedef struct _KI_SECURITY_CHECKS {
+    VOID(*Service)
+    (ULONG_PTR Caller, const OBJECT_ATTRIBUTES *Attributes, const UNICODE_STRING *String, const VOID *const *Addresses,
+     ULONG Count);
+    VOID (*Routine)(ULONG_PTR Caller, const UNICODE_STRING *String, const VOID *Address, SIZE_T Bytes);
+    VOID (*Handle)(ULONG_PTR Caller, HANDLE Handle, ULONG Type); /* Type: 0xF5, 0xF6, 0xF7 */
+    VOID (*Irp)(ULONG_PTR Caller, const VOID *Irp, const VOID *Address);
+} KI_SECURITY_CHECKS;
+extern const KI_SECURITY_CHECKS *KiSecurityChecks;
+extern VOID (*KiCheckObjectRoutine)(const VOID *Object, ULONG_PTR Caller);
+#define KI_SECURITY(Check, ...)                                                                                                \
+    do {                                                                                                                       \
+        const KI_SECURITY_CHECKS *Checks_ = __atomic_load_n(&KiSecurityChecks, __ATOMIC_ACQUIRE);                              \
+        if (__builtin_expect(Checks_ != NULL, 0))                                                                              \
+            Checks_->Check((ULONG_PTR)__builtin_return_address(0), __VA_ARGS__);                                               \
+    } while (0)
+/* First in a Zw service: its OBJECT_ATTRIBUTES or NULL, its string or NULL, and its other pointers. */
+#define KI_CHECK_SERVICE(Attributes, String, ...)                                                                              \
+    KI_SECURITY(Service, Attributes, String, ((const VOID *const[]){__VA_ARGS__}),                                             \
+                sizeof((const VOID *const[]){__VA_ARGS__}) / sizeof(PVOID))
+/* First in a routine that initialises a synchronization object: it must not be pageable. */
+#define KI_CHECK_OBJECT(Object)                                                                                                \
+    do {                                                                                                                       \
+        VOID (*Routine_)(const VOID *, ULONG_PTR) = __atomic_load_n(&KiCheckObjectRoutine, __ATOMIC_ACQUIRE);                  \
+        if (__builtin_expect(Routine_ != NULL, 0))                                                                             \
+            Routine_(Object, (ULONG_PTR)__builtin_return_address(0));                                                          \
+    } while (0)
+
 /* ---- the internal lock: a futex-backed adaptive mutex of four bytes, usable at any IRQL ----
  * Rules: hold briefly; never fault on managed memory, wait, call a driver, raise or bug check while holding one.
  * Zero-initialised is free. */

@@ -35,6 +35,7 @@ VOID KeInitializeMutant(PRKMUTANT Mutant, BOOLEAN InitialOwner)
 VOID KeInitializeMutex(PRKMUTEX Mutex, ULONG Level)
 {
     UNREFERENCED_PARAMETER(Level); /* documented: reserved */
+    KI_CHECK_OBJECT(Mutex);
     KiTellLockWatch(KiLockInitialized, KiKernelMutex, Mutex, NULL);
     KeInitializeMutant(Mutex, FALSE);
     Mutex->ApcDisable = 1;

@@ -29,6 +29,8 @@ KPRCB KiProcessors[KI_MAX_PROCESSORS];
 ULONG KiProcessorCount = 1;
 KE_OPTIONS KeOptions;
 BOOLEAN (*KiVerifiesRoutine)(ULONG Flags, ULONG_PTR Caller);
+const KI_SECURITY_CHECKS *KiSecurityChecks;
+VOID (*KiCheckObjectRoutine)(const VOID *Object, ULONG_PTR Caller);
 
 static volatile LONG KiProcessorFreed;
 static volatile LONG KiProcessorWaiters;

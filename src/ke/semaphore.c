@@ -10,6 +10,7 @@
 
 VOID KeInitializeSemaphore(PRKSEMAPHORE Semaphore, LONG Count, LONG Limit)
 {
+    KI_CHECK_OBJECT(Semaphore);
     memset(&Semaphore->Header, 0, sizeof Semaphore->Header);
     Semaphore->Header.Type = SemaphoreObject;
     Semaphore->Header.Size = sizeof(KSEMAPHORE) / sizeof(LONG);

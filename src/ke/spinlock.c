@@ -136,6 +136,7 @@ static inline VOID KipLowerForSpinLock(KTHREAD *Thread, KIRQL NewIrql, const vol
 #undef KeInitializeSpinLock
 VOID KeInitializeSpinLock(PKSPIN_LOCK SpinLock)
 {
+    KI_CHECK_OBJECT(SpinLock);
     KiTellLockWatch(KiLockInitialized, KiNoLock, SpinLock, NULL);
     __atomic_store_n(SpinLock, 0, __ATOMIC_RELEASE);
 }

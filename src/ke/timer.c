@@ -210,6 +210,7 @@ VOID KiStopTimers(VOID)
 
 VOID KeInitializeTimerEx(PKTIMER Timer, TIMER_TYPE Type)
 {
+    KI_CHECK_OBJECT(Timer);
     memset(Timer, 0, sizeof *Timer);
     Timer->Header.Type = Type == SynchronizationTimer ? TimerSynchronizationObject : TimerNotificationObject;
     Timer->Header.WaitListHead.Flink = Timer->Header.WaitListHead.Blink = &Timer->Header.WaitListHead;
@@ -217,6 +218,7 @@ VOID KeInitializeTimerEx(PKTIMER Timer, TIMER_TYPE Type)
 
 VOID KeInitializeTimer(PKTIMER Timer)
 {
+    KI_CHECK_OBJECT(Timer);
     KeInitializeTimerEx(Timer, NotificationTimer);
 }
 

@@ -131,6 +131,10 @@ int LDR_BORDER Border_vswprintf_s(WCHAR *Buffer, size_t Size, const WCHAR *Forma
 /* ---- bytes: a driver may pass any pointer when there is nothing to copy ---- */
 void *LDR_BORDER Border_memcpy(void *Target, const void *Source, size_t Count)
 {
+    size_t Apart = (size_t)Target > (size_t)Source ? (size_t)Target - (size_t)Source : (size_t)Source - (size_t)Target;
+    if (__builtin_expect(Apart < Count && Apart != 0, 0) && KiVerifies(KI_ANY_OPTION, __builtin_return_address(0)))
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "memcpy was called for a source and a target that overlap.", NULL, 0xF0,
+               (ULONG_PTR)Target, (ULONG_PTR)Source, Count);
     return Count != 0 ? memmove(Target, Source, Count) : Target; /* the kernel's memcpy is its memmove */
 }
 

@@ -176,6 +176,7 @@ PVOID MmAllocateContiguousMemorySpecifyCacheNode(SIZE_T NumberOfBytes, PHYSICAL_
                                                  PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType,
                                                  NODE_REQUIREMENT PreferredNode)
 {
+    MiCheckHighest(HighestAcceptableAddress, NumberOfBytes, __builtin_return_address(0));
     MI_CONTIGUOUS_REQUEST Request = {NumberOfBytes,
                                      LowestAcceptableAddress,
                                      HighestAcceptableAddress,
@@ -190,6 +191,7 @@ PVOID MmAllocateContiguousMemorySpecifyCacheNode(SIZE_T NumberOfBytes, PHYSICAL_
 
 PVOID MmAllocateContiguousMemory(SIZE_T NumberOfBytes, PHYSICAL_ADDRESS HighestAcceptableAddress)
 {
+    MiCheckHighest(HighestAcceptableAddress, NumberOfBytes, __builtin_return_address(0));
     return MmAllocateContiguousMemorySpecifyCacheNode(NumberOfBytes, MiNoAddress, HighestAcceptableAddress, MiNoAddress,
                                                       MmCached, MM_ANY_NODE_OK | KeGetCurrentNodeNumber());
 }
@@ -198,6 +200,7 @@ PVOID MmAllocateContiguousMemorySpecifyCache(SIZE_T NumberOfBytes, PHYSICAL_ADDR
                                              PHYSICAL_ADDRESS HighestAcceptableAddress,
                                              PHYSICAL_ADDRESS BoundaryAddressMultiple, MEMORY_CACHING_TYPE CacheType)
 {
+    MiCheckHighest(HighestAcceptableAddress, NumberOfBytes, __builtin_return_address(0));
     return MmAllocateContiguousMemorySpecifyCacheNode(NumberOfBytes, LowestAcceptableAddress, HighestAcceptableAddress,
                                                       BoundaryAddressMultiple, CacheType,
                                                       MM_ANY_NODE_OK | KeGetCurrentNodeNumber());

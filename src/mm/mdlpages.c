@@ -228,15 +228,26 @@ static PMDL MiAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS 
     return Mdl;
 }
 
+/* DDI compliance, additional (0x00080000): memory below 4 GiB is asked for only by who has no better device. */
+VOID MiCheckHighest(PHYSICAL_ADDRESS Highest, SIZE_T Bytes, const VOID *Caller)
+{
+    if ((ULONG64)Highest.QuadPart <= MAXULONG && KiVerifies(0x00080000, Caller)) {
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "Physical memory below 4 GiB was asked for.", NULL, 0x141,
+               (ULONG_PTR)Highest.QuadPart, Bytes, 0);
+    }
+}
+
 PMDL MmAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
                            SIZE_T TotalBytes)
 {
+    MiCheckHighest(HighAddress, TotalBytes, __builtin_return_address(0));
     return MiAllocatePagesForMdl(LowAddress, HighAddress, SkipBytes, TotalBytes, MiCacheUndecided, MiCurrentNode(), 0);
 }
 
 PMDL MmAllocateNodePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
                                  SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType, ULONG IdealNode, ULONG Flags)
 {
+    MiCheckHighest(HighAddress, TotalBytes, __builtin_return_address(0));
     MI_CACHE Cache = MiCacheUndecided;
     (VOID) KiCurrentThread();
     if (CacheType != MmNotMapped && !MiCacheOfType(CacheType, &Cache)) {
@@ -257,6 +268,7 @@ PMDL MmAllocatePartitionNodePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_
 PMDL MmAllocatePagesForMdlEx(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS HighAddress, PHYSICAL_ADDRESS SkipBytes,
                              SIZE_T TotalBytes, MEMORY_CACHING_TYPE CacheType, ULONG Flags)
 {
+    MiCheckHighest(HighAddress, TotalBytes, __builtin_return_address(0));
     return MmAllocateNodePagesForMdlEx(LowAddress, HighAddress, SkipBytes, TotalBytes, CacheType, MiCurrentNode(), Flags);
 }
 

@@ -481,6 +481,8 @@ MI_CACHE MiCacheOfPage(PFN_NUMBER Page);
 MI_CACHE MiDecideCache(PFN_NUMBER Page, MI_CACHE Wanted);            /* the type in force, which becomes Wanted if undecided */
 VOID MiSetFrameCache(PFN_NUMBER Base, SIZE_T Count, MI_CACHE Cache); /* frames in use */
 
+VOID MiCheckHighest(PHYSICAL_ADDRESS Highest, SIZE_T Bytes, const VOID *Caller); /* mdlpages.c: the Verifier's 0xC4/0x141 */
+
 /* mdl.c, mdlmap.c, mdluser.c */
 /* Stops (0x1A/0x1236; 0xC4 if Caller, a return address, is verified) unless somebody keeps every page of the MDL. Returns the cache type all are to be mapped with, or
  * MiCacheUndecided: they differ. */

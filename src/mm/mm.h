@@ -33,6 +33,7 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount);
 VOID MmShutdownSystem(VOID);
 /* The balance manager and its threads; after KeInitThreads. Without them whoever needs pages does their work. */
 NTSTATUS MmStartPaging(VOID);
+BOOLEAN MmIsPageableAddress(const VOID *Address); /* of pool, images, user memory; kernel stacks are not told. Any IRQL */
 VOID MmStopPaging(VOID);
 /* Every working set is emptied; PurgeTransition as for MmTrimAllSystemPageableMemory. IRQL <= APC_LEVEL. */
 VOID MmEmptyAllWorkingSets(BOOLEAN PurgeTransition);

@@ -53,6 +53,14 @@ PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress)
     return Physical;
 }
 
+BOOLEAN MmIsPageableAddress(const VOID *Address)
+{
+    MI_REGION *Region = MiRegionOfVa((ULONG_PTR)Address);
+    PMMPTE Pte = Region && Region->Id != MmRegionKernelStacks ? MiPteOf((ULONG_PTR)Address) : NULL;
+    MMPTE Entry = Pte ? MiReadPte(Pte) : MI_ZERO_PTE;
+    return !MiPteIsZero(Entry) && (!Region->Resident || !MiPteIsValid(Entry) || MiPteIsInWorkingSet(Entry));
+}
+
 BOOLEAN MmIsPhysicalMemory(PFN_NUMBER Page)
 {
     return MiRunOfPage(Page) != NULL;

@@ -550,12 +550,14 @@ static NTSTATUS ObpSetupDirectory(PVOID Object, PVOID Context)
 
 NTSTATUS ZwCreateDirectoryObject(PHANDLE DirectoryHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, DirectoryHandle);
     return ObpCreateWithHandle(&ObpDirectoryType, sizeof(OBP_DIRECTORY), ObjectAttributes, DesiredAccess, ObpSetupDirectory,
                                NULL, DirectoryHandle);
 }
 
 NTSTATUS ZwOpenDirectoryObject(PHANDLE DirectoryHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, DirectoryHandle);
     return ObpOpenWithHandle(&ObpDirectoryType, ObjectAttributes, DesiredAccess, NULL, DirectoryHandle);
 }
 

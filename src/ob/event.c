@@ -28,6 +28,7 @@ static NTSTATUS ObpSetupEvent(PVOID Object, PVOID Context)
 NTSTATUS ZwCreateEvent(PHANDLE EventHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
                        EVENT_TYPE EventType, BOOLEAN InitialState)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, EventHandle);
     OBP_NEW_EVENT New = {EventType, InitialState};
     if (EventType != NotificationEvent && EventType != SynchronizationEvent)
         return STATUS_INVALID_PARAMETER;
@@ -37,6 +38,7 @@ NTSTATUS ZwCreateEvent(PHANDLE EventHandle, ACCESS_MASK DesiredAccess, POBJECT_A
 
 NTSTATUS ZwOpenEvent(PHANDLE EventHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, EventHandle);
     return ObpOpenWithHandle(&ObpEventType, ObjectAttributes, DesiredAccess, NULL, EventHandle);
 }
 
@@ -47,6 +49,7 @@ static NTSTATUS ObpEventByHandle(HANDLE Handle, PRKEVENT *Event)
 
 NTSTATUS ZwSetEvent(HANDLE EventHandle, PLONG PreviousState)
 {
+    KI_CHECK_SERVICE(NULL, NULL, PreviousState);
     PRKEVENT Event;
     NTSTATUS Status = ObpEventByHandle(EventHandle, &Event);
     if (!NT_SUCCESS(Status))
@@ -60,6 +63,7 @@ NTSTATUS ZwSetEvent(HANDLE EventHandle, PLONG PreviousState)
 
 NTSTATUS ZwResetEvent(HANDLE EventHandle, PLONG PreviousState)
 {
+    KI_CHECK_SERVICE(NULL, NULL, PreviousState);
     PRKEVENT Event;
     NTSTATUS Status = ObpEventByHandle(EventHandle, &Event);
     if (!NT_SUCCESS(Status))
@@ -78,6 +82,7 @@ NTSTATUS ZwClearEvent(HANDLE EventHandle)
 
 NTSTATUS ZwWaitForSingleObject(HANDLE Handle, BOOLEAN Alertable, PLARGE_INTEGER Timeout)
 {
+    KI_CHECK_SERVICE(NULL, NULL, Timeout);
     PVOID Object;
     NTSTATUS Status = ObReferenceObjectByHandle(Handle, SYNCHRONIZE, NULL, KernelMode, &Object, NULL);
     if (!NT_SUCCESS(Status))

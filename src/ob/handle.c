@@ -207,12 +207,29 @@ NTSTATUS ObCloseHandle(HANDLE Handle, KPROCESSOR_MODE PreviousMode)
     return ObpCloseHandle(Handle, PreviousMode);
 }
 
+/* Security checks: what a driver takes the handle for, and what it is. */
+static VOID ObpCheckHandle(HANDLE Handle, KPROCESSOR_MODE Mode, ULONG_PTR Caller)
+{
+    const KI_SECURITY_CHECKS *Checks = __atomic_load_n(&KiSecurityChecks, __ATOMIC_ACQUIRE);
+    BOOLEAN Kernel = ((ULONG_PTR)Handle & OBP_KERNEL_BIT) == OBP_KERNEL_BIT;
+    if (__builtin_expect(Checks == NULL, 1) || Handle == ZwCurrentProcess() || Handle == ZwCurrentThread())
+        return;
+    if (Handle == NULL)
+        Checks->Handle(Caller, Handle, 0xF5);
+    else if (Mode == KernelMode && !Kernel && ObpCurrentTable() != ObpKernelTable)
+        Checks->Handle(Caller, Handle, 0xF6);
+    else if (Mode != KernelMode && Kernel)
+        Checks->Handle(Caller, Handle, 0xF7);
+}
+
 NTSTATUS ObReferenceObjectByHandle(HANDLE Handle, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
                                    KPROCESSOR_MODE AccessMode, PVOID *Object, POBJECT_HANDLE_INFORMATION HandleInformation)
 {
     OBP_ENTRY Found = {0};
     NTSTATUS Status = STATUS_SUCCESS;
     ULONG Index;
+    KI_SECURITY(Routine, NULL, Object, sizeof *Object);
+    ObpCheckHandle(Handle, AccessMode, (ULONG_PTR)__builtin_return_address(0));
     *Object = NULL;
     if (Handle == ZwCurrentProcess() || Handle == ZwCurrentThread()) {
         Found.Object = ObpPseudoHandleRoutine ? ObpPseudoHandleRoutine(Handle) : NULL;
@@ -263,6 +280,7 @@ NTSTATUS ObOpenObjectByPointer(PVOID Object, ULONG HandleAttributes, PVOID Passe
                                POBJECT_TYPE ObjectType, KPROCESSOR_MODE AccessMode, PHANDLE Handle)
 {
     UNREFERENCED_PARAMETER(PassedAccessState);
+    KI_SECURITY(Routine, NULL, Handle, sizeof *Handle);
     *Handle = NULL;
     NTSTATUS Status = ObReferenceObjectByPointer(Object, DesiredAccess, ObjectType, AccessMode);
     if (!NT_SUCCESS(Status))
@@ -300,6 +318,7 @@ NTSTATUS ObSetHandleAttributes(HANDLE Handle, POBJECT_HANDLE_FLAG_INFORMATION Ha
 NTSTATUS ZwDuplicateObject(HANDLE SourceProcessHandle, HANDLE SourceHandle, HANDLE TargetProcessHandle, PHANDLE TargetHandle,
                            ACCESS_MASK DesiredAccess, ULONG HandleAttributes, ULONG Options)
 {
+    KI_CHECK_SERVICE(NULL, NULL, TargetHandle);
     PVOID Object;
     OBJECT_HANDLE_INFORMATION Information;
     NTSTATUS Status;
@@ -325,6 +344,7 @@ NTSTATUS ZwDuplicateObject(HANDLE SourceProcessHandle, HANDLE SourceHandle, HAND
 NTSTATUS ZwQueryObject(HANDLE Handle, OBJECT_INFORMATION_CLASS ObjectInformationClass, PVOID ObjectInformation,
                        ULONG ObjectInformationLength, PULONG ReturnLength)
 {
+    KI_CHECK_SERVICE(NULL, NULL, ObjectInformation, ReturnLength);
     PVOID Object;
     OBJECT_HANDLE_INFORMATION Information;
     ULONG Need = 0;

@@ -53,7 +53,8 @@ POBJECT_TYPE ObpTypeOf(const volatile VOID *Object)
     return ObpReadMagic(Header) == OBP_MAGIC ? ObpReadType(Header) : NULL;
 }
 
-DECLSPEC_NORETURN static VOID ObpBadReference(PVOID Object, const CHAR *Words)
+/* Change: what was done to the count; the Verifier has a stop of its own for it. */
+DECLSPEC_NORETURN static VOID ObpBadReference(PVOID Object, LONG_PTR Change, const VOID *Caller, const CHAR *Words)
 {
     POBJECT_TYPE Type = NULL;
     if (ObpIsPlausible(Object)) {
@@ -61,6 +62,8 @@ DECLSPEC_NORETURN static VOID ObpBadReference(PVOID Object, const CHAR *Words)
         if (Magic == OBP_MAGIC || Magic == OBP_DEAD)
             Type = ObpReadType(ObpHeader(Object));
     }
+    if (KiVerifies(KI_ANY_OPTION, Caller))
+        KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, Words, NULL, 0x3F, (ULONG_PTR)Object, (ULONG_PTR)Change, 0);
     KiStop(REFERENCE_BY_POINTER, Words, NULL, (ULONG_PTR)Type, (ULONG_PTR)Object, 0, 0);
 }
 
@@ -153,20 +156,22 @@ static VOID ObpDefer(POB_HEADER Header)
 LONG_PTR ObfReferenceObject(PVOID Object)
 {
     if (ObpTypeOf(Object) == NULL)
-        ObpBadReference(Object, "A reference was taken on something that is not a live object.");
+        ObpBadReference(Object, 1, __builtin_return_address(0),
+                        "A reference was taken on something that is not a live object.");
     LONG64 New = __atomic_add_fetch(&ObpHeader(Object)->PointerCount, 1, __ATOMIC_ACQ_REL);
     if (New <= 1) {
         __atomic_sub_fetch(&ObpHeader(Object)->PointerCount, 1, __ATOMIC_ACQ_REL);
-        ObpBadReference(Object, "A reference was taken on an object whose count had already reached zero.");
+        ObpBadReference(Object, 1, __builtin_return_address(0),
+                        "A reference was taken on an object whose count had already reached zero.");
     }
     return New;
 }
 
-static LONG_PTR ObpDereference(PVOID Object, BOOLEAN Defer)
+static LONG_PTR ObpDereference(PVOID Object, BOOLEAN Defer, const VOID *Caller)
 {
     POBJECT_TYPE Type = ObpTypeOf(Object);
     if (Type == NULL)
-        ObpBadReference(Object,
+        ObpBadReference(Object, -1, Caller,
                         "A reference was dropped on something that is not a live object: dereferenced once too often, or "
                         "never an object.");
     POB_HEADER Header = ObpHeader(Object);
@@ -177,9 +182,9 @@ static LONG_PTR ObpDereference(PVOID Object, BOOLEAN Defer)
     if (New < 0 || HandleCount > 0 || (Header->Flags & OBP_F_KERNEL)) {
         /* Put back: whoever catches the stop finds the object as it was. */
         __atomic_add_fetch(&Header->PointerCount, 1, __ATOMIC_ACQ_REL);
-        ObpBadReference(Object, HandleCount > 0
-                                    ? "An object with open handles lost its last reference: dereferenced once too often."
-                                    : "An object was dereferenced more often than it was referenced.");
+        ObpBadReference(Object, -1, Caller,
+                        HandleCount > 0 ? "An object with open handles lost its last reference: dereferenced once too often."
+                                        : "An object was dereferenced more often than it was referenced.");
     }
     __atomic_store_n(&Header->Magic, OBP_DEAD, __ATOMIC_RELEASE);
     if (Defer || KeGetCurrentIrql() != PASSIVE_LEVEL)
@@ -191,12 +196,12 @@ static LONG_PTR ObpDereference(PVOID Object, BOOLEAN Defer)
 
 LONG_PTR ObfDereferenceObject(PVOID Object)
 {
-    return ObpDereference(Object, FALSE);
+    return ObpDereference(Object, FALSE, __builtin_return_address(0));
 }
 
 VOID ObDereferenceObjectDeferDelete(PVOID Object)
 {
-    ObpDereference(Object, TRUE);
+    ObpDereference(Object, TRUE, __builtin_return_address(0));
 }
 
 LONG_PTR ObfReferenceObjectWithTag(PVOID Object, ULONG Tag)
@@ -208,13 +213,13 @@ LONG_PTR ObfReferenceObjectWithTag(PVOID Object, ULONG Tag)
 LONG_PTR ObfDereferenceObjectWithTag(PVOID Object, ULONG Tag)
 {
     UNREFERENCED_PARAMETER(Tag);
-    return ObpDereference(Object, FALSE);
+    return ObpDereference(Object, FALSE, __builtin_return_address(0));
 }
 
 VOID ObDereferenceObjectDeferDeleteWithTag(PVOID Object, ULONG Tag)
 {
     UNREFERENCED_PARAMETER(Tag);
-    ObpDereference(Object, TRUE);
+    ObpDereference(Object, TRUE, __builtin_return_address(0));
 }
 
 NTSTATUS ObReferenceObjectByPointer(PVOID Object, ACCESS_MASK DesiredAccess, POBJECT_TYPE ObjectType,
@@ -223,7 +228,8 @@ NTSTATUS ObReferenceObjectByPointer(PVOID Object, ACCESS_MASK DesiredAccess, POB
     UNREFERENCED_PARAMETER(DesiredAccess);
     POBJECT_TYPE Type = ObpTypeOf(Object);
     if (Type == NULL)
-        ObpBadReference(Object, "A reference was taken on something that is not a live object.");
+        ObpBadReference(Object, 1, __builtin_return_address(0),
+                        "A reference was taken on something that is not a live object.");
     /* A symbolic link is referenced by kernel callers without naming its type. */
     if (Type != ObjectType && (AccessMode != KernelMode || ObjectType != NULL))
         return STATUS_OBJECT_TYPE_MISMATCH;

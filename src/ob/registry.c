@@ -246,11 +246,13 @@ static NTSTATUS CmpOpen(PHANDLE KeyHandle, ACCESS_MASK Access, POBJECT_ATTRIBUTE
 
 NTSTATUS ZwOpenKey(PHANDLE KeyHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, KeyHandle);
     return CmpOpen(KeyHandle, DesiredAccess, ObjectAttributes, NULL);
 }
 
 NTSTATUS ZwOpenKeyEx(PHANDLE KeyHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes, ULONG OpenOptions)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, KeyHandle);
     UNREFERENCED_PARAMETER(OpenOptions);
     return CmpOpen(KeyHandle, DesiredAccess, ObjectAttributes, NULL);
 }
@@ -258,6 +260,7 @@ NTSTATUS ZwOpenKeyEx(PHANDLE KeyHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRI
 NTSTATUS ZwCreateKey(PHANDLE KeyHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes, ULONG TitleIndex,
                      PUNICODE_STRING Class, ULONG CreateOptions, PULONG Disposition)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, Class, KeyHandle, Disposition);
     UNREFERENCED_PARAMETER(TitleIndex);
     UNREFERENCED_PARAMETER(Class);
     UNREFERENCED_PARAMETER(CreateOptions);
@@ -303,6 +306,7 @@ NTSTATUS ZwDeleteKey(HANDLE KeyHandle)
 /* ---- values ---- */
 NTSTATUS ZwSetValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName, ULONG TitleIndex, ULONG Type, PVOID Data, ULONG DataSize)
 {
+    KI_CHECK_SERVICE(NULL, ValueName, Data);
     UNREFERENCED_PARAMETER(TitleIndex);
     CMP_KEY *Key;
     PUCHAR Copy = NULL;
@@ -361,6 +365,7 @@ NTSTATUS ZwSetValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName, ULONG TitleI
 
 NTSTATUS ZwDeleteValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName)
 {
+    KI_CHECK_SERVICE(NULL, ValueName, NULL);
     CMP_KEY *Key;
     UNICODE_STRING Name = {0};
     NTSTATUS Status = CmpKeyByHandle(KeyHandle, &Key);
@@ -559,6 +564,7 @@ static NTSTATUS CmpQuery(HANDLE Handle, CMP_QUERY What, PCUNICODE_STRING ValueNa
 NTSTATUS ZwQueryValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName, KEY_VALUE_INFORMATION_CLASS KeyValueInformationClass,
                          PVOID KeyValueInformation, ULONG Length, PULONG ResultLength)
 {
+    KI_CHECK_SERVICE(NULL, ValueName, KeyValueInformation, ResultLength);
     return CmpQuery(KeyHandle, CmpQueryNamedValue, ValueName, 0, (ULONG)KeyValueInformationClass, KeyValueInformation, Length,
                     ResultLength);
 }
@@ -566,6 +572,7 @@ NTSTATUS ZwQueryValueKey(HANDLE KeyHandle, PUNICODE_STRING ValueName, KEY_VALUE_
 NTSTATUS ZwEnumerateValueKey(HANDLE KeyHandle, ULONG Index, KEY_VALUE_INFORMATION_CLASS KeyValueInformationClass,
                              PVOID KeyValueInformation, ULONG Length, PULONG ResultLength)
 {
+    KI_CHECK_SERVICE(NULL, NULL, KeyValueInformation, ResultLength);
     return CmpQuery(KeyHandle, CmpQueryIndexedValue, NULL, Index, (ULONG)KeyValueInformationClass, KeyValueInformation, Length,
                     ResultLength);
 }
@@ -573,12 +580,14 @@ NTSTATUS ZwEnumerateValueKey(HANDLE KeyHandle, ULONG Index, KEY_VALUE_INFORMATIO
 NTSTATUS ZwQueryKey(HANDLE KeyHandle, KEY_INFORMATION_CLASS KeyInformationClass, PVOID KeyInformation, ULONG Length,
                     PULONG ResultLength)
 {
+    KI_CHECK_SERVICE(NULL, NULL, KeyInformation, ResultLength);
     return CmpQuery(KeyHandle, CmpQueryKey, NULL, 0, (ULONG)KeyInformationClass, KeyInformation, Length, ResultLength);
 }
 
 NTSTATUS ZwEnumerateKey(HANDLE KeyHandle, ULONG Index, KEY_INFORMATION_CLASS KeyInformationClass, PVOID KeyInformation,
                         ULONG Length, PULONG ResultLength)
 {
+    KI_CHECK_SERVICE(NULL, NULL, KeyInformation, ResultLength);
     return CmpQuery(KeyHandle, CmpQuerySubkey, NULL, Index, (ULONG)KeyInformationClass, KeyInformation, Length, ResultLength);
 }
 

@@ -61,6 +61,7 @@ NTSTATUS ObpRemoveLink(PCUNICODE_STRING Name)
 NTSTATUS ZwCreateSymbolicLinkObject(PHANDLE LinkHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
                                     PUNICODE_STRING LinkTarget)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, LinkTarget, LinkHandle);
     if (LinkTarget == NULL || LinkTarget->Length == 0 || (LinkTarget->Length & 1))
         return STATUS_INVALID_PARAMETER;
     return ObpCreateWithHandle(&ObpSymbolicLinkType, sizeof(OBP_LINK), ObjectAttributes, DesiredAccess, ObpSetupLink,
@@ -69,11 +70,13 @@ NTSTATUS ZwCreateSymbolicLinkObject(PHANDLE LinkHandle, ACCESS_MASK DesiredAcces
 
 NTSTATUS ZwOpenSymbolicLinkObject(PHANDLE LinkHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, LinkHandle);
     return ObpOpenWithHandle(&ObpSymbolicLinkType, ObjectAttributes, DesiredAccess, NULL, LinkHandle);
 }
 
 NTSTATUS ZwQuerySymbolicLinkObject(HANDLE LinkHandle, PUNICODE_STRING LinkTarget, PULONG ReturnedLength)
 {
+    KI_CHECK_SERVICE(NULL, NULL, LinkTarget, ReturnedLength);
     PVOID Object;
     NTSTATUS Status =
         ObReferenceObjectByHandle(LinkHandle, SYMBOLIC_LINK_QUERY, &ObpSymbolicLinkType, KernelMode, &Object, NULL);

@@ -308,6 +308,7 @@ BOOLEAN PsIsSystemProcess(PEPROCESS Process)
 
 NTSTATUS PsLookupProcessByProcessId(HANDLE ProcessId, PEPROCESS *Process)
 {
+    KI_SECURITY(Routine, NULL, Process, sizeof *Process);
     NTSTATUS Status = STATUS_INVALID_CID;
     *Process = NULL;
     KiAcquireLock(&PspProcessLock);

@@ -19,6 +19,7 @@ BOOLEAN IoIsSystemThread(PETHREAD Thread)
 NTSTATUS ZwOpenProcess(PHANDLE ProcessHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
                        PCLIENT_ID ClientId)
 {
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, ProcessHandle, ClientId);
     PEPROCESS Process;
     *ProcessHandle = NULL;
     if (ObjectAttributes->ObjectName && ClientId)
@@ -36,6 +37,7 @@ NTSTATUS ZwOpenProcess(PHANDLE ProcessHandle, ACCESS_MASK DesiredAccess, POBJECT
 NTSTATUS ZwQueryInformationProcess(HANDLE ProcessHandle, PROCESSINFOCLASS ProcessInformationClass, PVOID ProcessInformation,
                                    ULONG ProcessInformationLength, PULONG ReturnLength)
 {
+    KI_CHECK_SERVICE(NULL, NULL, ProcessInformation, ReturnLength);
     KPROCESS *Process;
     ULONG Need = 0;
     NTSTATUS Status = ObReferenceObjectByHandle(ProcessHandle, PROCESS_QUERY_INFORMATION, &PspProcessType, KernelMode,

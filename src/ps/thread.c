@@ -69,6 +69,7 @@ static VOID PspThreadMain(PVOID Argument)
 NTSTATUS PsCreateSystemThread(PHANDLE ThreadHandle, ULONG DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
                               HANDLE ProcessHandle, PCLIENT_ID ClientId, PKSTART_ROUTINE StartRoutine, PVOID StartContext)
 {
+    KI_SECURITY(Routine, NULL, ThreadHandle, sizeof *ThreadHandle);
     ULONG Attributes = ObjectAttributes != NULL ? ObjectAttributes->Attributes : 0;
     KTHREAD *Thread;
     HANDLE Handle;

@@ -156,6 +156,7 @@ static NTSTATUS PspAllocateEx(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID *BaseAd
 NTSTATUS NTAPI ZwAllocateVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits, PSIZE_T RegionSize,
                                        ULONG AllocationType, ULONG Protect)
 {
+    KI_CHECK_SERVICE(NULL, NULL, BaseAddress, RegionSize);
     PSP_SERVE(FALSE);
     return PspAllocateBelow(Service_.Mode, ProcessHandle, BaseAddress, ZeroBits, RegionSize, AllocationType, Protect);
 }
@@ -177,6 +178,7 @@ NTSTATUS NTAPI ZwAllocateVirtualMemoryEx(HANDLE ProcessHandle, PVOID *BaseAddres
                                          ULONG PageProtection, PMEM_EXTENDED_PARAMETER ExtendedParameters,
                                          ULONG ExtendedParameterCount)
 {
+    KI_CHECK_SERVICE(NULL, NULL, BaseAddress, RegionSize, ExtendedParameters);
     PSP_SERVE(FALSE);
     return PspAllocateEx(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, AllocationType, PageProtection,
                          ExtendedParameters, ExtendedParameterCount);
@@ -215,6 +217,7 @@ static NTSTATUS PspOnRange(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID *BaseAddre
 
 NTSTATUS NTAPI ZwFreeVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG FreeType)
 {
+    KI_CHECK_SERVICE(NULL, NULL, BaseAddress, RegionSize);
     PSP_SERVE(FALSE);
     return PspOnRange(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, FreeType, MmFreeVirtual);
 }
@@ -227,6 +230,7 @@ NTSTATUS NTAPI NtFreeVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSI
 
 NTSTATUS NTAPI ZwLockVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG MapType)
 {
+    KI_CHECK_SERVICE(NULL, NULL, BaseAddress, RegionSize);
     PSP_SERVE(FALSE);
     return PspOnRange(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, MapType, MmLockVirtual);
 }
@@ -239,6 +243,7 @@ NTSTATUS NTAPI NtLockVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSI
 
 NTSTATUS NTAPI ZwUnlockVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG MapType)
 {
+    KI_CHECK_SERVICE(NULL, NULL, BaseAddress, RegionSize);
     PSP_SERVE(FALSE);
     return PspOnRange(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, MapType, MmUnlockVirtual);
 }
@@ -277,6 +282,7 @@ static NTSTATUS PspProtect(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID *BaseAddre
 NTSTATUS NTAPI ZwProtectVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, ULONG NewProtect,
                                       PULONG OldProtect)
 {
+    KI_CHECK_SERVICE(NULL, NULL, BaseAddress, RegionSize);
     PSP_SERVE(FALSE);
     return PspProtect(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, NewProtect, OldProtect);
 }
@@ -351,6 +357,7 @@ static NTSTATUS PspQuery(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID BaseAddress,
 NTSTATUS NTAPI ZwQueryVirtualMemory(HANDLE ProcessHandle, PVOID BaseAddress, MEMORY_INFORMATION_CLASS MemoryInformationClass,
                                     PVOID MemoryInformation, SIZE_T MemoryInformationLength, PSIZE_T ReturnLength)
 {
+    KI_CHECK_SERVICE(NULL, NULL, MemoryInformation, ReturnLength);
     PSP_SERVE(FALSE);
     return PspQuery(Service_.Mode, ProcessHandle, BaseAddress, MemoryInformationClass, MemoryInformation,
                     MemoryInformationLength, ReturnLength);

@@ -4,7 +4,7 @@
  * Options are Windows' mask in KeOptions.VerifierFlags, which the layers below read where they check; this file turns on
  * the seams that cost something only when somebody wants them:
  *
- *   ExpSlow          EXP_SLOW_ALLOCATE   any option: rules of requests         EXP_SLOW_FREE   misc, deadlock
+ *   ExpSlow          EXP_SLOW_ALLOCATE   any option: rules of requests         EXP_SLOW_FREE   misc, deadlock, io
  *                    EXP_SLOW_FAIL       low resources                              EXP_SLOW_TRACKING   pool tracking
  *   ExpSampleInterval                    one allocation in so many is special pool's (with no option given at all)
  *
@@ -105,8 +105,7 @@ static PVOID ViAllocate(const EXP_REQUEST *Request)
 
 static VOID ViFree(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind)
 {
-    UNREFERENCED_PARAMETER(Tag);
-    ViCheckContents(Block, Size, Kind);
+    ViCheckContents(Block, Size, Tag, Kind);
 }
 
 static BOOLEAN ViVerifies(ULONG Flags, ULONG_PTR Caller)
@@ -119,7 +118,7 @@ static VOID ViApply(ULONG Flags)
     ULONG Slow = 0;
     if (Flags != 0)
         Slow |= EXP_SLOW_ALLOCATE;
-    if (Flags & (VF_MISC | VF_DEADLOCK))
+    if (Flags & (VF_MISC | VF_DEADLOCK | VF_IO))
         Slow |= EXP_SLOW_FREE;
     if (Flags & VF_POOL_TRACKING)
         Slow |= EXP_SLOW_TRACKING;
@@ -131,6 +130,8 @@ static VOID ViApply(ULONG Flags)
     ViSetCodeIntegrity((Flags & VF_CODE_INTEGRITY) != 0);
     KiSetForceIrqlChecking((Flags & VF_FORCE_IRQL) != 0);
     KiCountIrqls(Flags != 0);
+    ViSetSecurityChecks((Flags & VF_SECURITY) != 0);
+    ViSetObjectChecks((Flags & VF_FORCE_IRQL) != 0);
     ViSetDeadlockDetection((Flags & VF_DEADLOCK) != 0);
     __atomic_store_n(&VfIrqlRulesOn, (Flags & VF_DDI) != 0, __ATOMIC_RELEASE);
     __atomic_store_n(&ExpSampleInterval, Flags & VF_SPECIAL_POOL ? 0 : VfOptions.SampleInterval, __ATOMIC_RELAXED);

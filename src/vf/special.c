@@ -380,7 +380,7 @@ static VOID ViFreeSpecial(PVOID Address, ULONG Tag, ULONG_PTR Caller)
     if ((Tag != 0 || Block->Protected) && (Tag & ~EXP_PROTECTED) != Block->Tag)
         KiStop(0xC2, "A pool block was freed with another tag than it was allocated with.", Address, 0xA, Va,
                Block->Protected ? Block->Tag | EXP_PROTECTED : Block->Tag, Tag);
-    ViCheckContents(Address, Block->Size, (EXP_KIND)Block->Kind);
+    ViCheckContents(Address, Block->Size, Block->Tag, (EXP_KIND)Block->Kind);
     ViCheckFill(Block, Block->Start + Block->Size, Block->Va + (Block->Pages << PAGE_SHIFT), TRUE);
     ViCheckFill(Block, Block->Va, Block->Start, FALSE);
     if (__atomic_exchange_n(&Block->Freeing, 1, __ATOMIC_ACQ_REL) != 0)

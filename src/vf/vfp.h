@@ -47,5 +47,8 @@ VOID ViSetDeadlockDetection(BOOLEAN On);
 VOID ViCheckLocksFreed(const VOID *Block, SIZE_T Size);
 VOID ViForgetLocks(ULONG_PTR Base, SIZE_T Size); /* an image that goes */
 const CHAR *ViValidateDeadlock(VOID);
+/* security.c */
+VOID ViSetSecurityChecks(BOOLEAN On);
+VOID ViSetObjectChecks(BOOLEAN On);
 /* misc.c */
-VOID ViCheckContents(PVOID Block, SIZE_T Size, EXP_KIND Kind);
+VOID ViCheckContents(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind);

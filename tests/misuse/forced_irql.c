@@ -195,14 +195,20 @@ static void CallRaised(void *Argument)
 
 static __attribute__((unused)) void Routines_GivenPageableMemory_StopAtTheirFirstTouch(void **State)
 {
+    KEVENT Model;
     (void)State;
     for (ULONG Index = 0; Index < ARRAYSIZE(Routines); Index++) {
         ntmm_bugcheck Stop = {0};
         KeInitializeSpinLock(&Lock);
         memset(Paged, 0, PAGE_SIZE);
-        KeInitializeEvent((PKEVENT)Paged, NotificationEvent, FALSE);
+        KeInitializeEvent(&Model, NotificationEvent, FALSE); /* to initialise one there is a sin of its own: 0xC4/0xE1 */
+        memcpy(Paged, &Model, sizeof(Model));
         if (!ntmm_catch(CallRaised, (PVOID)(ULONG_PTR)Routines[Index].Routine, &Stop)) {
             fail_msg("%s: returned", Routines[Index].Name);
+        }
+        if (strncmp(Routines[Index].Name, "Init", 4) == 0 && Stop.code == DRIVER_VERIFIER_DETECTED_VIOLATION &&
+            Stop.parameters[0] == 0xE1 && Stop.parameters[1] == (ULONG_PTR)Paged) {
+            continue;
         }
         if ((Stop.code != IRQL_NOT_LESS_OR_EQUAL && Stop.code != DRIVER_IRQL_NOT_LESS_OR_EQUAL) ||
             Stop.parameters[0] - (ULONG_PTR)Paged >= PAGE_SIZE || Stop.parameters[1] < DISPATCH_LEVEL) {
