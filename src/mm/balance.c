@@ -26,6 +26,8 @@
  *
  * Without threads (before MmStartPaging, small systems of tests) whoever waits does the work itself.
  *
+ * While there is plenty the thread looks once a second (tick.c).
+ *
  * Locks: none of its own; futex words in MI_PAGER. MiWakeBalance and MiPagesBecameAvailable: any IRQL, under any lock.
  */
 #include "mm/mi.h"
@@ -126,9 +128,19 @@ static ULONG64 MiComing(VOID)
     return Coming;
 }
 
+VOID MiNoteActivity(VOID)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    if (__builtin_expect(__atomic_load_n(&Pager->Dormant, __ATOMIC_RELAXED), 0) &&
+        __atomic_exchange_n(&Pager->Dormant, FALSE, __ATOMIC_ACQ_REL)) {
+        MiWakeBalance();
+    }
+}
+
 VOID MiPagesWereTaken(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
+    MiNoteActivity();
     if (__builtin_expect(MiAvailable() >= Pager->Low, 1)) {
         return;
     }
@@ -242,12 +254,20 @@ static VOID MiBalanceMain(PVOID Context)
                 MiWakeMappedWriter();
             }
         }
+        ULONG64 Now = HalQueryTime(), Next = __atomic_load_n(&Pager->NextTick, __ATOMIC_RELAXED);
+        if (Next == HAL_FOREVER && !__atomic_load_n(&Pager->Dormant, __ATOMIC_SEQ_CST)) {
+            MiStartTicks(Now);
+        } else if (Now >= Next) {
+            MiTick(Now);
+        }
         /* Short, and nothing could be taken: locks and reads end without telling. */
         BOOLEAN Again = Taken == 0 && MiAvailable() < Pager->Low;
         if (__atomic_load_n(&Pager->Stop, __ATOMIC_ACQUIRE)) {
             break;
         }
-        if (!HalWait(&Pager->Wake, 0, Again ? HalQueryTime() + MI_LOOK_AGAIN : HAL_FOREVER)) {
+        ULONG64 Deadline = __atomic_load_n(&Pager->NextTick, __ATOMIC_RELAXED);
+        Deadline = Again && Now + MI_LOOK_AGAIN < Deadline ? Now + MI_LOOK_AGAIN : Deadline;
+        if (!HalWait(&Pager->Wake, 0, Deadline) && Again) {
             __atomic_store_n(&Pager->Wake, 1, __ATOMIC_RELEASE);
         }
     }
@@ -258,6 +278,8 @@ NTSTATUS MmStartPaging(VOID)
     MI_PAGER *Pager = &MiState->Pager;
     MiSetPagingThresholds();
     __atomic_store_n(&Pager->Stop, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&Pager->Dormant, FALSE, __ATOMIC_RELAXED);
+    MiStartTicks(HalQueryTime());
     NTSTATUS Status = KiCreateCoreThread(MiBalanceMain, NULL, NULL, 0, &Pager->BalanceThread);
     if (NT_SUCCESS(Status)) {
         Status = KiCreateCoreThread(MiWriterMain, NULL, NULL, 0, &Pager->WriterThread);

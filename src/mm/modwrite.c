@@ -218,6 +218,7 @@ VOID MiWriterMain(PVOID Context)
             Started = MiWriteModifiedPages(~0ull);
             if (Started == 0 && __atomic_load_n(&Pager->WritesUnderWay, __ATOMIC_RELAXED) == 0) {
                 Deadline = HalQueryTime() + MI_RETRY_FIRST; /* no slot: one may come free */
+                __atomic_store_n(&Pager->FlushAll, FALSE, __ATOMIC_RELAXED);
             }
         }
         (VOID) HalWait(&Pager->WriterWake, 0, Deadline);

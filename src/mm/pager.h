@@ -47,6 +47,10 @@ typedef struct _MI_PAGER {
     BOOLEAN ThreadsRunning;                         /* else whoever needs pages does the work itself */
     volatile LONG Stop;
     struct _KTHREAD *BalanceThread, *WriterThread, *ZeroThread, *MappedThread;
+    /* tick.c: of the balance manager's thread, but Dormant */
+    ULONG64 NextTick, ModifiedSince, FaultsAtTick; /* ns; since when there are modified pages, at least: 0 there are none */
+    ULONG QuietTicks;
+    volatile BOOLEAN Dormant; /* no tick comes: who makes one worth while says so */
     /* modwrite.c */
     MI_WRITE Writes[MI_WRITES];
     ULONG WritesUnderWay;          /* (PfnLock) */
@@ -137,6 +141,7 @@ ULONG MiListTaken(PMMSUPPORT Support, const MMPTE *Old, ULONG64 Gone);
  * least LeastAge old go. Visits at most Visit pages. Returns the pages taken. IRQL <= APC_LEVEL. */
 #define MI_AGE_ANY   0u     /* whatever is met */
 #define MI_AGE_FILES 0x100u /* beside an age: only pages that have a mapped file to go to */
+#define MI_AGE_NEVER 8u     /* nothing: it only ages */
 ULONG64 MiTrimWorkingSet(PMMSUPPORT Support, ULONG64 Want, ULONG64 Visit, ULONG LeastAge);
 ULONG64 MiTrimBusyWorkingSet(PMMSUPPORT Support, ULONG64 Want, ULONG64 Visit, ULONG LeastAge); /* of MiNextWorkingSet */
 /* The first set (Last NULL), or the one behind Last, that no trimmer is in: it is then the caller's, Last no more. */
@@ -189,6 +194,12 @@ VOID MiPagesBecameAvailable(VOID); /* wakes those who wait; any IRQL, any lock *
 /* One step of the balance manager: trims until there is plenty. Returns the pages taken. */
 ULONG64 MiBalance(VOID);
 BOOLEAN MiShouldWrite(VOID);
+
+/* tick.c */
+VOID MiTick(ULONG64 Now);
+VOID MiStartTicks(ULONG64 Now);
+/* A page was taken, or became modified: ticks are worth while again. Any IRQL, any lock: as MiWakeBalance. */
+VOID MiNoteActivity(VOID);
 
 /* modwrite.c */
 /* Starts writes of up to that many modified pages, grows the page files if need be; returns how many pages it started. IRQL <=

@@ -16,8 +16,7 @@
  *      not accessed since the last look  age + 1, up to 7
  *      age >= the least age asked for    the page is taken
  *
- * Nothing ages while memory is plenty: the price of a look (a flush, and a fault if the page is in use) is only paid when
- * somebody wants pages.
+ * While memory is plenty little ages (tick.c): the price of a look is a flush, and a fault if the page is in use.
  *
  * Taking a page away, the order being what makes it right with other processors writing to it meanwhile. Under the lock of the
  * entry: (1) the entry is exchanged for a transition entry; (2) the TB is flushed, after which no processor can write; only then
@@ -263,6 +262,9 @@ static ULONG MiVisit(PMMSUPPORT Support, ULONG_PTR Va, ULONG Count, ULONG64 Want
     if (Left) {
         __atomic_fetch_add(&Support->Trimmed, Left, __ATOMIC_RELAXED);
         __atomic_fetch_add(&MiState->Pager.TrimmedPages, Left, __ATOMIC_RELAXED);
+    }
+    if (Left) {
+        MiNoteActivity();
     }
     if (Aged) {
         __atomic_fetch_add(&MiState->Pager.AgedPages, Aged, __ATOMIC_RELAXED);

@@ -7,8 +7,8 @@
  * next is random: verify a block, rewrite it, replace it, lock it (its frames must not change while everything else moves, and
  * what is written through a second mapping must be seen through the first), copy it, or empty the system's working set. A few
  * blocks are shared: all threads read and lock them at the same time (two faults on one page, a lock during a trim). Nonpaged
- * blocks are allocated once and must neither move nor change. One more thread runs MiValidateAll over and over while the others
- * work.
+ * blocks, and pageable ones that stay locked and mapped, are there from the beginning to the end and must neither move nor change:
+ * each thread looks now and then. One more thread runs MiValidateAll over and over while the others work.
  *
  *   NTMM_STRESS_SECONDS   how long (default: a few seconds)      NTMM_STRESS_THREADS   2 to 8
  *   NTMM_STRESS_RAM       MiB of RAM (default 16)                NTMM_STRESS_SEED
@@ -24,6 +24,7 @@
 #define TAG      'sseS'
 #define SHARED   16u
 #define NONPAGED 32u
+#define HELD     16u
 #define MOST     8u
 #define LARGEST  (6u * PAGE_SIZE)
 
@@ -44,6 +45,9 @@ static WORKER Workers[MOST];
 static BLOCK Common[SHARED];
 static BLOCK Fixed[NONPAGED];
 static PHYSICAL_ADDRESS FixedAt[NONPAGED];
+static BLOCK Held[HELD]; /* pageable, locked all the time */
+static KIT_MDL HeldMdl[HELD];
+static PFN_NUMBER HeldAt[HELD][LARGEST / PAGE_SIZE + 2];
 static ULONG Threads = 4;
 static ULONG64 Ram = 16, Data, Deadline;
 static volatile LONG Over;
@@ -144,6 +148,51 @@ static void Lock(WORKER *Me, BLOCK *Block, BOOLEAN Write)
     MmUnlockPages(M);
 }
 
+static void Hold(ULONG Index)
+{
+    PMDL M = (PMDL)&HeldMdl[Index];
+    MmInitializeMdl(M, Held[Index].Va, (SIZE_T)Held[Index].Words * 8);
+    MmProbeAndLockPages(M, KernelMode, IoWriteAccess);
+    memcpy(HeldAt[Index], MmGetMdlPfnArray(M),
+           ADDRESS_AND_SIZE_TO_SPAN_PAGES(Held[Index].Va, (SIZE_T)Held[Index].Words * 8) * sizeof(PFN_NUMBER));
+    assert_non_null(MmGetSystemAddressForMdlSafe(M, NormalPagePriority));
+}
+
+/* What must not move has not, nor has what is in it changed, seen from either side. */
+static void CheckFixed(WORKER *Me, ULONG Index)
+{
+    if (Index < NONPAGED) {
+        Me->What = "nonpaged";
+        Verify(Me, &Fixed[Index]);
+        if (MmGetPhysicalAddress(Fixed[Index].Va).QuadPart != FixedAt[Index].QuadPart) {
+            Me->Errors++;
+            fprintf(stderr, "a nonpaged block moved\n");
+        }
+        return;
+    }
+    Index -= NONPAGED;
+    PMDL M = (PMDL)&HeldMdl[Index];
+    ULONG Pages = (ULONG)ADDRESS_AND_SIZE_TO_SPAN_PAGES(Held[Index].Va, (SIZE_T)Held[Index].Words * 8);
+    BLOCK Second = Held[Index];
+    Me->What = "held";
+    Verify(Me, &Held[Index]);
+    ULONG64 *Mapped = MmGetSystemAddressForMdlSafe(M, NormalPagePriority);
+    for (ULONG Word = 0; Word < Second.Words; Word++) {
+        if (Mapped[Word] != Expected(&Second, Word)) {
+            Me->Errors++;
+            fprintf(stderr, "a held block's mapping shows something else\n");
+            break;
+        }
+    }
+    for (ULONG Page = 0; Page < Pages; Page++) {
+        ULONG64 Physical = (ULONG64)MmGetPhysicalAddress((PUCHAR)PAGE_ALIGN(Second.Va) + (SIZE_T)Page * PAGE_SIZE).QuadPart;
+        if (MmGetMdlPfnArray(M)[Page] != HeldAt[Index][Page] || (Physical && Physical >> PAGE_SHIFT != HeldAt[Index][Page])) {
+            Me->Errors++;
+            fprintf(stderr, "a held page moved\n");
+        }
+    }
+}
+
 static void Step(WORKER *Me)
 {
     BLOCK *Block = &Me->Blocks[Pick(Me, Me->Count)];
@@ -176,6 +225,8 @@ static void Step(WORKER *Me)
         } else {
             Me->Refused++;
         }
+    } else if (Turn < 92) {
+        CheckFixed(Me, Pick(Me, NONPAGED + HELD));
     } else if (Turn < 98) {
         BLOCK *Ours = &Common[Pick(Me, SHARED)];
         Me->What = "shared";
@@ -235,6 +286,10 @@ static void Paging_FourTimesRam_EveryByteIsRight(void **State)
         assert_true(Allocate(Self, &Fixed[Index], POOL_FLAG_NON_PAGED));
         FixedAt[Index] = MmGetPhysicalAddress(Fixed[Index].Va);
     }
+    for (ULONG Index = 0; Index < HELD; Index++) {
+        assert_true(Allocate(Self, &Held[Index], POOL_FLAG_PAGED));
+        Hold(Index);
+    }
     Deadline = Seconds() + 1000 * Environment("NTMM_STRESS_SECONDS", 2);
     for (ULONG Index = 0; Index < Threads; Index++) {
         WORKER *Me = &Workers[Index];
@@ -252,11 +307,15 @@ static void Paging_FourTimesRam_EveryByteIsRight(void **State)
     }
     pthread_join(Watcher, NULL);
     assert_string_equal(Broken ? Broken : "", "");
+    for (ULONG Index = 0; Index < NONPAGED + HELD; Index++) {
+        CheckFixed(Self, Index);
+    }
     for (ULONG Index = 0; Index < NONPAGED; Index++) {
-        Self->What = "nonpaged";
-        Verify(Self, &Fixed[Index]);
-        assert_int_equal(MmGetPhysicalAddress(Fixed[Index].Va).QuadPart, FixedAt[Index].QuadPart);
         ExFreePoolWithTag(Fixed[Index].Va, TAG);
+    }
+    for (ULONG Index = 0; Index < HELD; Index++) {
+        MmUnlockPages((PMDL)&HeldMdl[Index]);
+        ExFreePoolWithTag(Held[Index].Va, TAG);
     }
     for (ULONG Index = 0; Index < SHARED; Index++) {
         Self->What = "shared";

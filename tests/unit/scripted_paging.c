@@ -611,6 +611,72 @@ static void Validate_BrokenInvariants_AreNamed(void **State)
     assert_null(MiValidateAll());
 }
 
+/* ---- ticks (tick.c) ---- */
+#define SECOND 1000000000ull
+static void Tick_PagesInUse_AgeAndStay(void **State)
+{
+    (void)State;
+    Begin(8);
+    ULONG64 Aged = MiState->Pager.AgedPages, Resident = MiState->SystemWorkingSet.Pages;
+    MiTick(1 * SECOND);
+    assert_int_equal(MiState->Pager.AgedPages, Aged + 8); /* all had been used */
+    for (ULONG Tick = 2; Tick < 20; Tick++) {
+        MiTick(Tick * SECOND);
+    }
+    assert_int_equal(MiState->Pager.AgedPages, Aged + 8);
+    assert_int_equal(MiPteAge(Entry(0)), MI_AGE_MAX);
+    assert_int_equal(Read(0), 1);
+    MiState->SystemWorkingSet.Hand = (ULONG_PTR)Va;
+    MiTick(20 * SECOND);
+    assert_int_equal(MiState->Pager.AgedPages, Aged + 9);
+    assert_int_equal(MiPteAge(Entry(0)), 0);
+    assert_int_equal(MiPteAge(Entry(1)), MI_AGE_MAX);
+    assert_int_equal(MiState->SystemWorkingSet.Pages, Resident);
+}
+
+static void Tick_ModifiedForFiveMinutes_IsWritten(void **State)
+{
+    (void)State;
+    Begin(4);
+    Trim();
+    assert_int_equal(Count(MiPageModified), 4);
+    MiTick(1 * SECOND);
+    MiTick(300 * SECOND);
+    assert_false(MiShouldWrite());
+    MiTick(301 * SECOND);
+    assert_true(MiShouldWrite());
+    assert_int_equal(MiWriteModifiedPages(~0ull), 4);
+    while (HalScriptRunIo(100) != 0) {
+    }
+    assert_int_equal(Count(MiPageModified), 0);
+    assert_int_equal(Count(MiPageStandby), 4);
+    assert_false(MiShouldWrite());
+    MiTick(302 * SECOND);
+    assert_int_equal(MiState->Pager.ModifiedSince, 0);
+    for (ULONG Page = 0; Page < 4; Page++) { /* from standby: no read */
+        assert_int_equal(Read(Page), Page + 1);
+    }
+    assert_int_equal(MiState->HardFaults, 0);
+}
+
+static void Tick_NothingHappens_ClockStops(void **State)
+{
+    ULONG Tick = 0;
+    (void)State;
+    Begin(4);
+    while (!MiState->Pager.Dormant && Tick < 100) {
+        MiTick(++Tick * SECOND);
+    }
+    assert_true(Tick > 8 && Tick < 100);
+    assert_int_equal(MiState->Pager.NextTick, HAL_FOREVER);
+    assert_int_equal(Read(0), 1); /* takes no page */
+    assert_true(MiState->Pager.Dormant);
+    MiState->Pager.Wake = 0;
+    Trim();
+    assert_false(MiState->Pager.Dormant);
+    assert_int_equal(MiState->Pager.Wake, 1);
+}
+
 int main(void)
 {
 #define TEST(Name) cmocka_unit_test_setup_teardown(Name, Setup, Teardown)
@@ -636,6 +702,9 @@ int main(void)
         TEST(Resident_MadePageable_LeavesAndStays),
         TEST(Irql_NotResident_Is0AOrD1),
         TEST(Validate_BrokenInvariants_AreNamed),
+        TEST(Tick_PagesInUse_AgeAndStay),
+        TEST(Tick_ModifiedForFiveMinutes_IsWritten),
+        TEST(Tick_NothingHappens_ClockStops),
     };
     return cmocka_run_group_tests_name("paging over the scripted machine", Tests, NULL, NULL);
 }
