@@ -7,6 +7,8 @@
  *             at random by one thread and by two. Throughput against the device's, interleaved round by round.
  *   store     one and a half times RAM of pages that compress to about a quarter, with the compression store (a quarter of RAM)
  *             and without.
+ *   fault     microseconds of one fault, demand-zero and soft, against the host's floor (a signal and a mapping); hard ones by one
+ *             thread and by two, against reads of one page by as many.
  *   flat      microseconds of one fault, demand-zero, soft (trimmed, still in RAM) and hard (one page from the file), in systems of
  *             64 MiB up to 8 GiB of RAM: the cost does not grow with RAM.
  *   out       memory that was written leaves RAM, all of it, and comes back in order: page-out and page-in, nothing else.
@@ -26,6 +28,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -76,6 +79,7 @@ typedef struct {
     const char *Section, *Name, *Unit, *Against; /* Against: the row of the device that this one is compared to */
     double Samples[MAX_ROUNDS], Ratios[MAX_ROUNDS];
     unsigned Count, RatioCount;
+    const char *RatioTo; /* NULL: the device */
     double Value;
 } ROW;
 static ROW Rows[96];
@@ -677,6 +681,150 @@ static void Faults(const char *Section, uint64_t Ram, const char *DemandRow, con
     StopSystem();
 }
 
+/* ---- one fault, against what the host makes any process pay ----
+ * The floor is a signal whose handler maps one page of a memory file, in this process, while the system runs; batches of it are
+ * interleaved with batches of faults. Pages are touched out of order, so that a fault brings one. */
+#define FAULT_BATCH 64u
+struct kernel_action { /* the kernel's own form: the machine keeps sigaction() from changing the processor's signals */
+    void (*Handler)(int, siginfo_t *, void *);
+    unsigned long Flags;
+    void (*Restorer)(void);
+    unsigned long Mask;
+};
+static struct kernel_action Machine;
+static int FloorFile;
+static char *const FloorBase = (char *)0x500000000000;
+static void OnFloor(int Signal, siginfo_t *Info, void *Context)
+{
+    char *Va = (char *)((uintptr_t)Info->si_addr & ~(uintptr_t)4095);
+    if (Va < FloorBase || Va >= FloorBase + FAULT_BATCH * 4096) {
+        Machine.Handler(Signal, Info, Context); /* another thread's */
+        return;
+    }
+    uint64_t Page = (uint64_t)(Va - FloorBase) / 4096;
+    syscall(SYS_mmap, Va, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, FloorFile,
+            (off_t)(Page * 37 % FAULT_BATCH * 4096));
+}
+static double TouchScattered(char *Base)
+{
+    double Start = Now();
+    for (unsigned i = 0; i < FAULT_BATCH; i++) {
+        ((volatile char *)Base)[i * 29 % FAULT_BATCH * 4096] = 1;
+    }
+    return (Now() - Start) / FAULT_BATCH * 1e6;
+}
+static double Floor(void)
+{
+    struct kernel_action Mine = Machine;
+    Mine.Handler = OnFloor;
+    syscall(SYS_rt_sigaction, SIGSEGV, &Mine, NULL, 8);
+    double Us = TouchScattered(FloorBase);
+    syscall(SYS_rt_sigaction, SIGSEGV, &Machine, NULL, 8);
+    munmap(FloorBase, FAULT_BATCH * 4096);
+    return Us;
+}
+typedef struct {
+    char *Base;
+    unsigned First, Step, Pages, Touches;
+    bool Device;
+} HARD;
+static void *Hard(void *Argument)
+{
+    HARD *H = Argument;
+    MI_PAGE_IO Io = {.Count = 1};
+    for (unsigned i = H->First; i < H->Touches; i += H->Step) {
+        unsigned Page = (unsigned)(i * 4099ull % H->Pages); /* far from each other, so that none brings the next along */
+        if (!H->Device) {
+            ((volatile char *)H->Base)[Page * 4096ull] = 1;
+            continue;
+        }
+        Io.Slot = OwnSlots + Page % OwnCount;
+        Io.Pages[0] = (ULONG)(DeviceFrames + H->First);
+        if (!NT_SUCCESS(MiReadSlotsAndWait(&Io))) {
+            abort();
+        }
+    }
+    return NULL;
+}
+static double HardFaults(char *Base, unsigned Pages, unsigned Threads, bool Device)
+{
+    pthread_t Id[2];
+    HARD H[2];
+    unsigned Touches = Smoke ? 200 : 2000;
+    double Start = Now();
+    for (unsigned i = 0; i < Threads; i++) {
+        H[i] = (HARD){Base, i, Threads, Pages, Touches, Device};
+        pthread_create(&Id[i], NULL, Hard, &H[i]);
+    }
+    for (unsigned i = 0; i < Threads; i++) {
+        pthread_join(Id[i], NULL);
+    }
+    return (Now() - Start) / Touches * 1e6;
+}
+static void Fault(void)
+{
+    enum { FLOOR, DEMAND, SOFT, KINDS };
+    static const char *const Names[KINDS] = {"floor: signal and map", "demand-zero", "soft"};
+    static double Us[KINDS][400];
+    unsigned Batches = Smoke ? 20 : 400, Pages = 8192;
+    StartSystem(256 * MIB, 256 * MIB, false);
+    TakeDeviceFrames();
+    TakeOwnSlots(Pages);
+    syscall(SYS_rt_sigaction, SIGSEGV, NULL, &Machine, 8);
+    FloorFile = memfd_create("floor", MFD_CLOEXEC);
+    char *Warm = ftruncate(FloorFile, FAULT_BATCH * 4096)
+                     ? MAP_FAILED
+                     : mmap(NULL, FAULT_BATCH * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, FloorFile, 0);
+    if (FloorFile < 0 || Warm == MAP_FAILED) {
+        Fail("floor");
+    }
+    memset(Warm, 1, FAULT_BATCH * 4096);
+    munmap(Warm, FAULT_BATCH * 4096);
+    for (unsigned i = 0; i < Batches + 4; i++) { /* the first are not counted: the host's own first touches */
+        unsigned At = i < 4 ? 0 : i - 4;
+        char *Base = MmAllocatePages(MmRegionPagedPool, FAULT_BATCH, 0, NormalPoolPriority);
+        if (Base == NULL) {
+            Fail("paged pool");
+        }
+        Us[FLOOR][At] = Floor();
+        Us[DEMAND][At] = TouchScattered(Base);
+        MmTrimAllSystemPageableMemory(FALSE);
+        Us[SOFT][At] = TouchScattered(Base);
+        MmFreePages(Base, FAULT_BATCH);
+        MiZeroFreePages(FAULT_BATCH); /* as the zero thread does between bursts */
+    }
+    double Of[KINDS];
+    for (unsigned Kind = 0; Kind < KINDS; Kind++) {
+        Of[Kind] = Median(Us[Kind], Batches);
+        ROW *R = Row("fault", Names[Kind], "us", NULL);
+        Sample(R, Of[Kind]);
+        if (Kind != FLOOR) {
+            R->RatioTo = "floor";
+            Ratio(R, Of[Kind] / Of[FLOOR]);
+        }
+    }
+    char *Base = MmAllocatePages(MmRegionPagedPool, Pages, 0, NormalPoolPriority);
+    if (Base == NULL) {
+        Fail("paged pool");
+    }
+    for (unsigned Threads = 1; Threads <= 2; Threads++) {
+        for (unsigned Page = 0; Page < Pages; Page++) {
+            Base[Page * 4096ull] = 1;
+        }
+        MmTrimAllSystemPageableMemory(TRUE);
+        double Before = HardFaults(NULL, Pages, Threads, true), Took = HardFaults(Base, Pages, Threads, false);
+        double After = HardFaults(NULL, Pages, Threads, true);
+        ROW *R = Row("fault", Threads == 1 ? "hard, 1 thread" : "hard, 2 threads", "us", NULL);
+        Sample(R, Took);
+        Ratio(R, Took / ((Before + After) / 2));
+    }
+    MmFreePages(Base, Pages);
+    close(FloorFile);
+    MiReleaseSlots(OwnSlots, OwnCount);
+    GiveDeviceFrames();
+    StopSystem();
+}
+
 static void Print(void)
 {
     const char *Section = "";
@@ -699,13 +847,13 @@ static void Print(void)
         }
         if (R->RatioCount) {
             Ratio = Median(R->Ratios, R->RatioCount);
-            printf(" %6.2f of the device, round by round [%.2f .. %.2f]", Ratio, R->Ratios[0], R->Ratios[R->RatioCount - 1]);
+            printf(" %6.2f of the %s, round by round [%.2f .. %.2f]", Ratio, R->RatioTo ? R->RatioTo : "device", R->Ratios[0],
+                   R->Ratios[R->RatioCount - 1]);
         }
         printf("   [%.4g .. %.4g]\n", R->Samples[0], R->Samples[R->Count - 1]);
         if (Json) {
-            fprintf(Json,
-                    "%s\n  {\"section\": \"%s\", \"name\": \"%s\", \"unit\": \"%s\", \"median\": %.4f, \"of_device\": %.4f}",
-                    JsonRows++ ? "," : "", R->Section, R->Name, R->Unit, R->Value, Ratio);
+            fprintf(Json, "%s\n  {\"section\": \"%s\", \"name\": \"%s\", \"unit\": \"%s\", \"median\": %.4f, \"of_%s\": %.4f}",
+                    JsonRows++ ? "," : "", R->Section, R->Name, R->Unit, R->Value, R->RatioTo ? R->RatioTo : "device", Ratio);
         }
     }
     if (SwapMissing) {
@@ -762,6 +910,9 @@ int main(int argc, char **argv)
     for (unsigned Round = 0; Round < Rounds; Round++) {
         if (Wanted("device")) {
             Device();
+        }
+        if (Wanted("fault")) {
+            Fault();
         }
         if (Wanted("out")) {
             OutAndIn();
