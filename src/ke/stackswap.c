@@ -104,7 +104,7 @@ static VOID KipSleepAway(PVOID Argument, ULONG_PTR StackPointer)
     KTHREAD *Thread = (KTHREAD *)Argument;
 
     Thread->StackPointer = StackPointer;
-    Thread->WaitSince = HalQueryTime();
+    __atomic_store_n(&Thread->WaitSince, HalQueryTime(), __ATOMIC_RELAXED);
     __atomic_store_n(&Thread->StackState, KiStackIdle, __ATOMIC_RELEASE);
     if (KeOptions.SwapStacks == KiSwapStacksAlways && KipClaim(Thread, KiStackLeaving)) {
         (VOID) KipTakeOut(Thread);

@@ -59,7 +59,8 @@
  *       not MODIFIED; a modified one is. Mapped frames have FILE, modified ones have not.
  *   P8  NonPageableFrames, LockedFrames and FileFrames are the frames that their definitions say.
  *       RemovedPages is the number of frames that are REMOVED, all of them in use.
- *   P9  READING and WRITING only on frames in use, PAGEABLE, with a reference.
+ *   P9  READING and WRITING only on frames in use, with a reference; READING only on PAGEABLE ones (one that is being written may be made
+ *       resident for good meanwhile).
  *   P10 A zeroed or free frame is on its own node's list; no extent lies in two nodes.
  *   P11 With several nodes, their counts add up to StateCount[] (numa.c).
  *
@@ -920,7 +921,8 @@ static const CHAR *MiValidateFrame(const MMPFN *Pfn)
     if (Pfn->State == MiPageTransition && (Pfn->u2.ShareCount != 0 || Pfn->ReferenceCount == 0)) {
         return "P5: a frame in transition has shares or no reference";
     }
-    if ((Pfn->Flags & (MI_PFN_READING | MI_PFN_WRITING)) && (Pfn->State < MiPageActive || !(Pfn->Flags & MI_PFN_PAGEABLE))) {
+    if ((Pfn->Flags & (MI_PFN_READING | MI_PFN_WRITING)) &&
+        (Pfn->State < MiPageActive || (Pfn->Flags & (MI_PFN_READING | MI_PFN_PAGEABLE)) == MI_PFN_READING)) {
         return "P9: input or output is under way for a frame that nobody uses";
     }
     return NULL;

@@ -37,14 +37,20 @@ static ULONG_PTR MiSignatureAt(ULONG_PTR Low, ULONG_PTR StackPointer)
     return At >= Low && At < StackPointer ? At : 0;
 }
 
-/* Stacks are not the compiler's to know: what a sanitizer thinks of dead frames does not matter here. */
-__attribute__((no_sanitize("address", "thread"), noinline)) static VOID MiSign(ULONG_PTR At)
+/* Through the window, so that nobody takes it for a touch of the stack. The page is resident; it may still be on its way to a page file
+ * from an earlier time, as that of any page that is written meanwhile. */
+static volatile ULONG64 *MiSignatureWord(ULONG_PTR At)
 {
-    *(volatile ULONG64 *)At = At ^ MI_SIGNATURE;
+    PUCHAR Page = (PUCHAR)HalWindow(MiPtePage(MiReadPte(MiPteOf(At))));
+    return (volatile ULONG64 *)(Page + (At & (PAGE_SIZE - 1)));
 }
-__attribute__((no_sanitize("address", "thread"), noinline)) static ULONG64 MiReadSignature(ULONG_PTR At)
+KI_NO_TSAN static VOID MiSign(ULONG_PTR At)
 {
-    return *(const volatile ULONG64 *)At;
+    *MiSignatureWord(At) = At ^ MI_SIGNATURE;
+}
+KI_NO_TSAN static ULONG64 MiReadSignature(ULONG_PTR At)
+{
+    return *MiSignatureWord(At);
 }
 
 static ULONG_PTR MiLiveFrom(ULONG_PTR Low, ULONG_PTR StackPointer)

@@ -5,6 +5,7 @@
  * KERNEL_STACK_INPAGE_ERROR, 0x94 KERNEL_STACK_LOCKED_AT_EXIT, 0xA.
  */
 #include "mm_kit.h"
+#include "ke/kip.h"
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,14 +27,14 @@ typedef struct _ROUND {
     PKEVENT volatile OnStack;
     ULONG Wrong;
     NTSTATUS Status;
-    PETHREAD Thread;
+    PETHREAD Thread, Other; /* Other: a thread that does not end */
 } ROUND;
 static ROUND *Round;
 
 __attribute__((noinline)) static NTSTATUS Wait(ROUND *R, PKEVENT Mine)
 {
     LARGE_INTEGER Timeout = {.QuadPart = -R->Timeout}, *Limit = R->Timeout ? &Timeout : NULL;
-    PVOID Two[2] = {&R->Go, R->Thread};
+    PVOID Two[2] = {&R->Go, R->Other};
     switch (R->Kind) {
     case WaitOne:
         return KeWaitForSingleObject(&R->Go, UserRequest, R->Mode, FALSE, Limit);
@@ -107,6 +108,13 @@ static int Teardown(void **State)
     return ntmm_stop() | (Broken ? -1 : 0);
 }
 
+static BOOLEAN Sleeps(PETHREAD Thread)
+{
+    KiLockDispatcher();
+    BOOLEAN Waiting = Thread->Waiting;
+    KiUnlockDispatcher();
+    return Waiting;
+}
 static ROUND *Begin(WAIT_KIND Kind, KPROCESSOR_MODE Mode, BOOLEAN Locked)
 {
     HANDLE Handle;
@@ -118,14 +126,14 @@ static ROUND *Begin(WAIT_KIND Kind, KPROCESSOR_MODE Mode, BOOLEAN Locked)
     R->Mode = Mode;
     R->Locked = Locked;
     KeInitializeEvent(&R->Go, NotificationEvent, FALSE);
-    R->Thread = PsGetCurrentThread(); /* one that does not end */
+    R->Other = PsGetCurrentThread();
     PETHREAD Thread;
     InitializeObjectAttributes(&Attributes, NULL, OBJ_KERNEL_HANDLE, NULL, NULL);
     assert_int_equal(PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, &Attributes, NULL, NULL, Routine, R), STATUS_SUCCESS);
     assert_int_equal(ObReferenceObjectByHandle(Handle, SYNCHRONIZE, *PsThreadType, KernelMode, (PVOID *)&Thread, NULL), 0);
     ZwClose(Handle);
     /* until it sleeps */
-    while (__atomic_load_n(&R->Words, __ATOMIC_ACQUIRE) == NULL || !__atomic_load_n(&Thread->Waiting, __ATOMIC_ACQUIRE)) {
+    while (!Sleeps(Thread) || __atomic_load_n(&R->Words, __ATOMIC_ACQUIRE) == NULL) {
         HalYield();
     }
     R->Thread = Thread;
@@ -210,7 +218,7 @@ static void TimedWaits_End(void **State)
         HANDLE Handle;
         PETHREAD Thread;
         KeInitializeEvent(&R.Go, NotificationEvent, FALSE);
-        R.Thread = PsGetCurrentThread();
+        R.Other = PsGetCurrentThread();
         assert_int_equal(PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, Routine, &R), STATUS_SUCCESS);
         assert_int_equal(ObReferenceObjectByHandle(Handle, SYNCHRONIZE, *PsThreadType, KernelMode, (PVOID *)&Thread, NULL), 0);
         ZwClose(Handle);

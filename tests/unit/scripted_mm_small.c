@@ -5,78 +5,23 @@
  * Here accesses go through a modelled processor and TLB, every call to the machine is counted, and any of
  * them can be made to fail. The kernel's range lies in the upper half of the addresses.
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
-#include <ntddk.h>
-#include "hal/scripted/script.h"
-#include "mm/mi.h"
+#include "scripted_kit.h"
 
 #define FIRST 16u
 #define PAGES 64u
 static const HAL_RUN Runs[] = {{FIRST, PAGES, FALSE}, {256, 4, TRUE}};
 
-static VOID Nothing(VOID)
-{
-}
-static VOID Detached(PVOID Thread)
-{
-    (void)Thread;
-}
-static BOOLEAN NoForeignCode(HAL_CONTEXT *Context)
-{
-    (void)Context;
-    return FALSE;
-}
-static KI_FAULT_ANSWER Answer;
-/* The trap code in miniature: what is not resumed is given up. */
-static VOID PageFault(HAL_TRAP_FRAME *Frame)
-{
-    MmAccessFault(Frame->FaultAddress, (ULONG)Frame->ErrorCode, KiCurrentThread()->Irql, Frame->Rip, &Answer);
-    if (Answer.Status != STATUS_SUCCESS || Answer.StopCode) {
-        Frame->Rip += 1;
-    }
-}
-static VOID Trap(HAL_TRAP_FRAME *Frame)
-{
-    Frame->Rip += 1;
-}
-
-static VOID StartMachine(const HAL_RUN *Map, ULONG Count)
-{
-    HAL_MACHINE Machine = {
-        .Version = HAL_VERSION,
-        .Runs = Map,
-        .RunCount = Count,
-        .SystemBytes = 128ull << 30,
-        .UserBytes = 64ull << 30,
-        .Upcalls = {PageFault, Trap, Nothing, (VOID(*)(VOID))KiAttachCurrentThread, Detached, NoForeignCode, NULL}};
-    HalScriptReset();
-    assert_int_equal(HalStartMachine(&Machine), STATUS_SUCCESS);
-    memset(&KeOptions, 0, sizeof(KeOptions));
-    KeOptions.Processors = 1;
-    KeOptions.RamBytes = (ULONG64)PAGES << PAGE_SHIFT;
-    assert_int_equal(KeInitSystem(), STATUS_SUCCESS);
-}
 static int Setup(void **State)
 {
     (void)State;
-    StartMachine(Runs, 2);
+    StartMachine(Runs, 2, NULL);
     return NT_SUCCESS(MmInitSystem(Runs, 2)) ? 0 : -1;
 }
 static int Teardown(void **State)
 {
     (void)State;
     const CHAR *Broken = MiValidateAll();
-    if (Broken) {
-        print_error("%s\n", Broken);
-    }
-    MmShutdownSystem();
-    KeShutdownSystem();
-    HalStopMachine();
-    return Broken ? -1 : 0;
+    return StopMachine(Broken);
 }
 
 static BOOLEAN Write(PVOID Va, UCHAR Value)
@@ -108,12 +53,12 @@ static void Start_TooLittleRam_IsNoMemory(void **State)
     static const HAL_RUN Tiny[] = {{FIRST, 24, FALSE}};
     static const HAL_RUN OnePage[] = {{FIRST, 1, FALSE}, {256, 64, TRUE}};
     Teardown(State);
-    StartMachine(Tiny, 1);
+    StartMachine(Tiny, 1, NULL);
     assert_int_equal(MmInitSystem(Tiny, 1), STATUS_NO_MEMORY);
     MmShutdownSystem();
     KeShutdownSystem();
     HalStopMachine();
-    StartMachine(OnePage, 2);
+    StartMachine(OnePage, 2, NULL);
     assert_int_equal(MmInitSystem(OnePage, 2), STATUS_NO_MEMORY);
     MmShutdownSystem();
     KeShutdownSystem();

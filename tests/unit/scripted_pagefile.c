@@ -2,54 +2,18 @@
  * scripted_pagefile.c - page files, transfers and the compression store over the scripted machine, where a test says when a
  * transfer ends and how. SPDX-License-Identifier: MIT
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
-#include <ntddk.h>
-#include "hal/scripted/script.h"
-#include "mm/mi.h"
+#include "scripted_kit.h"
 
 #define PAGES  8192u
 #define FRAMES 256u
 static const HAL_RUN Runs[] = {{16, PAGES, FALSE}};
 static PFN_NUMBER First; /* FRAMES frames that the tests play with */
 
-static VOID Fault(HAL_TRAP_FRAME *Frame)
-{
-    Frame->Rip += 1;
-}
-static VOID Nothing(VOID)
-{
-}
-static VOID Detached(PVOID Thread)
-{
-    (void)Thread;
-}
-static BOOLEAN NoForeignCode(HAL_CONTEXT *Context)
-{
-    (void)Context;
-    return FALSE;
-}
-
 static int Setup(void **State)
 {
     BOOLEAN Dirty;
     (void)State;
-    HAL_MACHINE Machine = {
-        .Version = HAL_VERSION,
-        .Runs = Runs,
-        .RunCount = 1,
-        .SystemBytes = 128ull << 30,
-        .UserBytes = 64ull << 30,
-        .Upcalls = {Fault, Fault, Nothing, (VOID(*)(VOID))KiAttachCurrentThread, Detached, NoForeignCode, MmIoDone}};
-    HalScriptReset();
-    assert_int_equal(HalStartMachine(&Machine), STATUS_SUCCESS);
-    memset(&KeOptions, 0, sizeof(KeOptions));
-    KeOptions.Processors = 1;
-    KeOptions.RamBytes = (ULONG64)PAGES << PAGE_SHIFT;
-    assert_int_equal(KeInitSystem(), STATUS_SUCCESS);
+    StartMachine(Runs, 1, MmIoDone);
     assert_int_equal(MmInitSystem(Runs, 1), STATUS_SUCCESS);
     assert_true(MiChargeCommitment(FRAMES, HighPoolPriority));
     assert_true(MiTakeContiguous(FRAMES, 0, MiState->HighestPage, 0, &First, &Dirty));
@@ -68,13 +32,7 @@ static int Teardown(void **State)
     if (Broken == NULL && MiState->Committed != MiState->TablePages) {
         Broken = "page files kept commitment";
     }
-    if (Broken) {
-        print_error("%s\n", Broken);
-    }
-    MmShutdownSystem();
-    KeShutdownSystem();
-    HalStopMachine();
-    return Broken ? -1 : 0;
+    return StopMachine(Broken);
 }
 #define TEST(Name) cmocka_unit_test_setup_teardown(Name, Setup, Teardown)
 

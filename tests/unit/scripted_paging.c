@@ -3,63 +3,19 @@
  * how, and what happens in between. No thread of paging's own runs; the modelled TLB shows a forgotten flush as stale data.
  * SPDX-License-Identifier: MIT
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
-#include <ntddk.h>
-#include "hal/scripted/script.h"
-#include "mm/mi.h"
+#include "scripted_kit.h"
 
 #define PAGES 1024u
 static const HAL_RUN Runs[] = {{16, PAGES, FALSE}};
-static KI_FAULT_ANSWER Answer;
 static PUCHAR Va; /* paged run of the test */
 static ULONG VaPages;
 static ULONG File;
 
-static VOID PageFault(HAL_TRAP_FRAME *Frame)
-{
-    MmAccessFault(Frame->FaultAddress, (ULONG)Frame->ErrorCode, KiCurrentThread()->Irql, Frame->Rip, &Answer);
-    if (Answer.Status != STATUS_SUCCESS || Answer.StopCode) {
-        Frame->Rip += 1;
-    }
-}
-static VOID Trap(HAL_TRAP_FRAME *Frame)
-{
-    Frame->Rip += 1;
-}
-static VOID Nothing(VOID)
-{
-}
-static VOID Detached(PVOID Thread)
-{
-    (void)Thread;
-}
-static BOOLEAN NoForeignCode(HAL_CONTEXT *Context)
-{
-    (void)Context;
-    return FALSE;
-}
-
 static int Setup(void **State)
 {
     (void)State;
-    HAL_MACHINE Machine = {
-        .Version = HAL_VERSION,
-        .Runs = Runs,
-        .RunCount = 1,
-        .SystemBytes = 128ull << 30,
-        .UserBytes = 64ull << 30,
-        .Upcalls = {PageFault, Trap, Nothing, (VOID(*)(VOID))KiAttachCurrentThread, Detached, NoForeignCode, MmIoDone}};
     MM_PAGE_FILE_OPTIONS Options = {"scripted", 2048 * PAGE_SIZE, 0, FALSE, TRUE};
-    HalScriptReset();
-    assert_int_equal(HalStartMachine(&Machine), STATUS_SUCCESS);
-    memset(&KeOptions, 0, sizeof(KeOptions));
-    KeOptions.Processors = 1;
-    KeOptions.RamBytes = (ULONG64)PAGES << PAGE_SHIFT;
-    assert_int_equal(KeInitSystem(), STATUS_SUCCESS);
+    StartMachine(Runs, 1, MmIoDone);
     assert_int_equal(MmInitSystem(Runs, 1), STATUS_SUCCESS);
     assert_int_equal(MmCreatePageFile(&Options, &File), STATUS_SUCCESS);
     Va = NULL;
@@ -82,13 +38,7 @@ static int Teardown(void **State)
     if (!Broken && (MiState->SystemWorkingSet.Pages || MiState->LockedFrames)) {
         Broken = "pages are still in the working set, or locked";
     }
-    if (Broken) {
-        print_error("%s\n", Broken);
-    }
-    MmShutdownSystem();
-    KeShutdownSystem();
-    HalStopMachine();
-    return Broken ? -1 : 0;
+    return StopMachine(Broken);
 }
 
 static BOOLEAN Write(ULONG Page, UCHAR Value)
