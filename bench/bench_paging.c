@@ -465,6 +465,9 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
     if (!Store) {
         TakeDeviceFrames();
         TakeOwnSlots((ULONG)(Ram / 4096));
+        MakeBlocks(Ram * 3 / 4); /* the host's own first touch of a frame is not ours */
+        WriteInOrder(Blocks, BlockCount, Grain);
+        FreeBlocks();
     }
     MakeBlocks(Store ? Ram * 3 / 2 : 4 * Ram);
     Explain("");

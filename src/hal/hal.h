@@ -152,6 +152,7 @@ VOID HalFlushEntireTb(VOID);
  * and by a pinned one Dirty too where writing is allowed. A fault brings neighbours along only if their Accessed (and
  * Dirty) bits are set already: the entries of memory that is always resident are best made with both. */
 #define HAL_FILL_PINNED 1u
+#define HAL_FILL_WANTED 2u /* all of it will be touched soon: the host's memory behind it may as well come now */
 NTSTATUS HalFillTb(PVOID Va, SIZE_T Pages, ULONG Flags);
 typedef struct _HAL_TB_STATISTICS {
     ULONG64 Fills, FilledPages, Flushes, FlushedPages, Evictions, Mappings, PeakMappings, Faults;

@@ -52,7 +52,7 @@ VOID MiSetPagingThresholds(VOID)
     Pager->Reserve = Files ? MiBetween(Managed / 512, 2, 64) : 0;
     Pager->Reserve = Pager->Reserve < Spare ? Pager->Reserve : Spare;
     Pager->Low = Files ? Pager->Reserve + MiBetween(Managed / 64, 6, 2048) : 0;
-    Pager->Plenty = Files ? Pager->Low + MiBetween(Managed / 32, 12, 4096) : 0;
+    Pager->Plenty = Files ? Pager->Low + MiBetween(Managed / 16, 12, 4096) : 0;
     Pager->LeastPageable = Slots ? MiBetween(Managed / 16, Managed / 4 < 24 ? Managed / 4 : 24, 4096) : 0;
     if (Pager->Patience == 0) {
         Pager->Patience = MI_PATIENCE;

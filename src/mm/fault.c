@@ -374,7 +374,7 @@ static NTSTATUS MiTry(MI_ATTEMPT *Attempt)
         MiLookAhead(Attempt->Set, Page + ((1 + (ULONG_PTR)Attempt->Along) << PAGE_SHIFT));
     }
     if (Attempt->Along) {
-        (VOID) HalFillTb((PVOID)Page, 1 + Attempt->Along, 0);
+        (VOID) HalFillTb((PVOID)Page, 1 + Attempt->Along, HAL_FILL_WANTED);
     }
     return Status;
 }

@@ -17,7 +17,7 @@
  * MI_PFN_MODIFIED, for a lock) says that what is being written is old.
  *
  * Up to MI_WRITES clusters are on their way at once. The writer runs when the balance manager says so (MiShouldWrite); each
- * completion wakes it for the next. A write that fails makes it wait, 50 ms first and up to a second while they fail.
+ * completion begins the next, or wakes it. A write that fails makes it wait, 50 ms first and up to a second while they fail.
  * When slots run out the files are grown; when they cannot be, what is modified stays in memory: commitment has room for it.
  *
  * Modified pages of mapped files are on a list of their own and have a writer of their own (mapwrite.c), so that a slow file does not keep
@@ -123,13 +123,23 @@ static VOID MiWriteDone(PMI_PAGE_IO Io)
         MiReturnCommitment(Commit); /* before anybody hears that the write is over */
     }
     MiPagesBecameAvailable();
+    BOOLEAN NeedSlots = FALSE, More = FALSE;
     KiAcquireLock(&MiState->PfnLock);
-    Write->Busy = FALSE;
-    __atomic_fetch_sub(&Pager->WritesUnderWay, 1, __ATOMIC_RELAXED);
+    /* The next goes out at once: by way of the writer the device would wait for two threads to run. Not where the store is filled
+     * first, which takes time; nor after an error, nor without the writer. */
+    if (!Bad && MiState->Paging.Store == NULL && __atomic_load_n(&Pager->ThreadsRunning, __ATOMIC_ACQUIRE) && MiShouldWrite()) {
+        More = MiGather(&Write->Io, MI_IO_PAGES, &NeedSlots) != 0;
+    }
+    if (!More) {
+        Write->Busy = FALSE;
+        __atomic_fetch_sub(&Pager->WritesUnderWay, 1, __ATOMIC_RELAXED);
+    }
     __atomic_add_fetch(&Pager->WritesEnded, 1, __ATOMIC_SEQ_CST);
     KiReleaseLock(&MiState->PfnLock);
     HalWake(&Pager->WritesEnded, MAXLONG);
-    if (MiShouldWrite()) {
+    if (More) {
+        MiWriteSlots(&Write->Io);
+    } else if (MiShouldWrite()) {
         MiWakeWriter();
     }
 }

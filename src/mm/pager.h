@@ -15,7 +15,7 @@
 #pragma once
 
 #define MI_PAGE_WAITS 64u
-#define MI_WRITES     4u    /* clusters on their way out at once */
+#define MI_WRITES     8u    /* clusters on their way out at once */
 #define MI_GROW_PAGES 4096u /* slots asked for at a time when there are none */
 #define MI_AHEADS     16u   /* reads that nobody waits for, at once */
 #define MI_READERS    16u   /* threads, hashed, whose reading in order of addresses is noticed */

@@ -343,10 +343,10 @@ VOID HalpSetBacked(PFN_NUMBER Frame, ULONG64 Count, BOOLEAN Backed)
     }
 }
 /* A run whose frames the host has backed before is mapped with its page tables filled in at once; of a fresh
- * one only what is touched shall cost memory. A single page is about to be touched. */
-static VOID HalpMap(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection)
+ * one only what is touched shall cost memory. A single page is about to be touched, as others are that are Wanted. */
+static VOID HalpMap(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection, BOOLEAN Wanted)
 {
-    BOOLEAN Populate = (HalpNoteBacked(Frame, Count) && Count <= POPULATE_PAGES) || Count == 1;
+    BOOLEAN Populate = (HalpNoteBacked(Frame, Count) && Count <= POPULATE_PAGES) || Count == 1 || Wanted;
     int Flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE | (Populate ? MAP_POPULATE : 0);
     while (
         HalpFailed(HalpMmap(Page << 12, Count << 12, Protection & ~PROT_REVOCABLE, Flags, HalpMachine.RamFile, Frame << 12))) {
@@ -385,7 +385,7 @@ static VOID HalpFillAround(HALP_SPAN *Span, ULONG64 Page, const HALP_LEAF *Leaf,
            HalpGoesAlong(Leaf, (LONG64)(End - Page), Protection)) {
         End++;
     }
-    HalpMap(First, Leaf->Frame - (Page - First), End - First, Protection);
+    HalpMap(First, Leaf->Frame - (Page - First), End - First, Protection, FALSE);
     HalpRecord(Span, First, Leaf->Frame - (Page - First), End - First, Protection, FALSE);
 }
 
@@ -422,7 +422,7 @@ BOOLEAN HalpTbFault(ULONG_PTR Va, ULONG Access, ULONG *Error)
             Protection &= (UCHAR)(Pinned ? ~PROT_REVOCABLE : 0xFF);
             BOOLEAN Same = R->Frame + (Page - R->Page) == Leaf.Frame;
             if (!Same || HalpFailed(HalpMprotect(Page << 12, HAL_PAGE_SIZE, Protection & ~PROT_REVOCABLE))) {
-                HalpMap(Page, Leaf.Frame, 1, Protection);
+                HalpMap(Page, Leaf.Frame, 1, Protection, FALSE);
             }
             Run = HalpRunAt(Span, Page);
             if (Run) {
@@ -729,7 +729,7 @@ NTSTATUS HalFillTb(PVOID Va, SIZE_T Pages, ULONG Flags)
             Count = Free;
             HalpReserve(2);
         }
-        HalpMap(Page, Frame, Count, Protection);
+        HalpMap(Page, Frame, Count, Protection, (Flags & HAL_FILL_WANTED) != 0);
         for (ULONG64 At = Page; Pinned && At < Page + Count; At++) {
             Run = HalpRunAt(Span, At);
             if (Run) {
