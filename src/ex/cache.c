@@ -14,12 +14,16 @@
  * A thread that ends folds its counters and leaves its cache as it is, and the next thread that starts takes it over. Caches that
  * nobody has are emptied by the trim.
  *
+ * What a thread does not use goes back. Previous changes hands by an exchange, on slow paths only, so that a trim takes it from a
+ * thread that has not needed it since the trim before last, running or not. Loaded is the thread's alone: at the next slow path after
+ * a trim it looks at its own bins (ExpVisitCache) and closes those that have not moved since its last look and the trim before last.
+ *
  * Invariants:
  *   K1 Loaded->Entries <= Top <= Limit == Loaded->Entries + Room; Previous holds Count blocks, 0 or Room
  *   K2 a bin whose Loaded is NULL has Top == Limit == &ExpNoEntry and no Previous; its bit in UsedBins is clear
  *   K3 a cache on FreeCaches has no thread; any other cache has one
  *
- * A cache belongs to its thread; CacheLock guards the two lists of caches.
+ * A cache belongs to its thread, but for Previous; CacheLock guards the two lists of caches.
  */
 #include "ex/exp.h"
 
@@ -37,6 +41,26 @@ static ULONG ExpLoadedCount(const EXP_BIN *Bin)
     return (ULONG)(Bin->Top - Bin->Loaded->Entries);
 }
 
+/* ---- Previous ---- */
+static EXP_MAGAZINE *ExpTakePrevious(EXP_BIN *Bin)
+{
+    if (__atomic_load_n(&Bin->Previous, __ATOMIC_RELAXED) == NULL)
+        return NULL;
+    return __atomic_exchange_n(&Bin->Previous, NULL, __ATOMIC_ACQ_REL);
+}
+
+static VOID ExpStamp(EXP_BIN *Bin)
+{
+    __atomic_store_n(&Bin->Stamp, __atomic_load_n(&ExpState.Trims, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+}
+
+static VOID ExpPutPrevious(EXP_BIN *Bin, EXP_MAGAZINE *Magazine)
+{
+    ExpStamp(Bin);
+    __atomic_store_n(&Bin->Previous, Magazine, __ATOMIC_RELEASE);
+}
+
+/* ---- bins ---- */
 static BOOLEAN ExpOpenBin(EXP_CACHE *Cache, ULONG BinIndex)
 {
     EXP_BIN *Bin = &Cache->Bins[BinIndex];
@@ -44,8 +68,27 @@ static BOOLEAN ExpOpenBin(EXP_CACHE *Cache, ULONG BinIndex)
     if (Magazine == NULL)
         return FALSE;
     ExpLoad(Bin, Magazine, 0);
-    Cache->UsedBins[BinIndex / EXP_BINS] |= 1ull << (BinIndex % EXP_BINS);
+    ExpStamp(Bin);
+    __atomic_store_n(&Cache->UsedBins[BinIndex / EXP_BINS],
+                     Cache->UsedBins[BinIndex / EXP_BINS] | 1ull << (BinIndex % EXP_BINS), __ATOMIC_RELAXED);
     return TRUE;
+}
+
+/* Gives up a bin's blocks and magazines. */
+static VOID ExpCloseBin(EXP_CACHE *Cache, ULONG BinIndex)
+{
+    EXP_BIN *Bin = &Cache->Bins[BinIndex];
+    EXP_CENTER *Center = &ExpState.Centers[BinIndex];
+    EXP_MAGAZINE *Loaded = Bin->Loaded, *Previous = ExpTakePrevious(Bin);
+    Loaded->Count = ExpLoadedCount(Bin);
+    __atomic_store_n(&Cache->UsedBins[BinIndex / EXP_BINS],
+                     Cache->UsedBins[BinIndex / EXP_BINS] & ~(1ull << (BinIndex % EXP_BINS)), __ATOMIC_RELAXED);
+    Bin->Loaded = NULL;
+    Bin->Top = Bin->Limit = &ExpNoEntry;
+    Bin->Want = 2;
+    ExpGiveEmpty(Center, ExpDeposit(Center, Loaded, TRUE));
+    if (Previous != NULL)
+        ExpGiveEmpty(Center, ExpDeposit(Center, Previous, TRUE));
 }
 
 /* Blocks that were never handed out get the freed pattern, so that the fast path need not know. */
@@ -67,15 +110,20 @@ BOOLEAN ExpRefill(EXP_CACHE *Cache, ULONG BinIndex, EX_POOL_PRIORITY Priority)
     EXP_BIN *Bin = &Cache->Bins[BinIndex];
     EXP_MAGAZINE *Magazine;
     ExpArmTrim(); /* a load of small blocks frees no pages, yet what an earlier spike left must go */
+    ExpVisitCache(Cache);
     if (Bin->Loaded == NULL && !ExpOpenBin(Cache, BinIndex))
         return FALSE;
-    if (Bin->Previous != NULL && Bin->Previous->Count != 0) {
-        Magazine = Bin->Previous;
-        Bin->Previous = Bin->Loaded;
-        Bin->Previous->Count = 0;
-        ExpLoad(Bin, Magazine, Magazine->Count);
-        return TRUE;
+    Magazine = ExpTakePrevious(Bin);
+    if (Magazine != NULL) {
+        BOOLEAN Full = Magazine->Count != 0;
+        Bin->Loaded->Count = 0;
+        ExpPutPrevious(Bin, Full ? Bin->Loaded : Magazine);
+        if (Full) {
+            ExpLoad(Bin, Magazine, Magazine->Count);
+            return TRUE;
+        }
     }
+    ExpStamp(Bin);
     Magazine = ExpFillMagazine(&ExpState.Centers[BinIndex], Bin->Loaded, Bin->Want, &Cache->Random, Priority);
     if (Magazine == NULL)
         return FALSE;
@@ -91,19 +139,19 @@ static BOOLEAN ExpMakeRoom(EXP_CACHE *Cache, ULONG BinIndex)
 {
     EXP_BIN *Bin = &Cache->Bins[BinIndex];
     EXP_CENTER *Center = &ExpState.Centers[BinIndex];
-    EXP_MAGAZINE *Empty = Bin->Previous;
+    EXP_MAGAZINE *Empty;
+    ExpVisitCache(Cache);
     if (Bin->Loaded == NULL)
         return ExpOpenBin(Cache, BinIndex);
-    if (Empty == NULL) {
+    Empty = ExpTakePrevious(Bin); /* ours alone, should the deposit stop */
+    if (Empty == NULL)
         Empty = ExpCreateMagazine(Center);
-    } else if (Empty->Count != 0) {
-        Bin->Previous = NULL; /* ours no longer, should the deposit stop */
+    else if (Empty->Count != 0)
         Empty = ExpDeposit(Center, Empty, FALSE);
-    }
     if (Empty == NULL)
         return FALSE;
-    Bin->Previous = Bin->Loaded;
-    Bin->Previous->Count = ExpLoadedCount(Bin);
+    Bin->Loaded->Count = ExpLoadedCount(Bin);
+    ExpPutPrevious(Bin, Bin->Loaded);
     ExpLoad(Bin, Empty, 0);
     return TRUE;
 }
@@ -126,19 +174,53 @@ VOID ExpSpill(EXP_CACHE *Cache, ULONG BinIndex, ULONG_PTR Block, EXP_WORD *Word)
 VOID ExpTrimCache(EXP_CACHE *Cache)
 {
     ULONG Kind;
+    for (Kind = 0; Kind < EXP_KINDS; Kind++)
+        while (Cache->UsedBins[Kind] != 0)
+            ExpCloseBin(Cache, Kind * EXP_BINS + (ULONG)__builtin_ctzll(Cache->UsedBins[Kind]));
+}
+
+VOID ExpVisitCache(EXP_CACHE *Cache)
+{
+    ULONG64 Now = __atomic_load_n(&ExpState.Trims, __ATOMIC_RELAXED), Bits;
+    ULONG Kind;
+    if (__builtin_expect(Cache->Visited == Now, 1) || Cache->Thread == NULL)
+        return;
+    Cache->Visited = Now;
     for (Kind = 0; Kind < EXP_KINDS; Kind++) {
-        while (Cache->UsedBins[Kind] != 0) {
-            ULONG BinIndex = Kind * EXP_BINS + (ULONG)__builtin_ctzll(Cache->UsedBins[Kind]);
+        if (EXP_IRQL_TOO_HIGH(Cache->Thread->Irql, Kind))
+            continue; /* pages of paged pool may be given back by this */
+        for (Bits = Cache->UsedBins[Kind]; Bits != 0; Bits &= Bits - 1) {
+            ULONG BinIndex = Kind * EXP_BINS + (ULONG)__builtin_ctzll(Bits);
             EXP_BIN *Bin = &Cache->Bins[BinIndex];
-            EXP_MAGAZINE *Loaded = Bin->Loaded, *Previous = Bin->Previous;
-            Loaded->Count = ExpLoadedCount(Bin);
-            Cache->UsedBins[Kind] &= Cache->UsedBins[Kind] - 1;
-            Bin->Loaded = Bin->Previous = NULL;
-            Bin->Top = Bin->Limit = &ExpNoEntry;
-            Bin->Want = 2;
-            ExpGiveEmpty(&ExpState.Centers[BinIndex], ExpDeposit(&ExpState.Centers[BinIndex], Loaded, TRUE));
-            if (Previous != NULL)
-                ExpGiveEmpty(&ExpState.Centers[BinIndex], ExpDeposit(&ExpState.Centers[BinIndex], Previous, TRUE));
+            if (Bin->Top == Bin->Mark && Now - Bin->Stamp >= 2)
+                ExpCloseBin(Cache, BinIndex);
+            else
+                Bin->Mark = Bin->Top;
+        }
+    }
+}
+
+VOID ExpTrimIdleBins(BOOLEAN All)
+{
+    ULONG64 Now = __atomic_load_n(&ExpState.Trims, __ATOMIC_RELAXED), Bits;
+    EXP_CACHE *Cache;
+    ULONG Kind;
+    KiAcquireLock(&ExpState.CacheLock);
+    Cache = ExpState.Caches;
+    KiReleaseLock(&ExpState.CacheLock);
+    for (; Cache != NULL; Cache = Cache->NextCache) {
+        for (Kind = 0; Kind < EXP_KINDS; Kind++) {
+            for (Bits = __atomic_load_n(&Cache->UsedBins[Kind], __ATOMIC_RELAXED); Bits != 0; Bits &= Bits - 1) {
+                ULONG BinIndex = Kind * EXP_BINS + (ULONG)__builtin_ctzll(Bits);
+                EXP_CENTER *Center = &ExpState.Centers[BinIndex];
+                EXP_BIN *Bin = &Cache->Bins[BinIndex];
+                EXP_MAGAZINE *Magazine;
+                if (!All && Now - __atomic_load_n(&Bin->Stamp, __ATOMIC_RELAXED) < 2)
+                    continue;
+                Magazine = ExpTakePrevious(Bin);
+                if (Magazine != NULL)
+                    ExpGiveEmpty(Center, ExpDeposit(Center, Magazine, TRUE));
+            }
         }
     }
 }

@@ -176,8 +176,9 @@ typedef struct _EXP_BIN {
     UCHAR Reserved[5];
     USHORT Want;            /* blocks to take from slabs next time: doubles up to a magazine */
     EXP_MAGAZINE *Loaded;   /* NULL until the bin is first used: Top and Limit are ExpNoEntry then */
-    EXP_MAGAZINE *Previous; /* full or empty, or NULL */
-    ULONG64 Unused[2];
+    EXP_MAGAZINE *Previous; /* full or empty, or NULL: atomic, whoever exchanges it for NULL has it (cache.c) */
+    ULONG64 Stamp;          /* atomic: trims when Previous last changed hands */
+    EXP_ENTRY *Mark;        /* Top at the last visit */
 } EXP_BIN;
 C_ASSERT(sizeof(EXP_BIN) == 64);
 
@@ -210,13 +211,14 @@ typedef struct _EXP_CACHE {
     struct _EXP_CACHE *NextCache; /* all caches ever made */
     struct _EXP_CACHE *NextFree;
     ULONG64 Random;
-    ULONG64 UsedBins[EXP_KINDS]; /* bits: bins that have a magazine */
+    ULONG64 UsedBins[EXP_KINDS]; /* bits: bins that have a magazine; atomic */
     EXP_BIN Bins[EXP_KINDS * EXP_BINS];
     struct {
         ULONG Key; /* tag, with bit 31 for paged pool */
         EXP_COUNTER *Counter;
     } Tags[EXP_TAG_CACHE];
     EXP_COUNTER *Chunks[EXP_TAG_SLOTS / EXP_COUNTERS];
+    ULONG64 Visited; /* trims when the thread last gave up what it does not use */
 } EXP_CACHE;
 C_ASSERT(offsetof(EXP_CACHE, Bins) == 64);
 
@@ -459,6 +461,8 @@ BOOLEAN ExpRefill(EXP_CACHE *Cache, ULONG BinIndex, EX_POOL_PRIORITY Priority);
 VOID ExpSpill(EXP_CACHE *Cache, ULONG BinIndex, ULONG_PTR Block, EXP_WORD *Word);
 VOID ExpTrimCache(EXP_CACHE *Cache); /* the calling thread's own, or nobody's: gives up what it holds */
 VOID ExpTrimFreeCaches(VOID);
+VOID ExpTrimIdleBins(BOOLEAN All);    /* of threads that live: their second magazines */
+VOID ExpVisitCache(EXP_CACHE *Cache); /* the thread's own: what it has not used since the trim before last */
 
 /* bigpool.c */
 PVOID ExpAllocateBig(EXP_KIND Kind, SIZE_T Size, SIZE_T Alignment, ULONG Slot, ULONG WordFlags, BOOLEAN Zero,

@@ -175,8 +175,10 @@ BOOLEAN ExpRenew(EXP_CACHE *Cache, EXP_COUNTER *Counter)
     }
     EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs + (ULONG64)Left);
     EXP_COUNT_STORE(Counter->Left, Left);
-    if (Ended)
+    if (Ended) {
+        ExpVisitCache(Cache);
         ExpNoteVolume((ULONG64)Left);
+    }
     return Sampled;
 }
 

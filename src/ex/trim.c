@@ -4,6 +4,7 @@
  * Free memory lies in four places, and each knows how much of it nobody wanted since the last trim:
  *
  *   caches of threads that ended     all of it
+ *   magazines of those that live     Previous, if it has not changed hands; Loaded is for the thread itself to give up (cache.c)
  *   depots of full magazines         the fewest there were (EXP_CENTER.LeastFull)
  *   the last slab of a centre        if no thread asked the centre for slabs
  *   backed spans of pages            the lowest count there was (ExpState.LeastFree)
@@ -18,7 +19,7 @@
  *
  * What is counted: ExpState.Trims, ReturnedPages; shown by ExpQueryPool.
  *
- * Not given up: magazines of threads that are alive but idle (at most two for each class that they use), records and maps.
+ * Not given up: the loaded magazines of threads that sleep (at most one for each class that they use), and the page maps.
  */
 #include "ex/exp.h"
 
@@ -47,6 +48,7 @@ SIZE_T ExpTrimPools(BOOLEAN All)
         return 0;
     }
     ExpTrimFreeCaches();
+    ExpTrimIdleBins(All);
     for (Kind = 0; Kind < EXP_KINDS; Kind++)
         for (Class = 0; Class < EXP_CLASSES; Class++)
             Live += ExpTrimCenter(&ExpState.Centers[Kind * EXP_BINS + Class], All);

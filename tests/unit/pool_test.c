@@ -201,6 +201,62 @@ static void Trim_SteadyState_NothingIsReturned(void **state)
     Validate();
 }
 
+/* cache.c: a thread that lives and does nothing keeps one magazine of a class until it comes by again, and then none. */
+static pthread_barrier_t IdleBarrier;
+static void *IdleThread(void *Unused)
+{
+    PVOID Blocks[32];
+    ULONG Size, Index, Round;
+    (void)Unused;
+    for (Size = 1024; Size <= 4096; Size += 96) {
+        for (Index = 0; Index < 32; Index++)
+            Blocks[Index] = ExAllocatePool2(NONPAGED, Size, 'eldI');
+        for (Index = 0; Index < 32; Index++)
+            ExFreePool(Blocks[Index]);
+    }
+    pthread_barrier_wait(&IdleBarrier);
+    for (Round = 0; Round < 2; Round++) {
+        pthread_barrier_wait(&IdleBarrier);                                 /* trims */
+        Blocks[0] = ExAllocatePool2(NONPAGED, 5000 + 4096 * Round, 'eldI'); /* a class that it has not used: a slow path */
+        ExFreePool(Blocks[0]);
+        pthread_barrier_wait(&IdleBarrier);
+    }
+    pthread_barrier_wait(&IdleBarrier);
+    return NULL;
+}
+
+static void Trim_ThreadIdle_ItsMagazinesGoBack(void **state)
+{
+    pthread_t Thread;
+    EXP_POOL_TOTALS Before, Full, Half, Last;
+    ULONG Index, Round;
+    (void)state;
+    ExpTrimPools(TRUE);
+    ExpQueryPool(FALSE, &Before);
+    assert_int_equal(pthread_barrier_init(&IdleBarrier, NULL, 2), 0);
+    assert_int_equal(pthread_create(&Thread, NULL, IdleThread, NULL), 0);
+    pthread_barrier_wait(&IdleBarrier);
+    ExpQueryPool(FALSE, &Full);
+    for (Index = 0; Index < 4; Index++)
+        ExpTrimPools(FALSE);
+    Validate();
+    ExpQueryPool(FALSE, &Half);
+    for (Round = 0; Round < 2; Round++) {
+        pthread_barrier_wait(&IdleBarrier);
+        pthread_barrier_wait(&IdleBarrier);
+        for (Index = 0; Index < 3; Index++)
+            ExpTrimPools(FALSE);
+    }
+    Validate();
+    ExpQueryPool(FALSE, &Last);
+    assert_true(Full.PagesInSlabs >= Before.PagesInSlabs + 100);
+    assert_true(Half.PagesInSlabs <= Full.PagesInSlabs - 50);
+    assert_true(Last.PagesInSlabs <= Before.PagesInSlabs + 12);
+    pthread_barrier_wait(&IdleBarrier);
+    pthread_join(Thread, NULL);
+    pthread_barrier_destroy(&IdleBarrier);
+}
+
 /* record.c: what the pools knew about blocks that are gone goes back too. */
 static void Trim_SpikeFreed_RecordsGoBack(void **state)
 {
@@ -632,6 +688,7 @@ int main(void)
         cmocka_unit_test(Thread_FreesAnothersBlocks_OwnerGetsThemBack),
         cmocka_unit_test(Trim_SpikeFreed_PagesGoBackAfterTwo),
         cmocka_unit_test(Trim_SteadyState_NothingIsReturned),
+        cmocka_unit_test(Trim_ThreadIdle_ItsMagazinesGoBack),
         cmocka_unit_test(Trim_SpikeFreed_RecordsGoBack),
         cmocka_unit_test(Class_Shrinks_ItContracts),
         cmocka_unit_test(Trim_ThreadEnded_ItsFreeBlocksGoBack),
