@@ -343,9 +343,18 @@ typedef struct _EXP_STATE {
 } EXP_STATE;
 extern EXP_STATE ExpState;
 
+/* Zeroes what is not: pages of large tables that were never touched stay untouched. Bytes: a multiple of 8. */
+static inline VOID ExpClear(PVOID Table, SIZE_T Bytes)
+{
+    ULONG64 *At = Table, *End = (ULONG64 *)((PUCHAR)Table + Bytes);
+    for (; At < End; At++)
+        if (*At != 0)
+            *At = 0;
+}
+
 /* record.c: resident memory for records. */
 typedef enum _EXP_META { ExpMetaSlab, ExpMetaOther, EXP_METAS } EXP_META;
-/* 32-byte aligned, 64-byte for multiples of 64; page-aligned from half a page on. NULL: no memory. Zero when fresh, else as it was
+/* 32-byte aligned; page-aligned from half a page on. NULL: no memory. Zero when fresh, else as it was
  * freed, but for its first 8 bytes. */
 PVOID ExpMetaAllocate(EXP_META Use, SIZE_T Bytes);
 VOID ExpMetaFree(EXP_META Use, PVOID Record, SIZE_T Bytes); /* used again for the same use and size only */

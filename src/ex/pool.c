@@ -50,7 +50,7 @@ NTSTATUS ExInitSystem(VOID)
 {
     NTSTATUS Status;
     ULONG Index;
-    memset(&ExpState, 0, sizeof(ExpState));
+    ExpClear(&ExpState, sizeof(ExpState));
     ExpResetStacks();
     ExpResetQuota();
     memset(&ExpFast, 0, sizeof(ExpFast));

@@ -71,5 +71,5 @@ VOID ExpReleaseQuota(PVOID Block, BOOLEAN Paged, SIZE_T Bytes)
 
 VOID ExpResetQuota(VOID)
 {
-    memset(ExpQuota, 0, sizeof(ExpQuota));
+    ExpClear(ExpQuota, sizeof(ExpQuota));
 }

@@ -9,7 +9,10 @@
  * A record that is no longer needed goes to its sheet and is used again for that use and that size only; records of more than
  * half a page have whole pages of their own, and likewise.
  *
- *   allocation: a sheet in part free --> one that is empty --> a new page
+ * The first records, of all uses and sizes, are cut from one run of pages, the nursery, and are used again likewise: a system
+ * that is small keeps a few sizes of each kind, and would have a page for each.
+ *
+ *   allocation: the nursery --> a sheet in part free --> one that is empty --> a new page
  *
  * Sheets with room hang on a list by use and size: those in part free in front, empty ones behind. What has been empty for two
  * whole trims is given back (ExpTrimRecords). So whoever holds a pointer to a record that was freed meanwhile finds a record, perhaps
@@ -17,6 +20,7 @@
  * block that is freed twice at the same time.
  *
  * Invariants:
+ *   Q0 a record of the nursery is in use or on the nursery's list of its use and size, never on a sheet
  *   Q1 a sheet is on the list of its use and size exactly if a record of it is free
  *   Q2 Used is the number of its records in use; the free ones are on Free, or were never handed out (from Fresh on)
  *   Q3 on a list no sheet in part free lies behind an empty one
@@ -30,6 +34,7 @@
 #define LARGEST       ((PAGE_SIZE - HEADER) / 2 / UNIT * UNIT)
 #define LISTS         (LARGEST / UNIT + 1)
 #define LARGEST_PAGES 8u
+#define NURSERY_PAGES 16u
 
 typedef struct _EXP_FREE_RECORD {
     struct _EXP_FREE_RECORD *Next;
@@ -52,13 +57,15 @@ static struct {
     struct {
         EXP_SHEET *First, *Last;
     } Sheets[EXP_METAS][LISTS];
+    PUCHAR Nursery, Cursor; /* NULL: not there yet */
+    EXP_FREE_RECORD *Young[EXP_METAS][LISTS];
     EXP_FREE_PAGES *Pages[EXP_METAS][LARGEST_PAGES + 1];
     ULONG64 Trims;
 } ExpRecords;
 
 VOID ExpInitRecords(VOID)
 {
-    memset(&ExpRecords, 0, sizeof(ExpRecords));
+    ExpClear(&ExpRecords, sizeof(ExpRecords));
 }
 
 static PVOID ExpNewPages(SIZE_T Pages)
@@ -97,10 +104,29 @@ static VOID ExpLinkSheet(EXP_META Use, EXP_SHEET *Sheet, BOOLEAN Behind)
 }
 
 /* ---- records ---- */
+static PVOID ExpTakeYoung(EXP_META Use, ULONG Size)
+{
+    EXP_FREE_RECORD **Free = &ExpRecords.Young[Use][Size / UNIT];
+    PVOID Record = *Free;
+    if (Record != NULL) {
+        *Free = (*Free)->Next;
+        return Record;
+    }
+    if (ExpRecords.Nursery == NULL)
+        ExpRecords.Nursery = ExpRecords.Cursor = ExpNewPages(NURSERY_PAGES);
+    if (ExpRecords.Nursery == NULL || ExpRecords.Cursor + Size > ExpRecords.Nursery + NURSERY_PAGES * PAGE_SIZE)
+        return NULL;
+    Record = ExpRecords.Cursor;
+    ExpRecords.Cursor += Size;
+    return Record;
+}
+
 static PVOID ExpTakeRecord(EXP_META Use, ULONG Size)
 {
     EXP_SHEET *Sheet = ExpRecords.Sheets[Use][Size / UNIT].First;
-    PVOID Record;
+    PVOID Record = ExpTakeYoung(Use, Size);
+    if (Record != NULL)
+        return Record;
     if (Sheet == NULL) {
         Sheet = ExpNewPages(1);
         if (Sheet == NULL)
@@ -120,10 +146,16 @@ static PVOID ExpTakeRecord(EXP_META Use, ULONG Size)
     return Record;
 }
 
-static VOID ExpPutRecord(EXP_META Use, EXP_FREE_RECORD *Record)
+static VOID ExpPutRecord(EXP_META Use, EXP_FREE_RECORD *Record, ULONG Size)
 {
     EXP_SHEET *Sheet = (EXP_SHEET *)((ULONG_PTR)Record & ~(ULONG_PTR)(PAGE_SIZE - 1));
-    BOOLEAN WasFull = Sheet->Used == Sheet->Room;
+    BOOLEAN WasFull;
+    if ((ULONG_PTR)Record - (ULONG_PTR)ExpRecords.Nursery < NURSERY_PAGES * PAGE_SIZE) {
+        Record->Next = ExpRecords.Young[Use][Size / UNIT];
+        ExpRecords.Young[Use][Size / UNIT] = Record;
+        return;
+    }
+    WasFull = Sheet->Used == Sheet->Room;
     Record->Next = Sheet->Free;
     Sheet->Free = Record;
     Sheet->Used--;
@@ -163,7 +195,7 @@ VOID ExpMetaFree(EXP_META Use, PVOID Record, SIZE_T Bytes)
     EXP_FREE_PAGES *Free = Record;
     KiAcquireLock(&ExpState.MetaLock);
     if (Bytes <= LARGEST) {
-        ExpPutRecord(Use, Record);
+        ExpPutRecord(Use, Record, (ULONG)(Bytes + UNIT - 1) / UNIT * UNIT);
     } else {
         Free->Next = ExpRecords.Pages[Use][Pages];
         ExpRecords.Pages[Use][Pages] = Free;

@@ -125,5 +125,5 @@ ULONG ExpReadStack(ULONG Id, ULONG_PTR Frames[EXP_MAX_STACK])
 
 VOID ExpResetStacks(VOID)
 {
-    memset(&ExpDepot, 0, sizeof(ExpDepot));
+    ExpClear(&ExpDepot, sizeof(ExpDepot));
 }
