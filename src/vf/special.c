@@ -239,12 +239,13 @@ static VOID ViAnchor(VI_MAP *Map, ULONG_PTR Va)
     Anchor = MmAllocatePages(MmRegionSpecialPool, 2, MM_PAGES_RESERVE, LowPoolPriority);
     if (Anchor == NULL)
         return;
-    if (!NT_SUCCESS(MmCommitPages(Anchor, 1, MM_PAGES_ZERO))) {
+    if ((ULONG_PTR)Anchor / VI_ANCHORED + 1 != Part || !NT_SUCCESS(MmCommitPages(Anchor, 1, MM_PAGES_ZERO))) {
         MmFreePages(Anchor, 2);
-        return;
+        Anchor = NULL;
+    } else {
+        (VOID) MmProtectPages(Anchor, 1, PAGE_READONLY);
+        (VOID) HalFillTb(Anchor, 1, 0);
     }
-    (VOID) MmProtectPages(Anchor, 1, PAGE_READONLY);
-    (VOID) HalFillTb(Anchor, 1, 0);
     KiAcquireLock(&SpecialLock);
     Gone = Map->Anchor;
     Map->Anchor = Anchor;
@@ -399,8 +400,8 @@ static VOID ViFreeSpecial(PVOID Address, ULONG Tag, ULONG_PTR Caller)
     Map->QueuePages += Block->Pages;
     Full = Map->QueuePages > Map->Pages / 16;
     KiReleaseLock(&SpecialLock);
-    if (Full)
-        (VOID) ViDrainQueue(Map, Map->Pages / 16);
+    if (Full) /* a stretch at once, so that the next blocks lie together again (ViAnchor) */
+        (VOID) ViDrainQueue(Map, Map->Pages / 16 - Map->Pages / 64);
 }
 
 /* ---- faults ---- */
