@@ -66,7 +66,7 @@ static const struct {
     {"special_pool_sample", KeyNumber32, AT(special_pool_sample), 0, 0x7fffffff, "N",
      "one allocation in N is special pool's though nobody asked (default 1000); 0: none"},
     {"special_pool_rate", KeyNumber32, AT(special_pool_rate), 0, 1000000000, "N",
-     "at most so many of these samples a second, after a burst of 256 (default 1000); 0: no bound"},
+     "at most so many of these samples a second, after a burst of 64 (default 1000); 0: no bound"},
     {"pool_checks", KeyFlag, AT(pool_checks), 0, 1, "0|1",
      "slack bytes and freed blocks are filled and checked (default 1); verifier=none is this and special_pool_sample=0"},
     {"fault_probability", KeyNumber32, AT(fault_probability), 0, 10000, "N",

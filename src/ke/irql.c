@@ -36,6 +36,7 @@ KIRQL KeGetCurrentIrql(VOID)
 
 volatile LONG KiIrqlWatch;
 KI_LOCK_WATCH *KiLockWatch;
+BOOLEAN (*KiIsWatchedCaller)(VOID);
 KI_TRIM_COUNTERS KiTrims;
 
 static VOID KipWatch(LONG Bit, BOOLEAN On)
@@ -66,6 +67,9 @@ VOID KiSetLockWatch(KI_LOCK_WATCH *Watch)
 VOID KiWatchedRaise(VOID)
 {
     LONG Watch = __atomic_load_n(&KiIrqlWatch, __ATOMIC_RELAXED);
+    if (!(Watch & (KI_WATCH_COUNT | KI_WATCH_DENY)) || (KiIsWatchedCaller != NULL && !KiIsWatchedCaller())) {
+        return;
+    }
     if (Watch & KI_WATCH_COUNT) {
         __atomic_fetch_add(&KiTrims.Raises, 1, __ATOMIC_RELAXED);
     }

@@ -269,6 +269,8 @@ static inline VOID KiTellLockWatch(KI_LOCK_EVENT Event, ULONG Kind, const volati
         __atomic_load_n(&KiLockWatch, __ATOMIC_ACQUIRE)(Event, Kind, Lock, Thread);
     }
 }
+/* Whose raises and locks count: NULL, everybody's. */
+extern BOOLEAN (*KiIsWatchedCaller)(VOID);
 VOID KiSetForceIrqlChecking(BOOLEAN On);
 VOID KiCountIrqls(BOOLEAN On);
 typedef struct _KI_TRIM_COUNTERS {

@@ -28,7 +28,7 @@ VF_COUNTERS ViCounters;
 static KI_LOCK SettingsLock;
 static volatile ULONG64 ViSampleTime; /* up to when the clock's time is given to samples */
 
-#define VI_SAMPLE_BURST 256u
+#define VI_SAMPLE_BURST 64u
 
 static POOL_TYPE ViPoolType(const EXP_REQUEST *Request)
 {
@@ -128,6 +128,7 @@ static VOID ViApply(ULONG Flags)
     ViCounters.Level = Flags;
     ViSetFaults((Flags & VF_LOW_RESOURCES) != 0);
     ViSetCodeIntegrity((Flags & VF_CODE_INTEGRITY) != 0);
+    KiIsWatchedCaller = ViOthersUnseen() ? ViIsCallerVerified : NULL;
     KiSetForceIrqlChecking((Flags & VF_FORCE_IRQL) != 0);
     KiCountIrqls(Flags != 0);
     ViSetSecurityChecks((Flags & VF_SECURITY) != 0);

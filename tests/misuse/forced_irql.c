@@ -268,6 +268,37 @@ static void OtherThreads_GoOn(void **State)
     KitAssertValid();
 }
 
+/* "Only verified drivers trigger it": with another driver chosen, this program's raises are neither counted nor a reason to trim. */
+static void OtherDrivers_RaisesAreTheirOwn(void **State)
+{
+    ntmm_options Options;
+    KIT_ACCESS Access = {NULL, DISPATCH_LEVEL, 'r'};
+    ULONG64 Requests, Raises, Locks;
+    KSPIN_LOCK Here;
+    KIRQL Old;
+    assert_int_equal(Stop(State), 0);
+    ntmm_default_options(&Options);
+    Options.ram = 64u << 20;
+    Options.verifier = 0x2;
+    strcpy(Options.verifier_drivers, "other.sys");
+    assert_int_equal(ntmm_start(&Options), 0);
+    Access.Address = ExAllocatePoolWithTag(PagedPool, PAGE_SIZE, 'tseT');
+    *(volatile UCHAR *)Access.Address = 1;
+    Requests = KiTrims.Requests;
+    Raises = KiTrims.Raises;
+    Locks = KiTrims.SpinLocks;
+    KeInitializeSpinLock(&Here);
+    KeAcquireSpinLock(&Here, &Old);
+    KeReleaseSpinLock(&Here, Old);
+    assert_false(ntmm_catch(KitDoAccess, &Access, NULL)); /* resident, so nobody notices */
+    assert_int_equal(KiTrims.Requests, Requests);
+    assert_int_equal(KiTrims.Raises, Raises);
+    assert_int_equal(KiTrims.SpinLocks, Locks);
+    ExFreePoolWithTag((PVOID)Access.Address, 'tseT');
+    assert_int_equal(ntmm_stop(), 0);
+    assert_int_equal(Start(State), 0);
+}
+
 #define TEST(Name) cmocka_unit_test(Name)
 int main(void)
 {
@@ -281,6 +312,7 @@ int main(void)
         TEST(Routines_GivenPageableMemory_StopAtTheirFirstTouch),
 #endif
         TEST(OtherThreads_GoOn),
+        TEST(OtherDrivers_RaisesAreTheirOwn),
     };
     return cmocka_run_group_tests(Tests, Start, Stop);
 }
