@@ -67,6 +67,9 @@ endif()
 # Driver tests written against Windows, from Debian's wine source package: fetched and built once, under build/wine.
 add_test(NAME real.wine COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/real/wine.sh $<TARGET_FILE:ntmm> ${PROJECT_SOURCE_DIR}/build/wine)
 set_tests_properties(real.wine PROPERTIES LABELS real TIMEOUT 400 SKIP_RETURN_CODE 77)
+add_test(NAME real.citizens COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/real/citizens.sh ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR}/build/wine)
+set_tests_properties(real.citizens PROPERTIES LABELS real TIMEOUT 400 RESOURCE_LOCK wine_drivers)
+set_tests_properties(real.wine PROPERTIES RESOURCE_LOCK wine_drivers)
 
 # Every failure of the example driver, through the command.
 add_test(NAME real.fail_each COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/real/fail_each.sh $<TARGET_FILE:ntmm>

@@ -13,6 +13,14 @@
 #include <ntddk.h>
 #include "ramdisk.h"
 
+/* Nothing here is code; kits older than Windows 8 do not know how to say so. */
+#ifndef MdlMappingNoExecute
+#define MdlMappingNoExecute 0x40000000
+#endif
+#ifndef POOL_NX_ALLOCATION
+#define POOL_NX_ALLOCATION 512
+#endif
+
 #define TAG_DISK   'ksDR'
 #define TAG_LABEL  'bLDR'
 #define TAG_RECORD 'eRDR'
@@ -113,7 +121,7 @@ static NTSTATUS RamDiskReadWrite(PDEVICE_OBJECT Device, PIRP Irp)
         return Complete(Irp, STATUS_SUCCESS, 0);
     if (Offset < 0 || Offset > RAMDISK_MAXIMUM_BYTES)
         return Complete(Irp, STATUS_NONEXISTENT_SECTOR, 0);
-    Buffer = MmGetSystemAddressForMdlSafe(Irp->MdlAddress, NormalPagePriority);
+    Buffer = MmGetSystemAddressForMdlSafe(Irp->MdlAddress, NormalPagePriority | MdlMappingNoExecute);
     if (Buffer == NULL)
         return Complete(Irp, STATUS_INSUFFICIENT_RESOURCES, 0);
     Status = Transfer(Device->DeviceExtension, Buffer, (ULONG)Offset, Length, Write);
@@ -247,7 +255,7 @@ static NTSTATUS RamDiskControl(PDEVICE_OBJECT Device, PIRP Irp)
             Status = STATUS_BUFFER_TOO_SMALL;
             break;
         }
-        Target = MmGetSystemAddressForMdlSafe(Irp->MdlAddress, NormalPagePriority);
+        Target = MmGetSystemAddressForMdlSafe(Irp->MdlAddress, NormalPagePriority | MdlMappingNoExecute);
         if (Target == NULL) {
             Status = STATUS_INSUFFICIENT_RESOURCES;
             break;
@@ -340,7 +348,7 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
     Status = IoCreateSymbolicLink(&Link, &Name);
     if (!NT_SUCCESS(Status))
         goto Undo;
-    ExInitializeNPagedLookasideList(&Disk->Records, NULL, NULL, 0, sizeof(RECORD), TAG_RECORD, 0);
+    ExInitializeNPagedLookasideList(&Disk->Records, NULL, NULL, POOL_NX_ALLOCATION, sizeof(RECORD), TAG_RECORD, 0);
 
     Driver->MajorFunction[IRP_MJ_CREATE] = RamDiskOpenClose;
     Driver->MajorFunction[IRP_MJ_CLOSE] = RamDiskOpenClose;

@@ -215,8 +215,11 @@ static int Load(void **State)
     }
     BOOLEAN Supplied = LdrSupplyModule("kernel32.dll", Kernel32, ARRAYSIZE(Kernel32)) &&
                        LdrSupplyModule("ucrtbase.dll", Runtime, ARRAYSIZE(Runtime));
+    const char *Text = getenv("NTMM_OPTIONS"); /* tests/real/citizens.sh: everything on */
+    ntmm_options Options;
     (void)State;
-    if (ntmm_start(NULL) != 0 || !Supplied) {
+    ntmm_default_options(&Options);
+    if ((Text != NULL && ntmm_parse_options(Text, &Options) < 0) || ntmm_start(&Options) != 0 || !Supplied) {
         print_error("start: %s\n", ntmm_error());
         return -1;
     }
