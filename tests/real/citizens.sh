@@ -9,7 +9,7 @@ ntmm=$build/src/ntmm
 # standard (0x209BB: special pool, force IRQL, pool tracking, I/O, deadlock, DMA, security, miscellaneous, DDI compliance), invariant
 # MDLs (0x6000), code integrity (0x2000000). Low resources are off: these programs may fail when they are refused.
 all=0x20269bb
-less_special=0x269ba # and less code integrity
+less_special=0x268ba # and less code integrity and security checks
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 status=0
 fail() { echo "FAILED: $1"; tail -60 "$work/out"; status=1; }
@@ -38,20 +38,26 @@ if [ -f "$library" ]; then
 fi
 
 (cd "$top" && scripts/fetch-wine-drivers "$wine") >"$work/fetch" 2>&1 || { echo "not looked at: the drivers of wine's source ($(tail -1 "$work/fetch"))"; exit $status; }
-mkdir -p "$work/c/windows"; touch "$work/c/windows/winetest_ntoskrnl_okfile"
+drive() { # as its other half would have left it
+    rm -rf "$work/c"; mkdir -p "$work/c/windows"; touch "$work/c/windows/winetest_ntoskrnl_okfile"; cp "$wine/driver2.sys" "$work/c/driver2.tmp"
+}
+drive
 shared=(--section '\BaseNamedObjects\winetest_ntoskrnl_section=4096' "--drive=$work/c")
 run "$ntmm" run "$wine/driver2.sys" --verifier=$all || fail "driver2.sys is accused"
 run "$ntmm" run "$wine/driver3.sys" --verifier=$all # it refuses to start on purpose
 grep -q 'driver3.sys: 1 finding' "$work/out" && ! grep -q STOP "$work/out" || fail "driver3.sys is accused"
 run "$ntmm" run "$wine/driver_pnp.sys" --pnp 'ROOT\WINETEST' "${shared[@]}" --verifier=$all || fail "driver_pnp.sys is accused"
-cp "$wine/driver.sys" "$work/WineTestDriver.sys"; cp "$wine/driver2.sys" "$work/c/driver2.tmp"
+cp "$wine/driver.sys" "$work/WineTestDriver.sys"
 large() {
+    drive
     run "$ntmm" run "$work/WineTestDriver.sys" "${shared[@]}" --ioctl 0x222004 --in 00000000000000000000000000000000 --out-size 16 \
         --service 'WineTestDriver2=\??\C:\driver2.tmp' --verifier="$1"
 }
 large $less_special # one thread's handle is never closed
 grep -q 'WineTestDriver.sys: 1 finding\.' "$work/out" && grep -q 'create_thread' "$work/out" && ! grep -q STOP "$work/out" ||
     fail "driver.sys: another finding than the handle"
+large $((less_special | 0x100)) # it references a NULL handle
+grep -q '^\*\*\* STOP: 0x000000C4 (0x00000000000000F5,' "$work/out" && grep -q 'test_ob_reference' "$work/out" || fail "driver.sys: security checks find something else"
 large $all # it maps an MDL executable
 grep -q '^\*\*\* STOP: 0x000000C4 (0x0000000000002002,' "$work/out" && grep -q 'test_mdl_map' "$work/out" || fail "driver.sys: code integrity finds something else"
 large $((less_special | 1)) # it reads behind the last stack location of its packet
