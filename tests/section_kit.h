@@ -72,7 +72,6 @@ static KIT_UNUSED NTSTATUS SkTransfer(PIRP Irp, BOOLEAN Write, ULONG_PTR *Moved)
     ULONG64 Offset = (ULONG64)Stack->Parameters.Read.ByteOffset.QuadPart, Length = Stack->Parameters.Read.Length;
     NTSTATUS Fails = Write ? SkWriteStatus : SkReadStatus;
     PUCHAR Buffer = MmGetSystemAddressForMdlSafe(Irp->MdlAddress, NormalPagePriority);
-        fprintf(stderr, "%s %lx+%lx\n", Write ? "W" : "R", (long)Offset, (long)Length);
     assert_true((Irp->Flags & IRP_PAGING_IO) != 0);
     assert_true(KeGetCurrentIrql() <= APC_LEVEL);
     __atomic_add_fetch(Write ? &SkWrites : &SkReads, 1, __ATOMIC_RELAXED);
