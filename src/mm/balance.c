@@ -49,11 +49,15 @@ VOID MiSetPagingThresholds(VOID)
     BOOLEAN Slots = MiSlotCount() != 0, Files = Slots || __atomic_load_n(&MiState->FileSegments, __ATOMIC_RELAXED);
     ULONG64 Spare = Slots ? 64 : (Managed - MiState->RamCommit) / 2; /* promises count on the rest */
     KiAcquireLock(&MiState->PfnLock);
-    Pager->Reserve = Files ? MiBetween(Managed / 512, 2, 64) : 0;
-    Pager->Reserve = Pager->Reserve < Spare ? Pager->Reserve : Spare;
-    Pager->Low = Files ? Pager->Reserve + MiBetween(Managed / 64, 6, 2048) : 0;
-    Pager->Plenty = Files ? Pager->Low + MiBetween(Managed / 16, 12, 4096) : 0;
-    Pager->LeastPageable = Slots ? MiBetween(Managed / 16, Managed / 4 < 24 ? Managed / 4 : 24, 4096) : 0;
+    BOOLEAN Mapped = __atomic_load_n(&MiState->FileSegments, __ATOMIC_RELAXED);
+    ULONG64 Reserve = Files ? MiBetween(Managed / 512, 2, 64) : 0;
+    Reserve = (Reserve < Spare ? Reserve : Spare) + (Mapped ? MI_WRITERS_PAGES : 0); /* those are charged (section.c) */
+    ULONG64 Low = Files ? Reserve + MiBetween(Managed / 64, 6, 2048) : 0;
+    __atomic_store_n(&Pager->Reserve, Reserve, __ATOMIC_RELAXED);
+    __atomic_store_n(&Pager->Low, Low, __ATOMIC_RELAXED);
+    __atomic_store_n(&Pager->Plenty, Files ? Low + MiBetween(Managed / 16, 12, 4096) : 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&Pager->LeastPageable, Slots ? MiBetween(Managed / 16, Managed / 4 < 24 ? Managed / 4 : 24, 4096) : 0,
+                     __ATOMIC_RELAXED);
     if (Pager->Patience == 0) {
         Pager->Patience = MI_PATIENCE;
     }
@@ -75,9 +79,10 @@ VOID MiWakeBalance(VOID)
 static BOOLEAN MiIsWorthWaking(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
-    ULONG64 Some = (Pager->Low - Pager->Reserve) / 2, Available = MiAvailable();
-    Some = Pager->Reserve + (Some < MI_IO_PAGES ? Some : MI_IO_PAGES);
-    return Available > Pager->Reserve && (Available >= Some || __atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED) == 0);
+    ULONG64 Some = (MiThreshold(Low) - MiThreshold(Reserve)) / 2, Available = MiAvailable();
+    Some = MiThreshold(Reserve) + (Some < MI_IO_PAGES ? Some : MI_IO_PAGES);
+    return Available > MiThreshold(Reserve) &&
+           (Available >= Some || __atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED) == 0);
 }
 
 VOID MiPagesBecameAvailable(VOID)
@@ -141,10 +146,10 @@ VOID MiPagesWereTaken(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     MiNoteActivity();
-    if (__builtin_expect(MiAvailable() >= Pager->Low, 1)) {
+    if (__builtin_expect(MiAvailable() >= MiThreshold(Low), 1)) {
         return;
     }
-    if (MiComing() < Pager->Low + (Pager->Plenty - Pager->Low) / 2) {
+    if (MiComing() < MiThreshold(Low) + (MiThreshold(Plenty) - MiThreshold(Low)) / 2) {
         MiWakeBalance();
     } else if (__atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED) == 0) {
         if (MiShouldWrite()) {
@@ -160,7 +165,7 @@ ULONG64 MiBalance(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     ULONG64 Coming = MiComing();
-    ULONG64 Want = Pager->Plenty > Coming ? Pager->Plenty - Coming : 0, Taken = 0;
+    ULONG64 Want = MiThreshold(Plenty) > Coming ? MiThreshold(Plenty) - Coming : 0, Taken = 0;
     if (Want == 0) {
         return 0;
     }
@@ -188,7 +193,7 @@ BOOLEAN MiShouldWrite(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     return __atomic_load_n(&MiState->StateCount[MiPageModified], __ATOMIC_RELAXED) != 0 &&
-           (__atomic_load_n(&Pager->FlushAll, __ATOMIC_RELAXED) || MiAvailable() < Pager->Plenty);
+           (__atomic_load_n(&Pager->FlushAll, __ATOMIC_RELAXED) || MiAvailable() < MiThreshold(Plenty));
 }
 
 static DECLSPEC_NORETURN VOID MiStopWithoutPages(VOID)
@@ -202,21 +207,21 @@ static DECLSPEC_NORETURN VOID MiStopWithoutPages(VOID)
 BOOLEAN MiWaitForPages(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
-    if (KiCurrentThread()->Irql >= DISPATCH_LEVEL || Pager->Plenty == 0) {
+    if (KiCurrentThread()->Irql >= DISPATCH_LEVEL || MiThreshold(Plenty) == 0) {
         return FALSE;
     }
     if (!__atomic_load_n(&Pager->ThreadsRunning, __ATOMIC_ACQUIRE)) {
         ULONG64 Before = MiAvailable(), Errors = __atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED);
         (VOID) MiBalance();
-        (VOID) MiWriteMappedPages(Pager->Plenty);
-        while (MiAvailable() <= Pager->Reserve + 1 && MiWriteModifiedPages(Pager->Plenty) != 0) {
+        (VOID) MiWriteMappedPages(MiThreshold(Plenty));
+        while (MiAvailable() <= MiThreshold(Reserve) + 1 && MiWriteModifiedPages(MiThreshold(Plenty)) != 0) {
             MiWaitForWrites();
             if (__atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED) != Errors) {
                 break;
             }
         }
         MiWaitForWrites();
-        return MiAvailable() > Pager->Reserve || MiAvailable() > Before;
+        return MiAvailable() > MiThreshold(Reserve) || MiAvailable() > Before;
     }
     ULONG64 Since = HalQueryTime();
     MiCount(&MiState->Pager.PageWaits);
@@ -261,7 +266,7 @@ static VOID MiBalanceMain(PVOID Context)
             MiTick(Now);
         }
         /* Short, and nothing could be taken: locks and reads end without telling. */
-        BOOLEAN Again = Taken == 0 && MiAvailable() < Pager->Low;
+        BOOLEAN Again = Taken == 0 && MiAvailable() < MiThreshold(Low);
         if (__atomic_load_n(&Pager->Stop, __ATOMIC_ACQUIRE)) {
             break;
         }

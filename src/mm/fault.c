@@ -151,7 +151,7 @@ static ULONG MiFillWindow(const MI_ATTEMPT *Attempt, MMPTE Entry)
 {
     ULONG Filler = (ULONG)KiCurrentThread()->Id % MI_READERS, Run, Count = 1;
     ULONG_PTR Page = Attempt->Va & ~(ULONG_PTR)(PAGE_SIZE - 1);
-    if (MiState->Pager.Plenty == 0) {
+    if (MiThreshold(Plenty) == 0) {
         return 1;
     }
     Run = __atomic_load_n(&MiState->Pager.Fillers[Filler].Run, __ATOMIC_RELAXED);
@@ -162,7 +162,7 @@ static ULONG MiFillWindow(const MI_ATTEMPT *Attempt, MMPTE Entry)
     }
     ULONG Most = Run >= 2 * MI_FILL_AFTER ? MI_FILL_MANY : MI_FILL_PAGES;
     if (Run >= MI_FILL_AFTER && Attempt->Frame == NULL && MiMayGoAlong(Attempt->Set)) {
-        while (Most > 1 && MiAvailable() < MiState->Pager.Reserve + 2 * Most) {
+        while (Most > 1 && MiAvailable() < MiThreshold(Reserve) + 2 * Most) {
             Most /= 2; /* others want some, too */
         }
         Most -= (ULONG)(Page >> PAGE_SHIFT) % Most; /* stretches as trimming and writing handle them */

@@ -298,7 +298,7 @@ VOID MiLookAhead(PMMSUPPORT Set, ULONG_PTR End)
     while (From < Limit && __atomic_load_n(&Pager->ThreadsRunning, __ATOMIC_ACQUIRE)) {
         ULONG_PTR To = From + MiEntriesToTableEnd(From) * (ULONG_PTR)PAGE_SIZE;
         PMMPTE Pte = MiRegionOfVa(From) && MiWorkingSetOfVa(From) == Set ? MiPteOf(From) : NULL;
-        MI_AHEAD *Ahead = Pte && MiAvailable() >= Pager->Reserve + 2 * MI_WINDOW_MOST ? MiTakeAhead() : NULL;
+        MI_AHEAD *Ahead = Pte && MiAvailable() >= MiThreshold(Reserve) + 2 * MI_WINDOW_MOST ? MiTakeAhead() : NULL;
         if (Ahead == NULL) {
             break;
         }
@@ -339,7 +339,8 @@ BOOLEAN MiTouchReadAhead(PMMPTE Pte, ULONG_PTR Va, PMMSUPPORT Set, BOOLEAN Write
     ULONG_PTR Position = MiPositionOf(Pte, Set, Va);
     PMMPTE Last = (PMMPTE)(((ULONG_PTR)Pte & ~(ULONG_PTR)(PAGE_SIZE - 1)) + PAGE_SIZE);
     *Joined = 0;
-    if (Set == NULL || !MiMayGoAlong(Set) || __atomic_load_n(&MiState->Pager.Readers[Reader].End, __ATOMIC_RELAXED) != Position) {
+    if (Set == NULL || !MiMayGoAlong(Set) ||
+        __atomic_load_n(&MiState->Pager.Readers[Reader].End, __ATOMIC_RELAXED) != Position) {
         MiCountReadAhead();
         return FALSE;
     }
@@ -383,7 +384,7 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     Write = Write || (Ordered && MiWritesInOrder(Pte));
     MiMeasureRun(Pte, Slot, Window, Ordered, &Before, &Behind);
     ULONG64 Available = MiAvailable();
-    if (Available < MiState->Pager.Reserve + Window) { /* short: who waits for pages comes before who may want one later */
+    if (Available < MiThreshold(Reserve) + Window) { /* short: who waits for pages comes before who may want one later */
         Before = Behind = 0;
     }
     /* The wanted page and those behind it together: frames in a row, if there are such. */

@@ -20,8 +20,8 @@
  * to it still. Pages that the mapped writer has just under way are waited for, so that what was modified before a flush is in the file
  * after it, or the flush says why not.
  *
- * Neither takes a frame, and the writer brings the buffer along that a transfer may need. The file system may take frames: half of
- * Pager.Reserve is only the writer's (pfn.c), and it never waits for nonpaged memory (pages.c): what it cannot get is tried again.
+ * Neither takes a frame, and the writer brings the buffer along that a transfer may need. The file system may take frames:
+ * MI_WRITERS_PAGES of Pager.Reserve are only the writer's (pfn.c), and it never waits for nonpaged memory (pages.c): what it cannot get is tried again.
  * Locks: MI_SEGMENT.Lock for flushes (not for the writer: its reference keeps the segment), PteLocks, PfnLock. IRQL = PASSIVE_LEVEL.
  * Watch: MM_COUNTERS.MappedWrites; tests/ddi/section_paging.c.
  */
@@ -98,7 +98,9 @@ static VOID MiEndCluster(MI_FILE_WRITE *Write, BOOLEAN ByWriter)
         (VOID) MiDereferenceFrameLocked(Write->Frames[Index], &Commit);
         __atomic_add_fetch(MiPageWaitWord(Pager, Write->Frames[Index]), 1, __ATOMIC_RELEASE);
     }
-    Pager->MappedWriteErrors += Bad;
+    if (Write->Status != STATUS_INSUFFICIENT_RESOURCES) { /* else nobody refused: it is tried again when there is memory */
+        __atomic_fetch_add(&Pager->MappedWriteErrors, Bad, __ATOMIC_RELAXED);
+    }
     if (ByWriter) {
         Pager->MappedWrites++;
         Pager->MappedPagesWritten += Write->Count - Bad;
@@ -119,7 +121,7 @@ BOOLEAN MiShouldWriteMapped(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     return __atomic_load_n(&MiState->StateCount[MiPageMapped], __ATOMIC_RELAXED) != 0 &&
-           (__atomic_load_n(&Pager->FlushAll, __ATOMIC_RELAXED) || MiAvailable() < Pager->Plenty);
+           (__atomic_load_n(&Pager->FlushAll, __ATOMIC_RELAXED) || MiAvailable() < MiThreshold(Plenty));
 }
 
 VOID MiWakeMappedWriter(VOID)
@@ -178,7 +180,7 @@ ULONG64 MiWriteMappedPages(ULONG64 Want)
 {
     MI_PAGER *Pager = &MiState->Pager;
     MI_FILE_WRITE Write;
-    Write.Buffer = KiCurrentThread() == Pager->MappedThread ? MiState->MappedBuffer : NULL;
+    Write.Buffer = MiIsMappedWriter() ? __atomic_load_n(&MiState->MappedBuffer, __ATOMIC_ACQUIRE) : NULL;
     ULONG64 Tried = 0, Most = __atomic_load_n(&MiState->StateCount[MiPageMapped], __ATOMIC_RELAXED);
     Want = Want < Most ? Want : Most; /* once each, whatever comes back */
     while (Tried < Want && MiGatherMapped(&Write, Want - Tried)) {
@@ -201,9 +203,19 @@ VOID MiMappedWriterMain(PVOID Context)
 {
     MI_PAGER *Pager = &MiState->Pager;
     UNREFERENCED_PARAMETER(Context);
+    __atomic_store_n(&Pager->MappedWriter, KiCurrentThread(), __ATOMIC_RELAXED);
+    BOOLEAN Ready = FALSE;
     while (!__atomic_load_n(&Pager->Stop, __ATOMIC_ACQUIRE)) {
         ULONG64 Deadline = HAL_FOREVER;
         __atomic_store_n(&Pager->MappedWake, 0, __ATOMIC_SEQ_CST);
+        if (!Ready &&
+            __atomic_load_n(&MiState->FileSegments, __ATOMIC_ACQUIRE)) { /* what pool keeps for a thread, while there is room */
+            PVOID Block = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof(MDL), MI_TAG_SEGMENT);
+            Ready = Block != NULL;
+            if (Block) {
+                ExFreePoolWithTag(Block, MI_TAG_SEGMENT);
+            }
+        }
         if (MiShouldWriteMapped()) {
             ULONG64 Delay = __atomic_load_n(&Pager->MappedDelay, __ATOMIC_RELAXED);
             if (Delay) { /* Stop ends the wait */

@@ -192,7 +192,7 @@ static PMDL MiAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS 
     BOOLEAN MayBlock = Irql < DISPATCH_LEVEL && !(Flags & MM_ALLOCATE_NO_WAIT);
     Request.Move = Chunks && MayBlock && !(Flags & MM_ALLOCATE_FAST_LARGE_PAGES);
     MiTakeRanges(&Request, Low, High, Chunks ? 0 : Skip);
-    for (ULONG Idle = 0; Request.Got < Request.Want && MayBlock && MiState->Pager.Plenty && Idle < MI_MDL_TRIES;) {
+    for (ULONG Idle = 0; Request.Got < Request.Want && MayBlock && MiThreshold(Plenty) && Idle < MI_MDL_TRIES;) {
         LONG Sequence = __atomic_load_n(&MiState->Pager.Available, __ATOMIC_SEQ_CST);
         if (!MiMakeRoom(Request.Want - Request.Got, (Flags & MM_ALLOCATE_TRIM_IF_NECESSARY) != 0)) {
             if (!(Flags & MM_ALLOCATE_TRIM_IF_NECESSARY)) {

@@ -536,3 +536,8 @@ ULONG64 MiWriteMappedPages(ULONG64 Want);
 BOOLEAN MiShouldWriteMapped(VOID);
 VOID MiWakeMappedWriter(VOID); /* any IRQL, any lock */
 VOID MiMappedWriterMain(PVOID Context);
+static inline BOOLEAN MiIsMappedWriter(VOID)
+{
+    return __atomic_load_n(&MiState->FileSegments, __ATOMIC_RELAXED) &&
+           __atomic_load_n(&MiState->Pager.MappedWriter, __ATOMIC_RELAXED) == KiCurrentThread();
+}

@@ -14,11 +14,12 @@
  */
 #pragma once
 
-#define MI_PAGE_WAITS 64u
-#define MI_WRITES     8u    /* clusters on their way out at once */
-#define MI_GROW_PAGES 4096u /* slots asked for at a time when there are none */
-#define MI_AHEADS     16u   /* reads that nobody waits for, at once */
-#define MI_READERS    16u   /* threads, hashed, whose reading in order of addresses is noticed */
+#define MI_PAGE_WAITS    64u
+#define MI_WRITERS_PAGES 32u   /* of Reserve, the mapped writer's alone: its requests and what it writes to take memory */
+#define MI_WRITES        8u    /* clusters on their way out at once */
+#define MI_GROW_PAGES    4096u /* slots asked for at a time when there are none */
+#define MI_AHEADS        16u   /* reads that nobody waits for, at once */
+#define MI_READERS       16u   /* threads, hashed, whose reading in order of addresses is noticed */
 
 typedef struct _MI_WRITE {
     BOOLEAN Busy; /* (PfnLock) */
@@ -33,8 +34,10 @@ typedef struct _MI_AHEAD {
     MI_PAGE_IO Io;
 } MI_AHEAD;
 
+/* They change when the first page file or section of a file comes, while others look. */
+#define MiThreshold(Name) __atomic_load_n(&MiState->Pager.Name, __ATOMIC_RELAXED)
 typedef struct _MI_PAGER {
-    /* Thresholds in pages (balance.c); all 0 without page files. Available = zeroed + free + standby. */
+    /* Thresholds in pages (balance.c), read by MiThreshold; all 0 without page files and sections of files. Available = zeroed + free + standby. */
     ULONG64 Reserve, Low, Plenty, LeastPageable;
     ULONG64 Patience;                               /* ns without a page before the system gives up */
     ULONG TrimAge;                                  /* age from which pages are taken at first */
@@ -77,6 +80,7 @@ typedef struct _MI_PAGER {
         volatile ULONG Run;
     } Fillers[MI_READERS];
     /* mapwrite.c */
+    struct _KTHREAD *volatile MappedWriter;   /* the thread, once it runs */
     volatile ULONG64 MappedDelay;             /* ns; 0: the last write was good */
     ULONG64 MappedWrites, MappedPagesWritten; /* (PfnLock) by the mapped writer */
     volatile ULONG64 MappedWriteErrors;       /* (PfnLock to write) pages */

@@ -46,8 +46,8 @@ static inline ULONG MiPiece(ULONG_PTR Va, SIZE_T Pages)
 static BOOLEAN MiMayGrow(VOID)
 {
     KiAcquireLock(&MiState->PfnLock);
-    BOOLEAN May = MiState->Pager.Plenty && MiState->Pager.MappedThread != KiCurrentThread() && /* others wait for it */
-                  MiState->NonPageableFrames + MiState->LockedFrames + MiState->Pager.LeastPageable < MiManagedPages();
+    BOOLEAN May = MiThreshold(Plenty) && !MiIsMappedWriter() && /* others wait for it */
+                  MiState->NonPageableFrames + MiState->LockedFrames + MiThreshold(LeastPageable) < MiManagedPages();
     KiReleaseLock(&MiState->PfnLock);
     return May;
 }

@@ -531,20 +531,20 @@ BOOLEAN MiPurgeStandbyLocked(ULONG Most)
 static ULONG MiAllowance(ULONG Want, ULONG Flags)
 {
     ULONG64 Room = MiAvailable();
-    if (__builtin_expect(MiState->FileSegments, 0) && MiState->Pager.MappedThread == KiCurrentThread()) {
+    if (__builtin_expect(MiIsMappedWriter(), 0)) {
         return Room < Want ? (ULONG)Room : Want; /* what it takes makes room */
     }
     if (Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING)) {
-        Room = Room > MiState->Pager.Reserve ? Room - MiState->Pager.Reserve : 0;
-    } else if (MiState->Pager.LeastPageable) {
-        ULONG64 Held = MiState->NonPageableFrames + MiState->LockedFrames + MiState->Pager.LeastPageable;
+        Room = Room > MiThreshold(Reserve) ? Room - MiThreshold(Reserve) : 0;
+    } else if (MiThreshold(LeastPageable)) {
+        ULONG64 Held = MiState->NonPageableFrames + MiState->LockedFrames + MiThreshold(LeastPageable);
         ULONG64 Left = MiManagedPages() > Held ? MiManagedPages() - Held : 0;
         Room = Room < Left ? Room : Left;
     }
-    if (__builtin_expect(MiState->FileSegments, 0) && !(Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING)) &&
+    if (__builtin_expect(__atomic_load_n(&MiState->FileSegments, __ATOMIC_RELAXED), 0) &&
+        !(Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING)) &&
         KiCurrentThread()->Irql < DISPATCH_LEVEL) { /* who can wait leaves some to the mapped writer */
-        ULONG64 Writers = MiState->Pager.Reserve / 2;
-        Room = Room > Writers ? Room - Writers : 0;
+        Room = Room > MI_WRITERS_PAGES ? Room - MI_WRITERS_PAGES : 0;
     }
     return Room < Want ? (ULONG)Room : Want;
 }
@@ -806,8 +806,8 @@ BOOLEAN MiReferenceFrameLocked(PFN_NUMBER Page)
         return FALSE;
     }
     if ((Pfn->Flags & (MI_PFN_PAGEABLE | MI_PFN_LOCKED)) == MI_PFN_PAGEABLE) {
-        if (MiState->Pager.LeastPageable &&
-            MiState->NonPageableFrames + MiState->LockedFrames + MiState->Pager.LeastPageable >= MiManagedPages()) {
+        if (MiThreshold(LeastPageable) &&
+            MiState->NonPageableFrames + MiState->LockedFrames + MiThreshold(LeastPageable) >= MiManagedPages()) {
             return FALSE;
         }
         if (Pfn->File && !MiChargeCommitment(1, HighPoolPriority)) {

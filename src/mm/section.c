@@ -89,15 +89,20 @@ static BOOLEAN MiPrepareForFiles(VOID)
     PVOID None = NULL, Buffer = __atomic_load_n(&MiState->MappedBuffer, __ATOMIC_ACQUIRE);
     if (Buffer == NULL) {
         Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, MM_SEGMENT_BUFFER, MI_TAG_SEGMENT);
-        if (Buffer == NULL) {
+        if (Buffer == NULL || !MiChargeCommitment(MI_WRITERS_PAGES, NormalPoolPriority)) {
+            if (Buffer) {
+                ExFreePoolWithTag(Buffer, MI_TAG_SEGMENT);
+            }
             return FALSE;
         }
         if (!__atomic_compare_exchange_n(&MiState->MappedBuffer, &None, Buffer, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
             ExFreePoolWithTag(Buffer, MI_TAG_SEGMENT);
+            MiReturnCommitment(MI_WRITERS_PAGES);
         }
     }
     if (!__atomic_exchange_n(&MiState->FileSegments, TRUE, __ATOMIC_ACQ_REL)) {
         MiSetPagingThresholds();
+        MiWakeMappedWriter(); /* to be ready */
     }
     return TRUE;
 }

@@ -51,7 +51,7 @@ static inline BOOLEAN MiIsReading(MMPTE Prototype)
 /* What keeps frames for others: neighbours are then left where they are. */
 static inline BOOLEAN MiIsShort(VOID)
 {
-    return MiAvailable() < MiState->Pager.Low + MI_AROUND;
+    return MiAvailable() < MiThreshold(Low) + MI_AROUND;
 }
 
 /* ---- showing what is resident ---- */
@@ -193,7 +193,7 @@ static ULONG MiFileWindow(PMI_SEGMENT Segment, ULONG64 Page, ULONG64 *First)
     ULONG64 Last = __atomic_load_n(&Segment->Pages, __ATOMIC_ACQUIRE);
     const MI_PART *Part = Segment->Parts ? MiPartOf(Segment, Page) : NULL;
     *First = Page;
-    if (MiAvailable() < MiState->Pager.Low + 2 * MM_SEGMENT_CLUSTER) { /* the frames, and a buffer to read through */
+    if (MiAvailable() < MiThreshold(Low) + 2 * MM_SEGMENT_CLUSTER) { /* the frames, and a buffer to read through */
         return 1;
     }
     Last = Last < Table + MI_PROTOTYPES ? Last : Table + MI_PROTOTYPES;

@@ -449,7 +449,7 @@ const CHAR *MiValidateVads(PMI_SPACE Space)
     if (!Broken && MiAlignUp(Before, MI_GRANULARITY) < Space->Hint) {
         Broken = "V2: a free piece lies below the hint";
     }
-    if (!Broken && Bytes != Space->VirtualBytes) {
+    if (!Broken && Bytes != __atomic_load_n(&Space->VirtualBytes, __ATOMIC_RELAXED)) {
         Broken = "V3: the bytes of the ranges do not add up";
     }
     MiUnlockSpace(Space);
