@@ -65,7 +65,7 @@ static VOID MiWriteInBackground(ULONG64 Now)
 VOID MiTick(ULONG64 Now)
 {
     MI_PAGER *Pager = &MiState->Pager;
-    if (Pager->Plenty == 0) {
+    if (MiThreshold(Plenty) == 0) {
         __atomic_store_n(&Pager->NextTick, HAL_FOREVER, __ATOMIC_RELAXED);
         __atomic_store_n(&Pager->Dormant, TRUE, __ATOMIC_SEQ_CST);
         return;
