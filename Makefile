@@ -54,8 +54,9 @@ lint: build ## layering, clang-tidy, clang-format
 fmt: bootstrap ## format the sources
 	$(Q)git ls-files '*.c' '*.h' | xargs clang-format -i
 
-layers: ## no include goes up
+layers: ## no include goes up; the table of routines is true
 	$(Q)scripts/check-layers
+	$(Q)scripts/check-routines
 
 linktest: build ## the core needs nothing but what hal.h names
 	$(Q)scripts/linktest $(BUILD)

@@ -292,6 +292,9 @@ NTMM_API void ntmm_device_destroy(ntmm_device *device);
  * nothing is, it reads ones, and what it writes is lost. */
 NTMM_API void ntmm_device_read(ntmm_device *device, uint64_t logical, void *to, size_t length);
 NTMM_API void ntmm_device_write(ntmm_device *device, uint64_t logical, const void *from, size_t length);
+/* A device of the system DMA controller (its description has no Master) asks it to move bytes to or from memory, in the direction and
+ * at the place that the driver has mapped; returns how many were moved, 0 while nothing is mapped. */
+NTMM_API size_t ntmm_device_system_dma(ntmm_device *device, void *bytes, size_t length);
 
 /* Opens a device as a user-mode program would: "\\\\.\\Name" (or "Name") for \??\Name, or a full name such as
  * "\\Device\\Name". Sends IRP_MJ_CREATE; the driver's status. */

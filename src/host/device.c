@@ -16,6 +16,7 @@
 #include "io/iop.h"
 
 VOID IopDeviceAccess(PDEVICE_OBJECT Device, ULONG64 Logical, PVOID Bytes, SIZE_T Length, BOOLEAN Write);
+ULONG IopSystemDmaTransfer(PDEVICE_OBJECT Device, PVOID Bytes, ULONG Length);
 
 struct job {
     struct job *Next;
@@ -118,4 +119,9 @@ void ntmm_device_read(ntmm_device *device, uint64_t logical, void *to, size_t le
 void ntmm_device_write(ntmm_device *device, uint64_t logical, const void *from, size_t length)
 {
     IopDeviceAccess(device->Object, logical, (PVOID)(ULONG_PTR)from, length, TRUE);
+}
+
+size_t ntmm_device_system_dma(ntmm_device *device, void *bytes, size_t length)
+{
+    return IopSystemDmaTransfer(device->Object, bytes, length < MAXULONG ? (ULONG)length : MAXULONG);
 }

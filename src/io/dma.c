@@ -8,10 +8,11 @@
  *      scatter/gather, fewer address bits         the same; pages out of reach are bounced                      (dmamap.c)
  *      no scatter/gather                          a buffer in several runs is bounced whole
  *
- * Address bits: Dma64BitAddresses 64, Dma32BitAddresses 32, version 3 DmaAddressWidth where it is not 0, else 24 (ISA). There
- * is no system DMA controller: a description without Master gets NULL.
+ * Address bits: Dma64BitAddresses 64, Dma32BitAddresses 32, version 3 DmaAddressWidth where it is not 0, else 24 (ISA). A
+ * description without Master is that of a device of the system DMA controller (dmasys.c), which has no scatter/gather.
  *
- * DmaOperations points at one table of version 3; an adapter of version 0 to 2 says 1 in Version and has the same table.
+ * DmaOperations points at the table of version 3, or, in an adapter of version 0 to 2 (which says 1 in Version), at one that ends
+ * before version 3's operations: Size says so, and they are NULL.
  * Every operation checks its adapter (0xE6/0x18 after PutDmaAdapter, 0x19 NULL) and its IRQL (0xE6/0x13): Driver Verifier's
  * stops, made always. PutDmaAdapter with something outstanding is 0xE6/7 (common buffers), 8 (channel), 9 (registers), 0xA.
  *
@@ -63,7 +64,7 @@ static PDMA_ADAPTER IopMakeAdapter(PDEVICE_OBJECT Device, PDEVICE_DESCRIPTION De
                                    BOOLEAN Verified)
 {
     ULONG Bits = Description->Dma64BitAddresses ? 64 : Description->Dma32BitAddresses ? 32 : 24;
-    if (Description->Version > DEVICE_DESCRIPTION_VERSION3 || !Description->Master)
+    if (Description->Version > DEVICE_DESCRIPTION_VERSION3 || (!Description->Master && Description->ScatterGather))
         return NULL;
     if (Description->Version >= DEVICE_DESCRIPTION_VERSION3 && Description->DmaAddressWidth)
         Bits = Description->DmaAddressWidth;
@@ -74,7 +75,7 @@ static PDMA_ADAPTER IopMakeAdapter(PDEVICE_OBJECT Device, PDEVICE_DESCRIPTION De
         return NULL;
     Adapter->Public.Version = Description->Version >= DEVICE_DESCRIPTION_VERSION3 ? 3 : 1;
     Adapter->Public.Size = sizeof(DMA_ADAPTER);
-    Adapter->Public.DmaOperations = &IopDmaOperations;
+    Adapter->Public.DmaOperations = Adapter->Public.Version == 3 ? &IopDmaOperations : &IopDmaOperations1;
     Adapter->Device = Device;
     Adapter->Verified = Verified;
     RtlCopyMemory(&Adapter->Description, Description,
@@ -132,14 +133,31 @@ PADAPTER_OBJECT HalGetAdapter(PDEVICE_DESCRIPTION DeviceDescription, PULONG Numb
     return IoGetDmaAdapter(NULL, DeviceDescription, NumberOfMapRegisters);
 }
 
+/* Firmware does not tell where devices are, but a bus driver may: DEVPKEY_Numa_Proximity_Domain, whose domains are the nodes. */
 NTSTATUS IoGetDeviceNumaNode(PDEVICE_OBJECT Pdo, PUSHORT NodeNumber)
 {
+    static const DEVPROPKEY ProximityDomain = {{0x540b947e, 0x8b40, 0x45bc, {0xa8, 0xa2, 0x6a, 0x0b, 0x89, 0x4c, 0xbd, 0xa2}},
+                                               1};
+    ULONG Node = 0, Size;
+    DEVPROPTYPE Type;
     (VOID) KiCurrentThread();
-    if (KeQueryHighestNodeNumber() == 0)
-        return STATUS_NOT_FOUND; /* no firmware tells where devices are; with several nodes they sit on node 0 */
-    KiTouch(Pdo);
-    *NodeNumber = 0;
+    NTSTATUS Status = IoGetDevicePropertyData(Pdo, &ProximityDomain, 0, 0, sizeof(Node), &Node, &Size, &Type);
+    if (!NT_SUCCESS(Status) || Size != sizeof(Node) || Node > KeQueryHighestNodeNumber())
+        return STATUS_NOT_FOUND;
+    *NodeNumber = (USHORT)Node;
     return STATUS_SUCCESS;
+}
+
+IOP_ADAPTER *IopSystemAdapterOf(PDEVICE_OBJECT Device)
+{
+    IOP_ADAPTER *Found = NULL;
+    KiAcquireLock(&IopDmaLock);
+    for (LIST_ENTRY *Entry = IopAdapters.Flink; Entry != &IopAdapters && !Found; Entry = Entry->Flink) {
+        IOP_ADAPTER *Adapter = CONTAINING_RECORD(Entry, IOP_ADAPTER, Link);
+        Found = Adapter->Device == Device && !Adapter->Description.Master ? Adapter : NULL;
+    }
+    KiReleaseLock(&IopDmaLock);
+    return Found;
 }
 
 /* Deletes a domain that no adapter has any longer: its maker is gone, and nobody has joined it. */
@@ -191,37 +209,16 @@ ULONG IopGetDmaAlignment(PDMA_ADAPTER Public)
     return 1;
 }
 
-ULONG IopReadDmaCounter(PDMA_ADAPTER Public)
-{
-    (VOID) IopCheckAdapter(Public, DISPATCH_LEVEL);
-    return 0;
-}
-
 NTSTATUS IopGetDmaAdapterInfo(PDMA_ADAPTER Public, PDMA_ADAPTER_INFO Info)
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
     if (Info->Version != DMA_ADAPTER_INFO_VERSION1)
         return STATUS_NOT_SUPPORTED;
-    Info->V1 = (DMA_ADAPTER_INFO_V1){.ReadDmaCounterAvailable = FALSE,
+    Info->V1 = (DMA_ADAPTER_INFO_V1){.ReadDmaCounterAvailable = !Adapter->Description.Master,
                                      .ScatterGatherLimit = Adapter->Description.ScatterGather ? Adapter->MostRegisters : 1,
                                      .DmaAddressWidth = Adapter->AddressBits,
                                      .MinimumTransferUnit = 1};
     return STATUS_SUCCESS;
-}
-
-NTSTATUS IopConfigureAdapterChannel(PDMA_ADAPTER Public, ULONG FunctionNumber, PVOID Context)
-{
-    UNREFERENCED_PARAMETER(FunctionNumber);
-    UNREFERENCED_PARAMETER(Context);
-    (VOID) IopCheckAdapter(Public, DISPATCH_LEVEL);
-    return STATUS_NOT_IMPLEMENTED;
-}
-
-NTSTATUS IopCancelMappedTransfer(PDMA_ADAPTER Public, PVOID DmaTransferContext)
-{
-    UNREFERENCED_PARAMETER(DmaTransferContext);
-    (VOID) IopCheckAdapter(Public, DISPATCH_LEVEL);
-    return STATUS_NOT_IMPLEMENTED;
 }
 
 /* ---- domains, as adapters see them ---- */
@@ -330,6 +327,25 @@ DMA_OPERATIONS IopDmaOperations = {
     .FreeCommonBufferFromVector = IopFreeCommonBufferFromVector,
     .FreeCommonBufferVector = IopFreeCommonBufferVector,
     .CreateCommonBufferFromMdl = IopCreateCommonBufferFromMdl,
+};
+
+DMA_OPERATIONS IopDmaOperations1 = {
+    .Size = IOP_OPERATIONS1_SIZE,
+    .PutDmaAdapter = IopPutDmaAdapter,
+    .AllocateCommonBuffer = IopAllocateCommonBuffer,
+    .FreeCommonBuffer = IopFreeCommonBuffer,
+    .AllocateAdapterChannel = IopAllocateAdapterChannel,
+    .FlushAdapterBuffers = IopFlushAdapterBuffers,
+    .FreeAdapterChannel = IopFreeAdapterChannel,
+    .FreeMapRegisters = IopFreeMapRegisters,
+    .MapTransfer = IopMapTransfer,
+    .GetDmaAlignment = IopGetDmaAlignment,
+    .ReadDmaCounter = IopReadDmaCounter,
+    .GetScatterGatherList = IopGetScatterGatherList,
+    .PutScatterGatherList = IopPutScatterGatherList,
+    .CalculateScatterGatherList = IopCalculateScatterGatherList,
+    .BuildScatterGatherList = IopBuildScatterGatherList,
+    .BuildMdlFromScatterGatherList = IopBuildMdlFromScatterGatherList,
 };
 
 /* The system goes: what drivers left behind goes with their pool. */

@@ -163,6 +163,7 @@ PHYSICAL_ADDRESS IopMapRun(IOP_SET *Set, PMDL Mdl, ULONG Offset, PULONG Length, 
 
 VOID IopFlushSet(IOP_SET *Set, BOOLEAN Write)
 {
+    IopDisarmSystemDma(Set->Adapter);
     for (ULONG Index = 0; Index < Set->PieceCount; Index++) {
         const IOP_PIECE *Piece = &Set->Pieces[Index];
         if (Piece->Bounced && !Write && !Piece->Write)
@@ -205,7 +206,9 @@ PHYSICAL_ADDRESS IopMapTransfer(PDMA_ADAPTER Public, PMDL Mdl, PVOID MapRegister
     if (Adapter->Verified && *Length > Rest && IopOffsetInPage(Mdl, Mdl->ByteCount - 1) + (ULONG64)*Length - Rest >= PAGE_SIZE)
         IopDmaStop("DMA was asked for beyond the last page of the MDL.", 0x1F, 3, (ULONG_PTR)Mdl, *Length);
     *Length = *Length < Rest ? *Length : Rest;
-    return IopMapRun(Set, Mdl, Offset, Length, WriteToDevice);
+    PHYSICAL_ADDRESS Logical = IopMapRun(Set, Mdl, Offset, Length, WriteToDevice);
+    IopArmSystemDma(Adapter, Logical, *Length, WriteToDevice, NULL, NULL);
+    return Logical;
 }
 
 static VOID IopFlush(IOP_SET *Set, PMDL Mdl, PVOID Va, ULONG Length, BOOLEAN Write)
@@ -282,15 +285,20 @@ NTSTATUS IopMapTransferEx(PDMA_ADAPTER Public, PMDL Mdl, PVOID MapRegisterBase, 
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
     IOP_SET *Set = IopSetOf(Adapter, MapRegisterBase, NULL, Mdl);
     UNREFERENCED_PARAMETER(DeviceOffset);
-    UNREFERENCED_PARAMETER(CompletionContext);
     IopCheckChain(Adapter, Mdl, Offset, *Length);
-    if (DmaCompletionRoutine || ScatterGatherBuffer == NULL || !IopChainHolds(Mdl, Offset, *Length))
+    if ((DmaCompletionRoutine && Adapter->Description.Master) || ScatterGatherBuffer == NULL ||
+        !IopChainHolds(Mdl, Offset, *Length))
         return STATUS_INVALID_PARAMETER; /* completion routines are for system DMA */
     if (ScatterGatherBufferLength < sizeof(SCATTER_GATHER_LIST) + sizeof(SCATTER_GATHER_ELEMENT))
         return STATUS_BUFFER_TOO_SMALL;
     ScatterGatherBuffer->Reserved = 0;
     (VOID) IopMapWhole(Set, Mdl, Offset, Length, WriteToDevice, ScatterGatherBuffer,
-                       (ULONG)((ScatterGatherBufferLength - sizeof(SCATTER_GATHER_LIST)) / sizeof(SCATTER_GATHER_ELEMENT)));
+                       Adapter->Description.Master
+                           ? (ULONG)((ScatterGatherBufferLength - sizeof(SCATTER_GATHER_LIST)) / sizeof(SCATTER_GATHER_ELEMENT))
+                           : 1);
+    if (ScatterGatherBuffer->NumberOfElements)
+        IopArmSystemDma(Adapter, ScatterGatherBuffer->Elements[0].Address, *Length, WriteToDevice, DmaCompletionRoutine,
+                        CompletionContext);
     return STATUS_SUCCESS;
 }
 

@@ -89,6 +89,18 @@ typedef struct _IOP_BUFFER {
     BOOLEAN Guarded;          /* dmaguard.c: the memory begins a page before Va */
 } IOP_BUFFER;
 
+/* The channel of a system DMA controller (dmasys.c). */
+typedef enum _IOP_DMA_STATE { IopDmaIdle, IopDmaArmed, IopDmaTerminal, IopDmaStopped } IOP_DMA_STATE;
+typedef struct _IOP_SYSTEM_DMA {
+    IOP_DMA_STATE State;
+    BOOLEAN Write; /* memory to device */
+    ULONG Length, Done;
+    ULONG Round; /* how often it was programmed */
+    PHYSICAL_ADDRESS Logical;
+    PDMA_COMPLETION_ROUTINE Routine;
+    PVOID Context;
+} IOP_SYSTEM_DMA;
+
 typedef struct _IOP_ADAPTER {
     DMA_ADAPTER Public; /* first: what drivers see */
     LIST_ENTRY Link;
@@ -107,18 +119,31 @@ typedef struct _IOP_ADAPTER {
     BOOLEAN ChannelBusy;                            /* (Lock) KeepObject, or a routine runs */
     IOP_SET *Held;                                  /* (Lock) the channel's */
     PDEVICE_OBJECT HeldBy;
-    BOOLEAN Granting; /* (Lock) somebody serves the queue */
+    BOOLEAN Granting;      /* (Lock) somebody serves the queue */
+    IOP_SYSTEM_DMA System; /* (Lock) without Master */
     LIST_ENTRY Waiting, Sets, Lists, Buffers;
     LONG BufferCount, SetCount, ListCount, ListsMade; /* (Lock) */
 } IOP_ADAPTER;
 
 extern KI_LOCK IopDmaLock;
-extern DMA_OPERATIONS IopDmaOperations;
+extern DMA_OPERATIONS IopDmaOperations;  /* version 3 */
+extern DMA_OPERATIONS IopDmaOperations1; /* of adapters of version 0 to 2: ends where version 3's begin */
+#define IOP_OPERATIONS1_SIZE offsetof(DMA_OPERATIONS, GetDmaAdapterInfo)
 
 /* dma.c: the adapter, or 0xE6/0x18, 0x19; Irql: the highest allowed (IOP_EXACTLY: the one wanted), or 0xE6/0x13. */
 #define IOP_EXACTLY 0x80u
 IOP_ADAPTER *IopCheckAdapter(PDMA_ADAPTER Public, UCHAR Irql);
 DECLSPEC_NORETURN VOID IopDmaStop(const CHAR *Words, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3, ULONG_PTR P4);
+
+/* An adapter of the device that is no bus master's, or NULL. */
+IOP_ADAPTER *IopSystemAdapterOf(PDEVICE_OBJECT Device);
+
+/* dmasys.c: nothing for bus masters. A transfer is mapped; it is flushed. */
+VOID IopArmSystemDma(IOP_ADAPTER *Adapter, PHYSICAL_ADDRESS Logical, ULONG Length, BOOLEAN Write,
+                     PDMA_COMPLETION_ROUTINE Routine, PVOID Context);
+VOID IopDisarmSystemDma(IOP_ADAPTER *Adapter);
+/* What the device does: moves bytes as the channel is programmed; returns how many. Any thread. */
+ULONG IopSystemDmaTransfer(PDEVICE_OBJECT Device, PVOID Bytes, ULONG Length);
 
 /* dmadom.c */
 IOP_DOMAIN *IopCreateDomain(BOOLEAN Translates);

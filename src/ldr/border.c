@@ -32,6 +32,7 @@
 #include <string.h>
 #include <ntifs.h>
 #include "ldr/border_special.h"
+#include "io/dmap.h"
 #include "vf/vf.h"
 
 /* clang-format off */

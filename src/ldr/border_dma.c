@@ -2,7 +2,8 @@
  * border_dma.c - DMA operations for driver binaries: the table their adapters carry. SPDX-License-Identifier: MIT
  *
  * A driver calls DmaAdapter->DmaOperations->..., by Microsoft's convention where it is a binary. Its adapters, which come from
- * IoGetDmaAdapter across the border, point at this table; each entry calls the one of src/io of the same name.
+ * IoGetDmaAdapter across the border, point at these tables; each entry calls the one of src/io of the same name. Old binaries import
+ * some of the operations by obsolete names (IoMapTransfer, HalAllocateCommonBuffer): they are the same, for an adapter of either kind.
  */
 #include "ldr/border_special.h"
 #include "io/dmap.h"
@@ -269,16 +270,81 @@ static DMA_OPERATIONS LdrpDmaOperations = {
     .CreateCommonBufferFromMdl = (PCREATE_COMMON_BUFFER_FROM_MDL)(ULONG_PTR)Dma_CreateCommonBufferFromMdl,
 };
 
+/* Of adapters of version 0 to 2. */
+static DMA_OPERATIONS LdrpDmaOperations1 = {
+    .Size = IOP_OPERATIONS1_SIZE,
+    .PutDmaAdapter = (PPUT_DMA_ADAPTER)(ULONG_PTR)Dma_PutDmaAdapter,
+    .AllocateCommonBuffer = (PALLOCATE_COMMON_BUFFER)(ULONG_PTR)Dma_AllocateCommonBuffer,
+    .FreeCommonBuffer = (PFREE_COMMON_BUFFER)(ULONG_PTR)Dma_FreeCommonBuffer,
+    .AllocateAdapterChannel = (PALLOCATE_ADAPTER_CHANNEL)(ULONG_PTR)Dma_AllocateAdapterChannel,
+    .FlushAdapterBuffers = (PFLUSH_ADAPTER_BUFFERS)(ULONG_PTR)Dma_FlushAdapterBuffers,
+    .FreeAdapterChannel = (PFREE_ADAPTER_CHANNEL)(ULONG_PTR)Dma_FreeAdapterChannel,
+    .FreeMapRegisters = (PFREE_MAP_REGISTERS)(ULONG_PTR)Dma_FreeMapRegisters,
+    .MapTransfer = (PMAP_TRANSFER)(ULONG_PTR)Dma_MapTransfer,
+    .GetDmaAlignment = (PGET_DMA_ALIGNMENT)(ULONG_PTR)Dma_GetDmaAlignment,
+    .ReadDmaCounter = (PREAD_DMA_COUNTER)(ULONG_PTR)Dma_ReadDmaCounter,
+    .GetScatterGatherList = (PGET_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_GetScatterGatherList,
+    .PutScatterGatherList = (PPUT_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_PutScatterGatherList,
+    .CalculateScatterGatherList = (PCALCULATE_SCATTER_GATHER_LIST_SIZE)(ULONG_PTR)Dma_CalculateScatterGatherList,
+    .BuildScatterGatherList = (PBUILD_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_BuildScatterGatherList,
+    .BuildMdlFromScatterGatherList = (PBUILD_MDL_FROM_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_BuildMdlFromScatterGatherList,
+};
+
 PDMA_ADAPTER LDR_BORDER Border_IoGetDmaAdapter(PDEVICE_OBJECT PhysicalDeviceObject, PDEVICE_DESCRIPTION DeviceDescription,
                                                PULONG NumberOfMapRegisters)
 {
     PDMA_ADAPTER Adapter = IoGetDmaAdapter(PhysicalDeviceObject, DeviceDescription, NumberOfMapRegisters);
     if (Adapter)
-        Adapter->DmaOperations = &LdrpDmaOperations;
+        Adapter->DmaOperations = Adapter->Version == 3 ? &LdrpDmaOperations : &LdrpDmaOperations1;
     return Adapter;
 }
 
 PADAPTER_OBJECT LDR_BORDER Border_HalGetAdapter(PDEVICE_DESCRIPTION DeviceDescription, PULONG NumberOfMapRegisters)
 {
     return Border_IoGetDmaAdapter(NULL, DeviceDescription, NumberOfMapRegisters);
+}
+
+NTSTATUS LDR_BORDER Border_IoAllocateAdapterChannel(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject,
+                                                    ULONG NumberOfMapRegisters, PDRIVER_CONTROL ExecutionRoutine, PVOID Context)
+{
+    return Dma_AllocateAdapterChannel(DmaAdapter, DeviceObject, NumberOfMapRegisters, ExecutionRoutine, Context);
+}
+
+BOOLEAN LDR_BORDER Border_IoFlushAdapterBuffers(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID MapRegisterBase, PVOID CurrentVa,
+                                                ULONG Length, BOOLEAN WriteToDevice)
+{
+    return Dma_FlushAdapterBuffers(DmaAdapter, Mdl, MapRegisterBase, CurrentVa, Length, WriteToDevice);
+}
+
+VOID LDR_BORDER Border_IoFreeAdapterChannel(PDMA_ADAPTER DmaAdapter)
+{
+    Dma_FreeAdapterChannel(DmaAdapter);
+}
+
+VOID LDR_BORDER Border_IoFreeMapRegisters(PDMA_ADAPTER DmaAdapter, PVOID MapRegisterBase, ULONG NumberOfMapRegisters)
+{
+    Dma_FreeMapRegisters(DmaAdapter, MapRegisterBase, NumberOfMapRegisters);
+}
+
+PHYSICAL_ADDRESS LDR_BORDER Border_IoMapTransfer(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID MapRegisterBase, PVOID CurrentVa,
+                                                 PULONG Length, BOOLEAN WriteToDevice)
+{
+    return Dma_MapTransfer(DmaAdapter, Mdl, MapRegisterBase, CurrentVa, Length, WriteToDevice);
+}
+
+PVOID LDR_BORDER Border_HalAllocateCommonBuffer(PDMA_ADAPTER DmaAdapter, ULONG Length, PPHYSICAL_ADDRESS LogicalAddress,
+                                                BOOLEAN CacheEnabled)
+{
+    return Dma_AllocateCommonBuffer(DmaAdapter, Length, LogicalAddress, CacheEnabled);
+}
+
+VOID LDR_BORDER Border_HalFreeCommonBuffer(PDMA_ADAPTER DmaAdapter, ULONG Length, PHYSICAL_ADDRESS LogicalAddress,
+                                           PVOID VirtualAddress, BOOLEAN CacheEnabled)
+{
+    Dma_FreeCommonBuffer(DmaAdapter, Length, LogicalAddress, VirtualAddress, CacheEnabled);
+}
+
+ULONG LDR_BORDER Border_HalReadDmaCounter(PDMA_ADAPTER DmaAdapter)
+{
+    return Dma_ReadDmaCounter(DmaAdapter);
 }

@@ -26,6 +26,21 @@ NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookas
                                                        ULONG Tag, USHORT Depth);
 PDMA_ADAPTER LDR_BORDER Border_IoGetDmaAdapter(PDEVICE_OBJECT PhysicalDeviceObject, PDEVICE_DESCRIPTION DeviceDescription,
                                                PULONG NumberOfMapRegisters); /* border_dma.c */
+/* The obsolete names of the operations. */
+NTSTATUS LDR_BORDER Border_IoAllocateAdapterChannel(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject,
+                                                    ULONG NumberOfMapRegisters, PDRIVER_CONTROL ExecutionRoutine,
+                                                    PVOID Context);
+BOOLEAN LDR_BORDER Border_IoFlushAdapterBuffers(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID MapRegisterBase, PVOID CurrentVa,
+                                                ULONG Length, BOOLEAN WriteToDevice);
+VOID LDR_BORDER Border_IoFreeAdapterChannel(PDMA_ADAPTER DmaAdapter);
+VOID LDR_BORDER Border_IoFreeMapRegisters(PDMA_ADAPTER DmaAdapter, PVOID MapRegisterBase, ULONG NumberOfMapRegisters);
+PHYSICAL_ADDRESS LDR_BORDER Border_IoMapTransfer(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID MapRegisterBase, PVOID CurrentVa,
+                                                 PULONG Length, BOOLEAN WriteToDevice);
+PVOID LDR_BORDER Border_HalAllocateCommonBuffer(PDMA_ADAPTER DmaAdapter, ULONG Length, PPHYSICAL_ADDRESS LogicalAddress,
+                                                BOOLEAN CacheEnabled);
+VOID LDR_BORDER Border_HalFreeCommonBuffer(PDMA_ADAPTER DmaAdapter, ULONG Length, PHYSICAL_ADDRESS LogicalAddress,
+                                           PVOID VirtualAddress, BOOLEAN CacheEnabled);
+ULONG LDR_BORDER Border_HalReadDmaCounter(PDMA_ADAPTER DmaAdapter);
 PADAPTER_OBJECT LDR_BORDER Border_HalGetAdapter(PDEVICE_DESCRIPTION DeviceDescription, PULONG NumberOfMapRegisters);
 ULONG LDR_BORDER Border_DbgPrint(PCSTR Format, ...);
 ULONG LDR_BORDER Border_DbgPrintEx(ULONG ComponentId, ULONG Level, PCSTR Format, ...);

@@ -63,6 +63,7 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount)
     MiOfferStackSwapping(TRUE);
     MmHighestUserAddress = (PVOID)(HalFacts.UserEnd - 0x10000 - 1);
     MmSystemRangeStart = (PVOID)HalFacts.SystemBase;
+    MmBadPointer = (PVOID)(HalFacts.SystemEnd - PAGE_SIZE);
     MmUserProbeAddress = HalFacts.UserEnd - 0x10000;
     MiState->Started = TRUE;
     MiUpdateConditions();

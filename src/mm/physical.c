@@ -13,6 +13,7 @@
 static BOOLEAN MmHave64BitPhysical = TRUE;
 PVOID MmHighestUserAddress;
 PVOID MmSystemRangeStart;
+PVOID MmBadPointer; /* the last page of the kernel's range, which no region has */
 ULONG_PTR MmUserProbeAddress;
 PBOOLEAN Mm64BitPhysicalAddress = &MmHave64BitPhysical;
 
@@ -105,6 +106,13 @@ MM_SYSTEMSIZE MmQuerySystemSize(VOID)
     (VOID) KiCurrentThread();
     ULONG64 Mebibytes = MiState->TotalPages >> (20 - PAGE_SHIFT);
     return Mebibytes < 32 ? MmSmallSystem : Mebibytes < 512 ? MmMediumSystem : MmLargeSystem;
+}
+
+/* Page-ins are the machine's: no file system driver, and so no driver, runs in one. */
+BOOLEAN MmIsRecursiveIoFault(VOID)
+{
+    (VOID) KiCurrentThread();
+    return FALSE;
 }
 
 BOOLEAN MmIsThisAnNtAsSystem(VOID)

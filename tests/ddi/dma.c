@@ -6,6 +6,7 @@
 
 static PSCATTER_GATHER_LIST Given;
 static ULONG ListCalls;
+/* AdapterListControl. */
 static VOID OnList(PDEVICE_OBJECT Object, PIRP Irp, PSCATTER_GATHER_LIST List, PVOID Context)
 {
     assert_ptr_equal(Object, &Device);
@@ -51,7 +52,124 @@ static void IoGetDmaAdapter_VersionsAndRegisters(void **State)
     assert_null(GetAdapter(4, 64, TRUE, NULL)); /* "an unsupported version" */
     DEVICE_DESCRIPTION Slave = Describe(2, 32, FALSE, PAGE_SIZE);
     Slave.Master = FALSE;
+    Slave.ScatterGather = TRUE; /* the system DMA controller has none */
     assert_null(IoGetDmaAdapter(&Device, &Slave, &Registers));
+}
+
+static UCHAR SystemBytes[5000];
+static volatile ULONG Completions, LastCompletion;
+static VOID OnCompletion(PDMA_ADAPTER Adapter, PDEVICE_OBJECT Object, PVOID Context, DMA_COMPLETION_STATUS Status)
+{
+    (void)Adapter;
+    assert_ptr_equal(Object, &Device);
+    assert_ptr_equal(Context, SystemBytes);
+    assert_int_equal(KeGetCurrentIrql(), DISPATCH_LEVEL);
+    Completions++;
+    LastCompletion = Status;
+}
+static IO_ALLOCATION_ACTION Keep(PDEVICE_OBJECT Object, PIRP Irp, PVOID MapRegisterBase, PVOID Context)
+{
+    (void)Object;
+    (void)Irp;
+    *(PVOID *)Context = MapRegisterBase;
+    return KeepObject;
+}
+
+/* A description without Master: the system DMA controller moves the bytes. ReadDmaCounter: "the number of bytes remaining to be
+ * transferred"; the buffer has what the device sent after FlushAdapterBuffers. */
+static void SystemDma_MovesByTheController(void **State)
+{
+    DEVICE_DESCRIPTION Slave = Describe(2, 24, FALSE, 16 * PAGE_SIZE);
+    ULONG Registers, Length = 5000;
+    PVOID Base = NULL;
+    (void)State;
+    Slave.Master = FALSE;
+    Slave.InterfaceType = Isa;
+    Slave.DmaChannel = 2;
+    PDMA_ADAPTER Adapter = IoGetDmaAdapter(&Device, &Slave, &Registers);
+    ntmm_device *Hardware = ntmm_device_create(&Device);
+    assert_non_null(Adapter);
+    assert_int_equal(OP(Adapter)->Size, offsetof(DMA_OPERATIONS, GetDmaAdapterInfo)); /* version 2's table ends there */
+    assert_null(OP(Adapter)->GetDmaAdapterInfo);
+    PMDL Mdl = ScatteredMdl(4, TRUE, 100, Length); /* out of ISA's reach, and in pieces: bounced */
+    PUCHAR Va = Mapped(Mdl);
+    Fill(SystemBytes, Length, 3);
+    assert_int_equal(ntmm_device_system_dma(Hardware, SystemBytes, Length), 0); /* nothing is mapped */
+    KIRQL Old = AtDispatch();
+    assert_int_equal(OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 3, Keep, &Base), STATUS_SUCCESS);
+    PHYSICAL_ADDRESS Logical = OP(Adapter)->MapTransfer(Adapter, Mdl, Base, MmGetMdlVirtualAddress(Mdl), &Length, FALSE);
+    assert_int_equal(Length, 5000);
+    assert_true(Logical.QuadPart + Length <= 0x1000000);
+    assert_int_equal(OP(Adapter)->ReadDmaCounter(Adapter), 5000);
+    assert_int_equal(ntmm_device_system_dma(Hardware, SystemBytes, 3000), 3000);
+    assert_int_equal(OP(Adapter)->ReadDmaCounter(Adapter), 2000);
+    assert_int_equal(ntmm_device_system_dma(Hardware, SystemBytes + 3000, 4000), 2000); /* terminal count */
+    assert_int_equal(OP(Adapter)->ReadDmaCounter(Adapter), 0);
+    assert_int_equal(ntmm_device_system_dma(Hardware, SystemBytes, 1), 0);
+    assert_true(OP(Adapter)->FlushAdapterBuffers(Adapter, Mdl, Base, MmGetMdlVirtualAddress(Mdl), Length, FALSE));
+    assert_true(Same(Va, Length, 3));
+    /* to the device */
+    Fill(Va, Length, 9);
+    OP(Adapter)->MapTransfer(Adapter, Mdl, Base, MmGetMdlVirtualAddress(Mdl), &Length, TRUE);
+    assert_int_equal(ntmm_device_system_dma(Hardware, SystemBytes, Length), Length);
+    assert_true(Same(SystemBytes, Length, 9));
+    OP(Adapter)->FlushAdapterBuffers(Adapter, Mdl, Base, MmGetMdlVirtualAddress(Mdl), Length, TRUE);
+    OP(Adapter)->FreeAdapterChannel(Adapter);
+    KeLowerIrql(Old);
+    OP(Adapter)->PutDmaAdapter(Adapter);
+    ntmm_device_destroy(Hardware);
+    FreeScattered(Mdl, 4);
+}
+
+/* Version 3: DmaCompletionRoutine at terminal count, "system DMA only"; CancelMappedTransfer, flush still required; AutoInitialize: the
+ * transfer begins again. */
+static void SystemDma_CompletesAndCancels(void **State)
+{
+    DEVICE_DESCRIPTION Slave = Describe(3, 32, FALSE, 16 * PAGE_SIZE);
+    UCHAR Context[DMA_TRANSFER_CONTEXT_SIZE_V1] __attribute__((aligned(16))), Room[256];
+    PSCATTER_GATHER_LIST List = (PSCATTER_GATHER_LIST)Room;
+    DMA_ADAPTER_INFO Info = {.Version = DMA_ADAPTER_INFO_VERSION1};
+    ULONG Registers, Length = 4000;
+    PVOID Base = NULL;
+    (void)State;
+    Slave.Master = FALSE;
+    Slave.DmaRequestLine = 7;
+    Slave.AutoInitialize = TRUE;
+    PDMA_ADAPTER Adapter = IoGetDmaAdapter(&Device, &Slave, &Registers);
+    ntmm_device *Hardware = ntmm_device_create(&Device);
+    PMDL Mdl = ScatteredMdl(2, FALSE, 0, Length);
+    assert_int_equal(OP(Adapter)->GetDmaAdapterInfo(Adapter, &Info), STATUS_SUCCESS);
+    assert_true(Info.V1.ReadDmaCounterAvailable);
+    assert_int_equal(Info.V1.ScatterGatherLimit, 1);
+    assert_int_equal(OP(Adapter)->InitializeDmaTransferContext(Adapter, Context), STATUS_SUCCESS);
+    assert_int_equal(OP(Adapter)->ConfigureAdapterChannel(Adapter, 1, NULL), STATUS_NOT_IMPLEMENTED);
+    KIRQL Old = AtDispatch();
+    assert_int_equal(OP(Adapter)->CancelMappedTransfer(Adapter, Context), STATUS_UNSUCCESSFUL); /* nothing is mapped */
+    assert_int_equal(
+        OP(Adapter)->AllocateAdapterChannelEx(Adapter, &Device, Context, 2, DMA_SYNCHRONOUS_CALLBACK, NULL, NULL, &Base),
+        STATUS_SUCCESS);
+    assert_int_equal(
+        OP(Adapter)->MapTransferEx(Adapter, Mdl, Base, 0, 0, &Length, FALSE, List, sizeof(Room), OnCompletion, SystemBytes),
+        STATUS_SUCCESS);
+    assert_int_equal(List->NumberOfElements, 1);
+    Completions = 0;
+    assert_int_equal(ntmm_device_system_dma(Hardware, SystemBytes, 4000), 4000);
+    assert_int_equal(Completions, 1);
+    assert_int_equal(LastCompletion, DmaComplete);
+    assert_int_equal(OP(Adapter)->ReadDmaCounter(Adapter), 4000); /* begins again */
+    assert_int_equal(ntmm_device_system_dma(Hardware, SystemBytes, 5000), 5000);
+    assert_int_equal(Completions, 2);
+    assert_int_equal(OP(Adapter)->ReadDmaCounter(Adapter), 3000);
+    assert_int_equal(OP(Adapter)->CancelMappedTransfer(Adapter, Context), STATUS_SUCCESS);
+    assert_int_equal(LastCompletion, DmaCancelled);
+    assert_int_equal(ntmm_device_system_dma(Hardware, SystemBytes, 100), 0);
+    assert_int_equal(OP(Adapter)->CancelMappedTransfer(Adapter, Context), STATUS_UNSUCCESSFUL);
+    assert_int_equal(OP(Adapter)->FlushAdapterBuffersEx(Adapter, Mdl, Base, 0, Length, FALSE), STATUS_SUCCESS);
+    OP(Adapter)->FreeAdapterObject(Adapter, DeallocateObject);
+    KeLowerIrql(Old);
+    OP(Adapter)->PutDmaAdapter(Adapter);
+    ntmm_device_destroy(Hardware);
+    FreeScattered(Mdl, 2);
 }
 
 /* GetScatterGatherList: the system "allocates, fills in and passes a scatter/gather list"; the elements are the buffer's frames. */
@@ -453,6 +571,8 @@ int main(void)
 {
     const struct CMUnitTest Tests[] = {
         cmocka_unit_test(IoGetDmaAdapter_VersionsAndRegisters),
+        cmocka_unit_test(SystemDma_MovesByTheController),
+        cmocka_unit_test(SystemDma_CompletesAndCancels),
         cmocka_unit_test(GetScatterGatherList_DescribesTheFrames),
         cmocka_unit_test(GetScatterGatherList_OutOfReach_IsBounced),
         cmocka_unit_test(MapTransfer_PacketSequence_MovesTheBytes),

@@ -184,6 +184,17 @@ static void Device_Root_AddedStartedRemoved(void **state)
     OK(IoGetDevicePropertyData(Pdo, &Property, 0, 0, sizeof Got, &Got, &Length, &Type));
     assert_int_equal(Got, 5);
     assert_int_equal(Type, 7);
+    /* IoGetDeviceNumaNode: what the bus driver says (DEVPKEY_Numa_Proximity_Domain), of the nodes that there are. */
+    DEVPROPKEY Domain = {{0x540b947e, 0x8b40, 0x45bc, {0xa8, 0xa2, 0x6a, 0x0b, 0x89, 0x4c, 0xbd, 0xa2}}, 1};
+    USHORT Node = 7;
+    FAILS(IoGetDeviceNumaNode(Pdo, &Node), STATUS_NOT_FOUND);
+    Value = 0;
+    OK(IoSetDevicePropertyData(Pdo, &Domain, 0, 0, 7, sizeof Value, &Value));
+    OK(IoGetDeviceNumaNode(Pdo, &Node));
+    assert_int_equal(Node, 0);
+    Value = KeQueryHighestNodeNumber() + 1u;
+    OK(IoSetDevicePropertyData(Pdo, &Domain, 0, 0, 7, sizeof Value, &Value));
+    FAILS(IoGetDeviceNumaNode(Pdo, &Node), STATUS_NOT_FOUND);
     FAILS(IoGetDevicePropertyData(Pdo, &Property, 1, 0, sizeof Got, &Got, &Length, &Type), STATUS_OBJECT_NAME_NOT_FOUND);
     OK(ntmm_remove_driver(Driver, NULL));
     assert_string_equal(Log, "add start query-remove remove unload ");

@@ -65,7 +65,7 @@ C_ASSERT(sizeof(SCATTER_GATHER_ELEMENT) == 0x18 && sizeof(SCATTER_GATHER_LIST) =
 
 typedef VOID DRIVER_LIST_CONTROL(struct _DEVICE_OBJECT *DeviceObject, struct _IRP *Irp, PSCATTER_GATHER_LIST ScatterGather,
                                  PVOID Context);
-typedef DRIVER_LIST_CONTROL *PDRIVER_LIST_CONTROL;
+typedef DRIVER_LIST_CONTROL *PDRIVER_LIST_CONTROL; /* AdapterListControl; a DRIVER_CONTROL is AdapterControl */
 typedef VOID DMA_COMPLETION_ROUTINE(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject, PVOID CompletionContext,
                                     DMA_COMPLETION_STATUS Status);
 typedef DMA_COMPLETION_ROUTINE *PDMA_COMPLETION_ROUTINE;
@@ -343,8 +343,8 @@ C_ASSERT(offsetof(DMA_OPERATIONS, BuildMdlFromScatterGatherList) == 0x78 &&
 C_ASSERT(offsetof(DMA_OPERATIONS, FreeAdapterObject) == 0xD8 && sizeof(DMA_OPERATIONS) == 0x140);
 
 EXTERN_C_START
-/* An adapter for a bus master described by a zeroed and filled-in structure of version 0 to 3; *NumberOfMapRegisters: the
- * most that one transfer may use. NULL: an unknown version, a device that is not a bus master, no resources. PASSIVE_LEVEL.
+/* An adapter for a bus master, or (no Master) a device of the system DMA controller, described by a zeroed and filled-in structure of version 0 to 3; *NumberOfMapRegisters: the
+ * most that one transfer may use. NULL: an unknown version, scatter/gather without Master, no resources. PASSIVE_LEVEL.
  * Page: IoGetDmaAdapter */
 NTKERNELAPI PDMA_ADAPTER IoGetDmaAdapter(struct _DEVICE_OBJECT *PhysicalDeviceObject, PDEVICE_DESCRIPTION DeviceDescription,
                                          PULONG NumberOfMapRegisters);

@@ -228,6 +228,11 @@ NTKERNELAPI ULONG IoGetRequestorProcessId(PIRP Irp);
 NTKERNELAPI PIRP IoGetTopLevelIrp(VOID);
 NTKERNELAPI VOID IoSetTopLevelIrp(PIRP Irp);
 NTKERNELAPI PVOID IoGetInitialStack(VOID);
+/* Whether a file object is a page file (of the system), or of a volume that maps files straight onto persistent memory: never here.
+ * Pages: FsRtlIsPagingFile, FsRtlIsSystemPagingFile, FsRtlIsDaxVolume */
+NTKERNELAPI LOGICAL FsRtlIsPagingFile(PFILE_OBJECT FileObject);
+NTKERNELAPI LOGICAL FsRtlIsSystemPagingFile(PFILE_OBJECT FileObject);
+NTKERNELAPI BOOLEAN FsRtlIsDaxVolume(PFILE_OBJECT FileObject);
 NTKERNELAPI VOID IoRaiseHardError(PIRP Irp, PVPB Vpb, PDEVICE_OBJECT RealDeviceObject);
 NTKERNELAPI VOID IoSetHardErrorOrVerifyDevice(PIRP Irp, PDEVICE_OBJECT DeviceObject);
 NTKERNELAPI NTSTATUS IoCheckShareAccess(ACCESS_MASK DesiredAccess, ULONG DesiredShareAccess, PFILE_OBJECT FileObject,

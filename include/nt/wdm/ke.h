@@ -32,6 +32,7 @@
 #define BYTE_OFFSET(Va)                          ((ULONG)((LONG_PTR)(Va) & (PAGE_SIZE - 1)))
 #define ROUND_TO_PAGES(Size)                     (((ULONG_PTR)(Size) + PAGE_SIZE - 1) & ~(ULONG_PTR)(PAGE_SIZE - 1))
 #define BYTES_TO_PAGES(Size)                     (((Size) >> PAGE_SHIFT) + (((Size) & (PAGE_SIZE - 1)) != 0))
+#define COMPUTE_PAGES_SPANNED(Va, Size)          ADDRESS_AND_SIZE_TO_SPAN_PAGES(Va, Size) /* obsolete */
 #define ADDRESS_AND_SIZE_TO_SPAN_PAGES(Va, Size) ((BYTE_OFFSET(Va) + ((SIZE_T)(Size)) + (PAGE_SIZE - 1)) >> PAGE_SHIFT)
 
 typedef struct _KTHREAD *PKTHREAD, *PRKTHREAD, *PETHREAD;

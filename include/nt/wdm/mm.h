@@ -259,6 +259,12 @@ EXTERN_C_START
 extern NTKERNELAPI PVOID MmHighestUserAddress;
 /* First address of system memory. */
 extern NTKERNELAPI PVOID MmSystemRangeStart;
+/* An address whose whole page stops the system when it is touched, whatever handlers there are. Pages: MmBadPointer, MM_BAD_POINTER */
+extern NTKERNELAPI PVOID MmBadPointer;
+#define MM_BAD_POINTER MmBadPointer
+/* Whether the thread is in file system I/O for a page fault already: never, as page-ins are the machine's. IRQL <= DISPATCH_LEVEL.
+ * Page: MmIsRecursiveIoFault */
+NTKERNELAPI BOOLEAN MmIsRecursiveIoFault(VOID);
 /* An end of a buffer above this is not user memory. */
 extern NTKERNELAPI ULONG_PTR MmUserProbeAddress;
 /* Points at TRUE: physical addresses above 4 GiB are supported. Page: Mm64BitPhysicalAddress. */

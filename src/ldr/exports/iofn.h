@@ -2,6 +2,9 @@
  * iofn.h - border.c: iofn.
  * From include/nt/wdm/iofn.h, one line a routine, sorted. SPDX-License-Identifier: MIT
  */
+F(BOOLEAN, FsRtlIsDaxVolume, PFILE_OBJECT)
+F(LOGICAL, FsRtlIsPagingFile, PFILE_OBJECT)
+F(LOGICAL, FsRtlIsSystemPagingFile, PFILE_OBJECT)
 F(VOID, IoAcquireCancelSpinLock, PKIRQL)
 F(NTSTATUS, IoAcquireRemoveLockEx, PIO_REMOVE_LOCK, PVOID, PCSTR, ULONG, ULONG)
 F(VOID, IoAcquireVpbSpinLock, PKIRQL)

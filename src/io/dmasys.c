@@ -1,0 +1,127 @@
+/*
+ * dmasys.c - the system DMA controller: devices that cannot put out addresses themselves. SPDX-License-Identifier: MIT
+ *
+ * A description without Master is that of a device with a line to a system DMA controller, which moves its bytes. Its adapter maps
+ * as any other (one run at a time: what is in several is bounced), and mapping a transfer programs the channel:
+ *
+ *      idle --MapTransfer(Ex)--> armed --device asks, bytes move, count goes down--> terminal count --FlushAdapterBuffers--> idle
+ *                                  |                                                   `--AutoInitialize: begins again
+ *                                  `--CancelMappedTransfer--> cancelled --FlushAdapterBuffers--> idle
+ *
+ * The device's side is ntmm_device_system_dma: so many bytes in or out, in the direction that was programmed, until the count is used
+ * up. ReadDmaCounter is what is left. At terminal count, and when a transfer is cancelled, the completion routine of MapTransferEx is
+ * called at DISPATCH_LEVEL, on the thread that brought it about. The controller has no functions of its own for
+ * ConfigureAdapterChannel.
+ *
+ * Locks: IOP_ADAPTER.Lock guards IOP_ADAPTER.System; no lock is held while bytes move or a routine runs. IRQL <= DISPATCH_LEVEL.
+ */
+#include "io/dmap.h"
+
+VOID IopArmSystemDma(IOP_ADAPTER *Adapter, PHYSICAL_ADDRESS Logical, ULONG Length, BOOLEAN Write,
+                     PDMA_COMPLETION_ROUTINE Routine, PVOID Context)
+{
+    if (Adapter->Description.Master)
+        return;
+    KiAcquireLock(&Adapter->Lock);
+    Adapter->System = (IOP_SYSTEM_DMA){.State = IopDmaArmed,
+                                       .Logical = Logical,
+                                       .Length = Length,
+                                       .Write = Write,
+                                       .Round = Adapter->System.Round + 1,
+                                       .Routine = Routine,
+                                       .Context = Context};
+    KiReleaseLock(&Adapter->Lock);
+}
+
+VOID IopDisarmSystemDma(IOP_ADAPTER *Adapter)
+{
+    if (Adapter->Description.Master)
+        return;
+    KiAcquireLock(&Adapter->Lock);
+    Adapter->System.State = IopDmaIdle;
+    KiReleaseLock(&Adapter->Lock);
+}
+
+static VOID IopTellCompleted(IOP_ADAPTER *Adapter, const IOP_SYSTEM_DMA *Dma, DMA_COMPLETION_STATUS Status)
+{
+    KIRQL Old;
+    if (Dma->Routine == NULL)
+        return;
+    KeRaiseIrql(DISPATCH_LEVEL, &Old);
+    KI_CALLOUT(VOID, Dma->Routine, (PDMA_ADAPTER, PDEVICE_OBJECT, PVOID, DMA_COMPLETION_STATUS),
+               (&Adapter->Public, Adapter->Device, Dma->Context, Status));
+    KeLowerIrql(Old);
+}
+
+ULONG IopSystemDmaTransfer(PDEVICE_OBJECT Device, PVOID Bytes, ULONG Length)
+{
+    ULONG Moved = 0;
+    while (Moved < Length) {
+        IOP_ADAPTER *Adapter = IopSystemAdapterOf(Device);
+        if (Adapter == NULL)
+            break;
+        KiAcquireLock(&Adapter->Lock);
+        IOP_SYSTEM_DMA Dma = Adapter->System;
+        KiReleaseLock(&Adapter->Lock);
+        ULONG Some = Dma.State == IopDmaArmed ? Dma.Length - Dma.Done : 0;
+        Some = Some < Length - Moved ? Some : Length - Moved;
+        if (Some == 0)
+            break;
+        /* Write is the driver's word: memory to device. */
+        IopDeviceAccess(Device, (ULONG64)Dma.Logical.QuadPart + Dma.Done, (PUCHAR)Bytes + Moved, Some, !Dma.Write);
+        BOOLEAN Ended = FALSE, Mine;
+        KiAcquireLock(&Adapter->Lock);
+        Mine = Adapter->System.State == IopDmaArmed && Adapter->System.Round == Dma.Round;
+        if (Mine) {
+            Adapter->System.Done += Some;
+            Ended = Adapter->System.Done == Dma.Length;
+            if (Ended && Adapter->Description.AutoInitialize)
+                Adapter->System.Done = 0;
+            else if (Ended)
+                Adapter->System.State = IopDmaTerminal;
+        }
+        KiReleaseLock(&Adapter->Lock);
+        if (!Mine)
+            break; /* it was flushed or cancelled under the device's hands */
+        Moved += Some;
+        if (Ended)
+            IopTellCompleted(Adapter, &Dma, DmaComplete);
+    }
+    return Moved;
+}
+
+/* ---- the operations ---- */
+ULONG IopReadDmaCounter(PDMA_ADAPTER Public)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
+    KiAcquireLock(&Adapter->Lock);
+    ULONG Left = Adapter->System.State == IopDmaIdle ? 0 : Adapter->System.Length - Adapter->System.Done;
+    KiReleaseLock(&Adapter->Lock);
+    return Left;
+}
+
+NTSTATUS IopConfigureAdapterChannel(PDMA_ADAPTER Public, ULONG FunctionNumber, PVOID Context)
+{
+    UNREFERENCED_PARAMETER(FunctionNumber);
+    UNREFERENCED_PARAMETER(Context);
+    (VOID) IopCheckAdapter(Public, DISPATCH_LEVEL);
+    return STATUS_NOT_IMPLEMENTED; /* "the controller has no such function" */
+}
+
+NTSTATUS IopCancelMappedTransfer(PDMA_ADAPTER Public, PVOID DmaTransferContext)
+{
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
+    if (Adapter->Description.Master)
+        return STATUS_NOT_IMPLEMENTED;
+    if (!IopIsTransferContext(Adapter, DmaTransferContext))
+        return STATUS_INVALID_PARAMETER;
+    KiAcquireLock(&Adapter->Lock);
+    IOP_SYSTEM_DMA Dma = Adapter->System;
+    if (Dma.State == IopDmaArmed)
+        Adapter->System.State = IopDmaStopped;
+    KiReleaseLock(&Adapter->Lock);
+    if (Dma.State != IopDmaArmed)
+        return STATUS_UNSUCCESSFUL; /* nothing is mapped, or it ended first */
+    IopTellCompleted(Adapter, &Dma, DmaCancelled);
+    return STATUS_SUCCESS;
+}
