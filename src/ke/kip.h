@@ -36,6 +36,8 @@ BOOLEAN KiMayLeaveStack(KTHREAD *Thread);
 /* KiSleep, off the thread's stack. Caller: who is told of if the stack cannot be brought back. */
 NTSTATUS KiSleepOffStack(KTHREAD *Thread, ULONG64 Deadline, const VOID *Caller);
 VOID KiCheckStackAtExit(KTHREAD *Thread);
+/* Whether the address lies on a stack that is out. */
+BOOLEAN KiIsOnStackOut(ULONG_PTR Address);
 
 /* ---- DPCs ---- */
 /* Runs the DPCs of the thread's processor until there are none. At DISPATCH_LEVEL, owning the processor. */

@@ -156,6 +156,28 @@ ULONG64 KiTakeStacksOut(ULONG64 Age)
     return Pages;
 }
 
+typedef struct _KI_STACK_OF {
+    ULONG_PTR Address;
+    BOOLEAN Out;
+} KI_STACK_OF;
+
+static BOOLEAN KipIsOnThisOut(KTHREAD *Thread, PVOID Context)
+{
+    KI_STACK_OF *Of = (KI_STACK_OF *)Context;
+
+    Of->Out = __atomic_load_n(&Thread->StackState, __ATOMIC_ACQUIRE) == KiStackOut && Of->Address >= Thread->StackLow &&
+              Of->Address < Thread->StackHigh;
+    return !Of->Out;
+}
+
+BOOLEAN KiIsOnStackOut(ULONG_PTR Address)
+{
+    KI_STACK_OF Of = {.Address = Address};
+
+    KiEnumerateThreads(KipIsOnThisOut, &Of);
+    return Of.Out;
+}
+
 static BOOLEAN KipCountOut(KTHREAD *Thread, PVOID Context)
 {
     *(ULONG *)Context += __atomic_load_n(&Thread->StackState, __ATOMIC_ACQUIRE) == KiStackOut;

@@ -129,6 +129,11 @@ VOID KiPageFaultUpcall(HAL_TRAP_FRAME *Frame)
         KI_BUGCHECK Stop = {.Code = Answer.StopCode, .Context = &Context};
         HalContextOfTrap(Frame, &Context);
         memcpy(Stop.Parameters, Answer.Parameters, sizeof Stop.Parameters);
+        if ((Stop.Code == IRQL_NOT_LESS_OR_EQUAL || Stop.Code == DRIVER_IRQL_NOT_LESS_OR_EQUAL) &&
+            KiIsOnStackOut(Frame->FaultAddress))
+            Stop.Words =
+                "At DISPATCH_LEVEL or above something on the kernel stack of another thread was touched, which waits with "
+                "UserMode: its stack has left RAM. Wait with KernelMode, or keep the object elsewhere.";
         KiBugCheck(&Stop);
     }
     if (Answer.Status == STATUS_SUCCESS)

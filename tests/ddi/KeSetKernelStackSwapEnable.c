@@ -256,6 +256,9 @@ static void EventOnTheStackOfAUserModeWait_0xA(void **State)
     ROUND *R = Begin(WaitStack, UserMode, FALSE);
     AwaitOut();
     KitExpectStop(SetIt, R->OnStack, 0xA, R->OnStack, DISPATCH_LEVEL, 0, KiTouchAt);
+    ntmm_bugcheck Stop;
+    assert_true(ntmm_catch(SetIt, R->OnStack, &Stop));
+    assert_non_null(strstr(Stop.words, "waits with UserMode"));
     /* resident by luck it works, as on Windows */
     (void)*(volatile UCHAR *)R->OnStack;
     (void)*((volatile UCHAR *)(R->OnStack + 1) - 1);
