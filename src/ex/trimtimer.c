@@ -34,8 +34,9 @@ static VOID ExpTrimWorker(PVOID Context)
     ExpTrimPools(FALSE);
     if (!__atomic_load_n(&ExpTrim.Ready, __ATOMIC_ACQUIRE))
         return;
-    __atomic_store_n(&ExpTrim.Armed, ExpIsAnythingKept(), __ATOMIC_RELEASE);
-    if (ExpTrim.Armed)
+    BOOLEAN Again = ExpIsAnythingKept() != 0;
+    __atomic_store_n(&ExpTrim.Armed, Again, __ATOMIC_RELEASE);
+    if (Again)
         ExpSetTrimTimer();
 }
 
