@@ -3,6 +3,7 @@ ntmm_sys(loadme SOURCES sys/loadme.c DEF sys/newer.def OPTIONS -Wno-array-bounds
 ntmm_sys(refuses SOURCES sys/refuses.c)
 ntmm_sys(dma SOURCES sys/dma.c)
 ntmm_sys(pageable SOURCES sys/pageable.c)
+ntmm_sys(sinner SOURCES sys/sinner.c)
 
 # The fuzzer is clang's whatever compiles the rest: the parser stands alone.
 find_program(NTMM_FUZZ_CLANG NAMES clang clang-14 clang-19)

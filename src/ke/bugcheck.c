@@ -350,3 +350,8 @@ __attribute__((no_sanitize("address"))) BOOLEAN KiCatch(VOID (*Function)(PVOID),
     KiRestoreIrql(Irql);
     return FALSE;
 }
+
+BOOLEAN KiIsStopping(VOID)
+{
+    return __atomic_load_n(&StopOwner, __ATOMIC_ACQUIRE) != 0;
+}

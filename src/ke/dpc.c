@@ -336,7 +336,8 @@ static VOID KipDpcThread(PVOID Context)
     }
 }
 
-PKDPC KiFindDpc(const VOID *Base, SIZE_T Bytes)
+/* The queued DPC whose object, or routine, lies in the range. */
+static PKDPC KipFindDpc(const VOID *Base, SIZE_T Bytes, BOOLEAN Routine)
 {
     PKDPC Found = NULL;
 
@@ -350,13 +351,24 @@ PKDPC KiFindDpc(const VOID *Base, SIZE_T Bytes)
         for (PSINGLE_LIST_ENTRY Link = Prcb->DpcListHead.Next; Link != NULL; Link = Link->Next) {
             PKDPC Dpc = CONTAINING_RECORD(Link, KDPC, DpcListEntry);
 
-            if ((ULONG_PTR)Dpc - (ULONG_PTR)Base < Bytes) {
+            if ((Routine ? (ULONG_PTR)Dpc->DeferredRoutine : (ULONG_PTR)Dpc) - (ULONG_PTR)Base < Bytes) {
                 Found = Dpc;
             }
         }
         KipUnlockDpcs(Prcb);
     }
     return Found;
+}
+
+PKDPC KiFindDpc(const VOID *Base, SIZE_T Bytes)
+{
+    return KipFindDpc(Base, Bytes, FALSE);
+}
+
+PVOID KiFindDpcRoutine(const VOID *Base, SIZE_T Bytes)
+{
+    PKDPC Dpc = KipFindDpc(Base, Bytes, TRUE);
+    return Dpc != NULL ? (PVOID)(ULONG_PTR)Dpc->DeferredRoutine : NULL;
 }
 
 NTSTATUS KiStartDpcThreads(VOID)

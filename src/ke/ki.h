@@ -334,6 +334,7 @@ VOID KiClockUpcall(VOID);
  * object layer's header. */
 #define KI_OBJECT_HEADER_BYTES 128
 /* The address space of every thread that is not told otherwise (mm's, the System process's); gives it to the threads that have none. */
+BOOLEAN KiIsStopping(VOID); /* some thread prints its bug check */
 VOID KiSetSystemSpace(PHAL_ADDRESS_SPACE Space);
 BOOLEAN KiIsInSystemSpace(const KTHREAD *Thread);
 /* The calling thread uses another address space from now on. */
@@ -383,6 +384,7 @@ VOID KiRestoreIrql(KIRQL Irql);
 /* A pending timer, a queued DPC inside [Base, Base + Bytes), or NULL: freeing it is bug check 0xC7. */
 PKTIMER KiFindTimer(const VOID *Base, SIZE_T Bytes);
 PKDPC KiFindDpc(const VOID *Base, SIZE_T Bytes);
+PVOID KiFindDpcRoutine(const VOID *Base, SIZE_T Bytes); /* the routine of a queued DPC, if it lies in the range */
 /* Signals an object that has no routine of its own for it (a process that ended), for ever. */
 VOID KiSignalObject(DISPATCHER_HEADER *Header);
 /* How many waits for an object there are. */

@@ -220,7 +220,17 @@ static VOID MiCheckLockable(PMDL Mdl, ULONG Type, const CHAR *Words)
     }
 }
 
-static VOID MiNoteLocked(PMDL Mdl, SIZE_T Pages, BOOLEAN Write, BOOLEAN User)
+VOID (*MmTrackLocksRoutine)(PMDL Mdl, SIZE_T Pages, const VOID *Caller);
+VOID (*MmLockedAtExitRoutine)(PVOID Process);
+static VOID MiTrackLocks(PMDL Mdl, SIZE_T Pages, const VOID *Caller)
+{
+    VOID (*Routine)(PMDL, SIZE_T, const VOID *) = __atomic_load_n(&MmTrackLocksRoutine, __ATOMIC_ACQUIRE);
+    if (__builtin_expect(Routine != NULL, 0)) {
+        Routine(Mdl, Pages, Caller);
+    }
+}
+
+static VOID MiNoteLocked(PMDL Mdl, SIZE_T Pages, BOOLEAN Write, BOOLEAN User, const VOID *Caller)
 {
     const PFN_NUMBER *Frames = MmGetMdlPfnArray(Mdl);
     KTHREAD *Thread = KiCurrentThread();
@@ -241,6 +251,7 @@ static VOID MiNoteLocked(PMDL Mdl, SIZE_T Pages, BOOLEAN Write, BOOLEAN User)
         MiChargeLockedPages(Mdl, (LONG64)Pages);
     }
     Mdl->MdlFlags = (CSHORT)((Mdl->MdlFlags & ~MDL_WRITE_OPERATION) | Flags);
+    MiTrackLocks(Mdl, Pages, Caller);
 }
 
 static NTSTATUS MiLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION Operation, PVOID Caller)
@@ -259,7 +270,7 @@ static NTSTATUS MiLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION O
     }
     NTSTATUS Status = MiLockRange((ULONG_PTR)Mdl->StartVa, Pages, Write, MmGetMdlPfnArray(Mdl), Caller);
     if (NT_SUCCESS(Status)) {
-        MiNoteLocked(Mdl, Pages, Write, User);
+        MiNoteLocked(Mdl, Pages, Write, User, Caller);
     }
     return Status;
 }
@@ -323,7 +334,7 @@ VOID MmProbeAndLockSelectedPages(PMDL Mdl, PFILE_SEGMENT_ELEMENT SegmentArray, K
         MiUnlockFrames(Frames, Locked);
         ExRaiseStatus(Status);
     }
-    MiNoteLocked(Mdl, Pages, Write, User);
+    MiNoteLocked(Mdl, Pages, Write, User, __builtin_return_address(0));
 }
 
 static DECLSPEC_NORETURN VOID MiStopUnlock(PMDL Mdl, PFN_NUMBER Frame)
@@ -374,6 +385,7 @@ VOID MmUnlockPages(PMDL Mdl)
     if (Mdl->Process) {
         MiChargeLockedPages(Mdl, -(LONG64)Pages);
     }
+    MiTrackLocks(Mdl, 0, NULL);
     Mdl->MdlFlags &= (CSHORT) ~(MDL_PAGES_LOCKED | MDL_IO_SPACE);
 }
 

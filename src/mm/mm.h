@@ -33,6 +33,9 @@ NTSTATUS MmInitSystem(const HAL_RUN *Runs, ULONG RunCount);
 VOID MmShutdownSystem(VOID);
 /* The balance manager and its threads; after KeInitThreads. Without them whoever needs pages does their work. */
 NTSTATUS MmStartPaging(VOID);
+/* vf, NULL without pool tracking: an MDL was locked (Pages) or unlocked (0); a process ends while pages of it are locked. */
+extern VOID (*MmTrackLocksRoutine)(PMDL Mdl, SIZE_T Pages, const VOID *Caller);
+extern VOID (*MmLockedAtExitRoutine)(PVOID Process);
 BOOLEAN MmIsPageableAddress(const VOID *Address); /* of pool, images, user memory; kernel stacks are not told. Any IRQL */
 VOID MmStopPaging(VOID);
 /* Every working set is emptied; PurgeTransition as for MmTrimAllSystemPageableMemory. IRQL <= APC_LEVEL. */

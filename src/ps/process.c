@@ -166,6 +166,9 @@ NTSTATUS PspEndProcess(KPROCESS *Process, NTSTATUS ExitStatus)
     if (Locked) {
         ExReInitializeRundownProtection(&Process->ExitRundown);
         __atomic_store_n(&Process->Exiting, 0, __ATOMIC_RELEASE); /* for a stop that is caught */
+        VOID (*Named)(PVOID) = __atomic_load_n(&MmLockedAtExitRoutine, __ATOMIC_ACQUIRE);
+        if (Named != NULL)
+            Named(Process); /* pool tracking knows which MDL */
         KiStop(PROCESS_HAS_LOCKED_PAGES, "A process ended while a driver had pages of it locked: an MDL was not unlocked.",
                NULL, 0, (ULONG_PTR)Process, Locked, 0);
     }

@@ -186,6 +186,7 @@ static VOID ViDriverLoading(PDRIVER_OBJECT Object, const CHAR *Name)
     ViCopyName(Driver->Name, Name);
     Driver->Verified = ViNameIsChosen(Driver->Size != 0 ? Name : "program") || ViNameIsChosen(Name);
     Driver->Loaded = TRUE;
+    Driver->LocksBefore = ViLocksMade();
     VI_COUNT(Loads);
     if ((KeOptions.VerifierFlags & VF_POOL_TRACKING) && Driver->Size == 0) {
         ViFindLeak(Driver, &Leak);
@@ -206,6 +207,12 @@ static VOID ViDriverUnloaded(PDRIVER_OBJECT Object)
     Driver->Object = NULL;
     ViForgetLocks(Driver->Base, Driver->Size);
     VI_COUNT(Unloads);
+    Driver->Leaving = TRUE;
+    if (KeOptions.VerifierFlags != 0 && Driver->Verified) {
+        if ((KeOptions.VerifierFlags & VF_POOL_TRACKING) && Driver->Size != 0)
+            ViAwaitThreads(Driver);
+        ViCheckLeft(Driver);
+    }
     if ((KeOptions.VerifierFlags & VF_POOL_TRACKING) && Driver->Verified) {
         ViFindLeak(Driver, &Leak);
         if (Leak.Blocks > Driver->BlocksBefore) {

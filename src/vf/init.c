@@ -37,9 +37,12 @@ static POOL_TYPE ViPoolType(const EXP_REQUEST *Request)
 }
 
 /* What a verified driver may not ask for. */
-static VOID ViCheckRequest(const EXP_REQUEST *Request, ULONG_PTR Caller)
+static VOID ViCheckRequest(const EXP_REQUEST *Request, ULONG_PTR Caller, const VI_DRIVER *Driver)
 {
     ULONG Flags = KeOptions.VerifierFlags;
+    if (Driver->Leaving && (Flags & VF_POOL_TRACKING))
+        KiStop(0xC4, "A thread of a driver allocated pool after DriverUnload returned.", NULL, 0x61,
+               Request->Kind == ExpPaged ? Request->Size : 0, Request->Kind == ExpPaged ? 0 : Request->Size, 1);
     if (Request->Size == 0)
         KiStop(0xC4, "A verified driver asked for zero bytes of pool.", NULL, 0x00, KeGetCurrentIrql(), ViPoolType(Request), 0);
     if ((Flags & VF_POOL_TRACKING) && Request->Quota && KeGetCurrentIrql() >= DISPATCH_LEVEL &&
@@ -81,9 +84,10 @@ static PVOID ViAllocate(const EXP_REQUEST *Request)
         VI_COUNT(AllocationsWithNoTag);
     if (KeOptions.VerifierFlags != 0) {
         ULONG_PTR Caller = ViCallerOf(Request->Caller);
-        Strict = ViDriverOf(Caller)->Verified;
+        const VI_DRIVER *Driver = ViDriverOf(Caller);
+        Strict = Driver->Verified;
         if (Strict)
-            ViCheckRequest(Request, Caller);
+            ViCheckRequest(Request, Caller, Driver);
         if (!(KeOptions.VerifierFlags & VF_SPECIAL_POOL) || (VfOptions.SpecialTag != 0 && !ViIsSpecialRequest(Request)))
             Strict = FALSE;
     }
@@ -132,6 +136,7 @@ static VOID ViApply(ULONG Flags)
     KiSetForceIrqlChecking((Flags & VF_FORCE_IRQL) != 0);
     KiCountIrqls(Flags != 0);
     ViSetSecurityChecks((Flags & VF_SECURITY) != 0);
+    ViSetLockTracking((Flags & VF_POOL_TRACKING) != 0);
     ViSetObjectChecks((Flags & VF_FORCE_IRQL) != 0);
     ViSetDeadlockDetection((Flags & VF_DEADLOCK) != 0);
     __atomic_store_n(&VfIrqlRulesOn, (Flags & VF_DDI) != 0, __ATOMIC_RELEASE);
@@ -149,6 +154,7 @@ NTSTATUS VfInitSystem(VOID)
     if (!NT_SUCCESS(Status))
         return Status;
     ViInitDrivers();
+    ViResetLeft();
     ExpVerifyAllocateRoutine = ViAllocate;
     ExpVerifyFreeRoutine = ViFree;
     return STATUS_SUCCESS;

@@ -13,9 +13,11 @@ typedef struct _VI_DRIVER {
     struct _VI_DRIVER *Next;
     PDRIVER_OBJECT Object; /* while it is loaded */
     ULONG64 BlocksBefore;  /* the program's blocks when it was loaded */
+    ULONG64 LocksBefore;   /* MDLs locked until then */
     ULONG_PTR Base;
     SIZE_T Size;
     BOOLEAN Verified, Loaded;
+    volatile BOOLEAN Leaving; /* DriverUnload has returned */
     CHAR Name[64];
 } VI_DRIVER;
 VOID ViInitDrivers(VOID);
@@ -50,5 +52,11 @@ const CHAR *ViValidateDeadlock(VOID);
 /* security.c */
 VOID ViSetSecurityChecks(BOOLEAN On);
 VOID ViSetObjectChecks(BOOLEAN On);
+/* left.c */
+VOID ViSetLockTracking(BOOLEAN On);
+VOID ViResetLeft(VOID);
+ULONG64 ViLocksMade(VOID);
+VOID ViAwaitThreads(const VI_DRIVER *Driver);
+VOID ViCheckLeft(const VI_DRIVER *Driver);
 /* misc.c */
 VOID ViCheckContents(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind);

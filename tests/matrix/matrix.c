@@ -21,7 +21,7 @@
 #include <unistd.h>
 #include "matrix.h"
 
-#define FILES(X) X(Pool) X(Touch) X(Mdl) X(Rules) X(Dma) X(Security)
+#define FILES(X) X(Pool) X(Touch) X(Mdl) X(Rules) X(Dma) X(Security) X(Image)
 #define DECLARE(File)                                                                                                          \
     extern const CASE File##Cases[];                                                                                           \
     extern const size_t File##CaseCount;
@@ -126,7 +126,7 @@ static void Run(const char *Options, void (*Case)(void), bool Show)
         }
     }
     if (Show)
-        printf("%s", Text);
+        printf("%s(the process's status: 0x%x)\n", Text, Status);
     if (!Shared->Started)
         fprintf(stderr, "a system did not start: %s", Text);
 }
@@ -275,5 +275,5 @@ int main(int Count, char **Arguments)
            "case; %u runs of right programs (%u different ones), %u accused\n",
            Sums[Caught], Sums[Otherwise], Sums[Missed], Sums[Elsewhere], Sums[NotApplicable], Sums[NoCase], Rights,
            DifferentRights(), Accused);
-    return Sums[Otherwise] + Sums[Missed] + Accused != 0;
+    return Sums[Otherwise] + Sums[Missed] + Sums[NoCase] + Accused != 0;
 }
