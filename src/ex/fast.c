@@ -12,77 +12,121 @@
 
 EXP_FAST ExpFast;
 
-static inline __attribute__((always_inline)) ULONG_PTR ExpTryPool(EXP_CACHE *Cache, ULONG Decoded, SIZE_T Size, ULONG Tag)
+#define EXP_ENTRY_PATH static inline __attribute__((always_inline))
+#define EXP_OTHER_PATH static __attribute__((noinline))
+
+EXP_ENTRY_PATH ULONG_PTR ExpTryPool(const KTHREAD *Thread, ULONG Decoded, SIZE_T Size, ULONG Tag, BOOLEAN Checks)
 {
+    EXP_CACHE *Cache = Thread->ExCache;
     ULONG Key = Tag | (Decoded & EXP_FAST_PAGED), Index = ExpTagCacheIndex(Key);
-    if (__builtin_expect(Cache->Tags[Index].Key != Key, 0))
+    if (__builtin_expect((CHAR)Thread->Irql > (CHAR)Decoded, 0) || __builtin_expect(Cache->Tags[Index].Key != Key, 0))
         return 0;
-    return ExpTryAllocate(Cache, EXP_FAST_KIND(Decoded), Size, Cache->Tags[Index].Counter);
+    return ExpTryAllocate(Cache, EXP_FAST_KIND(Decoded), Size, Cache->Tags[Index].Counter, Checks);
+}
+
+/* Caller: of the pools' own routine, which comes here in a tail call. */
+EXP_ENTRY_PATH PVOID ExpAllocate2(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, ULONG_PTR Caller, BOOLEAN Checks)
+{
+    const KTHREAD *Thread = HalCurrentThread();
+    ULONG_PTR Block;
+    ULONG Decoded;
+    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0) ||
+        __builtin_expect(Flags >= ARRAYSIZE(ExpFast.Flags), 0) || __builtin_expect(Size - 1 >= ExpFast.MaxSmall, 0) ||
+        __builtin_expect((LONG)Tag <= 0, 0))
+        return ExpAllocateFlags(Flags, Size, Tag, HighPoolPriority, Caller);
+    Decoded = __atomic_load_n(&ExpFast.Flags[Flags], __ATOMIC_RELAXED);
+    Block = ExpTryPool(Thread, Decoded, Size, Tag, Checks);
+    if (__builtin_expect(Block == 0, 0))
+        return ExpAllocateFlags(Flags, Size, Tag, HighPoolPriority, Caller);
+    if (Decoded & EXP_FAST_ZERO)
+        return memset((PVOID)Block, 0, Size);
+    return (PVOID)Block;
+}
+
+EXP_OTHER_PATH PVOID ExpAllocate2Bare(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, ULONG_PTR Caller)
+{
+    return ExpAllocate2(Flags, Size, Tag, Caller, FALSE);
 }
 
 PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag)
 {
+    ULONG_PTR Caller = (ULONG_PTR)__builtin_return_address(0);
+    return ExpChecks() ? ExpAllocate2(Flags, NumberOfBytes, Tag, Caller, TRUE)
+                       : ExpAllocate2Bare(Flags, NumberOfBytes, Tag, Caller);
+}
+
+EXP_ENTRY_PATH PVOID ExpAllocateOld(POOL_TYPE PoolType, SIZE_T Size, ULONG Tag, ULONG_PTR Caller, BOOLEAN Checks)
+{
     const KTHREAD *Thread = HalCurrentThread();
-    ULONG_PTR Block;
-    ULONG Decoded;
-    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0) ||
-        __builtin_expect(Flags >= ARRAYSIZE(ExpFast.Flags), 0) || __builtin_expect(NumberOfBytes - 1 >= ExpFast.MaxSmall, 0) ||
-        __builtin_expect((LONG)Tag <= 0, 0))
-        goto General;
-    Decoded = __atomic_load_n(&ExpFast.Flags[Flags], __ATOMIC_RELAXED);
-    if (__builtin_expect((CHAR)Thread->Irql > (CHAR)Decoded, 0))
-        goto General;
-    Block = ExpTryPool(Thread->ExCache, Decoded, NumberOfBytes, Tag);
+    ULONG_PTR Block = 0;
+    if (__builtin_expect(Thread != NULL, 1) && __builtin_expect(Thread->ExCache != NULL, 1) &&
+        __builtin_expect((ULONG)PoolType < ARRAYSIZE(ExpFast.Types), 1) && __builtin_expect(Size - 1 < ExpFast.MaxSmall, 1) &&
+        __builtin_expect((LONG)Tag > 0, 1))
+        Block = ExpTryPool(Thread, __atomic_load_n(&ExpFast.Types[PoolType], __ATOMIC_RELAXED), Size, Tag, Checks);
     if (__builtin_expect(Block == 0, 0))
-        goto General;
-    if (Decoded & EXP_FAST_ZERO)
-        return memset((PVOID)Block, 0, NumberOfBytes);
+        return ExpAllocateLegacy((ULONG)PoolType, Size, Tag, EXP_WITH_TAG, HighPoolPriority, Caller);
     return (PVOID)Block;
-General:
-    return ExpAllocateFlags(Flags, NumberOfBytes, Tag, HighPoolPriority, (ULONG_PTR)__builtin_return_address(0));
+}
+
+EXP_OTHER_PATH PVOID ExpAllocateOldBare(POOL_TYPE PoolType, SIZE_T Size, ULONG Tag, ULONG_PTR Caller)
+{
+    return ExpAllocateOld(PoolType, Size, Tag, Caller, FALSE);
 }
 
 PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
 {
-    const KTHREAD *Thread = HalCurrentThread();
-    ULONG_PTR Block;
-    ULONG Decoded;
-    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0) ||
-        __builtin_expect((ULONG)PoolType >= ARRAYSIZE(ExpFast.Types), 0) ||
-        __builtin_expect(NumberOfBytes - 1 >= ExpFast.MaxSmall, 0) || __builtin_expect((LONG)Tag <= 0, 0))
-        goto General;
-    Decoded = __atomic_load_n(&ExpFast.Types[PoolType], __ATOMIC_RELAXED);
-    if (__builtin_expect((CHAR)Thread->Irql > (CHAR)Decoded, 0))
-        goto General;
-    Block = ExpTryPool(Thread->ExCache, Decoded, NumberOfBytes, Tag);
-    if (__builtin_expect(Block == 0, 0))
-        goto General;
-    return (PVOID)Block;
-General:
-    return ExpAllocateLegacy((ULONG)PoolType, NumberOfBytes, Tag, EXP_WITH_TAG, HighPoolPriority,
-                             (ULONG_PTR)__builtin_return_address(0));
+    ULONG_PTR Caller = (ULONG_PTR)__builtin_return_address(0);
+    return ExpChecks() ? ExpAllocateOld(PoolType, NumberOfBytes, Tag, Caller, TRUE)
+                       : ExpAllocateOldBare(PoolType, NumberOfBytes, Tag, Caller);
 }
 
-static inline __attribute__((always_inline)) BOOLEAN ExpTryPoolFree(PVOID P, ULONG Tag, EXP_FREE_MODE Mode)
+EXP_ENTRY_PATH VOID ExpFreeTaggedAs(PVOID P, ULONG Tag, ULONG_PTR Caller, BOOLEAN Checks)
 {
     const KTHREAD *Thread = HalCurrentThread();
-    return __builtin_expect(Thread != NULL, 1) && __builtin_expect(Thread->ExCache != NULL, 1) &&
-           ExpTryFree(Thread->ExCache, (ULONG_PTR)P, Tag, (CHAR)Thread->Irql, Mode);
+    if (__builtin_expect((LONG)Tag <= 0, 0) || __builtin_expect(Thread == NULL, 0) ||
+        __builtin_expect(Thread->ExCache == NULL, 0) ||
+        __builtin_expect(!ExpTryFree(Thread->ExCache, (ULONG_PTR)P, Tag, (CHAR)Thread->Irql, ExpFreeTagged, Checks), 0))
+        ExpFreeGeneral(P, Tag, Tag != 0 ? EXP_WITH_TAG : 0, Caller);
+}
+
+EXP_OTHER_PATH VOID ExpFreeTaggedBare(PVOID P, ULONG Tag, ULONG_PTR Caller)
+{
+    ExpFreeTaggedAs(P, Tag, Caller, FALSE);
 }
 
 VOID ExFreePoolWithTag(PVOID P, ULONG Tag)
 {
-    if (__builtin_expect((LONG)Tag <= 0, 0) || __builtin_expect(!ExpTryPoolFree(P, Tag, ExpFreeTagged), 0))
-        ExpFreeGeneral(P, Tag, Tag != 0 ? EXP_WITH_TAG : 0, (ULONG_PTR)__builtin_return_address(0));
+    ULONG_PTR Caller = (ULONG_PTR)__builtin_return_address(0);
+    if (ExpChecks())
+        ExpFreeTaggedAs(P, Tag, Caller, TRUE);
+    else
+        ExpFreeTaggedBare(P, Tag, Caller);
+}
+
+EXP_ENTRY_PATH VOID ExpFreeUntaggedAs(PVOID P, ULONG_PTR Caller, BOOLEAN Checks)
+{
+    const KTHREAD *Thread = HalCurrentThread();
+    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0) ||
+        __builtin_expect(!ExpTryFree(Thread->ExCache, (ULONG_PTR)P, 0, (CHAR)Thread->Irql, ExpFreeUntagged, Checks), 0))
+        ExpFreeGeneral(P, 0, 0, Caller);
+}
+
+EXP_OTHER_PATH VOID ExpFreeUntaggedBare(PVOID P, ULONG_PTR Caller)
+{
+    ExpFreeUntaggedAs(P, Caller, FALSE);
 }
 
 VOID ExFreePool(PVOID P)
 {
-    if (__builtin_expect(!ExpTryPoolFree(P, 0, ExpFreeUntagged), 0))
-        ExpFreeGeneral(P, 0, 0, (ULONG_PTR)__builtin_return_address(0));
+    ULONG_PTR Caller = (ULONG_PTR)__builtin_return_address(0);
+    if (ExpChecks())
+        ExpFreeUntaggedAs(P, Caller, TRUE);
+    else
+        ExpFreeUntaggedBare(P, Caller);
 }
 
-static inline EXP_CACHE *ExpOwnCache(VOID)
+/* ---- malloc's, for whoever does not inline them ---- */
+static EXP_CACHE *ExpOwnCache(VOID)
 {
     const KTHREAD *Thread = HalCurrentThread();
     return Thread != NULL ? Thread->ExCache : NULL;
@@ -90,12 +134,14 @@ static inline EXP_CACHE *ExpOwnCache(VOID)
 
 PVOID ExpMallocLike(SIZE_T Size, SIZE_T Alignment)
 {
-    PVOID Block = Alignment <= 16 ? ExpTryMallocLike(ExpOwnCache(), Size) : NULL;
+    PVOID Block = NULL;
+    if (Alignment <= 16)
+        Block = ExpChecks() ? ExpTryMallocLike(ExpOwnCache(), Size, TRUE) : ExpTryMallocLike(ExpOwnCache(), Size, FALSE);
     return Block != NULL ? Block : ExpMallocGeneral(Size, Alignment);
 }
 
 VOID ExpFreeLike(PVOID Block)
 {
-    if (!ExpTryFreeLike(ExpOwnCache(), Block))
+    if (!(ExpChecks() ? ExpTryFreeLike(ExpOwnCache(), Block, TRUE) : ExpTryFreeLike(ExpOwnCache(), Block, FALSE)))
         ExpFreeGeneral(Block, 0, EXP_HOST, 0);
 }

@@ -7,13 +7,14 @@
  * one. It looks first and changes afterwards: whatever it does not cover, and whatever is wrong, goes to the general path
  * (pool.c) in a tail call, with nothing changed, to be done or told there. No call is made otherwise, so no register is saved.
  *
- * An allocation:  size -> bin | block and word at Top, not live, freed pattern whole* | tag's counter: not yet its turn for a
+ * An allocation:  size -> bin | block and word at Top, freed pattern whole* | tag's counter: not yet its turn for a
  * look | word written | allocations, bytes, peak | slack filled*
  *
  * A free:  page -> words and bin | not above the IRQL | number, exactly | word: live | tag the same | room at Top | slack whole* |
  * bytes, frees | freed pattern* | word | block at Top
  *
- * What is marked * is done where ExpFast.Checks says so: always but with verifier=none.
+ * What is marked * is done where ExpFast.Checks says so: always but with verifier=none. The entries look at it once and take
+ * one of two straight lines, each of which keeps to few registers; without checks none is saved.
  *
  * What a free reads that another thread may have written: the page's entry, the block's word and (*) the block; a tail's slab. What an
  * allocation reads: the word and (*) the block, both last touched by the free that put it there.
@@ -55,15 +56,15 @@ static inline __attribute__((always_inline)) VOID ExpRaise(EXP_COUNTER *Counter)
 
 /* 0: take the general path. Kind: EXP_FAST_KIND; Size: not 0, and not above MaxSmall; Checks: a constant, so that the code
  * with checks and that without each keep to few registers. */
-static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocateAs(EXP_CACHE *Cache, ULONG Kind, SIZE_T Size,
-                                                                        EXP_COUNTER *Counter, BOOLEAN Checks)
+static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE *Cache, ULONG Kind, SIZE_T Size,
+                                                                      EXP_COUNTER *Counter, BOOLEAN Checks)
 {
     EXP_BIN *Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + Kind + ExpFast.BinOf[(Size + 15) >> 4]);
     EXP_ENTRY *Entry = Bin->Top;
     ULONG_PTR Block = Entry->Block;
     EXP_WORD *At = Entry->Word;
     ULONG BlockSize = Bin->BlockSize;
-    if (__builtin_expect(Block == 0, 0) || __builtin_expect((LONG)ExpReadWord(At) < 0, 0))
+    if (__builtin_expect(Block == 0, 0))
         return 0;
     if (Checks) {
         ExpUnpoison(Block, BlockSize);
@@ -94,13 +95,6 @@ static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocateAs(EXP_CACH
     return Block;
 }
 
-static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE *Cache, ULONG Kind, SIZE_T Size,
-                                                                      EXP_COUNTER *Counter)
-{
-    return ExpChecks() ? ExpTryAllocateAs(Cache, Kind, Size, Counter, TRUE)
-                       : ExpTryAllocateAs(Cache, Kind, Size, Counter, FALSE);
-}
-
 /* A word of a live block that was not charged quota; and, for frees without tag, whose tag is not protected. Compared as
  * signed: LIVE is the sign. */
 C_ASSERT(EXP_WORD_LIVE == 0x80000000u && EXP_WORD_QUOTA == 0x40000000u && EXP_WORD_PROTECTED == 0x20000000u);
@@ -128,8 +122,8 @@ static inline __attribute__((always_inline)) EXP_WORD *ExpFindTail(EXP_CACHE *Ca
 }
 
 /* FALSE: take the general path. Irql: the caller's, where Mode is not ExpFreeHost. */
-static inline __attribute__((always_inline)) BOOLEAN ExpTryFreeAs(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql,
-                                                                  EXP_FREE_MODE Mode, BOOLEAN Checks)
+static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql,
+                                                                EXP_FREE_MODE Mode, BOOLEAN Checks)
 {
     EXP_COUNTER *Counter;
     EXP_BIN *Bin;
@@ -138,6 +132,7 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFreeAs(EXP_CACHE *Cac
     ULONG64 Product, Plain, *Plains = ExpFast.Maps[0].Plain;
     ULONG_PTR Page = Block - ExpFast.Maps[0].Base;
     ULONG Size, BlockSize;
+    __builtin_prefetch((PVOID)Block, 1); /* what is known about it is looked up meanwhile */
     if (__builtin_expect(Page >= __atomic_load_n(&ExpFast.Maps[0].Covered, __ATOMIC_ACQUIRE), 0)) {
         Page = Block - ExpFast.Maps[1].Base;
         if (Mode == ExpFreeHost || __builtin_expect(Page >= __atomic_load_n(&ExpFast.Maps[1].Covered, __ATOMIC_ACQUIRE), 0))
@@ -203,24 +198,17 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFreeAs(EXP_CACHE *Cac
     return TRUE;
 }
 
-static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql,
-                                                                EXP_FREE_MODE Mode)
-{
-    __builtin_prefetch((PVOID)Block, 1); /* what is known about it is looked up meanwhile */
-    return ExpChecks() ? ExpTryFreeAs(Cache, Block, Tag, Irql, Mode, TRUE) : ExpTryFreeAs(Cache, Block, Tag, Irql, Mode, FALSE);
-}
-
 /* ---- for malloc: Cache is the thread's, or NULL. 0 and FALSE: take the general path ---- */
-static inline __attribute__((always_inline)) PVOID ExpTryMallocLike(EXP_CACHE *Cache, SIZE_T Size)
+static inline __attribute__((always_inline)) PVOID ExpTryMallocLike(EXP_CACHE *Cache, SIZE_T Size, BOOLEAN Checks)
 {
     EXP_COUNTER *Counter;
     if (__builtin_expect(Cache == NULL, 0) || __builtin_expect((Counter = Cache->Host) == NULL, 0) ||
         __builtin_expect(Size - 1 >= ExpFast.MaxSmall, 0))
         return NULL;
-    return (PVOID)ExpTryAllocate(Cache, 0, Size, Counter);
+    return (PVOID)ExpTryAllocate(Cache, 0, Size, Counter, Checks);
 }
 
-static inline __attribute__((always_inline)) BOOLEAN ExpTryFreeLike(EXP_CACHE *Cache, PVOID Block)
+static inline __attribute__((always_inline)) BOOLEAN ExpTryFreeLike(EXP_CACHE *Cache, PVOID Block, BOOLEAN Checks)
 {
-    return __builtin_expect(Cache != NULL, 1) && ExpTryFree(Cache, (ULONG_PTR)Block, 0, 0, ExpFreeHost);
+    return __builtin_expect(Cache != NULL, 1) && ExpTryFree(Cache, (ULONG_PTR)Block, 0, 0, ExpFreeHost, Checks);
 }

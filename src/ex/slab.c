@@ -53,8 +53,8 @@ VOID ExpInitClasses(VOID)
             C->PerPage = C->Stride = 1;
             C->Pages = (UCHAR)(4 * C->PagesPerBlock);
         }
-        C->Magazine = (UCHAR)(Size <= 128 ? 64 : Size <= 512 ? 32 : Size <= 1024 ? 16 : Size <= EXP_MAX_PAGE ? 8 : 4);
-        C->Depot = (USHORT)ExpClamp(65536 / (Size * C->Magazine), 2, 16);
+        C->Magazine = (UCHAR)(Size <= 128 ? 64 : Size <= 1024 ? 32 : Size <= EXP_MAX_PAGE ? 8 : 4);
+        C->Depot = (USHORT)ExpClamp(131072 / (Size * C->Magazine), 2, 16);
         for (; Units <= Size / 16; Units++) {
             ExpFast.ClassOf[Units] = (UCHAR)Class;
             ExpFast.BinOf[Units] = (USHORT)(Class * sizeof(EXP_BIN));

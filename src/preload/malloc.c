@@ -57,15 +57,32 @@ static DECLSPEC_NOINLINE VOID PreloadFree(PVOID Block)
         ExpFreeGeneral(Block, 0, EXP_HOST, 0);
 }
 
+static DECLSPEC_NOINLINE PVOID PreloadMallocChecked(size_t Size)
+{
+    PVOID Block = ExpTryMallocLike(PreloadThread.ExCache, Size, TRUE);
+    return __builtin_expect(Block != NULL, 1) ? Block : PreloadAllocate(Size);
+}
+
 void *malloc(size_t Size)
 {
-    PVOID Block = ExpTryMallocLike(PreloadThread.ExCache, Size);
+    PVOID Block;
+    if (ExpChecks())
+        return PreloadMallocChecked(Size);
+    Block = ExpTryMallocLike(PreloadThread.ExCache, Size, FALSE);
     return __builtin_expect(Block != NULL, 1) ? Block : PreloadAllocate(Size);
+}
+
+static DECLSPEC_NOINLINE VOID PreloadFreeChecked(PVOID Block)
+{
+    if (__builtin_expect(!ExpTryFreeLike(PreloadThread.ExCache, Block, TRUE), 0))
+        PreloadFree(Block);
 }
 
 void free(void *Block)
 {
-    if (__builtin_expect(!ExpTryFreeLike(PreloadThread.ExCache, Block), 0))
+    if (ExpChecks())
+        PreloadFreeChecked(Block);
+    else if (__builtin_expect(!ExpTryFreeLike(PreloadThread.ExCache, Block, FALSE), 0))
         PreloadFree(Block);
 }
 

@@ -270,6 +270,29 @@ static int End(void **state)
     return ntmm_stop();
 }
 
+/* verifier=none: only what a verifier adds is gone. */
+static void Free_SlackAndFreedBlockWrittenTo_NotToldWithoutChecks(void **state)
+{
+    PUCHAR Block = ExAllocatePool2(NONPAGED, 100, TAG), Again;
+    (void)state;
+    Block[100] = 1; /* slack */
+    ExFreePoolWithTag(Block, TAG);
+    Block[0] = 1; /* freed */
+    Again = ExAllocatePool2(NONPAGED, 100, TAG);
+    assert_ptr_equal(Again, Block);
+    Expect(FreeTagged, Again + 16, 0xC2, 0x46, (uint64_t)Again + 16, 0, 0);
+    ExFreePoolWithTag(Again, TAG);
+    Expect(FreeTagged, Again, 0xC2, 7, 0, TAG, (uint64_t)Again);
+}
+
+static int StartBare(void **state)
+{
+    ntmm_options Options;
+    (void)state;
+    ntmm_default_options(&Options);
+    return ntmm_parse_options("verifier=none,stacks=0", &Options) != 0 || ntmm_start(&Options) != 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,5 +315,23 @@ int main(void)
         cmocka_unit_test(Free_NonPagedAboveDispatch_C2_9),
         cmocka_unit_test(Free2_ParameterForOrdinaryBlock_C2_99),
     };
-    return cmocka_run_group_tests(tests, Start, End);
+    const struct CMUnitTest Bare[] = {
+        cmocka_unit_test(Free_SecondTimeSmall_C2_7),
+        cmocka_unit_test(Free_SecondTimePaged_C2_7),
+        cmocka_unit_test(Free_SecondTimeBig_C2_7),
+        cmocka_unit_test(Free_SecondTimeAfterAnotherThreads_C2_7),
+        cmocka_unit_test(Free_MiddleOfNonPagedBlock_C2_46),
+        cmocka_unit_test(Free_MiddleOfPagedBlock_C2_41286),
+        cmocka_unit_test(Free_NeverAllocatedNonPaged_C2_44),
+        cmocka_unit_test(Free_OtherKernelRegion_C2_42),
+        cmocka_unit_test(Free_OtherTag_C2_A),
+        cmocka_unit_test(Free_ProtectedTagWithoutIt_C2_A),
+        cmocka_unit_test(Free_PagedAtDispatch_C2_9),
+        cmocka_unit_test(Free_NonPagedAboveDispatch_C2_9),
+#if !defined(__SANITIZE_ADDRESS__)
+        cmocka_unit_test(Free_SlackAndFreedBlockWrittenTo_NotToldWithoutChecks),
+#endif
+    };
+    int Failed = cmocka_run_group_tests(tests, Start, End);
+    return Failed + cmocka_run_group_tests(Bare, StartBare, End);
 }

@@ -303,6 +303,8 @@ static void Options(void **State)
         int Signal;
         const char *Say;
     } Cases[] = {{"ram=64M,seed=3", 0, ""},
+                 {"verifier=none,seed=3", 0, ""},
+                 {"verifier=standard", SIGABRT, "verifier=standard"},
                  {"ram=64", SIGABRT, "ram="},
                  {"ram=64M;", SIGABRT, "ram="},
                  {"size=4", SIGABRT, "size=4"},
