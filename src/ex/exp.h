@@ -339,6 +339,7 @@ typedef struct _EXP_STATE {
     ULONG64 TrimCommitted, TrimReturned; /* at the last trim: CommittedPages, and what it gave back */
     ULONG Patience;
     volatile ULONG64 Trims, Sampled;
+    volatile LONG Pacing;             /* a trim is setting the pace of the next */
     volatile LONG Trimming, Auditing; /* trims under way; a validator, which they keep out of the way of */
 } EXP_STATE;
 extern EXP_STATE ExpState;

@@ -23,10 +23,12 @@
  */
 #include "ex/exp.h"
 
-/* When the next trim by volume is due. */
+/* When the next trim by volume is due. Of two trims at once the later one says nothing. */
 static VOID ExpPace(ULONG64 Live, ULONG64 Returned)
 {
     ULONG64 Committed = __atomic_load_n(&ExpState.CommittedPages, __ATOMIC_RELAXED), Turn;
+    if (__atomic_exchange_n(&ExpState.Pacing, 1, __ATOMIC_ACQUIRE) != 0)
+        return;
     if (ExpState.TrimReturned != 0 && Committed - ExpState.TrimCommitted > ExpState.TrimReturned)
         ExpState.Patience += ExpState.Patience < 6;
     else
@@ -35,6 +37,7 @@ static VOID ExpPace(ULONG64 Live, ULONG64 Returned)
     ExpState.TrimReturned = Returned;
     Turn = (Live / 2 > EXP_LEAST_TURN ? Live / 2 : EXP_LEAST_TURN) << ExpState.Patience;
     __atomic_store_n(&ExpState.Turn, Turn, __ATOMIC_RELAXED);
+    __atomic_store_n(&ExpState.Pacing, 0, __ATOMIC_RELEASE);
 }
 
 SIZE_T ExpTrimPools(BOOLEAN All)
