@@ -30,8 +30,9 @@ static VOID ExpSetTrimTimer(VOID)
 static VOID ExpTrimWorker(PVOID Context)
 {
     UNREFERENCED_PARAMETER(Context);
-    __atomic_store_n(&ExpTrim.Queued, 0, __ATOMIC_RELEASE);
     ExpTrimPools(FALSE);
+    /* Not before: two trims at once would each take what the other spared. */
+    __atomic_store_n(&ExpTrim.Queued, 0, __ATOMIC_RELEASE);
     if (!__atomic_load_n(&ExpTrim.Ready, __ATOMIC_ACQUIRE))
         return;
     BOOLEAN Again = ExpIsAnythingKept() != 0;
