@@ -93,7 +93,7 @@ EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
 {
     EXP_COUNTER *Chunk = Cache->Chunks[Slot / EXP_COUNTERS];
     EXP_COUNTER *Counter;
-    ULONG Interval = ExpSampleInterval;
+    ULONG Interval = __atomic_load_n(&ExpSampleInterval, __ATOMIC_RELAXED);
     if (Chunk == ExpNoCounters) {
         Chunk = ExpMetaAllocate(ExpMetaOther, EXP_COUNTERS * sizeof(EXP_COUNTER));
         if (Chunk == NULL)
@@ -161,7 +161,7 @@ VOID ExpFold(EXP_COUNTER *Counter, LONG64 Balance)
 
 BOOLEAN ExpRenew(EXP_CACHE *Cache, EXP_COUNTER *Counter)
 {
-    ULONG Interval = ExpSampleInterval;
+    ULONG Interval = __atomic_load_n(&ExpSampleInterval, __ATOMIC_RELAXED);
     LONG Left = Counter->Deferred;
     BOOLEAN Ended = Left == 0, Sampled = FALSE;
     if (Counter->Peak > EXP_FOLD_BYTES)
