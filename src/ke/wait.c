@@ -272,6 +272,21 @@ static NTSTATUS KipSleep(KTHREAD *Thread, KPROCESSOR_MODE WaitMode, ULONG64 Dead
     return Status;
 }
 
+/* A verified driver waits in user mode: for an object on this stack, which may leave RAM before somebody signals it? */
+static VOID KipCheckOwnObjects(KTHREAD *Thread, ULONG Count, PVOID *Objects)
+{
+    if (Thread->StackLocked || !HalIsSystemAddress(Thread->StackLow)) {
+        return;
+    }
+    for (ULONG Index = 0; Index < Count; Index += 1) {
+        if ((ULONG_PTR)Objects[Index] - Thread->StackLow < Thread->StackHigh - Thread->StackLow) {
+            KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
+                   "A wait with WaitMode UserMode for an object on the kernel stack, which may leave RAM meanwhile.",
+                   Objects[Index], 0x123, (ULONG_PTR)Objects[Index], 0, 0);
+        }
+    }
+}
+
 static NTSTATUS KipWait(KTHREAD *Thread, ULONG Count, PVOID *Objects, WAIT_TYPE WaitType, KPROCESSOR_MODE WaitMode,
                         PLARGE_INTEGER Timeout, PKWAIT_BLOCK Blocks, const VOID *Caller)
 {
@@ -291,6 +306,9 @@ static NTSTATUS KipWait(KTHREAD *Thread, ULONG Count, PVOID *Objects, WAIT_TYPE 
         Blocks[Index].WaitKey = (USHORT)Index;
         Blocks[Index].Thread = Thread;
         Blocks[Index].Object = Header;
+    }
+    if (WaitMode == UserMode && KiVerifies(KI_ANY_OPTION, Caller)) {
+        KipCheckOwnObjects(Thread, Count, Objects);
     }
     KiLockDispatcher();
     Status = KipTrySatisfy(Thread, Blocks, Count);

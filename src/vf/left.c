@@ -83,8 +83,12 @@ static VI_LOCKED *ViFindLocked(const VOID *Process, ULONG_PTR Base, SIZE_T Size,
 
 static VOID ViStopLocked(const VI_LOCKED *Record, const CHAR *Words)
 {
-    KiStop(DRIVER_LEFT_LOCKED_PAGES_IN_PROCESS, Words, Record->Mdl, (ULONG_PTR)Record, 0, (ULONG_PTR)Record->Mdl,
-           Record->Pages);
+    /* The MDL itself may be gone: who locked it is what is left. */
+    KI_BUGCHECK Stop = {.Code = DRIVER_LEFT_LOCKED_PAGES_IN_PROCESS,
+                        .Parameters = {(ULONG_PTR)Record, 0, (ULONG_PTR)Record->Mdl, Record->Pages},
+                        .Words = Words,
+                        .Driver = (const VOID *)Record->Caller};
+    KiBugCheck(&Stop);
 }
 
 static VOID ViProcessEnds(PVOID Process)

@@ -222,7 +222,7 @@ static void LowMemory_WakesWhoWaits(void **State)
                      STATUS_SUCCESS);
     assert_int_equal(ObReferenceObjectByHandle(Handle, SYNCHRONIZE, NULL, KernelMode, &Thread, NULL), STATUS_SUCCESS);
     assert_false(IsSet(MmLowMemory));
-    Fill(RAM_PAGES / 128 - 16, 16);
+    Fill(RAM_PAGES / 128 - 32, 16); /* below, not at it */
     assert_int_equal(KeWaitForSingleObject(Thread, Executive, KernelMode, FALSE, NULL), STATUS_SUCCESS);
     assert_int_equal(Answer, 1);
     Drain(16);
@@ -236,7 +236,7 @@ static void LowMemory_SetAtDispatchLevel(void **State)
     KIRQL Old;
     (void)State;
     KeRaiseIrql(DISPATCH_LEVEL, &Old);
-    Fill(RAM_PAGES / 128 - 16, 16);
+    Fill(RAM_PAGES / 128 - 32, 16); /* below, not at it */
     assert_true(IsSet(MmLowMemory));
     Drain(16);
     assert_false(IsSet(MmLowMemory));

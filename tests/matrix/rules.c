@@ -348,19 +348,52 @@ RIGHT(21)
     PsReturnPoolQuota(PsGetCurrentProcess(), PagedPool, 100);
 }
 
-CASES(Rules){"0xC4/0x0", STANDARD, Sin_C4_0, Right_C4_0, 0}, {"0xC4/0x1", STANDARD, Sin_C4_1, Right_C2_8, 0},
-    {"0xC4/0x2", STANDARD, Sin_C4_2, Right_C2_8, 0}, {"0xC4/0x11", "verifier=misc", Sin_C4_11, Right_C2_8, 0},
-    {"0xC4/0x12", "verifier=misc", Sin_C4_12, Right_C2_8, 0}, {"0xC4/0x30", "", Sin_C4_30, Right_C4_30, 0},
-    {"0xC4/0x31", "", Sin_C4_31, Right_C4_30, 0}, {"0xC4/0x32", "", Sin_C4_32, Right_C4_32, 0},
-    {"0xC4/0x33", "", Sin_C4_33, Right_C4_33, 0}, {"0xC4/0x34", "", Sin_C4_34, Right_C4_33, 0},
-    {"0xC4/0x3B", "", Sin_C4_3B, Right_C4_3B, 0}, {"0xC4/0x3D", "", Sin_C4_3D, NULL, 0},
-    {"0xC4/0x40", "", Sin_C4_40, Right_C4_32, 0}, {"0xC4/0x41", "", Sin_C4_41, Right_C4_32, 0},
-    {"0xC4/0x42", "", Sin_C4_42, Right_C4_32, 0}, {"0xC4/0x62", STANDARD, Sin_C4_62, Right_C4_62, 0},
-    {"0xC4/0x80", "", Sin_C4_80, NULL, 0}, {"0xC4/0xCA", STANDARD, Sin_C4_CA, Right_lookaside, 0},
-    {"0xC4/0xCB", STANDARD, Sin_C4_CB, Right_lookaside, 0}, {"0xC4/0xCC", STANDARD, Sin_C4_CC, Right_lookaside, 0},
-    {"0xC4/0xCD", STANDARD, Sin_C4_CD, Right_lookaside, 0}, {"0xC4/0xD0", STANDARD, Sin_C4_D0, Right_resource, 0},
-    {"0xC4/0xD1", STANDARD, Sin_C4_D1, Right_resource, 0}, {"0xC4/0xD2", STANDARD, Sin_C4_D2, Right_resource, 0},
-    {"0xC4/0xE5", "", Sin_C4_E5, NULL, 0}, {"0xC4/0x10B", STANDARD, Sin_C4_10B, NULL, 0},
-    {"0xC4/0x131", STANDARD, Sin_C4_131, NULL, 0}, {"0xC4/0x2000", "verifier=code_integrity", Sin_C4_2000, Right_C4_2000, 0},
-    {"0xC7/0x0", STANDARD, Sin_C7_0, Right_C7, 0}, {"0xC7/0x1", STANDARD, Sin_C7_1, Right_C7, 0},
-    {"0xC7/0x3", "", Sin_C7_3, NULL, 0}, {"0x21", "", Sin_21, Right_21, 0}, END_CASES(Rules)
+/* A stack that may leave RAM: a system thread's. */
+static VOID WaitOnStack(PVOID Context)
+{
+    KEVENT Mine;
+    LARGE_INTEGER Short = {.QuadPart = -1};
+    KPROCESSOR_MODE Mode = Context != NULL ? UserMode : KernelMode;
+    KeInitializeEvent(&Mine, NotificationEvent, FALSE);
+    if (Mode == UserMode)
+        Expect(0xC4, 0x123, P(&Mine), 0, 0);
+    KeWaitForSingleObject(&Mine, Executive, Mode, FALSE, &Short);
+    KeWaitForSingleObject(&Event, Executive, UserMode, FALSE, &Short);
+    KeSetKernelStackSwapEnable(FALSE); /* now it may not */
+    KeWaitForSingleObject(&Mine, Executive, UserMode, FALSE, &Short);
+    KeSetKernelStackSwapEnable(TRUE);
+}
+static void InThread(PVOID Context)
+{
+    HANDLE Handle;
+    KeInitializeEvent(&Event, NotificationEvent, FALSE);
+    PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, WaitOnStack, Context);
+    ZwWaitForSingleObject(Handle, FALSE, NULL);
+    ZwClose(Handle);
+}
+SIN(C4_123)
+{
+    InThread(&Event);
+}
+RIGHT(C4_123)
+{
+    InThread(NULL);
+}
+
+CASES(Rules){"0xC4/0x0", STANDARD, Sin_C4_0, Right_C4_0, 0}, {"0xC4/0x123", STANDARD, Sin_C4_123, Right_C4_123, 0},
+    {"0xC4/0x1", STANDARD, Sin_C4_1, Right_C2_8, 0}, {"0xC4/0x2", STANDARD, Sin_C4_2, Right_C2_8, 0},
+    {"0xC4/0x11", "verifier=misc", Sin_C4_11, Right_C2_8, 0}, {"0xC4/0x12", "verifier=misc", Sin_C4_12, Right_C2_8, 0},
+    {"0xC4/0x30", "", Sin_C4_30, Right_C4_30, 0}, {"0xC4/0x31", "", Sin_C4_31, Right_C4_30, 0},
+    {"0xC4/0x32", "", Sin_C4_32, Right_C4_32, 0}, {"0xC4/0x33", "", Sin_C4_33, Right_C4_33, 0},
+    {"0xC4/0x34", "", Sin_C4_34, Right_C4_33, 0}, {"0xC4/0x3B", "", Sin_C4_3B, Right_C4_3B, 0},
+    {"0xC4/0x3D", "", Sin_C4_3D, NULL, 0}, {"0xC4/0x40", "", Sin_C4_40, Right_C4_32, 0},
+    {"0xC4/0x41", "", Sin_C4_41, Right_C4_32, 0}, {"0xC4/0x42", "", Sin_C4_42, Right_C4_32, 0},
+    {"0xC4/0x62", STANDARD, Sin_C4_62, Right_C4_62, 0}, {"0xC4/0x80", "", Sin_C4_80, NULL, 0},
+    {"0xC4/0xCA", STANDARD, Sin_C4_CA, Right_lookaside, 0}, {"0xC4/0xCB", STANDARD, Sin_C4_CB, Right_lookaside, 0},
+    {"0xC4/0xCC", STANDARD, Sin_C4_CC, Right_lookaside, 0}, {"0xC4/0xCD", STANDARD, Sin_C4_CD, Right_lookaside, 0},
+    {"0xC4/0xD0", STANDARD, Sin_C4_D0, Right_resource, 0}, {"0xC4/0xD1", STANDARD, Sin_C4_D1, Right_resource, 0},
+    {"0xC4/0xD2", STANDARD, Sin_C4_D2, Right_resource, 0}, {"0xC4/0xE5", "", Sin_C4_E5, NULL, 0},
+    {"0xC4/0x10B", STANDARD, Sin_C4_10B, NULL, 0}, {"0xC4/0x131", STANDARD, Sin_C4_131, NULL, 0},
+    {"0xC4/0x2000", "verifier=code_integrity", Sin_C4_2000, Right_C4_2000, 0}, {"0xC7/0x0", STANDARD, Sin_C7_0, Right_C7, 0},
+    {"0xC7/0x1", STANDARD, Sin_C7_1, Right_C7, 0}, {"0xC7/0x3", "", Sin_C7_3, NULL, 0}, {"0x21", "", Sin_21, Right_21, 0},
+    END_CASES(Rules)

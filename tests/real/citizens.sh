@@ -53,7 +53,9 @@ large() {
     run "$ntmm" run "$work/WineTestDriver.sys" "${shared[@]}" --ioctl 0x222004 --in 00000000000000000000000000000000 --out-size 16 \
         --service 'WineTestDriver2=\??\C:\driver2.tmp' --verifier="$1"
 }
-large $less_special # one thread's handle is never closed
+large $less_special # it frees an MDL whose page it has locked
+grep -q '^\*\*\* STOP: 0x000000CB ' "$work/out" && grep -q 'test_mdl_map' "$work/out" || fail "driver.sys: another finding than the locked page"
+large $((less_special & ~8)) # without pool tracking: one thread's handle is never closed
 grep -q 'WineTestDriver.sys: 1 finding\.' "$work/out" && grep -q 'create_thread' "$work/out" && ! grep -q STOP "$work/out" ||
     fail "driver.sys: another finding than the handle"
 large $((less_special | 0x100)) # it references a NULL handle
