@@ -67,7 +67,7 @@ VOID KiSetLockWatch(KI_LOCK_WATCH *Watch)
 VOID KiWatchedRaise(VOID)
 {
     LONG Watch = __atomic_load_n(&KiIrqlWatch, __ATOMIC_RELAXED);
-    if (!(Watch & (KI_WATCH_COUNT | KI_WATCH_DENY)) || (KiIsWatchedCaller != NULL && !KiIsWatchedCaller())) {
+    if (!(Watch & (KI_WATCH_COUNT | KI_WATCH_DENY)) || !KiIsWatched()) {
         return;
     }
     if (Watch & KI_WATCH_COUNT) {

@@ -271,6 +271,11 @@ static inline VOID KiTellLockWatch(KI_LOCK_EVENT Event, ULONG Kind, const volati
 }
 /* Whose raises and locks count: NULL, everybody's. */
 extern BOOLEAN (*KiIsWatchedCaller)(VOID);
+static inline BOOLEAN KiIsWatched(VOID)
+{
+    BOOLEAN (*Routine)(VOID) = __atomic_load_n(&KiIsWatchedCaller, __ATOMIC_ACQUIRE);
+    return Routine == NULL || Routine();
+}
 VOID KiSetForceIrqlChecking(BOOLEAN On);
 VOID KiCountIrqls(BOOLEAN On);
 typedef struct _KI_TRIM_COUNTERS {

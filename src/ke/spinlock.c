@@ -115,8 +115,7 @@ static inline KIRQL KipRaiseForSpinLock(KTHREAD *Thread, const volatile VOID *Sp
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A spin lock was acquired above DISPATCH_LEVEL.", (const VOID *)SpinLock,
                0x42, Thread->Irql, (ULONG_PTR)SpinLock, 0);
     }
-    if (__builtin_expect(__atomic_load_n(&KiIrqlWatch, __ATOMIC_RELAXED) & KI_WATCH_COUNT, 0) &&
-        (KiIsWatchedCaller == NULL || KiIsWatchedCaller())) {
+    if (__builtin_expect(__atomic_load_n(&KiIrqlWatch, __ATOMIC_RELAXED) & KI_WATCH_COUNT, 0) && KiIsWatched()) {
         __atomic_fetch_add(&KiTrims.SpinLocks, 1, __ATOMIC_RELAXED);
         if (Thread->Irql < DISPATCH_LEVEL) { /* the raise below is the lock's */
             __atomic_fetch_sub(&KiTrims.Raises, 1, __ATOMIC_RELAXED);

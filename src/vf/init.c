@@ -132,7 +132,7 @@ static VOID ViApply(ULONG Flags)
     ViCounters.Level = Flags;
     ViSetFaults((Flags & VF_LOW_RESOURCES) != 0);
     ViSetCodeIntegrity((Flags & VF_CODE_INTEGRITY) != 0);
-    KiIsWatchedCaller = ViOthersUnseen() ? ViIsCallerVerified : NULL;
+    __atomic_store_n(&KiIsWatchedCaller, ViOthersUnseen() ? ViIsCallerVerified : NULL, __ATOMIC_RELEASE);
     KiSetForceIrqlChecking((Flags & VF_FORCE_IRQL) != 0);
     KiCountIrqls(Flags != 0);
     ViSetSecurityChecks((Flags & VF_SECURITY) != 0);

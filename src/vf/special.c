@@ -369,6 +369,7 @@ static VOID ViFreeSpecial(PVOID Address, ULONG Tag, ULONG_PTR Caller)
     KIRQL Irql = KiCurrentThread()->Irql;
     POOL_TYPE Type;
     BOOLEAN Full;
+    ULONG Stack;
     if (Block == NULL || !Block->Live || Block->Start != Va)
         ViStopFree(Address, Block);
     Type = Block->Kind == ExpPaged ? PagedPool : Block->Kind == ExpNonPagedNx ? NonPagedPoolNx : NonPagedPoolExecute;
@@ -387,8 +388,9 @@ static VOID ViFreeSpecial(PVOID Address, ULONG Tag, ULONG_PTR Caller)
     if (__atomic_exchange_n(&Block->Freeing, 1, __ATOMIC_ACQ_REL) != 0)
         ViStopFree(Address, Block); /* another thread was quicker */
     ExpReturnTag(Block->Slot, Block->Size);
-    Block->Stacks[1] = ExpState.StackDepth != 0 ? ExpCaptureStack(Caller) : 0;
+    Stack = ExpState.StackDepth != 0 ? ExpCaptureStack(Caller) : 0;
     KiAcquireLock(&SpecialLock);
+    Block->Stacks[1] = Stack;
     Block->Live = FALSE;
     Map->LivePages -= Block->Pages;
     KiReleaseLock(&SpecialLock);
@@ -425,12 +427,8 @@ static ULONG ViDescribeFault(ULONG_PTR Address, BOOLEAN Driver)
 }
 
 /* ---- for reports ---- */
-static BOOLEAN ViDescribeBlock(ULONG_PTR Va, EXP_BLOCK_INFO *Info)
+static VOID ViDescribe(const VI_BLOCK *Block, ULONG_PTR Va, EXP_BLOCK_INFO *Info)
 {
-    VI_MAP *Map = ViMapOf(Va);
-    const VI_BLOCK *Block = Map != NULL ? ViLookup(Map, Va) : NULL;
-    if (Block == NULL)
-        return FALSE;
     Info->State = Block->Live ? ExpBlockLive : ExpBlockFreed;
     Info->Start = Block->Start;
     Info->Size = Block->Size;
@@ -441,22 +439,39 @@ static BOOLEAN ViDescribeBlock(ULONG_PTR Va, EXP_BLOCK_INFO *Info)
     Info->AllocFrames = ExpReadStack(Block->Stacks[0], Info->AllocStack);
     if (!Block->Live)
         Info->FreeFrames = ExpReadStack(Block->Stacks[1], Info->FreeStack);
-    return TRUE;
 }
 
+static BOOLEAN ViDescribeBlock(ULONG_PTR Va, EXP_BLOCK_INFO *Info)
+{
+    VI_MAP *Map = ViMapOf(Va);
+    const VI_BLOCK *Block = Map != NULL ? ViLookup(Map, Va) : NULL;
+    if (Block != NULL)
+        ViDescribe(Block, Va, Info);
+    return Block != NULL;
+}
+
+/* Visit gets a copy: the block may be freed meanwhile. */
 static VOID ViVisitLive(VOID (*Visit)(const VI_BLOCK *Block, PVOID Context), PVOID Context)
 {
     for (ULONG Paged = 0; Paged < 2 && ViSpecialStarted; Paged++) {
         const VI_MAP *Map = &ViMaps[Paged];
         for (SIZE_T Page = 0; Page < Map->Pages; Page++) {
             const VI_BLOCK *Block;
+            VI_BLOCK Copy;
             if (!Map->Backed[Page / MAP_PER_PAGE]) {
                 Page |= MAP_PER_PAGE - 1;
                 continue;
             }
+            if (__atomic_load_n(&Map->Entries[Page], __ATOMIC_ACQUIRE) == NULL)
+                continue;
+            KiAcquireLock(&SpecialLock);
             Block = Map->Entries[Page];
-            if (Block != NULL && Block->Live && Block->Va == Map->Base + (Page << PAGE_SHIFT))
-                Visit(Block, Context);
+            Copy.Live = Block != NULL && Block->Live && Block->Va == Map->Base + (Page << PAGE_SHIFT);
+            if (Copy.Live)
+                Copy = *Block;
+            KiReleaseLock(&SpecialLock);
+            if (Copy.Live)
+                Visit(&Copy, Context);
         }
     }
 }
@@ -479,8 +494,10 @@ static VOID ViVisitInfo(const VI_BLOCK *Block, PVOID Context)
     VI_VISIT *Visit = Context;
     EXP_BLOCK_INFO Info;
     memset(&Info, 0, sizeof(Info));
-    if (!Visit->Stopped && ViDescribeBlock(Block->Start, &Info))
-        Visit->Stopped = !Visit->Blocks(&Info, Visit->Context);
+    if (Visit->Stopped)
+        return;
+    ViDescribe(Block, Block->Start, &Info);
+    Visit->Stopped = !Visit->Blocks(&Info, Visit->Context);
 }
 
 static VOID ViEnumerateSlots(VOID (*Slots)(ULONG Slot, SIZE_T Size, PVOID Context), PVOID Context)
