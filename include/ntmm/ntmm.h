@@ -51,7 +51,7 @@ typedef struct ntmm_options {
     bool special_pool_start;   /* special_pool_start=  blocks at the start of their page: underruns fault */
     uint32_t special_pool_sample; /* special_pool_sample=  one allocation in so many is special pool's; 0: none */
     uint32_t special_pool_rate;   /* special_pool_rate=  at most so many samples a second, after a burst; 0: no bound */
-    bool pool_checks; /* pool_checks=  slack and freed blocks are filled and checked; false with verifier=none */
+    bool pool_checks;             /* pool_checks=  slack and freed blocks are filled and checked; false with verifier=none */
     uint32_t fault_probability;   /* fault_probability=  low_resources: of 10,000; default 600 */
     uint32_t fault_delay;         /* fault_delay=  milliseconds without faults after the start */
     char fault_tags[128];         /* fault_tags=  tags joined by '+'; empty: all */

@@ -294,9 +294,6 @@ PKTIMER KiFindTimer(const VOID *Base, SIZE_T Bytes)
     ULONG Depth = 0;
     PLIST_ENTRY Link;
 
-    if (__atomic_load_n(&KiTimerRoot, __ATOMIC_RELAXED) == NULL) {
-        return NULL;
-    }
     KiLockDispatcher();
     Link = KiTimerRoot;
     while (Found == NULL && (Link != NULL || Depth != 0)) {

@@ -127,11 +127,15 @@ static VOID ViFreeEdges(VI_LOCK *Lock)
 
 static VOID ViUnhold(VI_HOLD *Hold)
 {
-    VI_HOLD **Link;
-    for (Link = (VI_HOLD **)&Hold->Thread->VfState; *Link != NULL && *Link != Hold;)
-        Link = &(*Link)->Next;
-    if (*Link != NULL)
-        *Link = Hold->Next;
+    VI_HOLD **Link, *Before = Hold->Thread->VfState;
+    if (Before == Hold) {
+        Hold->Thread->VfState = Hold->Next;
+    } else {
+        while (Before != NULL && Before->Next != Hold)
+            Before = Before->Next;
+        if (Before != NULL)
+            Before->Next = Hold->Next;
+    }
     for (Link = &Hold->Lock->Holds; *Link != NULL && *Link != Hold;)
         Link = &(*Link)->OfLock;
     if (*Link != NULL)

@@ -31,11 +31,11 @@
 #include "ex/ex.h"
 #include "ps/psp.h"
 
-#define MODEL_BLOCKS   192
-#define MODEL_TAGS     10 /* the last three are the lookaside lists' */
-#define MODEL_LISTS    3
-#define MODEL_THREADS  3
-#define MODEL_QUOTA    20000
+#define MODEL_BLOCKS  192
+#define MODEL_TAGS    10 /* the last three are the lookaside lists' */
+#define MODEL_LISTS   3
+#define MODEL_THREADS 3
+#define MODEL_QUOTA   20000
 
 typedef enum { FromPool, FromList, FromSecure } MODEL_SOURCE;
 

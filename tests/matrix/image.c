@@ -194,9 +194,9 @@ RIGHT(C4_F0)
 }
 
 CASES(Image){"0xCE", "", Sin_CE, Right_image, 0}, {"0xCE", "", Sin_CE, NULL, 1}, {"0xCE", "", Sin_CE_run, NULL, 0},
-    {"0xD4", "", Sin_D4, Right_image, 0}, {"0xD4", "", Sin_D4, NULL, 1}, {"0xC7/0x0", "verifier=misc", Sin_C7_0, Right_C7_image, 0},
-    {"0xC7/0x1", "verifier=misc", Sin_C7_dpc, Right_C7_image, 1}, {"0xC7/0x2", "verifier=misc", Sin_C7_dpc, Right_C7_image, 2},
-    {"0xCB", "verifier=pool_tracking", Sin_CB, Right_CB, 1},
+    {"0xD4", "", Sin_D4, Right_image, 0}, {"0xD4", "", Sin_D4, NULL, 1},
+    {"0xC7/0x0", "verifier=misc", Sin_C7_0, Right_C7_image, 0}, {"0xC7/0x1", "verifier=misc", Sin_C7_dpc, Right_C7_image, 1},
+    {"0xC7/0x2", "verifier=misc", Sin_C7_dpc, Right_C7_image, 2}, {"0xCB", "verifier=pool_tracking", Sin_CB, Right_CB, 1},
     {"0xCB", "verifier=pool_tracking", Sin_CB_process, Right_CB_process, 1},
     {"0xC4/0x61", "verifier=pool_tracking", Sin_C4_61, Right_image, 0},
     {"0xC4/0xF0", "verifier=misc", Sin_C4_F0, Right_C4_F0, 0}, END_CASES(Image)

@@ -68,9 +68,9 @@ static void Parse_Bad_SentenceNamesItAndNothingChanges(void **state)
     static const struct {
         const char *Text, *Names;
     } Bad[] = {
-        {"ran=1",
-         "ram, pagefile, pagefile_size, cpus, nodes, node_ram, verifier, verifier_drivers, special_pool_tag, special_pool_start, "
-         "special_pool_sample, special_pool_rate, pool_checks, fault_probability, fault_delay, fault_tags, seed"},
+        {"ran=1", "ram, pagefile, pagefile_size, cpus, nodes, node_ram, verifier, verifier_drivers, special_pool_tag, "
+                  "special_pool_start, "
+                  "special_pool_sample, special_pool_rate, pool_checks, fault_probability, fault_delay, fault_tags, seed"},
         {"ram", "option 'ram' has no value"},
         {"nonsense", "unknown option 'nonsense'"},
         {"ram=", "option ram: ''"},
