@@ -127,15 +127,14 @@ static VOID ViFreeEdges(VI_LOCK *Lock)
 
 static VOID ViUnhold(VI_HOLD *Hold)
 {
-    VI_HOLD **Link, *Before = Hold->Thread->VfState;
-    if (Before == Hold) {
-        Hold->Thread->VfState = Hold->Next;
-    } else {
-        while (Before != NULL && Before->Next != Hold)
-            Before = Before->Next;
-        if (Before != NULL)
-            Before->Next = Hold->Next;
-    }
+    KTHREAD *Thread = Hold->Thread;
+    VI_HOLD **Link, *Before = Thread != NULL ? Thread->VfState : NULL;
+    if (Thread != NULL && Before == Hold)
+        Thread->VfState = Hold->Next;
+    while (Before != NULL && Before->Next != Hold)
+        Before = Before->Next;
+    if (Before != NULL)
+        Before->Next = Hold->Next;
     for (Link = &Hold->Lock->Holds; *Link != NULL && *Link != Hold;)
         Link = &(*Link)->OfLock;
     if (*Link != NULL)
