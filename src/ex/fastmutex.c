@@ -129,7 +129,7 @@ VOID ExReleaseFastMutex(PFAST_MUTEX FastMutex)
 
 static VOID ExpCheckApcsOff(PFAST_MUTEX Mutex, KTHREAD *Thread, ULONG Code)
 {
-    if (__builtin_expect(KeOptions.VerifierFlags != 0 && Thread->Irql < APC_LEVEL && ExpApcDisableCount(Thread) == 0, 0)) {
+    if (__builtin_expect(KiVerifierFlags() != 0 && Thread->Irql < APC_LEVEL && ExpApcDisableCount(Thread) == 0, 0)) {
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
                Code == 0x39 ? "A mutex was acquired with an Unsafe routine while APCs are enabled."
                             : "A mutex was released with an Unsafe routine while APCs are enabled.",

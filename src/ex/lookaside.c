@@ -148,7 +148,7 @@ PVOID ExpFindLookaside(const VOID *Base, SIZE_T Bytes)
 /* Driver Verifier's rules, before anything is changed. */
 static VOID ExpCheckInitialize(const VOID *Lookaside, SIZE_T Size)
 {
-    if (__builtin_expect(!(KeOptions.VerifierFlags & VERIFIER_MISC), 1))
+    if (__builtin_expect(!(KiVerifierFlags() & VERIFIER_MISC), 1))
         return;
     if (ExpFindLookaside(Lookaside, 1) != NULL)
         KiStop(0xC4, "A lookaside list was initialised that is initialised already.", Lookaside, 0xCA, (ULONG_PTR)Lookaside, 0,
@@ -160,7 +160,7 @@ static VOID ExpCheckInitialize(const VOID *Lookaside, SIZE_T Size)
 
 static VOID ExpCheckDelete(const VOID *Lookaside)
 {
-    if (__builtin_expect((KeOptions.VerifierFlags & VERIFIER_MISC) != 0, 0) && ExpFindLookaside(Lookaside, 1) == NULL)
+    if (__builtin_expect((KiVerifierFlags() & VERIFIER_MISC) != 0, 0) && ExpFindLookaside(Lookaside, 1) == NULL)
         KiStop(0xC4, "A lookaside list was deleted that is not initialised, or was deleted before.", Lookaside, 0xCB,
                (ULONG_PTR)Lookaside, 0, 0);
 }

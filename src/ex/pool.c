@@ -59,11 +59,11 @@ NTSTATUS ExInitSystem(VOID)
     ExpInitFlags();
     ExpState.Seed = KeOptions.Seed;
     ExpState.StackDepth = KeOptions.StackDepth < EXP_MAX_STACK ? KeOptions.StackDepth : EXP_MAX_STACK;
-    ExpState.KeepRuns = KeOptions.KeepRuns && !(KeOptions.VerifierFlags & SPECIAL_POOL);
+    ExpState.KeepRuns = KeOptions.KeepRuns && !(KiVerifierFlags() & SPECIAL_POOL);
     ExpFast.MaxSmall = ExpState.KeepRuns ? EXP_MAX_SMALL : EXP_MAX_PAGE;
     ULONG Slow = (ExpReadSlow() & EXP_SLOW_FAIL) | (ExpMemoryTool != NULL ? EXP_SLOW_TOOL : 0) |
                  (ExpState.StackDepth != 0 ? EXP_SLOW_STACKS : 0) |
-                 ((KeOptions.VerifierFlags & POOL_TRACKING) != 0 ? EXP_SLOW_TRACKING : 0);
+                 ((KiVerifierFlags() & POOL_TRACKING) != 0 ? EXP_SLOW_TRACKING : 0);
     __atomic_store_n(&ExpSlow, Slow, __ATOMIC_RELAXED);
     ExpInitFast();
     ExpState.TagCount = 1;
@@ -114,7 +114,7 @@ static POOL_TYPE ExpPoolType(EXP_KIND Kind, ULONG Options)
 
 static DECLSPEC_NOINLINE VOID ExpStopIrql(EXP_KIND Kind, ULONG Options, SIZE_T Size, KIRQL Irql)
 {
-    if (KeOptions.VerifierFlags != 0)
+    if (KiVerifierFlags() != 0)
         KiStop(0xC4, "Pool was allocated at an IRQL that is too high for the pool type.", NULL, EXP_IS_PAGED(Kind) ? 1 : 2,
                Irql, (ULONG_PTR)ExpPoolType(Kind, Options), Size);
     KiStop(0xC2, "Pool was allocated at an IRQL that is too high for the pool type.", NULL, 8, Irql,
@@ -500,7 +500,7 @@ PVOID FsRtlAllocatePoolWithQuotaTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULO
 /* ---- free ---- */
 static DECLSPEC_NOINLINE VOID ExpStopFreeIrql(PVOID Block, EXP_KIND Kind, KIRQL Irql)
 {
-    if (KeOptions.VerifierFlags != 0)
+    if (KiVerifierFlags() != 0)
         KiStop(0xC4, "Pool was freed at an IRQL that is too high for the pool type.", Block, EXP_IS_PAGED(Kind) ? 0x11 : 0x12,
                Irql, (ULONG_PTR)ExpPoolType(Kind, 0), (ULONG_PTR)Block);
     KiStop(0xC2, "Pool was freed at an IRQL that is too high for the pool type.", Block, 9, Irql,

@@ -213,7 +213,7 @@ static VOID ExpCheckAcquire(PERESOURCE Resource, KTHREAD *Thread)
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "An ERESOURCE is not aligned.", Resource, 0x3D, 0, 0, (ULONG_PTR)Resource);
     }
     if (__builtin_expect(Thread->Irql > APC_LEVEL ||
-                             (KeOptions.VerifierFlags != 0 && Thread->Irql < APC_LEVEL && ApcDisable == 0 && !Thread->System),
+                             (KiVerifierFlags() != 0 && Thread->Irql < APC_LEVEL && ApcDisable == 0 && !Thread->System),
                          0)) {
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION,
                Thread->Irql > APC_LEVEL ? "An ERESOURCE was acquired above APC_LEVEL."
@@ -228,7 +228,7 @@ static VOID ExpCheckAcquire(PERESOURCE Resource, KTHREAD *Thread)
 NTSTATUS ExInitializeResourceLite(PERESOURCE Resource)
 {
     KI_CHECK_OBJECT(Resource);
-    if (__builtin_expect((KeOptions.VerifierFlags & KI_VERIFY_MISC) != 0, 0) &&
+    if (__builtin_expect((KiVerifierFlags() & KI_VERIFY_MISC) != 0, 0) &&
         ExpNoteObject(ExpObjectResource, Resource) != NULL)
         KiStop(0xC4, "An ERESOURCE was initialised that is initialised already.", Resource, 0xD0, (ULONG_PTR)Resource, 0, 0);
     memset(Resource, 0, sizeof *Resource);

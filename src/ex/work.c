@@ -164,7 +164,7 @@ VOID ExQueueWorkItem(PWORK_QUEUE_ITEM WorkItem, WORK_QUEUE_TYPE QueueType)
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A work item was queued above DISPATCH_LEVEL.", WorkItem, 0xE5, Thread->Irql,
                0, 0);
     }
-    if (__builtin_expect((KeOptions.VerifierFlags & 0x800) != 0, 0) &&
+    if (__builtin_expect((KiVerifierFlags() & 0x800) != 0, 0) &&
         (MmRegionOf(WorkItem) == MmRegionPagedPool || MmRegionOf(WorkItem) == MmRegionPagedSpecialPool)) {
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, "A work item was queued that lies in pageable memory.", WorkItem, 0x131,
                (ULONG_PTR)WorkItem, 0, 0);

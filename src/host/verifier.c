@@ -10,6 +10,6 @@ int ntmm_set_verifier(uint32_t mask)
         return HostFail("the system does not run");
     if (!NT_SUCCESS(VfSetFlags(mask)))
         return HostFail("verifier=0x%x: of 0x%x only the options in 0x%x can be turned on and off while the system runs", mask,
-                        mask ^ KeOptions.VerifierFlags, VF_VOLATILE);
+                        mask ^ KiVerifierFlags(), VF_VOLATILE);
     return 0;
 }

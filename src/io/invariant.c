@@ -96,7 +96,7 @@ VOID IopWatchCall(PDEVICE_OBJECT DeviceObject, PIRP Irp, UCHAR MajorFunction)
     }
     if (!IopFindWatch(Irp, &Before))
         return;
-    if (MajorFunction == IRP_MJ_WRITE && !(KeOptions.VerifierFlags & IOP_VERIFY_INVARIANT_DRIVER))
+    if (MajorFunction == IRP_MJ_WRITE && !(KiVerifierFlags() & IOP_VERIFY_INVARIANT_DRIVER))
         return;
     if (IopSumMdl(Irp->MdlAddress) == Before)
         return;

@@ -98,7 +98,7 @@ NTSTATUS IopParseDevice(PVOID Object, PCUNICODE_STRING Rest, OBP_OPEN *Open, PVO
 #define IOP_VERIFY_INVARIANT_DRIVER 0x4000                   /* ... and for each driver */
 static inline BOOLEAN IopVerifiesBuffers(VOID)
 {
-    ULONG Flags = KeOptions.VerifierFlags;
+    ULONG Flags = KiVerifierFlags();
     return (Flags & IOP_VERIFY_IO) && (Flags & (IOP_VERIFY_INVARIANT_STACK | IOP_VERIFY_INVARIANT_DRIVER));
 }
 /* invariant.c: a request is given to a driver, is completed by one, and is over. */

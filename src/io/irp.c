@@ -152,7 +152,7 @@ NTSTATUS IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
         IopWatchCall(DeviceObject, Irp, Location->MajorFunction);
     KIRQL Before = KeGetCurrentIrql();
     NTSTATUS Status = KI_CALLOUT(NTSTATUS, Dispatch, (PDEVICE_OBJECT, PIRP), (DeviceObject, Irp));
-    if ((KeOptions.VerifierFlags & IOP_VERIFY_IO) && KeGetCurrentIrql() != Before)
+    if ((KiVerifierFlags() & IOP_VERIFY_IO) && KeGetCurrentIrql() != Before)
         KiStop(DRIVER_VERIFIER_IOMANAGER_VIOLATION, "A dispatch routine returned at another IRQL than it was called at.", NULL,
                5, (ULONG_PTR)DeviceObject, Before, KeGetCurrentIrql());
     return Status;
@@ -197,7 +197,7 @@ VOID IofCompleteRequest(PIRP Irp, CCHAR PriorityBoost)
                "A driver completed an IRP that is complete already, or that was freed: usually two drivers, or two routines of "
                "one, believe that they own it.",
                NULL, (ULONG_PTR)Irp, 0, 0, 0);
-    if ((KeOptions.VerifierFlags & IOP_VERIFY_IO) && (Irp->IoStatus.Status == STATUS_PENDING || Irp->IoStatus.Status == -1))
+    if ((KiVerifierFlags() & IOP_VERIFY_IO) && (Irp->IoStatus.Status == STATUS_PENDING || Irp->IoStatus.Status == -1))
         KiStop(DRIVER_VERIFIER_IOMANAGER_VIOLATION, "An IRP was completed with the status STATUS_PENDING, or with -1.", NULL, 6,
                (ULONG_PTR)(ULONG)Irp->IoStatus.Status, (ULONG_PTR)Irp, 0);
     if (__atomic_load_n(&Irp->CancelRoutine, __ATOMIC_ACQUIRE))

@@ -30,7 +30,7 @@ static VOID IopTimerDpc(PKDPC Dpc, PVOID DeferredContext, PVOID Argument1, PVOID
 NTSTATUS IoInitializeTimer(PDEVICE_OBJECT DeviceObject, PIO_TIMER_ROUTINE TimerRoutine, PVOID Context)
 {
     IO_TIMER *Timer = DeviceObject->Timer;
-    if (Timer && (KeOptions.VerifierFlags & IOP_VERIFY_IO))
+    if (Timer && (KiVerifierFlags() & IOP_VERIFY_IO))
         KiStop(DRIVER_VERIFIER_IOMANAGER_VIOLATION, "IoInitializeTimer was called for a device that has a timer.", NULL, 0xA,
                (ULONG_PTR)DeviceObject, 0, 0);
     if (Timer == NULL) {

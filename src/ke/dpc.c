@@ -144,15 +144,20 @@ BOOLEAN KeInsertQueueDpc(PRKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument
                        SystemArgument2);
 }
 
-VOID KiQueueTimerDpc(PKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2, ULONG Processor)
+ULONG KiProcessorOfDpc(PKDPC Dpc, ULONG Processor)
 {
     ULONG Number = Dpc->Number;
 
     /* A number that makes no sense cannot stop the system under the lock: the DPC then runs where the timer was set. */
     if (Number >= KI_DPC_TARGETED && Number < KI_DPC_TARGETED + KiProcessorCount) {
-        Processor = Number - KI_DPC_TARGETED;
+        return Number - KI_DPC_TARGETED;
     }
-    KipQueueDpc(Dpc, &KiProcessors[Processor % KiProcessorCount], SystemArgument1, SystemArgument2);
+    return Processor % KiProcessorCount;
+}
+
+VOID KiQueueTimerDpc(PKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2, ULONG Processor)
+{
+    KipQueueDpc(Dpc, &KiProcessors[Processor], SystemArgument1, SystemArgument2);
 }
 
 /* Takes a DPC (NULL: the first) out of the list. DpcLock held. */
@@ -230,6 +235,25 @@ BOOLEAN KeRemoveQueueDpcEx(PRKDPC Dpc, BOOLEAN WaitIfActive)
     return Removed;
 }
 
+VOID KiWaitForDpcs(PKPRCB Prcb)
+{
+    LONG Target;
+
+    KipLockDpcs(Prcb);
+    Target = Prcb->DpcInserted;
+    KipUnlockDpcs(Prcb);
+    __atomic_add_fetch(&Prcb->DpcFlushers, 1, __ATOMIC_SEQ_CST);
+    for (;;) {
+        LONG Seen = __atomic_load_n(&Prcb->DpcRetired, __ATOMIC_SEQ_CST);
+
+        if ((LONG)((ULONG)Seen - (ULONG)Target) >= 0) {
+            break;
+        }
+        HalWait(&Prcb->DpcRetired, Seen, HAL_FOREVER);
+    }
+    __atomic_sub_fetch(&Prcb->DpcFlushers, 1, __ATOMIC_SEQ_CST);
+}
+
 VOID KeFlushQueuedDpcs(VOID)
 {
     KTHREAD *Thread = KiCurrentThread();
@@ -239,22 +263,7 @@ VOID KeFlushQueuedDpcs(VOID)
                Thread->Irql, 0, 0);
     }
     for (ULONG Number = 0; Number < KiProcessorCount; Number += 1) {
-        PKPRCB Prcb = &KiProcessors[Number];
-        LONG Target;
-
-        KipLockDpcs(Prcb);
-        Target = Prcb->DpcInserted;
-        KipUnlockDpcs(Prcb);
-        __atomic_add_fetch(&Prcb->DpcFlushers, 1, __ATOMIC_SEQ_CST);
-        for (;;) {
-            LONG Seen = __atomic_load_n(&Prcb->DpcRetired, __ATOMIC_SEQ_CST);
-
-            if ((LONG)((ULONG)Seen - (ULONG)Target) >= 0) {
-                break;
-            }
-            HalWait(&Prcb->DpcRetired, Seen, HAL_FOREVER);
-        }
-        __atomic_sub_fetch(&Prcb->DpcFlushers, 1, __ATOMIC_SEQ_CST);
+        KiWaitForDpcs(&KiProcessors[Number]);
     }
 }
 

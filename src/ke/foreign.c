@@ -9,3 +9,6 @@
 
 ULONG_PTR KiBorderStart, KiBorderEnd;
 VOID (*KiPrepareForeignRoutine)(VOID);
+#ifdef KI_TSAN
+CHAR KiForeignOrder;
+#endif

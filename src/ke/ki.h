@@ -7,7 +7,8 @@
 #include <ntddk.h>
 #include "hal/hal.h"
 
-/* ---- options of the running system: the core's share, filled by the host before KeInitSystem, then constant ---- */
+/* ---- options of the running system: the core's share, filled by the host before KeInitSystem, then constant; only
+ * VerifierFlags may change (VfSetFlags), and is read by KiVerifierFlags ---- */
 typedef struct _KE_OPTIONS {
     ULONG64 RamBytes;      /* ram= */
     ULONG Processors;      /* cpus=, 1..64 */
@@ -25,6 +26,10 @@ typedef struct _KE_OPTIONS {
     ULONG64 NonPagedPoolLimit, PagedPoolLimit, SystemPteLimit, SpecialPoolLimit, ImageLimit, KernelStackLimit;
 } KE_OPTIONS;
 extern KE_OPTIONS KeOptions;
+static inline ULONG KiVerifierFlags(VOID)
+{
+    return __atomic_load_n(&KeOptions.VerifierFlags, __ATOMIC_RELAXED);
+}
 /* When kernel stacks of threads that wait in user mode leave RAM (ke/stackswap.c). */
 typedef enum _KI_SWAP_STACKS { KiSwapStacksAuto, KiSwapStacksAlways, KiSwapStacksNever } KI_SWAP_STACKS;
 
@@ -40,7 +45,7 @@ extern BOOLEAN (*KiVerifiesRoutine)(ULONG Flags, ULONG_PTR Caller);
 #define KI_VERIFY_MISC          0x00000800u
 static inline BOOLEAN KiVerifies(ULONG Flags, const VOID *Caller)
 {
-    if (__builtin_expect((__atomic_load_n(&KeOptions.VerifierFlags, __ATOMIC_RELAXED) & Flags) == 0, 1))
+    if (__builtin_expect((KiVerifierFlags() & Flags) == 0, 1))
         return FALSE;
     BOOLEAN (*Routine)(ULONG, ULONG_PTR) = __atomic_load_n(&KiVerifiesRoutine, __ATOMIC_ACQUIRE);
     return Routine != NULL && Routine(Flags, (ULONG_PTR)Caller);
@@ -197,6 +202,7 @@ typedef struct _KTHREAD {
     struct _KTHREAD *WakeNext; /* ready list */
     ULONG WaitCount;           /* blocks in WaitBlockList */
     BOOLEAN Waiting, WaitAborted, MutantOverflow;
+    struct _KPRCB *TimerDpc; /* the wait ended by a timer whose DPC was queued there: it goes first */
     SIZE_T KernelStackBytes;
     LARGE_INTEGER CreateTime;
     /* the stack during a wait in user mode (ke/stackswap.c) */
@@ -448,10 +454,45 @@ static inline VOID KiPrepareForeign(VOID)
         KiPrepareForeignRoutine();
     }
 }
+/* Foreign code is not built for the thread sanitizer: how its threads order their accesses is not seen. So that the core is not
+ * accused of races on memory that a driver hands over, everything that a thread did before it went (back) to foreign code is
+ * taken to happen before everything that any thread does after it came (back) from there. */
+#if defined(__SANITIZE_THREAD__)
+#define KI_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define KI_TSAN 1
+#endif
+#endif
+#ifdef KI_TSAN
+VOID __tsan_acquire(PVOID Address);
+VOID __tsan_release(PVOID Address);
+extern CHAR KiForeignOrder;
+static inline VOID KiFromForeign(const CHAR *Unused)
+{
+    UNREFERENCED_PARAMETER(Unused);
+    __tsan_acquire(&KiForeignOrder);
+}
+static inline VOID KiToForeign(const CHAR *Unused)
+{
+    UNREFERENCED_PARAMETER(Unused);
+    __tsan_release(&KiForeignOrder);
+}
+/* At the top of a function that foreign code calls. */
+#define KI_CALLED_BY_FOREIGN const CHAR KiForeignCall __attribute__((cleanup(KiToForeign), unused)) = (KiFromForeign(NULL), 0)
+#define KI_CALL_FOREIGN(Call)                                                                                                  \
+    ({                                                                                                                         \
+        const CHAR KiForeignCallout __attribute__((cleanup(KiFromForeign), unused)) = (KiToForeign(NULL), 0);                  \
+        Call;                                                                                                                  \
+    })
+#else
+#define KI_CALLED_BY_FOREIGN  ((VOID)0)
+#define KI_CALL_FOREIGN(Call) (Call)
+#endif
 /* Status = KI_CALLOUT(NTSTATUS, Driver->DriverInit, (PDRIVER_OBJECT, PUNICODE_STRING), (Driver, Path)); */
 #define KI_CALLOUT(Ret, Fn, Types, Args)                                                                                       \
     (KiIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn))                                                                   \
-         ? (KiPrepareForeign(), ((Ret(KI_MSABI *) Types)(ULONG_PTR)(Fn))Args)                                                  \
+         ? KI_CALL_FOREIGN((KiPrepareForeign(), ((Ret(KI_MSABI *) Types)(ULONG_PTR)(Fn))Args))                                 \
          : ((Ret(*) Types)(ULONG_PTR)(Fn))Args)
 
 /* ---- exceptions and traps (ke/exception.c, ke/trap.c) ---- */

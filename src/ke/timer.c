@@ -154,6 +154,9 @@ static VOID KipExpireTimer(PKTIMER Timer, ULONG64 Now)
 {
     PKDPC Dpc = Timer->Dpc;
 
+    if (Dpc != NULL) {
+        Timer->Processor = (USHORT)KiProcessorOfDpc(Dpc, Timer->Processor);
+    }
     KiSetState(&Timer->Header, 1);
     KiTestWaiters(&Timer->Header);
     if (Timer->Period != 0) {

@@ -25,6 +25,7 @@
  *  W2. A wait is satisfied as one step: no WaitAll wait takes some of its objects and waits for the others.
  *  W3. After the lock is released no linked wait could be satisfied (every change is followed by KiTestWaiters).
  *  W4. WaitStatus is final before WaitWord becomes 1; a thread on the ready list has not gone on yet.
+ *  W5. A wait at IRQL <= APC_LEVEL that a timer with a DPC ends returns after what was queued to the DPC's processor then has run.
  *
  * Watch: tests/unit/ke_dispatcher_test.c, tests/stress/ke_stress_test.c; gdb: KTHREAD.WaitBlockList of a sleeping thread.
  */
@@ -91,8 +92,16 @@ static BOOLEAN KipIsSignalled(DISPATCHER_HEADER *Header, KTHREAD *Thread)
 static BOOLEAN KipConsume(DISPATCHER_HEADER *Header, KTHREAD *Thread)
 {
     switch (Header->Type) {
-    case EventSynchronizationObject:
+    case TimerNotificationObject:
     case TimerSynchronizationObject:
+        if (((PKTIMER)Header)->Dpc != NULL) {
+            Thread->TimerDpc = &KiProcessors[((PKTIMER)Header)->Processor];
+        }
+        if (Header->Type == TimerNotificationObject) {
+            return FALSE;
+        }
+        /* fall through */
+    case EventSynchronizationObject:
         KiSetState(Header, 0);
         return FALSE;
     case SemaphoreObject:
@@ -257,12 +266,26 @@ NTSTATUS KiSleep(KTHREAD *Thread, ULONG64 Deadline)
     return (NTSTATUS)Thread->WaitStatus;
 }
 
+/* W5. On Windows a timer expires on its processor at DISPATCH_LEVEL, and its DPC runs there before a thread that waited can. */
+static VOID KipLetTimerDpcRun(KTHREAD *Thread)
+{
+    PKPRCB Prcb = Thread->TimerDpc;
+
+    Thread->TimerDpc = NULL;
+    if (Thread->Irql <= APC_LEVEL) {
+        KiWaitForDpcs(Prcb);
+    }
+}
+
 /* The same, off the stack if that may leave RAM meanwhile; and does what an aborted wait is for. */
 static NTSTATUS KipSleep(KTHREAD *Thread, KPROCESSOR_MODE WaitMode, ULONG64 Deadline, const VOID *Caller)
 {
     NTSTATUS Status =
         WaitMode == UserMode && KiMayLeaveStack(Thread) ? KiSleepOffStack(Thread, Deadline, Caller) : KiSleep(Thread, Deadline);
 
+    if (__builtin_expect(Thread->TimerDpc != NULL, 0)) {
+        KipLetTimerDpcRun(Thread);
+    }
     if (__builtin_expect(Thread->WaitAborted, 0)) {
         Thread->WaitAborted = FALSE;
         if (KiWaitAbortedRoutine != NULL) {
@@ -317,6 +340,9 @@ static NTSTATUS KipWait(KTHREAD *Thread, ULONG Count, PVOID *Objects, WAIT_TYPE 
     }
     if (Status >= 0) {
         KiUnlockDispatcher();
+        if (__builtin_expect(Thread->TimerDpc != NULL, 0)) {
+            KipLetTimerDpcRun(Thread);
+        }
         if (__builtin_expect(Thread->MutantOverflow, 0)) {
             Thread->MutantOverflow = FALSE;
             ExRaiseStatus(STATUS_MUTANT_LIMIT_EXCEEDED);

@@ -29,6 +29,7 @@ const LDR_ENTRY *LdrpFindWide(PUNICODE_STRING Name)
 
 PVOID LDR_BORDER Border_MmGetSystemRoutineAddress(PUNICODE_STRING Name)
 {
+    KI_CALLED_BY_FOREIGN;
     const LDR_ENTRY *Entry = LdrpFindWide(Name);
     return LdrEntryAddress(Entry, TRUE);
 }
@@ -36,12 +37,14 @@ PVOID LDR_BORDER Border_MmGetSystemRoutineAddress(PUNICODE_STRING Name)
 /* ---- lookaside lists: the driver's own inlined code calls Allocate and Free ---- */
 static PVOID LDR_BORDER LdrpAllocateEx(POOL_TYPE Type, SIZE_T Bytes, ULONG Tag, PLOOKASIDE_LIST_EX Lookaside)
 {
+    KI_CALLED_BY_FOREIGN;
     (VOID) Lookaside;
     return ExAllocatePoolWithTag(Type, Bytes, Tag);
 }
 
 static VOID LDR_BORDER LdrpFreeEx(PVOID Block, PLOOKASIDE_LIST_EX Lookaside)
 {
+    KI_CALLED_BY_FOREIGN;
     (VOID) Lookaside;
     (ExFreePool)(Block);
 }
@@ -75,6 +78,7 @@ VOID LdrpInitBorder(VOID)
 VOID LDR_BORDER Border_ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
                                                        PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
 {
+    KI_CALLED_BY_FOREIGN;
     ExInitializeNPagedLookasideList(Lookaside, Allocate, Free, Flags, Size, Tag, Depth);
     ExpMakeLookasideForeign(Lookaside);
 }
@@ -82,6 +86,7 @@ VOID LDR_BORDER Border_ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lo
 VOID LDR_BORDER Border_ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,
                                                       PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
 {
+    KI_CALLED_BY_FOREIGN;
     ExInitializePagedLookasideList(Lookaside, Allocate, Free, Flags, Size, Tag, Depth);
     ExpMakeLookasideForeign(Lookaside);
 }
@@ -90,6 +95,7 @@ NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookas
                                                        PFREE_FUNCTION_EX Free, POOL_TYPE PoolType, ULONG Flags, SIZE_T Size,
                                                        ULONG Tag, USHORT Depth)
 {
+    KI_CALLED_BY_FOREIGN;
     NTSTATUS Status = ExInitializeLookasideListEx(Lookaside, Allocate, Free, PoolType, Flags, Size, Tag, Depth);
     if (NT_SUCCESS(Status)) {
         ExpMakeLookasideForeign(Lookaside);

@@ -188,7 +188,7 @@ static VOID ViDriverLoading(PDRIVER_OBJECT Object, const CHAR *Name)
     Driver->Loaded = TRUE;
     Driver->LocksBefore = ViLocksMade();
     VI_COUNT(Loads);
-    if ((KeOptions.VerifierFlags & VF_POOL_TRACKING) && Driver->Size == 0) {
+    if ((KiVerifierFlags() & VF_POOL_TRACKING) && Driver->Size == 0) {
         ViFindLeak(Driver, &Leak);
         Driver->BlocksBefore = Leak.Blocks;
     }
@@ -208,12 +208,12 @@ static VOID ViDriverUnloaded(PDRIVER_OBJECT Object)
     ViForgetLocks(Driver->Base, Driver->Size);
     VI_COUNT(Unloads);
     Driver->Leaving = TRUE;
-    if (KeOptions.VerifierFlags != 0 && Driver->Verified) {
-        if ((KeOptions.VerifierFlags & VF_POOL_TRACKING) && Driver->Size != 0)
+    if (KiVerifierFlags() != 0 && Driver->Verified) {
+        if ((KiVerifierFlags() & VF_POOL_TRACKING) && Driver->Size != 0)
             ViAwaitThreads(Driver);
         ViCheckLeft(Driver);
     }
-    if ((KeOptions.VerifierFlags & VF_POOL_TRACKING) && Driver->Verified) {
+    if ((KiVerifierFlags() & VF_POOL_TRACKING) && Driver->Verified) {
         ViFindLeak(Driver, &Leak);
         if (Leak.Blocks > Driver->BlocksBefore) {
             Driver->Loaded = FALSE;

@@ -33,7 +33,7 @@ VOID ViSetCodeIntegrity(BOOLEAN On)
 
 VOID VfCheckImage(const VF_IMAGE_FACTS *Image)
 {
-    if (!(KeOptions.VerifierFlags & VF_CODE_INTEGRITY) || !ViNameIsChosen(Image->Name))
+    if (!(KiVerifierFlags() & VF_CODE_INTEGRITY) || !ViNameIsChosen(Image->Name))
         return;
     if (Image->WritableCode != NULL)
         KiStop(0xC4, "An image has a section that is both writable and executable.", NULL, 0x2003, (ULONG_PTR)Image->Name,

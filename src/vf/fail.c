@@ -20,7 +20,7 @@ static BOOLEAN ViFailHere(KI_RESOURCE Resource, ULONG Tag, SIZE_T Bytes)
     ULONG64 X;
     UNREFERENCED_PARAMETER(Resource);
     UNREFERENCED_PARAMETER(Bytes);
-    if (!(KeOptions.VerifierFlags & VF_LOW_RESOURCES))
+    if (!(KiVerifierFlags() & VF_LOW_RESOURCES))
         return FALSE;
     if (VfOptions.FaultTagCount != 0) {
         ULONG Index = 0;

@@ -39,7 +39,7 @@ static POOL_TYPE ViPoolType(const EXP_REQUEST *Request)
 /* What a verified driver may not ask for. */
 static VOID ViCheckRequest(const EXP_REQUEST *Request, ULONG_PTR Caller, const VI_DRIVER *Driver)
 {
-    ULONG Flags = KeOptions.VerifierFlags;
+    ULONG Flags = KiVerifierFlags();
     if (Driver->Leaving && (Flags & VF_POOL_TRACKING))
         KiStop(0xC4, "A thread of a driver allocated pool after DriverUnload returned.", NULL, 0x61,
                Request->Kind == ExpPaged ? Request->Size : 0, Request->Kind == ExpPaged ? 0 : Request->Size, 1);
@@ -82,13 +82,13 @@ static PVOID ViAllocate(const EXP_REQUEST *Request)
     VI_COUNT(AllocationsAttempted);
     if (Request->Tag == EXP_TAG_NONE)
         VI_COUNT(AllocationsWithNoTag);
-    if (KeOptions.VerifierFlags != 0) {
+    if (KiVerifierFlags() != 0) {
         ULONG_PTR Caller = ViCallerOf(Request->Caller);
         const VI_DRIVER *Driver = ViDriverOf(Caller);
         Strict = Driver->Verified;
         if (Strict)
             ViCheckRequest(Request, Caller, Driver);
-        if (!(KeOptions.VerifierFlags & VF_SPECIAL_POOL) || (VfOptions.SpecialTag != 0 && !ViIsSpecialRequest(Request)))
+        if (!(KiVerifierFlags() & VF_SPECIAL_POOL) || (VfOptions.SpecialTag != 0 && !ViIsSpecialRequest(Request)))
             Strict = FALSE;
     }
     if (!Strict && (!Request->Sampled || !ViMaySample()))
@@ -114,7 +114,7 @@ static VOID ViFree(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind)
 
 static BOOLEAN ViVerifies(ULONG Flags, ULONG_PTR Caller)
 {
-    return (KeOptions.VerifierFlags & Flags) != 0 && ViDriverOf(ViCallerOf(Caller))->Verified;
+    return (KiVerifierFlags() & Flags) != 0 && ViDriverOf(ViCallerOf(Caller))->Verified;
 }
 
 static VOID ViApply(ULONG Flags)
@@ -128,7 +128,6 @@ static VOID ViApply(ULONG Flags)
         Slow |= EXP_SLOW_TRACKING;
     if (Flags & VF_LOW_RESOURCES)
         Slow |= EXP_SLOW_FAIL;
-    KeOptions.VerifierFlags = Flags;
     ViCounters.Level = Flags;
     ViSetFaults((Flags & VF_LOW_RESOURCES) != 0);
     ViSetCodeIntegrity((Flags & VF_CODE_INTEGRITY) != 0);
@@ -162,16 +161,14 @@ NTSTATUS VfInitSystem(VOID)
 
 VOID VfEnable(VOID)
 {
-    ViApply(KeOptions.VerifierFlags);
+    ViApply(KiVerifierFlags());
     __atomic_store_n(&KiVerifiesRoutine, ViVerifies, __ATOMIC_RELEASE);
 }
 
 VOID VfDisable(VOID)
 {
-    ULONG Flags = KeOptions.VerifierFlags;
     __atomic_store_n(&KiVerifiesRoutine, NULL, __ATOMIC_RELEASE);
-    ViApply(0);
-    KeOptions.VerifierFlags = Flags; /* the layers below still check what they check */
+    ViApply(0); /* the flags stay: the layers below still check what they check */
     __atomic_store_n(&ExpSampleInterval, 0, __ATOMIC_RELAXED);
 }
 
@@ -185,9 +182,10 @@ VOID VfShutdownSystem(VOID)
 
 NTSTATUS VfSetFlags(ULONG Flags)
 {
-    if ((Flags ^ KeOptions.VerifierFlags) & ~VF_VOLATILE)
+    if ((Flags ^ KiVerifierFlags()) & ~VF_VOLATILE)
         return STATUS_NOT_SUPPORTED;
     KiAcquireLock(&SettingsLock);
+    __atomic_store_n(&KeOptions.VerifierFlags, Flags, __ATOMIC_RELAXED);
     ViApply(Flags);
     KiReleaseLock(&SettingsLock);
     return STATUS_SUCCESS;

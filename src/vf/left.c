@@ -148,7 +148,7 @@ VOID ViCheckLeft(const VI_DRIVER *Driver)
             KiStop(0xC7, "A driver was unloaded while a DPC is queued whose routine is its code.", NULL, 2, (ULONG_PTR)Found,
                    Driver->Base, Driver->Base + Driver->Size);
     }
-    if (KeOptions.VerifierFlags & VF_POOL_TRACKING) {
+    if (KiVerifierFlags() & VF_POOL_TRACKING) {
         const VI_LOCKED *Record = ViFindLocked(NULL, Driver->Base, Driver->Size, Driver->LocksBefore);
         if (Record != NULL)
             ViStopLocked(Record, "A driver was unloaded that has not unlocked all the pages it locked.");

@@ -19,7 +19,7 @@
 
 VOID ViCheckContents(PVOID Block, SIZE_T Size, ULONG Tag, EXP_KIND Kind)
 {
-    ULONG Flags = KeOptions.VerifierFlags;
+    ULONG Flags = KiVerifierFlags();
     PVOID Found;
     if ((Flags & VF_POOL_TRACKING) && Kind != ExpPaged) {
         if ((Found = KiFindTimer(Block, Size)) != NULL)

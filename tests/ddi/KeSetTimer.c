@@ -255,6 +255,40 @@ static void SetTimerEx_Period_RunsAgainUntilCancelled(void **State)
     assert_int_equal(Ran, Then);
 }
 
+/* KeInitializeTimerEx, KeSetTimer: the DPC is queued when the timer expires. A thread that waited for the timer goes on after it:
+ * on Windows it runs on the processor where the timer expired before a thread does. */
+static VOID SlowDpc(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
+{
+    (void)Dpc, (void)Argument1, (void)Argument2;
+    KeStallExecutionProcessor(3000);
+    *(LONG *)Context += 1;
+}
+
+static void SetTimer_WaitedFor_DpcGoesFirst(void **State)
+{
+    LONG Count = 0; /* without atomics: the wait orders them */
+    KTIMER Timer, Other;
+    PVOID Both[2] = {&Other, &Timer};
+    KDPC Dpc;
+
+    (void)State;
+    KeInitializeDpc(&Dpc, SlowDpc, &Count);
+    KeInitializeTimerEx(&Timer, SynchronizationTimer);
+    KeInitializeTimer(&Other);
+    for (UCHAR Number = 0; Number < 2; Number++) {
+        KeSetTargetProcessorDpc(&Dpc, (CCHAR)Number);
+        KeSetTimer(&Timer, Relative(1000), &Dpc);
+        KeWaitForSingleObject(&Timer, Executive, KernelMode, FALSE, NULL);
+        assert_int_equal(Count, 1 + 3 * Number);
+        KeSetTimer(&Timer, Relative(1000), &Dpc);
+        KeWaitForMultipleObjects(2, Both, WaitAny, Executive, KernelMode, FALSE, NULL, NULL);
+        assert_int_equal(Count, 2 + 3 * Number);
+        KeSetTimer(&Timer, Relative(0), &Dpc); /* expired before the wait */
+        KeWaitForSingleObject(&Timer, Executive, KernelMode, FALSE, &Zero);
+        assert_int_equal(Count, 3 + 3 * Number);
+    }
+}
+
 /* Many timers: they expire in the order of their due times. */
 static LONGLONG LastDue;
 static volatile LONG OutOfOrder;
@@ -332,6 +366,7 @@ int main(void)
         cmocka_unit_test_setup(SetTimer_Pending_ReturnsTrueAndOnlyTheNewTimeCounts, Reset),
         cmocka_unit_test_setup(SetTimer_AbsolutePast_ExpiresAtOnce, Reset),
         cmocka_unit_test_setup(SetTimerEx_Period_RunsAgainUntilCancelled, Reset),
+        cmocka_unit_test_setup(SetTimer_WaitedFor_DpcGoesFirst, Reset),
         cmocka_unit_test_setup(SetTimer_Many_ExpireInOrderAndCancelledOnesNever, Reset),
         cmocka_unit_test_setup(Time_Queries_AdvanceAndAgree, Reset),
     };
