@@ -13,3 +13,5 @@ if(NOT NTMM_SANITIZE) # the sins are the sanitizers' too
   add_test(NAME matrix COMMAND matrix ${CMAKE_CURRENT_SOURCE_DIR}/matrix/rows.tsv ${CMAKE_CURRENT_SOURCE_DIR}/matrix/reasons.tsv)
   set_tests_properties(matrix PROPERTIES LABELS misuse TIMEOUT 300)
 endif()
+# The rows have explanations of their own.
+target_compile_definitions(test_unit.explain_test PRIVATE NTMM_ROWS="${CMAKE_CURRENT_SOURCE_DIR}/matrix/rows.tsv")

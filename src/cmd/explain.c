@@ -15,6 +15,39 @@ static const char Help[] =
     "\n"
     "Exit code: 0, or 2 if the code is not known.\n";
 
+static bool FindName(const char *Text, uint64_t *Code)
+{
+    ULONG Number = 0;
+    const char *Name;
+    for (ULONG Index = 0; (Name = KiBugCheckAt(Index, &Number)) != NULL; Index++) {
+        if (strcasecmp(Name, Text) == 0) {
+            *Code = Number;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Neither number nor name: says which names have the text in them, or that it would be a number with 0x. */
+static int Unknown(const char *Text)
+{
+    char Like[512] = "", Hex[32];
+    const char *Name;
+    size_t Used = 0;
+    ULONG Number = 0;
+    uint64_t Code;
+    for (ULONG Index = 0; strlen(Text) > 2 && (Name = KiBugCheckAt(Index, &Number)) != NULL && Used < 300; Index++) {
+        if (strcasestr(Name, Text) != NULL) {
+            Used += (size_t)snprintf(Like + Used, sizeof Like - Used, "%s%s", Used != 0 ? ", " : "; names like it: ", Name);
+        }
+    }
+    snprintf(Hex, sizeof Hex, "0x%.28s", Text);
+    if (Used == 0 && CmdNumber(Hex, &Code) && Code <= MAXULONG && ntmm_explain((uint32_t)Code, NULL, 0, NULL, 0) != 0) {
+        snprintf(Like, sizeof Like, "; %s is one", Hex);
+    }
+    return CmdComplain("\"%s\" is neither a bug check's number nor its name%s", Text, Like);
+}
+
 int CmdExplain(int Argc, char **Argv)
 {
     uint64_t Code = 0, Parameters[4];
@@ -31,16 +64,9 @@ int CmdExplain(int Argc, char **Argv)
         } else if (Text[0] == '-') {
             return CmdUnknown("explain", Text);
         } else if (!HaveCode) {
-            HaveCode = CmdNumber(Text, &Code);
-            for (uint32_t Try = 0; !HaveCode && Try < 0x1000; Try++) {
-                const char *Name = ntmm_bugcheck_name(Try);
-                if (Name != NULL && strcasecmp(Name, Text) == 0) {
-                    Code = Try;
-                    HaveCode = true;
-                }
-            }
+            HaveCode = CmdNumber(Text, &Code) || FindName(Text, &Code);
             if (!HaveCode || Code > MAXULONG) {
-                return CmdComplain("\"%s\" is neither a bug check's number nor its name", Text);
+                return Unknown(Text);
             }
         } else if (Count == 4) {
             return CmdComplain("a bug check has four parameters; \"%s\" is a fifth", Text);
@@ -60,12 +86,9 @@ int CmdExplain(int Argc, char **Argv)
     }
     ntmm_explain((uint32_t)Code, Parameters, Count, Text, Length + 1);
     if (Json) {
-        json_t *Array = json_array();
-        for (unsigned Index = 0; Index < Count; Index++) {
-            json_array_append_new(Array, CmdHex(Parameters[Index]));
-        }
-        CmdPrintJson(json_pack("{s:o, s:s?, s:o, s:s}", "code", CmdHex(Code), "name", ntmm_bugcheck_name((uint32_t)Code),
-                               "parameters", Array, "text", Text));
+        json_t *Root = HostExplainJson((uint32_t)Code, Parameters, Count);
+        json_object_set_new(Root, "text", json_string(Text));
+        CmdPrintJson(Root);
     } else {
         printf("%s%s", Text, Text[Length - 1] == '\n' ? "" : "\n");
     }

@@ -2,18 +2,27 @@
  * explain.c - what bug checks mean, in words. SPDX-License-Identifier: MIT
  *
  * Two tables: bugchecks.def has, for each code, what each value of its selecting parameter says and what the parameters
- * are; General has, for the codes that memory errors end in, why it happens and what to do about it. The report and
- * `ntmm explain` read the same tables.
+ * are; advice.def has, for each code and for each value that a driver can bring about, why it usually happens and what to
+ * do about it. The report and `ntmm explain` read the same tables.
  *
  * A row is chosen by the parameter that selects (the first one mostly); if that is unknown or matches no row, by the row
- * that holds for any; if there is none and no parameter is given, all rows are listed.
+ * that holds for any; if there is none, the rows are listed that the missing parameters could choose, or else all.
+ *
+ * Watch it: tests/unit/explain_test.c.
  */
 #include "host.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
-#define SELECT_NEAR_ZERO 5 /* the first parameter is an address below the row's value */
+#define EXPLAIN_WIDTH 96
+/* What chooses a row: 1 to 4 are the parameters. */
+#define SELECT_ALWAYS   0
+#define SELECT_BELOW    5  /* parameter 1 is below the value */
+#define SELECT_LOW_BYTE 6  /* the low byte of parameter 1 */
+#define SELECT_PAIR     12 /* parameters 1 and 2 */
+#define PAIR(p1, p2)    ((uint64_t)(p1) << 32 | (p2))
 
 static const struct {
     uint32_t Code;
@@ -28,102 +37,55 @@ static const struct {
 
 static const struct {
     uint32_t Code;
-    const char *Why, *Cure;
-} General[] = {
-    {0x0A,
-     "Code at DISPATCH_LEVEL or above may touch resident memory only: a page fault there cannot wait for the disk, so the "
-     "system "
-     "stops even if the page could have been brought in. Often the pointer is stale or NULL.",
-     "Look at the instruction and at the address: allocate the memory nonpaged, lock it with an MDL, or touch it before the "
-     "IRQL is raised. A near-zero address is a member of a structure whose pointer is NULL."},
-    {0xD1,
-     "As 0x0A, in a driver's code: pageable or invalid memory was touched at DISPATCH_LEVEL or above, or the driver's own "
-     "pageable "
-     "code ran there.",
-     "Allocate the memory nonpaged, or do the work at PASSIVE_LEVEL; take #pragma alloc_text(PAGE, ...) off functions that run "
-     "under spin locks or in DPCs; keep MmProbeAndLockPages until the transfer is done."},
-    {0x50,
-     "The address is in the kernel's range and no memory is there: never mapped, or freed. An exception handler cannot catch "
-     "this.",
-     "Find who freed the memory (the report names the pool block if it was one), or where the pointer was computed."},
-    {0x1E, "An exception was raised and no __except around it took it.",
-     "Guard what may fault (user buffers, ProbeForRead, allocations that raise) with __try/__except, or make it not fault."},
-    {0x7E, "A thread that a driver made (PsCreateSystemThread, a work item) let an exception through.",
-     "Handle the exception in the thread's routine, or mend what raised it."},
-    {0x3B, "An exception came out of a driver's dispatch routine while it served a request of user mode.",
-     "Validate and probe what the request passes, under __try/__except; check buffer lengths before use."},
-    {0xC2, "A pool function was called with something it must not be called with.",
-     "The block's history is in the report: free each block once, with its own tag and its exact start, at an allowed IRQL."},
-    {0xC5, "The pool's own code faulted at raised IRQL: its memory was overwritten, or the caller is at too high an IRQL.",
-     "Use the Verifier's special pool or an ASan build to find the write."},
-    {0x19, "Bytes around a pool block are not what they were: something wrote past its end or before its start.",
-     "The block that was overrun is usually the one before; its tag names the owner. Special pool stops at the write itself."},
-    {0x1A, "The memory manager found its state contradicted by a call or by memory.",
-     "The first parameter tells what; look at the call in the stack."},
-    {0xBE, "The page is mapped read only: code, constants, or a mapping that asked for it.",
-     "Do not write there: copy it, or map it writable. String literals and const data are read only."},
-    {0xFC, "The page is not executable: nonpaged pool of type NonPagedPoolNx, a stack, data of an image.",
-     "A function pointer is wrong, or code was generated into data: allocate it as NonPagedPoolExecute."},
-    {0x139, "A check that protects a structure failed and called __fastfail; it cannot be handled.",
-     "For a list entry: it was removed twice, inserted twice, or freed while in a list. For a cookie: a local array was "
-     "overrun."},
-    {0xC4, "The Driver Verifier found a rule broken.", "The first parameter names the rule."},
-    {0xC1, "Special pool puts each block in a page of its own: the bytes around it were changed, or it was freed wrongly.",
-     "Compare the address with the block's end: what lies beyond is the overrun."},
-    {0xC6, "A driver freed memory that is still in use elsewhere.", "See who allocated it in the report."},
-    {0xCC, "A block of special pool was used after it was freed.", "The report has the stack that freed it."},
-    {0xCD, "A block of special pool was read or written beyond its end.", "Check the length at the instruction named."},
-    {0xD5, "Memory of special pool was used after it was freed.", "The report has the stack that freed it."},
-    {0xD6, "Memory beyond the end of a special pool block was used.", "Check the length at the instruction named."},
-    {0x76, "Pages of a process were still locked when it ended, or unlocked too often.",
-     "Pair each MmProbeAndLockPages with one MmUnlockPages on the same MDL."},
-    {0x4E, "A page's counts went below zero or its list is damaged.", "Look for an MDL unlocked or freed twice."},
-    {0xDA, "A mapping was used or given back in a way that does not match how it was made.",
-     "Unmap with the address and the size it was mapped with, once."},
-    {0x7F, "The processor met a condition it cannot go on from; 8 is a stack that ran over its end.",
-     "For 8: shorten the recursion or the local arrays; a kernel stack is a few pages."},
-    {0xE2, "Somebody asked for it.", "Nothing is wrong by itself."},
-    {0x05, "A thread was attached to a process while it is attached to another by the form that does not stack, or in a DPC.",
-     "Use KeStackAttachProcess and KeUnstackDetachProcess in pairs, below DISPATCH_LEVEL."},
-    {0x18, "An object was given back more often than it was taken: a pointer was dereferenced twice, or never referenced.",
-     "Pair each ObReferenceObject... with one ObDereferenceObject; a handle does not keep a pointer valid."},
-    {0x3F, "All address space for system mappings is in use, mostly because mappings are made and not given back.",
-     "Unmap each MDL and each I/O range when the transfer is done; the report lists who holds the most."},
-    {0x44, "The same packet was completed twice: by two of its drivers, or by a cancel routine and its completion.",
-     "Complete each packet once; clear the cancel routine with IoSetCancelRoutine and look at what it returns."},
-    {0x77, "A kernel stack could not be read back from the page file.",
-     "The device under the page file fails, or failed in a test."},
-    {0x7A, "Paged memory could not be read back: the device reported an error, or what it gave is not what was written.",
-     "Nothing in the driver: look at the device; a test of failing devices ends here where nobody can handle the exception."},
-    {0x13A, "Memory of a heap was used after it was freed, or overrun.",
-     "As for pool: find the write by special pool or an ASan build."},
-    {0xC7, "Memory was freed that still holds a timer that is set or a DPC that is queued.",
-     "Cancel the timer and flush the DPCs (KeCancelTimer, KeFlushQueuedDpcs) before the memory that holds them goes."},
-    {0xC9, "A driver broke a rule of the I/O manager.", "The first parameter names the rule."},
-    {0xCB, "A driver or its process ended with pages still locked by an MDL.",
-     "Unlock in the completion and in every error path; the report names who locked them."},
-    {0xCE, "A driver was unloaded while work of it was still to be done: a timer, a work item, a thread, a DPC.",
-     "Wait for all of it in DriverUnload before returning."},
-    {0xCF, "A session's driver was unloaded while it was still called.", "Wait for what is outstanding before the unload."},
-    {0xD0, "A lock or a list in memory that may be paged, or that was overwritten, was used at raised IRQL.",
-     "Look for an overrun next to the structure; special pool stops at the write."},
-    {0xD3, "A driver marked its code pageable and ran it at DISPATCH_LEVEL or above.",
-     "Lock the section first, or take the function out of it."},
-    {0xD4, "Code of a driver that was unloaded was to be run: a callback, DPC or work item had been left behind.",
-     "Take back every registration and wait for what runs in DriverUnload."},
-    {0xD8, "One driver holds most of the address space for system mappings.",
-     "The report lists the holders: unmap what is done with, or map less at a time."},
-    {0xE6, "A device or its driver used DMA memory that was not mapped for it, or against the rules of the DMA routines.",
-     "Map each transfer, flush it, and give the map registers back once; do not compute physical addresses by hand."},
-    {0x101, "A processor did not answer in time.", "Look for code that spins at raised IRQL."},
+    unsigned Selector;
+    uint64_t First, Last;
+    const char *Cause, *Cure;
+} Advice[] = {
+#define ADVICE(code, selector, first, last, cause, cure) {code, selector, first, last, cause, cure},
+#include "advice.def"
+#undef ADVICE
 };
 
-BOOLEAN HostWhy(uint32_t Code, const char **Why, const char **Cure)
+/* How the known parameters stand to a row. */
+typedef enum { No, Maybe, Always, Yes } FIT;
+
+/* Whether the value that Selector picks lies between First and Last; Maybe: parameters are missing that would tell. */
+static FIT Fit(unsigned Selector, uint64_t First, uint64_t Last, const uint64_t *Parameters, unsigned Count)
 {
-    for (size_t I = 0; I < ARRAYSIZE(General); I++)
-        if (General[I].Code == Code) {
-            *Why = General[I].Why;
-            *Cure = General[I].Cure;
+    uint64_t Value;
+    switch (Selector) {
+    case SELECT_ALWAYS:
+        return Always;
+    case SELECT_BELOW:
+        if (Count == 0)
+            return Maybe;
+        return Parameters[0] < First ? Yes : No;
+    case SELECT_LOW_BYTE:
+        if (Count == 0)
+            return Maybe;
+        Value = Parameters[0] & 0xFF;
+        break;
+    case SELECT_PAIR:
+        if (Count < 2)
+            return Count == 0 || Parameters[0] == First >> 32 ? Maybe : No;
+        if (Parameters[0] > MAXULONG || Parameters[1] > MAXULONG)
+            return No;
+        Value = PAIR(Parameters[0], Parameters[1]);
+        break;
+    default:
+        if (Count < Selector)
+            return Maybe;
+        Value = Parameters[Selector - 1];
+    }
+    return Value >= First && Value <= Last ? Yes : No;
+}
+
+BOOLEAN HostAdvise(uint32_t Code, const uint64_t *Parameters, unsigned Count, const char **Cause, const char **Cure)
+{
+    for (size_t I = 0; I < ARRAYSIZE(Advice); I++)
+        if (Advice[I].Code == Code && Fit(Advice[I].Selector, Advice[I].First, Advice[I].Last, Parameters, Count) >= Always) {
+            *Cause = Advice[I].Cause;
+            *Cure = Advice[I].Cure;
             return TRUE;
         }
     return FALSE;
@@ -165,22 +127,21 @@ const char *HostStatusName(uint32_t Status)
     return NULL;
 }
 
-/* Finds the row for the parameters that are known; -1: none. */
+static FIT FitsRow(size_t Row, const uint64_t *Parameters, unsigned Count)
+{
+    return Fit(Rows[Row].Selector, Rows[Row].Value, Rows[Row].Value, Parameters, Count);
+}
+
+/* The row for the parameters that are known; -1: none. */
 static int FindRow(uint32_t Code, const uint64_t *Parameters, unsigned Count)
 {
     int Any = -1;
     for (size_t I = 0; I < ARRAYSIZE(Rows); I++) {
-        if (Rows[I].Code != Code)
-            continue;
-        if (Rows[I].Selector >= 1 && Rows[I].Selector <= 4) {
-            if (Rows[I].Selector <= Count && Parameters[Rows[I].Selector - 1] == Rows[I].Value)
-                return (int)I;
-        } else if (Rows[I].Selector == SELECT_NEAR_ZERO) {
-            if (Count >= 1 && Parameters[0] < Rows[I].Value)
-                return (int)I;
-        } else if (Any < 0) {
+        FIT How = Rows[I].Code == Code ? FitsRow(I, Parameters, Count) : No;
+        if (How == Yes)
+            return (int)I;
+        if (How == Always && Any < 0)
             Any = (int)I;
-        }
     }
     return Any;
 }
@@ -238,79 +199,152 @@ VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size)
     }
 }
 
-static VOID Add(char *Text, size_t Size, size_t *Used, const char *Format, ...) __attribute__((format(printf, 4, 5)));
-static VOID Add(char *Text, size_t Size, size_t *Used, const char *Format, ...)
+/* ---- ntmm explain ---- */
+
+/* "0x7", "0xF 0x2", "parameter 4 0x23": what has to be said for a row to be chosen. */
+static VOID NameRow(size_t Row, char *Text, size_t Size)
 {
-    va_list List;
-    int Length;
-    va_start(List, Format);
-    Length = vsnprintf(*Used < Size ? Text + *Used : NULL, *Used < Size ? Size - *Used : 0, Format, List);
-    va_end(List);
-    if (Length > 0)
-        *Used += (size_t)Length;
+    unsigned long long Value = Rows[Row].Value;
+    if (Rows[Row].Selector == SELECT_PAIR)
+        snprintf(Text, Size, "0x%llX 0x%llX", Value >> 32, Value & MAXULONG);
+    else if (Rows[Row].Selector == SELECT_LOW_BYTE)
+        snprintf(Text, Size, "low byte 0x%02llX", Value);
+    else if (Rows[Row].Selector == SELECT_BELOW)
+        snprintf(Text, Size, "below 0x%llX", Value);
+    else if (Rows[Row].Selector > 1)
+        snprintf(Text, Size, "parameter %u 0x%llX", Rows[Row].Selector, Value);
+    else if (Rows[Row].Selector == 1)
+        snprintf(Text, Size, "0x%llX", Value);
+    else
+        snprintf(Text, Size, "any");
 }
 
-/* A paragraph, wrapped at 96 columns, each line after Indent. */
-static VOID AddWrapped(char *Text, size_t Size, size_t *Used, const char *Head, const char *Words)
+/* Which rows to list where none is chosen: those that missing parameters could choose, or (there are none) all of the code. */
+static BOOLEAN Undecided(uint32_t Code, const uint64_t *Parameters, unsigned Count)
 {
-    size_t Column = strlen(Head);
-    Add(Text, Size, Used, "%s", Head);
-    while (*Words) {
-        size_t Length = strcspn(Words, " ");
-        if (Column + 1 + Length > 96) {
-            Add(Text, Size, Used, "\n   ");
-            Column = 3;
-        }
-        Add(Text, Size, Used, " %.*s", (int)Length, Words);
-        Column += 1 + Length;
-        Words += Length;
-        while (*Words == ' ')
-            Words++;
-    }
-    Add(Text, Size, Used, "\n");
+    for (size_t I = 0; I < ARRAYSIZE(Rows); I++)
+        if (Rows[I].Code == Code && FitsRow(I, Parameters, Count) == Maybe)
+            return TRUE;
+    return FALSE;
+}
+
+static BOOLEAN Known(uint32_t Code)
+{
+    for (size_t I = 0; I < ARRAYSIZE(Rows); I++)
+        if (Rows[I].Code == Code)
+            return TRUE;
+    return FALSE;
+}
+
+/* The next row to list at or behind From; -1: no more. */
+static int NextListed(size_t From, uint32_t Code, const uint64_t *Parameters, unsigned Count)
+{
+    BOOLEAN Some = Undecided(Code, Parameters, Count);
+    for (size_t I = From; I < ARRAYSIZE(Rows); I++)
+        if (Rows[I].Code == Code && (!Some || FitsRow(I, Parameters, Count) == Maybe))
+            return (int)I;
+    return -1;
+}
+
+/* A parameter whose meaning is a number is said by its value. */
+static BOOLEAN IsNumber(const char *Meaning)
+{
+    return Meaning[0] == 0 || Meaning[strspn(Meaning, "0123456789abcdefABCDEFx")] == 0;
 }
 
 size_t ntmm_explain(uint32_t code, const uint64_t *parameters, unsigned count, char *text, size_t size)
 {
-    size_t Used = 0;
-    const char *Name = KiBugCheckName(code);
+    HOST_TEXT Text = {text, size, 0};
+    const char *Name = KiBugCheckName(code), *Cause, *Cure;
     int Row;
-    BOOLEAN Known = FALSE;
 
     if (size)
         text[0] = 0;
-    for (size_t I = 0; I < ARRAYSIZE(Rows); I++)
-        Known |= Rows[I].Code == code;
-    if (!Name && !Known)
+    if (!Name && !Known(code))
         return 0;
     if (count > 4)
         count = 4;
-    Add(text, size, &Used, "0x%08X %s\n", code, Name ? Name : "");
+    HostPut(&Text, "0x%08X %s\n", code, Name ? Name : "");
     Row = FindRow(code, parameters, count);
     if (Row >= 0) {
-        AddWrapped(text, size, &Used, " ", Rows[Row].What);
+        HostPutWrapped(&Text, " ", Rows[Row].What, 3, EXPLAIN_WIDTH);
         for (unsigned I = 0; I < 4; I++) {
             const char *Meaning = Rows[Row].Parameters[I];
             if (I < count)
-                Add(text, size, &Used, "  parameter %u  0x%016llX  %s\n", I + 1, (unsigned long long)parameters[I], Meaning);
+                HostPut(&Text, "  parameter %u  0x%016llX%s%s\n", I + 1, (unsigned long long)parameters[I],
+                        IsNumber(Meaning) ? "" : "  ", IsNumber(Meaning) ? "" : Meaning);
             else if (*Meaning)
-                Add(text, size, &Used, "  parameter %u  %s\n", I + 1, Meaning);
+                HostPut(&Text, "  parameter %u  %s\n", I + 1, Meaning);
         }
-    } else if (Known) {
-        Add(text, size, &Used,
-            count ? "  These parameters are not ones that the documents name. Known are:\n" : "  The parameters tell which:\n");
-        for (size_t I = 0; I < ARRAYSIZE(Rows); I++)
-            if (Rows[I].Code == code) {
-                char Head[40];
-                snprintf(Head, sizeof Head, "  %s%llX:", Rows[I].Selector == 4 ? "parameter 4 0x" : "0x",
-                         (unsigned long long)Rows[I].Value);
-                AddWrapped(text, size, &Used, Head, Rows[I].What);
-            }
+    } else if (Known(code)) {
+        char Select[48], Head[56];
+        HostPut(&Text, Undecided(code, parameters, count)
+                           ? "  The parameters tell which:\n"
+                           : "  These parameters are not ones that the documents name. Known are:\n");
+        for (int I = -1; (I = NextListed((size_t)(I + 1), code, parameters, count)) >= 0;) {
+            NameRow((size_t)I, Select, sizeof Select);
+            snprintf(Head, sizeof Head, "  %s:", Select);
+            HostPutWrapped(&Text, Head, Rows[I].What, 3, EXPLAIN_WIDTH);
+        }
     }
-    const char *Why, *Cure;
-    if (HostWhy(code, &Why, &Cure)) {
-        AddWrapped(text, size, &Used, "Why:", Why);
-        AddWrapped(text, size, &Used, "Cure:", Cure);
+    if (HostAdvise(code, parameters, count, &Cause, &Cure)) {
+        HostPutWrapped(&Text, "Usually:", Cause, 3, EXPLAIN_WIDTH);
+        HostPutWrapped(&Text, "Cure:", Cure, 3, EXPLAIN_WIDTH);
     }
-    return Used;
+    if (Row < 0 && Known(code))
+        HostPut(&Text, "With the parameters, ntmm explain says what they mean, and the usual cause and cure of just that.\n");
+    return Text.Used;
+}
+
+/* What a row says, with its cause and cure; Parameters are those that choose it. */
+static json_t *RowJson(size_t Row, const char *Cause, const char *Cure)
+{
+    json_t *List = json_array();
+    for (unsigned I = 0; I < 4; I++)
+        json_array_append_new(List, json_string(Rows[Row].Parameters[I]));
+    return json_pack("{s:s, s:o, s:s?, s:s?}", "what", Rows[Row].What, "meanings", List, "usually", Cause, "cure", Cure);
+}
+
+json_t *HostExplainJson(uint32_t Code, const uint64_t *Parameters, unsigned Count)
+{
+    const char *Name = KiBugCheckName(Code), *Cause = NULL, *Cure = NULL;
+    int Row = FindRow(Code, Parameters, Count);
+    json_t *Root, *List;
+    char Text[48];
+
+    HostAdvise(Code, Parameters, Count, &Cause, &Cure);
+    Root = Row >= 0 ? RowJson((size_t)Row, Cause, Cure) : json_pack("{s:s?, s:s?}", "usually", Cause, "cure", Cure);
+    List = json_array();
+    for (unsigned I = 0; I < Count; I++) {
+        snprintf(Text, sizeof Text, "0x%llX", (unsigned long long)Parameters[I]);
+        json_array_append_new(List, json_string(Text));
+    }
+    snprintf(Text, sizeof Text, "0x%X", Code);
+    json_object_set_new(Root, "code", json_string(Text));
+    json_object_set_new(Root, "name", Name ? json_string(Name) : json_null());
+    json_object_set_new(Root, "parameters", List);
+    if (Row >= 0 || !Known(Code))
+        return Root;
+    List = json_array();
+    for (int I = -1; (I = NextListed((size_t)(I + 1), Code, Parameters, Count)) >= 0;) {
+        uint64_t Would[4] = {0, 0, 0, 0};
+        unsigned Selector = Rows[I].Selector;
+        json_t *Entry;
+        if (Selector == SELECT_PAIR) {
+            Would[0] = Rows[I].Value >> 32;
+            Would[1] = Rows[I].Value & MAXULONG;
+        } else if (Selector >= 1 && Selector <= 4) {
+            Would[Selector - 1] = Rows[I].Value;
+        } else {
+            Would[0] = Selector == SELECT_BELOW ? 0 : Rows[I].Value;
+        }
+        Cause = Cure = NULL;
+        HostAdvise(Code, Would, 4, &Cause, &Cure);
+        Entry = RowJson((size_t)I, Cause, Cure);
+        NameRow((size_t)I, Text, sizeof Text);
+        json_object_set_new(Entry, "selected_by", json_string(Text));
+        json_array_append_new(List, Entry);
+    }
+    json_object_set_new(Root, "rows", List);
+    return Root;
 }

@@ -13,7 +13,20 @@ const HAL_RUN *HostRuns(ULONG *Count);
 /* options.c: a whole number, with an optional size suffix; FALSE for anything else. */
 BOOLEAN HostParseNumber(const char *Text, BOOLEAN Suffix, uint64_t *Number);
 
+/* text.c: text that grows in a buffer; Used counts what found no room too. */
+typedef struct _HOST_TEXT {
+    char *Bytes;
+    size_t Size, Used;
+} HOST_TEXT;
+VOID HostPut(HOST_TEXT *Text, const char *Format, ...) __attribute__((format(printf, 2, 3)));
+/* Head, then Words, in lines of at most Width columns; the lines that follow the first are indented. */
+VOID HostPutWrapped(HOST_TEXT *Text, const char *Head, const char *Words, unsigned Indent, unsigned Width);
+
 /* explain.c */
+/* Why a stop with these parameters (as many as are known) usually happens, and what to do; FALSE: nothing is known. */
+BOOLEAN HostAdvise(uint32_t Code, const uint64_t *Parameters, unsigned Count, const char **Cause, const char **Cure);
+struct json_t;
+struct json_t *HostExplainJson(uint32_t Code, const uint64_t *Parameters, unsigned Count); /* the caller owns it */
 const char *HostStatusName(uint32_t Status);                               /* NULL: not one of the common ones */
 VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size); /* one sentence */
 
@@ -45,9 +58,6 @@ VOID HostForgetSymbols(VOID);
 VOID HostTakePicture(const KI_BUGCHECK *Stop, const VOID *Block, ntmm_bugcheck *Out);
 /* instruction.c: the instruction at Rip in words; "": its bytes cannot be read. */
 VOID HostDescribeInstruction(ULONG_PTR Rip, char *Text, size_t Size);
-/* explain.c: why a stop of this code usually happens, and what to do; FALSE: nothing is known. */
-BOOLEAN HostWhy(uint32_t Code, const char **Why, const char **Cure);
-
 /* sanitize.c: before ExInitSystem: who else watches memory. The report looks at bytes that nobody should touch: it says so. */
 VOID HostFindMemoryTool(VOID);
 VOID HostQuietMemoryTool(BOOLEAN Quiet);
@@ -58,9 +68,8 @@ VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
 /* "Function (file.c:12)", "Function+0x10", or "+0x10" where no function is known. */
 VOID HostFormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size);
 /* blame.c */
-BOOLEAN HostIsDriverCode(ULONG_PTR Rip); /* KiIsDriverCodeRoutine */
-PVOID HostImageOf(PVOID Address);        /* MiHostImageRoutine */
-struct json_t;
+BOOLEAN HostIsDriverCode(ULONG_PTR Rip);                /* KiIsDriverCodeRoutine */
+PVOID HostImageOf(PVOID Address);                       /* MiHostImageRoutine */
 struct json_t *HostStopJson(const ntmm_bugcheck *Stop); /* the caller owns it */
 /* Fills the data form: name, words, blame and stack; looks nothing up by symbol but driver and where. */
 VOID HostDescribeStop(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out);

@@ -37,30 +37,12 @@ const char *ntmm_bugcheck_name(uint32_t code)
     return KiBugCheckName(code);
 }
 
-/* ---- text that grows ---- */
-typedef struct _TEXT {
-    char *Bytes;
-    size_t Size, Used;
-} TEXT;
-
-static VOID Put(TEXT *Text, const char *Format, ...) __attribute__((format(printf, 2, 3)));
-static VOID Put(TEXT *Text, const char *Format, ...)
+/* ---- the text ---- */
+static VOID PutHead(HOST_TEXT *Text, const ntmm_bugcheck *Stop)
 {
-    va_list List;
-    int Length;
-    va_start(List, Format);
-    Length = vsnprintf(Text->Used < Text->Size ? Text->Bytes + Text->Used : NULL,
-                       Text->Used < Text->Size ? Text->Size - Text->Used : 0, Format, List);
-    va_end(List);
-    if (Length > 0)
-        Text->Used += (size_t)Length;
-}
-
-static VOID PutHead(TEXT *Text, const ntmm_bugcheck *Stop)
-{
-    Put(Text, "*** STOP: 0x%08X (0x%016llX,0x%016llX,0x%016llX,0x%016llX)\n%s\n%s\n", Stop->code,
-        (unsigned long long)Stop->parameters[0], (unsigned long long)Stop->parameters[1],
-        (unsigned long long)Stop->parameters[2], (unsigned long long)Stop->parameters[3], Stop->name, Stop->words);
+    HostPut(Text, "*** STOP: 0x%08X (0x%016llX,0x%016llX,0x%016llX,0x%016llX)\n%s\n%s\n", Stop->code,
+            (unsigned long long)Stop->parameters[0], (unsigned long long)Stop->parameters[1],
+            (unsigned long long)Stop->parameters[2], (unsigned long long)Stop->parameters[3], Stop->name, Stop->words);
 }
 
 /* ---- the data form ---- */
@@ -219,12 +201,12 @@ static VOID ShowFrame(PVOID Context, uint64_t Address, const HOST_SYMBOL *Symbol
 {
     char Place[600];
     if (!Symbol) {
-        Put((TEXT *)Context, "    ... the same %llu times\n", (unsigned long long)Address);
+        HostPut((HOST_TEXT *)Context, "    ... the same %llu times\n", (unsigned long long)Address);
         return;
     }
     HostFormatPlace(Symbol, Place, sizeof Place);
-    Put((TEXT *)Context, "    0x%016llX  %s!%s%s\n", (unsigned long long)Address, Symbol->Module, Place,
-        Symbol->Inlined ? " (inlined)" : "");
+    HostPut((HOST_TEXT *)Context, "    0x%016llX  %s!%s%s\n", (unsigned long long)Address, Symbol->Module, Place,
+            Symbol->Inlined ? " (inlined)" : "");
 }
 
 static const char *IrqlName(unsigned Irql)
@@ -266,87 +248,69 @@ static VOID TagText(ULONG Tag, char Text[8])
     Text[4] = 0;
 }
 
-static VOID PutStack(TEXT *Text, const char *Head, const ULONG_PTR *Stack, ULONG Count)
+static VOID PutStack(HOST_TEXT *Text, const char *Head, const ULONG_PTR *Stack, ULONG Count)
 {
     uint64_t Frames[EXP_MAX_STACK];
     if (!Count)
         return;
     for (ULONG I = 0; I < Count; I++)
         Frames[I] = Stack[I];
-    Put(Text, "  %s\n", Head);
+    HostPut(Text, "  %s\n", Head);
     EachFrame(Frames, Count, FALSE, ShowFrame, Text);
 }
 
-static VOID PutBlock(TEXT *Text, const VOID *Block)
+static VOID PutBlock(HOST_TEXT *Text, const VOID *Block)
 {
     EXP_BLOCK_INFO Info;
     char Tag[8];
     if (!Block || !ExpDescribeBlock || !ExpDescribeBlock(Block, &Info))
         return;
     if (Info.State == ExpBlockNever) {
-        Put(Text, "  pool block: none was ever allocated at 0x%016llX\n", (unsigned long long)(ULONG_PTR)Block);
+        HostPut(Text, "  pool block: none was ever allocated at 0x%016llX\n", (unsigned long long)(ULONG_PTR)Block);
         return;
     }
     TagText(Info.Tag, Tag);
-    Put(Text, "  pool block: 0x%016llX, %llu byte%s, tag '%s', %s, %s\n", (unsigned long long)Info.Start,
-        (unsigned long long)Info.Size, Info.Size == 1 ? "" : "s", Tag, PoolName(Info.PoolType),
-        Info.State == ExpBlockLive ? "allocated" : "freed");
+    HostPut(Text, "  pool block: 0x%016llX, %llu byte%s, tag '%s', %s, %s\n", (unsigned long long)Info.Start,
+            (unsigned long long)Info.Size, Info.Size == 1 ? "" : "s", Tag, PoolName(Info.PoolType),
+            Info.State == ExpBlockLive ? "allocated" : "freed");
     if (Info.Offset)
-        Put(Text, "              0x%016llX is %lld bytes %s its %s\n", (unsigned long long)(ULONG_PTR)Block,
-            Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? (long long)(Info.Offset - (LONG_PTR)Info.Size)
-                                                                 : (long long)Info.Offset,
-            Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? "behind" : "after",
-            Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? "end" : "start");
+        HostPut(Text, "              0x%016llX is %lld bytes %s its %s\n", (unsigned long long)(ULONG_PTR)Block,
+                Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? (long long)(Info.Offset - (LONG_PTR)Info.Size)
+                                                                     : (long long)Info.Offset,
+                Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? "behind" : "after",
+                Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? "end" : "start");
     PutStack(Text, "allocated by:", Info.AllocStack, Info.AllocFrames);
     PutStack(Text, "freed by:", Info.FreeStack, Info.FreeFrames);
 }
 
-static VOID PutPicture(TEXT *Text, const ntmm_bugcheck *Stop)
+static VOID PutPicture(HOST_TEXT *Text, const ntmm_bugcheck *Stop)
 {
     if (Stop->picture_count == 0)
         return;
-    Put(Text,
-        "  bytes of the block and around it (b block, s slack, f freed, ! overwritten, . not the block's, ? not there):\n");
+    HostPut(Text,
+            "  bytes of the block and around it (b block, s slack, f freed, ! overwritten, . not the block's, ? not there):\n");
     for (unsigned Line = 0; Line + 16 <= Stop->picture_count; Line += 16) {
         const uint8_t *Bytes = Stop->picture_bytes + Line, *Marks = Stop->picture_marks + Line;
-        Put(Text, "    0x%016llX ", (unsigned long long)Stop->picture_start + Line);
+        HostPut(Text, "    0x%016llX ", (unsigned long long)Stop->picture_start + Line);
         for (unsigned I = 0; I < 16; I++) {
             if (Marks[I] == NTMM_MARK_UNREADABLE)
-                Put(Text, " ??");
+                HostPut(Text, " ??");
             else
-                Put(Text, " %02x", Bytes[I]);
+                HostPut(Text, " %02x", Bytes[I]);
         }
-        Put(Text, "  ");
+        HostPut(Text, "  ");
         for (unsigned I = 0; I < 16; I++)
-            Put(Text, "%c", Bytes[I] >= ' ' && Bytes[I] <= '~' ? Bytes[I] : '.');
-        Put(Text, "\n                       ");
+            HostPut(Text, "%c", Bytes[I] >= ' ' && Bytes[I] <= '~' ? Bytes[I] : '.');
+        HostPut(Text, "\n                       ");
         for (unsigned I = 0; I < 16; I++)
-            Put(Text, " %c%c", Marks[I], Marks[I] == NTMM_MARK_DAMAGED ? Marks[I] : ' ');
+            HostPut(Text, " %c%c", Marks[I], Marks[I] == NTMM_MARK_DAMAGED ? Marks[I] : ' ');
         while (Text->Used < Text->Size && Text->Bytes[Text->Used - 1] == ' ')
             Text->Used--;
-        Put(Text, "\n");
+        HostPut(Text, "\n");
     }
 }
 
-/* "  head: words", wrapped. */
-static VOID PutWrapped(TEXT *Text, const char *Head, const char *Words)
-{
-    size_t Column = strlen(Head);
-    Put(Text, "%s", Head);
-    while (*Words) {
-        size_t Length = strcspn(Words, " ");
-        if (Column + 1 + Length > 100) {
-            Put(Text, "\n             ");
-            Column = 13;
-        }
-        Put(Text, " %.*s", (int)Length, Words);
-        Column += 1 + Length;
-        Words += Length + strspn(Words + Length, " ");
-    }
-    Put(Text, "\n");
-}
-
-static VOID PutHolders(TEXT *Text);
+static VOID PutHolders(HOST_TEXT *Text);
 
 /* ---- locks: bug check 0xC4/0x1000 to 0x100B ---- */
 static BOOLEAN IsLockStop(const ntmm_bugcheck *Stop)
@@ -354,7 +318,7 @@ static BOOLEAN IsLockStop(const ntmm_bugcheck *Stop)
     return Stop->code == DRIVER_VERIFIER_DETECTED_VIOLATION && Stop->parameters[0] >= 0x1000 && Stop->parameters[0] <= 0x100B;
 }
 
-static VOID PutLocks(TEXT *Text)
+static VOID PutLocks(HOST_TEXT *Text)
 {
     VF_LOCK_STEP Steps[VF_LOCK_STEPS];
     ULONG Count = VfReadLockOrder(Steps);
@@ -366,34 +330,34 @@ static VOID PutLocks(TEXT *Text)
             PutStack(Text, Head, Steps[I].HeldStack, Steps[I].HeldFrames);
             continue;
         }
-        Put(Text, "  lock order%s: 0x%016llX, then 0x%016llX, by thread %u\n", I == 0 ? "" : " seen before",
-            (unsigned long long)Steps[I].Held, (unsigned long long)Steps[I].Wanted, Steps[I].Thread);
+        HostPut(Text, "  lock order%s: 0x%016llX, then 0x%016llX, by thread %u\n", I == 0 ? "" : " seen before",
+                (unsigned long long)Steps[I].Held, (unsigned long long)Steps[I].Wanted, Steps[I].Thread);
         PutStack(Text, "  the first was acquired by:", Steps[I].HeldStack, Steps[I].HeldFrames);
         PutStack(Text, "  while it was held, the second by:", Steps[I].WantedStack, Steps[I].WantedFrames);
     }
 }
 
-static VOID PutRest(TEXT *Text, const ntmm_bugcheck *Stop)
+static VOID PutRest(HOST_TEXT *Text, const ntmm_bugcheck *Stop)
 {
     const char *Why, *Cure;
-    Put(Text, "\n  driver:     %s\n  function:   %s\n", Stop->driver[0] ? Stop->driver : "?",
-        Stop->where[0] ? Stop->where : "?");
+    HostPut(Text, "\n  driver:     %s\n  function:   %s\n", Stop->driver[0] ? Stop->driver : "?",
+            Stop->where[0] ? Stop->where : "?");
     if (Stop->instruction[0])
-        Put(Text, "  instruction: %s\n", Stop->instruction);
-    Put(Text, "  IRQL:       %u (%s), processor %u, thread %u\n  stack:\n", Stop->irql, IrqlName(Stop->irql), Stop->processor,
-        Stop->thread);
+        HostPut(Text, "  instruction: %s\n", Stop->instruction);
+    HostPut(Text, "  IRQL:       %u (%s), processor %u, thread %u\n  stack:\n", Stop->irql, IrqlName(Stop->irql),
+            Stop->processor, Stop->thread);
     EachFrame(Stop->frames, Stop->frame_count, Stop->trapped, ShowFrame, Text);
     PutBlock(Text, Stop->block);
     PutPicture(Text, Stop);
-    if (HostWhy(Stop->code, &Why, &Cure)) {
-        PutWrapped(Text, "  usually:   ", Why);
-        PutWrapped(Text, "  cure:      ", Cure);
+    if (HostAdvise(Stop->code, Stop->parameters, 4, &Why, &Cure)) {
+        HostPutWrapped(Text, "  usually:   ", Why, 13, 100);
+        HostPutWrapped(Text, "  cure:      ", Cure, 13, 100);
     }
     if (Stop->code == NO_MORE_SYSTEM_PTES || Stop->code == DRIVER_USED_EXCESSIVE_PTES)
         PutHolders(Text);
     if (IsLockStop(Stop))
         PutLocks(Text);
-    Put(Text, "\n");
+    HostPut(Text, "\n");
 }
 
 /* ---- JSON ---- */
@@ -470,19 +434,20 @@ static unsigned FindHolders(HOLDER Holders[MAX_HOLDERS])
     return Count;
 }
 
-static VOID PutHolders(TEXT *Text)
+static VOID PutHolders(HOST_TEXT *Text)
 {
     HOLDER Holders[MAX_HOLDERS];
     unsigned Count = FindHolders(Holders);
     if (Count)
-        Put(Text, "  system PTEs are held by:\n");
+        HostPut(Text, "  system PTEs are held by:\n");
     for (unsigned I = 0; I < Count; I++) {
         HOST_SYMBOL Symbol;
         char Place[600];
         HostSymbolize(Holders[I].Caller, FALSE, &Symbol, 1);
         HostFormatPlace(&Symbol, Place, sizeof Place);
-        Put(Text, "    %8llu page%s in %u mapping%s  %s!%s\n", (unsigned long long)Holders[I].Pages,
-            Holders[I].Pages == 1 ? "" : "s", Holders[I].Mappings, Holders[I].Mappings == 1 ? "" : "s", Symbol.Module, Place);
+        HostPut(Text, "    %8llu page%s in %u mapping%s  %s!%s\n", (unsigned long long)Holders[I].Pages,
+                Holders[I].Pages == 1 ? "" : "s", Holders[I].Mappings, Holders[I].Mappings == 1 ? "" : "s", Symbol.Module,
+                Place);
     }
 }
 
@@ -547,7 +512,7 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
     json_object_set_new(Root, "stack", Frames);
     if (Stop->instruction[0])
         json_object_set_new(Root, "instruction", json_string(Stop->instruction));
-    if (HostWhy(Stop->code, &Why, &Cure)) {
+    if (HostAdvise(Stop->code, Stop->parameters, 4, &Why, &Cure)) {
         json_object_set_new(Root, "usually", json_string(Why));
         json_object_set_new(Root, "cure", json_string(Cure));
     }
@@ -587,11 +552,11 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
 
 size_t ntmm_report(const ntmm_bugcheck *stop, bool json, char *text, size_t size)
 {
-    TEXT Text = {text, size, 0};
+    HOST_TEXT Text = {text, size, 0};
     if (json) {
         json_t *Outer = json_pack("{s:o}", "stop", HostStopJson(stop));
         char *Line = json_dumps(Outer, JSON_COMPACT | JSON_PRESERVE_ORDER);
-        Put(&Text, "%s\n", Line ? Line : "{}");
+        HostPut(&Text, "%s\n", Line ? Line : "{}");
         free(Line);
         json_decref(Outer);
     } else {
@@ -636,7 +601,7 @@ static VOID WatchdogBarks(int Signal)
 
 static VOID WriteRest(VOID)
 {
-    TEXT Text = {FatalText, sizeof FatalText, 0};
+    HOST_TEXT Text = {FatalText, sizeof FatalText, 0};
     DescribeBlame(FatalBlame, &Fatal);
     if (FatalJson)
         Text.Used = ntmm_report(&Fatal, true, FatalText, sizeof FatalText);
@@ -662,7 +627,7 @@ VOID HostReport(const KI_BUGCHECK *Stop)
     alarm(WATCHDOG_SECONDS);
     fflush(stdout); /* what the program printed comes first */
     if (!FatalJson) {
-        TEXT Text = {FatalText, sizeof FatalText, 0};
+        HOST_TEXT Text = {FatalText, sizeof FatalText, 0};
         PutHead(&Text, &Fatal);
         HalPrint(FatalText, Text.Used);
     }

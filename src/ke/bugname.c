@@ -157,10 +157,19 @@ static const struct {
     {0x1E4, "VIDEO_DXGKRNL_SYSMM_FATAL_ERROR"},
     {0x1F1, "KASAN_ENLIGHTENMENT_VIOLATION"},
     {0x1F2, "KASAN_ILLEGAL_ACCESS"},
+    {0x4000008A, "THREAD_TERMINATE_HELD_MUTEX"},
     {0xC000021A, "WINLOGON_FATAL_ERROR"},
     {0xC0000263, "DRIVER_ENTRYPOINT_NOT_FOUND"},
     {0xDEADDEAD, "MANUALLY_INITIATED_CRASH1"},
 };
+
+const CHAR *KiBugCheckAt(ULONG Index, ULONG *Code)
+{
+    if (Index >= ARRAYSIZE(Names))
+        return NULL;
+    *Code = Names[Index].Code;
+    return Names[Index].Name;
+}
 
 const CHAR *KiBugCheckName(ULONG Code)
 {

@@ -597,6 +597,7 @@ DECLSPEC_NORETURN VOID KiStop(ULONG Code, const CHAR *Words, const VOID *Block, 
                               ULONG_PTR P4);
 /* "BAD_POOL_CALLER" for 0xC2; NULL for a code without a name (ke/bugname.c). */
 const CHAR *KiBugCheckName(ULONG Code);
+const CHAR *KiBugCheckAt(ULONG Index, ULONG *Code); /* the codes that have names, in order; NULL: no more */
 /* Set by the host layer: prints the block. NULL: ke prints the first two lines itself. */
 extern VOID (*KiReportRoutine)(const KI_BUGCHECK *Stop);
 

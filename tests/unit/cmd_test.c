@@ -98,6 +98,10 @@ static void WrongUsage_IsOneSentence(void **State)
     Complains("imports a b", "\"b\" is a second");
     Complains("explain", "needs a bug check code");
     Complains("explain NOT_A_BUG_CHECK", "neither a bug check's number nor its name");
+    Complains("explain pool_caller", "names like it: BAD_POOL_CALLER");
+    Complains("explain C2", "0xC2 is one");
+    Complains("explain 0x1000000C2", "neither a bug check's number");
+    Complains("explain 0xC4 0x62 --deep", "no option \"--deep\"");
     Complains("explain 0xC2 1 2 3 4 5", "\"5\" is a fifth");
     Complains("explain 0xC2 x", "\"x\" is not a number");
     Complains("explain 0xFFFFFFF0", "not one that ntmm knows");
