@@ -12,6 +12,8 @@
  *   flat      microseconds of one fault, demand-zero, soft (trimmed, still in RAM) and hard (one page from the file), in systems of
  *             64 MiB up to 8 GiB of RAM: the cost does not grow with RAM.
  *   out       memory that was written leaves RAM, all of it, and comes back in order: page-out and page-in, nothing else.
+ *             These and the workload are also compared with the device when it moves as much memory as they do, not what is
+ *             in the processor's caches.
  *   swap      the workload's pattern in a process of the host with as little memory (a cgroup) and a swap file: where this
  *             machine can do that (root, a memory cgroup); else the figure is left out, and said so.
  * Medians of rounds.
@@ -77,8 +79,8 @@ static bool Wanted(const char *Section)
 /* ---- results: rows of samples, printed and written as JSON at the end ---- */
 typedef struct {
     const char *Section, *Name, *Unit, *Against; /* Against: the row of the device that this one is compared to */
-    double Samples[MAX_ROUNDS], Ratios[MAX_ROUNDS];
-    unsigned Count, RatioCount;
+    double Samples[MAX_ROUNDS], Ratios[MAX_ROUNDS], WideRatios[MAX_ROUNDS]; /* the last: of the device with as much memory */
+    unsigned Count, RatioCount, WideCount;
     const char *RatioTo; /* NULL: the device */
     double Value;
 } ROW;
@@ -158,32 +160,43 @@ static VOID OnDone(PMI_PAGE_IO Io)
     __atomic_add_fetch(&Ended, 1, __ATOMIC_SEQ_CST);
     HalWake(&Ended, 1);
 }
-#define DEVICE_FRAMES (2 * INFLIGHT * CLUSTER)
+/* Frames for the device's own transfers: the host backs them, and they do not compress. Few: they stay in the processor's caches, which no
+ * page does that leaves RAM; then the device is at its fastest. Or as many as what is paged (Wide), which costs whoever moves
+ * them, below us, as much as pages do. */
+#define FEW_FRAMES  (2 * INFLIGHT * CLUSTER)
+#define WIDE_FRAMES (Smoke ? 2048u : 16384u)
 static PFN_NUMBER DeviceFrames;
-/* Frames for the device's own transfers: the host backs them, and they do not compress. */
-static void TakeDeviceFrames(void)
+static ULONG FrameCount;
+static bool Wide;
+static void TakeFrames(ULONG Count)
 {
     BOOLEAN Dirty;
-    if (!MiChargeCommitment(DEVICE_FRAMES, HighPoolPriority) ||
-        !MiTakeContiguous(DEVICE_FRAMES, 0, MiState->HighestPage, 0, &DeviceFrames, &Dirty)) {
+    FrameCount = Count;
+    if (!MiChargeCommitment(FrameCount, HighPoolPriority) ||
+        !MiTakeContiguous(FrameCount, 0, MiState->HighestPage, 0, &DeviceFrames, &Dirty)) {
         Fail("frames");
     }
-    for (ULONG i = 0; i < DEVICE_FRAMES; i++) {
+    for (ULONG i = 0; i < FrameCount; i++) {
         uint64_t Seed = i + 1;
         for (ULONG Word = 0; Word < 512; Word++) {
             ((uint64_t *)HalWindow(DeviceFrames + i))[Word] = Random(&Seed);
         }
     }
 }
+static void TakeDeviceFrames(void)
+{
+    TakeFrames(FEW_FRAMES);
+}
 static void GiveDeviceFrames(void)
 {
-    MiReturnCommitment(MiReleaseFrames(DeviceFrames, DEVICE_FRAMES));
+    MiReturnCommitment(MiReleaseFrames(DeviceFrames, FrameCount));
 }
 /* Moves Pages pages in order from the slots' beginning; returns MiB/s. */
 static double DeviceInOrder(MI_SLOT First, ULONG Pages, bool Write, unsigned Most)
 {
     static MI_PAGE_IO Io[INFLIGHT];
     static volatile LONG Busy[INFLIGHT];
+    ULONG Frames = Wide ? FrameCount : FEW_FRAMES;
     double Start = Now();
     for (ULONG Done = 0; Done < Pages; Done += CLUSTER) {
         unsigned Free = Most;
@@ -201,7 +214,7 @@ static double DeviceInOrder(MI_SLOT First, ULONG Pages, bool Write, unsigned Mos
         Io[Free].Done = OnDone;
         Io[Free].Context = (PVOID)&Busy[Free];
         for (ULONG i = 0; i < CLUSTER; i++) {
-            Io[Free].Pages[i] = (ULONG)(DeviceFrames + (Done + i) % DEVICE_FRAMES);
+            Io[Free].Pages[i] = (ULONG)(DeviceFrames + (Done + i) % Frames);
         }
         __atomic_store_n(&Busy[Free], 1, __ATOMIC_RELAXED);
         Write ? MiWriteSlots(&Io[Free]) : MiReadSlots(&Io[Free]);
@@ -453,6 +466,11 @@ static void EndPhase(ROW *Of, double Value)
     Sample(Of, Value);
     MiWaitForWrites();
     Ratio(Of, (DeviceSeconds(In, false) + DeviceSeconds(Out, true)) / Took);
+    Wide = true;
+    if (Of->WideCount < MAX_ROUNDS) {
+        Of->WideRatios[Of->WideCount++] = (DeviceSeconds(In, false) + DeviceSeconds(Out, true)) / Took;
+    }
+    Wide = false;
 }
 
 static void Workload(const char *Section, bool Compression, unsigned Grain)
@@ -461,9 +479,9 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
     bool Store = !strcmp(Section, "store");
     FromPool = true;
 #define NAME(Plain, Packed) (!Store ? Plain : Compression ? Packed " (compressed)" : Packed)
-    StartSystem(Ram, 6 * Ram, Compression);
+    StartSystem(Ram + (Store ? 0 : WIDE_FRAMES * 4096ull), 6 * Ram, Compression); /* those of the device are not of it */
     if (!Store) {
-        TakeDeviceFrames();
+        TakeFrames(WIDE_FRAMES);
         TakeOwnSlots((ULONG)(Ram / 4096));
         MakeBlocks(Ram * 3 / 4); /* the host's own first touch of a frame is not ours */
         WriteInOrder(Blocks, BlockCount, Grain);
@@ -618,8 +636,8 @@ NoSwap:
 static void OutAndIn(void)
 {
     uint64_t Ram = 4ull * RamMib * MIB;
-    StartSystem(Ram, Ram + 64 * MIB, false);
-    TakeDeviceFrames();
+    StartSystem(Ram + WIDE_FRAMES * 4096ull, Ram + 64 * MIB, false);
+    TakeFrames(WIDE_FRAMES);
     TakeOwnSlots((ULONG)(Ram / 4 / 4096));
     MakeBlocks(Ram / 2);
     for (int Warm = 0; Warm < 2; Warm++) {
@@ -853,10 +871,18 @@ static void Print(void)
             printf(" %6.2f of the %s, round by round [%.2f .. %.2f]", Ratio, R->RatioTo ? R->RatioTo : "device", R->Ratios[0],
                    R->Ratios[R->RatioCount - 1]);
         }
+        double WideRatio = R->WideCount ? Median(R->WideRatios, R->WideCount) : 0;
+        if (R->WideCount) {
+            printf("; %.2f of it with as much memory [%.2f .. %.2f]", WideRatio, R->WideRatios[0],
+                   R->WideRatios[R->WideCount - 1]);
+        }
         printf("   [%.4g .. %.4g]\n", R->Samples[0], R->Samples[R->Count - 1]);
         if (Json) {
-            fprintf(Json, "%s\n  {\"section\": \"%s\", \"name\": \"%s\", \"unit\": \"%s\", \"median\": %.4f, \"of_%s\": %.4f}",
-                    JsonRows++ ? "," : "", R->Section, R->Name, R->Unit, R->Value, R->RatioTo ? R->RatioTo : "device", Ratio);
+            fprintf(Json,
+                    "%s\n  {\"section\": \"%s\", \"name\": \"%s\", \"unit\": \"%s\", \"median\": %.4f, \"of_%s\": %.4f, "
+                    "\"of_wide_device\": %.4f}",
+                    JsonRows++ ? "," : "", R->Section, R->Name, R->Unit, R->Value, R->RatioTo ? R->RatioTo : "device", Ratio,
+                    WideRatio);
         }
     }
     if (SwapMissing) {

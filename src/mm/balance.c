@@ -357,6 +357,23 @@ static VOID MiFlushModified(VOID)
         }
     }
     MiWaitForWrites();
+    __atomic_store_n(&Pager->FlushAll, FALSE, __ATOMIC_RELAXED);
+}
+
+/* All that can leave the set leaves it. If it is to be written besides, the writer begins with the first of it: a device that waits
+ * for the last page to be taken away is idle for a fifth of the time. */
+#define MI_EMPTY_STEP 512u
+static VOID MiEmptySet(PMMSUPPORT Set, BOOLEAN Busy, BOOLEAN Write)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    for (ULONG64 Left = __atomic_load_n(&Set->Pages, __ATOMIC_RELAXED) + MI_IO_PAGES, Step; Left; Left -= Step) {
+        Step = Write && Left > MI_EMPTY_STEP ? MI_EMPTY_STEP : Left;
+        (VOID)(Busy ? MiTrimBusyWorkingSet : MiTrimWorkingSet)(Set, ~0ull, Step, MI_AGE_ANY);
+        if (Write && __atomic_load_n(&Pager->WritesUnderWay, __ATOMIC_RELAXED) < MI_WRITES) {
+            __atomic_store_n(&Pager->FlushAll, TRUE, __ATOMIC_RELAXED);
+            MiWakeWriter();
+        }
+    }
 }
 
 BOOLEAN MmTrimAllSystemPageableMemory(BOOLEAN PurgeTransition)
@@ -364,7 +381,7 @@ BOOLEAN MmTrimAllSystemPageableMemory(BOOLEAN PurgeTransition)
     if (KiCurrentThread()->Irql > APC_LEVEL) {
         return FALSE;
     }
-    (VOID) MiEmptyWorkingSet(&MiState->SystemWorkingSet);
+    MiEmptySet(&MiState->SystemWorkingSet, FALSE, PurgeTransition);
     if (PurgeTransition) {
         MiFlushModified();
         MiPurgeStandby();
@@ -380,7 +397,7 @@ VOID MmTrimAllSystemPagableMemory(BOOLEAN PurgeTransition)
 VOID MmEmptyAllWorkingSets(BOOLEAN PurgeTransition)
 {
     for (PMMSUPPORT Set = MiNextWorkingSet(NULL); Set; Set = MiNextWorkingSet(Set)) {
-        (VOID) MiTrimBusyWorkingSet(Set, ~0ull, __atomic_load_n(&Set->Pages, __ATOMIC_RELAXED) + 64, MI_AGE_ANY);
+        MiEmptySet(Set, TRUE, PurgeTransition);
     }
     if (PurgeTransition) {
         MiFlushModified();

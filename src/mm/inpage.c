@@ -31,7 +31,7 @@
 
 #define MI_WINDOW_NEW  8u
 #define MI_WINDOW_MOST MI_IO_PAGES
-#define MI_DEPTH       4u /* windows that a reader in order has under way */
+#define MI_DEPTH       8u /* windows that a reader in order has under way: half of them while it is on its way to the next */
 
 #define MI_NEAR 16 /* pages: a read that close to the last looks at some pages around, whatever came of the last */
 

@@ -18,7 +18,7 @@
 #define MI_WRITERS_PAGES 32u   /* of Reserve, the mapped writer's alone: its requests and what it writes to take memory */
 #define MI_WRITES        8u    /* clusters on their way out at once */
 #define MI_GROW_PAGES    4096u /* slots asked for at a time when there are none */
-#define MI_AHEADS        16u   /* reads that nobody waits for, at once */
+#define MI_AHEADS        32u   /* reads that nobody waits for, at once */
 #define MI_READERS       16u   /* threads, hashed, whose reading in order of addresses is noticed */
 
 typedef struct _MI_WRITE {

@@ -443,7 +443,9 @@ static ULONG MiChooseFrames(const MI_NODE *Node, ULONG Want, ULONG Least, ULONG 
             From = Second;
         }
     }
-    if (Best < Want) {
+    /* RAM that nobody has touched costs the host a fault a page, ten times what a mapping more costs: what is read into takes it only
+     * where the lists have nothing. */
+    if (Best < Want && !(Best && (Flags & MI_TAKE_READING))) {
         ULONG Widest = MI_MAX_EXTENTS;
         for (ULONG Index = 0; Index < MiState->ExtentCount; Index++) {
             if (!MiIsOfNode(Node, MiState->Extents[Index].Base)) {
