@@ -1,29 +1,34 @@
 /*
- * cache.c - what a thread holds: two magazines of free blocks for each kind and class, and its counters.
+ * cache.c - what a thread holds: magazines of free blocks for each kind and class, and its counters.
  * SPDX-License-Identifier: MIT
  *
- *   bin:  Loaded   | bottom | block | block | block | ...        Top: the last one, Limit: where it would be full
- *         Previous   full or empty
+ *   bin:  Loaded  | bottom | block | block | block | ...        Top: the last one, Limit: where it would be full
+ *         Chain   empty -> empty -> full -> full                Most of them at most
+ *         Home    the slab that its magazines are filled from
  *
- * Allocation takes the block at Top and free puts one there. When Loaded is empty and Previous is not, they change places;
- * so do they when Loaded is full and Previous is not. Only when that does not help is the centre asked (center.c): at least a
+ * Allocation takes the block at Top and free puts one there. When Loaded is empty it changes places with the first full one of
+ * the chain, and when it is full with an empty one. Only when that does not help is the centre asked (center.c): at least a
  * magazine's worth of operations lies between two such calls, whatever the pattern.
+ *
+ * Threads keep apart: what a thread frees it is handed out again itself, as long as its chain holds it, and new blocks come from a
+ * slab that no other thread takes from meanwhile. So neighbours in memory, and words that share a line, are mostly one thread's.
  *
  * A magazine's bottom entry has block 0, so that one load tells that there is nothing and which block there is otherwise.
  *
  * A thread that ends folds its counters and leaves its cache as it is, and the next thread that starts takes it over. Caches that
  * nobody has are emptied by the trim.
  *
- * What a thread does not use goes back. Previous changes hands by an exchange, on slow paths only, so that a trim takes it from a
+ * What a thread does not use goes back. Chain changes hands by an exchange, on slow paths only, so that a trim takes it from a
  * thread that has not needed it since the trim before last, running or not. Loaded is the thread's alone: at the next slow path after
  * a trim it looks at its own bins (ExpVisitCache) and closes those that have not moved since its last look and the trim before last.
  *
  * Invariants:
- *   K1 Loaded->Entries <= Top <= Limit == Loaded->Entries + Room; Previous holds Count blocks, 0 or Room
- *   K2 a bin whose Loaded is NULL has Top == Limit == &ExpNoEntry and no Previous; its bit in UsedBins is clear
+ *   K1 Loaded->Entries <= Top <= Limit == Loaded->Entries + Room; in Chain no magazine is empty behind one that is not
+ *   K2 a bin whose Loaded is NULL has Top == Limit == &ExpNoEntry, no Chain and no Home; its bit in UsedBins is clear
  *   K3 a cache on FreeCaches has no thread; any other cache has one
+ *   K4 Home is listed in the bin's centre, and names the bin
  *
- * A cache belongs to its thread, but for Previous; CacheLock guards the two lists of caches.
+ * A cache belongs to its thread, but for Chain, and Home (its centre's lock); CacheLock guards the two lists of caches.
  */
 #include "ex/exp.h"
 
@@ -41,23 +46,41 @@ static ULONG ExpLoadedCount(const EXP_BIN *Bin)
     return (ULONG)(Bin->Top - Bin->Loaded->Entries);
 }
 
-/* ---- Previous ---- */
-static EXP_MAGAZINE *ExpTakePrevious(EXP_BIN *Bin)
+/* ---- the chain ---- */
+static EXP_MAGAZINE *ExpTakeChain(EXP_BIN *Bin)
 {
-    if (__atomic_load_n(&Bin->Previous, __ATOMIC_RELAXED) == NULL)
+    if (__atomic_load_n(&Bin->Chain, __ATOMIC_RELAXED) == NULL)
         return NULL;
-    return __atomic_exchange_n(&Bin->Previous, NULL, __ATOMIC_ACQ_REL);
+    return __atomic_exchange_n(&Bin->Chain, NULL, __ATOMIC_ACQ_REL);
 }
 
 static VOID ExpStamp(EXP_BIN *Bin)
 {
-    __atomic_store_n(&Bin->Stamp, __atomic_load_n(&ExpState.Trims, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+    __atomic_store_n(&Bin->Stamp, (ULONG)__atomic_load_n(&ExpState.Trims, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
 }
 
-static VOID ExpPutPrevious(EXP_BIN *Bin, EXP_MAGAZINE *Magazine)
+static VOID ExpPutChain(EXP_BIN *Bin, EXP_MAGAZINE *Chain)
 {
     ExpStamp(Bin);
-    __atomic_store_n(&Bin->Previous, Magazine, __ATOMIC_RELEASE);
+    __atomic_store_n(&Bin->Chain, Chain, __ATOMIC_RELEASE);
+}
+
+/* The link to the first full one, which all that follow are too. */
+static EXP_MAGAZINE **ExpFullOf(EXP_MAGAZINE **Chain)
+{
+    while (*Chain != NULL && (*Chain)->Count == 0)
+        Chain = &(*Chain)->Next;
+    return Chain;
+}
+
+/* To the centre: a chain that is no bin's any more. */
+static VOID ExpGiveChain(EXP_CENTER *Center, EXP_MAGAZINE *Chain)
+{
+    while (Chain != NULL) {
+        EXP_MAGAZINE *Magazine = Chain;
+        Chain = Chain->Next;
+        ExpGiveEmpty(Center, Magazine->Count != 0 ? ExpDeposit(Center, Magazine, TRUE) : Magazine);
+    }
 }
 
 /* ---- bins ---- */
@@ -79,16 +102,16 @@ static VOID ExpCloseBin(EXP_CACHE *Cache, ULONG BinIndex)
 {
     EXP_BIN *Bin = &Cache->Bins[BinIndex];
     EXP_CENTER *Center = &ExpState.Centers[BinIndex];
-    EXP_MAGAZINE *Loaded = Bin->Loaded, *Previous = ExpTakePrevious(Bin);
+    EXP_MAGAZINE *Loaded = Bin->Loaded, *Chain = ExpTakeChain(Bin);
     Loaded->Count = ExpLoadedCount(Bin);
     __atomic_store_n(&Cache->UsedBins[BinIndex / EXP_BINS],
                      Cache->UsedBins[BinIndex / EXP_BINS] & ~(1ull << (BinIndex % EXP_BINS)), __ATOMIC_RELAXED);
     Bin->Loaded = NULL;
     Bin->Top = Bin->Limit = &ExpNoEntry;
     Bin->Want = 2;
+    ExpLeaveHome(Center, Bin);
     ExpGiveEmpty(Center, ExpDeposit(Center, Loaded, TRUE));
-    if (Previous != NULL)
-        ExpGiveEmpty(Center, ExpDeposit(Center, Previous, TRUE));
+    ExpGiveChain(Center, Chain);
 }
 
 /* Blocks that were never handed out get the freed pattern, so that the fast path need not know. */
@@ -108,23 +131,26 @@ static VOID ExpPrepare(const EXP_MAGAZINE *Magazine, ULONG BlockSize)
 BOOLEAN ExpRefill(EXP_CACHE *Cache, ULONG BinIndex, EX_POOL_PRIORITY Priority)
 {
     EXP_BIN *Bin = &Cache->Bins[BinIndex];
-    EXP_MAGAZINE *Magazine;
+    EXP_MAGAZINE *Magazine, *Chain, **Full;
     ExpArmTrim(); /* a load of small blocks frees no pages, yet what an earlier spike left must go */
     ExpVisitCache(Cache);
     if (Bin->Loaded == NULL && !ExpOpenBin(Cache, BinIndex))
         return FALSE;
-    Magazine = ExpTakePrevious(Bin);
+    Chain = ExpTakeChain(Bin);
+    Full = ExpFullOf(&Chain);
+    Magazine = *Full;
     if (Magazine != NULL) {
-        BOOLEAN Full = Magazine->Count != 0;
+        *Full = Magazine->Next;
         Bin->Loaded->Count = 0;
-        ExpPutPrevious(Bin, Full ? Bin->Loaded : Magazine);
-        if (Full) {
-            ExpLoad(Bin, Magazine, Magazine->Count);
-            return TRUE;
-        }
+        Bin->Loaded->Next = Chain;
+        ExpPutChain(Bin, Bin->Loaded);
+        ExpLoad(Bin, Magazine, Magazine->Count);
+        return TRUE;
     }
+    if (Chain != NULL)
+        ExpPutChain(Bin, Chain);
     ExpStamp(Bin);
-    Magazine = ExpFillMagazine(&ExpState.Centers[BinIndex], Bin->Loaded, Bin->Want, &Cache->Random, Priority);
+    Magazine = ExpFillMagazine(&ExpState.Centers[BinIndex], Bin, &Cache->Random, Priority);
     if (Magazine == NULL)
         return FALSE;
     if (Magazine == Bin->Loaded) /* from slabs; those of a magazine have been through a thread's hands */
@@ -139,19 +165,32 @@ static BOOLEAN ExpMakeRoom(EXP_CACHE *Cache, ULONG BinIndex)
 {
     EXP_BIN *Bin = &Cache->Bins[BinIndex];
     EXP_CENTER *Center = &ExpState.Centers[BinIndex];
-    EXP_MAGAZINE *Empty;
+    EXP_MAGAZINE *Empty, *Chain, **Full;
+    ULONG Count;
     ExpVisitCache(Cache);
     if (Bin->Loaded == NULL)
         return ExpOpenBin(Cache, BinIndex);
-    Empty = ExpTakePrevious(Bin); /* ours alone, should the deposit stop */
-    if (Empty == NULL)
-        Empty = ExpCreateMagazine(Center);
-    else if (Empty->Count != 0)
-        Empty = ExpDeposit(Center, Empty, FALSE);
-    if (Empty == NULL)
-        return FALSE;
+    Chain = ExpTakeChain(Bin);
+    if (Chain != NULL && Chain->Count == 0) {
+        Empty = Chain;
+        Chain = Chain->Next;
+    } else {
+        for (Count = 0, Full = &Chain; Count + 1 < Bin->Most && *Full != NULL; Count++)
+            Full = &(*Full)->Next;
+        Empty = *Full; /* the one that has lain here longest */
+        *Full = NULL;
+        if (Chain != NULL)
+            ExpPutChain(Bin, Chain);
+        Empty = Empty == NULL ? ExpCreateMagazine(Center) : ExpDeposit(Center, Empty, FALSE); /* which may stop */
+        if (Empty == NULL)
+            return FALSE;
+        Chain = ExpTakeChain(Bin);
+    }
+    Full = ExpFullOf(&Chain);
     Bin->Loaded->Count = ExpLoadedCount(Bin);
-    ExpPutPrevious(Bin, Bin->Loaded);
+    Bin->Loaded->Next = *Full;
+    *Full = Bin->Loaded;
+    ExpPutChain(Bin, Chain);
     ExpLoad(Bin, Empty, 0);
     return TRUE;
 }
@@ -192,10 +231,10 @@ VOID ExpVisitCache(EXP_CACHE *Cache)
         for (Bits = Cache->UsedBins[Kind]; Bits != 0; Bits &= Bits - 1) {
             ULONG BinIndex = Kind * EXP_BINS + (ULONG)__builtin_ctzll(Bits);
             EXP_BIN *Bin = &Cache->Bins[BinIndex];
-            if (Bin->Top == Bin->Mark && Now - Bin->Stamp >= 2)
+            if ((ULONG)(ULONG_PTR)Bin->Top == Bin->Mark && (ULONG)Now - Bin->Stamp >= 2)
                 ExpCloseBin(Cache, BinIndex);
             else
-                Bin->Mark = Bin->Top;
+                Bin->Mark = (ULONG)(ULONG_PTR)Bin->Top;
         }
     }
 }
@@ -214,12 +253,9 @@ VOID ExpTrimIdleBins(BOOLEAN All)
                 ULONG BinIndex = Kind * EXP_BINS + (ULONG)__builtin_ctzll(Bits);
                 EXP_CENTER *Center = &ExpState.Centers[BinIndex];
                 EXP_BIN *Bin = &Cache->Bins[BinIndex];
-                EXP_MAGAZINE *Magazine;
-                if (!All && Now - __atomic_load_n(&Bin->Stamp, __ATOMIC_RELAXED) < 2)
+                if (!All && (ULONG)Now - __atomic_load_n(&Bin->Stamp, __ATOMIC_RELAXED) < 2)
                     continue;
-                Magazine = ExpTakePrevious(Bin);
-                if (Magazine != NULL)
-                    ExpGiveEmpty(Center, ExpDeposit(Center, Magazine, TRUE));
+                ExpGiveChain(Center, ExpTakeChain(Bin));
             }
         }
     }
@@ -255,6 +291,7 @@ static EXP_CACHE *ExpCreateCache(VOID)
         if (Index % EXP_BINS < EXP_CLASSES) {
             const EXP_CLASS *Class = &ExpState.Classes[Index % EXP_BINS];
             Cache->Bins[Index].BlockSize = Class->Size;
+            Cache->Bins[Index].Most = Class->Chain;
             Cache->Bins[Index].Magic = Class->Magic;
             Cache->Bins[Index].TailOffset = Class->TailOffset;
             Cache->Bins[Index].Irql = EXP_HIGHEST_IRQL(Index / EXP_BINS);

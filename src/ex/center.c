@@ -10,6 +10,10 @@
  * into the slabs. So a steady state, also one where one thread allocates and another frees, moves pointers; and what grows or
  * shrinks passes the slabs once.
  *
+ * Homes. A thread takes from one slab until that has no more, and meanwhile no other thread takes from it (cache.c says why). It then
+ * goes on with the fullest slab that is nobody's home, and where there is none with a new one. Without memory for that it takes from
+ * any. An empty slab that is somebody's home is kept for it until the next trim, and does not drain.
+ *
  * Placement. Which free block of a slab is handed out next is chosen at random among the free ones of up to 64 neighbours,
  * by the thread's generator, seeded from the option seed=.
  *
@@ -19,7 +23,7 @@
  * to it (its page has no Plain in the map, so that the fast path leaves the free to the general one), and new blocks come from the
  * fullest slabs. The class contracts as its blocks end, and the draining ends with it.
  *
- * A slab that has no block in use any more is released at once, unless its centre would have no free block without it. A
+ * A slab that has no block in use any more is released at once, unless it is a home, or its centre would have no free block without it. A
  * slab and its tail are released together, when both are empty: condemned under the locks of both centres, the main's first
  * (its class is the larger one). Where the tail is the last to run empty the main's lock is only tried; the trim tries again.
  *
@@ -114,7 +118,7 @@ static VOID ExpSettle(EXP_CENTER *Center, EXP_SLAB *Slab)
         ExpUnlink(Center, Slab);
     if (Slab->Used != Slab->BlockCount)
         ExpLink(Center, Slab);
-    ExpDrain(Slab, Slab->State == ExpSlabListed && Slab->List < DRAIN_LISTS && ExpIsSparse(Center));
+    ExpDrain(Slab, Slab->State == ExpSlabListed && Slab->List < DRAIN_LISTS && Slab->Home == NULL && ExpIsSparse(Center));
 }
 
 /* Slabs that came to their lists before the class was sparse. */
@@ -126,7 +130,7 @@ static VOID ExpDrainSome(EXP_CENTER *Center)
     for (List = 0; List < DRAIN_LISTS; List++) {
         EXP_SLAB *Slab;
         for (Slab = Center->Lists[List]; Slab != NULL && Left-- != 0; Slab = Slab->Next)
-            ExpDrain(Slab, TRUE);
+            ExpDrain(Slab, Slab->Home == NULL);
     }
 }
 
@@ -138,12 +142,26 @@ static VOID ExpEnterSlab(EXP_CENTER *Center, EXP_SLAB *Slab)
     ExpLink(Center, Slab);
 }
 
-static EXP_SLAB *ExpFullest(const EXP_CENTER *Center)
+/* ---- homes (the centre's lock) ---- */
+static VOID ExpSetHome(EXP_BIN *Bin, EXP_SLAB *Slab)
+{
+    if (Bin->Home != NULL)
+        Bin->Home->Home = NULL;
+    Bin->Home = Slab;
+    if (Slab != NULL)
+        Slab->Home = Bin;
+}
+
+/* The fullest slab that is nobody's home; Any: or somebody's. */
+static EXP_SLAB *ExpFullest(const EXP_CENTER *Center, BOOLEAN Any)
 {
     ULONG List = 4;
-    while (List-- != 0)
-        if (Center->Lists[List] != NULL)
-            return Center->Lists[List];
+    while (List-- != 0) {
+        EXP_SLAB *Slab;
+        for (Slab = Center->Lists[List]; Slab != NULL; Slab = Slab->Next)
+            if (Any || Slab->Home == NULL)
+                return Slab;
+    }
     return NULL;
 }
 
@@ -158,6 +176,8 @@ typedef struct _EXP_VICTIMS {
 static VOID ExpCondemn(EXP_CENTER *Center, EXP_SLAB *Slab)
 {
     ExpUnlink(Center, Slab);
+    if (Slab->Home != NULL)
+        ExpSetHome(Slab->Home, NULL);
     Slab->State = ExpSlabReleased;
     Center->Blocks -= Slab->BlockCount;
     Center->FreeBlocks -= Slab->BlockCount;
@@ -173,6 +193,8 @@ static VOID ExpNoteEmpty(EXP_CENTER *Center, EXP_SLAB *Slab, EXP_VICTIMS *Victim
     BOOLEAN Empty;
     if (Victims->Count == VICTIMS)
         return; /* it stays; the trim finds it */
+    if (Keep && Slab->Home != NULL)
+        return;
     if (Keep && Center->Lists[0] == Slab && Slab->Next == NULL && Center->Lists[1] == NULL && Center->Lists[2] == NULL &&
         Center->Lists[3] == NULL)
         return;
@@ -236,14 +258,25 @@ static ULONG ExpTakeOf(EXP_SLAB *Slab, EXP_ENTRY *Entries, ULONG Want, ULONG64 *
     return Count;
 }
 
-static ULONG ExpTakeListed(EXP_CENTER *Center, EXP_ENTRY *Entries, ULONG Want, ULONG64 *Seed)
+/* From the bin's home, and where that has no more from the fullest slab that is nobody's, which becomes its home. Any: from any slab. */
+static ULONG ExpTakeListed(EXP_CENTER *Center, EXP_BIN *Bin, EXP_ENTRY *Entries, ULONG Want, ULONG64 *Seed, BOOLEAN Any)
 {
-    EXP_SLAB *Slab;
     ULONG Count = 0;
-    while (Count < Want && (Slab = ExpFullest(Center)) != NULL) {
-        ULONG Some = ExpTakeOf(Slab, Entries + Count, Want - Count, Seed);
+    while (Count < Want) {
+        EXP_SLAB *Slab = Bin->Home;
+        ULONG Some;
+        if (Slab == NULL) {
+            Slab = ExpFullest(Center, Any);
+            if (Slab == NULL)
+                break;
+            if (Slab->Home == NULL)
+                ExpSetHome(Bin, Slab);
+        }
+        Some = ExpTakeOf(Slab, Entries + Count, Want - Count, Seed);
         Count += Some;
         Center->FreeBlocks -= Some;
+        if (Slab->Used == Slab->BlockCount && Slab->Home != NULL)
+            ExpSetHome(Slab->Home, NULL);
         if (ExpMustSettle(Slab))
             ExpSettle(Center, Slab);
     }
@@ -322,10 +355,11 @@ EXP_MAGAZINE *ExpCreateMagazine(EXP_CENTER *Center)
     return Magazine;
 }
 
-EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_MAGAZINE *Empty, ULONG Want, ULONG64 *Seed, EX_POOL_PRIORITY Priority)
+EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_BIN *Bin, ULONG64 *Seed, EX_POOL_PRIORITY Priority)
 {
-    EXP_MAGAZINE *Magazine = Empty;
-    ULONG Try;
+    EXP_MAGAZINE *Empty = Bin->Loaded, *Magazine;
+    ULONG Try, Want = Bin->Want;
+    BOOLEAN Any = FALSE;
     KiAcquireLock(&Center->Lock);
     if (Center->Magazines != NULL) {
         Magazine = Center->Magazines;
@@ -341,21 +375,24 @@ EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_MAGAZINE *Empty, ULONG Wan
     Center->SpareUsed = TRUE;
     for (Try = 0; Try < 4; Try++) {
         ULONG Pages = Center->Pages;
-        Empty->Count = ExpTakeListed(Center, &Empty->Entries[1], Want, Seed);
+        Empty->Count = ExpTakeListed(Center, Bin, &Empty->Entries[1], Want, Seed, Any);
         KiReleaseLock(&Center->Lock);
         if (Empty->Count != 0)
             return Empty;
+        if (Any)
+            return NULL;
         {
             const EXP_CLASS *Class = ExpClassOf(Center);
-            ULONG Bin = (ULONG)(Center - ExpState.Centers);
+            ULONG Index = (ULONG)(Center - ExpState.Centers);
             ULONG Least = Class->PagesPerBlock, Half = Least;
             EXP_SLAB *Slab;
             while (Half * 2 <= Class->Pages && Half * 4 <= Pages)
                 Half *= 2;
-            Slab = ExpCreateSlab((EXP_KIND)(Bin / EXP_BINS), Bin % EXP_BINS, Half, Priority);
-            if (Slab == NULL)
-                return NULL;
+            Slab = ExpCreateSlab((EXP_KIND)(Index / EXP_BINS), Index % EXP_BINS, Half, Priority);
             KiAcquireLock(&Center->Lock);
+            Any = Slab == NULL; /* then other threads' homes must do */
+            if (Any)
+                continue;
             Center->Pages += Slab->Run.Pages;
             ExpEnterSlab(Center, Slab);
             if (Slab->Tail != NULL) {
@@ -366,9 +403,16 @@ EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_MAGAZINE *Empty, ULONG Wan
             }
         }
     }
-    Empty->Count = ExpTakeListed(Center, &Empty->Entries[1], Want, Seed);
+    Empty->Count = ExpTakeListed(Center, Bin, &Empty->Entries[1], Want, Seed, TRUE);
     KiReleaseLock(&Center->Lock);
     return Empty->Count != 0 ? Empty : NULL;
+}
+
+VOID ExpLeaveHome(EXP_CENTER *Center, EXP_BIN *Bin)
+{
+    KiAcquireLock(&Center->Lock);
+    ExpSetHome(Bin, NULL);
+    KiReleaseLock(&Center->Lock);
 }
 
 EXP_MAGAZINE *ExpDeposit(EXP_CENTER *Center, EXP_MAGAZINE *Magazine, BOOLEAN Drain)

@@ -30,7 +30,7 @@
  *
  * The way of a block:
  *
- *   thread: bin = two magazines  <->  centre of the class, one lock: full magazines, then slabs  <->  spans  <->  mm
+ *   thread: bin = its magazines  <->  centre of the class, one lock: full magazines, then slabs  <->  spans  <->  mm
  *
  * Nearly every allocation and free goes through the thread's loaded magazine, whoever allocated the block, and touches
  * nothing that another thread writes but the block and its word. Threads exchange whole magazines through the centre.
@@ -130,9 +130,10 @@ typedef struct _EXP_SLAB {
     ULONG Reciprocal; /* (1 << 20) / Stride + 1 */
     USHORT PerPage;
     UCHAR WordCount;
-    BOOLEAN Draining;   /* atomic: what is freed here goes back at once, past the magazines (center.c) */
-    USHORT Least, Most; /* Used stays on this list from Least to Most */
-    ULONG64 Free[];     /* by number; those of no block are 0 */
+    BOOLEAN Draining;      /* atomic: what is freed here goes back at once, past the magazines (center.c) */
+    USHORT Least, Most;    /* Used stays on this list from Least to Most */
+    struct _EXP_BIN *Home; /* whose Home it is, or NULL */
+    ULONG64 Free[];        /* by number; those of no block are 0 */
 } EXP_SLAB;
 C_ASSERT(offsetof(EXP_SLAB, Next) == 64);
 
@@ -172,13 +173,15 @@ typedef struct _EXP_BIN {
     EXP_ENTRY *Limit; /* Top of a full one */
     ULONG Magic;      /* as of the class, like the following: all that the fast paths read lies in one line */
     USHORT BlockSize, TailOffset;
-    CHAR Irql; /* the highest */
-    UCHAR Reserved[5];
-    USHORT Want;            /* blocks to take from slabs next time: doubles up to a magazine */
-    EXP_MAGAZINE *Loaded;   /* NULL until the bin is first used: Top and Limit are ExpNoEntry then */
-    EXP_MAGAZINE *Previous; /* full or empty, or NULL: atomic, whoever exchanges it for NULL has it (cache.c) */
-    ULONG64 Stamp;          /* atomic: trims when Previous last changed hands */
-    EXP_ENTRY *Mark;        /* Top at the last visit */
+    CHAR Irql;  /* the highest */
+    UCHAR Most; /* magazines in Chain */
+    UCHAR Reserved[4];
+    USHORT Want;          /* blocks to take from slabs next time: doubles up to a magazine */
+    EXP_MAGAZINE *Loaded; /* NULL until the bin is first used: Top and Limit are ExpNoEntry then */
+    EXP_MAGAZINE *Chain;  /* empty ones, then full ones: atomic, whoever exchanges it for NULL has it (cache.c) */
+    EXP_SLAB *Home;       /* (centre's lock) the slab that blocks are taken from, by this bin alone; or NULL */
+    ULONG Stamp;          /* atomic: trims when Chain last changed hands */
+    ULONG Mark;           /* the low half of Top at the last visit */
 } EXP_BIN;
 C_ASSERT(sizeof(EXP_BIN) == 64);
 
@@ -254,6 +257,7 @@ typedef struct _EXP_CLASS {
     UCHAR Pages;         /* of a full-sized slab */
     UCHAR PagesPerBlock; /* 1 for the classes that pack pages */
     UCHAR Magazine;      /* entries */
+    UCHAR Chain;         /* magazines a bin keeps at most, beside the loaded one */
     USHORT Depot;        /* full magazines a centre keeps at most */
     ULONG Magic;
 } EXP_CLASS;
@@ -452,8 +456,9 @@ static inline VOID ExpWriteWord(volatile EXP_WORD *Word, EXP_WORD Value)
 }
 
 /* center.c */
-/* Blocks for an empty magazine: a full one in its place, or itself with up to Want of them; NULL: no memory. */
-EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_MAGAZINE *Empty, ULONG Want, ULONG64 *Seed, EX_POOL_PRIORITY Priority);
+/* Blocks for a bin whose Loaded is empty: a full magazine in its place, or itself with up to Want of them; NULL: no memory. */
+EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_BIN *Bin, ULONG64 *Seed, EX_POOL_PRIORITY Priority);
+VOID ExpLeaveHome(EXP_CENTER *Center, EXP_BIN *Bin); /* others may take from the bin's slab too */
 /* Takes the blocks of a magazine (keeps it while there is room) and returns an empty one, or NULL: no memory. */
 EXP_MAGAZINE *ExpDeposit(EXP_CENTER *Center, EXP_MAGAZINE *Magazine, BOOLEAN Drain);
 EXP_MAGAZINE *ExpCreateMagazine(EXP_CENTER *Center);

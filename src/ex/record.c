@@ -29,7 +29,7 @@
  */
 #include "ex/exp.h"
 
-#define UNIT          32u
+#define UNIT          64u
 #define HEADER        64u
 #define LARGEST       ((PAGE_SIZE - HEADER) / 2 / UNIT * UNIT)
 #define LISTS         (LARGEST / UNIT + 1)

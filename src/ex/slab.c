@@ -54,6 +54,7 @@ VOID ExpInitClasses(VOID)
             C->Pages = (UCHAR)(4 * C->PagesPerBlock);
         }
         C->Magazine = (UCHAR)(Size <= 128 ? 64 : Size <= 1024 ? 32 : Size <= EXP_MAX_PAGE ? 8 : 4);
+        C->Chain = (UCHAR)ExpClamp(131072 / (Size * C->Magazine), 1, 8);
         C->Depot = (USHORT)ExpClamp(131072 / (Size * C->Magazine), 2, 16);
         for (; Units <= Size / 16; Units++) {
             ExpFast.ClassOf[Units] = (UCHAR)Class;

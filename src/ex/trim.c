@@ -4,7 +4,7 @@
  * Free memory lies in four places, and each knows how much of it nobody wanted since the last trim:
  *
  *   caches of threads that ended     all of it
- *   magazines of those that live     Previous, if it has not changed hands; Loaded is for the thread itself to give up (cache.c)
+ *   magazines of those that live     the chain, if it has not changed hands; Loaded is for the thread itself to give up (cache.c)
  *   depots of full magazines         the fewest there were (EXP_CENTER.LeastFull)
  *   the last slab of a centre        if no thread asked the centre for slabs
  *   backed spans of pages            the lowest count there was (ExpState.LeastFree)

@@ -174,19 +174,27 @@ static const CHAR *ExpAuditCache(EXP_AUDIT *Audit, const EXP_CACHE *Cache)
     ULONG Index;
     for (Index = 0; Index < EXP_KINDS * EXP_BINS; Index++) {
         const EXP_BIN *Bin = &Cache->Bins[Index];
+        const EXP_MAGAZINE *Magazine;
         const CHAR *Text = NULL;
+        ULONG Count;
         if (((Cache->UsedBins[Index / EXP_BINS] >> (Index % EXP_BINS)) & 1) != (Bin->Loaded != NULL))
             return "K2: UsedBins and the bins do not agree";
         if (Bin->Loaded == NULL) {
-            if (Bin->Top != &ExpNoEntry || Bin->Limit != &ExpNoEntry || Bin->Previous != NULL)
+            if (Bin->Top != &ExpNoEntry || Bin->Limit != &ExpNoEntry || Bin->Chain != NULL || Bin->Home != NULL)
                 return "K2: a bin without magazine is not empty";
             continue;
         }
         if (Bin->Top < Bin->Loaded->Entries || Bin->Top > Bin->Limit || Bin->Limit != &Bin->Loaded->Entries[Bin->Loaded->Room])
             return "K1: a bin's Top or Limit lies outside its magazine";
         Text = ExpAuditMagazine(Audit, Bin->Loaded, (ULONG)(Bin->Top - Bin->Loaded->Entries), Index);
-        if (Text == NULL && Bin->Previous != NULL)
-            Text = ExpAuditMagazine(Audit, Bin->Previous, Bin->Previous->Count, Index);
+        for (Magazine = Bin->Chain, Count = 0; Text == NULL && Magazine != NULL; Magazine = Magazine->Next) {
+            if (++Count > Bin->Most || (Magazine->Next != NULL && Magazine->Count != 0 && Magazine->Next->Count == 0))
+                return "K1: a bin's chain is too long, or has an empty magazine behind a full one";
+            Text = ExpAuditMagazine(Audit, Magazine, Magazine->Count, Index);
+        }
+        if (Text == NULL && Bin->Home != NULL &&
+            (Bin->Home->Home != Bin || Bin->Home->Bin != Index || Bin->Home->State != ExpSlabListed))
+            return "K4: a bin's home is not one of its class that has free blocks, or another's";
         if (Text != NULL)
             return Text;
     }
