@@ -67,7 +67,7 @@ static VOID MiSettleSection(PMM_IMAGE Image, MM_IMAGE_SECTION *Section)
         MiMakePagesPageable(Va, Section->Pages);
         HalFlushTb((PVOID)Va, Section->Pages); /* what is cached is not revocable */
     } else {
-        NTSTATUS Status = MiMakePagesResident(Va, Section->Pages);
+        NTSTATUS Status = MiMakePagesResident(Va, Section->Pages, &Va);
         if (!NT_SUCCESS(Status)) {
             MiLeaveImages();
             KiStop(KERNEL_DATA_INPAGE_ERROR, "A section of a driver could not be brought into memory to be locked.", NULL, 1,

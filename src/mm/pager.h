@@ -155,9 +155,9 @@ ULONG64 MiEmptyWorkingSet(PMMSUPPORT Support);
 NTSTATUS MiSetWorkingSetLimits(PMMSUPPORT Support, ULONG64 Minimum, ULONG64 Maximum, BOOLEAN HardMinimum, BOOLEAN HardMaximum);
 /* Committed system pages, made resident when they were committed, become pageable (MmPageEntireDriver, pageable sections); and
  * are paged in and kept (MmLockPagableDataSection). The second waits for the device: IRQL <= APC_LEVEL; its errors are
- * STATUS_NO_MEMORY and a page-in's. */
+ * STATUS_NO_MEMORY and the device's, for the page at *Failed. */
 VOID MiMakePagesPageable(ULONG_PTR Va, SIZE_T Pages);
-NTSTATUS MiMakePagesResident(ULONG_PTR Va, SIZE_T Pages);
+NTSTATUS MiMakePagesResident(ULONG_PTR Va, SIZE_T Pages, ULONG_PTR *Failed);
 /* Whatever of the range is in a working set leaves it. Returns the frames that can be had now. IRQL <= APC_LEVEL. */
 ULONG64 MiTrimPages(ULONG_PTR Va, SIZE_T Pages);
 /* One page, and what a page-in found: whether one was made; STATUS_IN_PAGE_ERROR: the device's answer, and the slot. */

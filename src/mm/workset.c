@@ -417,13 +417,14 @@ NTSTATUS MiMakePageResident(ULONG_PTR Va, MI_PRESENCE *Presence)
     return STATUS_SUCCESS;
 }
 
-NTSTATUS MiMakePagesResident(ULONG_PTR Va, SIZE_T Pages)
+NTSTATUS MiMakePagesResident(ULONG_PTR Va, SIZE_T Pages, ULONG_PTR *Failed)
 {
     for (SIZE_T Done = 0; Done < Pages; Done++) {
         MI_PRESENCE Presence;
         NTSTATUS Status = MiMakePageResident(Va + (Done << PAGE_SHIFT), &Presence);
         if (!NT_SUCCESS(Status)) {
-            return Status;
+            *Failed = Va + (Done << PAGE_SHIFT);
+            return Status == STATUS_IN_PAGE_ERROR ? Presence.DeviceStatus : Status;
         }
     }
     return STATUS_SUCCESS;
