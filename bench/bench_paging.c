@@ -410,9 +410,9 @@ static void Explain(const char *Phase)
     Old = *Now_;
     OldTb = Tb;
     OldWall = Wall, OldThread = Thread, OldProcess = Process;
-    OldFaults = MiState->AllFaults;
-    OldHard = MiState->HardFaults;
-    OldSoft = MiState->SoftFaults;
+    OldFaults = __atomic_load_n(&MiState->AllFaults, __ATOMIC_RELAXED);
+    OldHard = __atomic_load_n(&MiState->HardFaults, __ATOMIC_RELAXED);
+    OldSoft = __atomic_load_n(&MiState->SoftFaults, __ATOMIC_RELAXED);
 }
 /* ---- a phase, and the device right after it ----
  * The device's speed wanders, so each phase is followed by transfers of the device's own, in the same file and of the same kind and
@@ -445,8 +445,8 @@ static void TakeOwnSlots(ULONG Pages)
 }
 static void BeginPhase(void)
 {
-    PhaseIn = MiState->Pager.PagesRead;
-    PhaseOut = MiState->Pager.PagesWritten;
+    PhaseIn = __atomic_load_n(&MiState->Pager.PagesRead, __ATOMIC_RELAXED);
+    PhaseOut = __atomic_load_n(&MiState->Pager.PagesWritten, __ATOMIC_RELAXED);
     PhaseStart = Now();
 }
 /* Seconds of the device alone for so many pages. */
@@ -462,7 +462,8 @@ static double DeviceSeconds(ULONG64 Pages, bool Write)
 static void EndPhase(ROW *Of, double Value)
 {
     double Took = Now() - PhaseStart;
-    ULONG64 In = MiState->Pager.PagesRead - PhaseIn, Out = MiState->Pager.PagesWritten - PhaseOut;
+    ULONG64 In = __atomic_load_n(&MiState->Pager.PagesRead, __ATOMIC_RELAXED) - PhaseIn;
+    ULONG64 Out = __atomic_load_n(&MiState->Pager.PagesWritten, __ATOMIC_RELAXED) - PhaseOut;
     Sample(Of, Value);
     MiWaitForWrites();
     Ratio(Of, (DeviceSeconds(In, false) + DeviceSeconds(Out, true)) / Took);

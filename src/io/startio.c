@@ -128,9 +128,12 @@ static VOID IopStartEntry(PDEVICE_OBJECT Device, BOOLEAN Cancelable, const ULONG
     KIRQL Irql = 0;
     if (Cancelable)
         IoAcquireCancelSpinLock(&Irql);
+    /* CurrentIrp is written while the queue is busy only: a queue found empty is another thread's at once. */
+    Device->CurrentIrp = NULL;
     PKDEVICE_QUEUE_ENTRY Entry = IopNextEntry(Device, Key);
     PIRP Irp = Entry ? CONTAINING_RECORD(Entry, IRP, Tail.Overlay.DeviceQueueEntry) : NULL;
-    Device->CurrentIrp = Irp;
+    if (Irp)
+        Device->CurrentIrp = Irp;
     if (Irp && Cancelable && (IopDevice(Device)->Flags & IOP_D_NO_CANCEL))
         IoSetCancelRoutine(Irp, NULL);
     if (Cancelable)

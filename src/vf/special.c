@@ -249,7 +249,7 @@ static VOID ViAnchor(VI_MAP *Map, ULONG_PTR Va)
     KiAcquireLock(&SpecialLock);
     Gone = Map->Anchor;
     Map->Anchor = Anchor;
-    Map->AnchorPart = Part;
+    __atomic_store_n(&Map->AnchorPart, Part, __ATOMIC_RELAXED);
     KiReleaseLock(&SpecialLock);
     if (Gone != NULL)
         MmFreePages(Gone, 2);

@@ -26,6 +26,12 @@ static VOID Routine(PVOID Context)
     __atomic_add_fetch(&Ran, (LONG)(LONG_PTR)Context, __ATOMIC_SEQ_CST);
 }
 
+/* For many threads at once: what Routine notes is one thread's. */
+static VOID Counts(PVOID Context)
+{
+    __atomic_add_fetch(&Ran, (LONG)(LONG_PTR)Context, __ATOMIC_SEQ_CST);
+}
+
 static PETHREAD Start(PKSTART_ROUTINE StartRoutine, PVOID Context, CLIENT_ID *Id)
 {
     OBJECT_ATTRIBUTES Attributes;
@@ -171,7 +177,7 @@ static void Threads_Many_EachHasItsStackBack(void **State)
 
         Ran = 0;
         for (int Index = 0; Index < 8; Index++) {
-            Threads[Index] = Start(Routine, (PVOID)1, NULL);
+            Threads[Index] = Start(Counts, (PVOID)1, NULL);
         }
         for (int Index = 0; Index < 8; Index++) {
             Await(Threads[Index]);

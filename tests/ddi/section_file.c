@@ -93,6 +93,7 @@ static void WriteCopy_GivesTheWriterItsOwnPage(void **State)
         A[PAGE_SIZE] = 2;
     }
     MmQueryCounters(&Before);
+    ULONG64 Committed = KitCommitted();
     INSIDE(Two)
     {
         assert_int_equal(B[0], 1);
@@ -102,7 +103,7 @@ static void WriteCopy_GivesTheWriterItsOwnPage(void **State)
     }
     MmQueryCounters(&After);
     assert_int_equal(After.CopyOnWriteFaults - Before.CopyOnWriteFaults, 1);
-    assert_int_equal(After.Committed - Before.Committed, 1);
+    assert_int_equal(KitCommitted() - Committed, 1);
     assert_true(FrameAt(A) != FrameAt(B));
     assert_int_equal(FrameAt(A + PAGE_SIZE), FrameAt(B + PAGE_SIZE));
     INSIDE(One)
@@ -508,6 +509,7 @@ static int Start(void **State)
     ntmm_options Options;
     (void)State;
     ntmm_default_options(&Options);
+    Options.special_pool_sample = 0; /* its pages come and go beside a test that counts */
     Options.ram = 64u << 20;
     if (mkdtemp(Folder) == NULL)
         return -1;

@@ -422,7 +422,8 @@ static void Placement_SameClass_NotInAddressOrder(void **state)
         Blocks[Index] = ExAllocatePool2(NONPAGED, 80, 'cnaR');
     for (Index = 1; Index < 48; Index++)
         Up += Blocks[Index] == (PUCHAR)Blocks[Index - 1] + 80 || Blocks[Index] == (PUCHAR)Blocks[Index - 1] - 80;
-    assert_true(Up < 16);
+    /* 47 in address order; 8 by this placement, and no more than 28 in 100,000 draws. */
+    assert_true(Up < 36);
     for (Index = 0; Index < 48; Index++)
         ExFreePool(Blocks[Index]);
 }
