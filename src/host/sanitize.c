@@ -132,8 +132,31 @@ static VOID ThreadFreed(PVOID Block)
 }
 static const EXP_MEMORY_TOOL ThreadSanitizer = {Nothing, Nothing, ThreadAllocated, ThreadFreed};
 
+/* Clang's runtime starts its symbolizer as a child, at the first report. A child of a thread on a kernel stack runs on its parent's
+ * very pages, as simulated memory is shared with children, and both are lost: it is started here, before there is such a thread. */
+#if defined(__clang__)
+#define CLANG_TSAN __has_feature(thread_sanitizer)
+#else
+#define CLANG_TSAN 0
+#endif
+#if CLANG_TSAN
+VOID __sanitizer_symbolize_pc(PVOID Pc, const char *Format, char *Out, SIZE_T Bytes);
+static VOID StartSymbolizer(VOID)
+{
+    static LONG Started;
+    char Name[64];
+    if (__atomic_exchange_n(&Started, 1, __ATOMIC_RELAXED) == 0)
+        __sanitizer_symbolize_pc((PVOID)(ULONG_PTR)&snprintf, "%f", Name, sizeof Name);
+}
+#else
+static VOID StartSymbolizer(VOID)
+{
+}
+#endif
+
 VOID HostFindMemoryTool(VOID)
 {
+    StartSymbolizer();
     if (__asan_set_error_report_callback != NULL && __asan_get_report_address != NULL)
         __asan_set_error_report_callback(TellStop);
 #if !NTMM_SANITIZED

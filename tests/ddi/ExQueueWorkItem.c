@@ -14,8 +14,10 @@ static KEVENT Event;
 
 static VOID Count(PVOID Parameter)
 {
-    RanAt = KeGetCurrentIrql();
-    RanOnSystemThread = PsIsSystemThread(PsGetCurrentThread()) && PsGetCurrentThreadId() != (HANDLE)Parameter;
+    if (Parameter != NULL) { /* one item alone: others run side by side */
+        RanAt = KeGetCurrentIrql();
+        RanOnSystemThread = PsIsSystemThread(PsGetCurrentThread()) && PsGetCurrentThreadId() != (HANDLE)Parameter;
+    }
     __atomic_add_fetch(&Ran, 1, __ATOMIC_SEQ_CST);
 }
 
