@@ -31,6 +31,7 @@ typedef struct _SECTION {
     ULONG64 Bytes; /* what the section shows of its segment; (interlocked) grows */
     ULONG Protection, Attributes;
     BOOLEAN HasFile;
+    BOOLEAN NoExecute; /* an image that is only looked at: SEC_IMAGE_NO_EXECUTE */
 } SECTION, *PSECTION;
 
 static KI_LOCK IopSectionLock;
@@ -283,6 +284,9 @@ static NTSTATUS IopCheckSection(const IOP_NEW_SECTION *New)
     if (Attributes & (SEC_LARGE_PAGES | SEC_BASED | SEC_64K_PAGES | SEC_HUGE_PAGES))
         return STATUS_NOT_SUPPORTED;
     BOOLEAN Image = (Attributes & SEC_IMAGE) != 0;
+    /* "must be combined with the PAGE_READONLY page protection value" */
+    if ((Attributes & SEC_IMAGE_NO_EXECUTE) == SEC_IMAGE_NO_EXECUTE && New->Protection != PAGE_READONLY)
+        return STATUS_INVALID_PAGE_PROTECTION;
     if ((Attributes & ~Known) || (!(Attributes & Kinds) && !Image) || (Attributes & Kinds) == Kinds ||
         (Image && (Attributes & Kinds)))
         return STATUS_INVALID_PARAMETER_6;
@@ -337,6 +341,7 @@ static NTSTATUS IopMakeSection(IOP_NEW_SECTION *New)
     New->Made.Protection = New->Protection;
     New->Made.Attributes = New->Attributes;
     New->Made.HasFile = New->File != NULL;
+    New->Made.NoExecute = (New->Attributes & SEC_IMAGE_NO_EXECUTE) == SEC_IMAGE_NO_EXECUTE;
     if (New->File != NULL)
         return IopMakeFileSection(New);
     New->Made.Bytes = ((ULONG64)New->Maximum + PAGE_SIZE - 1) & ~(ULONG64)(PAGE_SIZE - 1);
@@ -475,7 +480,7 @@ static ACCESS_MASK IopViewAccess(ULONG Protection)
 static NTSTATUS IopMapSection(PSECTION Section, KPROCESS *Process, PVOID *Base, ULONG_PTR ZeroBits, SIZE_T CommitSize,
                               ULONG64 Offset, SIZE_T *Size, SECTION_INHERIT Inherit, ULONG Type, ULONG Protection)
 {
-    MM_ADDRESS_LIMITS Limits = {0};
+    MM_VIEW_REQUEST Request = {.Offset = Offset, .Type = Type, .Protect = Protection, .NoExecute = Section->NoExecute};
     ULONG64 Bytes = __atomic_load_n(&Section->Bytes, __ATOMIC_ACQUIRE);
     BOOLEAN Image = (Section->Attributes & SEC_IMAGE) != 0;
     if (!IopIsSectionProtection(Protection) && (Protection & 0xFF) != PAGE_NOACCESS)
@@ -500,13 +505,17 @@ static NTSTATUS IopMapSection(PSECTION Section, KPROCESS *Process, PVOID *Base, 
     if (CommitSize > *Size)
         return STATUS_INVALID_PARAMETER_5;
     if (ZeroBits && *Base == NULL)
-        Limits.Highest = ZeroBits < 32 ? 0xFFFFFFFFull >> ZeroBits : ~0ull >> __builtin_clzll(ZeroBits);
-    NTSTATUS Status = MmMapView(Section->Segment, Process->Space, Base, Offset, Size, Type, Protection, &Limits);
+        Request.Limits.Highest = ZeroBits < 32 ? 0xFFFFFFFFull >> ZeroBits : ~0ull >> __builtin_clzll(ZeroBits);
+    NTSTATUS Status = MmMapView(Section->Segment, Process->Space, Base, Size, &Request);
+    if (NT_SUCCESS(Status) && Image && !Section->NoExecute) {
+        PFILE_OBJECT File = MmSegmentContext(Section->Segment);
+        PspNotifyImage(&File->FileName, Process->ProcessId, *Base, *Size, FALSE);
+    }
     if (NT_SUCCESS(Status) && CommitSize && (Section->Attributes & SEC_RESERVE)) {
         PVOID At = *Base;
         NTSTATUS Commit = MmAllocateVirtual(Process->Space, &At, &CommitSize, MEM_COMMIT, PAGE_READWRITE, NULL);
         if (!NT_SUCCESS(Commit)) {
-            (VOID) MmUnmapView(Process->Space, *Base);
+            (VOID) MmUnmapView(Process->Space, *Base, FALSE);
             return Commit;
         }
     }
@@ -584,7 +593,7 @@ static NTSTATUS IopUnmapViewOfSection(KPROCESSOR_MODE Mode, HANDLE ProcessHandle
     NTSTATUS Status = PspOpenSpace(ProcessHandle, PROCESS_VM_OPERATION, Mode, &Process);
     if (!NT_SUCCESS(Status))
         return Status;
-    Status = MmUnmapView(Process->Space, BaseAddress);
+    Status = MmUnmapView(Process->Space, BaseAddress, FALSE);
     PspCloseSpace(Process);
     return Status;
 }
@@ -605,7 +614,7 @@ NTSTATUS NTAPI MmUnmapViewOfSection(PEPROCESS Process, PVOID BaseAddress)
 {
     if (!ExAcquireRundownProtection(&Process->ExitRundown))
         return STATUS_PROCESS_IS_TERMINATING;
-    NTSTATUS Status = MmUnmapView(Process->Space, BaseAddress);
+    NTSTATUS Status = MmUnmapView(Process->Space, BaseAddress, FALSE);
     ExReleaseRundownProtection(&Process->ExitRundown);
     return Status;
 }

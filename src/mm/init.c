@@ -131,6 +131,7 @@ VOID MmQueryCounters(MM_COUNTERS *Counters)
     Counters->SoftFaults = __atomic_load_n(&MiState->SoftFaults, __ATOMIC_RELAXED);
     Counters->HardFaults = __atomic_load_n(&MiState->HardFaults, __ATOMIC_RELAXED);
     Counters->CopyOnWriteFaults = __atomic_load_n(&MiState->CopyOnWriteFaults, __ATOMIC_RELAXED);
+    Counters->RelocationFaults = __atomic_load_n(&MiState->RelocationFaults, __ATOMIC_RELAXED);
     Counters->GuardFaults = __atomic_load_n(&MiState->GuardFaults, __ATOMIC_RELAXED);
     Counters->AccessViolations = __atomic_load_n(&MiState->AccessViolations, __ATOMIC_RELAXED);
     Counters->AllFaults = __atomic_load_n(&MiState->AllFaults, __ATOMIC_RELAXED);

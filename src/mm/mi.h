@@ -220,7 +220,8 @@ typedef struct _MI_STATE {
     MMSUPPORT SystemWorkingSet;
     MI_PAGER Pager;
 
-    volatile ULONG64 AllFaults, DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations;
+    volatile ULONG64 AllFaults, DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, RelocationFaults, GuardFaults,
+        AccessViolations;
 } MI_STATE, *PMI_STATE;
 extern PMI_STATE MiState;
 

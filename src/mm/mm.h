@@ -182,7 +182,8 @@ typedef struct _MM_COUNTERS {
     ULONG64 SystemWorkingSetPages, ProcessWorkingSetPages, TablePages, LockedFrames, NonPageableFrames;
     ULONG64 CollidedFaults, InPageErrors, RepurposedPages, TrimmedPages, AgedPages, PageWaits, ZeroedByThread;
     ULONG64 PageReads, PagesRead, PageWrites, PagesWritten, WriteErrors; /* inputs and outputs, and the pages in them */
-    ULONG64 DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, GuardFaults, AccessViolations, AllFaults;
+    ULONG64 DemandZeroFaults, SoftFaults, HardFaults, CopyOnWriteFaults, RelocationFaults, GuardFaults, AccessViolations,
+        AllFaults;
 } MM_COUNTERS;
 VOID MmQueryCounters(MM_COUNTERS *Counters);
 /* Memory at one moment: pages, and counts since the system was started. */

@@ -8,13 +8,23 @@
  *      placeholders side by side --RELEASE | COALESCE_PLACEHOLDERS of exactly all of them--> one
  *      placeholder --RESERVE (| COMMIT) | REPLACE_PLACEHOLDER of exactly it--> an ordinary range
  *      such a range --RELEASE | PRESERVE_PLACEHOLDER of exactly it--> placeholder
+ *      placeholder --ZwMapViewOfSectionEx, REPLACE_PLACEHOLDER of exactly it--> a view --ZwUnmapViewOfSectionEx, PRESERVE_PLACEHOLDER--> placeholder
  *
  * A placeholder is a private range (MMVAD.Placeholder) that nothing can be committed in. It begins and ends at any page.
- * Sections are not mapped over placeholders here.
  *
  * Locks: MI_SPACE.Lock is held by the caller. Watch: tests/ddi/placeholders.c.
  */
 #include "mm/mi.h"
+
+/* A range whose pages are gone. */
+VOID MiBecomePlaceholder(PMMVAD Vad)
+{
+    Vad->Type = MiVadPrivate;
+    Vad->Image = FALSE;
+    Vad->Placeholder = TRUE;
+    Vad->FromPlaceholder = FALSE;
+    Vad->Protect = PAGE_NOACCESS;
+}
 
 /* The placeholder becomes those before, of and behind [Start, End). */
 static NTSTATUS MiSplitPlaceholder(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End)
@@ -87,8 +97,6 @@ NTSTATUS MiReleaseToPlaceholder(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, UL
         return STATUS_INVALID_PAGE_PROTECTION;
     }
     MiFreeVadPages(Space, Vad);
-    Vad->Placeholder = TRUE;
-    Vad->FromPlaceholder = FALSE;
-    Vad->Protect = PAGE_NOACCESS;
+    MiBecomePlaceholder(Vad);
     return STATUS_SUCCESS;
 }

@@ -90,6 +90,8 @@ C_ASSERT(MI_PTE_WS == HAL_PTE_REVOCABLE);
 #define MI_PTE_NX    0x8000000000000000ull
 #define MI_PTE_FRAME 0x000FFFFFFFFFF000ull
 #define MI_PTE_NODE  0x000000000001F000ull /* demand zero */
+#define MI_PTE_VIEW  0x000000000000F000ull /* prototype, in a view: node */
+#define MI_PTE_RELOC 0x0000000000000002ull /* prototype, in a view */
 #define MI_PTE_LOST  0x0000000000020000ull /* demand zero: there were contents, which somebody said need not be kept */
 
 /* ---- reading and writing entries: always whole, always atomic ---- */
@@ -189,6 +191,16 @@ static inline MMPTE MiPtePrototypeFor(PMMPTE Prototype, MI_PROT Protection)
 {
     return (MMPTE){MiPtePrototype(Prototype).Long | (ULONG64)(Protection & MI_PROT_MASK) << 5};
 }
+/* In a view: the page is shown by a copy of the view's own, with its relocations applied (relocate.c). */
+static inline MMPTE MiPteRelocated(MMPTE Prototype)
+{
+    return (MMPTE){Prototype.Long | MI_PTE_RELOC};
+}
+/* In a view that wants frames of a NUMA node: 1 + its number. */
+static inline MMPTE MiPteViewOnNode(MMPTE Prototype, ULONG NodePlusOne)
+{
+    return (MMPTE){Prototype.Long | ((ULONG64)NodePlusOne << 12 & MI_PTE_VIEW)};
+}
 
 /* What a prototype entry says of a page that only its file has. */
 static inline MMPTE MiPteInFile(MI_PROT Protection)
@@ -216,6 +228,24 @@ static inline BOOLEAN MiPteIsPrototype(MMPTE Pte)
 static inline BOOLEAN MiPteIsInFile(MMPTE Pte) /* of a prototype entry */
 {
     return MiPteIsPrototype(Pte) && Pte.Long >> 16 == 0;
+}
+static inline BOOLEAN MiPteIsRelocated(MMPTE Pte) /* prototype, in a view */
+{
+    return (Pte.Long & MI_PTE_RELOC) != 0;
+}
+static inline ULONG MiPteViewNode(MMPTE Pte) /* prototype, in a view: 1 + the node, or 0 */
+{
+    return (ULONG)((Pte.Long & MI_PTE_VIEW) >> 12);
+}
+/* Whether a view's entry shows a prototype entry with a protection, as it is; the node it wants does not matter. */
+static inline BOOLEAN MiPteShowsAs(MMPTE Pte, PMMPTE Prototype, MI_PROT Protection)
+{
+    return (Pte.Long & ~MI_PTE_VIEW) == MiPtePrototypeFor(Prototype, Protection).Long;
+}
+/* A view's prototype entry with another protection. */
+static inline MMPTE MiPteViewWith(MMPTE Pte, MI_PROT Protection)
+{
+    return (MMPTE){(Pte.Long & ~((ULONG64)MI_PROT_MASK << 5)) | (ULONG64)(Protection & MI_PROT_MASK) << 5};
 }
 static inline BOOLEAN MiPteIsTransition(MMPTE Pte)
 {

@@ -199,6 +199,9 @@ VOID MiDropSegment(PMI_SEGMENT Segment)
     if (Segment->Parts) {
         ExFreePoolWithTag(Segment->Parts, MI_TAG_SEGMENT);
     }
+    if (Segment->Fixups) {
+        ExFreePoolWithTag(Segment->Fixups, MI_TAG_SEGMENT);
+    }
     ExFreePoolWithTag(Segment, MI_TAG_SEGMENT);
 }
 

@@ -37,9 +37,15 @@ BOOLEAN MmSegmentIsImage(PMM_SEGMENT Segment);
 NTSTATUS MmFlushSegment(PMM_SEGMENT Segment, ULONG64 Offset, ULONG64 Bytes);
 
 /* Views. *Base and *Size as ZwMapViewOfSection has them. STATUS_IMAGE_NOT_AT_BASE is a success. */
-NTSTATUS MmMapView(PMM_SEGMENT Segment, PMM_SPACE Space, PVOID *Base, ULONG64 Offset, SIZE_T *Size, ULONG Type, ULONG Protect,
-                   const MM_ADDRESS_LIMITS *Limits);
-NTSTATUS MmUnmapView(PMM_SPACE Space, PVOID Address);
+typedef struct _MM_VIEW_REQUEST {
+    ULONG64 Offset;
+    ULONG Type, Protect;      /* MEM_, PAGE_ */
+    MM_ADDRESS_LIMITS Limits; /* and the node */
+    BOOLEAN NoExecute;        /* an image that is only looked at */
+} MM_VIEW_REQUEST;
+NTSTATUS MmMapView(PMM_SEGMENT Segment, PMM_SPACE Space, PVOID *Base, SIZE_T *Size, const MM_VIEW_REQUEST *Request);
+/* Preserve: the placeholder that the view took the place of comes back. */
+NTSTATUS MmUnmapView(PMM_SPACE Space, PVOID Address, BOOLEAN Preserve);
 NTSTATUS MmFlushVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size);
 /* The segment of the view at an address, referenced, and its I/O context; NULL: no view. */
 PMM_SEGMENT MmSegmentOfView(PMM_SPACE Space, PVOID Address);

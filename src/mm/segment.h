@@ -31,6 +31,8 @@ typedef struct _MI_SEGMENT {
     BOOLEAN Reserve;
     MI_PART *Parts; /* image */
     ULONG PartCount;
+    UCHAR NodePlusOne; /* the NUMA node that all its pages are wanted from; 0: the view's, or that of who touches them */
+    struct _MI_FIXUPS *Fixups; /* image: relocate.c; NULL: it has none */
     MM_IMAGE_FACTS Image;
 } MI_SEGMENT, *PMI_SEGMENT;
 
@@ -40,6 +42,8 @@ typedef struct _MI_VIEW {
     ULONG_PTR Start, End;
     ULONG64 FirstPage; /* of the segment, at Start */
     BOOLEAN System;
+    BOOLEAN NoExecute; /* of an image: to be looked at only */
+    UCHAR NodePlusOne; /* the NUMA node that its pages are wanted from; 0: none */
 } MI_VIEW, *PMI_VIEW;
 
 /* A frame of prototype entries begins with these two words, so an entry's address tells its segment and page. Bit 0 is set in both: they
@@ -82,6 +86,13 @@ static inline BOOLEAN MiIsPageOfFile(PMI_SEGMENT Segment, ULONG64 Page)
     const MI_PART *Part = Segment->Parts ? MiPartOf(Segment, Page) : NULL;
     return !Part || !MiProtAllowsWrite(Part->Protection) || MiProtIsCopyOnWrite(Part->Protection);
 }
+/* imagesection.c: Bytes of an image at an address of it, as its file has them. At PASSIVE_LEVEL. */
+NTSTATUS MiReadImageBytes(PMI_SEGMENT Segment, ULONG64 Rva, PUCHAR Bytes, ULONG Count);
+/* relocate.c. What is to be added where, by the image's directory at Rva (Bytes 0: it has none), and where the headers name the base
+ * (BaseField). STATUS_INVALID_IMAGE_FORMAT, STATUS_INSUFFICIENT_RESOURCES, or what reading says. */
+NTSTATUS MiReadFixups(PMI_SEGMENT Segment, ULONG Rva, ULONG Bytes, ULONG BaseField);
+BOOLEAN MiIsRelocated(PMI_SEGMENT Segment, ULONG64 Page);
+VOID MiRelocate(PMI_SEGMENT Segment, ULONG64 Page, ULONG64 Delta, PUCHAR Bytes);
 /* view.c: takes shares away that entries of one table had: Old[n] for each bit n of Gone[] was there, none is in a TB any more. Entries'
  * lock held. */
 VOID MiDropShares(PMMSUPPORT Set, PMMPTE Pte, const MMPTE *Old, ULONG Count);

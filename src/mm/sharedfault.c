@@ -17,6 +17,9 @@
  * contents are in no file or page file yet goes in Dirty if it may be written: it is modified anyway, and a write costs no fault more. Pages of
  * zeroes come along as a touch in order of addresses goes on: as many as are resident just before.
  *
+ * A page that a view shows relocated (relocate.c) is made resident like any other, but not entered: the view gets a copy of it at once, private
+ * from then on, in which the difference of the bases is added.
+ *
  * Reading a file: the page's aligned 64 KiB, as far as it is in the file; somebody who reads in order (what is before that is resident) gets
  * 256 KiB. The frames are in transition and READING meanwhile; who else wants one waits for it. A cluster that fails is tried once more with
  * the wanted page alone. Nothing comes along while memory is short.
@@ -37,7 +40,7 @@ typedef struct _MI_SHARED_FAULT {
     PMMPTE Pte, Prototype;
     MMPTE Entry; /* of the view, as it was */
     MI_PROT Protection;
-    BOOLEAN Write, User, Enters, Copies;
+    BOOLEAN Write, User, Enters, Copies, Moves;
     PMMSUPPORT Set;
     PFN_NUMBER *Frame;
     ULONG_PTR FillVa; /* to load into the TB */
@@ -82,7 +85,7 @@ static ULONG MiShowAround(MI_SHARED_FAULT *Fault)
     for (ULONG Index = 0; Index < MI_AROUND; Index++) {
         PMMPTE Pte = Fault->Pte - Here + Index, Prototype = Fault->Prototype - Here + Index;
         if (Index == Here || PAGE_ALIGN((PVOID)Prototype) != PAGE_ALIGN((PVOID)Fault->Prototype) ||
-            MiReadPte(Pte).Long != MiPtePrototypeFor(Prototype, Fault->Protection).Long) {
+            !MiPteShowsAs(MiReadPte(Pte), Prototype, Fault->Protection)) {
             continue;
         }
         MMPTE Entry = MiReadPte(Prototype);
@@ -123,6 +126,18 @@ static NTSTATUS MiShow(MI_SHARED_FAULT *Fault, ULONG *Joined)
     return Fault->Frame && !Fault->Copies ? MiHoldShared(Fault, MiPtePage(MiReadPte(Fault->Prototype))) : STATUS_SUCCESS;
 }
 
+/* The node that the page's frame is wanted from, as MI_TAKE_NODE: the segment's, else the view's, else (0) the thread's. */
+static ULONG MiNodeFor(const MI_SHARED_FAULT *Fault)
+{
+    if (__builtin_expect(MiState->Nodes == 1, 1)) {
+        return 0;
+    }
+    ULONG64 Page;
+    ULONG Segment = MiSegmentOfPrototype(Fault->Prototype, &Page)->NodePlusOne,
+          Node = Segment ? Segment : MiPteViewNode(Fault->Entry);
+    return Node ? MI_TAKE_NODE(Node - 1) : 0;
+}
+
 /* ---- pages of zeroes ---- */
 /* How many: as many as are resident just before, while the entries are alike. */
 static ULONG MiZeroWindow(const MI_SHARED_FAULT *Fault, MMPTE Zero)
@@ -137,7 +152,7 @@ static ULONG MiZeroWindow(const MI_SHARED_FAULT *Fault, MMPTE Zero)
     }
     while (Count < Before && Here + Count < MI_AROUND && Index + Count < 512 &&
            MiReadPte(Fault->Prototype + Count).Long == Zero.Long &&
-           MiReadPte(Fault->Pte + Count).Long == MiPtePrototypeFor(Fault->Prototype + Count, Fault->Protection).Long) {
+           MiPteShowsAs(MiReadPte(Fault->Pte + Count), Fault->Prototype + Count, Fault->Protection)) {
         Count++;
     }
     return Count;
@@ -149,8 +164,8 @@ static NTSTATUS MiShowZeroes(MI_SHARED_FAULT *Fault, MMPTE Zero, ULONG *Joined)
     PFN_NUMBER Base;
     BOOLEAN Dirty;
     NTSTATUS Status = STATUS_SUCCESS;
-    ULONG Got = MiTakeFrames(MiZeroWindow(Fault, Zero), MI_TAKE_ZEROED | MI_TAKE_PAGEABLE | MI_TAKE_SHARED, Fault->Prototype,
-                             &Base, &Dirty);
+    ULONG Got = MiTakeFrames(MiZeroWindow(Fault, Zero), MI_TAKE_ZEROED | MI_TAKE_PAGEABLE | MI_TAKE_SHARED | MiNodeFor(Fault),
+                             Fault->Prototype, &Base, &Dirty);
     if (Got == 0) {
         return STATUS_NO_MEMORY;
     }
@@ -223,7 +238,7 @@ static ULONG MiFileWindow(PMI_SEGMENT Segment, ULONG64 Page, ULONG64 *First)
 typedef struct _MI_FILE_READ {
     PMI_SEGMENT Segment;
     ULONG64 First;
-    ULONG Count;
+    ULONG Count, Node; /* Node: MI_TAKE_NODE, or 0 */
     ULONG Frames[MM_SEGMENT_CLUSTER];
     PVOID Pages[MM_SEGMENT_CLUSTER]; /* where they are in the window */
 } MI_FILE_READ;
@@ -231,7 +246,7 @@ typedef struct _MI_FILE_READ {
 /* Frames for the stretch, or for as much of it as holds Page. FALSE: none. The prototypes' lock held. */
 static BOOLEAN MiTakeForFile(MI_FILE_READ *Read, ULONG64 Page)
 {
-    ULONG Want = Read->Count, Flags = MI_TAKE_READING | MI_TAKE_SHARED;
+    ULONG Want = Read->Count, Flags = MI_TAKE_READING | MI_TAKE_SHARED | Read->Node;
     BOOLEAN File = MiIsPageOfFile(Read->Segment, Page);
     Flags |= File ? MI_TAKE_FILE : 0;
     for (Read->Count = 0; Read->Count < Want;) {
@@ -316,9 +331,9 @@ static VOID MiEndFileRead(MI_FILE_READ *Read, ULONG From, ULONG Good)
 
 /* Reads the page, which is in the file, with its neighbours. The prototype's lock is held at the call, not at the return. STATUS_NO_MEMORY:
  * no frame. */
-static NTSTATUS MiReadFromFile(PMI_SEGMENT Segment, ULONG64 Page, PKI_LOCK Lock)
+static NTSTATUS MiReadFromFile(PMI_SEGMENT Segment, ULONG64 Page, PKI_LOCK Lock, ULONG Node)
 {
-    MI_FILE_READ Read = {.Segment = Segment};
+    MI_FILE_READ Read = {.Segment = Segment, .Node = Node};
     Read.Count = MiFileWindow(Segment, Page, &Read.First);
     if (!MiTakeForFile(&Read, Page)) {
         KiReleaseLock(Lock);
@@ -346,7 +361,7 @@ static NTSTATUS MiFetch(MI_SHARED_FAULT *Fault, PMI_SEGMENT Segment, ULONG64 Pag
 {
     NTSTATUS Status;
     if (MiPteIsInFile(MiReadPte(Fault->Prototype))) {
-        Status = MiReadFromFile(Segment, Page, Lock);
+        Status = MiReadFromFile(Segment, Page, Lock, MiNodeFor(Fault));
     } else {
         Status = MiReadIn(Fault->Prototype, Lock, NULL, Fault->Va, Fault->Write, &In->Wrong);
         KiReleaseLock(Lock);
@@ -419,6 +434,58 @@ static NTSTATUS MiResolvePrototype(MI_SHARED_FAULT *Fault, PKI_LOCK PteLock, MI_
     return Status;
 }
 
+/* The view gets a relocated copy of a page that is resident, or was a moment ago. MI_AGAIN: look again. */
+static NTSTATUS MiShowRelocated(ULONG_PTR Va)
+{
+    PMMPTE Pte = MiPteOf(Va);
+    PKI_LOCK Lock = MiPteLock(Va);
+    PFN_NUMBER Frame, Source = 0;
+    BOOLEAN Dirty;
+    ULONG64 Page, Commit = 0;
+    if (!MiChargeCommitment(1, HighPoolPriority)) {
+        return STATUS_COMMITMENT_LIMIT;
+    }
+    KiAcquireLock(Lock);
+    MMPTE Entry = MiReadPte(Pte);
+    BOOLEAN Wanted = MiPteIsPrototype(Entry) && MiPteIsRelocated(Entry);
+    if (Wanted) {
+        KiAcquireLock(&MiState->PfnLock);
+        MMPTE There = MiReadPte(MiPtePrototypeAddress(Entry));
+        Wanted = (MiPteIsValid(There) || MiPteIsTransition(There)) && !MiIsReading(There) &&
+                 MiReferenceFrameLocked(MiPtePage(There));
+        Source = MiPtePage(There);
+        KiReleaseLock(&MiState->PfnLock);
+    }
+    BOOLEAN Taken = Wanted && MiTakeFrames(1, MI_TAKE_PAGEABLE, Pte, &Frame, &Dirty) != 0;
+    if (Taken) {
+        MI_PROT Protection = MiPteProtection(Entry);
+        PMI_SEGMENT Segment = MiSegmentOfPrototype(MiPtePrototypeAddress(Entry), &Page);
+        ULONG_PTR Base = (Va & ~(ULONG_PTR)(PAGE_SIZE - 1)) - (Page << PAGE_SHIFT);
+        memcpy(HalWindow(Frame), HalWindow(Source), PAGE_SIZE);
+        MiRelocate(Segment, Page, Base - Segment->Image.PreferredBase, HalWindow(Frame));
+        Protection = MiProtIsCopyOnWrite(Protection) ? Protection - 1 : Protection; /* it is the view's own already */
+        MiWritePte(Pte, MiPteInWorkingSet(MiPteValid(Frame, Protection, TRUE)));
+        MiJoinWorkingSet(MiWorkingSetOfVa(Va), Pte);
+    }
+    if (Wanted) {
+        KiAcquireLock(&MiState->PfnLock);
+        (VOID) MiDereferenceFrameLocked(Source, &Commit);
+        KiReleaseLock(&MiState->PfnLock);
+    }
+    KiReleaseLock(Lock);
+    Commit += !Taken;
+    if (Commit) {
+        MiReturnCommitment(Commit);
+    }
+    if (!Taken) {
+        return !Wanted || MiWaitForPages() ? MI_AGAIN : STATUS_NO_MEMORY;
+    }
+    MiCount(&MiState->RelocationFaults);
+    MiChargeRegion(&MiState->Regions[MmRegionUser], 1);
+    MiChargeSpace(MiSpaceOfVa(Va), 0, 1);
+    return STATUS_SUCCESS;
+}
+
 NTSTATUS MiPrototypeFault(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PFN_NUMBER *Frame, MI_PAGE_IN *In)
 {
     MI_SHARED_FAULT Fault = {.Va = Va, .Pte = MiPteOf(Va), .Write = Write, .Frame = Frame};
@@ -434,12 +501,17 @@ NTSTATUS MiPrototypeFault(ULONG_PTR Va, BOOLEAN Write, BOOLEAN AnyProtection, PF
     Fault.User = HalIsUserAddress(Va);
     Fault.Set = MiWorkingSetOfVa(Va);
     Fault.Enters = MiProtAllowsAccess(Fault.Protection) && !MiProtIsGuard(Fault.Protection);
-    Fault.Copies = Write && MiProtIsCopyOnWrite(Fault.Protection);
+    Fault.Moves = MiPteIsRelocated(Fault.Entry);
+    Fault.Copies = Fault.Moves || (Write && MiProtIsCopyOnWrite(Fault.Protection));
     if (AnyProtection ? Fault.Copies && !Fault.Enters : !Fault.Enters || (Write && !MiProtAllowsWrite(Fault.Protection))) {
         KiReleaseLock(Lock);
         return !AnyProtection && MiProtIsGuard(Fault.Protection) ? STATUS_GUARD_PAGE_VIOLATION : STATUS_ACCESS_VIOLATION;
     }
+    Fault.Enters &= !Fault.Moves;
     NTSTATUS Status = MiResolvePrototype(&Fault, Lock, In);
+    if (Fault.Moves && Status == STATUS_SUCCESS) {
+        Status = MiShowRelocated(Va);
+    }
     if (Fault.FillPages) {
         (VOID) HalFillTb((PVOID)Fault.FillVa, Fault.FillPages, 0);
     }

@@ -127,6 +127,7 @@ VOID MiNoteWritten(PMMSUPPORT Set, ULONG_PTR Va);  /* any lock but WatchLock */
 VOID MiForgetWritten(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End);
 
 /* ---- placeholder.c; the space locked ---- */
+VOID MiBecomePlaceholder(PMMVAD Vad);
 NTSTATUS MiReleaseToPlaceholder(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR End, BOOLEAN Coalesce);
 
 /* ---- view.c: pages of views; the space locked ---- */

@@ -5,8 +5,11 @@
  *
  *      MMVAD (user) or system PTEs -> MI_VIEW -> MI_SEGMENT;   entries -> prototype entries (section.c)
  *
- * Mapping fills the entries and brings nothing in. Views of an image show its parts with the parts' protections, and never at the
- * preferred base, so mapping one answers STATUS_IMAGE_NOT_AT_BASE; relocating is the process's affair.
+ * Mapping fills the entries and brings nothing in. Views of an image show its parts with the parts' protections (without execution, if it
+ * is only to be looked at), and hardly ever at the preferred base: then mapping answers STATUS_IMAGE_NOT_AT_BASE, and pages with
+ * relocations are marked for a copy (relocate.c).
+ *
+ * A view can take the place of exactly one placeholder (placeholder.c), at any page, of any page of the section; unmapped, it can leave it behind.
  *
  * Unmapping takes the shared entries away, gives their shares back (and with them their Dirty bits, section.c), and frees what was copied on
  * write. A file's changed pages are written when its last view goes.
@@ -16,26 +19,39 @@
 #include "mm/segment.h"
 
 /* ---- entries of views ---- */
-static MI_PROT MiViewProtection(PMI_VIEW View, ULONG64 Page, MI_PROT Protection)
+static MI_PROT MiPartProtectionIn(PMI_VIEW View, ULONG64 Page)
 {
-    if (View->Segment->Parts) {
-        const MI_PART *Part = MiPartOf(View->Segment, Page);
-        return Part ? Part->Protection : MI_PROT_NOACCESS;
+    const MI_PART *Part = MiPartOf(View->Segment, Page);
+    MI_PROT Protection = Part ? Part->Protection : MI_PROT_NOACCESS;
+    if (!View->NoExecute || !MiProtAllowsExecute(Protection)) {
+        return Protection;
     }
-    return Protection;
+    return MiProtIsCopyOnWrite(Protection) ? MI_PROT_WRITECOPY
+           : MiProtAllowsWrite(Protection) ? MI_PROT_READWRITE
+                                           : MI_PROT_READONLY;
+}
+
+/* What the view's entry of a page is before it is touched. */
+static MMPTE MiViewEntry(PMI_VIEW View, ULONG64 Page, MI_PROT Protection, BOOLEAN Moved)
+{
+    PMI_SEGMENT Segment = View->Segment;
+    MMPTE Entry = MiPtePrototypeFor(MiPrototypeOf(Segment, Page), Segment->Parts ? MiPartProtectionIn(View, Page) : Protection);
+    Entry = Moved && MiIsRelocated(Segment, Page) ? MiPteRelocated(Entry) : Entry;
+    return View->NodePlusOne ? MiPteViewOnNode(Entry, View->NodePlusOne) : Entry;
 }
 
 static VOID MiFillView(PMI_VIEW View, MI_PROT Protection)
 {
     ULONG64 Page = View->FirstPage;
+    BOOLEAN Moved =
+        View->Segment->Fixups && View->Start - (View->FirstPage << PAGE_SHIFT) != View->Segment->Image.PreferredBase;
     for (ULONG_PTR At = View->Start; At < View->End;) {
         PMMPTE Pte = MiPteOf(At);
         ULONG64 Left = (View->End - At) >> PAGE_SHIFT;
         ULONG Piece = MiEntriesToTableEnd(At) < Left ? MiEntriesToTableEnd(At) : (ULONG)Left;
         MiCountEntries(Pte, (LONG)Piece);
         for (ULONG Index = 0; Index < Piece; Index++, Page++) {
-            MiWritePte(Pte + Index,
-                       MiPtePrototypeFor(MiPrototypeOf(View->Segment, Page), MiViewProtection(View, Page, Protection)));
+            MiWritePte(Pte + Index, MiViewEntry(View, Page, Protection, Moved));
         }
         At += (ULONG_PTR)Piece << PAGE_SHIFT;
     }
@@ -128,9 +144,9 @@ static VOID MiLeaveView(PMI_VIEW View)
 }
 
 /* Which pages [Offset, *Size): whole pages of the segment; *Size 0: to its end. */
-static NTSTATUS MiViewPages(PMI_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, ULONG64 *First)
+static NTSTATUS MiViewPages(PMI_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, ULONG64 Granularity, ULONG64 *First)
 {
-    if (Offset & (MI_GRANULARITY - 1)) {
+    if (Offset & (Granularity - 1)) {
         return STATUS_MAPPED_ALIGNMENT;
     }
     ULONG64 Pages = __atomic_load_n(&Segment->Pages, __ATOMIC_ACQUIRE);
@@ -143,54 +159,80 @@ static NTSTATUS MiViewPages(PMI_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, U
 }
 
 /* ---- views in address spaces ---- */
-NTSTATUS MmMapView(PMM_SEGMENT Segment, PMM_SPACE Space, PVOID *Base, ULONG64 Offset, SIZE_T *Size, ULONG Type, ULONG Protect,
-                   const MM_ADDRESS_LIMITS *Limits)
+/* Where the view goes; *Result is its range's record, with page tables. The space locked. */
+static NTSTATUS MiPlaceView(PMI_SPACE Space, ULONG_PTR Start, SIZE_T Size, const MM_VIEW_REQUEST *Request, PMMVAD Like,
+                            PMMVAD *Result)
 {
-    static const MM_ADDRESS_LIMITS Anywhere;
-    ULONG64 First;
-    MI_PROT Protection = MiMakeProtection(Protect);
-    ULONG_PTR Start = (ULONG_PTR)*Base;
-    Limits = Limits ? Limits : &Anywhere;
+    const MM_ADDRESS_LIMITS *Limits = &Request->Limits;
+    if (Request->Type & MEM_REPLACE_PLACEHOLDER) {
+        PMMVAD Vad = MiFindVad(Space, Start);
+        if (Vad == NULL || !Vad->Placeholder || Vad->Start != Start || Vad->End != Start + Size) {
+            return STATUS_CONFLICTING_ADDRESSES;
+        }
+        if (!MiMakePageTables(Start, Size >> PAGE_SHIFT)) {
+            return STATUS_INSUFFICIENT_RESOURCES;
+        }
+        Vad->Type = MiVadView;
+        Vad->View = Like->View;
+        Vad->Protect = Like->Protect;
+        Vad->Placeholder = FALSE;
+        Vad->FromPlaceholder = TRUE;
+        *Result = Vad;
+        return STATUS_SUCCESS;
+    }
+    if (Start == 0) {
+        Start = MiFindGap(Space, Size, Limits->Alignment ? Limits->Alignment : MI_GRANULARITY, Limits->Lowest,
+                          Limits->Highest ? Limits->Highest + 1 : Space->Hal.High, (Request->Type & MEM_TOP_DOWN) != 0);
+        if (Start == 0) {
+            return STATUS_NO_MEMORY;
+        }
+    } else if (Start < Space->Hal.Low + MI_SPACE_EDGE || Start >= Space->Hal.High - MI_SPACE_EDGE ||
+               Size > Space->Hal.High - MI_SPACE_EDGE - Start || MiFirstVadIn(Space, Start, Start + Size)) {
+        return STATUS_CONFLICTING_ADDRESSES;
+    }
+    Like->Start = Start;
+    Like->End = Start + Size;
+    *Result = MiInsertVad(Space, Like);
+    if (*Result && !MiMakePageTables(Start, Size >> PAGE_SHIFT)) {
+        MiRemoveVad(Space, *Result);
+        *Result = NULL;
+    }
+    return *Result ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;
+}
+
+NTSTATUS MmMapView(PMM_SEGMENT Segment, PMM_SPACE Space, PVOID *Base, SIZE_T *Size, const MM_VIEW_REQUEST *Request)
+{
+    ULONG64 First, Granularity = Request->Type & MEM_REPLACE_PLACEHOLDER ? PAGE_SIZE : MI_GRANULARITY;
+    MI_PROT Protection = MiMakeProtection(Request->Protect);
+    PMMVAD Vad = NULL;
     if (Protection == MI_PROT_INVALID) {
         return STATUS_INVALID_PAGE_PROTECTION;
     }
-    NTSTATUS Status = MiViewPages(Segment, Offset, Size, &First);
+    NTSTATUS Status = MiViewPages(Segment, Request->Offset, Size, Granularity, &First);
     if (!NT_SUCCESS(Status)) {
         return Status;
     }
-    if (Start & (MI_GRANULARITY - 1)) {
+    if ((ULONG_PTR)*Base & (Granularity - 1)) {
         return STATUS_MAPPED_ALIGNMENT;
     }
     PMI_VIEW View = MiNewView(Segment, First, FALSE);
     if (View == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
+    View->NoExecute = Request->NoExecute;
+    View->NodePlusOne = (UCHAR)Request->Limits.NodePlusOne;
+    MMVAD Like = {.Type = MiVadView, .Protect = Request->Protect, .View = View, .Image = Segment->Parts != NULL};
+    if (Like.Image) {
+        Like.Protect = View->NoExecute ? PAGE_WRITECOPY : PAGE_EXECUTE_WRITECOPY;
+    }
     MiLockSpace(Space);
-    if (Space->Dying) {
-        Status = STATUS_PROCESS_IS_TERMINATING;
-    } else if (Start == 0) {
-        Start = MiFindGap(Space, *Size, Limits->Alignment ? Limits->Alignment : MI_GRANULARITY, Limits->Lowest,
-                          Limits->Highest ? Limits->Highest + 1 : Space->Hal.High, (Type & MEM_TOP_DOWN) != 0);
-        Status = Start ? STATUS_SUCCESS : STATUS_NO_MEMORY;
-    } else if (Start < Space->Hal.Low + MI_SPACE_EDGE || Start >= Space->Hal.High - MI_SPACE_EDGE ||
-               *Size > Space->Hal.High - MI_SPACE_EDGE - Start || MiFirstVadIn(Space, Start, Start + *Size)) {
-        Status = STATUS_CONFLICTING_ADDRESSES;
-    }
+    Status = Space->Dying ? STATUS_PROCESS_IS_TERMINATING : MiPlaceView(Space, (ULONG_PTR)*Base, *Size, Request, &Like, &Vad);
     if (NT_SUCCESS(Status)) {
-        MMVAD Like = {.Start = Start, .End = Start + *Size, .Type = MiVadView, .Protect = Protect, .View = View};
-        Like.Image = Segment->Parts != NULL;
-        Like.Protect = Like.Image ? PAGE_EXECUTE_WRITECOPY : Protect;
-        PMMVAD Vad = MiInsertVad(Space, &Like);
-        if (Vad && !MiMakePageTables(Start, *Size >> PAGE_SHIFT)) {
-            MiRemoveVad(Space, Vad);
-            Vad = NULL;
+        MiEnterView(View, Vad->Start, Vad->End, Protection);
+        *Base = (PVOID)Vad->Start;
+        if (Segment->Parts && Vad->Start - Request->Offset != Segment->Image.PreferredBase) {
+            Status = STATUS_IMAGE_NOT_AT_BASE;
         }
-        Status = Vad ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;
-    }
-    if (NT_SUCCESS(Status)) {
-        MiEnterView(View, Start, Start + *Size, Protection);
-        *Base = (PVOID)Start;
-        Status = Segment->Parts && Start != Segment->Image.PreferredBase ? STATUS_IMAGE_NOT_AT_BASE : STATUS_SUCCESS;
     } else {
         ExFreePoolWithTag(View, MI_TAG_SEGMENT);
     }
@@ -212,7 +254,7 @@ VOID MiFreeView(PMI_SPACE Space, PMMVAD Vad)
     }
 }
 
-NTSTATUS MmUnmapView(PMM_SPACE Space, PVOID Address)
+NTSTATUS MmUnmapView(PMM_SPACE Space, PVOID Address, BOOLEAN Preserve)
 {
     NTSTATUS Status = STATUS_SUCCESS;
     MiLockSpace(Space);
@@ -221,9 +263,15 @@ NTSTATUS MmUnmapView(PMM_SPACE Space, PVOID Address)
         Status = STATUS_NOT_MAPPED_VIEW;
     } else if (!IsListEmpty(&Vad->Secures)) {
         Status = STATUS_INVALID_PAGE_PROTECTION;
+    } else if (Preserve && !Vad->FromPlaceholder) {
+        Status = STATUS_CONFLICTING_ADDRESSES;
     } else {
         MiFreeVadPages(Space, Vad);
-        MiRemoveVad(Space, Vad);
+        if (Preserve) {
+            MiBecomePlaceholder(Vad);
+        } else {
+            MiRemoveVad(Space, Vad);
+        }
     }
     MiUnlockSpace(Space);
     return Status;
@@ -340,6 +388,9 @@ NTSTATUS MiProtectView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR E
             return STATUS_NOT_COMMITTED;
         }
     }
+    if (Vad->View->NoExecute && MiProtAllowsExecute(New)) {
+        return STATUS_SECTION_PROTECTION;
+    }
     if (Vad->Image && MiProtAllowsWrite(New) && !MiProtIsCopyOnWrite(New)) {
         New += 1; /* a writable page of an image is the process's own copy */
     } else if (!Vad->Image && !MiMayProtectView(Vad, New)) {
@@ -352,7 +403,8 @@ NTSTATUS MiProtectView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR E
         MMPTE Entry = MiReadPte(Pte);
         if (MiPteIsPrototype(Entry) || (MiPteIsValid(Entry) && MiPteIsShared(Entry))) {
             PMMPTE Prototype = MiPrototypeOf(Vad->View->Segment, Vad->View->FirstPage + ((At - Vad->Start) >> PAGE_SHIFT));
-            Entry = MiExchangePte(Pte, MiPtePrototypeFor(Prototype, New)); /* the next touch enters it anew */
+            /* the next touch enters it anew */
+            Entry = MiExchangePte(Pte, MiPteIsValid(Entry) ? MiPtePrototypeFor(Prototype, New) : MiPteViewWith(Entry, New));
             if (MiPteIsValid(Entry)) {
                 HalFlushTb((PVOID)At, 1);
                 MiDropShares(MiWorkingSetOfVa(At), Pte, &Entry, 1);
@@ -377,7 +429,7 @@ NTSTATUS MmMapSystemView(PMM_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, BOOL
     if (Segment->Parts) {
         return STATUS_INVALID_FILE_FOR_SECTION;
     }
-    NTSTATUS Status = MiViewPages(Segment, Offset, Size, &First);
+    NTSTATUS Status = MiViewPages(Segment, Offset, Size, MI_GRANULARITY, &First);
     PMI_VIEW View = NT_SUCCESS(Status) ? MiNewView(Segment, First, TRUE) : NULL;
     if (View == NULL) {
         return NT_SUCCESS(Status) ? STATUS_INSUFFICIENT_RESOURCES : Status;

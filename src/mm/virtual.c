@@ -259,9 +259,7 @@ static NTSTATUS MiReplacePlaceholder(PMI_SPACE Space, PVOID *Base, SIZE_T *Size,
     }
     if (!NT_SUCCESS(Status)) {
         MiFreeVadPages(Space, Vad);
-        Vad->Placeholder = TRUE;
-        Vad->FromPlaceholder = FALSE;
-        Vad->Protect = PAGE_NOACCESS;
+        MiBecomePlaceholder(Vad);
     }
     return Status;
 }

@@ -406,6 +406,7 @@ static void Image_ShowsItsPartsWithTheirProtections(void **State)
     MEMORY_BASIC_INFORMATION Info;
     INSIDE(One)
     {
+        PbPut64(File, PB_OPT(ImageBase), (ULONG_PTR)A); /* tests/ddi/section_image.c has more of this */
         assert_memory_equal(A, File, 0x400);
         assert_memory_equal(A + 0x1000, File + PB_TEXT, 16);
         assert_memory_equal(A + 0x2000, File + PB_RDATA, 0x200);

@@ -42,7 +42,8 @@ extern NTKERNELAPI POBJECT_TYPE *MmSectionObjectType;
 /* Creates a section and a handle to it. Without a file: MaximumSize bytes of zeroes, rounded up to pages, charged now (SEC_COMMIT) or as views
  * commit them (SEC_RESERVE). With one: MaximumSize NULL or 0 is the file's size; a larger one extends the file if the section
  * may be written, else STATUS_SECTION_TOO_BIG; an empty file without a size is STATUS_MAPPED_FILE_SIZE_ZERO. Sections of one file share its
- * pages. SEC_IMAGE: a PE image for x64 (STATUS_INVALID_IMAGE_NOT_MZ, STATUS_INVALID_IMAGE_FORMAT). What sections hold lives until the
+ * pages. SEC_IMAGE: a PE image for x64 (STATUS_INVALID_IMAGE_NOT_MZ, _NE_FORMAT, _WIN_16, _LE_FORMAT, _PROTECT, _FORMAT);
+ * SEC_IMAGE_NO_EXECUTE, with PAGE_READONLY: one that is only looked at. What sections hold lives until the
  * last handle, reference and view are gone; changed pages of a file are written by then.
  * STATUS_INVALID_PARAMETER_4 (no size), STATUS_INVALID_PARAMETER_6 (attributes), STATUS_INVALID_PAGE_PROTECTION,
  * STATUS_INVALID_FILE_FOR_SECTION (no file, a folder, a device without files), STATUS_ACCESS_DENIED, STATUS_COMMITMENT_LIMIT,
@@ -62,7 +63,8 @@ NTKERNELAPI NTSTATUS NTAPI MmCreateSection(PVOID *SectionObject, ACCESS_MASK Des
 NTKERNELAPI NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes);
 NTKERNELAPI NTSTATUS NTAPI NtOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes);
 /* Maps a view: [*SectionOffset, + *ViewSize) of the section, size 0 meaning to its end; the size rounded up to pages is written back. At
- * *BaseAddress, or (NULL) anywhere. Of an image: all of it, STATUS_IMAGE_NOT_AT_BASE (a success) as it never lies where it would like to.
+ * *BaseAddress, or (NULL) anywhere. Of an image: STATUS_IMAGE_NOT_AT_BASE (a success) where it does not lie at its preferred base; its pages are
+ * relocated then.
  * STATUS_MAPPED_ALIGNMENT (offset or base no multiple of 64 KiB), STATUS_INVALID_VIEW_SIZE, STATUS_SECTION_PROTECTION (the section does not
  * allow it), STATUS_INVALID_PAGE_PROTECTION, STATUS_CONFLICTING_ADDRESSES, STATUS_NO_MEMORY, STATUS_INVALID_PARAMETER_3 (base), _4 (zero
  * bits), _5 (CommitSize), _8 (inherit), _9 (type). Page: ZwMapViewOfSection. */
