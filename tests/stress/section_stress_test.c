@@ -162,7 +162,11 @@ static void VisitImage(WORKER *Me, ULONG Process)
     INSIDE(Processes[Process])
     {
         volatile UCHAR *At = Base;
-        if (memcmp((void *)(At + 0x2000), ImageBytes + PB_RDATA, 0x600) || At[0x3000] != ImageBytes[PB_DATA]) {
+        /* with its two addresses where it lies */
+        if (memcmp((void *)(At + 0x2000), ImageBytes + PB_RDATA, 0x458) ||
+            *(volatile ULONG64 *)(At + 0x2458) != (ULONG_PTR)At + 0x3000 ||
+            memcmp((void *)(At + 0x2460), ImageBytes + PB_RDATA + 0x460, 0x1A0) ||
+            *(volatile ULONG64 *)(At + 0x3010) != (ULONG_PTR)At + 0x3020 || At[0x3000] != ImageBytes[PB_DATA]) {
             Wrong(Me, "an image shows other bytes than its file has");
         }
         At[0x3000] = 0x99;
