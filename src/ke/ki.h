@@ -159,6 +159,8 @@ struct _NTMM_SEH_FRAME; /* a try block of source code on the thread's exception 
 struct _KI_CATCH;       /* an ntmm_catch in progress: ke/bugcheck.c */
 struct _KI_PCR;
 
+#define KI_PAGE_PRIORITY 5 /* a thread's, unless it was given another */
+
 typedef struct _KTHREAD {
     DISPATCHER_HEADER Header; /* a thread is waitable: signalled when it ends */
     volatile KIRQL Irql;      /* the thread's IRQL; at DISPATCH_LEVEL and above it owns Prcb */
@@ -179,6 +181,7 @@ typedef struct _KTHREAD {
     LONG CriticalRegion;     /* KeEnterCriticalRegion depth */
     LONG GuardedRegion;
     KPRIORITY Priority;
+    UCHAR PagePriority; /* (atomic) standby list that the pages it brings in are for: 1 to 5, the last to go */
     KAFFINITY Affinity;
     /* waits: guarded by the dispatcher lock */
     volatile LONG WaitWord; /* HalWait word: 0 blocked, 1 go */

@@ -102,6 +102,7 @@ VOID KiInitializeThread(KTHREAD *Thread)
     Thread->Prcb = &KiProcessors[((ULONG)Thread->Id / 4) % KiProcessorCount];
     Thread->PreviousMode = KernelMode;
     Thread->Priority = 8;
+    Thread->PagePriority = KI_PAGE_PRIORITY;
     Thread->Process = Thread->AttachedProcess = KiSystemProcess;
     Thread->Space = KiSystemSpace;
     Thread->ExitStatus = STATUS_PENDING;

@@ -83,7 +83,7 @@ typedef enum _MI_PAGE_STATE { /* all-zero MMPFN: a free page of zeroes */
 /* bits 14 and 15: MI_PFN_CACHE, mapping.h */
 
 #define MI_PRIORITIES       8u /* of standby pages: 0 is repurposed first */
-#define MI_DEFAULT_PRIORITY 5u
+#define MI_DEFAULT_PRIORITY ((UCHAR)KI_PAGE_PRIORITY)
 
 typedef struct _MMPFN {
     union {
@@ -102,7 +102,7 @@ typedef struct _MMPFN {
     USHORT ReferenceCount; /* (PfnLock) 1 for a share count above zero, 1 for each lock and I/O */
     USHORT Flags;          /* (PfnLock) MI_PFN_ */
     UCHAR State;           /* (PfnLock) MI_PAGE_STATE; changed by MiSetPageState only */
-    UCHAR Priority;        /* (PfnLock) standby list it goes to */
+    UCHAR Priority;        /* (PfnLock) standby list it goes to: the highest page priority of the threads that faulted it in */
     UCHAR File;            /* (PfnLock) its home is a mapped file: nobody is charged for it, but for a lock */
     UCHAR Seen;            /* the validator's: entries that share it */
 } MMPFN, *PMMPFN;

@@ -103,7 +103,7 @@ typedef struct _MMSUPPORT {
     PFN_NUMBER Root;                  /* top page table */
     BOOLEAN User;                     /* of a process */
     BOOLEAN HardMaximum, HardMinimum; /* limits that even plenty, and even want, does not lift */
-    UCHAR Priority;                   /* standby list of its pages, 0..7 */
+    UCHAR Priority;                   /* the highest standby list that its pages may go to */
     volatile LONG Busy;               /* (WorkingSetLock) a trimmer is inside; futex word */
     struct {
         ULONG_PTR Low, High;

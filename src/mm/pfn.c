@@ -26,7 +26,8 @@
  *                     becomes the page-file entry it was remembered as (OriginalPte)
  *           any of them --locked: MiReferenceFrameLocked--> Transition --unlocked: MiListFrameLocked--> back
  *
- * Standby has a list for each priority; the lowest list that has pages gives up its oldest. Modified pages are written
+ * Standby has a list for each priority; the lowest list that has pages gives up its oldest. A page's priority is that of the thread that
+ * brings it in (KTHREAD.PagePriority); a soft fault of one that has a higher one raises it, and a working set may bound it. Modified pages are written
  * oldest first. A frame of a section (PROTOTYPE) is owned by its prototype entry, valid while view entries share the frame; if its home is a
  * mapped file (FILE) it waits for its writer on the Mapped list (mapwrite.c). Bad is there for who needs it (failing RAM).
  *
@@ -277,6 +278,17 @@ static VOID MiTakeFromOwner(PMMPFN Pfn)
     MiState->Pager.RepurposedPages++;
 }
 
+static UCHAR MiPagePriorityOfThread(VOID)
+{
+    return __atomic_load_n(&KiCurrentThread()->PagePriority, __ATOMIC_RELAXED);
+}
+/* A page that several threads use is worth what it is worth to the one that values it most. */
+static UCHAR MiHigherPriority(UCHAR Priority)
+{
+    UCHAR Mine = MiPagePriorityOfThread();
+    return Priority < Mine ? Mine : Priority;
+}
+
 /* A frame that is free, zeroed or in standby goes to its user. */
 static VOID MiGiveFrame(PFN_NUMBER Page, ULONG Flags, PMMPTE Pte)
 {
@@ -301,7 +313,7 @@ static VOID MiGiveFrame(PFN_NUMBER Page, ULONG Flags, PMMPTE Pte)
                           (Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING) ? MI_PFN_PAGEABLE : 0) |
                           (Reading ? MI_PFN_READING : 0) | (Flags & MI_TAKE_SHARED ? MI_PFN_PROTOTYPE : 0));
     Pfn->File = (Flags & MI_TAKE_FILE) != 0;
-    Pfn->Priority = MI_DEFAULT_PRIORITY;
+    Pfn->Priority = Flags & (MI_TAKE_PAGEABLE | MI_TAKE_READING) ? MiPagePriorityOfThread() : MI_DEFAULT_PRIORITY;
 }
 
 /* Cuts [Base, Base + Count) out of an extent. When the table of extents is full the shorter remainder is
@@ -734,9 +746,10 @@ VOID MiListFrameLocked(PFN_NUMBER Page, PMMPFN Pfn, ULONG64 *Commit)
 
 VOID MiActivateFrameLocked(PFN_NUMBER Page, PMMPFN Pfn)
 {
-    MiSetPageState(Page, Pfn, MiPageActive);
+    MiSetPageState(Page, Pfn, MiPageActive); /* off its list, so the priority may change */
     Pfn->u2.ShareCount = 1;
     Pfn->ReferenceCount++;
+    Pfn->Priority = MiHigherPriority(Pfn->Priority);
 }
 
 BOOLEAN MiDropShareLocked(PFN_NUMBER Page, BOOLEAN Dirty, ULONG64 *Commit)

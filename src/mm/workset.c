@@ -47,7 +47,7 @@ VOID MiInitializeWorkingSet(PMMSUPPORT Support, PFN_NUMBER Root, BOOLEAN User, U
     memset(Support, 0, sizeof(*Support));
     Support->Root = Root;
     Support->User = User;
-    Support->Priority = MI_DEFAULT_PRIORITY;
+    Support->Priority = MI_PRIORITIES - 1;
     Support->Hand = Low;
     MiAddWorkingSetRange(Support, Low, High);
     KiAcquireLock(&MiState->Pager.WorkingSetLock);
@@ -198,7 +198,9 @@ ULONG MiListTaken(PMMSUPPORT Support, const MMPTE *Old, ULONG64 Gone)
     for (; Gone; Gone &= Gone - 1) {
         MMPTE Entry = Old[__builtin_ctzll(Gone)];
         PFN_NUMBER Page = MiPtePage(Entry);
-        MiPfn(Page)->Priority = Support->Priority;
+        if (MiPfn(Page)->Priority > Support->Priority) {
+            MiPfn(Page)->Priority = Support->Priority;
+        }
         Taken += MiDropShareLocked(Page, MiPteIsDirty(Entry), &Commit);
     }
     KiReleaseLock(&MiState->PfnLock);

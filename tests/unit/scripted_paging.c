@@ -420,29 +420,48 @@ static void Free_InEveryForm_NothingIsLeft(void **State)
     assert_int_equal(MiFreeSlotCount(), MiSlotCount());
 }
 
-static void Priorities_LowestIsRepurposedFirst(void **State)
+static void ReadAs(UCHAR Priority, ULONG First, ULONG Last)
+{
+    __atomic_store_n(&KiCurrentThread()->PagePriority, Priority, __ATOMIC_RELAXED);
+    for (ULONG Page = First; Page <= Last; Page++) {
+        assert_int_equal(Read(Page), Page + 1);
+    }
+    __atomic_store_n(&KiCurrentThread()->PagePriority, KI_PAGE_PRIORITY, __ATOMIC_RELAXED);
+}
+static void TrimAll(UCHAR Highest)
 {
     PMMSUPPORT Set = &MiState->SystemWorkingSet;
+    Set->Hand = (ULONG_PTR)Va;
+    Set->Priority = Highest;
+    assert_int_equal(MiTrimWorkingSet(Set, 4, 4, MI_AGE_ANY), 4);
+    Set->Priority = MI_PRIORITIES - 1;
+}
+
+/* A page is as dear as to the thread that values it most; the cheapest goes first, and the oldest among them; a set bounds it. */
+static void Priorities_LowestIsRepurposedFirst(void **State)
+{
     (void)State;
     Begin(4);
     PageOut();
-    for (ULONG Page = 0; Page < 4; Page++) {
-        assert_int_equal(Read(Page), Page + 1);
-    }
-    Set->Hand = (ULONG_PTR)Va;
-    Set->Priority = 6;
-    assert_int_equal(MiTrimWorkingSet(Set, 2, 2, MI_AGE_ANY), 2);
-    Set->Priority = 1;
-    assert_int_equal(MiTrimWorkingSet(Set, 2, 2, MI_AGE_ANY), 2);
-    Set->Priority = MI_DEFAULT_PRIORITY;
-    assert_int_equal(MiState->Standby[6].Total, 2);
-    assert_int_equal(MiState->Standby[1].Total, 2);
+    ReadAs(1, 0, 3);
+    TrimAll(7);
+    assert_int_equal(MiState->Standby[1].Total, 4);
+    ReadAs(3, 2, 3);
+    ReadAs(2, 0, 3);
+    TrimAll(7);
+    assert_int_equal(MiState->Standby[1].Total, 0);
+    assert_int_equal(MiState->Standby[2].Total, 2);
+    assert_int_equal(MiState->Standby[3].Total, 2);
     assert_null(MiValidateAll());
     KiAcquireLock(&MiState->PfnLock);
     (void)MiPurgeStandbyLocked(3);
     KiReleaseLock(&MiState->PfnLock);
-    assert_true(MiPteIsPageFile(Entry(2)) && MiPteIsPageFile(Entry(3)) && MiPteIsPageFile(Entry(0)));
-    assert_true(MiPteIsTransition(Entry(1)));
+    assert_true(MiPteIsPageFile(Entry(0)) && MiPteIsPageFile(Entry(1)) && MiPteIsPageFile(Entry(2)));
+    assert_true(MiPteIsTransition(Entry(3)));
+    ReadAs(5, 0, 3);
+    TrimAll(4);
+    assert_int_equal(MiState->Standby[4].Total, 4);
+    assert_null(MiValidateAll());
 }
 
 static void Zeroing_FreePagesBecomeZeroed(void **State)

@@ -75,6 +75,7 @@ typedef LOAD_IMAGE_NOTIFY_ROUTINE *PLOAD_IMAGE_NOTIFY_ROUTINE;
 #define THREAD_TERMINATE          0x0001
 #define THREAD_SUSPEND_RESUME     0x0002
 #define THREAD_ALERT              0x0004
+#define THREAD_SET_INFORMATION    0x0020
 #define THREAD_QUERY_INFORMATION  0x0040
 #define THREAD_ALL_ACCESS         (STANDARD_RIGHTS_REQUIRED | SYNCHRONIZE | 0xFFFF)
 
@@ -85,6 +86,29 @@ typedef enum _PROCESSINFOCLASS {
     ProcessImageFileName = 27,
     ProcessBreakOnTermination = 29
 } PROCESSINFOCLASS;
+typedef enum _THREADINFOCLASS {
+    ThreadPriority = 2,
+    ThreadBasePriority = 3,
+    ThreadPagePriority = 24,
+    ThreadPowerThrottlingState = 49
+} THREADINFOCLASS;
+/* ThreadPagePriority: how long pages that the thread brings into RAM stay there once nobody maps them; the lowest go first. */
+#define MEMORY_PRIORITY_VERY_LOW     1
+#define MEMORY_PRIORITY_LOW          2
+#define MEMORY_PRIORITY_MEDIUM       3
+#define MEMORY_PRIORITY_BELOW_NORMAL 4
+#define MEMORY_PRIORITY_NORMAL       5
+typedef struct _PAGE_PRIORITY_INFORMATION {
+    ULONG PagePriority;
+} PAGE_PRIORITY_INFORMATION, *PPAGE_PRIORITY_INFORMATION;
+#define POWER_THROTTLING_THREAD_CURRENT_VERSION 1
+#define POWER_THROTTLING_THREAD_EXECUTION_SPEED 0x1
+#define POWER_THROTTLING_THREAD_VALID_FLAGS     POWER_THROTTLING_THREAD_EXECUTION_SPEED
+typedef struct _POWER_THROTTLING_THREAD_STATE {
+    ULONG Version;
+    ULONG ControlMask;
+    ULONG StateMask;
+} POWER_THROTTLING_THREAD_STATE, *PPOWER_THROTTLING_THREAD_STATE;
 typedef struct _PROCESS_BASIC_INFORMATION {
     NTSTATUS ExitStatus;
     PVOID PebBaseAddress;

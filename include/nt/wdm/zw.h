@@ -253,6 +253,15 @@ NTSYSCALLAPI NTSTATUS ZwOpenProcess(PHANDLE ProcessHandle, ACCESS_MASK DesiredAc
  * STATUS_INFO_LENGTH_MISMATCH. Page: ZwQueryInformationProcess. */
 NTSYSCALLAPI NTSTATUS ZwQueryInformationProcess(HANDLE ProcessHandle, PROCESSINFOCLASS ProcessInformationClass,
                                                 PVOID ProcessInformation, ULONG ProcessInformationLength, PULONG ReturnLength);
+/* Sets a property of a thread (handle with THREAD_SET_INFORMATION, or ZwCurrentThread). ThreadPriority: a KPRIORITY above
+ * LOW_PRIORITY, at most HIGH_PRIORITY. ThreadBasePriority: a LONG, -2 to 2, 15 or -15. ThreadPagePriority: a
+ * PAGE_PRIORITY_INFORMATION, of one of the values MEMORY_PRIORITY_: pages that the thread faults in are kept by it.
+ * ThreadPowerThrottlingState: checked, without effect. STATUS_INFO_LENGTH_MISMATCH, STATUS_INVALID_PARAMETER,
+ * STATUS_INVALID_INFO_CLASS, STATUS_INVALID_HANDLE. IRQL = PASSIVE_LEVEL. Page: ZwSetInformationThread, NtSetInformationThread. */
+NTSYSCALLAPI NTSTATUS ZwSetInformationThread(HANDLE ThreadHandle, THREADINFOCLASS ThreadInformationClass,
+                                             PVOID ThreadInformation, ULONG ThreadInformationLength);
+NTSYSCALLAPI NTSTATUS NtSetInformationThread(HANDLE ThreadHandle, THREADINFOCLASS ThreadInformationClass,
+                                             PVOID ThreadInformation, ULONG ThreadInformationLength);
 /* Loads the driver of the service whose key is \Registry\Machine\System\CurrentControlSet\Services\<Name>: its ImagePath names
  * the file, on drive C: or on a file system of another driver; \SystemRoot is C:\windows. No device is made for a
  * plug-and-play driver. STATUS_INVALID_PARAMETER (not such a key's path), STATUS_OBJECT_NAME_NOT_FOUND (no key, or no file),
