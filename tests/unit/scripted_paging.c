@@ -496,7 +496,8 @@ static void Resident_MadePageable_LeavesAndStays(void **State)
     assert_null(MiValidateAll());
     PageOut();
     assert_true(MiPteIsPageFile(MiReadPte(MiPteOf((ULONG_PTR)Image))));
-    assert_int_equal(MiMakePagesResident((ULONG_PTR)Image, 8), STATUS_SUCCESS);
+    ULONG_PTR Failed;
+    assert_int_equal(MiMakePagesResident((ULONG_PTR)Image, 8, &Failed), STATUS_SUCCESS);
     assert_int_equal(MiState->NonPageableFrames, Nonpageable);
     Trim();
     assert_true(MiPteIsValid(MiReadPte(MiPteOf((ULONG_PTR)Image))));
