@@ -343,7 +343,7 @@ typedef struct ntmm_fail_options {
     unsigned shard, shards;     /* of a campaign split among machines: this is part shard, 1 to shards */
     const char *state;          /* a file that remembers what was done, so that an interrupted campaign goes on; NULL: none */
     const char *identity;       /* what is run, in any words: a state file of something else is refused */
-    unsigned limit;             /* seconds that a run may take; default 60 */
+    unsigned limit; /* seconds that a run may take, or ten times as long as the one without a failure took; default 60 */
     const ntmm_options *system; /* what each run's system is started with; NULL: NTMM_OPTIONS */
     bool images_only;           /* only requests with code of a loaded driver image on the stack count */
     void (*report)(const ntmm_fail_point *point, void *context);    /* for each point in the end; may be NULL */

@@ -173,6 +173,7 @@ static VOID IopVisitLink(PVOID Object, PCUNICODE_STRING Name, PVOID Context)
         }
 }
 
+#define IOP_ITEM_PATIENCE 10000000000ull /* ns: 10 s */
 static VOID IopTakeDown(IOP_DRIVER *Driver, IOP_LEFTOVERS *Left)
 {
     IOP_LEFTOVERS Ours = {0};
@@ -181,6 +182,13 @@ static VOID IopTakeDown(IOP_DRIVER *Driver, IOP_LEFTOVERS *Left)
     UNICODE_STRING Dos;
     PVOID Directory;
     PDEVICE_OBJECT Device;
+    /* A routine that has done its work may still be on its way out, or run (its device's reference keeps Windows' driver in memory
+     * until it returns): wait for it, but not for ever. */
+    for (ULONG64 Until = HalQueryTime() + IOP_ITEM_PATIENCE;;) {
+        LONG Runs = __atomic_load_n(&Driver->ItemsRun, __ATOMIC_SEQ_CST);
+        if (Runs == 0 || !HalWait(&Driver->ItemsRun, Runs, Until))
+            break;
+    }
     Ours.WorkItems = (ULONG)__atomic_load_n(&Driver->WorkItems, __ATOMIC_ACQUIRE);
     RtlInitUnicodeString(&Dos, L"\\??");
     if (NT_SUCCESS(ObpLookup(NULL, &Dos, &Open, &Directory))) {

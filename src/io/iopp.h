@@ -28,6 +28,7 @@ typedef struct _IOP_DRIVER {
     IOP_REINITIALIZE *Reinitialize;
     IOP_NAME *DeviceNames;   /* every name IoCreateDevice was given: to find links left behind */
     volatile LONG WorkItems; /* queued or running for a device of this driver */
+    volatile LONG ItemsRun;  /* those that run; futex word of who waits for their end */
     LONG OpenFiles;          /* on all its devices; IopDatabaseLock */
     CHAR Name[64];
     CHAR HardwareId[96];

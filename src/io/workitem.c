@@ -66,12 +66,16 @@ static VOID IopRunWorkItem(PVOID Parameter)
 {
     PIO_WORKITEM Item = Parameter;
     struct _IO_WORKITEM Copy = *Item;
+    IOP_DRIVER *Driver = IopDriverOf(Copy.Object);
+    __atomic_add_fetch(&Driver->ItemsRun, 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&Item->Queued, 0, __ATOMIC_RELEASE);
     if (Copy.Extended)
         KI_CALLOUT(VOID, Copy.RoutineEx, (PVOID, PVOID, PIO_WORKITEM), (Copy.Object, Copy.Context, Item));
     else
         KI_CALLOUT(VOID, Copy.Routine, (PDEVICE_OBJECT, PVOID), (Copy.Object, Copy.Context));
-    __atomic_sub_fetch(&IopDriverOf(Copy.Object)->WorkItems, 1, __ATOMIC_ACQ_REL);
+    __atomic_sub_fetch(&Driver->WorkItems, 1, __ATOMIC_SEQ_CST);
+    __atomic_sub_fetch(&Driver->ItemsRun, 1, __ATOMIC_SEQ_CST);
+    HalWake(&Driver->ItemsRun, MAXLONG);
     ObfDereferenceObject(Copy.Object);
 }
 

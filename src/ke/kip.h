@@ -44,6 +44,8 @@ BOOLEAN KiIsOnStackOut(ULONG_PTR Address);
 VOID KiRetireDpcList(KTHREAD *Thread);
 /* KeInsertQueueDpc for a timer: an untargeted DPC goes to the processor given. Dispatcher lock held. */
 VOID KiQueueTimerDpc(PKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2, ULONG Processor);
+/* Expires the timers that are due. Dispatcher lock held. */
+VOID KiExpireTimers(VOID);
 /* The processor that such a DPC is queued to, if its timer was set on Processor. */
 ULONG KiProcessorOfDpc(PKDPC Dpc, ULONG Processor);
 /* Waits until what is queued to the processor now has run or was removed. PASSIVE_LEVEL or APC_LEVEL. */

@@ -21,6 +21,8 @@
  *  N1. The inserted bit of Header.TimerMiscFlags is set exactly while the timer is in the tree.
  *  N2. The tree is ordered by (DueTime, address) and heap-ordered by KipTimerRank.
  *  N3. The machine's clock is set to the earliest DueTime whenever the dispatcher lock is released.
+ *  N4. KiTimersAt counts the timers in the tree.
+ *  N5. A wait does not time out before timers expire that were due earlier, however late the clock is.
  *
  * All of it is guarded by the dispatcher lock. Watch: KiFindTimer, tests/unit/ke_timer_test.c.
  */
@@ -33,6 +35,7 @@
 static PLIST_ENTRY KiTimerRoot; /* links are to the TimerListEntry of a timer */
 static ULONG64 KiClockSet = HAL_FOREVER;
 static BOOLEAN KiTimersStopped;
+static USHORT KiTimersAt[256]; /* pending timers by a hash of their addresses */
 
 static inline PKTIMER KipTimerOf(PLIST_ENTRY Link)
 {
@@ -52,6 +55,11 @@ static inline ULONG64 KipTimerRank(PKTIMER Timer)
 static inline BOOLEAN KipTimerBefore(PKTIMER One, PKTIMER Other)
 {
     return One->DueTime.QuadPart != Other->DueTime.QuadPart ? One->DueTime.QuadPart < Other->DueTime.QuadPart : One < Other;
+}
+
+static inline USHORT *KipTimersAt(PKTIMER Timer)
+{
+    return &KiTimersAt[KipTimerRank(Timer) >> 56];
 }
 
 /* Divides a tree into the timers before Pivot and those after it. */
@@ -103,6 +111,7 @@ static VOID KipInsertTimer(PKTIMER Timer)
     KipSplitTimers(*Place, Timer, &KI_LEFT(Timer), &KI_RIGHT(Timer));
     *Place = &Timer->TimerListEntry;
     Timer->Header.TimerMiscFlags |= KI_TIMER_INSERTED;
+    __atomic_fetch_add(KipTimersAt(Timer), 1, __ATOMIC_RELAXED);
 }
 
 static VOID KipRemoveTimer(PKTIMER Timer)
@@ -114,6 +123,7 @@ static VOID KipRemoveTimer(PKTIMER Timer)
     }
     if (*Place != NULL) {
         *Place = KipMergeTimers(KI_LEFT(Timer), KI_RIGHT(Timer));
+        __atomic_fetch_sub(KipTimersAt(Timer), 1, __ATOMIC_RELAXED);
     }
     Timer->Header.TimerMiscFlags &= (UCHAR)~KI_TIMER_INSERTED;
 }
@@ -175,18 +185,26 @@ static VOID KipExpireTimer(PKTIMER Timer, ULONG64 Now)
     }
 }
 
-VOID KiClockUpcall(VOID)
+VOID KiExpireTimers(VOID)
 {
-    PKTIMER First;
+    PKTIMER First = KipFirstTimer();
     ULONG64 Now;
 
-    KiLockDispatcher();
-    Now = KipInterruptTime();
-    KiClockSet = HAL_FOREVER;
-    while ((First = KipFirstTimer()) != NULL && First->DueTime.QuadPart <= Now) {
+    if (First == NULL || First->DueTime.QuadPart > (Now = KipInterruptTime())) {
+        return;
+    }
+    do {
         KipRemoveTimer(First);
         KipExpireTimer(First, Now);
-    }
+    } while ((First = KipFirstTimer()) != NULL && First->DueTime.QuadPart <= Now);
+    KipSetClock();
+}
+
+VOID KiClockUpcall(VOID)
+{
+    KiLockDispatcher();
+    KiClockSet = HAL_FOREVER;
+    KiExpireTimers();
     KipSetClock();
     KiUnlockDispatcher();
 }
@@ -194,6 +212,7 @@ VOID KiClockUpcall(VOID)
 VOID KiStartTimers(VOID)
 {
     KiTimerRoot = NULL;
+    memset(KiTimersAt, 0, sizeof KiTimersAt);
     KiClockSet = HAL_FOREVER;
     KiTimersStopped = FALSE;
 }
@@ -211,11 +230,41 @@ VOID KiStopTimers(VOID)
 
 /* ---- what drivers call ---- */
 
+/* What the tree says of memory whose bytes mean nothing yet. */
+static BOOLEAN KipTreeHas(PLIST_ENTRY Root, PKTIMER Timer)
+{
+    return Root != NULL && (Root == &Timer->TimerListEntry || KipTreeHas(Root->Flink, Timer) || KipTreeHas(Root->Blink, Timer));
+}
+
+/* A pending timer that is initialised again, which is a driver's mistake, stays in the queue, as on Windows: it expires, and its DPC
+ * runs. TRUE if it was one. */
+static BOOLEAN KipKeepPendingTimer(PKTIMER Timer, UCHAR Type)
+{
+    BOOLEAN Pending;
+
+    KiTouch(Timer);
+    KiLockDispatcher();
+    Pending = KipTreeHas(KiTimerRoot, Timer);
+    if (Pending) {
+        Timer->Header.Type = Type;
+        KiSetState(&Timer->Header, 0);
+        Timer->Header.WaitListHead.Flink = Timer->Header.WaitListHead.Blink = &Timer->Header.WaitListHead;
+        Timer->Period = 0;
+    }
+    KiUnlockDispatcher();
+    return Pending;
+}
+
 VOID KeInitializeTimerEx(PKTIMER Timer, TIMER_TYPE Type)
 {
+    UCHAR Kind = Type == SynchronizationTimer ? TimerSynchronizationObject : TimerNotificationObject;
+
     KI_CHECK_OBJECT(Timer);
+    if (__builtin_expect(__atomic_load_n(KipTimersAt(Timer), __ATOMIC_RELAXED) != 0, 0) && KipKeepPendingTimer(Timer, Kind)) {
+        return;
+    }
     memset(Timer, 0, sizeof *Timer);
-    Timer->Header.Type = Type == SynchronizationTimer ? TimerSynchronizationObject : TimerNotificationObject;
+    Timer->Header.Type = Kind;
     Timer->Header.WaitListHead.Flink = Timer->Header.WaitListHead.Blink = &Timer->Header.WaitListHead;
 }
 
@@ -342,7 +391,9 @@ const CHAR *KiValidateTimers(VOID)
 
             Depth -= 1;
             Timer = KipTimerOf(Path[Depth]);
-            if (!KipIsInserted(Timer)) {
+            if (__atomic_load_n(KipTimersAt(Timer), __ATOMIC_RELAXED) == 0) {
+                Broken = "N4: a timer in the tree is not counted";
+            } else if (!KipIsInserted(Timer)) {
                 Broken = "N1: a timer in the tree is not marked as inserted";
             } else if (Last != NULL && !KipTimerBefore(Last, Timer)) {
                 Broken = "N2: the timer tree is out of order";

@@ -255,6 +255,9 @@ NTSTATUS KiSleep(KTHREAD *Thread, ULONG64 Deadline)
             continue;
         }
         KiLockDispatcher();
+        if (Thread->WaitCount != 0) {
+            KiExpireTimers(); /* N5 of timer.c: one of them may be waited for */
+        }
         if (Thread->Waiting) {
             KipUnlinkBlocks(Thread);
             KiUnlockDispatcher();

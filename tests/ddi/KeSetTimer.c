@@ -289,6 +289,35 @@ static void SetTimer_WaitedFor_DpcGoesFirst(void **State)
     }
 }
 
+/* Not documented: a pending timer that is initialised again stays pending: it expires, and its DPC runs. (A driver test that was written
+ * against Windows waits for it.) */
+static void InitializeTimer_Pending_StaysInTheQueue(void **State)
+{
+    static KTIMER Timers[100];
+    LONG Count = 0;
+    KDPC Dpc;
+
+    (void)State;
+    KeInitializeDpc(&Dpc, SlowDpc, &Count);
+    for (int Index = 0; Index < 100; Index++) {
+        KeInitializeTimer(&Timers[Index]);
+        KeSetTimer(&Timers[Index], Relative(600000000 + Index * 7919 % 100), NULL);
+    }
+    for (int Index = 0; Index < 100; Index += 3) {
+        KeInitializeTimer(&Timers[Index]);
+        assert_null(KiValidateTimers());
+        assert_ptr_equal(KiFindTimer(&Timers[Index], sizeof(KTIMER)), &Timers[Index]);
+    }
+    for (int Index = 0; Index < 100; Index++) {
+        assert_true(KeCancelTimer(&Timers[Index]));
+    }
+    KeSetTimer(&Timers[0], Relative(20000), &Dpc);
+    KeInitializeTimerEx(&Timers[0], SynchronizationTimer);
+    KeWaitForSingleObject(&Timers[0], Executive, KernelMode, FALSE, NULL);
+    assert_int_equal(Count, 1);
+    assert_false(KeReadStateTimer(&Timers[0]));
+}
+
 /* Many timers: they expire in the order of their due times. */
 static LONGLONG LastDue;
 static volatile LONG OutOfOrder;
@@ -367,6 +396,7 @@ int main(void)
         cmocka_unit_test_setup(SetTimer_AbsolutePast_ExpiresAtOnce, Reset),
         cmocka_unit_test_setup(SetTimerEx_Period_RunsAgainUntilCancelled, Reset),
         cmocka_unit_test_setup(SetTimer_WaitedFor_DpcGoesFirst, Reset),
+        cmocka_unit_test_setup(InitializeTimer_Pending_StaysInTheQueue, Reset),
         cmocka_unit_test_setup(SetTimer_Many_ExpireInOrderAndCancelledOnesNever, Reset),
         cmocka_unit_test_setup(Time_Queries_AdvanceAndAgree, Reset),
     };

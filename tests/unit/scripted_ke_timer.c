@@ -18,6 +18,8 @@ static const HAL_RUN Runs[] = {{16, 64, FALSE}};
 static ULONG Ran;
 static ULONG64 RanAt[32];
 
+static VOID LateClock(VOID);
+
 static VOID Trap(HAL_TRAP_FRAME *Frame)
 {
     Frame->Rip += 1;
@@ -31,13 +33,12 @@ static BOOLEAN NoForeignCode(HAL_CONTEXT *Context)
 
 static int Start(void **State)
 {
-    HAL_MACHINE Machine = {
-        .Version = HAL_VERSION,
-        .Runs = Runs,
-        .RunCount = 1,
-        .SystemBytes = 1ull << 30,
-        .UserBytes = 1ull << 30,
-        .Upcalls = {Trap, Trap, KiClockUpcall, KiAttachThreadUpcall, KiDetachThreadUpcall, NoForeignCode, NULL}};
+    HAL_MACHINE Machine = {.Version = HAL_VERSION,
+                           .Runs = Runs,
+                           .RunCount = 1,
+                           .SystemBytes = 1ull << 30,
+                           .UserBytes = 1ull << 30,
+                           .Upcalls = {Trap, Trap, LateClock, KiAttachThreadUpcall, KiDetachThreadUpcall, NoForeignCode, NULL}};
 
     (void)State;
     HalScriptReset();
@@ -227,6 +228,45 @@ static void Wait_Timeout_EndsExactlyThen(void **State)
     assert_int_equal(KiCountWaiters(&Event.Header), 0);
 }
 
+/* A timer that is due first ends a wait for it, even if its clock interrupt comes after the wait's time is up. */
+static KTIMER Timer;
+static volatile BOOLEAN Late;
+
+static VOID LateClock(VOID)
+{
+    if (!Late) {
+        KiClockUpcall();
+    }
+}
+
+static void *WaitForTimer(void *Argument)
+{
+    LARGE_INTEGER Timeout = In(10);
+
+    (void)Argument;
+    Waited = KeWaitForSingleObject(&Timer, Executive, KernelMode, FALSE, &Timeout);
+    return NULL;
+}
+
+static void Wait_TimerDueBeforeTheTimeout_IsNotOvertaken(void **State)
+{
+    pthread_t Thread;
+
+    (void)State;
+    Late = TRUE;
+    KeInitializeTimer(&Timer);
+    KeSetTimer(&Timer, In(5), NULL);
+    Waited = STATUS_PENDING;
+    assert_int_equal(pthread_create(&Thread, NULL, WaitForTimer, NULL), 0);
+    while (HalScriptWaiters() == 0) {
+        sched_yield();
+    }
+    HalScriptAdvanceTime(11000000);
+    pthread_join(Thread, NULL);
+    assert_int_equal(Waited, STATUS_SUCCESS);
+    Late = FALSE;
+}
+
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
@@ -237,6 +277,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(Timer_FarFuture_NoOverflow, Start, Stop),
         cmocka_unit_test_setup_teardown(Time_Counts_FollowTheMachine, Start, Stop),
         cmocka_unit_test_setup_teardown(Wait_Timeout_EndsExactlyThen, Start, Stop),
+        cmocka_unit_test_setup_teardown(Wait_TimerDueBeforeTheTimeout_IsNotOvertaken, Start, Stop),
     };
 
     return cmocka_run_group_tests(Tests, NULL, NULL);
