@@ -295,6 +295,13 @@ NTMM_API void ntmm_device_write(ntmm_device *device, uint64_t logical, const voi
 /* A device of the system DMA controller (its description has no Master) asks it to move bytes to or from memory, in the direction and
  * at the place that the driver has mapped; returns how many were moved, 0 while nothing is mapped. */
 NTMM_API size_t ntmm_device_system_dma(ntmm_device *device, void *bytes, size_t length);
+/* Plays the functions that the device's system DMA controller has for ConfigureAdapterChannel: called on the driver's thread with the
+ * number and context it gave; returns its NTSTATUS. NULL, and until then: STATUS_NOT_IMPLEMENTED for all of them. */
+NTMM_API void ntmm_device_on_configure(ntmm_device *device,
+                                       int32_t (*routine)(ntmm_device *device, uint32_t function, void *context));
+/* Bytes of the configuration space (up to 256 in all) that the root bus shows the device's driver by GUID_BUS_INTERFACE_STANDARD and
+ * IRP_MN_READ_CONFIG; without any, it has none. PASSIVE_LEVEL. 0; -1: the device object is none of the root bus, or too many. */
+NTMM_API int ntmm_device_set_config(ntmm_device *device, uint32_t offset, const void *bytes, size_t length);
 
 /* Opens a device as a user-mode program would: "\\\\.\\Name" (or "Name") for \??\Name, or a full name such as
  * "\\Device\\Name". Sends IRP_MJ_CREATE; the driver's status. */

@@ -13,10 +13,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include "host/host.h"
-#include "io/iop.h"
-
-VOID IopDeviceAccess(PDEVICE_OBJECT Device, ULONG64 Logical, PVOID Bytes, SIZE_T Length, BOOLEAN Write);
-ULONG IopSystemDmaTransfer(PDEVICE_OBJECT Device, PVOID Bytes, ULONG Length);
+#include "io/dmap.h"
+#include "io/pnp.h"
 
 struct job {
     struct job *Next;
@@ -30,6 +28,8 @@ struct ntmm_device {
     pthread_cond_t Changed;
     struct job *First, **Last;
     bool Busy, Ending;
+    IOP_CHANNEL_FUNCTIONS Functions;
+    int32_t (*Configure)(ntmm_device *, uint32_t, void *); /* NULL: Functions is on no list */
 };
 
 static void *Run(void *Argument)
@@ -107,6 +107,7 @@ void ntmm_device_destroy(ntmm_device *device)
     pthread_mutex_unlock(&device->Lock);
     pthread_join(device->Thread, NULL);
     pthread_cond_destroy(&device->Changed);
+    ntmm_device_on_configure(device, NULL);
     pthread_mutex_destroy(&device->Lock);
     free(device);
 }
@@ -124,4 +125,26 @@ void ntmm_device_write(ntmm_device *device, uint64_t logical, const void *from, 
 size_t ntmm_device_system_dma(ntmm_device *device, void *bytes, size_t length)
 {
     return IopSystemDmaTransfer(device->Object, bytes, length < MAXULONG ? (ULONG)length : MAXULONG);
+}
+
+static NTSTATUS Configure(IOP_CHANNEL_FUNCTIONS *Functions, ULONG Number, PVOID Context)
+{
+    ntmm_device *Device = CONTAINING_RECORD(Functions, ntmm_device, Functions);
+    return Device->Configure(Device, Number, Context);
+}
+
+void ntmm_device_on_configure(ntmm_device *device, int32_t (*routine)(ntmm_device *device, uint32_t function, void *context))
+{
+    if (device->Configure)
+        IopForgetChannelFunctions(&device->Functions);
+    device->Configure = routine;
+    device->Functions.Device = device->Object;
+    device->Functions.Routine = Configure;
+    if (routine)
+        IopSetChannelFunctions(&device->Functions);
+}
+
+int ntmm_device_set_config(ntmm_device *device, uint32_t offset, const void *bytes, size_t length)
+{
+    return length <= MAXULONG && IopGiveConfig(device->Object, offset, bytes, (ULONG)length) ? 0 : -1;
 }

@@ -13,12 +13,15 @@
  *
  * DmaOperations points at the table of version 3, or, in an adapter of version 0 to 2 (which says 1 in Version), at one that ends
  * before version 3's operations: Size says so, and they are NULL.
+ * Memory of an adapter (bounce pages, common buffers for which no node is named) is of its device's node, where the bus driver has
+ * told it, else of the node of whoever made the adapter.
  * Every operation checks its adapter (0xE6/0x18 after PutDmaAdapter, 0x19 NULL) and its IRQL (0xE6/0x13): Driver Verifier's
  * stops, made always. PutDmaAdapter with something outstanding is 0xE6/7 (common buffers), 8 (channel), 9 (registers), 0xA.
  *
  * Locks: dmap.h. Watch: tests/ddi/dma.c, tests/misuse/dma.c.
  */
 #include "io/dmap.h"
+#include "io/pnp.h"
 
 KI_LOCK IopDmaLock;
 static LIST_ENTRY IopAdapters = {&IopAdapters, &IopAdapters};
@@ -60,8 +63,8 @@ static ULONG64 IopHighestRam(VOID)
     return Highest;
 }
 
-static PDMA_ADAPTER IopMakeAdapter(PDEVICE_OBJECT Device, PDEVICE_DESCRIPTION Description, PULONG NumberOfMapRegisters,
-                                   BOOLEAN Verified)
+PDMA_ADAPTER IopMakeAdapter(PDEVICE_OBJECT Device, PDEVICE_DESCRIPTION Description, PULONG NumberOfMapRegisters,
+                            BOOLEAN Verified, ULONG Node)
 {
     ULONG Bits = Description->Dma64BitAddresses ? 64 : Description->Dma32BitAddresses ? 32 : 24;
     if (Description->Version > DEVICE_DESCRIPTION_VERSION3 || (!Description->Master && Description->ScatterGather))
@@ -77,6 +80,7 @@ static PDMA_ADAPTER IopMakeAdapter(PDEVICE_OBJECT Device, PDEVICE_DESCRIPTION De
     Adapter->Public.Size = sizeof(DMA_ADAPTER);
     Adapter->Public.DmaOperations = Adapter->Public.Version == 3 ? &IopDmaOperations : &IopDmaOperations1;
     Adapter->Device = Device;
+    Adapter->Node = Node;
     Adapter->Verified = Verified;
     RtlCopyMemory(&Adapter->Description, Description,
                   Description->Version >= DEVICE_DESCRIPTION_VERSION3 ? sizeof *Description
@@ -95,7 +99,7 @@ static PDMA_ADAPTER IopMakeAdapter(PDEVICE_OBJECT Device, PDEVICE_DESCRIPTION De
         PHYSICAL_ADDRESS Zero = {.QuadPart = 0}, Highest = {.QuadPart = (LONGLONG)Adapter->Limit};
         while (Adapter->MostRegisters > 1 && Adapter->BounceVa == NULL) {
             Adapter->BounceVa = MmAllocateContiguousNodeMemory((SIZE_T)Adapter->MostRegisters * PAGE_SIZE, Zero, Highest, Zero,
-                                                               PAGE_READWRITE, MM_ANY_NODE_OK | KeGetCurrentNodeNumber());
+                                                               PAGE_READWRITE, MM_ANY_NODE_OK | Node);
             if (Adapter->BounceVa == NULL)
                 Adapter->MostRegisters /= 2;
         }
@@ -124,8 +128,13 @@ PDMA_ADAPTER IoGetDmaAdapter(PDEVICE_OBJECT PhysicalDeviceObject, PDEVICE_DESCRI
     KIRQL Irql = KiCurrentThread()->Irql;
     if (Irql > PASSIVE_LEVEL)
         IopDmaStop("IoGetDmaAdapter was called above PASSIVE_LEVEL.", 0x13, 2, PASSIVE_LEVEL, Irql);
+    ULONG Node = KeGetCurrentNodeNumber();
+    PDMA_ADAPTER Given = NULL;
+    if (PhysicalDeviceObject && IopAskBusForAdapter(PhysicalDeviceObject, DeviceDescription, NumberOfMapRegisters, &Given))
+        return Given;
+    (VOID) IopNumaNodeOf(PhysicalDeviceObject, &Node);
     return IopMakeAdapter(PhysicalDeviceObject, DeviceDescription, NumberOfMapRegisters,
-                          KiVerifies(KI_VERIFY_DMA, __builtin_return_address(0)));
+                          KiVerifies(KI_VERIFY_DMA, __builtin_return_address(0)), Node);
 }
 
 PADAPTER_OBJECT HalGetAdapter(PDEVICE_DESCRIPTION DeviceDescription, PULONG NumberOfMapRegisters)
@@ -136,13 +145,10 @@ PADAPTER_OBJECT HalGetAdapter(PDEVICE_DESCRIPTION DeviceDescription, PULONG Numb
 /* Firmware does not tell where devices are, but a bus driver may: DEVPKEY_Numa_Proximity_Domain, whose domains are the nodes. */
 NTSTATUS IoGetDeviceNumaNode(PDEVICE_OBJECT Pdo, PUSHORT NodeNumber)
 {
-    static const DEVPROPKEY ProximityDomain = {{0x540b947e, 0x8b40, 0x45bc, {0xa8, 0xa2, 0x6a, 0x0b, 0x89, 0x4c, 0xbd, 0xa2}},
-                                               1};
-    ULONG Node = 0, Size;
-    DEVPROPTYPE Type;
+    ULONG Node;
     (VOID) KiCurrentThread();
-    NTSTATUS Status = IoGetDevicePropertyData(Pdo, &ProximityDomain, 0, 0, sizeof(Node), &Node, &Size, &Type);
-    if (!NT_SUCCESS(Status) || Size != sizeof(Node) || Node > KeQueryHighestNodeNumber())
+    (VOID) IopNodeOfPdo(Pdo); /* or stops */
+    if (!IopNumaNodeOf(Pdo, &Node))
         return STATUS_NOT_FOUND;
     *NodeNumber = (USHORT)Node;
     return STATUS_SUCCESS;

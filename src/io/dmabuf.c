@@ -86,12 +86,15 @@ static VOID IopEndBuffer(IOP_BUFFER *Buffer)
     ExFreePoolWithTag(Buffer, IOP_DMA_TAG);
 }
 
-static const IOP_BOUNDS IopAnywhere = {0, ~0ull, TRUE, MmCached, MM_ANY_NODE_OK};
+static inline IOP_BOUNDS IopAnywhere(const IOP_ADAPTER *Adapter)
+{
+    return (IOP_BOUNDS){0, ~0ull, TRUE, MmCached, MM_ANY_NODE_OK | Adapter->Node};
+}
 
 PVOID IopAllocateCommonBuffer(PDMA_ADAPTER Public, ULONG Length, PPHYSICAL_ADDRESS LogicalAddress, BOOLEAN CacheEnabled)
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
-    IOP_BOUNDS Bounds = IopAnywhere;
+    IOP_BOUNDS Bounds = IopAnywhere(Adapter);
     Bounds.Cached = CacheEnabled != FALSE;
     return IopMakeBuffer(Adapter, Adapter->Domain, Length, &Bounds, LogicalAddress);
 }
@@ -100,7 +103,7 @@ PVOID IopAllocateCommonBufferEx(PDMA_ADAPTER Public, PPHYSICAL_ADDRESS MaximumAd
                                 PPHYSICAL_ADDRESS LogicalAddress, BOOLEAN CacheEnabled, NODE_REQUIREMENT PreferredNode)
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
-    IOP_BOUNDS Bounds = IopAnywhere;
+    IOP_BOUNDS Bounds = IopAnywhere(Adapter);
     Bounds.Cached = CacheEnabled != FALSE;
     Bounds.High = MaximumAddress ? (ULONG64)MaximumAddress->QuadPart : ~0ull;
     Bounds.Node = PreferredNode;
@@ -120,7 +123,7 @@ PVOID IopAllocateCommonBufferWithBounds(PDMA_ADAPTER Public, PPHYSICAL_ADDRESS M
                                         NODE_REQUIREMENT PreferredNode, PPHYSICAL_ADDRESS LogicalAddress)
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
-    IOP_BOUNDS Bounds = IopAnywhere;
+    IOP_BOUNDS Bounds = IopAnywhere(Adapter);
     if (Flags & ~(ULONG)DOMAIN_COMMON_BUFFER_LARGE_PAGE)
         return NULL;
     Bounds.Low = MinimumAddress ? (ULONG64)MinimumAddress->QuadPart : 0;
@@ -135,7 +138,7 @@ NTSTATUS IopAllocateDomainCommonBuffer(PDMA_ADAPTER Public, HANDLE DomainHandle,
                                        PPHYSICAL_ADDRESS LogicalAddress, PVOID *VirtualAddress)
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
-    IOP_BOUNDS Bounds = IopAnywhere;
+    IOP_BOUNDS Bounds = IopAnywhere(Adapter);
     if (!IopIsDomain(DomainHandle))
         return STATUS_INVALID_HANDLE;
     if (Length == 0 || (Flags & ~(ULONG)DOMAIN_COMMON_BUFFER_LARGE_PAGE))

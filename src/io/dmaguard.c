@@ -76,7 +76,7 @@ VOID IopCheckNotMapped(const IOP_SET *Set, PMDL Mdl, ULONG Offset, ULONG Length)
     ULONG_PTR Va = (ULONG_PTR)MmGetMdlVirtualAddress(Mdl);
     for (ULONG Index = 0; Index < Set->PieceCount; Index++) {
         const IOP_PIECE *Piece = &Set->Pieces[Index];
-        if (Piece->Mdl == Mdl && Offset < Piece->Offset + Piece->Length && Piece->Offset < Offset + Length)
+        if (!Piece->Partly && Piece->Mdl == Mdl && Offset < Piece->Offset + Piece->Length && Piece->Offset < Offset + Length)
             IopDmaStop("A part of a buffer was mapped for DMA that is mapped already and was not flushed.", 0x1D, Va + Offset,
                        Va + Offset + Length, Va + (Offset > Piece->Offset ? Offset : Piece->Offset));
     }

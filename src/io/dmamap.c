@@ -7,7 +7,7 @@
  *      it does not                   the slot's bounce page; written to the device: copied before, read: copied by the flush
  *      translated (iommu=1)          the slot's logical page shows the frame, for the direction of the transfer only
  *
- *      IOP_SET  | piece | piece | ... | free slots        Next: the first free slot; FlushAdapterBuffers frees all
+ *      IOP_SET  | piece | piece | ... | free slots        Next: the first slot behind all that are in use; dmaflush.c frees
  *
  * An adapter without scatter/gather gets every transfer in one run: a buffer whose frames do not follow each other is bounced.
  * Bytes move through the frames' window, so the buffer needs no system address.
@@ -97,8 +97,7 @@ VOID IopMeasure(IOP_ADAPTER *Adapter, PMDL Mdl, ULONGLONG Offset, ULONG Length, 
     }
 }
 
-/* Moves the bytes of a bounced piece between its buffer and its bounce pages. */
-static VOID IopBounce(IOP_SET *Set, const IOP_PIECE *Piece, BOOLEAN ToDevice)
+VOID IopBounce(IOP_SET *Set, const IOP_PIECE *Piece, BOOLEAN ToDevice)
 {
     PUCHAR Bounce =
         Set->Adapter->BounceVa + (SIZE_T)(Set->First + Piece->First) * PAGE_SIZE + IopOffsetInPage(Piece->Mdl, Piece->Offset);
@@ -118,12 +117,14 @@ PHYSICAL_ADDRESS IopMapRun(IOP_SET *Set, PMDL Mdl, ULONG Offset, PULONG Length, 
     BOOLEAN Reached, Translates = Adapter->Domain->Translates;
     ULONG At = IopOffsetInPage(Mdl, Offset), Run = IopRunLength(Adapter, Mdl, Offset, *Length, &Reached);
     if (!Translates && Reached && (Adapter->Description.ScatterGather || Run == *Length)) {
-        if (Adapter->Verified) {
+        if (Adapter->Verified)
             IopCheckNotMapped(Set, Mdl, Offset, Run);
-            if (Set->Direct < Set->PieceMax / 2) {
-                Set->Direct++;
-                Set->Pieces[Set->PieceCount++] = (IOP_PIECE){Mdl, Offset, Run, Set->Next, 0, FALSE, Write};
-            }
+        if (Adapter->Verified && Set->Direct < Set->PieceMax / 2 && Set->PieceCount < Set->PieceMax) {
+            IopDropRemnants(Set, Mdl, Offset, Run);
+            Set->Direct++;
+            Set->Pieces[Set->PieceCount++] = (IOP_PIECE){.Mdl = Mdl, .Offset = Offset, .Length = Run, .Write = Write};
+        } else {
+            Set->Unlisted += Run;
         }
         *Length = Run;
         Set->BytesMapped += Run;
@@ -132,9 +133,13 @@ PHYSICAL_ADDRESS IopMapRun(IOP_SET *Set, PMDL Mdl, ULONG Offset, PULONG Length, 
     }
     if (Translates || !Adapter->Description.ScatterGather)
         Run = *Length;
-    ULONG Left = Set->Count - Set->Next, Pages = (At + Run + PAGE_SIZE - 1) >> PAGE_SHIFT;
     if (Adapter->Verified)
         IopCheckNotMapped(Set, Mdl, Offset, Run);
+    ULONG Left, Pages = (At + Run + PAGE_SIZE - 1) >> PAGE_SHIFT;
+    IopDropRemnants(Set, Mdl, Offset, Run);
+    if (Pages > Set->Count - Set->Next || Set->PieceCount == Set->PieceMax)
+        IopDropRemnants(Set, NULL, 0, 0);
+    Left = Set->Count - Set->Next;
     if (Left == 0 || Set->PieceCount == Set->PieceMax)
         IopDmaStop("A transfer was mapped while all map registers are in use: adapter buffers were not flushed.", 0xD,
                    Set->BytesMapped, (ULONG_PTR)Set->Count * PAGE_SIZE, 0);
@@ -143,7 +148,7 @@ PHYSICAL_ADDRESS IopMapRun(IOP_SET *Set, PMDL Mdl, ULONG Offset, PULONG Length, 
         Run = Left * PAGE_SIZE - At;
     }
     IOP_PIECE *Piece = &Set->Pieces[Set->PieceCount++];
-    *Piece = (IOP_PIECE){Mdl, Offset, Run, Set->Next, Pages, !Translates, Write};
+    *Piece = (IOP_PIECE){Mdl, Offset, Run, Set->Next, Pages, !Translates, Write, FALSE};
     Set->Next += Pages;
     Set->BytesMapped += Run;
     *Length = Run;
@@ -159,20 +164,6 @@ PHYSICAL_ADDRESS IopMapRun(IOP_SET *Set, PMDL Mdl, ULONG Offset, PULONG Length, 
         Logical.QuadPart = (LONGLONG)((Adapter->BounceFrame + Set->First + Piece->First) << PAGE_SHIFT | At);
     }
     return Logical;
-}
-
-VOID IopFlushSet(IOP_SET *Set, BOOLEAN Write)
-{
-    IopDisarmSystemDma(Set->Adapter);
-    for (ULONG Index = 0; Index < Set->PieceCount; Index++) {
-        const IOP_PIECE *Piece = &Set->Pieces[Index];
-        if (Piece->Bounced && !Write && !Piece->Write)
-            IopBounce(Set, Piece, FALSE);
-        for (ULONG Page = 0; !Piece->Bounced && Page < Piece->Pages; Page++)
-            IopUnmapLogical(Set->Adapter->Domain, Set->LogicalPage + Piece->First + Page);
-    }
-    Set->PieceCount = Set->Next = Set->Direct = 0;
-    Set->BytesMapped = 0;
 }
 
 /* ---- the operations ---- */
@@ -211,21 +202,12 @@ PHYSICAL_ADDRESS IopMapTransfer(PDMA_ADAPTER Public, PMDL Mdl, PVOID MapRegister
     return Logical;
 }
 
-static VOID IopFlush(IOP_SET *Set, PMDL Mdl, PVOID Va, ULONG Length, BOOLEAN Write)
-{
-    if (Set->BytesMapped == 0)
-        IopDmaStop("Adapter buffers were flushed that are not mapped.", 0x20, (ULONG_PTR)Set, (ULONG_PTR)Va, (ULONG_PTR)Mdl);
-    if (Length > Set->BytesMapped)
-        IopDmaStop("More bytes were flushed than are mapped.", 0, 1, Set->BytesMapped, Length);
-    IopFlushSet(Set, Write);
-}
-
 BOOLEAN IopFlushAdapterBuffers(PDMA_ADAPTER Public, PMDL Mdl, PVOID MapRegisterBase, PVOID CurrentVa, ULONG Length,
                                BOOLEAN WriteToDevice)
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
-    (VOID) IopOffsetOf(Mdl, CurrentVa, Length);
-    IopFlush(IopSetOf(Adapter, MapRegisterBase, CurrentVa, Mdl), Mdl, CurrentVa, Length, WriteToDevice);
+    ULONG Offset = IopOffsetOf(Mdl, CurrentVa, Length);
+    IopFlushTransfer(IopSetOf(Adapter, MapRegisterBase, CurrentVa, Mdl), Mdl, Offset, Length, WriteToDevice, CurrentVa);
     return TRUE;
 }
 
@@ -235,7 +217,7 @@ NTSTATUS IopFlushAdapterBuffersEx(PDMA_ADAPTER Public, PMDL Mdl, PVOID MapRegist
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
     if (!IopChainHolds(Mdl, Offset, Length))
         return STATUS_INVALID_PARAMETER;
-    IopFlush(IopSetOf(Adapter, MapRegisterBase, NULL, Mdl), Mdl, NULL, Length, WriteToDevice);
+    IopFlushTransfer(IopSetOf(Adapter, MapRegisterBase, NULL, Mdl), Mdl, Offset, Length, WriteToDevice, NULL);
     return STATUS_SUCCESS;
 }
 
@@ -247,15 +229,19 @@ static ULONG IopMapChain(IOP_SET *Set, PMDL Mdl, ULONGLONG Offset, PULONG Length
     while (Done < *Length && (Mdl = IopFindMdl(Mdl, &Offset)) != NULL) {
         ULONG Some = (ULONG)(Mdl->ByteCount - Offset);
         Some = Some < *Length - Done ? Some : *Length - Done;
+        ULONG Pieces = Set->PieceCount;
         IopCheckMdl(Mdl);
         PHYSICAL_ADDRESS Logical = IopMapRun(Set, Mdl, (ULONG)Offset, &Some, Write);
         SCATTER_GATHER_ELEMENT *Last = Count ? &Elements[Count - 1] : NULL;
         if (Last && Last->Address.QuadPart + Last->Length == Logical.QuadPart) {
             Last->Length += Some;
         } else if (Count == Room) {
-            Set->BytesMapped -= Some; /* it does not fit: as if it had not been mapped; the flush clears its slots */
-            if (Set->PieceCount && Set->Pieces[Set->PieceCount - 1].Offset == (ULONG)Offset)
-                Set->Pieces[Set->PieceCount - 1].Length = 0;
+            if (Set->PieceCount > Pieces) { /* it does not fit: as if it had not been mapped */
+                IopTakeBackPiece(Set);
+            } else {
+                Set->Unlisted -= Some;
+                Set->BytesMapped -= Some;
+            }
             break;
         } else {
             Elements[Count++] = (SCATTER_GATHER_ELEMENT){.Address = Logical, .Length = Some};

@@ -39,6 +39,7 @@ typedef struct _IOP_PIECE {
     ULONG Offset, Length; /* in the MDL */
     ULONG First, Pages;   /* registers */
     BOOLEAN Bounced, Write;
+    BOOLEAN Partly; /* left of a piece that was flushed in part */
 } IOP_PIECE;
 
 typedef struct _IOP_SET {
@@ -46,10 +47,12 @@ typedef struct _IOP_SET {
     struct _IOP_ADAPTER *Adapter;
     ULONG Count;                        /* map registers granted */
     ULONG First;                        /* of the adapter's bounce pages */
-    ULONG Next;                         /* the first that is not in use */
+    ULONG Next;                         /* those from here on are free */
     ULONG LogicalPage;                  /* translating: reserved pages of the domain, one for each register */
-    ULONG PieceCount, PieceMax, Direct; /* Direct: pieces without registers, kept for a verified adapter only */
+    ULONG PieceCount, PieceMax, Partly; /* Partly: so many pieces are that */
+    ULONG Direct;                       /* Direct: pieces without registers, kept for a verified adapter only */
     ULONG64 BytesMapped;
+    ULONG64 Unlisted, Loose; /* bytes mapped without a piece: none of them flushed yet (in BytesMapped too), or some were */
     IOP_PIECE Pieces[];
 } IOP_SET;
 
@@ -111,6 +114,7 @@ typedef struct _IOP_ADAPTER {
     BOOLEAN Verified; /* DMA verification was on for its driver */
     BOOLEAN Bounces;  /* some of RAM is out of its reach, or it wants one run */
     ULONG MostRegisters;
+    ULONG Node; /* of its memory */
     IOP_DOMAIN *Domain, *OwnDomain;
     KI_LOCK Lock;
     PUCHAR BounceVa;
@@ -135,6 +139,9 @@ extern DMA_OPERATIONS IopDmaOperations1; /* of adapters of version 0 to 2: ends 
 IOP_ADAPTER *IopCheckAdapter(PDMA_ADAPTER Public, UCHAR Irql);
 DECLSPEC_NORETURN VOID IopDmaStop(const CHAR *Words, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3, ULONG_PTR P4);
 
+PDMA_ADAPTER IopMakeAdapter(PDEVICE_OBJECT Device, PDEVICE_DESCRIPTION Description, PULONG NumberOfMapRegisters,
+                            BOOLEAN Verified, ULONG Node); /* NULL: as IoGetDmaAdapter. <= DISPATCH_LEVEL */
+
 /* An adapter of the device that is no bus master's, or NULL. */
 IOP_ADAPTER *IopSystemAdapterOf(PDEVICE_OBJECT Device);
 
@@ -142,6 +149,14 @@ IOP_ADAPTER *IopSystemAdapterOf(PDEVICE_OBJECT Device);
 VOID IopArmSystemDma(IOP_ADAPTER *Adapter, PHYSICAL_ADDRESS Logical, ULONG Length, BOOLEAN Write,
                      PDMA_COMPLETION_ROUTINE Routine, PVOID Context);
 VOID IopDisarmSystemDma(IOP_ADAPTER *Adapter);
+/* Who plays the functions of a device's channel of the system DMA controller (ConfigureAdapterChannel). The record is the caller's. */
+typedef struct _IOP_CHANNEL_FUNCTIONS {
+    LIST_ENTRY Link;
+    PDEVICE_OBJECT Device;
+    NTSTATUS (*Routine)(struct _IOP_CHANNEL_FUNCTIONS *Functions, ULONG Number, PVOID Context);
+} IOP_CHANNEL_FUNCTIONS;
+VOID IopSetChannelFunctions(IOP_CHANNEL_FUNCTIONS *Functions);
+VOID IopForgetChannelFunctions(IOP_CHANNEL_FUNCTIONS *Functions); /* no call of them is under way then, or begins */
 /* What the device does: moves bytes as the channel is programmed; returns how many. Any thread. */
 ULONG IopSystemDmaTransfer(PDEVICE_OBJECT Device, PVOID Bytes, ULONG Length);
 
@@ -172,16 +187,25 @@ PMDL IopFindMdl(PMDL Mdl, ULONGLONG *Offset);
 BOOLEAN IopChainHolds(PMDL Mdl, ULONGLONG Offset, ULONG Length);
 /* Maps a run from Offset of one MDL on; *Length comes back as what was mapped. */
 PHYSICAL_ADDRESS IopMapRun(IOP_SET *Set, PMDL Mdl, ULONG Offset, PULONG Length, BOOLEAN Write);
-VOID IopFlushSet(IOP_SET *Set, BOOLEAN Write);
 /* Maps along the chain into the list, at most Room elements; *Length: what they hold. */
 ULONG IopMapWhole(IOP_SET *Set, PMDL Mdl, ULONGLONG Offset, PULONG Length, BOOLEAN Write, PSCATTER_GATHER_LIST List,
                   ULONG Room);
+/* Moves the bytes of a bounced piece between its buffer and its bounce pages. */
+VOID IopBounce(IOP_SET *Set, const IOP_PIECE *Piece, BOOLEAN ToDevice);
 /* Pages of the range, those that have to be bounced, and the elements a list of it has. */
 typedef struct _IOP_NEED {
     ULONG Pages, Bounced, Elements;
 } IOP_NEED;
 VOID IopMeasure(IOP_ADAPTER *Adapter, PMDL Mdl, ULONGLONG Offset, ULONG Length, IOP_NEED *Need);
 VOID IopCheckMdl(PMDL Mdl); /* 0xE6/0xE unless it is locked or nonpaged */
+
+/* dmaflush.c */
+VOID IopFlushSet(IOP_SET *Set, BOOLEAN Write); /* all that is mapped */
+/* The bytes from Offset on of the chain. Va: for 0xE6/0x20. */
+VOID IopFlushTransfer(IOP_SET *Set, PMDL Mdl, ULONGLONG Offset, ULONG Length, BOOLEAN Write, PVOID Va);
+VOID IopTakeBackPiece(IOP_SET *Set); /* the last one that was mapped */
+/* Forgets what is left of transfers that were flushed in part: in the range of the MDL, or (NULL) all. */
+VOID IopDropRemnants(IOP_SET *Set, PMDL Mdl, ULONG Offset, ULONG Length);
 
 /* dmaguard.c: what is done for verified adapters only. */
 SIZE_T IopGuardedSize(ULONG Length);

@@ -10,7 +10,8 @@
  *      the system's own record (IOP_LIST) is found by the list's address
  *
  * DMA_ZERO_BUFFERS clears the buffer of a read first; DMA_FAIL_ON_BOUNCE refuses instead of bouncing. BuildMdlFromScatterGather-
- * List describes what the device sees: the original MDL where nothing is bounced, else an MDL over bounce pages and frames.
+ * List describes what the device sees: the original MDL where nothing is bounced, else MDLs over bounce pages and frames, one for
+ * each MDL of the buffer's chain.
  * A list that is put twice, or is none: 0xE6/6. Locks: dmap.h. IRQL: DISPATCH_LEVEL.
  */
 #include "io/dmap.h"
@@ -275,6 +276,15 @@ static IOP_LIST *IopFindList(IOP_ADAPTER *Adapter, PSCATTER_GATHER_LIST Public, 
     return Found;
 }
 
+static VOID IopFreeChain(PMDL Mdl)
+{
+    while (Mdl) {
+        PMDL Next = Mdl->Next;
+        IoFreeMdl(Mdl);
+        Mdl = Next;
+    }
+}
+
 VOID IopPutScatterGatherList(PDMA_ADAPTER Public, PSCATTER_GATHER_LIST ScatterGather, BOOLEAN WriteToDevice)
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, IOP_EXACTLY | DISPATCH_LEVEL);
@@ -284,12 +294,47 @@ VOID IopPutScatterGatherList(PDMA_ADAPTER Public, PSCATTER_GATHER_LIST ScatterGa
                    (ULONG_PTR)(Adapter->ListsMade - Adapter->ListCount) + 1, 0);
     IopFlushSet(List->Set, WriteToDevice);
     IopFreeSet(List->Set);
-    if (List->Target)
-        IoFreeMdl(List->Target);
+    IopFreeChain(List->Target);
     if (List->Own)
         ExFreePoolWithTag(List->Public, IOP_DMA_TAG);
     ExFreePoolWithTag(List, IOP_DMA_TAG);
     IopServeQueue(Adapter);
+}
+
+/* A chain of MDLs, one for each of the buffer's, over what the device sees. */
+static NTSTATUS IopDescribeList(IOP_LIST *List, PMDL *Target)
+{
+    const SCATTER_GATHER_ELEMENT *Element = List->Public->Elements;
+    PMDL Source = List->Mdl, *Link = Target;
+    ULONGLONG Offset = List->Offset;
+    ULONG InElement = 0;
+    *Target = NULL;
+    for (ULONG Left = List->Length; Left && (Source = IopFindMdl(Source, &Offset)) != NULL; Link = &(*Link)->Next) {
+        ULONG Some = Source->ByteCount - (ULONG)Offset < Left ? Source->ByteCount - (ULONG)Offset : Left;
+        ULONG InPage = (Source->ByteOffset + (ULONG)Offset) & (PAGE_SIZE - 1); /* bouncing keeps it */
+        PMDL Mdl = IoAllocateMdl((PVOID)(ULONG_PTR)InPage, Some, FALSE, FALSE, NULL);
+        if (Mdl == NULL) {
+            IopFreeChain(*Target);
+            *Target = NULL;
+            return STATUS_INSUFFICIENT_RESOURCES;
+        }
+        for (ULONG Done = 0, Step; Done < Some; Done += Step) {
+            ULONG64 Address = (ULONG64)Element->Address.QuadPart + InElement;
+            Step = PAGE_SIZE - (ULONG)(Address & (PAGE_SIZE - 1));
+            Step = Step < Some - Done ? Step : Some - Done;
+            MmGetMdlPfnArray(Mdl)[(InPage + Done) >> PAGE_SHIFT] = Address >> PAGE_SHIFT;
+            InElement += Step;
+            if (InElement == Element->Length) {
+                Element++;
+                InElement = 0;
+            }
+        }
+        Mdl->MdlFlags |= MDL_PAGES_LOCKED;
+        *Link = Mdl;
+        Left -= Some;
+        Offset += Some;
+    }
+    return STATUS_SUCCESS;
 }
 
 NTSTATUS IopBuildMdlFromScatterGatherList(PDMA_ADAPTER Public, PSCATTER_GATHER_LIST ScatterGather, PMDL OriginalMdl,
@@ -301,29 +346,15 @@ NTSTATUS IopBuildMdlFromScatterGatherList(PDMA_ADAPTER Public, PSCATTER_GATHER_L
         return STATUS_INVALID_PARAMETER;
     if (List->Target)
         return STATUS_NONE_MAPPED;
-    if (List->Set->PieceCount == 0 || Adapter->Domain->Translates) {
+    BOOLEAN Bounced = FALSE;
+    for (ULONG Index = 0; Index < List->Set->PieceCount && !Bounced; Index++)
+        Bounced = List->Set->Pieces[Index].Bounced;
+    if (!Bounced) {
         *TargetMdl = OriginalMdl;
         return STATUS_SUCCESS;
     }
-    ULONG First = (ULONG)ScatterGather->Elements[0].Address.QuadPart & (PAGE_SIZE - 1), Pages = 0;
-    for (ULONG Index = 0; Index < ScatterGather->NumberOfElements; Index++)
-        Pages += (ULONG)ADDRESS_AND_SIZE_TO_SPAN_PAGES((ULONG_PTR)ScatterGather->Elements[Index].Address.QuadPart,
-                                                       ScatterGather->Elements[Index].Length);
-    PMDL Mdl = IoAllocateMdl((PVOID)(ULONG_PTR)First, List->Length, FALSE, FALSE, NULL);
-    if (Mdl == NULL)
-        return STATUS_INSUFFICIENT_RESOURCES;
-    if (Pages != ADDRESS_AND_SIZE_TO_SPAN_PAGES((ULONG_PTR)First, List->Length)) { /* a chain with gaps has no one MDL */
-        IoFreeMdl(Mdl);
-        return STATUS_NOT_SUPPORTED;
-    }
-    PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
-    for (ULONG Index = 0; Index < ScatterGather->NumberOfElements; Index++) {
-        ULONG64 Address = (ULONG64)ScatterGather->Elements[Index].Address.QuadPart;
-        for (ULONG64 Page = Address >> PAGE_SHIFT; Page <= (Address + ScatterGather->Elements[Index].Length - 1) >> PAGE_SHIFT;
-             Page++)
-            *Frames++ = Page;
-    }
-    Mdl->MdlFlags |= MDL_PAGES_LOCKED;
-    List->Target = *TargetMdl = Mdl;
-    return STATUS_SUCCESS;
+    NTSTATUS Status = IopDescribeList(List, &List->Target);
+    if (NT_SUCCESS(Status))
+        *TargetMdl = List->Target;
+    return Status;
 }

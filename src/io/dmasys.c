@@ -10,8 +10,8 @@
  *
  * The device's side is ntmm_device_system_dma: so many bytes in or out, in the direction that was programmed, until the count is used
  * up. ReadDmaCounter is what is left. At terminal count, and when a transfer is cancelled, the completion routine of MapTransferEx is
- * called at DISPATCH_LEVEL, on the thread that brought it about. The controller has no functions of its own for
- * ConfigureAdapterChannel.
+ * called at DISPATCH_LEVEL, on the thread that brought it about. ConfigureAdapterChannel's functions are the controller's own: whoever
+ * plays the device may play them too (ntmm_device_on_configure); else there are none.
  *
  * Locks: IOP_ADAPTER.Lock guards IOP_ADAPTER.System; no lock is held while bytes move or a routine runs. IRQL <= DISPATCH_LEVEL.
  */
@@ -100,12 +100,44 @@ ULONG IopReadDmaCounter(PDMA_ADAPTER Public)
     return Left;
 }
 
+static LIST_ENTRY IopFunctions = {&IopFunctions, &IopFunctions}; /* IopDmaLock */
+static volatile LONG IopFunctionCalls;
+
+VOID IopSetChannelFunctions(IOP_CHANNEL_FUNCTIONS *Functions)
+{
+    KiAcquireLock(&IopDmaLock);
+    InsertHeadList(&IopFunctions, &Functions->Link);
+    KiReleaseLock(&IopDmaLock);
+}
+
+VOID IopForgetChannelFunctions(IOP_CHANNEL_FUNCTIONS *Functions)
+{
+    KiAcquireLock(&IopDmaLock);
+    RemoveEntryList(&Functions->Link);
+    KiReleaseLock(&IopDmaLock);
+    while (__atomic_load_n(&IopFunctionCalls, __ATOMIC_SEQ_CST))
+        YieldProcessor();
+}
+
 NTSTATUS IopConfigureAdapterChannel(PDMA_ADAPTER Public, ULONG FunctionNumber, PVOID Context)
 {
-    UNREFERENCED_PARAMETER(FunctionNumber);
-    UNREFERENCED_PARAMETER(Context);
-    (VOID) IopCheckAdapter(Public, DISPATCH_LEVEL);
-    return STATUS_NOT_IMPLEMENTED; /* "the controller has no such function" */
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
+    IOP_CHANNEL_FUNCTIONS *Found = NULL;
+    NTSTATUS Status = STATUS_NOT_IMPLEMENTED; /* "does not implement the function specified by FunctionNumber" */
+    if (Adapter->Description.Master)
+        return Status;
+    KiAcquireLock(&IopDmaLock);
+    for (LIST_ENTRY *Entry = IopFunctions.Flink; Entry != &IopFunctions && !Found; Entry = Entry->Flink)
+        if (CONTAINING_RECORD(Entry, IOP_CHANNEL_FUNCTIONS, Link)->Device == Adapter->Device)
+            Found = CONTAINING_RECORD(Entry, IOP_CHANNEL_FUNCTIONS, Link);
+    if (Found)
+        __atomic_fetch_add(&IopFunctionCalls, 1, __ATOMIC_SEQ_CST);
+    KiReleaseLock(&IopDmaLock);
+    if (Found) {
+        Status = Found->Routine(Found, FunctionNumber, Context);
+        __atomic_fetch_sub(&IopFunctionCalls, 1, __ATOMIC_SEQ_CST);
+    }
+    return Status;
 }
 
 NTSTATUS IopCancelMappedTransfer(PDMA_ADAPTER Public, PVOID DmaTransferContext)

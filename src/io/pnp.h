@@ -29,6 +29,13 @@ typedef struct _IOP_NODE {
     IOP_PROPERTY *Properties;
 } IOP_NODE;
 
+/* The extension of the root's physical devices. */
+#define IOP_CONFIG_BYTES 256u
+typedef struct _IOP_ROOT_CHILD {
+    ULONG ConfigBytes; /* (IopBusLock) of the configuration space that there are */
+    UCHAR Config[IOP_CONFIG_BYTES];
+} IOP_ROOT_CHILD;
+
 extern LIST_ENTRY IopNodes;
 /* Guards the tree, properties, interfaces and notifications. Fast mutex (APC_LEVEL); not held while a driver is called. */
 extern FAST_MUTEX IopPnpLock;
@@ -38,3 +45,19 @@ IOP_NODE *IopNodeOfPdo(PDEVICE_OBJECT Pdo);
 /* devintf.c: a device went: its interfaces are disabled and forgotten. */
 VOID IopForgetInterfaces(IOP_NODE *Node);
 VOID IopShutdownInterfaces(VOID);
+
+/* TRUE: the device's node is known, *Node. Only below DISPATCH_LEVEL. */
+BOOLEAN IopNumaNodeOf(PDEVICE_OBJECT Pdo, PULONG Node);
+BOOLEAN IopIsRootPdo(PDEVICE_OBJECT Device);       /* PASSIVE_LEVEL */
+BOOLEAN IopIsOtherBusesPdo(PDEVICE_OBJECT Device); /* a physical device that another driver's bus has. PASSIVE_LEVEL */
+NTSTATUS IopQueryInterface(PDEVICE_OBJECT Pdo, const GUID *Type, USHORT Size, USHORT Version, PINTERFACE Interface);
+
+/* businterface.c: IRP_MN_QUERY_INTERFACE, _READ_CONFIG, _WRITE_CONFIG for one of the root's devices; the status for the IRP. */
+NTSTATUS IopRootBusRequest(PDEVICE_OBJECT Pdo, PIO_STACK_LOCATION Location, PIRP Irp);
+extern const BUS_INTERFACE_STANDARD IopBusInterface;
+extern const BUS_INTERFACE_STANDARD *IopForeignBusInterface; /* set by ldr: the same for driver binaries */
+/* The host's side: bytes of the device's configuration space. FALSE: it is none of the root's, or too many. */
+BOOLEAN IopGiveConfig(PDEVICE_OBJECT Pdo, ULONG Offset, const VOID *Bytes, ULONG Length);
+/* TRUE: the device's bus makes its adapters itself; *Adapter is what it gave. */
+BOOLEAN IopAskBusForAdapter(PDEVICE_OBJECT Pdo, PDEVICE_DESCRIPTION Description, PULONG NumberOfMapRegisters,
+                            PDMA_ADAPTER *Adapter);

@@ -7,6 +7,7 @@
  */
 #include "ldr/border_special.h"
 #include "io/dmap.h"
+#include "io/pnp.h"
 
 static VOID LDR_BORDER Dma_PutDmaAdapter(PDMA_ADAPTER DmaAdapter)
 {
@@ -329,14 +330,59 @@ static DMA_OPERATIONS LdrpDmaOperations1 = {
     .BuildMdlFromScatterGatherList = (PBUILD_MDL_FROM_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_BuildMdlFromScatterGatherList,
 };
 
+/* An adapter that is ours; those of another bus driver have its own table. */
+static PDMA_ADAPTER LdrpShowAdapter(PDMA_ADAPTER Adapter)
+{
+    if (Adapter && Adapter->DmaOperations == &IopDmaOperations)
+        Adapter->DmaOperations = &LdrpDmaOperations;
+    else if (Adapter && Adapter->DmaOperations == &IopDmaOperations1)
+        Adapter->DmaOperations = &LdrpDmaOperations1;
+    return Adapter;
+}
+
+/* ---- GUID_BUS_INTERFACE_STANDARD ---- */
+static VOID LDR_BORDER Bus_InterfaceReference(PVOID Context)
+{
+    IopBusInterface.InterfaceReference(Context);
+}
+static VOID LDR_BORDER Bus_InterfaceDereference(PVOID Context)
+{
+    IopBusInterface.InterfaceDereference(Context);
+}
+static BOOLEAN LDR_BORDER Bus_TranslateBusAddress(PVOID Context, PHYSICAL_ADDRESS BusAddress, ULONG Length, PULONG AddressSpace,
+                                                  PPHYSICAL_ADDRESS TranslatedAddress)
+{
+    return IopBusInterface.TranslateBusAddress(Context, BusAddress, Length, AddressSpace, TranslatedAddress);
+}
+static PDMA_ADAPTER LDR_BORDER Bus_GetDmaAdapter(PVOID Context, PDEVICE_DESCRIPTION Description, PULONG NumberOfMapRegisters)
+{
+    return LdrpShowAdapter(IopBusInterface.GetDmaAdapter(Context, Description, NumberOfMapRegisters));
+}
+static ULONG LDR_BORDER Bus_SetBusData(PVOID Context, ULONG DataType, PVOID Buffer, ULONG Offset, ULONG Length)
+{
+    return IopBusInterface.SetBusData(Context, DataType, Buffer, Offset, Length);
+}
+static ULONG LDR_BORDER Bus_GetBusData(PVOID Context, ULONG DataType, PVOID Buffer, ULONG Offset, ULONG Length)
+{
+    return IopBusInterface.GetBusData(Context, DataType, Buffer, Offset, Length);
+}
+const BUS_INTERFACE_STANDARD LdrpBusInterface = {
+    .Size = sizeof(BUS_INTERFACE_STANDARD),
+    .Version = 1,
+    .InterfaceReference = (PINTERFACE_REFERENCE)(ULONG_PTR)Bus_InterfaceReference,
+    .InterfaceDereference = (PINTERFACE_DEREFERENCE)(ULONG_PTR)Bus_InterfaceDereference,
+    .TranslateBusAddress = (PTRANSLATE_BUS_ADDRESS)(ULONG_PTR)Bus_TranslateBusAddress,
+    .GetDmaAdapter = (PGET_DMA_ADAPTER)(ULONG_PTR)Bus_GetDmaAdapter,
+    .SetBusData = (PGET_SET_DEVICE_DATA)(ULONG_PTR)Bus_SetBusData,
+    .GetBusData = (PGET_SET_DEVICE_DATA)(ULONG_PTR)Bus_GetBusData,
+};
+
 PDMA_ADAPTER LDR_BORDER Border_IoGetDmaAdapter(PDEVICE_OBJECT PhysicalDeviceObject, PDEVICE_DESCRIPTION DeviceDescription,
                                                PULONG NumberOfMapRegisters)
 {
     KI_CALLED_BY_FOREIGN;
     PDMA_ADAPTER Adapter = IoGetDmaAdapter(PhysicalDeviceObject, DeviceDescription, NumberOfMapRegisters);
-    if (Adapter)
-        Adapter->DmaOperations = Adapter->Version == 3 ? &LdrpDmaOperations : &LdrpDmaOperations1;
-    return Adapter;
+    return LdrpShowAdapter(Adapter);
 }
 
 PADAPTER_OBJECT LDR_BORDER Border_HalGetAdapter(PDEVICE_DESCRIPTION DeviceDescription, PULONG NumberOfMapRegisters)

@@ -8,6 +8,7 @@
 #include <ntifs.h>
 #include "ex/ex.h"
 #include "ldr/border_special.h"
+#include "io/pnp.h"
 
 /* A routine's name is ASCII; anything longer or stranger is not one of ours. */
 const LDR_ENTRY *LdrpFindWide(PUNICODE_STRING Name)
@@ -73,6 +74,7 @@ VOID LdrpInitBorder(VOID)
     ExpForeignFree = LdrFindEntry("ExFreePool")->Border;
     ExpForeignAllocateEx = (PVOID)LdrpAllocateEx;
     ExpForeignFreeEx = (PVOID)LdrpFreeEx;
+    IopForeignBusInterface = &LdrpBusInterface;
 }
 
 VOID LDR_BORDER Border_ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PALLOCATE_FUNCTION Allocate,

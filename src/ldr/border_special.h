@@ -26,6 +26,7 @@ NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookas
                                                        ULONG Tag, USHORT Depth);
 PDMA_ADAPTER LDR_BORDER Border_IoGetDmaAdapter(PDEVICE_OBJECT PhysicalDeviceObject, PDEVICE_DESCRIPTION DeviceDescription,
                                                PULONG NumberOfMapRegisters); /* border_dma.c */
+extern const BUS_INTERFACE_STANDARD LdrpBusInterface;                        /* border_dma.c */
 /* The obsolete names of the operations. */
 NTSTATUS LDR_BORDER Border_IoAllocateAdapterChannel(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject,
                                                     ULONG NumberOfMapRegisters, PDRIVER_CONTROL ExecutionRoutine,

@@ -6,6 +6,7 @@
  */
 #include "mm_kit.h"
 #include "ps/psp.h"
+#include "io/dmap.h"
 
 #define TAG      0x616d754eu /* 'Numa' */
 #define ANYWHERE At(0), At(~0ull), At(0)
@@ -334,6 +335,74 @@ static void MmAllocateContiguousNodeMemory_StrictOrAny(void **State)
     MmFreeContiguousMemory(Va);
 }
 
+/* ---- adapters ---- */
+static PDEVICE_OBJECT Pdo, Fdo;
+static NTSTATUS PassOn(PDEVICE_OBJECT Device, PIRP Irp)
+{
+    UCHAR Minor = IoGetCurrentIrpStackLocation(Irp)->MinorFunction;
+    IoSkipCurrentIrpStackLocation(Irp);
+    NTSTATUS Status = IoCallDriver(Pdo, Irp);
+    if (Minor == IRP_MN_REMOVE_DEVICE) {
+        IoDetachDevice(Pdo);
+        IoDeleteDevice(Device);
+    }
+    return Status;
+}
+static NTSTATUS AddDevice(PDRIVER_OBJECT Driver, PDEVICE_OBJECT PhysicalDevice)
+{
+    Pdo = PhysicalDevice;
+    assert_int_equal(IoCreateDevice(Driver, 0, NULL, FILE_DEVICE_UNKNOWN, 0, FALSE, &Fdo), STATUS_SUCCESS);
+    (void)IoAttachDeviceToDeviceStack(Fdo, Pdo);
+    Fdo->Flags &= ~(ULONG)DO_DEVICE_INITIALIZING;
+    return STATUS_SUCCESS;
+}
+static VOID Unload(PDRIVER_OBJECT Driver)
+{
+    (void)Driver;
+}
+static NTSTATUS Entry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
+{
+    (void)RegistryPath;
+    Driver->DriverExtension->AddDevice = AddDevice;
+    Driver->DriverUnload = Unload;
+    Driver->MajorFunction[IRP_MJ_PNP] = PassOn;
+    return STATUS_SUCCESS;
+}
+
+/* An adapter's memory is of its device's node (DEVPKEY_Numa_Proximity_Domain), wherever its driver runs; without one, of the node of
+ * the thread that made the adapter; a named node is honoured as anywhere. */
+static void Adapter_MemoryOfTheDevicesNode(void **State)
+{
+    static const DEVPROPKEY Domain = {{0x540b947e, 0x8b40, 0x45bc, {0xa8, 0xa2, 0x6a, 0x0b, 0x89, 0x4c, 0xbd, 0xa2}}, 1};
+    DEVICE_DESCRIPTION Description = {
+        .Version = 3, .Master = TRUE, .Dma64BitAddresses = TRUE, .InterfaceType = PCIBus, .MaximumLength = 4 * PAGE_SIZE};
+    PHYSICAL_ADDRESS Logical, Anywhere = At(~0ull);
+    ULONG Registers, Node;
+    ntmm_driver *Driver;
+    (void)State;
+    assert_int_equal(ntmm_add_driver("NodeTest", Entry, &Driver), STATUS_SUCCESS);
+    for (ULONG Round = 0; Round < 3; Round++) { /* on node 0: not told; then told 3, 1 */
+        RunOn(0);
+        Node = Round == 1 ? 3 : Round == 2 ? 1 : 0;
+        if (Round) {
+            assert_int_equal(IoSetDevicePropertyData(Pdo, &Domain, 0, 0, 7, sizeof Node, &Node), STATUS_SUCCESS);
+        }
+        PDMA_ADAPTER Adapter = IoGetDmaAdapter(Pdo, &Description, &Registers);
+        assert_non_null(Adapter);
+        AssertNode(CONTAINING_RECORD(Adapter, IOP_ADAPTER, Public)->BounceVa, Registers,
+                   Node); /* no scatter/gather: it bounces */
+        RunOn(1);
+        PVOID Va = Adapter->DmaOperations->AllocateCommonBuffer(Adapter, 3 * PAGE_SIZE, &Logical, TRUE);
+        AssertNode(Va, 3, Node);
+        Adapter->DmaOperations->FreeCommonBuffer(Adapter, 3 * PAGE_SIZE, Logical, Va, TRUE);
+        Va = Adapter->DmaOperations->AllocateCommonBufferEx(Adapter, &Anywhere, PAGE_SIZE, &Logical, TRUE, MM_ANY_NODE_OK | 3);
+        AssertNode(Va, 1, 3);
+        Adapter->DmaOperations->FreeCommonBuffer(Adapter, PAGE_SIZE, Logical, Va, TRUE);
+        Adapter->DmaOperations->PutDmaAdapter(Adapter);
+    }
+    assert_int_equal(ntmm_remove_driver(Driver, NULL), STATUS_SUCCESS);
+}
+
 /* Frames go back to their own node's list, and the zeroing of free frames keeps them there. */
 static void FreedFrames_GoHome(void **State)
 {
@@ -424,6 +493,7 @@ int main(void)
         TEST(Fallback_NearestFirst),
         TEST(MmAllocateNodePagesForMdlEx_LocalNodeOnly),
         TEST(MmAllocateContiguousNodeMemory_StrictOrAny),
+        TEST(Adapter_MemoryOfTheDevicesNode),
         TEST(FreedFrames_GoHome),
         TEST(Validator_SeesAMiscountedNode),
         TEST(Nodes_OtherMachines),

@@ -167,7 +167,10 @@ static void Transfers_Misused_AreE6(void **State)
     KitExpectStop(MapAt, Start + 2 * PAGE_SIZE, DRIVER_VERIFIER_DMA_VIOLATION, 0xD, 128, 2 * PAGE_SIZE, 0);
     KitExpectStop(Flush, (void *)129, DRIVER_VERIFIER_DMA_VIOLATION, 0, 1, 128, 129);
     KitExpectStop(FreeRegisters, Base, DRIVER_VERIFIER_DMA_VIOLATION, 0x10, 2, 0, 0);
-    Flush((void *)128);
+    Flush((void *)64); /* the first of the two: exactly what is named */
+    KitExpectStop(FreeRegisters, Base, DRIVER_VERIFIER_DMA_VIOLATION, 0x10, 2, 0, 0);
+    KitExpectStop(Flush, (void *)64, DRIVER_VERIFIER_DMA_VIOLATION, 0x20, Base, Start, Mdl); /* once more */
+    (void)OP(Adapter)->FlushAdapterBuffers(Adapter, Mdl, Base, Start + PAGE_SIZE, 64, TRUE);
     FreeRegisters(Base);
     FreeScattered(Mdl, 4);
     Put(NULL);

@@ -14,8 +14,21 @@ static void Binary_DoesDmaThroughItsAdaptersTable(void **State)
     KitAssertValid();
 }
 
+/* The names that old binaries import, and the interface of the root bus, whose routines a binary calls by its own convention. */
+static void Binary_UsesObsoleteNamesAndTheBusInterface(void **State)
+{
+    ntmm_driver *Driver = NULL;
+    ntmm_leftovers Left;
+    (void)State;
+    assert_int_equal(ntmm_load_driver(NTMM_SYS "/olddma.sys", &Driver), STATUS_SUCCESS);
+    assert_int_equal(ntmm_remove_driver(Driver, &Left), STATUS_SUCCESS);
+    assert_int_equal(Left.devices, 0);
+    KitAssertValid();
+}
+
 int main(void)
 {
-    const struct CMUnitTest Tests[] = {cmocka_unit_test(Binary_DoesDmaThroughItsAdaptersTable)};
+    const struct CMUnitTest Tests[] = {cmocka_unit_test(Binary_DoesDmaThroughItsAdaptersTable),
+                                       cmocka_unit_test(Binary_UsesObsoleteNamesAndTheBusInterface)};
     return cmocka_run_group_tests(Tests, KitStart, KitStop);
 }

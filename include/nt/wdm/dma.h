@@ -51,6 +51,34 @@ typedef struct _DMA_ADAPTER {
 typedef DMA_ADAPTER ADAPTER_OBJECT, *PADAPTER_OBJECT;
 C_ASSERT(sizeof(DMA_ADAPTER) == 0x10);
 
+/* ---- the bus driver's part: GUID_BUS_INTERFACE_STANDARD (wdmguid.h), by IRP_MN_QUERY_INTERFACE ---- */
+/* TRUE: *TranslatedAddress is what BusAddress is for the processor, *AddressSpace 0 memory, 1 ports. Page: TRANSLATE_BUS_ADDRESS */
+typedef BOOLEAN TRANSLATE_BUS_ADDRESS(PVOID Context, PHYSICAL_ADDRESS BusAddress, ULONG Length, PULONG AddressSpace,
+                                      PPHYSICAL_ADDRESS TranslatedAddress);
+typedef TRANSLATE_BUS_ADDRESS *PTRANSLATE_BUS_ADDRESS;
+/* IoGetDmaAdapter for callers at DISPATCH_LEVEL. Page: GET_DMA_ADAPTER */
+typedef struct _DMA_ADAPTER *GET_DMA_ADAPTER(PVOID Context, struct _DEVICE_DESCRIPTION *DeviceDescriptor,
+                                             PULONG NumberOfMapRegisters);
+typedef GET_DMA_ADAPTER *PGET_DMA_ADAPTER;
+/* Bytes of the configuration space read or written; 0: none. PCI_WHICHSPACE_CONFIG: <= DIRQL. Page: GET_SET_DEVICE_DATA */
+typedef ULONG GET_SET_DEVICE_DATA(PVOID Context, ULONG DataType, PVOID Buffer, ULONG Offset, ULONG Length);
+typedef GET_SET_DEVICE_DATA *PGET_SET_DEVICE_DATA;
+#define PCI_WHICHSPACE_CONFIG 0x0
+#define PCI_WHICHSPACE_ROM    0x52696350
+/* An INTERFACE, and: */
+typedef struct _BUS_INTERFACE_STANDARD {
+    USHORT Size;
+    USHORT Version;
+    PVOID Context;
+    PINTERFACE_REFERENCE InterfaceReference;
+    PINTERFACE_DEREFERENCE InterfaceDereference;
+    PTRANSLATE_BUS_ADDRESS TranslateBusAddress;
+    PGET_DMA_ADAPTER GetDmaAdapter;
+    PGET_SET_DEVICE_DATA SetBusData;
+    PGET_SET_DEVICE_DATA GetBusData;
+} BUS_INTERFACE_STANDARD, *PBUS_INTERFACE_STANDARD;
+C_ASSERT(offsetof(BUS_INTERFACE_STANDARD, TranslateBusAddress) == sizeof(INTERFACE) && sizeof(BUS_INTERFACE_STANDARD) == 0x40);
+
 typedef struct _SCATTER_GATHER_ELEMENT {
     PHYSICAL_ADDRESS Address;
     ULONG Length;
@@ -201,8 +229,10 @@ typedef PVOID ALLOCATE_COMMON_BUFFER_EX(PDMA_ADAPTER DmaAdapter, PPHYSICAL_ADDRE
 typedef NTSTATUS ALLOCATE_ADAPTER_CHANNEL_EX(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject,
                                              PVOID DmaTransferContext, ULONG NumberOfMapRegisters, ULONG Flags,
                                              PDRIVER_CONTROL ExecutionRoutine, PVOID ExecutionContext, PVOID *MapRegisterBase);
+/* A function of the system DMA controller's own (here: of whoever plays it, ntmm_device_on_configure); Context is theirs to know.
+ * Page: PCONFIGURE_ADAPTER_CHANNEL */
 typedef NTSTATUS CONFIGURE_ADAPTER_CHANNEL(PDMA_ADAPTER DmaAdapter, ULONG FunctionNumber,
-                                           PVOID Context); /* STATUS_NOT_IMPLEMENTED */
+                                           PVOID Context); /* STATUS_NOT_IMPLEMENTED: no such function */
 /* TRUE: the request that waits was taken back; FALSE: it was granted, or there is none. <= DISPATCH_LEVEL. */
 typedef BOOLEAN CANCEL_ADAPTER_CHANNEL(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject, PVOID DmaTransferContext);
 /* Maps from Offset of an MDL chain on into the caller's list; *Length: what was mapped. STATUS_BUFFER_TOO_SMALL. */
