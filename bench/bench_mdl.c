@@ -7,8 +7,11 @@
  *   mdl        MmProbeAndLockPages, MmMapLockedPagesSpecifyCache, a touch, MmUnlockPages (which unmaps): the same for a driver
  *   lock       MmProbeAndLockPages and MmUnlockPages alone: no host call
  *   reserved   the same as mdl into a reserved mapping
- * and a scatter/gather list of 1 MiB made and put (sg).
- * The ratios to floor are what counts.
+ *   sfloor     the host maps as many pages one by one, in an order in which no two neighbours of the file follow each other, touches
+ *              each, and unmaps all at once
+ *   scattered  mdl over pageable memory whose frames do not follow each other, with a touch of each page
+ * and a scatter/gather list of 1 MiB made and put: of one run (sg), and of 256 (sg-scattered).
+ * The ratios to floor (of scattered: to sfloor) are what counts.
  *
  *   bench_mdl [--smoke] [--json FILE]
  */
@@ -23,9 +26,11 @@
 
 #define SIZES 3
 static const ULONG Bytes[SIZES] = {4096, 65536, 1048576};
-enum { FLOOR, MDL_ALL, LOCK, RESERVED, ROWS };
-static const char *const Names[ROWS] = {"floor", "mdl", "lock", "reserved"};
-static double *Samples[SIZES][ROWS], *Lists;
+enum { FLOOR, MDL_ALL, LOCK, RESERVED, SFLOOR, SCATTERED, ROWS };
+static const char *const Names[ROWS] = {"floor", "mdl", "lock", "reserved", "sfloor", "scattered"};
+enum { ONE_RUN, MANY_RUNS, LISTS };
+static const char *const ListNames[LISTS] = {"sg", "sg-scattered"};
+static double *Samples[SIZES][ROWS], *Lists[LISTS];
 static char *Second; /* where the floor maps: a place the host chose */
 static int File;
 
@@ -52,6 +57,67 @@ static double Floor(ULONG Length, ULONG Batch)
         munmap(Second, Length);
     }
     return (Now() - Begin) / Batch;
+}
+/* The page of the file, or the frame, that page Index of a scattered buffer of a power of two of pages has: its bits reversed. */
+static ULONG Scatter(ULONG Index, ULONG Pages)
+{
+    ULONG Place = 0;
+    for (ULONG Bit = 1; Bit < Pages; Bit <<= 1) {
+        Place = Place << 1 | ((Index & Bit) != 0);
+    }
+    return Place;
+}
+static double ScatteredFloor(ULONG Length, ULONG Batch)
+{
+    ULONG Pages = Length >> PAGE_SHIFT;
+    double Begin = Now();
+    for (ULONG i = 0; i < Batch; i++) {
+        for (ULONG Page = 0; Page < Pages; Page++) {
+            char *Va = Second + ((size_t)Page << PAGE_SHIFT);
+            if (mmap(Va, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE | MAP_NORESERVE, File,
+                     (off_t)Scatter(Page, Pages) << PAGE_SHIFT) == MAP_FAILED) {
+                abort();
+            }
+            *(volatile char *)Va = 1;
+        }
+        munmap(Second, Length);
+    }
+    return (Now() - Begin) / Batch;
+}
+static double WholeScattered(PMDL Mdl, ULONG Batch)
+{
+    ULONG Length = MmGetMdlByteCount(Mdl);
+    double Begin = Now();
+    for (ULONG i = 0; i < Batch; i++) {
+        MmProbeAndLockPages(Mdl, KernelMode, IoModifyAccess);
+        volatile char *Va =
+            MmMapLockedPagesSpecifyCache(Mdl, KernelMode, MmCached, NULL, FALSE, NormalPagePriority | MdlMappingNoExecute);
+        if (!Va) {
+            abort();
+        }
+        for (ULONG At = 0; At < Length; At += PAGE_SIZE) {
+            Va[At] = 1;
+        }
+        MmUnlockPages(Mdl);
+    }
+    return (Now() - Begin) / Batch;
+}
+static PMDL ScatteredMdl(ULONG Length)
+{
+    ULONG Pages = Length >> PAGE_SHIFT;
+    PUCHAR Buffer = ExAllocatePool2(POOL_FLAG_PAGED | POOL_FLAG_UNINITIALIZED, Length, 'hcnB');
+    PMDL Mdl = IoAllocateMdl(Buffer, Length, FALSE, FALSE, NULL);
+    for (ULONG Page = 0; Page < Pages; Page++) {
+        Buffer[(SIZE_T)Scatter(Page, Pages) << PAGE_SHIFT] = 1; /* frames are handed out in order */
+    }
+    MmProbeAndLockPages(Mdl, KernelMode, IoModifyAccess);
+    for (ULONG Page = 1; Page < Pages; Page++) {
+        if (MmGetMdlPfnArray(Mdl)[Page] == MmGetMdlPfnArray(Mdl)[Page - 1] + 1) {
+            fprintf(stderr, "bench_mdl: two frames of a scattered buffer follow each other\n");
+        }
+    }
+    MmUnlockPages(Mdl);
+    return Mdl;
 }
 static double Whole(PMDL Mdl, ULONG Batch)
 {
@@ -129,7 +195,7 @@ int main(int Count, char **Arguments)
         fprintf(stderr, "bench_mdl: %s\n", ntmm_error());
         return 1;
     }
-    PMDL Mdls[SIZES];
+    PMDL Mdls[SIZES], Scattered[SIZES];
     PVOID Places[SIZES];
     Second = mmap(NULL, 2u << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (Second == MAP_FAILED) {
@@ -147,11 +213,14 @@ int main(int Count, char **Arguments)
         memset(Buffer, 1, Bytes[s]);
         Mdls[s] = IoAllocateMdl(Buffer, Bytes[s], FALSE, FALSE, NULL);
         Places[s] = MmAllocateMappingAddress(Bytes[s], 1);
+        Scattered[s] = ScatteredMdl(Bytes[s]);
         for (int r = 0; r < ROWS; r++) {
             Samples[s][r] = calloc(Rounds, sizeof(double));
         }
     }
-    Lists = calloc(Rounds, sizeof(double));
+    for (int l = 0; l < LISTS; l++) {
+        Lists[l] = calloc(Rounds, sizeof(double));
+    }
     DEVICE_DESCRIPTION Description = {
         .Version = 2, .Master = TRUE, .ScatterGather = TRUE, .Dma64BitAddresses = TRUE, .MaximumLength = 1048576};
     PDMA_ADAPTER Adapter = IoGetDmaAdapter(NULL, &Description, &Registers);
@@ -162,17 +231,23 @@ int main(int Count, char **Arguments)
             Samples[s][MDL_ALL][i] = Whole(Mdls[s], Batch);
             Samples[s][LOCK][i] = Lock(Mdls[s], Batch);
             Samples[s][RESERVED][i] = Reserved(Mdls[s], Places[s], Batch);
+            Samples[s][SFLOOR][i] = ScatteredFloor(Bytes[s], Batch);
+            Samples[s][SCATTERED][i] = WholeScattered(Scattered[s], Batch);
         }
-        MmProbeAndLockPages(Mdls[2], KernelMode, IoReadAccess);
-        Lists[i] = ScatterGather(Adapter, Mdls[2], Bytes[2], 32);
-        MmUnlockPages(Mdls[2]);
+        for (int l = 0; l < LISTS; l++) {
+            PMDL Mdl = l == ONE_RUN ? Mdls[2] : Scattered[2];
+            MmProbeAndLockPages(Mdl, KernelMode, IoReadAccess);
+            Lists[l][i] = ScatterGather(Adapter, Mdl, Bytes[2], 32);
+            MmUnlockPages(Mdl);
+        }
     }
     FILE *Out = Json ? fopen(Json, "w") : NULL;
     printf("%-10s %9s %10s %10s %8s\n", "mdl", "bytes", "median ns", "best ns", "x floor");
     for (int s = 0; s < SIZES; s++) {
         for (int r = 0; r < ROWS; r++) {
             qsort(Samples[s][r], Rounds, sizeof(double), Compare);
-            double Median = Samples[s][r][Rounds / 2], Ratio = Median / Samples[s][FLOOR][Rounds / 2];
+            double Median = Samples[s][r][Rounds / 2];
+            double Ratio = Median / Samples[s][r == SCATTERED ? SFLOOR : FLOOR][Rounds / 2];
             printf("%-10s %9u %10.0f %10.0f %8.2f\n", Names[r], Bytes[s], Median, Samples[s][r][0], Ratio);
             if (Out) {
                 fprintf(Out, "%s\"%s-%u\": {\"median_ns\": %.0f, \"best_ns\": %.0f, \"ratio_to_floor\": %.3f}",
@@ -180,10 +255,16 @@ int main(int Count, char **Arguments)
             }
         }
     }
-    qsort(Lists, Rounds, sizeof(double), Compare);
-    printf("%-10s %9u %10.0f %10.0f\n", "sg", Bytes[2], Lists[Rounds / 2], Lists[0]);
+    for (int l = 0; l < LISTS; l++) {
+        qsort(Lists[l], Rounds, sizeof(double), Compare);
+        printf("%-12s %7u %10.0f %10.0f\n", ListNames[l], Bytes[2], Lists[l][Rounds / 2], Lists[l][0]);
+        if (Out) {
+            fprintf(Out, ", \"%s-%u\": {\"median_ns\": %.0f, \"best_ns\": %.0f}", ListNames[l], Bytes[2], Lists[l][Rounds / 2],
+                    Lists[l][0]);
+        }
+    }
     if (Out) {
-        fprintf(Out, ", \"sg-%u\": {\"median_ns\": %.0f, \"best_ns\": %.0f}}\n", Bytes[2], Lists[Rounds / 2], Lists[0]);
+        fprintf(Out, "}\n");
         fclose(Out);
     }
     Adapter->DmaOperations->PutDmaAdapter(Adapter);
@@ -191,6 +272,8 @@ int main(int Count, char **Arguments)
         MmFreeMappingAddress(Places[s], 1);
         ExFreePool(MmGetMdlVirtualAddress(Mdls[s]));
         IoFreeMdl(Mdls[s]);
+        ExFreePool(MmGetMdlVirtualAddress(Scattered[s]));
+        IoFreeMdl(Scattered[s]);
     }
     return ntmm_stop();
 }
