@@ -108,6 +108,38 @@ static void Take_ZeroedWanted_PrefersFramesThatAreZero(void **State)
     MiReleaseFrames(Zeroed, 1);
 }
 
+static void EndRead(PFN_NUMBER Base, ULONG Count)
+{
+    ULONG64 Commit = 0;
+    KiAcquireLock(&Mine.PfnLock);
+    for (ULONG Index = 0; Index < Count; Index++) {
+        MiPfn(Base + Index)->Flags = (USHORT)((MiPfn(Base + Index)->Flags & ~MI_PFN_READING) | MI_PFN_DELETED);
+        (void)MiDereferenceFrameLocked(Base + Index, &Commit);
+    }
+    KiReleaseLock(&Mine.PfnLock);
+}
+
+/* What is read into is overwritten: memory that the host has already does, however short the run. */
+static void Take_ForReading_LeavesUntouchedRamAlone(void **State)
+{
+    PFN_NUMBER Base, Page, Fresh;
+    BOOLEAN Dirty;
+    (void)State;
+    MiTakeFrames(8, 0, NULL, &Base, &Dirty);
+    MiReleaseFrames(Base + 2, 3);
+    assert_int_equal(MiTakeFrames(8, MI_TAKE_READING, NULL, &Page, &Dirty), 3);
+    assert_int_equal(Page, Base + 2);
+    assert_int_equal(MiTakeFrames(8, MI_TAKE_READING, NULL, &Fresh, &Dirty), 8); /* nothing is left on the lists */
+    assert_false(Dirty);
+    assert_null(MiValidateFrames());
+    EndRead(Page, 3);
+    EndRead(Fresh, 8);
+    MiReleaseFrames(Base, 2);
+    MiReleaseFrames(Base + 5, 3);
+    assert_int_equal(Available(), 890);
+    assert_null(MiValidateFrames());
+}
+
 static void Take_Everything_ThenNothing(void **State)
 {
     PFN_NUMBER Base[891];
@@ -291,6 +323,7 @@ int main(void)
         TEST(Take_Run_IsContiguousAndCounted),
         TEST(Take_AfterRelease_SameRunComesBackUpwards),
         TEST(Take_ZeroedWanted_PrefersFramesThatAreZero),
+        TEST(Take_ForReading_LeavesUntouchedRamAlone),
         TEST(Take_Everything_ThenNothing),
         TEST(Take_MoreThanARun_GivesTheLongestThereIs),
         TEST(Contiguous_BoundsAndBoundary_AreKept),
