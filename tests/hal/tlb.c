@@ -208,6 +208,31 @@ static void Flush_OfAPart_KeepsTheRest(void **State)
     KitStop();
 }
 
+/* A block of addresses that runs empty again and again: what is mapped there next, also at its first and last page, is what the
+ * tables say, and nothing is seen where they say nothing. */
+static void Flush_LastOfABlock_AgainAndAgain(void **State)
+{
+    static const ULONG64 Places[] = {0, 511, 7, 511, 0, 510, 511, 512, 1023, 512, 3};
+    (void)State;
+    KitStart(64, 64);
+    KitOnFault = Refuse;
+    for (ULONG64 i = 0; i < 44; i++) {
+        ULONG64 Va = KitVa(Places[i / 4]);
+        KitMap(Va, KIT_DATA + i % 5, KIT_RW);
+        KitWrite(Va, i);
+        assert_int_equal(KitRead(Va), i);
+        assert_int_equal(*KitFrame(KIT_DATA + i % 5), i);
+        KitUnmap(Va);
+        HalFlushTb((PVOID)Va, i % 3 ? 1 : 2);
+        CHECK();
+        for (ULONG Index = 0; i % 4 == 3 && Index < ARRAYSIZE(Places); Index++) {
+            ULONG64 Value;
+            assert_false(KitTryRead(KitVa(Places[Index]), &Value));
+        }
+    }
+    KitStop();
+}
+
 static void Statistics_Count(void **State)
 {
     (void)State;
@@ -243,6 +268,7 @@ int main(void)
         cmocka_unit_test_teardown(Pinned_NotPresent_IsInvalidAddress, KitTeardown),
         cmocka_unit_test_teardown(Fill_Hint_LoadsWhatIsPresent, KitTeardown),
         cmocka_unit_test_teardown(Flush_OfAPart_KeepsTheRest, KitTeardown),
+        cmocka_unit_test_teardown(Flush_LastOfABlock_AgainAndAgain, KitTeardown),
         cmocka_unit_test_teardown(Statistics_Count, KitTeardown),
     };
     return cmocka_run_group_tests_name("hal.tlb", Tests, NULL, NULL);

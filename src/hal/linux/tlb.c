@@ -25,6 +25,11 @@
  * the revocable runs are on a chain of their own besides, and HalRevokeTb walks just that. A thread that denies them is told at its
  * fault that there is nothing.
  *
+ * The host frees one of its page tables with the last mapping in those 2 MiB, and making it anew for the next costs as much as the
+ * mapping. So where a block of 512 pages runs empty for the second time in a row, an anchor stays in it: a page of the block that
+ * is mapped without any access, which is as good as none to whoever touches it. There is one in all; what is filled over it takes
+ * its place.
+ *
  * An address space is a part of the user range with a root of its own (HAL_ADDRESS_SPACE); Owner[] tells, for each GiB of the user
  * range, which. Which root a fault walks depends on the thread, which translations are whose on the address alone. All spaces'
  * translations can stand side by side, since their parts do not overlap; one that its last thread leaves gives its own up, and all others
@@ -36,7 +41,7 @@
  *  2. A walk and the mapping of its result are one critical section, so a flush that returns leaves nothing
  * older mapped.
  *  3. Live runs number at most Limit, except that splitting pinned runs may exceed it; host mappings <= live
- * runs.
+ * runs, and the anchor.
  *  4. The chain holds exactly the unpinned live runs.
  *  4b. The revocable chain holds exactly the live runs with PROT_REVOCABLE; none of them is pinned.
  *  5. A translation that was not present is never recorded.
@@ -86,6 +91,8 @@ static struct {
     volatile ULONG Revocable;  /* first of the revocable runs, 0: none; read without the lock */
     PHAL_ADDRESS_SPACE *Owner; /* a GiB of the user range each; NULL: no space's */
     PUCHAR Backed;             /* a bit a frame: the host has memory behind it, as far as this file knows */
+    ULONG64 Anchor;            /* virtual page number of the anchor, 0: none; its slot is 0 */
+    ULONG64 Emptied;           /* block that ran empty last */
     HAL_TB_STATISTICS Statistics;
 } HalpTb;
 
@@ -310,8 +317,35 @@ static BOOLEAN HalpReserve(ULONG Count)
     }
     return TRUE;
 }
+/* [Page, Page + Count), which no slot shows any more, is about to be unmapped: is an anchor needed to keep the host's table? */
+static VOID HalpKeepTable(ULONG64 Page, ULONG64 Count)
+{
+    HALP_SPAN *Span = HalpSpanOf(Page);
+    ULONG64 Block = Page / BLOCK_PAGES, Place = Block * BLOCK_PAGES + BLOCK_PAGES - 1;
+    if ((Page + Count - 1) / BLOCK_PAGES != Block || Span->Filled[(Page - Span->First) / BLOCK_PAGES] != 0 ||
+        HalpTb.Anchor / BLOCK_PAGES == Block) {
+        return;
+    }
+    if (HalpTb.Emptied != Block) {
+        HalpTb.Emptied = Block;
+        return;
+    }
+    Place = Place < Page + Count ? Block * BLOCK_PAGES : Place;
+    if (Place - Page < Count ||
+        HalpFailed(HalpMmap(Place << 12, 1 << 12, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0))) {
+        return;
+    }
+    if (HalpTb.Anchor) {
+        HalpMunmap(HalpTb.Anchor << 12, 1 << 12);
+    }
+    HalpTb.Anchor = Place;
+}
 static VOID HalpUnmap(ULONG64 Page, ULONG64 Count)
 {
+    if (HalpTb.Anchor - Page < Count) {
+        HalpTb.Anchor = 0; /* in a gap between runs */
+    }
+    HalpKeepTable(Page, Count);
     while (HalpFailed(HalpMunmap(Page << 12, Count << 12))) {
         if (!HalpEvict()) {
             HalpFatal("the host refuses to unmap a page");
@@ -348,6 +382,9 @@ static VOID HalpMap(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protect
 {
     BOOLEAN Populate = (HalpNoteBacked(Frame, Count) && Count <= POPULATE_PAGES) || Count == 1 || Wanted;
     int Flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE | (Populate ? MAP_POPULATE : 0);
+    if (HalpTb.Anchor - Page < Count) {
+        HalpTb.Anchor = 0;
+    }
     while (
         HalpFailed(HalpMmap(Page << 12, Count << 12, Protection & ~PROT_REVOCABLE, Flags, HalpMachine.RamFile, Frame << 12))) {
         if (!HalpEvict()) {
@@ -816,6 +853,9 @@ NTSTATUS HalpStartTb(ULONG Entries)
 
 VOID HalpStopTb(VOID)
 {
+    if (HalpTb.Anchor) {
+        HalpMunmap(HalpTb.Anchor << 12, 1 << 12);
+    }
     for (ULONG i = 0; i < 2; i++) {
         HALP_SPAN *Span = &HalpTb.Span[i];
         if (Span->LivePages != 0) {
