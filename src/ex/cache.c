@@ -20,10 +20,11 @@
  *
  * What a thread does not use goes back. Chain changes hands by an exchange, on slow paths only, so that a trim takes it from a
  * thread that has not needed it since the trim before last, running or not. Loaded is the thread's alone: at the next slow path after
- * a trim it looks at its own bins (ExpVisitCache) and closes those that have not moved since its last look and the trim before last.
+ * a trim it looks at its own bins (ExpVisitCache) and parks them: the next use of each comes to the slow path, too. Those that are still
+ * parked when it looks again, and whose chains have not changed hands since the trim before last, it closes.
  *
  * Invariants:
- *   K1 Loaded->Entries <= Top <= Limit == Loaded->Entries + Room; in Chain no magazine is empty behind one that is not
+ *   K1 Loaded->Entries <= Top <= Limit == Loaded->Entries + Room unless Parked, then Top == Limit == &ExpNoEntry; in Chain no magazine is empty behind one that is not
  *   K2 a bin whose Loaded is NULL has Top == Limit == &ExpNoEntry, no Chain and no Home; its bit in UsedBins is clear
  *   K3 a cache on FreeCaches has no thread; any other cache has one
  *   K4 Home is listed in the bin's centre, and names the bin
@@ -41,9 +42,21 @@ static VOID ExpLoad(EXP_BIN *Bin, EXP_MAGAZINE *Magazine, ULONG Count)
     Bin->Limit = &Magazine->Entries[Magazine->Room];
 }
 
-static ULONG ExpLoadedCount(const EXP_BIN *Bin)
+/* Off: Loaded->Count tells. */
+static VOID ExpUnload(EXP_BIN *Bin)
 {
-    return (ULONG)(Bin->Top - Bin->Loaded->Entries);
+    if (!Bin->Parked)
+        Bin->Loaded->Count = (ULONG)(Bin->Top - Bin->Loaded->Entries);
+    Bin->Parked = FALSE;
+    Bin->Top = Bin->Limit = &ExpNoEntry;
+}
+
+static VOID ExpUnpark(EXP_BIN *Bin)
+{
+    if (Bin->Parked) {
+        Bin->Parked = FALSE;
+        ExpLoad(Bin, Bin->Loaded, Bin->Loaded->Count);
+    }
 }
 
 /* ---- the chain ---- */
@@ -103,11 +116,10 @@ static VOID ExpCloseBin(EXP_CACHE *Cache, ULONG BinIndex)
     EXP_BIN *Bin = &Cache->Bins[BinIndex];
     EXP_CENTER *Center = &ExpState.Centers[BinIndex];
     EXP_MAGAZINE *Loaded = Bin->Loaded, *Chain = ExpTakeChain(Bin);
-    Loaded->Count = ExpLoadedCount(Bin);
+    ExpUnload(Bin);
     __atomic_store_n(&Cache->UsedBins[BinIndex / EXP_BINS],
                      Cache->UsedBins[BinIndex / EXP_BINS] & ~(1ull << (BinIndex % EXP_BINS)), __ATOMIC_RELAXED);
     Bin->Loaded = NULL;
-    Bin->Top = Bin->Limit = &ExpNoEntry;
     Bin->Want = 2;
     ExpLeaveHome(Center, Bin);
     ExpGiveEmpty(Center, ExpDeposit(Center, Loaded, TRUE));
@@ -136,6 +148,9 @@ BOOLEAN ExpRefill(EXP_CACHE *Cache, ULONG BinIndex, EX_POOL_PRIORITY Priority)
     ExpVisitCache(Cache);
     if (Bin->Loaded == NULL && !ExpOpenBin(Cache, BinIndex))
         return FALSE;
+    ExpUnpark(Bin);
+    if (Bin->Top->Block != 0)
+        return TRUE;
     Chain = ExpTakeChain(Bin);
     Full = ExpFullOf(&Chain);
     Magazine = *Full;
@@ -160,8 +175,7 @@ BOOLEAN ExpRefill(EXP_CACHE *Cache, ULONG BinIndex, EX_POOL_PRIORITY Priority)
     return TRUE;
 }
 
-/* Room for one more in Loaded. FALSE: no memory for a magazine. */
-static BOOLEAN ExpMakeRoom(EXP_CACHE *Cache, ULONG BinIndex)
+BOOLEAN ExpMakeRoom(EXP_CACHE *Cache, ULONG BinIndex)
 {
     EXP_BIN *Bin = &Cache->Bins[BinIndex];
     EXP_CENTER *Center = &ExpState.Centers[BinIndex];
@@ -170,6 +184,9 @@ static BOOLEAN ExpMakeRoom(EXP_CACHE *Cache, ULONG BinIndex)
     ExpVisitCache(Cache);
     if (Bin->Loaded == NULL)
         return ExpOpenBin(Cache, BinIndex);
+    ExpUnpark(Bin);
+    if (Bin->Top != Bin->Limit)
+        return TRUE;
     Chain = ExpTakeChain(Bin);
     if (Chain != NULL && Chain->Count == 0) {
         Empty = Chain;
@@ -187,7 +204,7 @@ static BOOLEAN ExpMakeRoom(EXP_CACHE *Cache, ULONG BinIndex)
         Chain = ExpTakeChain(Bin);
     }
     Full = ExpFullOf(&Chain);
-    Bin->Loaded->Count = ExpLoadedCount(Bin);
+    ExpUnload(Bin);
     Bin->Loaded->Next = *Full;
     *Full = Bin->Loaded;
     ExpPutChain(Bin, Chain);
@@ -231,10 +248,12 @@ VOID ExpVisitCache(EXP_CACHE *Cache)
         for (Bits = Cache->UsedBins[Kind]; Bits != 0; Bits &= Bits - 1) {
             ULONG BinIndex = Kind * EXP_BINS + (ULONG)__builtin_ctzll(Bits);
             EXP_BIN *Bin = &Cache->Bins[BinIndex];
-            if ((ULONG)(ULONG_PTR)Bin->Top == Bin->Mark && (ULONG)Now - Bin->Stamp >= 2)
+            if (!Bin->Parked) {
+                ExpUnload(Bin);
+                Bin->Parked = TRUE;
+            } else if ((ULONG)Now - Bin->Stamp >= 2) {
                 ExpCloseBin(Cache, BinIndex);
-            else
-                Bin->Mark = (ULONG)(ULONG_PTR)Bin->Top;
+            }
         }
     }
 }
@@ -297,6 +316,8 @@ static EXP_CACHE *ExpCreateCache(VOID)
             Cache->Bins[Index].Irql = EXP_HIGHEST_IRQL(Index / EXP_BINS);
         }
     }
+    Cache->Host = &Cache->NoHost;
+    Cache->NoHost.Word = 1;
     for (Index = 0; Index < ARRAYSIZE(Cache->Chunks); Index++)
         Cache->Chunks[Index] = ExpNoCounters;
     KiAcquireLock(&ExpState.CacheLock);

@@ -173,15 +173,16 @@ typedef struct _EXP_BIN {
     EXP_ENTRY *Limit; /* Top of a full one */
     ULONG Magic;      /* as of the class, like the following: all that the fast paths read lies in one line */
     USHORT BlockSize, TailOffset;
-    CHAR Irql;  /* the highest */
-    UCHAR Most; /* magazines in Chain */
-    UCHAR Reserved[4];
+    CHAR Irql;      /* the highest */
+    UCHAR Most;     /* magazines in Chain */
+    BOOLEAN Parked; /* Loaded is put by, with Count blocks: Top and Limit are ExpNoEntry until the bin is next used */
+    UCHAR Reserved[3];
     USHORT Want;          /* blocks to take from slabs next time: doubles up to a magazine */
     EXP_MAGAZINE *Loaded; /* NULL until the bin is first used: Top and Limit are ExpNoEntry then */
     EXP_MAGAZINE *Chain;  /* empty ones, then full ones: atomic, whoever exchanges it for NULL has it (cache.c) */
     EXP_SLAB *Home;       /* (centre's lock) the slab that blocks are taken from, by this bin alone; or NULL */
     ULONG Stamp;          /* atomic: trims when Chain last changed hands */
-    ULONG Mark;           /* the low half of Top at the last visit */
+    ULONG Reserved2;
 } EXP_BIN;
 C_ASSERT(sizeof(EXP_BIN) == 64);
 
@@ -209,7 +210,7 @@ typedef struct _EXP_COUNTER {
 C_ASSERT(sizeof(EXP_COUNTER) == 64);
 
 typedef struct _EXP_CACHE {
-    EXP_COUNTER *Host; /* of EXP_HOST_TAG, or NULL */
+    EXP_COUNTER *Host; /* of EXP_HOST_TAG; NoHost until it is first used */
     KTHREAD *Thread;
     struct _EXP_CACHE *NextCache; /* all caches ever made */
     struct _EXP_CACHE *NextFree;
@@ -221,7 +222,8 @@ typedef struct _EXP_CACHE {
         EXP_COUNTER *Counter;
     } Tags[EXP_TAG_CACHE];
     EXP_COUNTER *Chunks[EXP_TAG_SLOTS / EXP_COUNTERS];
-    ULONG64 Visited; /* trims when the thread last gave up what it does not use */
+    ULONG64 Visited;                       /* trims when the thread last gave up what it does not use */
+    DECLSPEC_ALIGN(64) EXP_COUNTER NoHost; /* always due, its word none's: the fast paths leave it to the general ones */
 } EXP_CACHE;
 C_ASSERT(offsetof(EXP_CACHE, Bins) == 64);
 
@@ -277,10 +279,10 @@ typedef struct _EXP_CENTER {
     EXP_SLAB *Lists[4]; /* that have free blocks: least full first */
 } DECLSPEC_ALIGN(64) EXP_CENTER;
 
-/* An entry of EXP_MAP.Plain: the words of the page's blocks, and where in EXP_CACHE.Bins their bin is. */
-#define EXP_PLAIN(Words, Bin)  ((ULONG64)(ULONG_PTR)(Words) | (ULONG64)((Bin) * sizeof(EXP_BIN)) << 48)
-#define EXP_PLAIN_WORDS(Entry) ((EXP_WORD *)(ULONG_PTR)((Entry)&0x0000FFFFFFFFFFFFull))
-#define EXP_PLAIN_BIN(Entry)   ((ULONG)((Entry) >> 48)) /* in bytes */
+/* An entry of EXP_MAP.Plain: where in EXP_CACHE.Bins the bin of the page's blocks is, and above that where their words are. */
+#define EXP_PLAIN(Words, Bin)  ((ULONG64)(ULONG_PTR)(Words) << 16 | (ULONG64)((Bin) * sizeof(EXP_BIN)))
+#define EXP_PLAIN_WORDS(Entry) ((EXP_WORD *)(ULONG_PTR)((Entry) >> 16))
+#define EXP_PLAIN_BIN(Entry)   ((USHORT)(Entry)) /* in bytes */
 C_ASSERT(EXP_KINDS *EXP_BINS * sizeof(EXP_BIN) <= 65536);
 
 /* What the fast paths read, and how they are switched off. */
@@ -472,6 +474,8 @@ extern EXP_ENTRY ExpNoEntry;
 EXP_CACHE *ExpGetCache(KTHREAD *Thread); /* makes one; NULL: no memory */
 /* Puts free blocks into the bin's empty magazine. FALSE: no memory. */
 BOOLEAN ExpRefill(EXP_CACHE *Cache, ULONG BinIndex, EX_POOL_PRIORITY Priority);
+/* Room for one more in the bin's full magazine. FALSE: no memory for another. */
+BOOLEAN ExpMakeRoom(EXP_CACHE *Cache, ULONG BinIndex);
 /* A freed block that finds the magazine full, or no cache at all (NULL). */
 VOID ExpSpill(EXP_CACHE *Cache, ULONG BinIndex, ULONG_PTR Block, EXP_WORD *Word);
 VOID ExpTrimCache(EXP_CACHE *Cache); /* the calling thread's own, or nobody's: gives up what it holds */

@@ -24,6 +24,14 @@ EXP_ENTRY_PATH ULONG_PTR ExpTryPool(const KTHREAD *Thread, ULONG Decoded, SIZE_T
     return ExpTryAllocate(Cache, EXP_FAST_KIND(Decoded), Size, Cache->Tags[Index].Counter, Checks);
 }
 
+/* After ExpTryPool has said no; most likely the magazine is empty. */
+EXP_OTHER_PATH ULONG_PTR ExpTryPoolAgain(const KTHREAD *Thread, ULONG Decoded, SIZE_T Size, ULONG Tag)
+{
+    if ((CHAR)Thread->Irql > (CHAR)Decoded || !ExpReadyToAllocate(Thread->ExCache, EXP_FAST_KIND(Decoded), Size))
+        return 0;
+    return ExpTryPool(Thread, Decoded, Size, Tag, ExpChecks());
+}
+
 /* Caller: of the pools' own routine, which comes here in a tail call. */
 EXP_ENTRY_PATH PVOID ExpAllocate2(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, ULONG_PTR Caller, BOOLEAN Checks)
 {
@@ -36,7 +44,7 @@ EXP_ENTRY_PATH PVOID ExpAllocate2(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, ULON
         return ExpAllocateFlags(Flags, Size, Tag, HighPoolPriority, Caller);
     Decoded = __atomic_load_n(&ExpFast.Flags[Flags], __ATOMIC_RELAXED);
     Block = ExpTryPool(Thread, Decoded, Size, Tag, Checks);
-    if (__builtin_expect(Block == 0, 0))
+    if (__builtin_expect(Block == 0, 0) && (Block = ExpTryPoolAgain(Thread, Decoded, Size, Tag)) == 0)
         return ExpAllocateFlags(Flags, Size, Tag, HighPoolPriority, Caller);
     if (Decoded & EXP_FAST_ZERO)
         return memset((PVOID)Block, 0, Size);
@@ -59,10 +67,15 @@ EXP_ENTRY_PATH PVOID ExpAllocateOld(POOL_TYPE PoolType, SIZE_T Size, ULONG Tag, 
 {
     const KTHREAD *Thread = HalCurrentThread();
     ULONG_PTR Block = 0;
+    ULONG Decoded;
     if (__builtin_expect(Thread != NULL, 1) && __builtin_expect(Thread->ExCache != NULL, 1) &&
         __builtin_expect((ULONG)PoolType < ARRAYSIZE(ExpFast.Types), 1) && __builtin_expect(Size - 1 < ExpFast.MaxSmall, 1) &&
-        __builtin_expect((LONG)Tag > 0, 1))
-        Block = ExpTryPool(Thread, __atomic_load_n(&ExpFast.Types[PoolType], __ATOMIC_RELAXED), Size, Tag, Checks);
+        __builtin_expect((LONG)Tag > 0, 1)) {
+        Decoded = __atomic_load_n(&ExpFast.Types[PoolType], __ATOMIC_RELAXED);
+        Block = ExpTryPool(Thread, Decoded, Size, Tag, Checks);
+        if (__builtin_expect(Block == 0, 0))
+            Block = ExpTryPoolAgain(Thread, Decoded, Size, Tag);
+    }
     if (__builtin_expect(Block == 0, 0))
         return ExpAllocateLegacy((ULONG)PoolType, Size, Tag, EXP_WITH_TAG, HighPoolPriority, Caller);
     return (PVOID)Block;
@@ -80,13 +93,27 @@ PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
                        : ExpAllocateOldBare(PoolType, NumberOfBytes, Tag, Caller);
 }
 
+/* After ExpTryFree has said no; most likely the magazine is full. */
+EXP_OTHER_PATH VOID ExpFreeAgain(ULONG_PTR P, ULONG Tag, ULONG_PTR Caller)
+{
+    const KTHREAD *Thread = HalCurrentThread();
+    CHAR Irql = (CHAR)Thread->Irql;
+    if (Tag != 0 ? ExpReadyToFree(Thread->ExCache, P, Tag, Irql, ExpFreeTagged) &&
+                       ExpTryFree(Thread->ExCache, P, Tag, Irql, ExpFreeTagged, ExpChecks())
+                 : ExpReadyToFree(Thread->ExCache, P, 0, Irql, ExpFreeUntagged) &&
+                       ExpTryFree(Thread->ExCache, P, 0, Irql, ExpFreeUntagged, ExpChecks()))
+        return;
+    ExpFreeGeneral((PVOID)P, Tag, Tag != 0 ? EXP_WITH_TAG : 0, Caller);
+}
+
 EXP_ENTRY_PATH VOID ExpFreeTaggedAs(PVOID P, ULONG Tag, ULONG_PTR Caller, BOOLEAN Checks)
 {
     const KTHREAD *Thread = HalCurrentThread();
     if (__builtin_expect((LONG)Tag <= 0, 0) || __builtin_expect(Thread == NULL, 0) ||
-        __builtin_expect(Thread->ExCache == NULL, 0) ||
-        __builtin_expect(!ExpTryFree(Thread->ExCache, (ULONG_PTR)P, Tag, (CHAR)Thread->Irql, ExpFreeTagged, Checks), 0))
+        __builtin_expect(Thread->ExCache == NULL, 0))
         ExpFreeGeneral(P, Tag, Tag != 0 ? EXP_WITH_TAG : 0, Caller);
+    else if (__builtin_expect(!ExpTryFree(Thread->ExCache, (ULONG_PTR)P, Tag, (CHAR)Thread->Irql, ExpFreeTagged, Checks), 0))
+        ExpFreeAgain((ULONG_PTR)P, Tag, Caller);
 }
 
 EXP_OTHER_PATH VOID ExpFreeTaggedBare(PVOID P, ULONG Tag, ULONG_PTR Caller)
@@ -106,9 +133,10 @@ VOID ExFreePoolWithTag(PVOID P, ULONG Tag)
 EXP_ENTRY_PATH VOID ExpFreeUntaggedAs(PVOID P, ULONG_PTR Caller, BOOLEAN Checks)
 {
     const KTHREAD *Thread = HalCurrentThread();
-    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0) ||
-        __builtin_expect(!ExpTryFree(Thread->ExCache, (ULONG_PTR)P, 0, (CHAR)Thread->Irql, ExpFreeUntagged, Checks), 0))
+    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0))
         ExpFreeGeneral(P, 0, 0, Caller);
+    else if (__builtin_expect(!ExpTryFree(Thread->ExCache, (ULONG_PTR)P, 0, (CHAR)Thread->Irql, ExpFreeUntagged, Checks), 0))
+        ExpFreeAgain((ULONG_PTR)P, 0, Caller);
 }
 
 EXP_OTHER_PATH VOID ExpFreeUntaggedBare(PVOID P, ULONG_PTR Caller)

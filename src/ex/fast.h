@@ -121,18 +121,41 @@ static inline __attribute__((always_inline)) EXP_WORD *ExpFindTail(EXP_CACHE *Ca
     return Tail->Words + ((Block - Main->Run.Base) >> 12);
 }
 
-/* FALSE: take the general path. Irql: the caller's, where Mode is not ExpFreeHost. */
-static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql,
-                                                                EXP_FREE_MODE Mode, BOOLEAN Checks)
+/* Is the block with this word one that may be freed so, by a thread with this cache? Its counter, or NULL. */
+static inline __attribute__((always_inline)) EXP_COUNTER *ExpMatchWord(EXP_CACHE *Cache, EXP_WORD Word, ULONG Tag,
+                                                                       EXP_FREE_MODE Mode)
 {
     EXP_COUNTER *Counter;
+    if (Mode == ExpFreeHost) {
+        Counter = Cache->Host;
+        /* Live, of the one tag, neither charged nor protected. */
+        if (__builtin_expect((Word & ~(0xFFFu << 14)) != Counter->Word, 0))
+            return NULL;
+    } else {
+        if (__builtin_expect(Mode == ExpFreeTagged ? !EXP_IS_PLAIN(Word) : !EXP_IS_UNGUARDED(Word), 0))
+            return NULL;
+        Counter = &Cache->Chunks[(Word >> 6) & 0xFF][Word & 63];
+        C_ASSERT(EXP_COUNTERS == 64 && EXP_TAG_SLOTS == 64 * 256);
+        if (__builtin_expect(Mode == ExpFreeTagged ? Counter->Tag != Tag : Counter->Tag == 0, 0))
+            return NULL;
+    }
+    return Counter;
+}
+
+typedef struct _EXP_FOUND {
     EXP_BIN *Bin;
-    EXP_ENTRY *Top;
     EXP_WORD *At, Word;
+    EXP_COUNTER *Counter;
+} EXP_FOUND;
+
+/* What is known of the block that starts at an address. FALSE: take the general path. Irql: the caller's, where Mode is not
+ * ExpFreeHost. */
+static inline __attribute__((always_inline)) BOOLEAN ExpFindForFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql,
+                                                                    EXP_FREE_MODE Mode, EXP_FOUND *Found)
+{
     ULONG64 Product, Plain, *Plains = ExpFast.Maps[0].Plain;
     ULONG_PTR Page = Block - ExpFast.Maps[0].Base;
-    ULONG Size, BlockSize;
-    __builtin_prefetch((PVOID)Block, 1); /* what is known about it is looked up meanwhile */
+    EXP_BIN *Bin;
     if (__builtin_expect(Page >= __atomic_load_n(&ExpFast.Maps[0].Covered, __ATOMIC_ACQUIRE), 0)) {
         Page = Block - ExpFast.Maps[1].Base;
         if (Mode == ExpFreeHost || __builtin_expect(Page >= __atomic_load_n(&ExpFast.Maps[1].Covered, __ATOMIC_ACQUIRE), 0))
@@ -142,36 +165,47 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache
     Plain = __atomic_load_n(&Plains[Page >> 12], __ATOMIC_ACQUIRE);
     if (__builtin_expect(Plain == 0, 0))
         return FALSE;
-    Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + EXP_PLAIN_BIN(Plain));
+    Found->Bin = Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + EXP_PLAIN_BIN(Plain));
     if (Mode != ExpFreeHost && __builtin_expect(Irql > Bin->Irql, 0))
         return FALSE;
     Product = (ULONG64)(Block & (PAGE_SIZE - 1)) * Bin->Magic;
-    if (__builtin_expect((ULONG)Product >= Bin->Magic, 0)) {
-        At = ExpFindTail(Cache, Block, &Bin);
-        if (At == NULL)
-            return FALSE;
-    } else {
-        At = EXP_PLAIN_WORDS(Plain) + (Product >> 32);
-    }
-    Word = ExpReadWord(At);
-    if (Mode == ExpFreeHost) {
-        Counter = Cache->Host;
-        /* Live, of the one tag, neither charged nor protected. */
-        if (__builtin_expect(Counter == NULL, 0) || __builtin_expect((Word & ~(0xFFFu << 14)) != Counter->Word, 0))
-            return FALSE;
-    } else {
-        if (__builtin_expect(Mode == ExpFreeTagged ? !EXP_IS_PLAIN(Word) : !EXP_IS_UNGUARDED(Word), 0))
-            return FALSE;
-        Counter = &Cache->Chunks[(Word >> 6) & 0xFF][Word & 63];
-        C_ASSERT(EXP_COUNTERS == 64 && EXP_TAG_SLOTS == 64 * 256);
-        if (__builtin_expect(Mode == ExpFreeTagged ? Counter->Tag != Tag : Counter->Tag == 0, 0))
+    Found->At = EXP_PLAIN_WORDS(Plain) + (Product >> 32);
+    if (__builtin_expect((ULONG)Product < Bin->Magic, 1)) {
+        Found->Word = ExpReadWord(Found->At);
+        Found->Counter = ExpMatchWord(Cache, Found->Word, Tag, Mode);
+        if (__builtin_expect(Found->Counter != NULL, 1))
+            return TRUE;
+        if (Found->Word != 0)
             return FALSE;
     }
+    /* A tail begins where no block of the page does, or, if it does so exactly, with the number of none, whose word is 0. */
+    Found->At = ExpFindTail(Cache, Block, &Found->Bin);
+    if (Found->At == NULL)
+        return FALSE;
+    Found->Word = ExpReadWord(Found->At);
+    Found->Counter = ExpMatchWord(Cache, Found->Word, Tag, Mode);
+    return Found->Counter != NULL;
+}
+
+/* FALSE: take the general path. */
+static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql,
+                                                                EXP_FREE_MODE Mode, BOOLEAN Checks)
+{
+    EXP_FOUND Found;
+    EXP_COUNTER *Counter;
+    EXP_BIN *Bin;
+    EXP_ENTRY *Top;
+    ULONG Size, BlockSize;
+    __builtin_prefetch((PVOID)Block, 1); /* what is known about it is looked up meanwhile */
+    if (__builtin_expect(!ExpFindForFree(Cache, Block, Tag, Irql, Mode, &Found), 0))
+        return FALSE;
+    Bin = Found.Bin;
+    Counter = Found.Counter;
     Top = Bin->Top;
     if (__builtin_expect(Top == Bin->Limit, 0))
         return FALSE;
     BlockSize = Bin->BlockSize;
-    Size = BlockSize - EXP_WORD_SLACK(Word);
+    Size = BlockSize - EXP_WORD_SLACK(Found.Word);
     if (Checks) {
         ExpUnpoison(Block + Size, BlockSize - Size);
         if (Size != BlockSize && __builtin_expect(!ExpIsSlackWhole((PVOID)Block, Size, BlockSize), 0)) {
@@ -191,21 +225,40 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache
     if (Checks)
         ExpFillFreed((PVOID)Block, BlockSize);
     ExpPoison(Block, BlockSize);
-    ExpWriteWord(At, Word & ~EXP_WORD_LIVE);
+    ExpWriteWord(Found.At, Found.Word & ~EXP_WORD_LIVE);
     Top[1].Block = Block;
-    Top[1].Word = At;
+    Top[1].Word = Found.At;
     Bin->Top = Top + 1;
     return TRUE;
+}
+
+/* ---- when a fast path has said no: TRUE if that was for want of blocks or of room for one, or for a counter that is full, and it
+ * would say yes now ---- */
+static inline BOOLEAN ExpReadyToAllocate(EXP_CACHE *Cache, ULONG Kind, SIZE_T Size)
+{
+    EXP_BIN *Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + Kind + ExpFast.BinOf[(Size + 15) >> 4]);
+    return Bin->Top->Block == 0 && ExpRefill(Cache, (ULONG)(Bin - Cache->Bins), HighPoolPriority);
+}
+
+static inline BOOLEAN ExpReadyToFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql, EXP_FREE_MODE Mode)
+{
+    EXP_FOUND Found;
+    BOOLEAN Ready = FALSE;
+    if (!ExpFindForFree(Cache, Block, Tag, Irql, Mode, &Found))
+        return FALSE;
+    if (Found.Counter->Headroom + (Found.Bin->BlockSize - EXP_WORD_SLACK(Found.Word)) >= EXP_FOLD_BYTES) {
+        ExpFold(Found.Counter, ExpBalance(Found.Counter));
+        Ready = TRUE;
+    }
+    return Found.Bin->Top == Found.Bin->Limit ? ExpMakeRoom(Cache, (ULONG)(Found.Bin - Cache->Bins)) : Ready;
 }
 
 /* ---- for malloc: Cache is the thread's, or NULL. 0 and FALSE: take the general path ---- */
 static inline __attribute__((always_inline)) PVOID ExpTryMallocLike(EXP_CACHE *Cache, SIZE_T Size, BOOLEAN Checks)
 {
-    EXP_COUNTER *Counter;
-    if (__builtin_expect(Cache == NULL, 0) || __builtin_expect((Counter = Cache->Host) == NULL, 0) ||
-        __builtin_expect(Size - 1 >= ExpFast.MaxSmall, 0))
+    if (__builtin_expect(Cache == NULL, 0) || __builtin_expect(Size - 1 >= ExpFast.MaxSmall, 0))
         return NULL;
-    return (PVOID)ExpTryAllocate(Cache, 0, Size, Counter, Checks);
+    return (PVOID)ExpTryAllocate(Cache, 0, Size, Cache->Host, Checks);
 }
 
 static inline __attribute__((always_inline)) BOOLEAN ExpTryFreeLike(EXP_CACHE *Cache, PVOID Block, BOOLEAN Checks)

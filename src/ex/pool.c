@@ -533,8 +533,9 @@ static VOID ExpCheckContents(PVOID Block, SIZE_T Size)
 /* The counter of the one tag that malloc has, from the thread's first operation on. */
 static VOID ExpFindHost(EXP_CACHE *Cache)
 {
-    if (Cache != NULL && Cache->Host == NULL)
-        Cache->Host = ExpFindCounter(Cache, EXP_HOST_TAG, FALSE);
+    EXP_COUNTER *Counter;
+    if (Cache != NULL && Cache->Host == &Cache->NoHost && (Counter = ExpFindCounter(Cache, EXP_HOST_TAG, FALSE)) != NULL)
+        Cache->Host = Counter;
 }
 
 static VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)

@@ -148,15 +148,10 @@ static VOID ExpAddBytes(EXP_TAG *Tag, LONG64 Bytes, LONG64 Highest)
 VOID ExpFold(EXP_COUNTER *Counter, LONG64 Balance)
 {
     EXP_TAG *Tag = Counter->Record;
-    ULONG64 Left = (ULONG64)(Counter->Left > 0 ? Counter->Left : 0);
     ExpAddBytes(Tag, Balance, Counter->Peak);
     ExpAddBytes(&ExpState.Totals[Tag->Paged], Balance, Counter->Peak);
-    __atomic_add_fetch(&Tag->Allocs, Counter->Allocs - Left, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&Tag->Frees, Counter->Frees, __ATOMIC_RELAXED);
     EXP_COUNT_STORE(Counter->Peak, 0);
     EXP_COUNT_STORE(Counter->Headroom, 0);
-    EXP_COUNT_STORE(Counter->Allocs, Left);
-    EXP_COUNT_STORE(Counter->Frees, 0);
 }
 
 BOOLEAN ExpRenew(EXP_CACHE *Cache, EXP_COUNTER *Counter)

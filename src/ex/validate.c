@@ -184,9 +184,12 @@ static const CHAR *ExpAuditCache(EXP_AUDIT *Audit, const EXP_CACHE *Cache)
                 return "K2: a bin without magazine is not empty";
             continue;
         }
-        if (Bin->Top < Bin->Loaded->Entries || Bin->Top > Bin->Limit || Bin->Limit != &Bin->Loaded->Entries[Bin->Loaded->Room])
+        if (Bin->Parked ? Bin->Top != &ExpNoEntry || Bin->Limit != &ExpNoEntry
+                        : Bin->Top < Bin->Loaded->Entries || Bin->Top > Bin->Limit ||
+                              Bin->Limit != &Bin->Loaded->Entries[Bin->Loaded->Room])
             return "K1: a bin's Top or Limit lies outside its magazine";
-        Text = ExpAuditMagazine(Audit, Bin->Loaded, (ULONG)(Bin->Top - Bin->Loaded->Entries), Index);
+        Text = ExpAuditMagazine(Audit, Bin->Loaded, Bin->Parked ? Bin->Loaded->Count : (ULONG)(Bin->Top - Bin->Loaded->Entries),
+                                Index);
         for (Magazine = Bin->Chain, Count = 0; Text == NULL && Magazine != NULL; Magazine = Magazine->Next) {
             if (++Count > Bin->Most || (Magazine->Next != NULL && Magazine->Count != 0 && Magazine->Next->Count == 0))
                 return "K1: a bin's chain is too long, or has an empty magazine behind a full one";

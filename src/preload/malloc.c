@@ -45,16 +45,24 @@ static DECLSPEC_NOINLINE PVOID PreloadNoMemory(VOID)
     return NULL;
 }
 
-/* What the fast paths leave. */
+/* What the fast paths leave: most likely a magazine is empty, or full. */
 static DECLSPEC_NOINLINE PVOID PreloadAllocate(size_t Size)
 {
+    EXP_CACHE *Cache = PreloadThread.ExCache;
+    PVOID Block;
+    if (Cache != NULL && Size - 1 < ExpFast.MaxSmall && ExpReadyToAllocate(Cache, 0, Size) &&
+        (Block = ExpTryMallocLike(Cache, Size, ExpChecks())) != NULL)
+        return Block;
     return Size > MAX_BYTES ? PreloadNoMemory() : ExpMallocGeneral(Size, 16);
 }
 
 static DECLSPEC_NOINLINE VOID PreloadFree(PVOID Block)
 {
-    if (Block != NULL)
-        ExpFreeGeneral(Block, 0, EXP_HOST, 0);
+    EXP_CACHE *Cache = PreloadThread.ExCache;
+    if (Block == NULL || (Cache != NULL && ExpReadyToFree(Cache, (ULONG_PTR)Block, 0, 0, ExpFreeHost) &&
+                          ExpTryFreeLike(Cache, Block, ExpChecks())))
+        return;
+    ExpFreeGeneral(Block, 0, EXP_HOST, 0);
 }
 
 static DECLSPEC_NOINLINE PVOID PreloadMallocChecked(size_t Size)
