@@ -68,6 +68,7 @@
 #include "wdm/zw.h"
 #include "wdm/vm.h"
 #include "wdm/section.h"
+#include "wdm/heap.h"
 #include "wdm/dma.h"
 #if !defined(__cplusplus) || defined(NTMM_SAL1)
 #include "wdm/sal1.h"

@@ -45,6 +45,7 @@ static VOID PspDeleteProcess(PVOID Object)
             ObpDestroyHandleTable(Process->HandleTable);
         if (Process->Space) {
             MmCleanAddressSpace(Process->Space); /* one that never ran, or that the system's end found */
+            PspForgetHeaps(Process);
             MmDeleteAddressSpace(Process->Space);
         }
     }
@@ -175,6 +176,7 @@ NTSTATUS PspEndProcess(KPROCESS *Process, NTSTATUS ExitStatus)
     ObpDestroyHandleTable(Process->HandleTable);
     Process->HandleTable = NULL;
     MmCleanAddressSpace(Process->Space);
+    PspForgetHeaps(Process);
     KeQuerySystemTime(&Process->ExitTime);
     __atomic_store_n(&Process->ExitStatus, ExitStatus, __ATOMIC_RELAXED);
     __atomic_store_n(&Process->Exited, 1, __ATOMIC_RELEASE);
@@ -456,6 +458,7 @@ VOID PsShutdownSystem(VOID)
         PspUserProcess = NULL;
         ObfDereferenceObject(Process);
     }
+    PspForgetHeaps(NULL);
     PspShutdownNotify();
     ObpCurrentTableRoutine = NULL;
     ObpPseudoHandleRoutine = NULL;

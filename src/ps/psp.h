@@ -64,6 +64,8 @@ VOID PspLeaveProcess(KTHREAD *Thread);
 VOID PspBecome(KPROCESS *Process, KPROCESSOR_MODE Mode, PSP_IDENTITY *Saved);
 VOID PspRevert(const PSP_IDENTITY *Saved);
 
+/* The process's memory is gone, or (NULL) the system ends: so have its heaps (heap.c). IRQL <= APC_LEVEL. */
+VOID PspForgetHeaps(KPROCESS *Process);
 /* The process behind a handle, kept from ending until PspCloseSpace. STATUS_PROCESS_IS_TERMINATING. PASSIVE_LEVEL, else 0xC4/0xE5. */
 NTSTATUS PspOpenSpace(HANDLE Handle, ACCESS_MASK Access, KPROCESSOR_MODE Mode, KPROCESS **Process);
 VOID PspCloseSpace(KPROCESS *Process);

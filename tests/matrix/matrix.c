@@ -21,7 +21,7 @@
 #include <unistd.h>
 #include "matrix.h"
 
-#define FILES(X) X(Pool) X(Touch) X(Mdl) X(Rules) X(Dma) X(Security) X(Image) X(Deadlock)
+#define FILES(X) X(Pool) X(Touch) X(Mdl) X(Rules) X(Dma) X(Security) X(Image) X(Deadlock) X(Heap)
 #define DECLARE(File)                                                                                                          \
     extern const CASE File##Cases[];                                                                                           \
     extern const size_t File##CaseCount;
