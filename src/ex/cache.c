@@ -323,6 +323,7 @@ static EXP_CACHE *ExpCreateCache(VOID)
     KiAcquireLock(&ExpState.CacheLock);
     ExpState.Seed = ExpState.Seed * 6364136223846793005ull + 1442695040888963407ull;
     Cache->Random = ExpState.Seed | 1;
+    Cache->Shade = ExpState.CacheCount++ % EXP_SHADES;
     Cache->NextCache = ExpState.Caches;
     ExpState.Caches = Cache;
     KiReleaseLock(&ExpState.CacheLock);

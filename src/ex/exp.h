@@ -61,6 +61,7 @@
 #define EXP_FOLD_BYTES    65536       /* a thread's unreported change of a tag's bytes: what EXP_COUNTER.Headroom holds */
 #define EXP_HOST_TAG      0x636c614du /* 'Malc' as it reads in memory: of ExpMallocLike's blocks */
 #define EXP_GHOSTS        128u
+#define EXP_SHADES        4u
 #define EXP_TAG_NONE      0x656e6f4eu /* 'None' as it reads in memory: untagged */
 #define EXP_TAG_OVERFLOW  0x6c66764fu /* 'Ovfl' */
 #define EXP_PROTECTED     0x80000000u
@@ -223,6 +224,7 @@ typedef struct _EXP_CACHE {
     } Tags[EXP_TAG_CACHE];
     EXP_COUNTER *Chunks[EXP_TAG_SLOTS / EXP_COUNTERS];
     ULONG64 Visited;                       /* trims when the thread last gave up what it does not use */
+    ULONG Shade;                           /* of its records (record.c) */
     DECLSPEC_ALIGN(64) EXP_COUNTER NoHost; /* always due, its word none's: the fast paths leave it to the general ones */
 } EXP_CACHE;
 C_ASSERT(offsetof(EXP_CACHE, Bins) == 64);
@@ -332,6 +334,7 @@ typedef struct _EXP_STATE {
     SIZE_T LeastFree[EXP_KINDS];          /* (SpanLock) lowest since the last trim */
     SIZE_T ArenaPages[EXP_KINDS];         /* (SpanLock) address space had from the memory manager */
     EXP_CACHE *Caches, *FreeCaches;
+    ULONG CacheCount;
     EXP_RUN *Ghosts[EXP_GHOSTS];
     ULONG GhostNext;
     EXP_TAG *TagChunks[EXP_TAG_SLOTS / EXP_COUNTERS];

@@ -14,6 +14,10 @@
  *
  *   allocation: the nursery --> a sheet in part free --> one that is empty --> a new page
  *
+ * Shades. Magazines and the words of slabs are written by threads all the time, and a processor that has a line of a page fetches
+ * its neighbours ahead, also from the cache of the processor that writes them. So threads have records on pages of their own: a few
+ * shades, each with its nursery and sheets, which threads take in turn.
+ *
  * Sheets with room hang on a list by use and size: those in part free in front, empty ones behind. What has been empty for two
  * whole trims is given back (ExpTrimRecords). So whoever holds a pointer to a record that was freed meanwhile finds a record, perhaps
  * of another life, whose state tells; only not any longer than from one trim to the next but one. Nobody does but a free of a
@@ -44,7 +48,7 @@ typedef struct _EXP_SHEET {
     struct _EXP_SHEET *Next, *Prev;
     EXP_FREE_RECORD *Free;
     ULONG64 Emptied; /* trims at the time */
-    USHORT Used, Fresh, Room, Size;
+    USHORT Used, Fresh, Room, Size, Shade;
 } EXP_SHEET;
 C_ASSERT(sizeof(EXP_SHEET) <= HEADER);
 
@@ -53,12 +57,16 @@ typedef struct _EXP_FREE_PAGES {
     struct _EXP_FREE_PAGES *Next;
 } EXP_FREE_PAGES;
 
-static struct {
+typedef struct _EXP_SHADE {
     struct {
         EXP_SHEET *First, *Last;
     } Sheets[EXP_METAS][LISTS];
     PUCHAR Nursery, Cursor; /* NULL: not there yet */
     EXP_FREE_RECORD *Young[EXP_METAS][LISTS];
+} EXP_SHADE;
+
+static struct {
+    EXP_SHADE Shades[EXP_SHADES];
     EXP_FREE_PAGES *Pages[EXP_METAS][LARGEST_PAGES + 1];
     ULONG64 Trims;
 } ExpRecords;
@@ -73,58 +81,68 @@ static PVOID ExpNewPages(SIZE_T Pages)
     return MmAllocatePages(MmRegionSystemData, Pages, MM_PAGES_ZERO | MM_PAGES_NO_RECLAIM, HighPoolPriority);
 }
 
+/* The calling thread's. */
+static EXP_SHADE *ExpOwnShade(VOID)
+{
+    const KTHREAD *Thread = HalCurrentThread();
+    const EXP_CACHE *Cache = Thread != NULL ? Thread->ExCache : NULL;
+    return &ExpRecords.Shades[Cache != NULL ? Cache->Shade : 0];
+}
+
 /* ---- lists (MetaLock) ---- */
 static VOID ExpUnlinkSheet(EXP_META Use, EXP_SHEET *Sheet)
 {
     ULONG List = Sheet->Size / UNIT;
+    EXP_SHADE *Shade = &ExpRecords.Shades[Sheet->Shade];
     if (Sheet->Prev != NULL)
         Sheet->Prev->Next = Sheet->Next;
     else
-        ExpRecords.Sheets[Use][List].First = Sheet->Next;
+        Shade->Sheets[Use][List].First = Sheet->Next;
     if (Sheet->Next != NULL)
         Sheet->Next->Prev = Sheet->Prev;
     else
-        ExpRecords.Sheets[Use][List].Last = Sheet->Prev;
+        Shade->Sheets[Use][List].Last = Sheet->Prev;
 }
 
 static VOID ExpLinkSheet(EXP_META Use, EXP_SHEET *Sheet, BOOLEAN Behind)
 {
     ULONG List = Sheet->Size / UNIT;
-    EXP_SHEET *Last = ExpRecords.Sheets[Use][List].Last, *First = ExpRecords.Sheets[Use][List].First;
+    EXP_SHADE *Shade = &ExpRecords.Shades[Sheet->Shade];
+    EXP_SHEET *Last = Shade->Sheets[Use][List].Last, *First = Shade->Sheets[Use][List].First;
     Sheet->Prev = Behind ? Last : NULL;
     Sheet->Next = Behind ? NULL : First;
     if (Sheet->Prev != NULL)
         Sheet->Prev->Next = Sheet;
     else
-        ExpRecords.Sheets[Use][List].First = Sheet;
+        Shade->Sheets[Use][List].First = Sheet;
     if (Sheet->Next != NULL)
         Sheet->Next->Prev = Sheet;
     else
-        ExpRecords.Sheets[Use][List].Last = Sheet;
+        Shade->Sheets[Use][List].Last = Sheet;
 }
 
 /* ---- records ---- */
-static PVOID ExpTakeYoung(EXP_META Use, ULONG Size)
+static PVOID ExpTakeYoung(EXP_SHADE *Shade, EXP_META Use, ULONG Size)
 {
-    EXP_FREE_RECORD **Free = &ExpRecords.Young[Use][Size / UNIT];
+    EXP_FREE_RECORD **Free = &Shade->Young[Use][Size / UNIT];
     PVOID Record = *Free;
     if (Record != NULL) {
         *Free = (*Free)->Next;
         return Record;
     }
-    if (ExpRecords.Nursery == NULL)
-        ExpRecords.Nursery = ExpRecords.Cursor = ExpNewPages(NURSERY_PAGES);
-    if (ExpRecords.Nursery == NULL || ExpRecords.Cursor + Size > ExpRecords.Nursery + NURSERY_PAGES * PAGE_SIZE)
+    if (Shade->Nursery == NULL)
+        Shade->Nursery = Shade->Cursor = ExpNewPages(NURSERY_PAGES);
+    if (Shade->Nursery == NULL || Shade->Cursor + Size > Shade->Nursery + NURSERY_PAGES * PAGE_SIZE)
         return NULL;
-    Record = ExpRecords.Cursor;
-    ExpRecords.Cursor += Size;
+    Record = Shade->Cursor;
+    Shade->Cursor += Size;
     return Record;
 }
 
-static PVOID ExpTakeRecord(EXP_META Use, ULONG Size)
+static PVOID ExpTakeRecord(EXP_SHADE *Shade, EXP_META Use, ULONG Size)
 {
-    EXP_SHEET *Sheet = ExpRecords.Sheets[Use][Size / UNIT].First;
-    PVOID Record = ExpTakeYoung(Use, Size);
+    EXP_SHEET *Sheet = Shade->Sheets[Use][Size / UNIT].First;
+    PVOID Record = ExpTakeYoung(Shade, Use, Size);
     if (Record != NULL)
         return Record;
     if (Sheet == NULL) {
@@ -132,6 +150,7 @@ static PVOID ExpTakeRecord(EXP_META Use, ULONG Size)
         if (Sheet == NULL)
             return NULL;
         Sheet->Size = (USHORT)Size;
+        Sheet->Shade = (USHORT)(Shade - ExpRecords.Shades);
         Sheet->Room = (USHORT)((PAGE_SIZE - HEADER) / Size);
         ExpLinkSheet(Use, Sheet, FALSE);
     }
@@ -149,11 +168,14 @@ static PVOID ExpTakeRecord(EXP_META Use, ULONG Size)
 static VOID ExpPutRecord(EXP_META Use, EXP_FREE_RECORD *Record, ULONG Size)
 {
     EXP_SHEET *Sheet = (EXP_SHEET *)((ULONG_PTR)Record & ~(ULONG_PTR)(PAGE_SIZE - 1));
+    EXP_SHADE *Shade;
     BOOLEAN WasFull;
-    if ((ULONG_PTR)Record - (ULONG_PTR)ExpRecords.Nursery < NURSERY_PAGES * PAGE_SIZE) {
-        Record->Next = ExpRecords.Young[Use][Size / UNIT];
-        ExpRecords.Young[Use][Size / UNIT] = Record;
-        return;
+    for (Shade = ExpRecords.Shades; Shade < &ExpRecords.Shades[EXP_SHADES]; Shade++) {
+        if ((ULONG_PTR)Record - (ULONG_PTR)Shade->Nursery < NURSERY_PAGES * PAGE_SIZE) {
+            Record->Next = Shade->Young[Use][Size / UNIT];
+            Shade->Young[Use][Size / UNIT] = Record;
+            return;
+        }
     }
     WasFull = Sheet->Used == Sheet->Room;
     Record->Next = Sheet->Free;
@@ -177,7 +199,7 @@ PVOID ExpMetaAllocate(EXP_META Use, SIZE_T Bytes)
         return NULL;
     KiAcquireLock(&ExpState.MetaLock);
     if (Bytes <= LARGEST) {
-        Record = ExpTakeRecord(Use, (ULONG)(Bytes + UNIT - 1) / UNIT * UNIT);
+        Record = ExpTakeRecord(ExpOwnShade(), Use, (ULONG)(Bytes + UNIT - 1) / UNIT * UNIT);
     } else if (ExpRecords.Pages[Use][Pages] != NULL) {
         Record = ExpRecords.Pages[Use][Pages];
         ExpRecords.Pages[Use][Pages] = ExpRecords.Pages[Use][Pages]->Next;
@@ -207,19 +229,22 @@ SIZE_T ExpTrimRecords(VOID)
 {
     EXP_SHEET *Idle = NULL, *Sheet;
     SIZE_T Returned = 0;
-    ULONG Use, List;
+    ULONG Use, List, Shade;
     KiAcquireLock(&ExpState.MetaLock);
     ExpRecords.Trims++;
-    for (Use = 0; Use < EXP_METAS; Use++) {
-        for (List = 0; List < LISTS; List++) {
-            EXP_SHEET *Before;
-            for (Sheet = ExpRecords.Sheets[Use][List].Last; Sheet != NULL && Sheet->Used == 0; Sheet = Before) {
-                Before = Sheet->Prev;
-                if (ExpRecords.Trims - Sheet->Emptied <= 2)
-                    continue;
-                ExpUnlinkSheet((EXP_META)Use, Sheet);
-                Sheet->Next = Idle;
-                Idle = Sheet;
+    for (Shade = 0; Shade < EXP_SHADES; Shade++) {
+        for (Use = 0; Use < EXP_METAS; Use++) {
+            for (List = 0; List < LISTS; List++) {
+                EXP_SHEET *Before;
+                for (Sheet = ExpRecords.Shades[Shade].Sheets[Use][List].Last; Sheet != NULL && Sheet->Used == 0;
+                     Sheet = Before) {
+                    Before = Sheet->Prev;
+                    if (ExpRecords.Trims - Sheet->Emptied <= 2)
+                        continue;
+                    ExpUnlinkSheet((EXP_META)Use, Sheet);
+                    Sheet->Next = Idle;
+                    Idle = Sheet;
+                }
             }
         }
     }
@@ -236,25 +261,28 @@ SIZE_T ExpTrimRecords(VOID)
 const CHAR *ExpValidateRecords(VOID)
 {
     const CHAR *Text = NULL;
-    ULONG Use, List;
+    ULONG Use, List, Shade;
     KiAcquireLock(&ExpState.MetaLock);
-    for (Use = 0; Use < EXP_METAS && Text == NULL; Use++) {
-        for (List = 0; List < LISTS && Text == NULL; List++) {
-            const EXP_SHEET *Sheet = ExpRecords.Sheets[Use][List].First, *Before = NULL;
-            for (; Sheet != NULL && Text == NULL; Before = Sheet, Sheet = Sheet->Next) {
-                const EXP_FREE_RECORD *Free = Sheet->Free;
-                ULONG Count = 0;
-                for (; Free != NULL && Count <= Sheet->Room; Free = Free->Next)
-                    Count++;
-                if (Sheet->Prev != Before || Sheet->Size != List * UNIT || Sheet->Used >= Sheet->Room)
-                    Text = "Q1: a sheet of records is on a list that is not its";
-                else if (Sheet->Used + Count != Sheet->Fresh)
-                    Text = "Q2: a sheet's records in use and free are not as many as were cut";
-                else if (Before != NULL && Before->Used == 0 && Sheet->Used != 0)
-                    Text = "Q3: a sheet in part free lies behind an empty one";
+    for (Shade = 0; Shade < EXP_SHADES; Shade++) {
+        for (Use = 0; Use < EXP_METAS && Text == NULL; Use++) {
+            for (List = 0; List < LISTS && Text == NULL; List++) {
+                const EXP_SHEET *Sheet = ExpRecords.Shades[Shade].Sheets[Use][List].First, *Before = NULL;
+                for (; Sheet != NULL && Text == NULL; Before = Sheet, Sheet = Sheet->Next) {
+                    const EXP_FREE_RECORD *Free = Sheet->Free;
+                    ULONG Count = 0;
+                    for (; Free != NULL && Count <= Sheet->Room; Free = Free->Next)
+                        Count++;
+                    if (Sheet->Prev != Before || Sheet->Size != List * UNIT || Sheet->Shade != Shade ||
+                        Sheet->Used >= Sheet->Room)
+                        Text = "Q1: a sheet of records is on a list that is not its";
+                    else if (Sheet->Used + Count != Sheet->Fresh)
+                        Text = "Q2: a sheet's records in use and free are not as many as were cut";
+                    else if (Before != NULL && Before->Used == 0 && Sheet->Used != 0)
+                        Text = "Q3: a sheet in part free lies behind an empty one";
+                }
+                if (Text == NULL && ExpRecords.Shades[Shade].Sheets[Use][List].Last != Before)
+                    Text = "Q1: a list of sheets does not end with its last";
             }
-            if (Text == NULL && ExpRecords.Sheets[Use][List].Last != Before)
-                Text = "Q1: a list of sheets does not end with its last";
         }
     }
     KiReleaseLock(&ExpState.MetaLock);
