@@ -10,7 +10,7 @@
  * blocks, and pageable ones that stay locked and mapped, are there from the beginning to the end and must neither move nor change:
  * each thread looks now and then. One more thread runs MiValidateAll over and over while the others work.
  *
- *   NTMM_STRESS_SECONDS   how long (default: a few seconds)      NTMM_STRESS_THREADS   2 to 8
+ *   NTMM_STRESS_SECONDS   how long, from when all data is there (default: 2)      NTMM_STRESS_THREADS   2 to 8
  *   NTMM_STRESS_RAM       MiB of RAM (default 16)                NTMM_STRESS_SEED
  *   NTMM_STRESS_DATA      MiB of blocks (default four times RAM; less than RAM leaves it by being trimmed alone)
  *   NTMM_STRESS_OPTIONS   more options of the system ("compression=on,io=threads")
@@ -49,7 +49,8 @@ static BLOCK Held[HELD]; /* pageable, locked all the time */
 static KIT_MDL HeldMdl[HELD];
 static PFN_NUMBER HeldAt[HELD][LARGEST / PAGE_SIZE + 2];
 static ULONG Threads = 4;
-static ULONG64 Ram = 16, Data, Deadline;
+static ULONG64 Ram = 16, Data, Deadline = ~0ull, Lasts; /* ms */
+static ULONG Filling;                                   /* threads that do not have all their data yet */
 static volatile LONG Over;
 static const CHAR *volatile Broken;
 static volatile ULONG64 Validations;
@@ -241,13 +242,16 @@ static void Step(WORKER *Me)
 }
 static BOOLEAN TimeIsUp(void)
 {
-    return __atomic_load_n(&Over, __ATOMIC_ACQUIRE) || Seconds() >= Deadline;
+    return __atomic_load_n(&Over, __ATOMIC_ACQUIRE) || Seconds() >= __atomic_load_n(&Deadline, __ATOMIC_ACQUIRE);
 }
 static void *Work(void *Argument)
 {
     WORKER *Me = Argument;
     for (ULONG Index = 0; Index < Me->Count && !TimeIsUp(); Index++) {
         (void)Allocate(Me, &Me->Blocks[Index], POOL_FLAG_PAGED);
+    }
+    if (__atomic_sub_fetch(&Filling, 1, __ATOMIC_ACQ_REL) == 0) {
+        __atomic_store_n(&Deadline, Seconds() + Lasts, __ATOMIC_RELEASE); /* all data is there: the time begins */
     }
     while (!TimeIsUp()) {
         Step(Me);
@@ -291,7 +295,8 @@ static void Paging_FourTimesRam_EveryByteIsRight(void **State)
         assert_true(Allocate(Self, &Held[Index], POOL_FLAG_PAGED));
         Hold(Index);
     }
-    Deadline = Seconds() + 1000 * Environment("NTMM_STRESS_SECONDS", 2);
+    Lasts = 1000 * Environment("NTMM_STRESS_SECONDS", 2);
+    Filling = Threads;
     for (ULONG Index = 0; Index < Threads; Index++) {
         WORKER *Me = &Workers[Index];
         Me->Random = (Index + 1 + Environment("NTMM_STRESS_SEED", 1)) * 0x9E3779B97F4A7C15ull;
