@@ -340,8 +340,9 @@ static VOID MiPurgeStandby(VOID)
     }
 }
 
-/* Writes what is modified until nothing is, or the files refuse: as many clusters at once as there may be. */
-static VOID MiFlushModified(VOID)
+/* Writes what is modified until nothing is, or the files refuse: as many clusters at once as there may be. What is in standby goes
+ * meanwhile, and at the end all of it. */
+static VOID MiFlushAndPurge(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     ULONG64 Errors = __atomic_load_n(&Pager->WriteErrors, __ATOMIC_RELAXED);
@@ -353,11 +354,13 @@ static VOID MiFlushModified(VOID)
                 __atomic_load_n(&MiState->StateCount[MiPageModified], __ATOMIC_RELAXED) == 0) {
                 break;
             }
+            MiPurgeStandby();
             MiWaitForAWrite(Ended);
         }
     }
     MiWaitForWrites();
     __atomic_store_n(&Pager->FlushAll, FALSE, __ATOMIC_RELAXED);
+    MiPurgeStandby();
 }
 
 /* All that can leave the set leaves it. If it is to be written besides, the writer begins with the first of it: a device that waits
@@ -383,8 +386,7 @@ BOOLEAN MmTrimAllSystemPageableMemory(BOOLEAN PurgeTransition)
     }
     MiEmptySet(&MiState->SystemWorkingSet, FALSE, PurgeTransition);
     if (PurgeTransition) {
-        MiFlushModified();
-        MiPurgeStandby();
+        MiFlushAndPurge();
     }
     return TRUE;
 }
@@ -400,8 +402,7 @@ VOID MmEmptyAllWorkingSets(BOOLEAN PurgeTransition)
         MiEmptySet(Set, TRUE, PurgeTransition);
     }
     if (PurgeTransition) {
-        MiFlushModified();
-        MiPurgeStandby();
+        MiFlushAndPurge();
     }
 }
 
