@@ -47,6 +47,8 @@ BOOLEAN ExpDescribeBlock(const volatile VOID *Address, EXP_BLOCK_INFO *Info)
     if (Run == NULL)
         return ExpDescribeSpecialRoutine != NULL && ExpDescribeSpecialRoutine(Va, Info);
     Info->PoolType = ExpTypeOfKind(Run->Kind);
+    Info->Fill = EXP_FILL_SLACK;
+    Info->Tail = 16; /* at least */
     if (Run->Type == ExpRunBig) {
         EXP_BIG *Big = (EXP_BIG *)Run;
         Info->Start = Run->Base;

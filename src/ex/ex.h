@@ -27,8 +27,10 @@ typedef enum _EXP_BLOCK_STATE {
 typedef struct _EXP_BLOCK_INFO {
     EXP_BLOCK_STATE State;
     ULONG_PTR Start;
-    SIZE_T Size;     /* bytes asked for; ExpBlockNever: the room */
-    SIZE_T Room;     /* bytes up to the next block */
+    SIZE_T Size;        /* bytes asked for; ExpBlockNever: the room */
+    SIZE_T Room;        /* bytes up to the next block */
+    SIZE_T Front, Tail; /* bytes before Start, and behind Size, that hold the pattern Fill while the block lives */
+    UCHAR Fill;
     LONG_PTR Offset; /* of the address asked about, from Start */
     ULONG Tag;       /* 0: unknown */
     POOL_TYPE PoolType;

@@ -10,6 +10,7 @@
  *
  * Watch it: tests/unit/explain_test.c.
  */
+#include "ex/ex.h"
 #include "host.h"
 
 #include <jansson.h>
@@ -146,6 +147,34 @@ static int FindRow(uint32_t Code, const uint64_t *Parameters, unsigned Count)
     return Any;
 }
 
+BOOLEAN HostIsAccess(uint32_t Code)
+{
+    static const uint32_t Accesses[] = {0x0A, 0x50, 0xBE, 0xC6, 0xCC, 0xCD, 0xCE, 0xD0, 0xD1, 0xD4, 0xD5, 0xD6, 0xFC};
+    for (size_t I = 0; I < ARRAYSIZE(Accesses); I++)
+        if (Accesses[I] == Code)
+            return TRUE;
+    return FALSE;
+}
+
+/* What a stop is about, where it does not say: the address that was used, or the parameter that is a structure in a block of pool. */
+const void *HostObjectOf(uint32_t Code, const uint64_t *P)
+{
+    static const char *const Kinds[] = {"MDL",       "IRP",       "wait object",    "sync object",
+                                        "spin lock", "lock",      "fast mutex",     "event",
+                                        "resource",  "ERESOURCE", "timer",          "DPC object",
+                                        "work item", "object",    "lookaside list", "queue entry with NULL link"};
+    EXP_BLOCK_INFO Info;
+    int Row = FindRow(Code, P, 4);
+    if (HostIsAccess(Code))
+        return (const void *)(ULONG_PTR)P[0];
+    for (unsigned I = 0; Row >= 0 && I < 4; I++)
+        for (size_t J = 0; J < ARRAYSIZE(Kinds); J++)
+            if (!strcmp(Rows[Row].Parameters[I], Kinds[J]) && ExpDescribeBlock((const void *)(ULONG_PTR)P[I], &Info) &&
+                (Info.State == ExpBlockLive || Info.State == ExpBlockFreed))
+                return (const void *)(ULONG_PTR)P[I];
+    return NULL;
+}
+
 /* One sentence: what the code did wrong. */
 VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size)
 {
@@ -188,6 +217,16 @@ VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size)
     case 0xFC:
         snprintf(Text, Size, "A %s address 0x%016llX: %s.", Code == 0xBE ? "write to" : "jump to", (unsigned long long)P[0],
                  Code == 0xBE ? "the page is read only" : "the page is data, not code");
+        return;
+    case 0xCC:
+    case 0xCD:
+    case 0xD5:
+    case 0xD6:
+        Kind = P[1] & 0x10 ? "jump to" : P[1] & 3 ? "write to" : "read of";
+        snprintf(Text, Size, "A %s address 0x%016llX, %s a block of special pool%s%s.", Kind, (unsigned long long)P[0],
+                 Code == 0xCC || Code == 0xD5 ? "in" : "beyond the end of",
+                 Code == 0xCC || Code == 0xD5 ? " that was freed: use after free" : ": overrun",
+                 Code == 0xCC || Code == 0xCD ? ", by a kernel routine" : "");
         return;
     default:
         if (Row >= 0)

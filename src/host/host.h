@@ -13,6 +13,9 @@ const HAL_RUN *HostRuns(ULONG *Count);
 /* options.c: a whole number, with an optional size suffix; FALSE for anything else. */
 BOOLEAN HostParseNumber(const char *Text, BOOLEAN Suffix, uint64_t *Number);
 
+/* verifier.c: -1, with a sentence, for a mask of which not every option is here. */
+int HostCheckVerifier(uint32_t Mask);
+
 /* text.c: text that grows in a buffer; Used counts what found no room too. */
 typedef struct _HOST_TEXT {
     char *Bytes;
@@ -23,6 +26,9 @@ VOID HostPut(HOST_TEXT *Text, const char *Format, ...) __attribute__((format(pri
 VOID HostPutWrapped(HOST_TEXT *Text, const char *Head, const char *Words, unsigned Indent, unsigned Width);
 
 /* explain.c */
+/* The structure or address that a stop is about, by its code and parameters; NULL: none is known, or it is not in pool. */
+BOOLEAN HostIsAccess(uint32_t Code); /* the first parameter is the address that was read, written or run */
+const void *HostObjectOf(uint32_t Code, const uint64_t *P);
 /* Why a stop with these parameters (as many as are known) usually happens, and what to do; FALSE: nothing is known. */
 BOOLEAN HostAdvise(uint32_t Code, const uint64_t *Parameters, unsigned Count, const char **Cause, const char **Cure);
 struct json_t;

@@ -9,6 +9,9 @@
  * A picture is made when something can be seen: slack behind a live block, or the pattern in a freed one, that is not what the
  * pools wrote there; or a bad access inside the block's page, whose place is shown then.
  *
+ * What the pools wrote there differs: ordinary pool has one pattern for slack; a page of special pool has one of its own, in front of the
+ * block too (EXP_BLOCK_INFO.Fill, Front, Tail).
+ *
  * Invariants: the picture starts on a multiple of 16; it has at most NTMM_PICTURE bytes; the first overwritten byte is in it.
  */
 #include "ex/exp.h"
@@ -36,45 +39,58 @@ static BOOLEAN ReadByte(const KI_BUGCHECK *Stop, ULONG_PTR Address, UCHAR *Byte)
 static char MarkOf(const EXP_BLOCK_INFO *Info, LONG_PTR Offset, UCHAR Byte)
 {
     SIZE_T At = (SIZE_T)Offset;
+    if (Info->State == ExpBlockLive && Offset < 0 && (SIZE_T)-Offset <= Info->Front)
+        return Byte != Info->Fill ? NTMM_MARK_DAMAGED : NTMM_MARK_OUTSIDE;
     if (Offset < 0 || At >= Info->Room)
         return NTMM_MARK_OUTSIDE;
     if (Info->State == ExpBlockFreed)
         return At < (Info->Room >= 32 ? 32u : 16u) && Byte != EXP_FILL_FREED ? NTMM_MARK_DAMAGED : NTMM_MARK_FREED;
     if (At < Info->Size)
         return NTMM_MARK_BLOCK;
-    return At < Info->Size + LINE && Byte != EXP_FILL_SLACK ? NTMM_MARK_DAMAGED : NTMM_MARK_SLACK;
+    return At < Info->Size + Info->Tail && Byte != Info->Fill ? NTMM_MARK_DAMAGED : NTMM_MARK_SLACK;
 }
 
-/* The first byte that is not what the pools left there, as an offset; -1: none. */
-static LONG_PTR FindDamage(const KI_BUGCHECK *Stop, const EXP_BLOCK_INFO *Info)
+/* The first byte of a range of offsets that is not what the pools left there. */
+static BOOLEAN FindDamageIn(const KI_BUGCHECK *Stop, const EXP_BLOCK_INFO *Info, LONG_PTR From, LONG_PTR To, LONG_PTR *Where)
 {
-    SIZE_T From = Info->State == ExpBlockLive ? Info->Size : 0, To = From + 2 * LINE;
-    for (SIZE_T At = From; At < To && At < Info->Room; At++) {
+    for (LONG_PTR At = From; At < To; At++) {
         UCHAR Byte;
-        if (ReadByte(Stop, Info->Start + At, &Byte) && MarkOf(Info, (LONG_PTR)At, Byte) == NTMM_MARK_DAMAGED)
-            return (LONG_PTR)At;
+        if (ReadByte(Stop, Info->Start + (ULONG_PTR)At, &Byte) && MarkOf(Info, At, Byte) == NTMM_MARK_DAMAGED) {
+            *Where = At;
+            return TRUE;
+        }
     }
-    return -1;
+    return FALSE;
+}
+
+/* Behind the block first: where both sides have changed, that is what the stop is about. */
+static BOOLEAN FindDamage(const KI_BUGCHECK *Stop, const EXP_BLOCK_INFO *Info, LONG_PTR *Where)
+{
+    LONG_PTR From = Info->State == ExpBlockLive ? (LONG_PTR)Info->Size : 0;
+    SIZE_T Bytes = Info->Tail > 2 * LINE ? Info->Tail : 2 * LINE;
+    if (Bytes > Info->Room - (SIZE_T)From)
+        Bytes = Info->Room - (SIZE_T)From;
+    return FindDamageIn(Stop, Info, From, From + (LONG_PTR)Bytes, Where) ||
+           (Info->State == ExpBlockLive && FindDamageIn(Stop, Info, -(LONG_PTR)Info->Front, 0, Where));
 }
 
 VOID HostTakePicture(const KI_BUGCHECK *Stop, const VOID *Block, ntmm_bugcheck *Out)
 {
     EXP_BLOCK_INFO Info;
     LONG_PTR Center;
-    BOOLEAN Access = Stop->Block == NULL; /* Block is the address that was used */
+    BOOLEAN Access = Stop->Block == NULL && HostIsAccess(Stop->Code); /* Block is the address that was used */
     Out->picture_count = 0;
     if (Block == NULL || !ExpDescribeBlock(Block, &Info) || Info.State == ExpBlockNever || Info.State == ExpBlockNone)
         return;
     if (Info.Room > MAXLONG || Info.Room == 0)
         return;
-    Center = Access ? Info.Offset : FindDamage(Stop, &Info);
-    if (Center < 0 && !Access)
+    Center = Info.Offset;
+    if (!Access && !FindDamage(Stop, &Info, &Center))
         return;
-    ULONG_PTR First = (Info.Start + (ULONG_PTR)Center) & ~(ULONG_PTR)(LINE - 1);
-    if (First >= LINE * 2)
-        First -= LINE * 2;
-    if (First < (Info.Start & ~(ULONG_PTR)(LINE - 1)) - LINE)
-        First = (Info.Start & ~(ULONG_PTR)(LINE - 1)) - LINE;
+    ULONG_PTR First = ((Info.Start + (ULONG_PTR)Center) & ~(ULONG_PTR)(LINE - 1)) - LINE * 2;
+    ULONG_PTR Low = ((Info.Start + (ULONG_PTR)(Center < 0 ? Center : 0)) & ~(ULONG_PTR)(LINE - 1)) - LINE;
+    if (First < Low)
+        First = Low;
     BOOLEAN Seen = FALSE;
     Out->picture_start = First;
     for (ULONG Index = 0; Index < NTMM_PICTURE; Index++) {

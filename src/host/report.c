@@ -64,10 +64,8 @@ static VOID DescribeBasics(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
     Out->processor = Stop->Processor;
     Out->thread = Stop->Thread ? (uint32_t)Stop->Thread->Id : 0;
     Out->block = Stop->Block;
-    /* The address of a bad access may be in a block, live or freed. */
-    if (!Out->block &&
-        (Stop->Code == 0x0A || Stop->Code == 0xD1 || Stop->Code == 0x50 || Stop->Code == 0xBE || Stop->Code == 0xFC))
-        Out->block = (const void *)(ULONG_PTR)Stop->Parameters[0];
+    if (!Out->block)
+        Out->block = HostObjectOf(Stop->Code, Parameters);
     Out->trapped = Stop->Trapped;
     Out->frame_count = Stop->FrameCount < ARRAYSIZE(Out->frames) ? Stop->FrameCount : ARRAYSIZE(Out->frames);
     for (unsigned I = 0; I < Out->frame_count; I++)
@@ -171,6 +169,17 @@ VOID HostDescribeStop(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
 
 /* ---- the block ---- */
 
+/* What a thread or a kernel stack begins with: nothing further out is worth showing. */
+static BOOLEAN IsRoot(const char *Function)
+{
+    static const char *const Roots[] = {"_start",   "start_thread",     "clone", "clone3", "__clone",
+                                        "__clone3", "HalpCallOnNewPage"};
+    for (unsigned I = 0; I < ARRAYSIZE(Roots); I++)
+        if (!strcmp(Function, Roots[I]))
+            return TRUE;
+    return !strncmp(Function, "__libc_start", 12);
+}
+
 /* Calls back for each frame worth showing: of the library's own only those that drivers and programs call by name, and not
  * what the C library runs before main. */
 static VOID EachFrame(const uint64_t *Frames, unsigned Count, BOOLEAN FirstExact,
@@ -190,7 +199,7 @@ static VOID EachFrame(const uint64_t *Frames, unsigned Count, BOOLEAN FirstExact
         ULONG Number = HostSymbolize(Frames[I], I == 0 && FirstExact, Symbols, MAX_INLINE);
         if (Symbols[0].Library && !LdrFindEntry(Symbols[0].Function) && strncmp(Symbols[0].Function, "ntmm_", 5))
             continue;
-        if (!strncmp(Symbols[0].Function, "__libc_start", 12) || !strcmp(Symbols[0].Function, "_start"))
+        if (IsRoot(Symbols[0].Function))
             break;
         for (ULONG J = 0; J < Number; J++)
             Show(Context, Frames[I], &Symbols[J]);
@@ -273,12 +282,16 @@ static VOID PutBlock(HOST_TEXT *Text, const VOID *Block)
     HostPut(Text, "  pool block: 0x%016llX, %llu byte%s, tag '%s', %s, %s\n", (unsigned long long)Info.Start,
             (unsigned long long)Info.Size, Info.Size == 1 ? "" : "s", Tag, PoolName(Info.PoolType),
             Info.State == ExpBlockLive ? "allocated" : "freed");
-    if (Info.Offset)
-        HostPut(Text, "              0x%016llX is %lld bytes %s its %s\n", (unsigned long long)(ULONG_PTR)Block,
-                Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? (long long)(Info.Offset - (LONG_PTR)Info.Size)
-                                                                     : (long long)Info.Offset,
-                Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? "behind" : "after",
-                Info.Offset >= 0 && (SIZE_T)Info.Offset >= Info.Size ? "end" : "start");
+    if (Info.Offset) {
+        BOOLEAN Behind = Info.Offset > 0 && (SIZE_T)Info.Offset >= Info.Size;
+        long long Away = Info.Offset < 0 ? -Info.Offset : Behind ? Info.Offset - (LONG_PTR)Info.Size : Info.Offset;
+        HostPut(Text, "              0x%016llX is %lld byte%s %s its %s\n", (unsigned long long)(ULONG_PTR)Block, Away,
+                Away == 1 ? "" : "s",
+                Behind            ? "behind"
+                : Info.Offset < 0 ? "before"
+                                  : "after",
+                Behind ? "end" : "start");
+    }
     PutStack(Text, "allocated by:", Info.AllocStack, Info.AllocFrames);
     PutStack(Text, "freed by:", Info.FreeStack, Info.FreeFrames);
 }
@@ -337,17 +350,44 @@ static VOID PutLocks(HOST_TEXT *Text)
     }
 }
 
+/* ---- what a driver did not free: bug check 0xC4/0x62 ---- */
+static BOOLEAN IsLeakStop(const ntmm_bugcheck *Stop)
+{
+    return Stop->code == DRIVER_VERIFIER_DETECTED_VIOLATION && Stop->parameters[0] == 0x62;
+}
+
+static VOID PutLeak(HOST_TEXT *Text)
+{
+    VF_LEAK_PLACE Places[VF_LEAK_PLACES];
+    ULONG Count = VfReadLeak(Places);
+    char Tag[8];
+    for (ULONG I = 0; I < Count; I++) {
+        TagText(Places[I].Tag, Tag);
+        HostPut(Text, "  not freed:  %u block%s, %llu byte%s, tag '%s', %s, %s 0x%016llX\n", Places[I].Blocks,
+                Places[I].Blocks == 1 ? "" : "s", (unsigned long long)Places[I].Bytes, Places[I].Bytes == 1 ? "" : "s", Tag,
+                PoolName(Places[I].PoolType), Places[I].Blocks == 1 ? "at" : "one at", (unsigned long long)Places[I].First);
+        PutStack(Text, "allocated by:", Places[I].Stack, Places[I].Frames);
+    }
+}
+
 static VOID PutRest(HOST_TEXT *Text, const ntmm_bugcheck *Stop)
 {
     const char *Why, *Cure;
+    size_t Before;
     HostPut(Text, "\n  driver:     %s\n  function:   %s\n", Stop->driver[0] ? Stop->driver : "?",
             Stop->where[0] ? Stop->where : "?");
     if (Stop->instruction[0])
         HostPut(Text, "  instruction: %s\n", Stop->instruction);
     HostPut(Text, "  IRQL:       %u (%s), processor %u, thread %u\n  stack:\n", Stop->irql, IrqlName(Stop->irql),
             Stop->processor, Stop->thread);
+    Before = Text->Used;
     EachFrame(Stop->frames, Stop->frame_count, Stop->trapped, ShowFrame, Text);
-    PutBlock(Text, Stop->block);
+    if (Text->Used == Before)
+        HostPut(Text, "    (the system's own: no code of a driver is on it)\n");
+    if (IsLeakStop(Stop))
+        PutLeak(Text);
+    else
+        PutBlock(Text, Stop->block);
     PutPicture(Text, Stop);
     if (HostAdvise(Stop->code, Stop->parameters, 4, &Why, &Cure)) {
         HostPutWrapped(Text, "  usually:   ", Why, 13, 100);
@@ -487,6 +527,22 @@ static json_t *JsonLocks(void)
     return List;
 }
 
+static json_t *JsonLeak(void)
+{
+    VF_LEAK_PLACE Places[VF_LEAK_PLACES];
+    ULONG Count = VfReadLeak(Places);
+    json_t *List = json_array();
+    for (ULONG I = 0; I < Count; I++) {
+        char First[24], Tag[8];
+        TagText(Places[I].Tag, Tag);
+        snprintf(First, sizeof First, "0x%llX", (unsigned long long)Places[I].First);
+        json_array_append_new(List, json_pack("{s:i, s:I, s:s, s:s, s:s, s:o}", "blocks", (int)Places[I].Blocks, "bytes",
+                                              (json_int_t)Places[I].Bytes, "tag", Tag, "pool", PoolName(Places[I].PoolType),
+                                              "first", First, "allocated_by", JsonStack(Places[I].Stack, Places[I].Frames)));
+    }
+    return List;
+}
+
 json_t *HostStopJson(const ntmm_bugcheck *Stop)
 {
     char Hex[24], Tag[8];
@@ -547,6 +603,8 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
         json_object_set_new(Root, "holders", JsonHolders());
     if (IsLockStop(Stop))
         json_object_set_new(Root, "locks", JsonLocks());
+    if (IsLeakStop(Stop))
+        json_object_set_new(Root, "not_freed", JsonLeak());
     return Root;
 }
 

@@ -129,8 +129,9 @@ static VOID ViCopyName(CHAR *To, const CHAR *From)
 typedef struct _VI_LEAK {
     const VI_DRIVER *Driver;
     ULONG64 Blocks, Bytes;
-    ULONG_PTR Example;
-    ULONG_PTR Known[64]; /* verdicts of KiIsDriverCodeRoutine, which is slow: call site | 1 for a driver's */
+    ULONG_PTR Example, Site; /* a block, and the driver's code that allocated it */
+    BOOLEAN Places;          /* they are wanted, for the report */
+    ULONG_PTR Known[64];     /* verdicts of KiIsDriverCodeRoutine, which is slow: call site | 1 for a driver's */
 } VI_LEAK;
 
 static BOOLEAN ViIsDriverCode(VI_LEAK *Leak, ULONG_PTR Site)
@@ -139,6 +140,44 @@ static BOOLEAN ViIsDriverCode(VI_LEAK *Leak, ULONG_PTR Site)
     if ((*Known & ~1ull) != (Site & ~1ull))
         *Known = (Site & ~1ull) | (KiIsDriverCodeRoutine == NULL || KiIsDriverCodeRoutine(Site - 1));
     return *Known & 1;
+}
+
+static VF_LEAK_PLACE ViLeakPlaces[VF_LEAK_PLACES];
+
+/* The block is its place's; where all places are taken, the one with the fewest bytes makes room. */
+static VOID ViAddToPlace(const EXP_BLOCK_INFO *Info)
+{
+    VF_LEAK_PLACE *Place = NULL, *Least = &ViLeakPlaces[0];
+    for (ULONG Index = 0; Index < VF_LEAK_PLACES && Place == NULL; Index++) {
+        VF_LEAK_PLACE *Try = &ViLeakPlaces[Index];
+        if (Try->Blocks == 0 || (Try->Tag == Info->Tag && Try->PoolType == Info->PoolType && Try->Frames == Info->AllocFrames &&
+                                 memcmp(Try->Stack, Info->AllocStack, Try->Frames * sizeof(Try->Stack[0])) == 0))
+            Place = Try;
+        if (Try->Bytes < Least->Bytes)
+            Least = Try;
+    }
+    if (Place == NULL && Info->Size <= Least->Bytes)
+        return;
+    if (Place == NULL)
+        memset(Place = Least, 0, sizeof(*Least));
+    if (Place->Blocks++ == 0) {
+        Place->Tag = Info->Tag;
+        Place->PoolType = Info->PoolType;
+        Place->First = Info->Start;
+        Place->Frames = Info->AllocFrames;
+        memcpy(Place->Stack, Info->AllocStack, sizeof(Place->Stack));
+    }
+    Place->Bytes += Info->Size;
+}
+
+ULONG VfReadLeak(VF_LEAK_PLACE Places[VF_LEAK_PLACES])
+{
+    ULONG Count = 0;
+    while (Count < VF_LEAK_PLACES && ViLeakPlaces[Count].Blocks != 0) {
+        Places[Count] = ViLeakPlaces[Count];
+        Count++;
+    }
+    return Count;
 }
 
 static BOOLEAN ViSumLeak(const EXP_BLOCK_INFO *Info, PVOID Context)
@@ -156,13 +195,19 @@ static BOOLEAN ViSumLeak(const EXP_BLOCK_INFO *Info, PVOID Context)
     Leak->Blocks++;
     Leak->Bytes += Info->Size;
     Leak->Example = Info->Start;
+    Leak->Site = Info->AllocStack[At];
+    if (Leak->Places)
+        ViAddToPlace(Info);
     return TRUE;
 }
 
-static VOID ViFindLeak(const VI_DRIVER *Driver, VI_LEAK *Leak)
+static VOID ViFindLeak(const VI_DRIVER *Driver, VI_LEAK *Leak, BOOLEAN Places)
 {
     memset(Leak, 0, sizeof(*Leak));
     Leak->Driver = Driver;
+    Leak->Places = Places;
+    if (Places)
+        memset(ViLeakPlaces, 0, sizeof(ViLeakPlaces));
     ExpEnumerateBlocks(ViSumLeak, Leak);
 }
 
@@ -189,7 +234,7 @@ static VOID ViDriverLoading(PDRIVER_OBJECT Object, const CHAR *Name)
     Driver->LocksBefore = ViLocksMade();
     VI_COUNT(Loads);
     if ((KiVerifierFlags() & VF_POOL_TRACKING) && Driver->Size == 0) {
-        ViFindLeak(Driver, &Leak);
+        ViFindLeak(Driver, &Leak, FALSE);
         Driver->BlocksBefore = Leak.Blocks;
     }
     KiAcquireLock(&DriverLock);
@@ -214,11 +259,16 @@ static VOID ViDriverUnloaded(PDRIVER_OBJECT Object)
         ViCheckLeft(Driver);
     }
     if ((KiVerifierFlags() & VF_POOL_TRACKING) && Driver->Verified) {
-        ViFindLeak(Driver, &Leak);
+        ViFindLeak(Driver, &Leak, Driver->BlocksBefore == 0); /* else nobody knows which are the older ones */
         if (Leak.Blocks > Driver->BlocksBefore) {
             Driver->Loaded = FALSE;
-            KiStop(0xC4, "A driver was unloaded that has not freed all the pool it allocated.", (PVOID)Leak.Example, 0x62,
-                   (ULONG_PTR)Driver->Name, (ULONG_PTR)Driver, Leak.Blocks - Driver->BlocksBefore);
+            KI_BUGCHECK Stop = {
+                .Code = 0xC4,
+                .Parameters = {0x62, (ULONG_PTR)Driver->Name, (ULONG_PTR)Driver, Leak.Blocks - Driver->BlocksBefore},
+                .Words = "A driver was unloaded that has not freed all the pool it allocated.",
+                .Block = (PVOID)Leak.Example,
+                .Driver = (const VOID *)Leak.Site};
+            KiBugCheck(&Stop);
         }
     }
     Driver->Loaded = FALSE;
@@ -227,6 +277,7 @@ static VOID ViDriverUnloaded(PDRIVER_OBJECT Object)
 VOID ViInitDrivers(VOID)
 {
     ViDrivers = NULL;
+    memset(ViLeakPlaces, 0, sizeof(ViLeakPlaces));
     memset(&ViProgram, 0, sizeof(ViProgram));
     ViCopyName(ViProgram.Name, "program");
     ViProgram.Verified = ViNameIsChosen("program");

@@ -327,17 +327,28 @@ static VOID ViCheckFill(const VI_BLOCK *Block, ULONG_PTR From, ULONG_PTR To, BOO
         if (Bits == 0)
             continue;
         memcpy(&Behind, (const VOID *)From, To - From < 8 ? To - From : 8);
+        KI_BUGCHECK Stop = {.Code = 0xC1,
+                            .Parameters = {Block->Start, (ULONG_PTR)At, Found, Tail ? 0x24 : 0x23},
+                            .Words =
+                                Tail ? "Bytes right behind a block of special pool were overwritten; found when it was freed."
+                                     : "Bytes in front of a block of special pool were overwritten; found when it was freed.",
+                            .Block = (PVOID)Block->Start,
+                            .EvidenceAt = (ULONG_PTR)At,
+                            .EvidenceBytes = 1,
+                            .Evidence = {Found}};
         *(UCHAR *)(ULONG_PTR)At = Block->Fill; /* so that a test that caught this can free the block */
-        if (Tail && !Block->Strict)
-            KiStop(0x19, "Bytes behind a pool block were overwritten; found when it was freed.", (PVOID)Block->Start, 0x21,
-                   Block->Start, Block->Size, Behind.Value);
-        if ((Bits & (Bits - 1)) == 0)
-            KiStop(0xC1, "One bit beside a block of special pool has changed: an overrun or underrun, or bad memory.",
-                   (PVOID)Block->Start, Block->Start, (ULONG_PTR)At, Found, 0x32);
-        KiStop(0xC1,
-               Tail ? "Bytes right behind a block of special pool were overwritten; found when it was freed."
-                    : "Bytes in front of a block of special pool were overwritten; found when it was freed.",
-               (PVOID)Block->Start, Block->Start, (ULONG_PTR)At, Found, Tail ? 0x24 : 0x23);
+        if (Tail && !Block->Strict) {
+            Stop.Code = 0x19;
+            Stop.Words = "Bytes behind a pool block were overwritten; found when it was freed.";
+            Stop.Parameters[0] = 0x21;
+            Stop.Parameters[1] = Block->Start;
+            Stop.Parameters[2] = Block->Size;
+            Stop.Parameters[3] = Behind.Value;
+        } else if ((Bits & (Bits - 1)) == 0) {
+            Stop.Words = "One bit beside a block of special pool has changed: an overrun or underrun, or bad memory.";
+            Stop.Parameters[3] = 0x32;
+        }
+        KiBugCheck(&Stop);
     }
 }
 
@@ -433,6 +444,9 @@ static VOID ViDescribe(const VI_BLOCK *Block, ULONG_PTR Va, EXP_BLOCK_INFO *Info
     Info->Start = Block->Start;
     Info->Size = Block->Size;
     Info->Room = Block->Va + (Block->Pages << PAGE_SHIFT) - Block->Start;
+    Info->Front = Block->Start - Block->Va;
+    Info->Tail = Info->Room - Block->Size;
+    Info->Fill = Block->Fill;
     Info->Offset = (LONG_PTR)(Va - Block->Start);
     Info->Tag = Block->Tag;
     Info->PoolType = Block->Kind == ExpPaged ? PagedPool : Block->Kind == ExpNonPagedNx ? NonPagedPoolNx : NonPagedPoolExecute;

@@ -11,20 +11,26 @@
 #include "ex/ex.h"
 
 /* Windows' option bits. */
-#define VF_SPECIAL_POOL   0x00000001u
-#define VF_FORCE_IRQL     0x00000002u
-#define VF_LOW_RESOURCES  0x00000004u
-#define VF_POOL_TRACKING  0x00000008u
-#define VF_IO             0x00000010u
-#define VF_DEADLOCK       0x00000020u
-#define VF_DMA            0x00000080u
-#define VF_SECURITY       0x00000100u
-#define VF_MISC           0x00000800u
-#define VF_DDI            0x00020000u
-#define VF_CODE_INTEGRITY 0x02000000u
-/* What may be turned on and off while drivers run. */
+#define VF_SPECIAL_POOL     0x00000001u
+#define VF_FORCE_IRQL       0x00000002u
+#define VF_LOW_RESOURCES    0x00000004u
+#define VF_POOL_TRACKING    0x00000008u
+#define VF_IO               0x00000010u
+#define VF_DEADLOCK         0x00000020u
+#define VF_DMA              0x00000080u
+#define VF_SECURITY         0x00000100u
+#define VF_MISC             0x00000800u
+#define VF_DDI              0x00020000u
+#define VF_DDI_ADDITIONAL 0x00080000u
+#define VF_CODE_INTEGRITY   0x02000000u
+#define VF_INVARIANT_STACK  0x00002000u
+#define VF_INVARIANT_DRIVER 0x00004000u
+/* What may be turned on and off while drivers run, as on Windows 10 (docs/VERIFIER.md). */
 #define VF_VOLATILE                                                                                                            \
-    (VF_SPECIAL_POOL | VF_FORCE_IRQL | VF_LOW_RESOURCES | VF_POOL_TRACKING | VF_DEADLOCK | VF_DMA | VF_SECURITY | VF_MISC)
+    (VF_SPECIAL_POOL | VF_FORCE_IRQL | VF_LOW_RESOURCES | VF_POOL_TRACKING | VF_IO | VF_DEADLOCK | VF_DMA | VF_SECURITY |      \
+     VF_MISC | VF_INVARIANT_STACK | VF_INVARIANT_DRIVER)
+/* All that there are. */
+#define VF_OPTIONS_KNOWN (VF_VOLATILE | VF_DDI | VF_DDI_ADDITIONAL | VF_CODE_INTEGRITY)
 
 #define VF_TAGS 16u
 
@@ -79,5 +85,16 @@ typedef struct _VF_LOCK_STEP {
     ULONG_PTR HeldStack[EXP_MAX_STACK], WantedStack[EXP_MAX_STACK];
 } VF_LOCK_STEP;
 ULONG VfReadLockOrder(VF_LOCK_STEP Steps[VF_LOCK_STEPS]);
+/* What the last leak that was reported (0xC4/0x62) is made of, by the place that allocated: the largest VF_LEAK_PLACES places.
+ * Returns how many. */
+#define VF_LEAK_PLACES 16u
+typedef struct _VF_LEAK_PLACE {
+    ULONG Blocks, Tag, Frames;
+    POOL_TYPE PoolType;
+    SIZE_T Bytes;
+    ULONG_PTR First; /* one of the blocks */
+    ULONG_PTR Stack[EXP_MAX_STACK];
+} VF_LEAK_PLACE;
+ULONG VfReadLeak(VF_LEAK_PLACE Places[VF_LEAK_PLACES]);
 /* NULL, or the first broken invariant. A quiet system. */
 const CHAR *VfValidate(VOID);

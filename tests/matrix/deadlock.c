@@ -246,7 +246,7 @@ RIGHT(7A_1)
     MmUnlockPagableImageSection(Handle);
 }
 
-#define ON_DISK "pagefile=/tmp/ntmm-matrix-page.sys:16M"
+#define ON_DISK "pagefile_size=16M"
 CASES(Deadlock){"0xC4/0x1000", WATCHED, Sin_C4_1000, Right_locks, 0}, {"0xC4/0x1001", WATCHED, Sin_C4_1001, Right_locks, 0},
     {"0xC4/0x1002", WATCHED, Sin_C4_1002, Right_locks, 0}, {"0xC4/0x1003", WATCHED, Sin_C4_1003, Right_locks, 0},
     {"0xC4/0x1004", WATCHED, Sin_C4_1004, Right_locks, 0}, {"0xC4/0x1005", WATCHED, Sin_C4_1005, Right_locks, 0},

@@ -73,6 +73,8 @@ static _Noreturn void Child(const char *Text, void (*Case)(void))
     ntmm_default_options(&Options);
     Options.ram = 64 << 20;
     Options.cpus = 2;
+    if (strstr(Text, "pagefile_size=") != NULL) /* a file of its own */
+        snprintf(Options.pagefile, sizeof Options.pagefile, "/tmp/ntmm-matrix-%d", (int)getpid());
     if (ntmm_parse_options(Text, &Options) != 0 || ntmm_start(&Options) != 0) {
         fprintf(stderr, "%s\n", ntmm_error());
         _exit(3);

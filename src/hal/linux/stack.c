@@ -2,7 +2,7 @@
  * stack.c - stack captures and unwinding. SPDX-License-Identifier: MIT
  *
  * Two ways up a stack. The fast one follows saved frame pointers within the thread's own stack: tens of
- * nanoseconds, for every allocation. The thorough one steps by call-frame information (cfi.c), frame by
+ * nanoseconds, for every allocation; through PE frames it asks the core (Upcalls.UnwindForeign, which takes no lock). The thorough one steps by call-frame information (cfi.c), frame by
  * frame, and asks the core (Upcalls.UnwindForeign) where the code is not the host's: a PE image. Both walk
  * through the trap entry (trap.S has a frame-pointer pair and call-frame information).
  *
@@ -86,6 +86,17 @@ static ULONG HalpFastWalk(ULONG_PTR Rbp, ULONG_PTR Rsp, ULONG_PTR *Frames, ULONG
             break;
         }
         Frames[Count++] = Return;
+        if (HalpIsOurs(Return)) { /* PE code keeps no frame pointers: its own unwinding leads to whoever called it */
+            HAL_CONTEXT Context = {.Rip = Return, .Rsp = Rbp + 16, .Rbp = Next};
+            while (Count < Max && HalpIsOurs(Context.Rip)) {
+                ULONG_PTR Before = Context.Rsp;
+                if (!HalpUnwindForeign(&Context) || Context.Rip < 0x1000 || Context.Rsp <= Before) {
+                    return Count;
+                }
+                Frames[Count++] = Context.Rip;
+            }
+            Next = Context.Rbp;
+        }
         if (Next <= Rbp) {
             break;
         }
