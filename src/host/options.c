@@ -124,13 +124,10 @@ static const struct {
     {"deadlock", 0x20},
     {"dma", 0x80},
     {"security", 0x100},
-    {"force_pending", 0x200},
-    {"irp_logging", 0x400},
     {"misc", 0x800},
     {"mdl_stack", 0x2000},
     {"mdl_driver", 0x4000},
     {"ddi", 0x20000},
-    {"systematic_low_resources", 0x40000},
     {"ddi_additional", 0x80000},
     {"code_integrity", 0x2000000},
 };
@@ -308,6 +305,8 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
             }
             return HostFail("option %s: '%s' will not do; %s=%s, %s", key, value, key, Keys[I].Value, Keys[I].Meaning);
         }
+        if (Keys[I].Kind == KeyVerifier && HostCheckVerifier((uint32_t)Number) < 0)
+            return -1;
         switch (Keys[I].Kind) {
         case KeyFlag:
             *(bool *)Field = Number != 0;

@@ -233,7 +233,7 @@ static int StartLocked(const ntmm_options *Wanted)
         return HostFail("node_ram=%s: a size for each of %u nodes, joined by ':', not all 0", Options.node_ram, Options.nodes);
     if (Options.stacks > 16)
         return HostFail("stacks=%u: at most 16 frames", Options.stacks);
-    if (HostCheckPageFiles(&Options) < 0)
+    if (HostCheckPageFiles(&Options) < 0 || HostCheckVerifier(Options.verifier) < 0)
         return -1;
     Options.ram &= ~4095ull;
 

@@ -122,6 +122,13 @@ VOID IopWatchComplete(PIRP Irp)
     }
 }
 
+VOID IopForgetWatches(VOID)
+{
+    KiAcquireLock(&IopWatchLock);
+    memset(IopWatches, 0, sizeof(IopWatches));
+    KiReleaseLock(&IopWatchLock);
+}
+
 VOID IopWatchEnd(PIRP Irp)
 {
     IopSetWatch(Irp, NULL, 0);

@@ -185,7 +185,9 @@ NTSTATUS VfSetFlags(ULONG Flags)
     if ((Flags ^ KiVerifierFlags()) & ~VF_VOLATILE)
         return STATUS_NOT_SUPPORTED;
     KiAcquireLock(&SettingsLock);
+    IopForgetWatches(); /* requests under way when invariant checking begins or ends are not checked */
     __atomic_store_n(&KeOptions.VerifierFlags, Flags, __ATOMIC_RELAXED);
+    IopForgetWatches();
     ViApply(Flags);
     KiReleaseLock(&SettingsLock);
     return STATUS_SUCCESS;

@@ -417,7 +417,7 @@ static void Live_OnAndOff(void **State)
     assert_false(IsSpecial(One));
     ExFreePool(One);
     ExFreePool(Other); /* wherever it lies */
-    assert_int_equal(ntmm_set_verifier(VF_IO), -1);
+    assert_int_equal(ntmm_set_verifier(VF_DDI), -1);
     assert_non_null(strstr(ntmm_error(), "can be turned on and off"));
     AllGood();
 }
