@@ -41,18 +41,32 @@ static inline __attribute__((always_inline)) BOOLEAN ExpIsUntouched(ULONG_PTR Bl
     return TRUE;
 }
 
-/* An allocation that raises the peak: Headroom has gone below 0. */
+/* An allocation that raises the peak: Headroom has gone below 0. What was just written is read again, so that the ordinary way needs
+ * no register for it. */
 static inline __attribute__((always_inline)) VOID ExpRaise(EXP_COUNTER *Counter)
 {
-    LONG64 Peak = Counter->Peak + (EXP_FOLD_BYTES - Counter->Headroom);
+    LONG Left = EXP_COUNT_LOAD(Counter->Left);
+    LONG64 Peak = Counter->Peak + (EXP_FOLD_BYTES - EXP_COUNT_LOAD(Counter->Headroom));
     EXP_COUNT_STORE(Counter->Peak, Peak);
     EXP_COUNT_STORE(Counter->Headroom, 0);
-    if (__builtin_expect(Peak > EXP_FOLD_BYTES, 0) && Counter->Left > 0) {
-        Counter->Deferred = Counter->Left;
-        EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs - (ULONG64)Counter->Left);
+    if (__builtin_expect(Peak > EXP_FOLD_BYTES, 0) && Left > 0) {
+        Counter->Deferred = Left;
+        EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs - (ULONG64)Left);
         EXP_COUNT_STORE(Counter->Left, 0);
     }
 }
+
+/* Field -= Value, both unsigned. TRUE: it went below 0. */
+#ifdef EXP_TSAN
+#define EXP_COUNT_BORROW(Field, Value)                                                                                         \
+    ({                                                                                                                         \
+        BOOLEAN Below_ = (Field) < (Value);                                                                                    \
+        EXP_COUNT_STORE(Field, (__typeof__(Field))((Field) - (Value)));                                                        \
+        Below_;                                                                                                                \
+    })
+#else
+#define EXP_COUNT_BORROW(Field, Value) __builtin_sub_overflow(Field, Value, &(Field))
+#endif
 
 /* 0: take the general path. Kind: EXP_FAST_KIND; Size: not 0, and not above MaxSmall; Checks: a constant, so that the code
  * with checks and that without each keep to few registers. */
@@ -79,12 +93,8 @@ static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE 
         ExpPoison(Block, BlockSize);
         return 0;
     }
-    {
-        USHORT Headroom = Counter->Headroom;
-        EXP_COUNT_STORE(Counter->Headroom, (USHORT)(Headroom - Size));
-        if (__builtin_expect(Headroom < (USHORT)Size, 0))
-            ExpRaise(Counter);
-    }
+    if (__builtin_expect(EXP_COUNT_BORROW(Counter->Headroom, (USHORT)Size), 0))
+        ExpRaise(Counter);
 #endif
     Bin->Top = Entry - 1;
     ExpWriteWord(At, Counter->Word + ((BlockSize - (ULONG)Size) << 14));
@@ -196,7 +206,8 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache
     EXP_BIN *Bin;
     EXP_ENTRY *Top;
     ULONG Size, BlockSize;
-    __builtin_prefetch((PVOID)Block, 1); /* what is known about it is looked up meanwhile */
+    if (Checks)
+        __builtin_prefetch((PVOID)Block, 1); /* what is known about it is looked up meanwhile */
     if (__builtin_expect(!ExpFindForFree(Cache, Block, Tag, Irql, Mode, &Found), 0))
         return FALSE;
     Bin = Found.Bin;

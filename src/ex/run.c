@@ -100,7 +100,7 @@ static BOOLEAN ExpInsertSpan(ULONG Kind, ULONG_PTR Base, SIZE_T Pages, BOOLEAN B
     const EXP_MAP *Map = &ExpState.Maps[EXP_IS_PAGED(Kind)];
     EXP_SPAN *Low = Base > Map->Base ? *ExpEdge(Kind, Base - PAGE_SIZE) : NULL, *High = NULL, *Span;
     ULONG_PTR End = Base + (Pages << 12);
-    if (End - Map->Base < Map->Covered)
+    if (End - Map->Base < __atomic_load_n(&Map->Covered, __ATOMIC_RELAXED))
         High = *ExpEdge(Kind, End);
     if (Backed)
         ExpState.FreePages[Kind] += Pages;
