@@ -5,12 +5,17 @@
  * runs with a hole between them.
  */
 #include "mm_kit.h"
+#include "ex/exp.h"
+#include "ex/work.h"
 
-/* The system's own threads of paging would look at the lent database: they are stopped meanwhile. */
+/* The system's own threads would look at the lent database: paging's are stopped meanwhile, and the pools' trim, whose work makes
+ * threads. */
 static int StartQuiet(void **State)
 {
     int Result = KitStart(State);
     MmStopPaging();
+    ExpStopTrim();
+    ExpDrainWork();
     return Result;
 }
 
