@@ -203,8 +203,11 @@ static PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_
         Tag = EXP_TAG_NONE;
     if (Size > ExpFast.MaxSmall || Alignment > PAGE_SIZE || EXP_NODE_OF(Priority) != 0)
         return ExpAllocateLarge(Cache, Kind, Size, Alignment, Tag, Options, Priority, Flags, Caller);
+    SIZE_T Wanted = Size; /* with pool tracking no block of less than a page is without slack: it sees every overrun */
+    if ((ExpReadSlow() & EXP_SLOW_TRACKING) && Size < PAGE_SIZE)
+        Wanted++;
     BinIndex = (ULONG)Kind * EXP_BINS +
-               ((Options & EXP_ALIGNED) ? ExpState.AlignedClassOf[(Size + 15) >> 4] : ExpClassFor(Size, Alignment));
+               ((Options & EXP_ALIGNED) ? ExpState.AlignedClassOf[(Wanted + 15) >> 4] : ExpClassFor(Wanted, Alignment));
     Counter = ExpFindCounter(Cache, Tag, Paged);
     if (Counter == NULL)
         return NULL;

@@ -316,7 +316,9 @@ VOID MmProbeAndLockSelectedPages(PMDL Mdl, PFILE_SEGMENT_ELEMENT SegmentArray, K
     PPFN_NUMBER Frames = MmGetMdlPfnArray(Mdl);
     BOOLEAN Write = Operation != IoReadAccess, User = FALSE;
     NTSTATUS Status = KiFailHere(KiResourceLock, 0, Mdl->ByteCount) ? STATUS_INSUFFICIENT_RESOURCES : STATUS_SUCCESS;
-    MiRequireIrql(DISPATCH_LEVEL, 0x72, "MmProbeAndLockSelectedPages was called above DISPATCH_LEVEL.", (ULONG_PTR)Mdl, 0);
+    const KTHREAD *Thread = KiCurrentThread();
+    MiRequireIrql(DISPATCH_LEVEL, 0x72, "MmProbeAndLockSelectedPages was called above DISPATCH_LEVEL.", (ULONG_PTR)Mdl,
+                  (ULONG_PTR)(Thread->AttachedProcess ? Thread->AttachedProcess : Thread->Process));
     MiCheckLockable(Mdl, 0xB0, "MmProbeAndLockSelectedPages was called for an MDL that is locked, mapped, built or partial.");
     while (Locked < Pages && NT_SUCCESS(Status)) {
         ULONG_PTR Va = (ULONG_PTR)SegmentArray[Locked].Buffer; /* driver memory: read once, with nothing held */
