@@ -63,8 +63,10 @@ int CmdFailEach(ntmm_fail_outcome (*Run)(void *), void *Context, const CMD_FAILU
 /* Page files and the store: printed, or (Json) put into Root; nothing is printed if there is none. */
 void CmdReportPageFiles(bool Json, json_t *Root);
 
-/* The Verifier's counters, for `ntmm run` (verifier.c): into Root, and printed unless Json, if an option is on. */
-void CmdReportVerifier(bool Json, json_t *Root);
+/* The Verifier's counters, for `ntmm run` (verifier.c; the pools were as in Before): into Root, and printed unless Json, if an
+ * option is on. */
+struct _EXP_POOL_TOTALS;
+void CmdReportVerifier(const struct _EXP_POOL_TOTALS *Before, bool Json, json_t *Root);
 
 /* ---- memory.c ---- */
 /* Commitment, paging and the series since the run began, for `ntmm run`: into Root, and printed unless Json. */

@@ -297,7 +297,7 @@ unsigned CmdReportMemory(const CMD_BASELINE *Baseline, bool Unloaded, bool Stopp
     ReportPools(Baseline, Json, Root);
     ReportFaults(Baseline, Json, Root);
     CmdReportOverTime(Json, Root);
-    CmdReportVerifier(Json, Root);
+    CmdReportVerifier(Baseline->Pools, Json, Root);
     CmdReportPageFiles(Json, Root);
     FindBlocks(&List, Unloaded);
     if (List.Count != 0) {

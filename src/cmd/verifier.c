@@ -7,7 +7,7 @@
 #include "ex/ex.h"
 #include "vf/vf.h"
 
-void CmdReportVerifier(bool Json, json_t *Root)
+void CmdReportVerifier(const EXP_POOL_TOTALS *Before, bool Json, json_t *Root)
 {
     VF_COUNTERS Vf;
     EXP_POOL_TOTALS Pools[2];
@@ -44,12 +44,25 @@ void CmdReportVerifier(bool Json, json_t *Root)
             printf("  %-42s 0x%llx\n", Lines[Index].Name, (unsigned long long)Lines[Index].Count);
         }
     }
-    for (int Paged = 1; Paged >= 0 && !Json; Paged--) {
-        const EXP_POOL_TOTALS *Pool = &Pools[Paged];
+    /* What the run has allocated and not freed, and the most at a time; the system's own blocks from before it are left out. */
+    for (int Paged = 1; Paged >= 0; Paged--) {
+        const EXP_POOL_TOTALS *Pool = &Pools[Paged], *Was = &Before[Paged];
         const char *Name = Paged ? "paged" : "nonpaged";
+        uint64_t Count = Pool->Allocs - Pool->Frees - (Was->Allocs - Was->Frees);
+        uint64_t Bytes = (uint64_t)Pool->Bytes - Was->Bytes, Peak = (uint64_t)Pool->PeakBytes - Was->Bytes;
+        char Key[48];
+        snprintf(Key, sizeof Key, "current_%s_allocations", Name);
+        json_object_set_new(Object, Key, json_integer((json_int_t)Count));
+        snprintf(Key, sizeof Key, "current_%s_bytes", Name);
+        json_object_set_new(Object, Key, json_integer((json_int_t)Bytes));
+        snprintf(Key, sizeof Key, "peak_%s_bytes", Name);
+        json_object_set_new(Object, Key, json_integer((json_int_t)Peak));
+        if (Json) {
+            continue;
+        }
         printf("  Current %s pool allocations%*s 0x%llx for %08llX bytes\n", Name, Paged ? 11 : 8, "",
-               (unsigned long long)(Pool->Allocs - Pool->Frees), (unsigned long long)Pool->Bytes);
-        printf("  Peak %s pool bytes%*s %08llX bytes\n", Name, Paged ? 20 : 17, "", (unsigned long long)Pool->PeakBytes);
+               (unsigned long long)Count, (unsigned long long)Bytes);
+        printf("  Peak %s pool bytes%*s %08llX bytes\n", Name, Paged ? 20 : 17, "", (unsigned long long)Peak);
     }
     json_object_set_new(Root, "verifier", Object);
 }

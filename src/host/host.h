@@ -67,7 +67,7 @@ VOID HostDescribeInstruction(ULONG_PTR Rip, char *Text, size_t Size);
 /* sanitize.c: before ExInitSystem: who else watches memory. The report looks at bytes that nobody should touch: it says so. */
 VOID HostFindMemoryTool(VOID);
 VOID HostQuietMemoryTool(BOOLEAN Quiet);
-BOOLEAN HostUnderValgrind(VOID);
+BOOLEAN HalpUnderValgrind(VOID); /* the machine's (hal/linux/trap.c); any time */
 
 /* report.c */
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */

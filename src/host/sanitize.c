@@ -58,15 +58,6 @@ static VOID ValgrindFreed(PVOID Block)
 static const EXP_MEMORY_TOOL Valgrind = {ValgrindHide, ValgrindShow, ValgrindAllocated, ValgrindFreed};
 #endif
 
-BOOLEAN HostUnderValgrind(VOID)
-{
-#ifdef HAVE_VALGRIND
-    return RUNNING_ON_VALGRIND != 0;
-#else
-    return FALSE;
-#endif
-}
-
 VOID HostQuietMemoryTool(BOOLEAN Quiet)
 {
 #ifdef HAVE_VALGRIND

@@ -102,7 +102,7 @@ static NTSTATUS StartMachine(VOID)
         .Runs = Runs,
         .RunCount = ARRAYSIZE(Runs),
         .SystemBytes = (Space + GIB - 1) / GIB * GIB,
-        .UserBytes = (HostUnderValgrind() ? 64 : 2048) * GIB, /* memcheck keeps books of reserved space, slowly */
+        .UserBytes = (HalpUnderValgrind() ? 64 : 2048) * GIB, /* memcheck keeps books of reserved space, slowly */
         .TlbEntries = Options.tlb,
         .Upcalls = {KiPageFaultUpcall, KiTrapUpcall, KiClockUpcall, AttachUpcall, KiDetachThreadUpcall, UnwindUpcall, MmIoDone},
         .IoEngine = Options.io,

@@ -71,73 +71,70 @@ static ULONG_PTR ReasonChecksum(const KBUGCHECK_REASON_CALLBACK_RECORD *Record)
     return (ULONG_PTR)Record->CallbackRoutine + (ULONG_PTR)Record->Reason + (ULONG_PTR)Record->Component;
 }
 
+/* With the lock held, if the record is in the state: InsertRecord, or whoever takes it out, lets go of it. */
+static BOOLEAN EnterRecord(const UCHAR *State, UCHAR Wanted)
+{
+    KiCurrentThread();
+    KiAcquireLock(&CallbackLock);
+    if (*State == Wanted)
+        return TRUE;
+    KiReleaseLock(&CallbackLock);
+    return FALSE;
+}
+
+static BOOLEAN InsertRecord(LIST_ENTRY *List, LIST_ENTRY *Entry, UCHAR *State)
+{
+    *State = BufferInserted;
+    AddRecord(List, Entry);
+    KiReleaseLock(&CallbackLock);
+    return TRUE;
+}
+
+static BOOLEAN DeregisterRecord(LIST_ENTRY *Entry, UCHAR *State)
+{
+    if (!EnterRecord(State, BufferInserted))
+        return FALSE;
+    RemoveRecord(Entry);
+    *State = BufferEmpty;
+    KiReleaseLock(&CallbackLock);
+    return TRUE;
+}
+
 NTKERNELAPI BOOLEAN KeRegisterBugCheckCallback(PKBUGCHECK_CALLBACK_RECORD CallbackRecord,
                                                PKBUGCHECK_CALLBACK_ROUTINE CallbackRoutine, PVOID Buffer, ULONG Length,
                                                PUCHAR Component)
 {
-    BOOLEAN Done = FALSE;
-    KiCurrentThread();
-    KiAcquireLock(&CallbackLock);
-    if (CallbackRecord->State == BufferEmpty) {
-        CallbackRecord->CallbackRoutine = CallbackRoutine;
-        CallbackRecord->Buffer = Buffer;
-        CallbackRecord->Length = Length;
-        CallbackRecord->Component = Component;
-        CallbackRecord->Checksum = CallbackChecksum(CallbackRecord);
-        CallbackRecord->State = BufferInserted;
-        AddRecord(&CallbackList, &CallbackRecord->Entry);
-        Done = TRUE;
-    }
-    KiReleaseLock(&CallbackLock);
-    return Done;
+    if (!EnterRecord(&CallbackRecord->State, BufferEmpty))
+        return FALSE;
+    CallbackRecord->CallbackRoutine = CallbackRoutine;
+    CallbackRecord->Buffer = Buffer;
+    CallbackRecord->Length = Length;
+    CallbackRecord->Component = Component;
+    CallbackRecord->Checksum = CallbackChecksum(CallbackRecord);
+    return InsertRecord(&CallbackList, &CallbackRecord->Entry, &CallbackRecord->State);
 }
 
 NTKERNELAPI BOOLEAN KeDeregisterBugCheckCallback(PKBUGCHECK_CALLBACK_RECORD CallbackRecord)
 {
-    BOOLEAN Done = FALSE;
-    KiCurrentThread();
-    KiAcquireLock(&CallbackLock);
-    if (CallbackRecord->State == BufferInserted) {
-        RemoveRecord(&CallbackRecord->Entry);
-        CallbackRecord->State = BufferEmpty;
-        Done = TRUE;
-    }
-    KiReleaseLock(&CallbackLock);
-    return Done;
+    return DeregisterRecord(&CallbackRecord->Entry, &CallbackRecord->State);
 }
 
 NTKERNELAPI BOOLEAN KeRegisterBugCheckReasonCallback(PKBUGCHECK_REASON_CALLBACK_RECORD CallbackRecord,
                                                      PKBUGCHECK_REASON_CALLBACK_ROUTINE CallbackRoutine,
                                                      KBUGCHECK_CALLBACK_REASON Reason, PUCHAR Component)
 {
-    BOOLEAN Done = FALSE;
-    KiCurrentThread();
-    KiAcquireLock(&CallbackLock);
-    if (CallbackRecord->State == BufferEmpty) {
-        CallbackRecord->CallbackRoutine = CallbackRoutine;
-        CallbackRecord->Reason = Reason;
-        CallbackRecord->Component = Component;
-        CallbackRecord->Checksum = ReasonChecksum(CallbackRecord);
-        CallbackRecord->State = BufferInserted;
-        AddRecord(&ReasonList, &CallbackRecord->Entry);
-        Done = TRUE;
-    }
-    KiReleaseLock(&CallbackLock);
-    return Done;
+    if (!EnterRecord(&CallbackRecord->State, BufferEmpty))
+        return FALSE;
+    CallbackRecord->CallbackRoutine = CallbackRoutine;
+    CallbackRecord->Reason = Reason;
+    CallbackRecord->Component = Component;
+    CallbackRecord->Checksum = ReasonChecksum(CallbackRecord);
+    return InsertRecord(&ReasonList, &CallbackRecord->Entry, &CallbackRecord->State);
 }
 
 NTKERNELAPI BOOLEAN KeDeregisterBugCheckReasonCallback(PKBUGCHECK_REASON_CALLBACK_RECORD CallbackRecord)
 {
-    BOOLEAN Done = FALSE;
-    KiCurrentThread();
-    KiAcquireLock(&CallbackLock);
-    if (CallbackRecord->State == BufferInserted) {
-        RemoveRecord(&CallbackRecord->Entry);
-        CallbackRecord->State = BufferEmpty;
-        Done = TRUE;
-    }
-    KiReleaseLock(&CallbackLock);
-    return Done;
+    return DeregisterRecord(&CallbackRecord->Entry, &CallbackRecord->State);
 }
 
 /* No lock: the system has stopped, and the lock's holder may be the one who stopped it. */
