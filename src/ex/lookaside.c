@@ -97,7 +97,7 @@ static VOID ExpEnterList(GENERAL_LOOKASIDE_POOL *List)
         Known->Pass = ExpPass;
         Known->Next = *Bucket;
         *Bucket = Known;
-        ExpListCount++;
+        __atomic_fetch_add(&ExpListCount, 1, __ATOMIC_RELAXED);
         SetTimer = !ExpTimerRuns;
         ExpTimerRuns = TRUE;
     }
@@ -121,7 +121,7 @@ static BOOLEAN ExpRemoveList(GENERAL_LOOKASIDE_POOL *List)
         Link = &Record->Next;
     if (Record != NULL) {
         *Link = Record->Next;
-        ExpListCount--;
+        __atomic_fetch_sub(&ExpListCount, 1, __ATOMIC_RELAXED);
     }
     KiReleaseLock(&LookasideLock);
     while (__atomic_load_n(&ExpScanned, __ATOMIC_ACQUIRE) == List)
@@ -361,11 +361,24 @@ static VOID ExpScanDpc(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument
 }
 
 /* ---- allocate and free ---- */
+/* Memory checkers are told that an entry in a list is nobody's, behind its link. */
+static inline VOID ExpHideEntry(const GENERAL_LOOKASIDE_POOL *List, PVOID Entry)
+{
+    if (List->Size > sizeof(SLIST_ENTRY))
+        ExpPoison((PUCHAR)Entry + sizeof(SLIST_ENTRY), List->Size - sizeof(SLIST_ENTRY));
+}
+static inline PVOID ExpShowEntry(const GENERAL_LOOKASIDE_POOL *List, PVOID Entry)
+{
+    if (Entry != NULL && List->Size > sizeof(SLIST_ENTRY))
+        ExpUnpoison((PUCHAR)Entry + sizeof(SLIST_ENTRY), List->Size - sizeof(SLIST_ENTRY));
+    return Entry;
+}
+
 static inline PVOID ExpPopList(GENERAL_LOOKASIDE_POOL *List)
 {
     PVOID Entry;
     EXP_COUNT_UP(List->TotalAllocates);
-    Entry = ExpPopPoolEntry(&List->ListHead);
+    Entry = ExpShowEntry(List, ExpPopPoolEntry(&List->ListHead));
     if (Entry == NULL)
         EXP_COUNT_UP(List->AllocateMisses);
     return Entry;
@@ -378,6 +391,7 @@ static inline BOOLEAN ExpPushList(GENERAL_LOOKASIDE_POOL *List, PVOID Entry)
         EXP_COUNT_UP(List->FreeMisses);
         return FALSE;
     }
+    ExpHideEntry(List, Entry);
     ExpInterlockedPushEntrySList(&List->ListHead, Entry);
     return TRUE;
 }
@@ -419,7 +433,7 @@ static VOID ExpDeleteGeneral(PGENERAL_LOOKASIDE Lookaside)
     PSLIST_ENTRY Entry;
     ExpCheckDelete(List);
     ExpRemoveList(List);
-    while ((Entry = ExpPopPoolEntry(&List->ListHead)) != NULL)
+    while ((Entry = ExpShowEntry(List, ExpPopPoolEntry(&List->ListHead))) != NULL)
         ExpFreeEntry(List, Entry);
 }
 
@@ -471,7 +485,7 @@ VOID ExFreeToLookasideListEx(PLOOKASIDE_LIST_EX Lookaside, PVOID Entry)
 VOID ExFlushLookasideListEx(PLOOKASIDE_LIST_EX Lookaside)
 {
     PSLIST_ENTRY Entry;
-    while ((Entry = ExpPopPoolEntry(&Lookaside->L.ListHead)) != NULL)
+    while ((Entry = ExpShowEntry(&Lookaside->L, ExpPopPoolEntry(&Lookaside->L.ListHead))) != NULL)
         ExpFreeEntryEx(Lookaside, Entry);
 }
 

@@ -47,7 +47,7 @@ const VOID *ExpNoteObject(EXP_OBJECT_KIND Kind, const VOID *Object)
         Record->Next = *ExpObjectBucket(Kind, Object);
         *ExpObjectBucket(Kind, Object) = Record;
         Record = NULL;
-        ExpObjectCount[Kind]++;
+        __atomic_fetch_add(&ExpObjectCount[Kind], 1, __ATOMIC_RELAXED);
     }
     KiReleaseLock(&ObjectsLock);
     if (Record != NULL)
@@ -63,7 +63,7 @@ static OBJECT_RECORD *ExpTakeRecord(EXP_OBJECT_KIND Kind, OBJECT_RECORD **Link, 
         Link = &Record->Next;
     if (Record != NULL) {
         *Link = Record->Next;
-        ExpObjectCount[Kind]--;
+        __atomic_fetch_sub(&ExpObjectCount[Kind], 1, __ATOMIC_RELAXED);
     }
     return Record;
 }

@@ -193,7 +193,7 @@ static BOOLEAN ExpEnterSecureBlock(SECURE_BLOCK *Block, HANDLE Handle)
         Block->Pool->Blocks++;
         Block->Next = *Bucket;
         *Bucket = Block;
-        ExpSecureCount++;
+        __atomic_fetch_add(&ExpSecureCount, 1, __ATOMIC_RELAXED);
     }
     KiReleaseLock(&SecureLock);
     return Block->Pool != NULL;
@@ -279,7 +279,7 @@ VOID ExpFreeSecure(PVOID Address, ULONG Tag, const POOL_EXTENDED_PARAMS_SECURE_P
     if (Wrong == NULL && Own == 0) {
         *Link = Block->Next;
         Block->Pool->Blocks--;
-        ExpSecureCount--;
+        __atomic_fetch_sub(&ExpSecureCount, 1, __ATOMIC_RELAXED);
     }
     KiReleaseLock(&SecureLock);
     if (Wrong != NULL)

@@ -11,7 +11,8 @@
  *                      for it: use the library of the preset tsan
  *
  * And, in every build: when the address sanitizer reports an error in pool memory, the stop that the Verifier's special pool would make
- * of it is printed behind its report, with the block's history: 0xD6 beyond a block, 0xD5 in a freed one.
+ * of it is printed behind its report, with the block's history: 0xD6 beyond a block, 0xD5 in a freed one, or in an entry that is
+ * free in a lookaside list.
  *
  * The checkers' entry points are weak: which of them is there is known when the program is linked or loaded.
  */
@@ -91,13 +92,15 @@ static VOID TellStop(const char *Report)
     if (!ntmm_running() || !ExpDescribeBlock(Address, &Info) || Info.State == ExpBlockNever || Info.State == ExpBlockNone)
         return;
     ULONG_PTR Rip = __asan_get_report_pc != NULL ? (ULONG_PTR)__asan_get_report_pc() : 0;
-    BOOLEAN Freed = Info.State == ExpBlockFreed;
+    BOOLEAN Entry = Info.State != ExpBlockFreed && (ULONG_PTR)Address - (ULONG_PTR)Info.Start < Info.Size;
+    BOOLEAN Freed = Info.State == ExpBlockFreed || Entry;
     KI_BUGCHECK Stop = {.Code = Freed ? 0xD5 : 0xD6,
                         .Parameters = {(ULONG_PTR)Address,
                                        __asan_get_report_access_type != NULL && __asan_get_report_access_type() != 0 ? 1 : 0,
                                        Rip, 0},
-                        .Words = Freed ? "A pool block was used after it had been freed; the address sanitizer found it."
-                                       : "Memory beyond a pool block was used; the address sanitizer found it.",
+                        .Words = Entry   ? "An entry that is free in a lookaside list was used; the address sanitizer found it."
+                                 : Freed ? "A pool block was used after it had been freed; the address sanitizer found it."
+                                         : "Memory beyond a pool block was used; the address sanitizer found it.",
                         .Block = Address,
                         .Irql = KeGetCurrentIrql(),
                         .Thread = HalCurrentThread()};
