@@ -1,7 +1,7 @@
 /*
  * init.c - starting and stopping the I/O layer. SPDX-License-Identifier: MIT
  *
- * Start: the Plug and Play manager's driver. Stop: shutdown notifications, then the workers finish what they have, then the nodes
+ * Start: the section of physical memory, the Plug and Play manager's driver. Stop: shutdown notifications, then the workers finish what they have, then the nodes
  * and drivers that are left go. Drivers are unloaded before this by whoever loaded them.
  */
 #include "io/iopp.h"
@@ -10,7 +10,8 @@
 
 NTSTATUS IoInitSystem(VOID)
 {
-    return IopInitPnp();
+    NTSTATUS Status = IopInitSections();
+    return NT_SUCCESS(Status) ? IopInitPnp() : Status;
 }
 
 VOID IoShutdownSystem(VOID)
@@ -18,6 +19,7 @@ VOID IoShutdownSystem(VOID)
     IopShutdownDevices();
     ExpDrainWork();
     IopShutdownPnp();
+    IopShutdownSections();
     IopShutdownDma();
     ExpDrainWork();
 }

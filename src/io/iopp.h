@@ -4,6 +4,10 @@
 #pragma once
 #include "io/iop.h"
 
+/* ---- section.c ---- */
+NTSTATUS IopInitSections(VOID);
+VOID IopShutdownSections(VOID);
+
 /* ---- behind a DRIVER_OBJECT ---- */
 typedef struct _IOP_CLIENT_EXTENSION { /* IoAllocateDriverObjectExtension */
     struct _IOP_CLIENT_EXTENSION *Next;

@@ -1,12 +1,13 @@
 /*
  * section.c - section objects, and the files behind them. SPDX-License-Identifier: MIT
  *
- * Implements Zw/NtCreateSection, OpenSection, MapViewOfSection, UnmapViewOfSection, ExtendSection, QuerySection, FlushVirtualMemory,
- * NtAreMappedFilesTheSame, MmCreateSection, MmMapViewOfSection, MmUnmapViewOfSection, the views in system and session space, and what file
- * systems ask of sections. Pages and views are mm's (mm/section.h).
+ * Implements Zw/NtCreateSection(Ex), OpenSection, ExtendSection, QuerySection, MmCreateSection and FsRtlCreateSectionForDataScan. Views are
+ * sectionview.c's, what file systems ask of sections is sectionfs.c's, and pages are mm's (mm/section.h).
  *
  *   handle -> SECTION { size, protection, attributes } -> segment <- views
  *                                                            ^  `- Context: the FILE_OBJECT, referenced
+ *          |                                               |
+ *          `- or, of \Device\PhysicalMemory, no segment     |
  *      FILE_OBJECT.SectionObjectPointer->DataSectionObject --'     (ImageSectionObject for images)
  *
  * A file has one data segment and one image segment: the pointers that its file system supplies lead from any open to it. They hold no
@@ -21,26 +22,21 @@
  * Locks: IopSectionLock guards the section pointers; nothing is called under it but mm's reference.
  * Watch: tests/ddi/ZwSection.c, tests/ddi/section_file.c.
  */
-#include "io/iopp.h"
-#include "mm/section.h"
+#include "io/sectionp.h"
 
 #define TAG_SECTION 'tceS'
 
-typedef struct _SECTION {
-    PMM_SEGMENT Segment;
-    ULONG64 Bytes; /* what the section shows of its segment; (interlocked) grows */
-    ULONG Protection, Attributes;
-    BOOLEAN HasFile;
-    BOOLEAN NoExecute; /* an image that is only looked at: SEC_IMAGE_NO_EXECUTE */
-} SECTION, *PSECTION;
-
 static KI_LOCK IopSectionLock;
+static PSECTION IopPhysicalMemory;
 
 static VOID IopDeleteSection(PVOID Object)
 {
     PSECTION Section = Object;
-    if (Section->Segment != NULL)
+    if (Section->Segment != NULL) {
+        if (Section->Writes)
+            MmCountSegmentWriter(Section->Segment, -1);
         MmDereferenceSegment(Section->Segment);
+    }
 }
 
 OBJECT_TYPE IopSectionType = {
@@ -199,7 +195,7 @@ static PVOID *IopSlotOf(PFILE_OBJECT File, BOOLEAN Image)
     return Pointers == NULL ? NULL : Image ? &Pointers->ImageSectionObject : &Pointers->DataSectionObject;
 }
 
-static PMM_SEGMENT IopReferenceSlot(PVOID *Slot)
+PMM_SEGMENT IopReferenceSlot(PVOID *Slot)
 {
     PMM_SEGMENT Segment = NULL;
     if (Slot != NULL) {
@@ -248,12 +244,12 @@ static NTSTATUS IopSegmentOfFile(PFILE_OBJECT File, BOOLEAN Image, ULONG64 Bytes
 }
 
 /* ---- creating ---- */
-static BOOLEAN IopIsWritable(ULONG Protection)
+BOOLEAN IopIsWritable(ULONG Protection)
 {
     return (Protection & (PAGE_READWRITE | PAGE_EXECUTE_READWRITE)) != 0;
 }
 
-static BOOLEAN IopIsSectionProtection(ULONG Protection)
+BOOLEAN IopIsSectionProtection(ULONG Protection)
 {
     switch (Protection & ~(ULONG)(PAGE_NOCACHE | PAGE_WRITECOMBINE)) {
     case PAGE_READONLY:
@@ -272,6 +268,7 @@ static BOOLEAN IopIsSectionProtection(ULONG Protection)
 typedef struct _IOP_NEW_SECTION {
     LONGLONG Maximum; /* 0: not given */
     ULONG Protection, Attributes;
+    ULONG NodePlusOne;
     PFILE_OBJECT File; /* or NULL */
     SECTION Made;
 } IOP_NEW_SECTION;
@@ -352,8 +349,14 @@ static NTSTATUS IopSetupSection(PVOID Object, PVOID Context)
 {
     IOP_NEW_SECTION *New = Context;
     NTSTATUS Status = IopMakeSection(New);
-    if (NT_SUCCESS(Status))
+    if (NT_SUCCESS(Status)) {
+        if (New->NodePlusOne)
+            MmSetSegmentNode(New->Made.Segment, New->NodePlusOne);
+        New->Made.Writes = New->File != NULL && !(New->Attributes & SEC_IMAGE) && IopIsWritable(New->Protection);
+        if (New->Made.Writes)
+            MmCountSegmentWriter(New->Made.Segment, 1);
         *(PSECTION)Object = New->Made;
+    }
     return Status;
 }
 
@@ -365,9 +368,9 @@ static BOOLEAN IopMayUse(KPROCESSOR_MODE Mode, const VOID *Pointer)
 
 static NTSTATUS IopCreateSection(KPROCESSOR_MODE Mode, PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
                                  POBJECT_ATTRIBUTES Attributes, PLARGE_INTEGER MaximumSize, ULONG Protection,
-                                 ULONG AllocationAttributes, HANDLE FileHandle)
+                                 ULONG AllocationAttributes, HANDLE FileHandle, ULONG NodePlusOne)
 {
-    IOP_NEW_SECTION New = {.Protection = Protection, .Attributes = AllocationAttributes};
+    IOP_NEW_SECTION New = {.Protection = Protection, .Attributes = AllocationAttributes, .NodePlusOne = NodePlusOne};
     HANDLE Handle = NULL;
     NTSTATUS Status = STATUS_SUCCESS;
     if (!IopMayUse(Mode, SectionHandle) || !IopMayUse(Mode, Attributes))
@@ -399,7 +402,7 @@ NTSTATUS NTAPI ZwCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
     KI_CHECK_SERVICE(ObjectAttributes, NULL, SectionHandle, MaximumSize);
     PSP_SERVE(FALSE);
     return IopCreateSection(Service_.Mode, SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize, SectionPageProtection,
-                            AllocationAttributes, FileHandle);
+                            AllocationAttributes, FileHandle, 0);
 }
 
 NTSTATUS NTAPI NtCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
@@ -408,7 +411,86 @@ NTSTATUS NTAPI NtCreateSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
 {
     PSP_SERVE(TRUE);
     return IopCreateSection(Service_.Mode, SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize, SectionPageProtection,
-                            AllocationAttributes, FileHandle);
+                            AllocationAttributes, FileHandle, 0);
+}
+
+/* Of a section: the node that its pages are wanted from. "Only one instance of an extended parameter can be specified." */
+static NTSTATUS IopReadSectionParameters(KPROCESSOR_MODE Mode, PMEM_EXTENDED_PARAMETER Parameters, ULONG Count,
+                                         ULONG *NodePlusOne)
+{
+    ULONG Seen = 0;
+    *NodePlusOne = 0;
+    if (Count != 0 && (Parameters == NULL || Count >= MemSectionExtendedParameterMax))
+        return STATUS_INVALID_PARAMETER;
+    for (ULONG i = 0; i < Count; i++) {
+        MEM_EXTENDED_PARAMETER One;
+        NTSTATUS Status = MmCaptureFrom(Mode, &One, &Parameters[i], sizeof One);
+        if (!NT_SUCCESS(Status))
+            return Status;
+        if (One.Reserved || One.Type == 0 || One.Type >= MemSectionExtendedParameterMax || (Seen & (1u << One.Type)))
+            return STATUS_INVALID_PARAMETER;
+        Seen |= 1u << One.Type;
+        if (One.Type != MemSectionExtendedParameterNumaNode)
+            return STATUS_NOT_SUPPORTED; /* physical pages, signing levels */
+        if (One.ULong > KeQueryHighestNodeNumber())
+            return STATUS_INVALID_PARAMETER;
+        *NodePlusOne = One.ULong + 1;
+    }
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS NTAPI ZwCreateSectionEx(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
+                                 PLARGE_INTEGER MaximumSize, ULONG SectionPageProtection, ULONG AllocationAttributes,
+                                 HANDLE FileHandle, PMEM_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParameterCount)
+{
+    ULONG Node;
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, SectionHandle, MaximumSize, ExtendedParameters);
+    PSP_SERVE(FALSE);
+    NTSTATUS Status = IopReadSectionParameters(Service_.Mode, ExtendedParameters, ExtendedParameterCount, &Node);
+    return NT_SUCCESS(Status) ? IopCreateSection(Service_.Mode, SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize,
+                                                 SectionPageProtection, AllocationAttributes, FileHandle, Node)
+                              : Status;
+}
+
+NTSTATUS NTAPI NtCreateSectionEx(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
+                                 PLARGE_INTEGER MaximumSize, ULONG SectionPageProtection, ULONG AllocationAttributes,
+                                 HANDLE FileHandle, PMEM_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParameterCount)
+{
+    ULONG Node;
+    PSP_SERVE(TRUE);
+    NTSTATUS Status = IopReadSectionParameters(Service_.Mode, ExtendedParameters, ExtendedParameterCount, &Node);
+    return NT_SUCCESS(Status) ? IopCreateSection(Service_.Mode, SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize,
+                                                 SectionPageProtection, AllocationAttributes, FileHandle, Node)
+                              : Status;
+}
+
+/* Of an open file that there is no handle to. */
+NTSTATUS NTAPI FsRtlCreateSectionForDataScan(PHANDLE SectionHandle, PVOID *SectionObject, PLARGE_INTEGER SectionFileSize,
+                                             PFILE_OBJECT FileObject, ACCESS_MASK DesiredAccess,
+                                             POBJECT_ATTRIBUTES ObjectAttributes, PLARGE_INTEGER MaximumSize,
+                                             ULONG SectionPageProtection, ULONG AllocationAttributes, ULONG Flags)
+{
+    IOP_NEW_SECTION New = {.Protection = SectionPageProtection, .Attributes = SEC_COMMIT, .File = FileObject};
+    HANDLE Handle;
+    UNREFERENCED_PARAMETER(MaximumSize); /* "reserved for future use", as are the flags */
+    UNREFERENCED_PARAMETER(Flags);
+    if (SectionPageProtection != PAGE_READONLY && SectionPageProtection != PAGE_READWRITE)
+        return STATUS_INVALID_PARAMETER_8;
+    if ((AllocationAttributes & ~(ULONG)SEC_FILE) != SEC_COMMIT)
+        return STATUS_INVALID_PARAMETER_9;
+    NTSTATUS Status =
+        ObpCreateWithHandle(&IopSectionType, sizeof(SECTION), ObjectAttributes, DesiredAccess, IopSetupSection, &New, &Handle);
+    if (NT_SUCCESS(Status)) {
+        Status = ObReferenceObjectByHandle(Handle, 0, &IopSectionType, KernelMode, SectionObject, NULL);
+        if (!NT_SUCCESS(Status))
+            (VOID) ZwClose(Handle);
+    }
+    if (NT_SUCCESS(Status)) {
+        *SectionHandle = Handle;
+        if (SectionFileSize != NULL)
+            SectionFileSize->QuadPart = (LONGLONG)New.Made.Bytes;
+    }
+    return Status == STATUS_MAPPED_FILE_SIZE_ZERO ? STATUS_END_OF_FILE : Status;
 }
 
 NTSTATUS NTAPI MmCreateSection(PVOID *SectionObject, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
@@ -448,276 +530,54 @@ NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, P
     return ObpOpenWithHandle(&IopSectionType, ObjectAttributes, DesiredAccess, NULL, SectionHandle);
 }
 
+static BOOLEAN IopIsPhysicalMemory(HANDLE Handle)
+{
+    PSECTION Section;
+    if (!NT_SUCCESS(ObReferenceObjectByHandle(Handle, 0, &IopSectionType, KernelMode, (PVOID *)&Section, NULL)))
+        return FALSE;
+    BOOLEAN Physical = Section->Segment == NULL;
+    ObfDereferenceObject(Section);
+    return Physical;
+}
+
+/* \Device\PhysicalMemory: everything that has a physical address, by it. */
+NTSTATUS IopInitSections(VOID)
+{
+    UNICODE_STRING Name = RTL_CONSTANT_STRING(L"\\Device\\PhysicalMemory");
+    PSECTION Section;
+    NTSTATUS Status = ObpCreateObject(&IopSectionType, sizeof *Section, (PVOID *)&Section);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    *Section = (SECTION){.Bytes = MM_PHYSICAL_BYTES, .Protection = PAGE_EXECUTE_READWRITE};
+    Status = ObpInsertName(Section, NULL, &Name, OBJ_PERMANENT, NULL);
+    IopPhysicalMemory = NT_SUCCESS(Status) ? Section : NULL;
+    ObfDereferenceObject(Section);
+    return Status;
+}
+
+VOID IopShutdownSections(VOID)
+{
+    if (IopPhysicalMemory != NULL)
+        ObMakeTemporaryObject(IopPhysicalMemory);
+    IopPhysicalMemory = NULL;
+}
+
 NTSTATUS NTAPI NtOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
 {
     PSP_SERVE(TRUE);
+    HANDLE Handle;
     KPROCESSOR_MODE Mode = Service_.Mode;
     if (!IopMayUse(Mode, SectionHandle) || !IopMayUse(Mode, ObjectAttributes))
         return STATUS_ACCESS_VIOLATION;
-    return ObpOpenWithHandle(&IopSectionType, ObjectAttributes, DesiredAccess, NULL, SectionHandle);
-}
-
-/* ---- views ---- */
-/* What a section of one protection may be mapped with: writing needs it, executing needs it, copies on write need reading only. */
-static BOOLEAN IopMayMap(ULONG Section, ULONG View)
-{
-    const ULONG Execute = PAGE_EXECUTE | PAGE_EXECUTE_READ | PAGE_EXECUTE_READWRITE | PAGE_EXECUTE_WRITECOPY;
-    if ((View & 0xFF) == PAGE_NOACCESS)
-        return TRUE;
-    if (IopIsWritable(View) && !IopIsWritable(Section))
-        return FALSE;
-    return !(View & Execute) || (Section & Execute);
-}
-
-static ACCESS_MASK IopViewAccess(ULONG Protection)
-{
-    ACCESS_MASK Access = IopIsWritable(Protection) ? SECTION_MAP_WRITE : SECTION_MAP_READ;
-    if (Protection & (PAGE_EXECUTE | PAGE_EXECUTE_READ | PAGE_EXECUTE_READWRITE | PAGE_EXECUTE_WRITECOPY))
-        Access |= SECTION_MAP_EXECUTE;
-    return Access;
-}
-
-static NTSTATUS IopMapSection(PSECTION Section, KPROCESS *Process, PVOID *Base, ULONG_PTR ZeroBits, SIZE_T CommitSize,
-                              ULONG64 Offset, SIZE_T *Size, SECTION_INHERIT Inherit, ULONG Type, ULONG Protection)
-{
-    MM_VIEW_REQUEST Request = {.Offset = Offset, .Type = Type, .Protect = Protection, .NoExecute = Section->NoExecute};
-    ULONG64 Bytes = __atomic_load_n(&Section->Bytes, __ATOMIC_ACQUIRE);
-    BOOLEAN Image = (Section->Attributes & SEC_IMAGE) != 0;
-    if (!IopIsSectionProtection(Protection) && (Protection & 0xFF) != PAGE_NOACCESS)
-        return STATUS_INVALID_PAGE_PROTECTION;
-    if ((ULONG_PTR)*Base > (ULONG_PTR)MmHighestUserAddress)
-        return STATUS_INVALID_PARAMETER_3;
-    if (ZeroBits > 21 && ZeroBits < 32)
-        return STATUS_INVALID_PARAMETER_4;
-    if (Inherit != ViewShare && Inherit != ViewUnmap)
-        return STATUS_INVALID_PARAMETER_8;
-    if (Type & ~(ULONG)(MEM_TOP_DOWN | MEM_RESERVE))
-        return STATUS_INVALID_PARAMETER_9;
-    if (!Image && !IopMayMap(Section->Protection, Protection))
-        return STATUS_SECTION_PROTECTION;
-    if (Offset % 0x10000 != 0)
-        return STATUS_MAPPED_ALIGNMENT;
-    Bytes = (Bytes + PAGE_SIZE - 1) & ~(ULONG64)(PAGE_SIZE - 1);
-    if (Offset >= Bytes || *Size > Bytes - Offset)
-        return STATUS_INVALID_VIEW_SIZE;
-    if (*Size == 0)
-        *Size = Bytes - Offset;
-    if (CommitSize > *Size)
-        return STATUS_INVALID_PARAMETER_5;
-    if (ZeroBits && *Base == NULL)
-        Request.Limits.Highest = ZeroBits < 32 ? 0xFFFFFFFFull >> ZeroBits : ~0ull >> __builtin_clzll(ZeroBits);
-    NTSTATUS Status = MmMapView(Section->Segment, Process->Space, Base, Size, &Request);
-    if (NT_SUCCESS(Status) && Image && !Section->NoExecute) {
-        PFILE_OBJECT File = MmSegmentContext(Section->Segment);
-        PspNotifyImage(&File->FileName, Process->ProcessId, *Base, *Size, FALSE);
+    NTSTATUS Status = ObpOpenWithHandle(&IopSectionType, ObjectAttributes, DesiredAccess, NULL, &Handle);
+    /* "User applications cannot access \Device\PhysicalMemory directly" */
+    if (NT_SUCCESS(Status) && Mode != KernelMode && IopIsPhysicalMemory(Handle)) {
+        (VOID) ZwClose(Handle);
+        return STATUS_ACCESS_DENIED;
     }
-    if (NT_SUCCESS(Status) && CommitSize && (Section->Attributes & SEC_RESERVE)) {
-        PVOID At = *Base;
-        NTSTATUS Commit = MmAllocateVirtual(Process->Space, &At, &CommitSize, MEM_COMMIT, PAGE_READWRITE, NULL);
-        if (!NT_SUCCESS(Commit)) {
-            (VOID) MmUnmapView(Process->Space, *Base, FALSE);
-            return Commit;
-        }
-    }
-    return Status;
-}
-
-static NTSTATUS IopMapViewOfSection(KPROCESSOR_MODE Mode, HANDLE SectionHandle, HANDLE ProcessHandle, PVOID *BaseAddress,
-                                    ULONG_PTR ZeroBits, SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
-                                    SECTION_INHERIT Inherit, ULONG Type, ULONG Protection)
-{
-    PSECTION Section;
-    KPROCESS *Process;
-    PVOID Base;
-    SIZE_T Size;
-    LARGE_INTEGER Offset = {.QuadPart = 0};
-    NTSTATUS Status = MmCaptureFrom(Mode, &Base, BaseAddress, sizeof Base);
     if (NT_SUCCESS(Status))
-        Status = MmCaptureFrom(Mode, &Size, ViewSize, sizeof Size);
-    if (NT_SUCCESS(Status) && SectionOffset != NULL)
-        Status = MmCaptureFrom(Mode, &Offset, SectionOffset, sizeof Offset);
-    if (NT_SUCCESS(Status))
-        Status =
-            ObReferenceObjectByHandle(SectionHandle, IopViewAccess(Protection), &IopSectionType, Mode, (PVOID *)&Section, NULL);
-    if (!NT_SUCCESS(Status))
-        return Status;
-    Status = PspOpenSpace(ProcessHandle, PROCESS_VM_OPERATION, Mode, &Process);
-    if (NT_SUCCESS(Status)) {
-        Status = IopMapSection(Section, Process, &Base, ZeroBits, CommitSize, (ULONG64)Offset.QuadPart, &Size, Inherit, Type,
-                               Protection);
-        PspCloseSpace(Process);
-    }
-    ObfDereferenceObject(Section);
-    if (NT_SUCCESS(Status)) {
-        (VOID) MmReleaseTo(Mode, BaseAddress, &Base, sizeof Base);
-        (VOID) MmReleaseTo(Mode, ViewSize, &Size, sizeof Size);
-    }
+        (VOID) MmReleaseTo(Mode, SectionHandle, &Handle, sizeof Handle);
     return Status;
-}
-
-NTSTATUS NTAPI ZwMapViewOfSection(HANDLE SectionHandle, HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits,
-                                  SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
-                                  SECTION_INHERIT InheritDisposition, ULONG AllocationType, ULONG Win32Protect)
-{
-    KI_CHECK_SERVICE(NULL, NULL, BaseAddress, SectionOffset, ViewSize);
-    PSP_SERVE(FALSE);
-    return IopMapViewOfSection(Service_.Mode, SectionHandle, ProcessHandle, BaseAddress, ZeroBits, CommitSize, SectionOffset,
-                               ViewSize, InheritDisposition, AllocationType, Win32Protect);
-}
-
-NTSTATUS NTAPI NtMapViewOfSection(HANDLE SectionHandle, HANDLE ProcessHandle, PVOID *BaseAddress, ULONG_PTR ZeroBits,
-                                  SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
-                                  SECTION_INHERIT InheritDisposition, ULONG AllocationType, ULONG Win32Protect)
-{
-    PSP_SERVE(TRUE);
-    return IopMapViewOfSection(Service_.Mode, SectionHandle, ProcessHandle, BaseAddress, ZeroBits, CommitSize, SectionOffset,
-                               ViewSize, InheritDisposition, AllocationType, Win32Protect);
-}
-
-NTSTATUS NTAPI MmMapViewOfSection(PVOID SectionObject, PEPROCESS Process, PVOID *BaseAddress, ULONG_PTR ZeroBits,
-                                  SIZE_T CommitSize, PLARGE_INTEGER SectionOffset, PSIZE_T ViewSize,
-                                  SECTION_INHERIT InheritDisposition, ULONG AllocationType, ULONG Win32Protect)
-{
-    if (!ExAcquireRundownProtection(&Process->ExitRundown))
-        return STATUS_PROCESS_IS_TERMINATING;
-    NTSTATUS Status = IopMapSection(SectionObject, Process, BaseAddress, ZeroBits, CommitSize,
-                                    SectionOffset ? (ULONG64)SectionOffset->QuadPart : 0, ViewSize, InheritDisposition,
-                                    AllocationType, Win32Protect);
-    ExReleaseRundownProtection(&Process->ExitRundown);
-    return Status;
-}
-
-static NTSTATUS IopUnmapViewOfSection(KPROCESSOR_MODE Mode, HANDLE ProcessHandle, PVOID BaseAddress)
-{
-    KPROCESS *Process;
-    NTSTATUS Status = PspOpenSpace(ProcessHandle, PROCESS_VM_OPERATION, Mode, &Process);
-    if (!NT_SUCCESS(Status))
-        return Status;
-    Status = MmUnmapView(Process->Space, BaseAddress, FALSE);
-    PspCloseSpace(Process);
-    return Status;
-}
-
-NTSTATUS NTAPI ZwUnmapViewOfSection(HANDLE ProcessHandle, PVOID BaseAddress)
-{
-    PSP_SERVE(FALSE);
-    return IopUnmapViewOfSection(Service_.Mode, ProcessHandle, BaseAddress);
-}
-
-NTSTATUS NTAPI NtUnmapViewOfSection(HANDLE ProcessHandle, PVOID BaseAddress)
-{
-    PSP_SERVE(TRUE);
-    return IopUnmapViewOfSection(Service_.Mode, ProcessHandle, BaseAddress);
-}
-
-NTSTATUS NTAPI MmUnmapViewOfSection(PEPROCESS Process, PVOID BaseAddress)
-{
-    if (!ExAcquireRundownProtection(&Process->ExitRundown))
-        return STATUS_PROCESS_IS_TERMINATING;
-    NTSTATUS Status = MmUnmapView(Process->Space, BaseAddress, FALSE);
-    ExReleaseRundownProtection(&Process->ExitRundown);
-    return Status;
-}
-
-static NTSTATUS IopFlush(KPROCESSOR_MODE Mode, HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize,
-                         PIO_STATUS_BLOCK IoStatus)
-{
-    KPROCESS *Process;
-    IO_STATUS_BLOCK Result = {.Information = 0};
-    PVOID Base;
-    SIZE_T Size;
-    NTSTATUS Status = MmCaptureFrom(Mode, &Base, BaseAddress, sizeof Base);
-    if (NT_SUCCESS(Status))
-        Status = MmCaptureFrom(Mode, &Size, RegionSize, sizeof Size);
-    if (NT_SUCCESS(Status))
-        Status = PspOpenSpace(ProcessHandle, PROCESS_VM_OPERATION, Mode, &Process);
-    if (!NT_SUCCESS(Status))
-        return Status;
-    Status = MmFlushVirtual(Process->Space, &Base, &Size);
-    PspCloseSpace(Process);
-    Result.Status = Status;
-    if (NT_SUCCESS(Status)) {
-        (VOID) MmReleaseTo(Mode, BaseAddress, &Base, sizeof Base);
-        (VOID) MmReleaseTo(Mode, RegionSize, &Size, sizeof Size);
-    }
-    if (IoStatus != NULL)
-        (VOID) MmReleaseTo(Mode, IoStatus, &Result, sizeof Result);
-    return Status;
-}
-
-NTSTATUS NTAPI ZwFlushVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, PIO_STATUS_BLOCK IoStatus)
-{
-    KI_CHECK_SERVICE(NULL, NULL, BaseAddress, RegionSize, IoStatus);
-    PSP_SERVE(FALSE);
-    return IopFlush(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, IoStatus);
-}
-
-NTSTATUS NTAPI NtFlushVirtualMemory(HANDLE ProcessHandle, PVOID *BaseAddress, PSIZE_T RegionSize, PIO_STATUS_BLOCK IoStatus)
-{
-    PSP_SERVE(TRUE);
-    return IopFlush(Service_.Mode, ProcessHandle, BaseAddress, RegionSize, IoStatus);
-}
-
-NTSTATUS NTAPI NtAreMappedFilesTheSame(PVOID File1MappedAsAnImage, PVOID File2MappedAsFile)
-{
-    PSP_SERVE(TRUE);
-    PMM_SPACE Space = PsGetCurrentProcess()->Space;
-    PMM_SEGMENT One = MmSegmentOfView(Space, File1MappedAsAnImage), Two = MmSegmentOfView(Space, File2MappedAsFile);
-    NTSTATUS Status = STATUS_INVALID_ADDRESS;
-    if (One != NULL && Two != NULL) {
-        PFILE_OBJECT A = MmSegmentContext(One), B = MmSegmentContext(Two);
-        Status = A == NULL || B == NULL ? STATUS_CONFLICTING_ADDRESSES
-                 : One == Two || (A->SectionObjectPointer && A->SectionObjectPointer == B->SectionObjectPointer)
-                     ? STATUS_SUCCESS
-                     : STATUS_NOT_SAME_DEVICE;
-    }
-    if (One != NULL)
-        MmDereferenceSegment(One);
-    if (Two != NULL)
-        MmDereferenceSegment(Two);
-    return Status;
-}
-
-/* ---- views in system space ---- */
-NTSTATUS NTAPI MmMapViewInSystemSpaceEx(PVOID Section, PVOID *MappedBase, PSIZE_T ViewSize, PLARGE_INTEGER SectionOffset,
-                                        ULONG_PTR Flags)
-{
-    PSECTION Object = Section;
-    ULONG64 Offset = SectionOffset ? (ULONG64)SectionOffset->QuadPart : 0;
-    ULONG64 Bytes = (__atomic_load_n(&Object->Bytes, __ATOMIC_ACQUIRE) + PAGE_SIZE - 1) & ~(ULONG64)(PAGE_SIZE - 1);
-    if (Flags & ~(ULONG_PTR)MM_SYSTEM_VIEW_EXCEPTIONS_FOR_INPAGE_ERRORS)
-        return STATUS_INVALID_PARAMETER_5;
-    if (Offset >= Bytes || *ViewSize > Bytes - Offset)
-        return STATUS_INVALID_VIEW_SIZE;
-    if (*ViewSize == 0)
-        *ViewSize = Bytes - Offset;
-    return MmMapSystemView(Object->Segment, Offset, ViewSize, IopIsWritable(Object->Protection), MappedBase);
-}
-
-NTSTATUS NTAPI MmMapViewInSystemSpace(PVOID Section, PVOID *MappedBase, PSIZE_T ViewSize)
-{
-    return MmMapViewInSystemSpaceEx(Section, MappedBase, ViewSize, NULL, 0);
-}
-
-NTSTATUS NTAPI MmMapViewInSessionSpaceEx(PVOID Section, PVOID *MappedBase, PSIZE_T ViewSize, PLARGE_INTEGER SectionOffset,
-                                         ULONG_PTR Flags)
-{
-    return MmMapViewInSystemSpaceEx(Section, MappedBase, ViewSize, SectionOffset, Flags);
-}
-
-NTSTATUS NTAPI MmMapViewInSessionSpace(PVOID Section, PVOID *MappedBase, PSIZE_T ViewSize)
-{
-    return MmMapViewInSystemSpaceEx(Section, MappedBase, ViewSize, NULL, 0);
-}
-
-NTSTATUS NTAPI MmUnmapViewInSystemSpace(PVOID MappedBase)
-{
-    return MmUnmapSystemView(MappedBase);
-}
-
-NTSTATUS NTAPI MmUnmapViewInSessionSpace(PVOID MappedBase)
-{
-    return MmUnmapSystemView(MappedBase);
 }
 
 /* ---- growing and asking ---- */
@@ -802,7 +662,7 @@ static NTSTATUS IopQuerySection(KPROCESSOR_MODE Mode, HANDLE SectionHandle, SECT
     NTSTATUS Status = ObReferenceObjectByHandle(SectionHandle, SECTION_QUERY, &IopSectionType, Mode, (PVOID *)&Section, NULL);
     if (!NT_SUCCESS(Status))
         return Status;
-    const MM_IMAGE_FACTS *Facts = MmImageFacts(Section->Segment);
+    const MM_IMAGE_FACTS *Facts = Section->Segment ? MmImageFacts(Section->Segment) : NULL;
     memset(&Answer, 0, sizeof Answer);
     if (Class == SectionImageInformation) {
         Status = Facts ? STATUS_SUCCESS : STATUS_SECTION_NOT_IMAGE;
@@ -835,64 +695,4 @@ NTSTATUS NTAPI NtQuerySection(HANDLE SectionHandle, SECTION_INFORMATION_CLASS Se
     PSP_SERVE(TRUE);
     return IopQuerySection(Service_.Mode, SectionHandle, SectionInformationClass, SectionInformation, SectionInformationLength,
                            ReturnLength);
-}
-
-/* ---- what file systems ask ---- */
-static BOOLEAN IopSlotIsFree(PVOID *Slot, BOOLEAN Flush)
-{
-    PMM_SEGMENT Segment = IopReferenceSlot(Slot);
-    if (Segment == NULL)
-        return TRUE;
-    if (Flush)
-        (VOID) MmFlushSegment(Segment, 0, 0);
-    MmDereferenceSegment(Segment);
-    return FALSE;
-}
-
-BOOLEAN NTAPI MmFlushImageSection(PSECTION_OBJECT_POINTERS SectionObjectPointer, MMFLUSH_TYPE FlushType)
-{
-    UNREFERENCED_PARAMETER(FlushType);
-    return IopSlotIsFree(&SectionObjectPointer->ImageSectionObject, FALSE);
-}
-
-BOOLEAN NTAPI MmForceSectionClosed(PSECTION_OBJECT_POINTERS SectionObjectPointer, BOOLEAN DelayClose)
-{
-    UNREFERENCED_PARAMETER(DelayClose); /* a segment goes with its last reference anyway */
-    return MmForceSectionClosedEx(SectionObjectPointer, MM_FORCE_CLOSED_DATA | MM_FORCE_CLOSED_IMAGE);
-}
-
-BOOLEAN NTAPI MmForceSectionClosedEx(PSECTION_OBJECT_POINTERS SectionObjectPointer, ULONG ForceCloseFlags)
-{
-    BOOLEAN Data = !(ForceCloseFlags & MM_FORCE_CLOSED_DATA) || IopSlotIsFree(&SectionObjectPointer->DataSectionObject, TRUE);
-    BOOLEAN Image =
-        !(ForceCloseFlags & MM_FORCE_CLOSED_IMAGE) || IopSlotIsFree(&SectionObjectPointer->ImageSectionObject, FALSE);
-    return Data && Image;
-}
-
-BOOLEAN NTAPI MmCanFileBeTruncated(PSECTION_OBJECT_POINTERS SectionPointer, PLARGE_INTEGER NewFileSize)
-{
-    ULONG64 New = NewFileSize ? (ULONG64)NewFileSize->QuadPart : 0;
-    if (!IopSlotIsFree(&SectionPointer->ImageSectionObject, FALSE))
-        return FALSE;
-    PMM_SEGMENT Segment = IopReferenceSlot(&SectionPointer->DataSectionObject);
-    if (Segment == NULL)
-        return TRUE;
-    BOOLEAN May = New >= MmSegmentBytes(Segment);
-    MmDereferenceSegment(Segment);
-    return May;
-}
-
-ULONG NTAPI MmDoesFileHaveUserWritableReferences(PSECTION_OBJECT_POINTERS SectionPointer)
-{
-    PMM_SEGMENT Segment = IopReferenceSlot(&SectionPointer->DataSectionObject);
-    if (Segment == NULL)
-        return 0;
-    ULONG Views = MmSegmentViews(Segment);
-    MmDereferenceSegment(Segment);
-    return Views;
-}
-
-ULONGLONG NTAPI MmGetMaximumFileSectionSize(VOID)
-{
-    return 1ull << 40;
 }

@@ -20,7 +20,8 @@
  *   kernel     <= APC     demand zero, allowed               a frame of zeroes, resume
  *   kernel     <= APC     transition, allowed                soft: the frame is made active again, resume
  *   kernel     <= APC     page file, allowed                 hard: read in (inpage.c), resume; 0x7A if the device fails,
- *                                                            0x1A/0x3F if the page's checksum is wrong
+ *                                                            0x1A/0x3F if the page's checksum is wrong; either is
+ *                                                            STATUS_IN_PAGE_ERROR in a view that was mapped to raise it
  *   kernel     <= APC     the same, a write to read-only     0xBE
  *   kernel     <= APC     zero, or without access            0x50, type 0
  *   kernel     <= APC     no page table                      0x50, type 2
@@ -489,6 +490,11 @@ static VOID MiKernelFault(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_
         NTSTATUS Status = MiMakePresentFor(&Attempt);
         if (NT_SUCCESS(Status)) {
             (VOID) HalFillTb((PVOID)(Address & ~(ULONG_PTR)(PAGE_SIZE - 1)), 1, 0);
+            return;
+        }
+        if (Status == STATUS_IN_PAGE_ERROR && MiIsRaisingView(Address)) {
+            Answer->Status = STATUS_IN_PAGE_ERROR;
+            Answer->Information = (ULONG)Attempt.DeviceStatus;
             return;
         }
         if (Status == STATUS_IN_PAGE_ERROR && Attempt.DeviceStatus == STATUS_CRC_ERROR) {

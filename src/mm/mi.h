@@ -425,6 +425,11 @@ static inline VOID MiCheckConditions(VOID)
 }
 const CHAR *MiValidateConditions(VOID); /* at rest */
 
+/* section.c: whether a modified page of a file is written by flushes only. PfnLock held. */
+BOOLEAN MiWaitsForFlush(PMMPTE Prototype);
+/* view.c: whether an address is in a view in system space whose in-page errors are exceptions. */
+BOOLEAN MiIsRaisingView(ULONG_PTR Va);
+
 /* sysptes.c */
 /* Address space with page tables, in the system-PTE region, Guard pages of it never mapped at its end; 0: none. */
 ULONG_PTR MiReserveSystemPtes(SIZE_T Pages, ULONG Guard);

@@ -737,7 +737,10 @@ VOID MiListFrameLocked(PFN_NUMBER Page, PMMPFN Pfn, ULONG64 *Commit)
         if (MiPteIsPageFile(Pfn->OriginalPte)) {
             MiForgetCopy(Pfn);
         }
-        MiSetPageState(Page, Pfn, Pfn->File ? MiPageMapped : MiPageModified);
+        MiSetPageState(Page, Pfn,
+                       !Pfn->File                         ? MiPageModified
+                       : MiWaitsForFlush(Pfn->PteAddress) ? MiPageModifiedNoWrite
+                                                          : MiPageMapped);
     } else {
         MiSetPageState(Page, Pfn, MiPageStandby);
         MiPagesBecameAvailable();

@@ -79,7 +79,7 @@ NTSTATUS MmProtectVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size, ULONG Prot
 /* ---- asking ---- */
 static ULONG MiTypeOfVad(PMMVAD Vad)
 {
-    return Vad->Type == MiVadView ? (Vad->Image ? MEM_IMAGE : MEM_MAPPED) : MEM_PRIVATE;
+    return Vad->Type == MiVadView ? (Vad->Image ? MEM_IMAGE : MEM_MAPPED) : Vad->Physical ? MEM_MAPPED : MEM_PRIVATE;
 }
 
 /* The gap that holds Va, cut at the slice's ends; outside the slice all is one gap. */

@@ -142,6 +142,11 @@ static inline MMPTE MiPteIoSpace(PFN_NUMBER Page, MI_PROT Protection)
 {
     return (MMPTE){MiPteValid(Page, Protection, FALSE).Long | MI_PTE_IO};
 }
+/* The same leaf, but for user mode. */
+static inline MMPTE MiPteForUser(MMPTE Pte)
+{
+    return (MMPTE){Pte.Long | MI_PTE_U};
+}
 /* As MiPteValid, for contents that a page file has too: a write shall be noticed. */
 static inline MMPTE MiPteValidClean(PFN_NUMBER Page, MI_PROT Protection, BOOLEAN User)
 {

@@ -274,7 +274,61 @@ PVOID MmSegmentContext(PMM_SEGMENT Segment)
     return Segment->Context;
 }
 
+VOID MmSetSegmentNode(PMM_SEGMENT Segment, ULONG NodePlusOne)
+{
+    __atomic_store_n(&Segment->NodePlusOne, (UCHAR)NodePlusOne, __ATOMIC_RELAXED);
+}
+
+VOID MmCountSegmentWriter(PMM_SEGMENT Segment, LONG Change)
+{
+    __atomic_add_fetch(&Segment->Writers, Change, __ATOMIC_RELAXED);
+}
+ULONG MmSegmentWriters(PMM_SEGMENT Segment)
+{
+    return (ULONG)__atomic_load_n(&Segment->Writers, __ATOMIC_RELAXED);
+}
+
 /* ---- pages ---- */
+BOOLEAN MmSegmentHasWriteProbes(PMM_SEGMENT Segment)
+{
+    const ULONG Both = MI_PFN_LOCKED | MI_PFN_MODIFIED;
+    ULONG64 Pages = __atomic_load_n(&Segment->Pages, __ATOMIC_ACQUIRE);
+    BOOLEAN Some = FALSE;
+    for (ULONG64 Page = 0; Page < Pages && !Some; Page++) {
+        PMMPTE Prototype = MiPrototypeOf(Segment, Page);
+        if (!MiPteIsValid(MiReadPte(Prototype)) && !MiPteIsTransition(MiReadPte(Prototype))) {
+            continue;
+        }
+        KiAcquireLock(&MiState->PfnLock);
+        MMPTE Entry = MiReadPte(Prototype);
+        Some = (MiPteIsValid(Entry) || MiPteIsTransition(Entry)) && (MiPfn(MiPtePage(Entry))->Flags & Both) == Both;
+        KiReleaseLock(&MiState->PfnLock);
+    }
+    return Some;
+}
+
+VOID MmDisableModifiedWrite(PMM_SEGMENT Segment)
+{
+    ULONG64 Pages = __atomic_load_n(&Segment->Pages, __ATOMIC_ACQUIRE);
+    KiAcquireLock(&MiState->PfnLock);
+    Segment->NoModifiedWrite = TRUE;
+    KiReleaseLock(&MiState->PfnLock);
+    for (ULONG64 Page = 0; Page < Pages; Page++) { /* those that wait already */
+        KiAcquireLock(&MiState->PfnLock);
+        MMPTE Entry = MiReadPte(MiPrototypeOf(Segment, Page));
+        if (MiPteIsTransition(Entry) && MiPfn(MiPtePage(Entry))->State == MiPageMapped) {
+            MiSetPageState(MiPtePage(Entry), MiPfn(MiPtePage(Entry)), MiPageModifiedNoWrite);
+        }
+        KiReleaseLock(&MiState->PfnLock);
+    }
+}
+
+BOOLEAN MiWaitsForFlush(PMMPTE Prototype)
+{
+    ULONG64 Page;
+    return MiSegmentOfPrototype(Prototype, &Page)->NoModifiedWrite;
+}
+
 const MI_PART *MiPartOf(PMI_SEGMENT Segment, ULONG64 Page)
 {
     for (ULONG Index = 0; Index < Segment->PartCount; Index++) {

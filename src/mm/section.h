@@ -50,8 +50,21 @@ NTSTATUS MmFlushVirtual(PMM_SPACE Space, PVOID *Base, SIZE_T *Size);
 /* The segment of the view at an address, referenced, and its I/O context; NULL: no view. */
 PMM_SEGMENT MmSegmentOfView(PMM_SPACE Space, PVOID Address);
 PVOID MmSegmentContext(PMM_SEGMENT Segment);
-NTSTATUS MmMapSystemView(PMM_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, BOOLEAN Write, PVOID *Base);
+/* Raises: an access whose page cannot be read raises STATUS_IN_PAGE_ERROR in place of bug check 0x7A. */
+NTSTATUS MmMapSystemView(PMM_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, BOOLEAN Write, BOOLEAN Raises, PVOID *Base);
 NTSTATUS MmUnmapSystemView(PVOID Base);
+/* physview.c: a view of physical addresses [Offset, Offset + *Size); Offset a multiple of 64 KiB. */
+#define MM_PHYSICAL_BYTES (1ull << 52)
+NTSTATUS MmMapPhysicalView(PMM_SPACE Space, PVOID *Base, ULONG64 Offset, SIZE_T *Size, const MM_VIEW_REQUEST *Request);
+
+VOID MmSetSegmentNode(PMM_SEGMENT Segment, ULONG NodePlusOne); /* where its pages are wanted from, from now on */
+/* Sections that may write; with the views that may, what MmSegmentWriters counts. */
+VOID MmCountSegmentWriter(PMM_SEGMENT Segment, LONG Change);
+ULONG MmSegmentWriters(PMM_SEGMENT Segment);
+BOOLEAN MmSegmentHasWriteProbes(PMM_SEGMENT Segment); /* somebody has modified pages of it locked */
+VOID MmDisableModifiedWrite(PMM_SEGMENT Segment);     /* only flushes write its pages to the file from now on */
+/* Has a page, and neighbours of it, read if only the file has it. STATUS_INSUFFICIENT_RESOURCES, or the device's error. */
+NTSTATUS MmPrefetchSegment(PMM_SEGMENT Segment, ULONG64 Offset);
 
 typedef struct _MM_IMAGE_FACTS {
     ULONG64 PreferredBase, StackReserve, StackCommit;

@@ -31,7 +31,9 @@ typedef struct _MI_SEGMENT {
     BOOLEAN Reserve;
     MI_PART *Parts; /* image */
     ULONG PartCount;
-    UCHAR NodePlusOne; /* the NUMA node that all its pages are wanted from; 0: the view's, or that of who touches them */
+    volatile LONG Writers;   /* (interlocked) sections and views that may write */
+    BOOLEAN NoModifiedWrite; /* (PfnLock) modified pages wait for a flush */
+    UCHAR NodePlusOne;       /* the NUMA node that all its pages are wanted from; 0: the view's, or that of who touches them */
     struct _MI_FIXUPS *Fixups; /* image: relocate.c; NULL: it has none */
     MM_IMAGE_FACTS Image;
 } MI_SEGMENT, *PMI_SEGMENT;
@@ -43,6 +45,7 @@ typedef struct _MI_VIEW {
     ULONG64 FirstPage; /* of the segment, at Start */
     BOOLEAN System;
     BOOLEAN NoExecute; /* of an image: to be looked at only */
+    BOOLEAN Writes;    /* counted in Writers */
     UCHAR NodePlusOne; /* the NUMA node that its pages are wanted from; 0: none */
 } MI_VIEW, *PMI_VIEW;
 
@@ -93,6 +96,9 @@ NTSTATUS MiReadImageBytes(PMI_SEGMENT Segment, ULONG64 Rva, PUCHAR Bytes, ULONG 
 NTSTATUS MiReadFixups(PMI_SEGMENT Segment, ULONG Rva, ULONG Bytes, ULONG BaseField);
 BOOLEAN MiIsRelocated(PMI_SEGMENT Segment, ULONG64 Page);
 VOID MiRelocate(PMI_SEGMENT Segment, ULONG64 Page, ULONG64 Delta, PUCHAR Bytes);
+/* view.c: a range for a view: where the request says, its record *Result made like *Like, with page tables. The space locked. */
+NTSTATUS MiPlaceView(PMI_SPACE Space, ULONG_PTR Start, SIZE_T Size, const MM_VIEW_REQUEST *Request, PMMVAD Like,
+                     PMMVAD *Result);
 /* view.c: takes shares away that entries of one table had: Old[n] for each bit n of Gone[] was there, none is in a TB any more. Entries'
  * lock held. */
 VOID MiDropShares(PMMSUPPORT Set, PMMPTE Pte, const MMPTE *Old, ULONG Count);

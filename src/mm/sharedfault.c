@@ -133,8 +133,8 @@ static ULONG MiNodeFor(const MI_SHARED_FAULT *Fault)
         return 0;
     }
     ULONG64 Page;
-    ULONG Segment = MiSegmentOfPrototype(Fault->Prototype, &Page)->NodePlusOne,
-          Node = Segment ? Segment : MiPteViewNode(Fault->Entry);
+    ULONG Node = __atomic_load_n(&MiSegmentOfPrototype(Fault->Prototype, &Page)->NodePlusOne, __ATOMIC_RELAXED);
+    Node = Node ? Node : MiPteViewNode(Fault->Entry);
     return Node ? MI_TAKE_NODE(Node - 1) : 0;
 }
 
@@ -353,6 +353,25 @@ static NTSTATUS MiReadFromFile(PMI_SEGMENT Segment, ULONG64 Page, PKI_LOCK Lock,
     }
     MiEndFileRead(&Read, From, NT_SUCCESS(Status) ? Good : 0);
     return Status;
+}
+
+NTSTATUS MmPrefetchSegment(PMM_SEGMENT Segment, ULONG64 Offset)
+{
+    ULONG64 Page = Offset >> PAGE_SHIFT;
+    if (Page >= __atomic_load_n(&Segment->Pages, __ATOMIC_ACQUIRE)) {
+        return STATUS_SUCCESS; /* there is nothing to read */
+    }
+    PMMPTE Prototype = MiPrototypeOf(Segment, Page);
+    PKI_LOCK Lock = MiPrototypeLock(Prototype);
+    KiAcquireLock(Lock);
+    if (!MiPteIsInFile(MiReadPte(Prototype))) {
+        KiReleaseLock(Lock);
+        return STATUS_SUCCESS;
+    }
+    ULONG Node = __atomic_load_n(&Segment->NodePlusOne, __ATOMIC_RELAXED);
+    Node = Node ? MI_TAKE_NODE(Node - 1) : 0;
+    NTSTATUS Status = MiReadFromFile(Segment, Page, Lock, Node);
+    return Status == STATUS_NO_MEMORY ? STATUS_INSUFFICIENT_RESOURCES : Status;
 }
 
 /* ---- faults ---- */

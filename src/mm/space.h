@@ -23,6 +23,7 @@ typedef struct _MMVAD {
     UCHAR Type;                           /* MI_VAD_TYPE */
     BOOLEAN LargePages;                   /* resident from the start, never decommitted in part */
     BOOLEAN Image;                        /* view: of an image section */
+    BOOLEAN Physical;                     /* locked: a view of physical memory (physview.c) */
     UCHAR NodePlusOne;                    /* the NUMA node its pages are wanted from, 0: of whoever touches them first */
     BOOLEAN Placeholder, FromPlaceholder; /* placeholder.c: is one; took the place of one */
     struct _MI_WATCH *Watch;              /* watch.c; NULL: writes are not watched */

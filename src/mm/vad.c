@@ -305,7 +305,8 @@ BOOLEAN MiIsUserMapping(ULONG_PTR Va, SIZE_T Pages)
     }
     MiLockSpace(Space);
     PMMVAD Vad = MiFindVad(Space, Va);
-    BOOLEAN Exact = Vad && Vad->Type == MiVadLocked && Vad->Start == Va && Vad->End == Va + (Pages << PAGE_SHIFT);
+    BOOLEAN Exact =
+        Vad && Vad->Type == MiVadLocked && !Vad->Physical && Vad->Start == Va && Vad->End == Va + (Pages << PAGE_SHIFT);
     MiUnlockSpace(Space);
     return Exact;
 }

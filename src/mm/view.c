@@ -121,6 +121,10 @@ static VOID MiEnterView(PMI_VIEW View, ULONG_PTR Start, ULONG_PTR End, MI_PROT P
     View->Start = Start;
     View->End = End;
     MmReferenceSegment(View->Segment);
+    View->Writes = MiProtAllowsWrite(Protection) && !MiProtIsCopyOnWrite(Protection) && View->Segment->Parts == NULL;
+    if (View->Writes) {
+        MmCountSegmentWriter(View->Segment, 1);
+    }
     MiFillView(View, Protection);
     MiLockSegment(View->Segment);
     InsertTailList(&View->Segment->Views, &View->Link);
@@ -132,6 +136,9 @@ static VOID MiEnterView(PMI_VIEW View, ULONG_PTR Start, ULONG_PTR End, MI_PROT P
 static VOID MiLeaveView(PMI_VIEW View)
 {
     PMI_SEGMENT Segment = View->Segment;
+    if (View->Writes) {
+        MmCountSegmentWriter(Segment, -1);
+    }
     MiClearView(View);
     MiLockSegment(Segment);
     RemoveEntryList(&View->Link);
@@ -160,8 +167,7 @@ static NTSTATUS MiViewPages(PMI_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, U
 
 /* ---- views in address spaces ---- */
 /* Where the view goes; *Result is its range's record, with page tables. The space locked. */
-static NTSTATUS MiPlaceView(PMI_SPACE Space, ULONG_PTR Start, SIZE_T Size, const MM_VIEW_REQUEST *Request, PMMVAD Like,
-                            PMMVAD *Result)
+NTSTATUS MiPlaceView(PMI_SPACE Space, ULONG_PTR Start, SIZE_T Size, const MM_VIEW_REQUEST *Request, PMMVAD Like, PMMVAD *Result)
 {
     const MM_ADDRESS_LIMITS *Limits = &Request->Limits;
     if (Request->Type & MEM_REPLACE_PLACEHOLDER) {
@@ -259,7 +265,7 @@ NTSTATUS MmUnmapView(PMM_SPACE Space, PVOID Address, BOOLEAN Preserve)
     NTSTATUS Status = STATUS_SUCCESS;
     MiLockSpace(Space);
     PMMVAD Vad = MiFindVad(Space, (ULONG_PTR)Address);
-    if (Vad == NULL || Vad->Type != MiVadView) {
+    if (Vad == NULL || (Vad->Type != MiVadView && !Vad->Physical)) {
         Status = STATUS_NOT_MAPPED_VIEW;
     } else if (!IsListEmpty(&Vad->Secures)) {
         Status = STATUS_INVALID_PAGE_PROTECTION;
@@ -422,7 +428,7 @@ NTSTATUS MiProtectView(PMI_SPACE Space, PMMVAD Vad, ULONG_PTR Start, ULONG_PTR E
 }
 
 /* ---- views in system space ---- */
-NTSTATUS MmMapSystemView(PMM_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, BOOLEAN Write, PVOID *Base)
+NTSTATUS MmMapSystemView(PMM_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, BOOLEAN Write, BOOLEAN Raises, PVOID *Base)
 {
     ULONG64 First;
     *Base = NULL;
@@ -436,7 +442,7 @@ NTSTATUS MmMapSystemView(PMM_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, BOOL
     }
     SIZE_T Pages = *Size >> PAGE_SHIFT;
     ULONG_PTR Va = MiReserveSystemPtes(Pages, 0);
-    MI_MAPPING Record = {.Va = Va, .Pages = Pages, .Mapped = Pages, .Kind = MiMappingView, .StartVa = View};
+    MI_MAPPING Record = {.Va = Va, .Pages = Pages, .Mapped = Pages, .Kind = MiMappingView, .StartVa = View, .Cache = Raises};
     if (Va && !MiRecordMapping(&Record)) {
         MiReleaseSystemPtes(Va, Pages);
         Va = 0;
@@ -459,4 +465,40 @@ NTSTATUS MmUnmapSystemView(PVOID Base)
     MiLeaveView((PMI_VIEW)Record.StartVa);
     MiReleaseSystemPtes((ULONG_PTR)Base, Record.Pages);
     return STATUS_SUCCESS;
+}
+
+static BOOLEAN MiRaises(const MI_MAPPING *Mapping, PVOID Context)
+{
+    return Mapping->Kind == MiMappingView && Mapping->Cache &&
+           *(ULONG_PTR *)Context - Mapping->Va < Mapping->Mapped << PAGE_SHIFT;
+}
+
+BOOLEAN MiIsRaisingView(ULONG_PTR Va)
+{
+    MI_MAPPING Mapping;
+    ULONG Cursor = 0, Skip = 0;
+    return MiNextMapping(&Cursor, &Skip, MiRaises, &Va, &Mapping);
+}
+
+BOOLEAN NTAPI MmSetAddressRangeModified(PVOID Address, SIZE_T Length)
+{
+    ULONG_PTR Va = (ULONG_PTR)PAGE_ALIGN(Address), End = (ULONG_PTR)Address + Length;
+    BOOLEAN Some = FALSE;
+    for (; Va < End && HalIsSystemAddress(Va); Va += PAGE_SIZE) {
+        PMMPTE Pte = MiPteOf(Va);
+        if (Pte == NULL) {
+            continue;
+        }
+        KiAcquireLock(MiPteLock(Va));
+        MMPTE Entry = MiReadPte(Pte);
+        if (MiPteIsValid(Entry) && MiPteIsShared(Entry)) {
+            KiAcquireLock(&MiState->PfnLock);
+            PMMPFN Pfn = MiPfn(MiPtePage(Entry));
+            Some |= !MiPteIsDirty(Entry) && !(Pfn->Flags & MI_PFN_MODIFIED);
+            Pfn->Flags |= MI_PFN_MODIFIED;
+            KiReleaseLock(&MiState->PfnLock);
+        }
+        KiReleaseLock(MiPteLock(Va));
+    }
+    return Some;
 }

@@ -97,8 +97,8 @@ static NTSTATUS PspAllocateBelow(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID *Bas
     return PspAllocate(Mode, Handle, BaseAddress, RegionSize, Type, Protect, &Limits);
 }
 
-static NTSTATUS PspReadParameters(KPROCESSOR_MODE Mode, PMEM_EXTENDED_PARAMETER Parameters, ULONG Count,
-                                  MM_ADDRESS_LIMITS *Limits)
+NTSTATUS PspReadParameters(KPROCESSOR_MODE Mode, PMEM_EXTENDED_PARAMETER Parameters, ULONG Count, MM_ADDRESS_LIMITS *Limits,
+                           USHORT *Machine)
 {
     ULONG Seen = 0;
     if (Count == 0)
@@ -137,8 +137,13 @@ static NTSTATUS PspReadParameters(KPROCESSOR_MODE Mode, PMEM_EXTENDED_PARAMETER 
             if (One.ULong64 != 0)
                 return STATUS_NOT_SUPPORTED;
             break;
+        case MemExtendedParameterImageMachine:
+            if (Machine == NULL)
+                return STATUS_NOT_SUPPORTED;
+            *Machine = (USHORT)One.ULong;
+            break;
         default:
-            return STATUS_NOT_SUPPORTED; /* partitions, physical pages, images' machines */
+            return STATUS_NOT_SUPPORTED; /* partitions, physical pages */
         }
     }
     return STATUS_SUCCESS;
@@ -149,7 +154,7 @@ static NTSTATUS PspAllocateEx(KPROCESSOR_MODE Mode, HANDLE Handle, PVOID *BaseAd
 {
     MM_ADDRESS_LIMITS Limits = {0};
     PspCheckService();
-    NTSTATUS Status = PspReadParameters(Mode, Parameters, Count, &Limits);
+    NTSTATUS Status = PspReadParameters(Mode, Parameters, Count, &Limits, NULL);
     return NT_SUCCESS(Status) ? PspAllocate(Mode, Handle, BaseAddress, RegionSize, Type, Protect, &Limits) : Status;
 }
 

@@ -365,7 +365,7 @@ static void File_Sizes(void **State)
                      STATUS_SUCCESS);
     LARGE_INTEGER Less = {.QuadPart = 0x1000};
     assert_false(MmCanFileBeTruncated(Object->SectionObjectPointer, &Less));
-    assert_int_equal(MmDoesFileHaveUserWritableReferences(Object->SectionObjectPointer), 2);
+    assert_int_equal(MmDoesFileHaveUserWritableReferences(Object->SectionObjectPointer), 3); /* the section, too */
     assert_true(MmFlushImageSection(Object->SectionObjectPointer, MmFlushForWrite));
     assert_false(MmForceSectionClosed(Object->SectionObjectPointer, FALSE));
     INSIDE(One)

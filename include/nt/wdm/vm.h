@@ -76,6 +76,13 @@ typedef enum _MEM_EXTENDED_PARAMETER_TYPE {
     MemExtendedParameterImageMachine,
     MemExtendedParameterMax
 } MEM_EXTENDED_PARAMETER_TYPE;
+typedef enum _MEM_SECTION_EXTENDED_PARAMETER_TYPE {
+    MemSectionExtendedParameterInvalidType,
+    MemSectionExtendedParameterUserPhysicalFlags,
+    MemSectionExtendedParameterNumaNode,
+    MemSectionExtendedParameterSigningLevel,
+    MemSectionExtendedParameterMax
+} MEM_SECTION_EXTENDED_PARAMETER_TYPE;
 #define MEM_EXTENDED_PARAMETER_TYPE_BITS 8
 typedef struct _MEM_EXTENDED_PARAMETER {
     struct {
