@@ -101,7 +101,10 @@ VOID MmQueryCounters(MM_COUNTERS *Counters)
     Counters->ModifiedNoWritePages = MiState->StateCount[MiPageModifiedNoWrite];
     Counters->TransitionPages = MiState->StateCount[MiPageTransition];
     for (ULONG Priority = 0; Priority < MI_PRIORITIES; Priority++) {
-        Counters->StandbyByPriority[Priority] = MiState->Standby[Priority].Total;
+        Counters->StandbyByPriority[Priority] = 0;
+        for (ULONG Node = 0; Node < MiState->Nodes; Node++) {
+            Counters->StandbyByPriority[Priority] += MiState->Node[Node].Standby[Priority].Total;
+        }
     }
     Counters->LockedFrames = MiState->LockedFrames;
     Counters->NonPageableFrames = MiState->NonPageableFrames;

@@ -8,8 +8,8 @@
  *
  *   MI_STATE --- Runs[] ---> MMPFN per frame (in frames, through the window)     pfn.c
  *            |-- Extents[]   RAM that nobody has touched yet: free, zero         pfn.c
- *            |-- Lists[]     modified, bad; Standby[] by priority                pfn.c
- *            |-- Node[]      zeroed and free frames of each NUMA node            pfn.c, numa.c
+ *            |-- Lists[]     modified, bad                                       pfn.c
+ *            |-- Node[]      zeroed, free and standby frames of each NUMA node   pfn.c, numa.c
  *            |-- Pager       working sets, thresholds, writer, zero thread       pager.h
  *            |-- Root        the page tables (in frames, through the window)     pte.c
  *            |-- Regions[]   who uses which addresses                            region.c
@@ -128,9 +128,10 @@ typedef struct _MI_PAGE_LIST {
 typedef struct _MI_NODE {
     PFN_NUMBER First, End;
     MI_PAGE_LIST Lists[MiPageFree + 1]; /* zeroed, free */
-    ULONG64 StateCount[MiPageStates];   /* (PfnLock) as MI_STATE.StateCount; not kept while there is one node */
-    ULONG64 Hits, Misses;               /* (PfnLock) frames wanted from it that it gave, and that others gave; likewise */
-    UCHAR Order[MI_MAX_NODES];          /* the nodes, nearest first: itself */
+    MI_PAGE_LIST Standby[MI_PRIORITIES];
+    ULONG64 StateCount[MiPageStates]; /* (PfnLock) as MI_STATE.StateCount; not kept while there is one node */
+    ULONG64 Hits, Misses;             /* (PfnLock) frames wanted from it that it gave, and that others gave; likewise */
+    UCHAR Order[MI_MAX_NODES];        /* the nodes, nearest first: itself */
 } MI_NODE;
 
 /* ---- regions (region.c) ---- */
@@ -167,8 +168,7 @@ typedef struct _MI_STATE {
     MI_RUN Runs[MI_MAX_RUNS];
     ULONG RunCount;
     KI_LOCK PfnLock;
-    MI_PAGE_LIST Lists[MiPageBad + 1]; /* zeroed and free ones are in Node[], standby in: */
-    MI_PAGE_LIST Standby[MI_PRIORITIES];
+    MI_PAGE_LIST Lists[MiPageBad + 1];       /* zeroed and free ones are in Node[], standby in: */
     ULONG64 NonPageableFrames, LockedFrames; /* (PfnLock) frames in use that cannot leave; pageable ones that are locked */
     ULONG64 FileFrames;                      /* (PfnLock) frames in use whose home is a mapped file (MMPFN.File) */
     ULONG64 StateCount[MiPageStates];        /* (PfnLock) pages in each state, extents counted as zeroed */

@@ -42,7 +42,8 @@
  *
  * Nodes: zeroed and free frames are listed by node, and no extent crosses from one node to the next (numa.c). Whoever takes a frame
  * wants it from one node, its thread's unless it names another, and gets it from the nearest that has one free; only when none has
- * is a standby page repurposed: the oldest, or an old one of the wanted node if the first few of the list have one.
+ * is a standby page repurposed. Those are listed by node and priority: the oldest of the lowest priority of the wanted node goes, or of
+ * the nearest that has one of that priority. Modified pages are listed for all nodes together, as nobody can have one before it is written.
  *
  * Choice: one frame comes from the head of a list (what was freed last is warm); many come as a run, from
  * neighbours on a list if the few runs at its head are long enough, else from an extent: runs of frames make
@@ -62,7 +63,7 @@
  *       RemovedPages is the number of frames that are REMOVED, all of them in use.
  *   P9  READING and WRITING only on frames in use, with a reference; READING only on PAGEABLE ones (one that is being written may be made
  *       resident for good meanwhile).
- *   P10 A zeroed or free frame is on its own node's list; no extent lies in two nodes.
+ *   P10 A zeroed, free or standby frame is on its own node's list; no extent lies in two nodes.
  *   P11 With several nodes, their counts add up to StateCount[] (numa.c).
  *
  * Locks: PfnLock (4th) around everything here. Any IRQL.
@@ -72,8 +73,7 @@
 static MI_STATE MiTheState;
 PMI_STATE MiState = &MiTheState;
 
-#define MI_LIST_HOPS    4  /* runs looked at on a list before an extent is preferred */
-#define MI_STANDBY_HOPS 32 /* standby pages looked at for one of the wanted node */
+#define MI_LIST_HOPS 4 /* runs looked at on a list before an extent is preferred */
 
 NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePages, PVOID *Carved)
 {
@@ -96,10 +96,10 @@ NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePa
     for (ULONG State = 0; State <= MiPageBad; State++) {
         MiState->Lists[State].Head = MiState->Lists[State].Tail = MI_NO_PAGE;
     }
-    for (ULONG Priority = 0; Priority < MI_PRIORITIES; Priority++) {
-        MiState->Standby[Priority].Head = MiState->Standby[Priority].Tail = MI_NO_PAGE;
-    }
     for (ULONG Node = 0; Node < MI_MAX_NODES; Node++) {
+        for (ULONG Priority = 0; Priority < MI_PRIORITIES; Priority++) {
+            MiState->Node[Node].Standby[Priority].Head = MiState->Node[Node].Standby[Priority].Tail = MI_NO_PAGE;
+        }
         for (ULONG State = 0; State <= MiPageFree; State++) {
             MiState->Node[Node].Lists[State].Head = MiState->Node[Node].Lists[State].Tail = MI_NO_PAGE;
         }
@@ -143,7 +143,8 @@ static inline MI_PAGE_LIST *MiListOf(PFN_NUMBER Page, const MMPFN *Pfn)
     if (Pfn->State <= MiPageFree) {
         return &MiState->Node[MiNodeOfPage(Page)].Lists[Pfn->State];
     }
-    return Pfn->State == MiPageStandby ? &MiState->Standby[Pfn->Priority] : &MiState->Lists[Pfn->State];
+    return Pfn->State == MiPageStandby ? &MiState->Node[MiNodeOfPage(Page)].Standby[Pfn->Priority]
+                                       : &MiState->Lists[Pfn->State];
 }
 
 static VOID MiUnlinkPage(PFN_NUMBER Page, PMMPFN Pfn)
@@ -498,26 +499,21 @@ static ULONG MiChooseNear(ULONG Ideal, ULONG Want, ULONG Least, ULONG Flags, PFN
     return Count;
 }
 
-/* The oldest standby page of the lowest priority (several nodes: an old one of the wanted node, if it is among the first), and up to
- * Want in all of those behind it in RAM that are in standby on the same
- * list: what went out as neighbours mostly lies as neighbours, and a run of frames is mapped, and read into, as one. */
+/* The oldest standby page of the lowest priority, of the wanted node or the nearest that has one of that priority, and up to Want in
+ * all of those behind it in RAM that are in standby on the same list: what went out as neighbours mostly lies as neighbours, and a run
+ * of frames is mapped, and read into, as one. */
 static ULONG MiOldestStandby(ULONG Want, ULONG Ideal, PFN_NUMBER *Base)
 {
-    for (ULONG Priority = 0; Priority < MI_PRIORITIES; Priority++) {
-        PFN_NUMBER Page = MiState->Standby[Priority].Head;
+    for (ULONG Index = 0; Index < MI_PRIORITIES * MiState->Nodes; Index++) {
+        ULONG Priority = Index / MiState->Nodes;
+        const MI_NODE *Node = &MiState->Node[MiState->Node[Ideal].Order[Index % MiState->Nodes]];
+        PFN_NUMBER Page = Node->Standby[Priority].Head;
         if (Page == MI_NO_PAGE) {
             continue;
         }
-        if (MiState->Nodes > 1) {
-            PFN_NUMBER Near = Page;
-            for (ULONG Hop = 0; Hop < MI_STANDBY_HOPS && Near != MI_NO_PAGE && MiFindNodeOfPage(Near) != Ideal; Hop++) {
-                Near = MiPfn(Near)->u1.Flink;
-            }
-            Page = Near != MI_NO_PAGE && MiFindNodeOfPage(Near) == Ideal ? Near : Page;
-        }
         ULONG Count = 1;
-        for (PMMPFN Pfn; Count < Want && (Pfn = MiPfn(Page + Count)) != NULL && Pfn->State == MiPageStandby &&
-                         (Pfn->Flags & MI_PFN_LISTED) && Pfn->Priority == Priority;
+        for (PMMPFN Pfn; Count < Want && Page + Count < Node->End && (Pfn = MiPfn(Page + Count)) != NULL &&
+                         Pfn->State == MiPageStandby && (Pfn->Flags & MI_PFN_LISTED) && Pfn->Priority == Priority;
              Count++) {
         }
         *Base = Page;
@@ -954,10 +950,10 @@ const CHAR *MiValidateFramesLocked(VOID)
     for (ULONG State = 0; State <= MiPageBad && !Broken; State++) {
         Broken = MiValidateList(&MiState->Lists[State], State, 0, NULL);
     }
-    for (ULONG Priority = 0; Priority < MI_PRIORITIES && !Broken; Priority++) {
-        Broken = MiValidateList(&MiState->Standby[Priority], MiPageStandby, Priority, NULL);
-    }
     for (ULONG Node = 0; Node < MiState->Nodes && !Broken; Node++) {
+        for (ULONG Priority = 0; Priority < MI_PRIORITIES && !Broken; Priority++) {
+            Broken = MiValidateList(&MiState->Node[Node].Standby[Priority], MiPageStandby, Priority, &MiState->Node[Node]);
+        }
         for (ULONG State = 0; State <= MiPageFree && !Broken; State++) {
             Broken = MiValidateList(&MiState->Node[Node].Lists[State], State, 0, &MiState->Node[Node]);
             Zeroed += State == MiPageZeroed ? MiState->Node[Node].Lists[State].Total : 0;

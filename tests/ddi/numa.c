@@ -7,6 +7,8 @@
 #include "mm_kit.h"
 #include "ps/psp.h"
 #include "io/dmap.h"
+#include <stdio.h>
+#include <unistd.h>
 
 #define TAG      0x616d754eu /* 'Numa' */
 #define ANYWHERE At(0), At(~0ull), At(0)
@@ -480,6 +482,65 @@ static void Nodes_OtherMachines(void **State)
     assert_int_equal(Start(State), 0);
 }
 
+/* Nothing is free: a standby page of the thread's node is repurposed, though others are older. */
+static void StandbyPages_AreOfNodesToo(void **State)
+{
+    ntmm_options Options;
+    MM_NODE_INFO Info;
+    PMDL Taken[3];
+    PUCHAR Old[2], New[2];
+    assert_int_equal(ntmm_stop(), 0);
+    ntmm_default_options(&Options);
+    Options.ram = 64u << 20;
+    Options.cpus = 8;
+    Options.nodes = 4;
+    strcpy(Options.node_ram, "24M:8M:0:32M");
+    snprintf(Options.pagefile, sizeof(Options.pagefile), "/tmp/ntmm-numa-%d:32M", (int)getpid());
+    assert_int_equal(ntmm_start(&Options), 0);
+    for (ULONG Node = 0; Node < 2; Node++) {
+        RunOn(Node);
+        Old[Node] = ExAllocatePool2(POOL_FLAG_PAGED, 4u << 20, TAG);
+        New[Node] = ExAllocatePool2(POOL_FLAG_PAGED | POOL_FLAG_UNINITIALIZED, 64 * PAGE_SIZE, TAG);
+        memset(Old[Node], 1 + (int)Node, 4u << 20);
+    }
+    for (ULONG Try = 0; Try < 100; Try++) { /* whatever is in use elsewhere comes later */
+        (void)MmTrimAllSystemPageableMemory(FALSE);
+        (void)MiWriteModifiedPages(MAXULONG);
+        MiWaitForWrites();
+        assert_true(MmQueryNode(1, &Info));
+        if (Info.Standby >= 900) {
+            break;
+        }
+    }
+    assert_true(Info.Standby >= 900);
+    assert_true(MmQueryNode(0, &Info) && Info.Standby >= 900);
+    Taken[0] = Drain(3, 0);
+    Taken[1] = Drain(0, 0);
+    Taken[2] = Drain(1, 0);
+    for (ULONG Node = 0; Node < 2; Node++) {
+        RunOn(1 - Node);
+        for (ULONG Page = 0; Page < 64; Page++) {
+            New[1 - Node][Page * PAGE_SIZE] = 1;
+        }
+        AssertNode(New[1 - Node], 64, 1 - Node);
+    }
+    assert_null(MiValidateAll());
+    for (ULONG Index = 0; Index < 3; Index++) {
+        GiveBack(Taken[Index]);
+    }
+    for (ULONG Node = 0; Node < 2; Node++) {
+        assert_int_equal(Old[Node][(4u << 20) - 1], 1 + Node);
+        ExFreePoolWithTag(Old[Node], TAG);
+        ExFreePoolWithTag(New[Node], TAG);
+    }
+    KeRevertToUserAffinityThread();
+    assert_int_equal(ntmm_stop(), 0);
+    char Path[64];
+    snprintf(Path, sizeof(Path), "/tmp/ntmm-numa-%d", (int)getpid());
+    (void)unlink(Path);
+    assert_int_equal(Start(State), 0);
+}
+
 int main(void)
 {
 #define TEST(Name) cmocka_unit_test_teardown(Name, Valid)
@@ -496,6 +557,7 @@ int main(void)
         TEST(Adapter_MemoryOfTheDevicesNode),
         TEST(FreedFrames_GoHome),
         TEST(Validator_SeesAMiscountedNode),
+        TEST(StandbyPages_AreOfNodesToo),
         TEST(Nodes_OtherMachines),
     };
     return cmocka_run_group_tests(Tests, Start, KitStop);

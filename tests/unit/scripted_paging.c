@@ -445,13 +445,13 @@ static void Priorities_LowestIsRepurposedFirst(void **State)
     PageOut();
     ReadAs(1, 0, 3);
     TrimAll(7);
-    assert_int_equal(MiState->Standby[1].Total, 4);
+    assert_int_equal(MiState->Node[0].Standby[1].Total, 4);
     ReadAs(3, 2, 3);
     ReadAs(2, 0, 3);
     TrimAll(7);
-    assert_int_equal(MiState->Standby[1].Total, 0);
-    assert_int_equal(MiState->Standby[2].Total, 2);
-    assert_int_equal(MiState->Standby[3].Total, 2);
+    assert_int_equal(MiState->Node[0].Standby[1].Total, 0);
+    assert_int_equal(MiState->Node[0].Standby[2].Total, 2);
+    assert_int_equal(MiState->Node[0].Standby[3].Total, 2);
     assert_null(MiValidateAll());
     KiAcquireLock(&MiState->PfnLock);
     (void)MiPurgeStandbyLocked(3);
@@ -460,7 +460,7 @@ static void Priorities_LowestIsRepurposedFirst(void **State)
     assert_true(MiPteIsTransition(Entry(3)));
     ReadAs(5, 0, 3);
     TrimAll(4);
-    assert_int_equal(MiState->Standby[4].Total, 4);
+    assert_int_equal(MiState->Node[0].Standby[4].Total, 4);
     assert_null(MiValidateAll());
 }
 
