@@ -8,8 +8,11 @@
  *      before   | free | A of entry P | standby |  ...  | B free |
  *      after    | ours |     ours     |   ours  |  ...  | B of entry P, with A's contents |
  *
- * Movable: active and in one working set, or on the modified list; not locked, not in I/O, not of a section's prototype entry.
- * Everything else (resident memory, page tables, pages that an MDL or the core holds) ends a stretch. The order for an active
+ * Movable: active and in one working set, or on the modified list, or a section's page that no view shows and that is to be written;
+ * not locked, not in I/O. Everything else (resident memory, page tables, pages that an MDL or the core holds) ends a stretch. Who shows
+ * a section's page is known to the views alone: so where a stretch lacks nothing but such pages, all working sets are trimmed once,
+ * and what they showed is then in standby, or can be moved.
+ * The order for an active
  * page is that of trimming (workset.c): the entry is exchanged for a transition entry, the TB is flushed, and only then is the
  * page copied, so no write is lost; a fault in between waits for the entry's lock.
  *
@@ -19,43 +22,75 @@
 
 #define MI_MOVE_TRIES 8u
 
-/* PfnLock held. */
+#define MI_NOT_MOVABLE                                                                                                         \
+    (MI_PFN_TABLE | MI_PFN_COMMIT | MI_PFN_UNMAPPED | MI_PFN_READING | MI_PFN_WRITING | MI_PFN_DELETED | MI_PFN_LOCKED)
+
+/* PfnLock held, for all of these. */
 static BOOLEAN MiCanMove(const MMPFN *Pfn)
 {
-    const USHORT Not = MI_PFN_TABLE | MI_PFN_COMMIT | MI_PFN_UNMAPPED | MI_PFN_READING | MI_PFN_WRITING | MI_PFN_PROTOTYPE |
-                       MI_PFN_DELETED | MI_PFN_LOCKED;
-    if ((Pfn->Flags & Not) || !(Pfn->Flags & MI_PFN_PAGEABLE) || Pfn->PteAddress == NULL) {
+    if ((Pfn->Flags & MI_NOT_MOVABLE) || !(Pfn->Flags & MI_PFN_PAGEABLE) || Pfn->PteAddress == NULL) {
         return FALSE;
     }
-    return (Pfn->State == MiPageActive && Pfn->ReferenceCount == 1 && Pfn->u2.ShareCount == 1) ||
-           (Pfn->State == MiPageModified && (Pfn->Flags & MI_PFN_LISTED) && Pfn->ReferenceCount == 0);
+    if (Pfn->State == MiPageModified || Pfn->State == MiPageMapped) {
+        return (Pfn->Flags & MI_PFN_LISTED) && Pfn->ReferenceCount == 0;
+    }
+    return Pfn->State == MiPageActive && !(Pfn->Flags & MI_PFN_PROTOTYPE) && Pfn->ReferenceCount == 1 &&
+           Pfn->u2.ShareCount == 1;
 }
 
-/* The frames change places: New, which is ours, gets what Page has. PfnLock held. */
+/* Views show it: it could be moved, or be had, once it is trimmed from their working sets. */
+static BOOLEAN MiIsShown(const MMPFN *Pfn)
+{
+    return !(Pfn->Flags & MI_NOT_MOVABLE) && (Pfn->Flags & MI_PFN_PAGEABLE) && (Pfn->Flags & MI_PFN_PROTOTYPE) &&
+           Pfn->State == MiPageActive && Pfn->ReferenceCount == 1;
+}
+
+/* The frames change places: New, which is ours, gets what Page has. */
 static VOID MiExchangeFrames(PFN_NUMBER Page, PFN_NUMBER New)
 {
     PMMPFN Old = MiPfn(Page), Fresh = MiPfn(New);
     MI_PAGE_STATE State = Old->State;
-    USHORT Kept = Old->Flags & (USHORT)(MI_PFN_MODIFIED | MI_PFN_CACHE);
+    USHORT Kept = Old->Flags & (USHORT)(MI_PFN_MODIFIED | MI_PFN_CACHE | MI_PFN_PROTOTYPE);
+    UCHAR File = Old->File;
     Fresh->PteAddress = Old->PteAddress;
     Fresh->OriginalPte = Old->OriginalPte;
+    Old->OriginalPte = MI_ZERO_PTE; /* the copy in the page file is New's */
     Fresh->Priority = Old->Priority;
     Fresh->Flags = (USHORT)((Fresh->Flags & ~(MI_PFN_UNMAPPED | MI_PFN_CACHE)) | Kept);
     MiSetPageableLocked(Fresh, TRUE);
-    if (State == MiPageModified) {
+    if (State != MiPageActive) { /* a file's pages are counted while they are in use: neither is, when File changes */
+        Fresh->u2.ShareCount = 0;
+        Fresh->ReferenceCount = 0;
+        MiSetPageState(New, Fresh, State);
+        Fresh->File = File;
+        Old->File = FALSE;
         MiSetPageState(Page, Old, MiPageActive);
         Old->u1.UsedEntries = 0;
         Old->u2.ShareCount = 1;
         Old->ReferenceCount = 1;
-        Fresh->u2.ShareCount = 0;
-        Fresh->ReferenceCount = 0;
-        MiSetPageState(New, Fresh, MiPageModified);
     }
     MiSetPageableLocked(Old, FALSE);
     Old->PteAddress = NULL;
-    Old->OriginalPte = MI_ZERO_PTE;
     Old->Flags = MI_PFN_UNMAPPED;
     MiState->MovedPages++;
+}
+
+/* A section's page that no view shows: nobody can write to it, and its entry changes under PfnLock only. */
+static BOOLEAN MiMoveUnseen(PFN_NUMBER Page, PFN_NUMBER New, PMMPTE Prototype)
+{
+    PMMPFN Pfn = MiPfn(Page);
+    KiAcquireLock(MiPrototypeLock(Prototype));
+    KiAcquireLock(&MiState->PfnLock);
+    BOOLEAN Good = MiCanMove(Pfn) && (Pfn->Flags & MI_PFN_PROTOTYPE) && Pfn->PteAddress == Prototype;
+    if (Good) {
+        MMPTE Entry = MiReadPte(Prototype);
+        memcpy(HalWindow(New), HalWindow(Page), PAGE_SIZE);
+        MiExchangeFrames(Page, New);
+        MiWritePte(Prototype, MiPteWithPage(Entry, New));
+    }
+    KiReleaseLock(&MiState->PfnLock);
+    KiReleaseLock(MiPrototypeLock(Prototype));
+    return Good;
 }
 
 /* FALSE: it cannot be moved (any more); nothing has changed then. */
@@ -64,16 +99,17 @@ static BOOLEAN MiMovePage(PFN_NUMBER Page, PFN_NUMBER New)
     PMMPFN Pfn = MiPfn(Page);
     KiAcquireLock(&MiState->PfnLock);
     PMMPTE Pte = MiCanMove(Pfn) ? Pfn->PteAddress : NULL;
-    ULONG_PTR Va = Pte ? MiVaOfPte(Pte) : 0;
+    BOOLEAN Unseen = Pte && (Pfn->Flags & MI_PFN_PROTOTYPE);
+    ULONG_PTR Va = Pte && !Unseen ? MiVaOfPte(Pte) : 0;
     KiReleaseLock(&MiState->PfnLock);
     if (Va == 0) {
-        return FALSE;
+        return Unseen && MiMoveUnseen(Page, New, Pte);
     }
     KiAcquireLock(MiPteLock(Va));
     KiAcquireLock(&MiState->PfnLock);
     MMPTE Entry = MiReadPte(Pte);
     BOOLEAN Active = Pfn->State == MiPageActive;
-    BOOLEAN Good = MiCanMove(Pfn) && Pfn->PteAddress == Pte && MiVaOfPte(Pte) == Va &&
+    BOOLEAN Good = MiCanMove(Pfn) && !(Pfn->Flags & MI_PFN_PROTOTYPE) && Pfn->PteAddress == Pte && MiVaOfPte(Pte) == Va &&
                    (Active ? MiPteIsValid(Entry) && !MiPteIsLarge(Entry) : MiPteIsTransition(Entry)) &&
                    MiPtePage(Entry) == Page;
     KiReleaseLock(&MiState->PfnLock);
@@ -84,7 +120,8 @@ static BOOLEAN MiMovePage(PFN_NUMBER Page, PFN_NUMBER New)
     if (Good) {
         memcpy(HalWindow(New), HalWindow(Page), PAGE_SIZE);
         KiAcquireLock(&MiState->PfnLock);
-        Good = MiCanMove(Pfn) && Pfn->PteAddress == Pte && (Pfn->State == MiPageActive) == Active;
+        Good = MiCanMove(Pfn) && !(Pfn->Flags & MI_PFN_PROTOTYPE) && Pfn->PteAddress == Pte &&
+               (Pfn->State == MiPageActive) == Active;
         if (Good) {
             MiExchangeFrames(Page, New);
             MiWritePte(Pte, MiPteWithPage(Entry, New));
@@ -98,8 +135,8 @@ static BOOLEAN MiMovePage(PFN_NUMBER Page, PFN_NUMBER New)
     return Good;
 }
 
-/* The lowest stretch at or above *Start that might be had, in [*Start, High]; FALSE: there is none. */
-static BOOLEAN MiFindMovable(PFN_NUMBER *Start, PFN_NUMBER Count, PFN_NUMBER High, PFN_NUMBER Boundary)
+/* The lowest stretch at or above *Start that might be had, in [*Start, High], with Shown after a trim; FALSE: there is none. */
+static BOOLEAN MiFindMovable(PFN_NUMBER *Start, PFN_NUMBER Count, PFN_NUMBER High, PFN_NUMBER Boundary, BOOLEAN Shown)
 {
     BOOLEAN Found = FALSE;
     for (ULONG Index = 0; Index < MiState->RunCount && !Found; Index++) {
@@ -116,7 +153,7 @@ static BOOLEAN MiFindMovable(PFN_NUMBER *Start, PFN_NUMBER Count, PFN_NUMBER Hig
             PFN_NUMBER Length = 0;
             while (Length < Count) {
                 const MMPFN *Pfn = &Run->Pfn[At + Length - Run->FirstPage];
-                if (!MiIsToBeHad(Pfn) && !MiCanMove(Pfn)) {
+                if (!MiIsToBeHad(Pfn) && !MiCanMove(Pfn) && !(Shown && MiIsShown(Pfn))) {
                     break;
                 }
                 Length++;
@@ -174,12 +211,25 @@ static BOOLEAN MiClearStretch(PFN_NUMBER Start, PFN_NUMBER Count, ULONG64 *Mine)
 BOOLEAN MiMoveAndTake(PFN_NUMBER Count, PFN_NUMBER Low, PFN_NUMBER High, PFN_NUMBER Boundary, PFN_NUMBER *Base)
 {
     PFN_NUMBER Start = Low;
-    BOOLEAN Done = FALSE;
+    BOOLEAN Done = FALSE, Trimmed = FALSE;
     if (Count == 0 || (Boundary && Count > Boundary)) {
         return FALSE;
     }
     ULONG64 *Mine = ExAllocatePool2(POOL_FLAG_NON_PAGED, (Count + 63) / 64 * sizeof(*Mine), 'vMmM');
-    for (ULONG Try = 0; Mine && !Done && Try < MI_MOVE_TRIES && MiFindMovable(&Start, Count, High, Boundary); Try++) {
+    for (ULONG Try = 0; Mine && !Done && Try < MI_MOVE_TRIES; Try++) {
+        if (!MiFindMovable(&Start, Count, High, Boundary, FALSE)) {
+            Start = Low;
+            if (Trimmed || !MiFindMovable(&Start, Count, High, Boundary, TRUE)) {
+                break;
+            }
+            for (PMMSUPPORT Set = MiNextWorkingSet(NULL); Set; Set = MiNextWorkingSet(Set)) {
+                ULONG64 Pages = __atomic_load_n(&Set->Pages, __ATOMIC_RELAXED);
+                (VOID) MiTrimBusyWorkingSet(Set, Pages, Pages + 64, MI_AGE_ANY);
+            }
+            Trimmed = TRUE;
+            Start = Low;
+            continue;
+        }
         Done = MiClearStretch(Start, Count, Mine);
         if (Done) {
             *Base = Start;

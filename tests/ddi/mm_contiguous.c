@@ -3,6 +3,9 @@
  * and the stops. SPDX-License-Identifier: MIT
  */
 #include "mm_kit.h"
+#include <ntifs.h>
+#include <stdio.h>
+#include <unistd.h>
 
 static PHYSICAL_ADDRESS At(ULONG64 Physical)
 {
@@ -280,6 +283,131 @@ static void MmAllocateContiguousMemory_Fragmented_MovesPages(void **State)
     KitAssertValid();
 }
 
+/* Pages of sections are moved too: those that no view shows any more, and, where nothing else helps, those that are shown. */
+static void MmAllocateContiguousMemory_SectionsInTheWay_AreMoved(void **State)
+{
+    enum { PAGES = 6400, BLOCK = 512 };
+    static PUCHAR Single[PAGES];
+    LARGE_INTEGER Size = {.QuadPart = PAGES * PAGE_SIZE};
+    PVOID Blocks[16];
+    (void)State;
+    for (ULONG Shown = 0; Shown < 2; Shown++) {
+        HANDLE Handle;
+        PVOID Section, View = NULL;
+        SIZE_T Bytes = 0;
+        ULONG Got = 0;
+        assert_int_equal(ZwCreateSection(&Handle, SECTION_ALL_ACCESS, NULL, &Size, PAGE_READWRITE, SEC_COMMIT, NULL),
+                         STATUS_SUCCESS);
+        assert_int_equal(ObReferenceObjectByHandle(Handle, SECTION_ALL_ACCESS, NULL, KernelMode, &Section, NULL),
+                         STATUS_SUCCESS);
+        assert_int_equal(MmMapViewInSystemSpace(Section, &View, &Bytes), STATUS_SUCCESS);
+        for (ULONG Page = 0; Page < PAGES; Page++) { /* its frames and others by turns */
+            *(ULONG *)((PUCHAR)View + (SIZE_T)Page * PAGE_SIZE) = Page;
+            Single[Page] = MmAllocatePages(MmRegionNonPagedPool, 1, 0, NormalPoolPriority);
+            assert_non_null(Single[Page]);
+            *(ULONG *)Single[Page] = Page;
+        }
+        for (ULONG Page = 0; Page < PAGES; Page++) {
+            MmFreePages(Single[Page], 1);
+        }
+        if (!Shown) {
+            assert_int_equal(MmUnmapViewInSystemSpace(View), STATUS_SUCCESS);
+        }
+        ULONG64 Moved = MiState->MovedPages;
+        while (Got < ARRAYSIZE(Blocks) &&
+               (Blocks[Got] = MmAllocateContiguousMemory((SIZE_T)BLOCK * PAGE_SIZE, At(Any))) != NULL) {
+            memset(Blocks[Got++], 0xEE, (SIZE_T)BLOCK * PAGE_SIZE);
+        }
+        assert_in_range(Got, 14, 16);
+        assert_true(MiState->MovedPages > Moved + 1000);
+        KitAssertValid();
+        if (!Shown) {
+            Bytes = 0;
+            assert_int_equal(MmMapViewInSystemSpace(Section, &View, &Bytes), STATUS_SUCCESS);
+        }
+        for (ULONG Page = 0; Page < PAGES; Page++) {
+            assert_int_equal(*(ULONG *)((PUCHAR)View + (SIZE_T)Page * PAGE_SIZE), Page);
+        }
+        KitAssertValid();
+        while (Got) {
+            MmFreeContiguousMemory(Blocks[--Got]);
+        }
+        assert_int_equal(MmUnmapViewInSystemSpace(View), STATUS_SUCCESS);
+        ObDereferenceObject(Section);
+        assert_int_equal(ZwClose(Handle), STATUS_SUCCESS);
+        KitAssertValid();
+    }
+}
+
+/* A page that has a copy in a page file keeps it when it moves: it goes out again without a write, and comes back as it was. */
+static void MmAllocateContiguousMemory_MovedPage_KeepsItsCopy(void **State)
+{
+    enum { PAGES = 6000, BLOCK = 256 };
+    static PUCHAR Single[PAGES];
+    ntmm_options Options;
+    PVOID Blocks[16];
+    ULONG Got = 0;
+    assert_int_equal(ntmm_stop(), 0);
+    ntmm_default_options(&Options);
+    Options.special_pool_sample = 0;
+    Options.ram = 32u << 20;
+    Options.cpus = 2;
+    Options.pagefile_check = 1;
+    snprintf(Options.pagefile, sizeof(Options.pagefile), "/tmp/ntmm-contiguous-%d:64M", (int)getpid());
+    assert_int_equal(ntmm_start(&Options), 0);
+    for (ULONG Page = 0; Page < PAGES; Page++) {
+        Single[Page] = MmAllocatePages(MmRegionPagedPool, 1, 0, NormalPoolPriority);
+        assert_non_null(Single[Page]);
+        *(ULONG *)Single[Page] = Page;
+    }
+    (void)MmTrimAllSystemPageableMemory(FALSE);
+    (void)MiWriteModifiedPages(MAXULONG);
+    MiWaitForWrites();
+    for (ULONG Page = 0; Page < PAGES; Page++) { /* read only: clean, with their copies */
+        assert_int_equal(*(volatile ULONG *)Single[Page], Page);
+        if (Page % 2) {
+            MmFreePages(Single[Page], 1);
+        }
+    }
+    ULONG64 Moved = MiState->MovedPages;
+    while (Got < ARRAYSIZE(Blocks) && (Blocks[Got] = MmAllocateContiguousMemory((SIZE_T)BLOCK * PAGE_SIZE, At(Any))) != NULL) {
+        Got++;
+    }
+    assert_true(MiState->MovedPages > Moved + 100);
+    KitAssertValid();
+    for (ULONG Page = 1; Page < PAGES; Page += 2) { /* others write to the page file meanwhile */
+        Single[Page] = MmAllocatePages(MmRegionPagedPool, 1, 0, NormalPoolPriority);
+        assert_non_null(Single[Page]);
+        *(ULONG *)Single[Page] = ~Page;
+    }
+    (void)MmTrimAllSystemPageableMemory(FALSE);
+    (void)MiWriteModifiedPages(MAXULONG);
+    MiWaitForWrites();
+    KiAcquireLock(&MiState->PfnLock);
+    while (MiPurgeStandbyLocked(64)) {
+    }
+    KiReleaseLock(&MiState->PfnLock);
+    KitAssertValid();
+    for (ULONG Page = 0; Page < PAGES; Page++) {
+        assert_int_equal(*(volatile ULONG *)Single[Page], Page % 2 ? ~Page : Page);
+        if (Page % 2) {
+            MmFreePages(Single[Page], 1);
+        }
+    }
+    while (Got) {
+        MmFreeContiguousMemory(Blocks[--Got]);
+    }
+    for (ULONG Page = 0; Page < PAGES; Page += 2) {
+        MmFreePages(Single[Page], 1);
+    }
+    KitAssertValid();
+    assert_int_equal(ntmm_stop(), 0);
+    char Path[64];
+    snprintf(Path, sizeof(Path), "/tmp/ntmm-contiguous-%d", (int)getpid());
+    (void)unlink(Path);
+    assert_int_equal(KitStart(State), 0);
+}
+
 int main(void)
 {
 #define TEST(Name) cmocka_unit_test(Name)
@@ -287,6 +415,8 @@ int main(void)
         TEST(MmAllocateContiguousMemory_FramesFollowEachOther),
         TEST(MmAllocateContiguousMemorySpecifyCache_Bounds_AreKept),
         TEST(MmAllocateContiguousMemory_Fragmented_MovesPages),
+        TEST(MmAllocateContiguousMemory_SectionsInTheWay_AreMoved),
+        TEST(MmAllocateContiguousMemory_MovedPage_KeepsItsCopy),
         TEST(MmAllocateContiguousNodeMemory_ProtectionAndNode),
         TEST(MmAllocateNonCachedMemory_IsUncached),
         TEST(MmFreeContiguousMemory_AnythingElse_IsC2_60),
