@@ -318,8 +318,8 @@ static void MmAllocateContiguousMemory_SectionsInTheWay_AreMoved(void **State)
                (Blocks[Got] = MmAllocateContiguousMemory((SIZE_T)BLOCK * PAGE_SIZE, At(Any))) != NULL) {
             memset(Blocks[Got++], 0xEE, (SIZE_T)BLOCK * PAGE_SIZE);
         }
-        assert_in_range(Got, 14, 16);
-        assert_true(MiState->MovedPages > Moved + 1000);
+        assert_in_range(Got, 10, 16); /* about five lie free */
+        assert_true(MiState->MovedPages > Moved + 500);
         KitAssertValid();
         if (!Shown) {
             Bytes = 0;
