@@ -14,6 +14,7 @@
  * Who wants which node:
  *      a thread that names none                          that of its processor: the one it has, had last, or is bound to
  *      a driver that names one                           that (contiguous memory, pages for MDLs, pool, common buffers)
+ *      an adapter's bounce pages and common buffers      that of its device, where its bus driver has told it (src/io/dma.c)
  *      a process that names one for a range              that, in the range's entries until their first touch (pte.h) and in its
  *                                                        record for what is committed later (space.h)
  * All get the nearest node's frames when theirs has none, except those who say that they will not (MM_ALLOCATE_FROM_LOCAL_NODE_ONLY,
