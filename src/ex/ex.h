@@ -17,6 +17,10 @@ VOID ExThreadRundown(KTHREAD *Thread);
 
 #define EXP_MAX_STACK 16
 
+/* ExAllocatePoolWithTag(NonPagedPoolNx, ...) in the name of whoever called the routine that allocates: the block is its leak if it is not
+ * freed. Caller: that routine's return address. IRQL <= DISPATCH_LEVEL. */
+PVOID ExpAllocateFor(SIZE_T Size, ULONG Tag, ULONG_PTR Caller);
+
 typedef enum _EXP_BLOCK_STATE {
     ExpBlockNone,  /* no pool block is, or is known to have been, at or around the address */
     ExpBlockLive,  /* allocated */

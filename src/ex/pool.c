@@ -337,6 +337,11 @@ PVOID ExpAllocateLegacy(ULONG Type, SIZE_T Size, ULONG Tag, ULONG Options, EX_PO
     return ExpAllocate(Thread, Kind, Size, Tag, Options, Priority, Caller);
 }
 
+PVOID ExpAllocateFor(SIZE_T Size, ULONG Tag, ULONG_PTR Caller)
+{
+    return ExpAllocateLegacy((ULONG)NonPagedPoolNx, Size, Tag, EXP_WITH_TAG, HighPoolPriority, Caller);
+}
+
 PVOID ExAllocatePool(POOL_TYPE PoolType, SIZE_T NumberOfBytes)
 {
     return ExpAllocateLegacy(PoolType, NumberOfBytes, EXP_TAG_NONE, 0, HighPoolPriority,

@@ -24,6 +24,7 @@
  * Watch: tests/unit/heap_test.c, tests/ddi/RtlCreateHeap.c, tests/matrix/heap.c, tests/stress/heap_stress.c.
  */
 #include "ps/heap.h"
+#include "ex/ex.h"
 
 #define PSP_DEFAULT_RESERVE       (64u * PAGE_SIZE)
 #define PSP_DEFAULT_SEGMENT       (1u << 20)
@@ -488,7 +489,7 @@ PVOID NTAPI RtlCreateHeap(ULONG Flags, PVOID HeapBase, SIZE_T ReserveSize, SIZE_
     }
     if (Place.Commit > Place.Reserve || Place.Commit < sizeof(PSP_HEAP) + 2 * sizeof(PSP_ENTRY) || Place.Reserve > Most)
         return NULL;
-    PSP_HEAP_RECORD *Record = ExAllocatePoolWithTag(NonPagedPoolNx, sizeof *Record, PSP_HEAP_TAG);
+    PSP_HEAP_RECORD *Record = ExpAllocateFor(sizeof *Record, PSP_HEAP_TAG, (ULONG_PTR)__builtin_return_address(0));
     if (Record == NULL)
         return NULL;
     RtlZeroMemory(Record, sizeof *Record);

@@ -193,10 +193,45 @@ RIGHT(C4_F0)
     Unload();
 }
 
+/* ---- a heap whose commit routine is the driver's ---- */
+static bool UseHeap(LONG TooMuch)
+{
+    Load();
+    *(volatile LONG *)Export("TooMuch") = TooMuch;
+    PUCHAR Base = NonPaged(8 * PAGE_SIZE);
+    if (TooMuch)
+        Expect(0x13A, 0x15, P(Base), P(Base) + 4 * PAGE_SIZE + (1 << 20), 0);
+    bool Right = KI_CALLOUT(BOOLEAN, (BOOLEAN(*)(PVOID, SIZE_T, SIZE_T))Export("UseHeap"), (PVOID, SIZE_T, SIZE_T),
+                            (Base, 8 * PAGE_SIZE, 3 * PAGE_SIZE + 100));
+    Unload();
+    return Right;
+}
+SIN(heap)
+{
+    UseHeap(1);
+}
+SIN(heap_left)
+{
+    Load();
+    *(volatile LONG *)Export("KeepsHeap") = 1;
+    if (!KI_CALLOUT(BOOLEAN, (BOOLEAN(*)(PVOID, SIZE_T, SIZE_T))Export("UseHeap"), (PVOID, SIZE_T, SIZE_T),
+                    (NonPaged(8 * PAGE_SIZE), 8 * PAGE_SIZE, 3 * PAGE_SIZE)))
+        return;
+    Expect(0xC4, 0x62, ANY, ANY, 1);
+    Unload();
+}
+RIGHT(heap)
+{
+    if (!UseHeap(0))
+        exit(3);
+}
+
 CASES(Image){"0xCE", "", Sin_CE, Right_image, 0}, {"0xCE", "", Sin_CE, NULL, 1}, {"0xCE", "", Sin_CE_run, NULL, 0},
     {"0xD4", "", Sin_D4, Right_image, 0}, {"0xD4", "", Sin_D4, NULL, 1},
     {"0xC7/0x0", "verifier=misc", Sin_C7_0, Right_C7_image, 0}, {"0xC7/0x1", "verifier=misc", Sin_C7_dpc, Right_C7_image, 1},
     {"0xC7/0x2", "verifier=misc", Sin_C7_dpc, Right_C7_image, 2}, {"0xCB", "verifier=pool_tracking", Sin_CB, Right_CB, 1},
     {"0xCB", "verifier=pool_tracking", Sin_CB_process, Right_CB_process, 1},
     {"0xC4/0x61", "verifier=pool_tracking", Sin_C4_61, Right_image, 0},
-    {"0xC4/0xF0", "verifier=misc", Sin_C4_F0, Right_C4_F0, 0}, END_CASES(Image)
+    {"0xC4/0xF0", "verifier=misc", Sin_C4_F0, Right_C4_F0, 0},
+    {"0x13A/0x15", "verifier=pool_tracking", Sin_heap, Right_heap, 0},
+    {"0xC4/0x62", "verifier=pool_tracking", Sin_heap_left, Right_heap, 0}, END_CASES(Image)

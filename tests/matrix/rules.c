@@ -155,34 +155,37 @@ static VOID Unload(PDRIVER_OBJECT Driver)
 {
     (void)Driver;
 }
-static bool Leaks;
+static enum { Nothing, Block, Heap } Leaks;
 static NTSTATUS Entry(PDRIVER_OBJECT Driver, PUNICODE_STRING Path)
 {
     (void)Path;
     Driver->DriverUnload = Unload;
-    if (Leaks)
-        Sink = *NonPaged(40);
-    else
-        ExFreePool(NonPaged(40));
+    PUCHAR B = NonPaged(40);
+    PVOID H = RtlCreateHeap(HEAP_GROWABLE, NULL, 0, 0, NULL, NULL);
+    Sink = *(PUCHAR)RtlAllocateHeap(H, 0, 100); /* goes with the heap */
+    if (Leaks != Block)
+        ExFreePool(B);
+    if (Leaks != Heap)
+        RtlDestroyHeap(H);
     return STATUS_SUCCESS;
 }
-static void LoadAndUnload(bool Leak)
+static void LoadAndUnload(int Leak)
 {
     ntmm_driver *Driver;
     Leaks = Leak;
     if (ntmm_add_driver("matrix", (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))Entry, &Driver) != 0)
         return;
-    if (Leak)
+    if (Leak != Nothing)
         Expect(0xC4, 0x62, ANY, ANY, 1);
     ntmm_remove_driver(Driver, NULL);
 }
 SIN(C4_62)
 {
-    LoadAndUnload(true);
+    LoadAndUnload(Argument == 0 ? Block : Heap);
 }
 RIGHT(C4_62)
 {
-    LoadAndUnload(false);
+    LoadAndUnload(Nothing);
 }
 SIN(C4_80)
 {
@@ -388,12 +391,13 @@ CASES(Rules){"0xC4/0x0", STANDARD, Sin_C4_0, Right_C4_0, 0}, {"0xC4/0x123", STAN
     {"0xC4/0x34", "", Sin_C4_34, Right_C4_33, 0}, {"0xC4/0x3B", "", Sin_C4_3B, Right_C4_3B, 0},
     {"0xC4/0x3D", "", Sin_C4_3D, NULL, 0}, {"0xC4/0x40", "", Sin_C4_40, Right_C4_32, 0},
     {"0xC4/0x41", "", Sin_C4_41, Right_C4_32, 0}, {"0xC4/0x42", "", Sin_C4_42, Right_C4_32, 0},
-    {"0xC4/0x62", STANDARD, Sin_C4_62, Right_C4_62, 0}, {"0xC4/0x60", STANDARD, Sin_C4_62, NULL, 0},
-    {"0xC4/0x80", "", Sin_C4_80, NULL, 0}, {"0xC4/0xCA", STANDARD, Sin_C4_CA, Right_lookaside, 0},
-    {"0xC4/0xCB", STANDARD, Sin_C4_CB, Right_lookaside, 0}, {"0xC4/0xCC", STANDARD, Sin_C4_CC, Right_lookaside, 0},
-    {"0xC4/0xCD", STANDARD, Sin_C4_CD, Right_lookaside, 0}, {"0xC4/0xD0", STANDARD, Sin_C4_D0, Right_resource, 0},
-    {"0xC4/0xD1", STANDARD, Sin_C4_D1, Right_resource, 0}, {"0xC4/0xD2", STANDARD, Sin_C4_D2, Right_resource, 0},
-    {"0xC4/0xE5", "", Sin_C4_E5, NULL, 0}, {"0xC4/0x10B", STANDARD, Sin_C4_10B, NULL, 0},
-    {"0xC4/0x131", STANDARD, Sin_C4_131, NULL, 0}, {"0xC4/0x2000", "verifier=code_integrity", Sin_C4_2000, Right_C4_2000, 0},
-    {"0xC7/0x0", STANDARD, Sin_C7_0, Right_C7, 0}, {"0xC7/0x1", STANDARD, Sin_C7_1, Right_C7, 0},
-    {"0xC7/0x3", "", Sin_C7_3, NULL, 0}, {"0x21", "", Sin_21, Right_21, 0}, END_CASES(Rules)
+    {"0xC4/0x62", STANDARD, Sin_C4_62, Right_C4_62, 0}, {"0xC4/0x62", STANDARD, Sin_C4_62, NULL, 1},
+    {"0xC4/0x60", STANDARD, Sin_C4_62, NULL, 0}, {"0xC4/0x80", "", Sin_C4_80, NULL, 0},
+    {"0xC4/0xCA", STANDARD, Sin_C4_CA, Right_lookaside, 0}, {"0xC4/0xCB", STANDARD, Sin_C4_CB, Right_lookaside, 0},
+    {"0xC4/0xCC", STANDARD, Sin_C4_CC, Right_lookaside, 0}, {"0xC4/0xCD", STANDARD, Sin_C4_CD, Right_lookaside, 0},
+    {"0xC4/0xD0", STANDARD, Sin_C4_D0, Right_resource, 0}, {"0xC4/0xD1", STANDARD, Sin_C4_D1, Right_resource, 0},
+    {"0xC4/0xD2", STANDARD, Sin_C4_D2, Right_resource, 0}, {"0xC4/0xE5", "", Sin_C4_E5, NULL, 0},
+    {"0xC4/0x10B", STANDARD, Sin_C4_10B, NULL, 0}, {"0xC4/0x131", STANDARD, Sin_C4_131, NULL, 0},
+    {"0xC4/0x2000", "verifier=code_integrity", Sin_C4_2000, Right_C4_2000, 0}, {"0xC7/0x0", STANDARD, Sin_C7_0, Right_C7, 0},
+    {"0xC7/0x1", STANDARD, Sin_C7_1, Right_C7, 0}, {"0xC7/0x3", "", Sin_C7_3, NULL, 0}, {"0x21", "", Sin_21, Right_21, 0},
+    END_CASES(Rules)

@@ -26,6 +26,33 @@ EXPORT VOID NTAPI Lock(PMDL Mdl)
     Data[0]++; /* a call, not a jump: the caller is to be seen */
 }
 
+/* A heap in the caller's memory, of which a page is committed and Commit gives more. */
+typedef struct {
+    ULONG Length;
+    SIZE_T Sizes[6], InitialCommit, InitialReserve;
+    NTSTATUS(NTAPI *CommitRoutine)(PVOID Base, PVOID *CommitAddress, SIZE_T *CommitSize);
+    SIZE_T Reserved[2];
+} HEAP_PARAMETERS;
+NTSYSAPI PVOID NTAPI RtlCreateHeap(ULONG Flags, PVOID Base, SIZE_T Reserve, SIZE_T Commit, PVOID Lock,
+                                   HEAP_PARAMETERS *Parameters);
+NTSYSAPI PVOID NTAPI RtlAllocateHeap(PVOID Heap, ULONG Flags, SIZE_T Size);
+NTSYSAPI PVOID NTAPI RtlDestroyHeap(PVOID Heap);
+EXPORT volatile LONG TooMuch, KeepsHeap;
+static NTSTATUS NTAPI Commit(PVOID Base, PVOID *CommitAddress, SIZE_T *CommitSize)
+{
+    (void)Base, (void)CommitAddress;
+    Data[0]++;
+    *CommitSize += (SIZE_T)TooMuch << 20;
+    return STATUS_SUCCESS;
+}
+EXPORT BOOLEAN NTAPI UseHeap(PVOID Base, SIZE_T Reserve, SIZE_T Size)
+{
+    HEAP_PARAMETERS Parameters = {sizeof Parameters, {0}, 4096, Reserve, Commit, {0}};
+    PVOID Heap = RtlCreateHeap(0, Base, 0, 0, NULL, &Parameters);
+    BOOLEAN Got = Heap != NULL && RtlAllocateHeap(Heap, 8, Size) != NULL;
+    return Got && Data[0] != 0 && (KeepsHeap || RtlDestroyHeap(Heap) == NULL);
+}
+
 static volatile LONG Running;
 static VOID NTAPI Thread(PVOID Context)
 {
