@@ -460,7 +460,7 @@ ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
 {
     ULONG Idle, Live, Empties;
     EXP_MAGAZINE *Empty;
-    BOOLEAN Spare;
+    BOOLEAN Spare, More;
     if (!ExpIsUsed(Center))
         return 0;
     KiAcquireLock(&Center->Lock);
@@ -487,21 +487,21 @@ ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
     Center->LeastSpare = Center->Spare;
     Center->LeastFull = Center->Full;
     Center->SpareUsed = FALSE;
-    while (Spare) {
+    do {
         EXP_VICTIMS Victims;
         EXP_SLAB *Slab;
         Victims.Count = 0;
         for (Slab = Center->Lists[0]; Slab != NULL && Victims.Count < VICTIMS;) {
             EXP_SLAB *Next = Slab->Next;
             if (Slab->Used == 0)
-                ExpNoteEmpty(Center, Slab, &Victims, FALSE);
+                ExpNoteEmpty(Center, Slab, &Victims, !Spare);
             Slab = Next;
         }
         KiReleaseLock(&Center->Lock);
         ExpReleaseVictims(&Victims);
         KiAcquireLock(&Center->Lock);
-        Spare = Victims.Count == VICTIMS;
-    }
+        More = Victims.Count == VICTIMS;
+    } while (More);
     ExpDrainSome(Center);
     Live = Center->Blocks - Center->FreeBlocks;
     KiReleaseLock(&Center->Lock);

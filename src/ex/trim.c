@@ -15,7 +15,7 @@
  *
  * When: each second while anything is kept (trimtimer.c), and sooner where much happens: a trim by volume is due when threads have
  * allocated half as many blocks as there are (ExpPace). What it gave up and was committed again before the next one was given up too
- * early: then the next waits twice as long, up to 64 times; else half as long.
+ * early: then the next waits twice as long, up to four times; else half as long.
  *
  * What is counted: ExpState.Trims, ReturnedPages; shown by ExpQueryPool.
  *
@@ -30,7 +30,7 @@ static VOID ExpPace(ULONG64 Live, ULONG64 Returned)
     if (__atomic_exchange_n(&ExpState.Pacing, 1, __ATOMIC_ACQUIRE) != 0)
         return;
     if (ExpState.TrimReturned != 0 && Committed - ExpState.TrimCommitted > ExpState.TrimReturned)
-        ExpState.Patience += ExpState.Patience < 6;
+        ExpState.Patience += ExpState.Patience < 2;
     else
         ExpState.Patience -= ExpState.Patience != 0;
     ExpState.TrimCommitted = Committed;
