@@ -31,11 +31,11 @@ static KIT_UNUSED int KitStop(void **State)
     return ntmm_stop();
 }
 
-/* Commitment less page tables and what the pools hold, which give way and come back in their own time, beside any test.
+/* Commitment less page tables, workers' stacks and what the pools hold, which come and go in their own time, beside any test.
  * With special_pool_sample=0: special pool's pages are not subtracted. */
 static KIT_UNUSED ULONG64 KitCommitted(void)
 {
-    static const MM_REGION Pools[] = {MmRegionNonPagedPool, MmRegionPagedPool, MmRegionSystemData};
+    static const MM_REGION Pools[] = {MmRegionNonPagedPool, MmRegionPagedPool, MmRegionSystemData, MmRegionKernelStacks};
     ULONG64 Charged, Last = ~0ull;
     for (;;) { /* the numbers are several: twice the same is a moment at which nobody changed them */
         Charged =

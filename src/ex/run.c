@@ -313,8 +313,13 @@ ULONG_PTR ExpTakePages(EXP_KIND Kind, SIZE_T Pages, SIZE_T Alignment, BOOLEAN *Z
             KiReleaseLock(&ExpState.SpanLock[Paged]);
         }
         /* Address space of another kind, or what lies in depots, may be what is missing. */
-        if (Try == 0)
+        if (Try == 0) {
+            ULONG Turn;
             ExpTrimPools(TRUE);
+            /* And what another thread's trim has in its hands right now. */
+            for (Turn = 0; Turn < 20000 && __atomic_load_n(&ExpState.Trimming, __ATOMIC_SEQ_CST) != 0; Turn++)
+                HalYield();
+        }
     }
     return 0;
 }

@@ -389,6 +389,7 @@ VOID KiJoinCoreThread(KTHREAD *Thread);
 
 /* Ends another thread's wait: it returns Status, after KiWaitAbortedRoutine (may be NULL) was called in it. */
 VOID KiAbortWait(KTHREAD *Thread, NTSTATUS Status);
+BOOLEAN KiIsWaiting(KTHREAD *Thread);
 extern VOID (*KiWaitAbortedRoutine)(KTHREAD *Thread);
 /* For a stop inside this layer's locked parts (a fault on a driver's object): frees what this thread holds of them. */
 VOID KiAbandonLocks(VOID);

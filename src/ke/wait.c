@@ -442,6 +442,16 @@ ULONG KiCountWaiters(DISPATCHER_HEADER *Header)
     return Count;
 }
 
+BOOLEAN KiIsWaiting(KTHREAD *Thread)
+{
+    BOOLEAN Waiting;
+
+    KiLockDispatcher();
+    Waiting = Thread->Waiting;
+    KiUnlockDispatcher();
+    return Waiting;
+}
+
 typedef struct _KI_WAIT_CHECK {
     const CHAR *Broken;
 } KI_WAIT_CHECK;

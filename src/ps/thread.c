@@ -287,7 +287,7 @@ VOID PspStopThreads(VOID)
     KiWaitAbortedRoutine = PspWaitAborted;
     __atomic_store_n(&PspKillWaits, 1, __ATOMIC_RELEASE);
     for (ULONG Index = 0; Index < Late.Count; Index += 1) {
-        PspReportThread(Late.Threads[Index], Late.Threads[Index]->Waiting ? "was still waiting" : "was still running");
+        PspReportThread(Late.Threads[Index], KiIsWaiting(Late.Threads[Index]) ? "was still waiting" : "was still running");
         KiAbortWait(Late.Threads[Index], STATUS_THREAD_IS_TERMINATING);
         ObfDereferenceObject(Late.Threads[Index]);
     }

@@ -27,6 +27,18 @@ static int Start(void **State)
 
 static void Threads(void);
 static void Limits(void);
+/* All, or what is not the pools' where a path is not about them; stacks are what Threads is about. */
+static ULONG64 Charged(void (*Path)(void))
+{
+    if (Path == Limits) {
+        return KitCommitted();
+    }
+    if (Path == Threads) {
+        return KitCommitted() + __atomic_load_n(&MiState->Regions[MmRegionKernelStacks].PagesInUse, __ATOMIC_SEQ_CST);
+    }
+    return __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED);
+}
+
 /* What the pools hold and page tables are made once and kept: a path runs before it is measured.
  * A path that loses commitment loses it each time; a trim of the pools that comes between two looks does so once. */
 static void Measure(const char *Name, void (*Path)(void))
@@ -36,15 +48,14 @@ static void Measure(const char *Name, void (*Path)(void))
         Path();
     }
     for (ULONG Try = 0; Try < 8 && Lost != 0; Try++) {
-        BOOLEAN Beside = Path == Limits || Path == Threads; /* what is not the pools' */
-        ULONG64 Before = Beside ? KitCommitted() : __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED);
+        ULONG64 Before = Charged(Path);
         for (ULONG Round = 0; Round < 3; Round++) {
             Path();
         }
-        for (ULONG Turn = 0; Path == Threads && Turn < 1000000 && KitCommitted() > Before; Turn++) {
+        for (ULONG Turn = 0; Path == Threads && Turn < 1000000 && Charged(Path) > Before; Turn++) {
             HalYield(); /* a worker thread frees the stacks, these and those of the rounds before */
         }
-        Lost = (LONG64)((Beside ? KitCommitted() : __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED)) - Before);
+        Lost = (LONG64)(Charged(Path) - Before);
         if (Path == Threads && Lost < 0) {
             Lost = 0;
         }
