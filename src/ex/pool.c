@@ -293,6 +293,17 @@ static PVOID ExpAllocateWithQuota(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, U
     return Block;
 }
 
+/* What did not fit may fit when this thread gives up what it keeps: its blocks hold pages, and lie between free ones. */
+static PVOID ExpAllocateAfterAll(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options,
+                                 EX_POOL_PRIORITY Priority, ULONG_PTR Caller)
+{
+    if (Thread->Irql >= DISPATCH_LEVEL || Thread->ExCache == NULL || Size > ExpState.Maps[EXP_IS_PAGED(Kind)].Size)
+        return NULL;
+    ExpTrimCache(Thread->ExCache);
+    ExpTrimPools(TRUE);
+    return ExpAllocateBlock(Thread, Kind, Size, 1, Tag, Options, Priority, 0, Caller);
+}
+
 static PVOID ExpAllocate(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options, EX_POOL_PRIORITY Priority,
                          ULONG_PTR Caller)
 {
@@ -310,8 +321,11 @@ static PVOID ExpAllocate(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
         return Block;
     else if (Options & EXP_QUOTA)
         return ExpAllocateWithQuota(Thread, Kind, Size, Tag, Options, Priority, Caller);
-    else
+    else {
         Block = ExpAllocateBlock(Thread, Kind, Size, 1, Tag, Options, Priority, 0, Caller);
+        if (__builtin_expect(Block == NULL, 0))
+            Block = ExpAllocateAfterAll(Thread, Kind, Size, Tag, Options, Priority, Caller);
+    }
     if (Block == NULL && (Options & EXP_RAISE))
         ExRaiseStatus(STATUS_INSUFFICIENT_RESOURCES);
     return Block;
