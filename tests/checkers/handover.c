@@ -121,7 +121,7 @@ static VOID Other(PVOID Context)
 {
     Await(1);
     if (Shared) {
-        ((volatile UCHAR *)__atomic_load_n(&First[COUNT / 2], __ATOMIC_RELAXED))[20] = 2;
+        ((volatile UCHAR *)__atomic_load_n(&First[COUNT - 1], __ATOMIC_RELAXED))[20] = 2;
     } else {
         Round(1);
         for (ULONG Index = 0; Index < COUNT; Index++)

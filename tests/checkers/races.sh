@@ -3,7 +3,7 @@
 # pools from one thread to another is not accused; two threads in one block, and a thread that writes to a block that it gave back, are.
 set -u
 program=$1 failed=0
-export TSAN_OPTIONS="halt_on_error=1 exitcode=66"
+export TSAN_OPTIONS="halt_on_error=1 exitcode=66 history_size=7"
 run() { out=$(setarch "$(uname -m)" -R timeout 60 "$program" "$@" 2>&1); status=$?; }
 for kind in npaged paged page large npaged-list paged-list ex-list s-list secure; do
     run $kind
