@@ -59,8 +59,8 @@ typedef struct _VI_BLOCK {
     UCHAR Kind, Fill;
     volatile BOOLEAN Live;
     BOOLEAN Strict, Protected;
-    ULONG Freeing;
     ULONG_PTR Caller;
+    ULONG Freeing; /* last: claimed without the lock */
 } VI_BLOCK;
 
 typedef struct _VI_MAP {
@@ -482,7 +482,7 @@ static VOID ViVisitLive(VOID (*Visit)(const VI_BLOCK *Block, PVOID Context), PVO
             Block = Map->Entries[Page];
             Copy.Live = Block != NULL && Block->Live && Block->Va == Map->Base + (Page << PAGE_SHIFT);
             if (Copy.Live)
-                Copy = *Block;
+                memcpy(&Copy, Block, offsetof(VI_BLOCK, Freeing));
             KiReleaseLock(&SpecialLock);
             if (Copy.Live)
                 Visit(&Copy, Context);
