@@ -261,6 +261,67 @@ static void Trim_ThreadIdle_ItsMagazinesGoBack(void **state)
 }
 
 /* record.c: what the pools knew about blocks that are gone goes back too. */
+/* cache.c: a bin that is used between any two looks at it stays open, wherever its Top stands; one that is not is closed. */
+static void Trim_BinInUse_StaysOpen(void **state)
+{
+    EXP_CACHE *Cache = ExpGetCache((KTHREAD *)KeGetCurrentThread());
+    EXP_BIN *Bin = &Cache->Bins[ExpFast.ClassOf[176 / 16]];
+    ULONG Round;
+    (void)state;
+    for (Round = 0; Round < 6; Round++) {
+        ExFreePool(ExAllocatePool2(NONPAGED, 176, 'nepO'));
+        assert_non_null(Bin->Loaded);
+        assert_false(Bin->Parked);
+        ExpTrimPools(FALSE);
+        ExpVisitCache(Cache);
+        assert_true(Bin->Parked);
+        Validate();
+    }
+    for (Round = 0; Round < 4; Round++) {
+        ExpTrimPools(FALSE);
+        ExpVisitCache(Cache);
+    }
+    assert_null(Bin->Loaded);
+    assert_null(Bin->Home);
+    Validate();
+}
+
+/* cache.c: two threads that allocate by turns are given blocks of different pages. */
+#define TURNS 40
+static pthread_barrier_t TurnBarrier;
+static void *TurnThread(void *Argument)
+{
+    PVOID *Blocks = Argument;
+    ULONG Turn;
+    for (Turn = 0; Turn < TURNS; Turn++) {
+        pthread_barrier_wait(&TurnBarrier);
+        Blocks[Turn] = ExAllocatePool2(NONPAGED, 80, 'nruT');
+    }
+    pthread_barrier_wait(&TurnBarrier);
+    return NULL;
+}
+
+static void Threads_AllocateByTurns_ShareNoPage(void **state)
+{
+    static PVOID Blocks[2][TURNS];
+    pthread_t Threads[2];
+    ULONG One, Other;
+    (void)state;
+    ExpTrimPools(TRUE);
+    assert_int_equal(pthread_barrier_init(&TurnBarrier, NULL, 2), 0);
+    for (One = 0; One < 2; One++)
+        assert_int_equal(pthread_create(&Threads[One], NULL, TurnThread, Blocks[One]), 0);
+    for (One = 0; One < 2; One++)
+        pthread_join(Threads[One], NULL);
+    pthread_barrier_destroy(&TurnBarrier);
+    for (One = 0; One < TURNS; One++)
+        for (Other = 0; Other < TURNS; Other++)
+            assert_true((ULONG_PTR)Blocks[0][One] >> 12 != (ULONG_PTR)Blocks[1][Other] >> 12);
+    for (One = 0; One < 2 * TURNS; One++)
+        ExFreePool(Blocks[One / TURNS][One % TURNS]);
+    Validate();
+}
+
 static void Trim_SpikeFreed_RecordsGoBack(void **state)
 {
     static PVOID Blocks[60000];
@@ -693,6 +754,8 @@ int main(void)
         cmocka_unit_test(Trim_SpikeFreed_PagesGoBackAfterTwo),
         cmocka_unit_test(Trim_SteadyState_NothingIsReturned),
         cmocka_unit_test(Trim_ThreadIdle_ItsMagazinesGoBack),
+        cmocka_unit_test(Trim_BinInUse_StaysOpen),
+        cmocka_unit_test(Threads_AllocateByTurns_ShareNoPage),
         cmocka_unit_test(Trim_SpikeFreed_RecordsGoBack),
         cmocka_unit_test(Class_Shrinks_ItContracts),
         cmocka_unit_test(Trim_ThreadEnded_ItsFreeBlocksGoBack),
