@@ -260,7 +260,17 @@ static void Trim_ThreadIdle_ItsMagazinesGoBack(void **state)
     pthread_barrier_destroy(&IdleBarrier);
 }
 
-/* record.c: what the pools knew about blocks that are gone goes back too. */
+/* One that is no sample in special pool. */
+static PUCHAR OrdinaryBlock(SIZE_T Size)
+{
+    PUCHAR Block = ExAllocatePool2(NONPAGED, Size, 'dorO');
+    while (MmRegionOf(Block) != MmRegionNonPagedPool) {
+        ExFreePool(Block);
+        Block = ExAllocatePool2(NONPAGED, Size, 'dorO');
+    }
+    return Block;
+}
+
 /* cache.c: a bin that is used between any two looks at it stays open, wherever its Top stands; one that is not is closed. */
 static void Trim_BinInUse_StaysOpen(void **state)
 {
@@ -269,7 +279,7 @@ static void Trim_BinInUse_StaysOpen(void **state)
     ULONG Round;
     (void)state;
     for (Round = 0; Round < 6; Round++) {
-        ExFreePool(ExAllocatePool2(NONPAGED, 176, 'nepO'));
+        ExFreePool(OrdinaryBlock(176));
         assert_non_null(Bin->Loaded);
         assert_false(Bin->Parked);
         ExpTrimPools(FALSE);
@@ -322,6 +332,7 @@ static void Threads_AllocateByTurns_ShareNoPage(void **state)
     Validate();
 }
 
+/* record.c: what the pools knew about blocks that are gone goes back too. */
 static void Trim_SpikeFreed_RecordsGoBack(void **state)
 {
     static PVOID Blocks[60000];
@@ -712,7 +723,7 @@ static void Validator_BrokenStructures_Named(void **state)
 int __asan_address_is_poisoned(const volatile void *Address);
 static void Sanitizer_AllButTheBlock_Poisoned(void **state)
 {
-    PUCHAR Block = ExAllocatePool2(NONPAGED, 100, 'nasA'), Big = ExAllocatePool2(NONPAGED, 5000, 'nasA');
+    PUCHAR Block = OrdinaryBlock(100), Big = OrdinaryBlock(5000);
     (void)state;
     assert_false(__asan_address_is_poisoned(Block));
     assert_false(__asan_address_is_poisoned(Block + 99));
