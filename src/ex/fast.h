@@ -232,6 +232,8 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache
         EXP_COUNT_STORE(Counter->Headroom, Headroom);
         EXP_COUNT_STORE(Counter->Frees, Counter->Frees + 1);
     }
+#else
+    (VOID) Counter;
 #endif
     if (Checks)
         ExpFillFreed((PVOID)Block, BlockSize);
