@@ -56,4 +56,4 @@ NTSTATUS IopWriteUser(PFILE_OBJECT File, const VOID *Buffer, ULONG Length, LONGL
                       ULONG_PTR *Information);
 
 BOOLEAN IopIsLiveIrp(const VOID *Block, SIZE_T Size, ULONG Tag); /* irp.c: a packet of IoAllocateIrp, not freed yet */
-VOID IopForgetWatches(VOID); /* invariant.c: what is known of requests under way */
+VOID IopForgetWatches(VOID);                                     /* invariant.c: what is known of requests under way */
