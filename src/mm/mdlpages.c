@@ -23,7 +23,7 @@
 #include "mm/mi.h"
 
 #define MI_MDL_PAGES_MAX ((0x100000000ull - PAGE_SIZE) >> PAGE_SHIFT)
-#define MI_MDL_TRIES     16u      /* to make room, in vain */
+#define MI_MDL_TRIES     100u     /* to make room, in vain, one after the other */
 #define MI_MDL_MOMENT    2000000u /* ns */
 #define MI_MDL_PAGES_KNOWN                                                                                                     \
     (MM_DONT_ZERO_ALLOCATION | MM_ALLOCATE_FROM_LOCAL_NODE_ONLY | MM_ALLOCATE_FULLY_REQUIRED | MM_ALLOCATE_NO_WAIT |           \
@@ -202,7 +202,9 @@ static PMDL MiAllocatePagesForMdl(PHYSICAL_ADDRESS LowAddress, PHYSICAL_ADDRESS 
             Idle++;
             (VOID) HalWait(&MiState->Pager.Available, Sequence, HalQueryTime() + MI_MDL_MOMENT);
         }
+        SIZE_T Got = Request.Got;
         MiTakeRanges(&Request, Low, High, Chunks ? 0 : Skip);
+        Idle = Request.Got > Got ? 0 : Idle;
     }
     MiReturnCommitment(Request.Want - Request.Got);
     if (Request.Got == 0 || (All && Request.Got < Request.Want)) {
