@@ -88,7 +88,8 @@ static void TrimIfNecessary_TakesFromWorkingSets(void **State)
     (void)State;
     FillUntil(1200);
     MmQueryCounters(&Before);
-    SIZE_T More = (SIZE_T)(Available() + 800) << PAGE_SHIFT;
+    /* far more than the system makes available by itself meanwhile */
+    SIZE_T More = (SIZE_T)(Available() + 4000) << PAGE_SHIFT;
     assert_null(Allocate(More, MM_ALLOCATE_FULLY_REQUIRED | MM_ALLOCATE_NO_WAIT | MM_ALLOCATE_TRIM_IF_NECESSARY));
     KeRaiseIrql(DISPATCH_LEVEL, &Old);
     PMDL Mdl = Allocate(More, MM_ALLOCATE_FULLY_REQUIRED | MM_ALLOCATE_TRIM_IF_NECESSARY);
