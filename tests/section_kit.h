@@ -173,3 +173,41 @@ static KIT_UNUSED HANDLE SkFileSection(ULONG64 Bytes, ULONG Protect)
     ZwClose(File);
     return Section;
 }
+
+/* ---- the frame: a system with that file's driver, and two processes ---- */
+static KIT_UNUSED KPROCESS *One, *Two;
+static KIT_UNUSED HANDLE OneHandle, TwoHandle;
+
+static KIT_UNUSED int SkStart(const ntmm_options *Options)
+{
+    if (ntmm_start(Options) != 0 || !NT_SUCCESS(ntmm_add_driver("SectionFile", SkEntryPoint, &SkDriver))) {
+        print_error("%s\n", ntmm_error());
+        return -1;
+    }
+    SkReadStatus = SkWriteStatus = STATUS_SUCCESS;
+    SkBadOffset = -1;
+    SkReads = SkWrites = SkReadPages = SkWritePages = 0;
+    return NT_SUCCESS(PspCreateNamedProcess("one", &One)) && NT_SUCCESS(PspCreateNamedProcess("two", &Two)) &&
+                   NT_SUCCESS(ObOpenObjectByPointer(One, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
+                                                    KernelMode, &OneHandle)) &&
+                   NT_SUCCESS(ObOpenObjectByPointer(Two, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
+                                                    KernelMode, &TwoHandle))
+               ? 0
+               : -1;
+}
+/* Nothing may be broken, and nothing left of the file's sections. */
+static KIT_UNUSED int SkStop(void **State)
+{
+    ntmm_leftovers Left;
+    const CHAR *Broken = MiValidateAll();
+    (void)State;
+    if (Broken) {
+        print_error("%s\n", Broken);
+    }
+    ZwClose(OneHandle), ZwClose(TwoHandle);
+    int Bad = PspEndProcess(One, 0) != 0 || PspEndProcess(Two, 0) != 0;
+    ObDereferenceObject(One), ObDereferenceObject(Two);
+    Bad |= ntmm_remove_driver(SkDriver, &Left) != 0;
+    return ntmm_stop() | Bad | (Broken != NULL) | (SkPointers.ImageSectionObject != NULL) |
+           (SkPointers.DataSectionObject != NULL);
+}

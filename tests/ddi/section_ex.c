@@ -8,8 +8,6 @@
 #include <unistd.h>
 
 static char Path[64];
-static KPROCESS *One, *Two;
-static HANDLE OneHandle, TwoHandle;
 static ULONG Nodes;
 
 static NTSTATUS MapEx(HANDLE Section, PVOID *Base, LONGLONG At, SIZE_T Bytes, ULONG Type, ULONG Protect,
@@ -255,20 +253,7 @@ static int StartWith(ULONG Count)
     Options.nodes = Nodes;
     snprintf(Path, sizeof Path, "/tmp/ntmm-sectex-%d", (int)getpid());
     snprintf(Options.pagefile, sizeof Options.pagefile, "%s:16M", Path);
-    if (ntmm_start(&Options) != 0 || !NT_SUCCESS(ntmm_add_driver("SectionFile", SkEntryPoint, &SkDriver))) {
-        print_error("%s\n", ntmm_error());
-        return -1;
-    }
-    SkReadStatus = SkWriteStatus = STATUS_SUCCESS;
-    SkBadOffset = -1;
-    SkWrites = 0;
-    return NT_SUCCESS(PspCreateNamedProcess("one", &One)) && NT_SUCCESS(PspCreateNamedProcess("two", &Two)) &&
-                   NT_SUCCESS(ObOpenObjectByPointer(One, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
-                                                    KernelMode, &OneHandle)) &&
-                   NT_SUCCESS(ObOpenObjectByPointer(Two, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
-                                                    KernelMode, &TwoHandle))
-               ? 0
-               : -1;
+    return SkStart(&Options);
 }
 static int Start(void **State)
 {
@@ -280,29 +265,15 @@ static int StartWithTwoNodes(void **State)
     (void)State;
     return StartWith(2);
 }
-static int Stop(void **State)
-{
-    ntmm_leftovers Left;
-    const CHAR *Broken = MiValidateAll();
-    (void)State;
-    if (Broken) {
-        print_error("%s\n", Broken);
-    }
-    ZwClose(OneHandle), ZwClose(TwoHandle);
-    int Bad = PspEndProcess(One, 0) != 0 || PspEndProcess(Two, 0) != 0;
-    ObDereferenceObject(One), ObDereferenceObject(Two);
-    Bad |= ntmm_remove_driver(SkDriver, &Left) != 0;
-    return ntmm_stop() | Bad | (Broken != NULL) | (SkPointers.ImageSectionObject != NULL);
-}
 
 int main(void)
 {
-#define WITH(Test) cmocka_unit_test_setup_teardown(Test, Start, Stop)
+#define WITH(Test) cmocka_unit_test_setup_teardown(Test, Start, SkStop)
     const struct CMUnitTest Tests[] = {
         WITH(View_TakesThePlaceOfAPlaceholder),
         WITH(MapEx_Parameters),
         WITH(CacheType_IsTheSections),
-        cmocka_unit_test_setup_teardown(Node_IsHonoured, StartWithTwoNodes, Stop),
+        cmocka_unit_test_setup_teardown(Node_IsHonoured, StartWithTwoNodes, SkStop),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

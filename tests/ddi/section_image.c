@@ -9,8 +9,6 @@
 #include <unistd.h>
 
 static char Path[64];
-static KPROCESS *One, *Two;
-static HANDLE OneHandle, TwoHandle;
 
 static HANDLE ImageSection(ULONG Protect, ULONG Attributes, NTSTATUS Expected)
 {
@@ -431,40 +429,13 @@ static int Start(void **State)
     Options.cpus = 2;
     snprintf(Path, sizeof Path, "/tmp/ntmm-sectimage-%d", (int)getpid());
     snprintf(Options.pagefile, sizeof Options.pagefile, "%s:16M", Path);
-    if (ntmm_start(&Options) != 0 || !NT_SUCCESS(ntmm_add_driver("SectionFile", SkEntryPoint, &SkDriver))) {
-        print_error("%s\n", ntmm_error());
-        return -1;
-    }
     Loads = 0;
-    SkReadStatus = SkWriteStatus = STATUS_SUCCESS;
-    SkBadOffset = -1;
-    SkWrites = 0;
-    return NT_SUCCESS(PspCreateNamedProcess("one", &One)) && NT_SUCCESS(PspCreateNamedProcess("two", &Two)) &&
-                   NT_SUCCESS(ObOpenObjectByPointer(One, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
-                                                    KernelMode, &OneHandle)) &&
-                   NT_SUCCESS(ObOpenObjectByPointer(Two, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
-                                                    KernelMode, &TwoHandle))
-               ? 0
-               : -1;
-}
-static int Stop(void **State)
-{
-    ntmm_leftovers Left;
-    const CHAR *Broken = MiValidateAll();
-    (void)State;
-    if (Broken) {
-        print_error("%s\n", Broken);
-    }
-    ZwClose(OneHandle), ZwClose(TwoHandle);
-    int Bad = PspEndProcess(One, 0) != 0 || PspEndProcess(Two, 0) != 0;
-    ObDereferenceObject(One), ObDereferenceObject(Two);
-    Bad |= ntmm_remove_driver(SkDriver, &Left) != 0;
-    return ntmm_stop() | Bad | (Broken != NULL) | (SkPointers.ImageSectionObject != NULL);
+    return SkStart(&Options);
 }
 
 int main(void)
 {
-#define WITH(Test) cmocka_unit_test_setup_teardown(Test, Start, Stop)
+#define WITH(Test) cmocka_unit_test_setup_teardown(Test, Start, SkStop)
     const struct CMUnitTest Tests[] = {
         WITH(Image_IsRelocatedWhereItLies), WITH(Image_FirstTouchOfAnyKind), WITH(Image_WithoutRelocations_IsShownAsItIs),
         WITH(Image_AlignedToLessThanAPage), WITH(Image_DamagedFiles),        WITH(Image_NoExecute),

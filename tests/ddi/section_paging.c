@@ -9,8 +9,6 @@
 #include <unistd.h>
 
 static char Path[64];
-static KPROCESS *One, *Two;
-static HANDLE OneHandle, TwoHandle;
 
 static void Fill(volatile UCHAR *Va, SIZE_T Bytes, ULONG Salt)
 {
@@ -441,17 +439,7 @@ static int StartWith(BOOLEAN PageFile)
         snprintf(Options.pagefile, sizeof Options.pagefile, "%s:16M", Path);
         Options.pagefile_check = 1;
     }
-    if (ntmm_start(&Options) != 0 || !NT_SUCCESS(ntmm_add_driver("SectionFile", SkEntryPoint, &SkDriver))) {
-        print_error("%s\n", ntmm_error());
-        return -1;
-    }
-    return NT_SUCCESS(PspCreateNamedProcess("one", &One)) && NT_SUCCESS(PspCreateNamedProcess("two", &Two)) &&
-                   NT_SUCCESS(ObOpenObjectByPointer(One, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
-                                                    KernelMode, &OneHandle)) &&
-                   NT_SUCCESS(ObOpenObjectByPointer(Two, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
-                                                    KernelMode, &TwoHandle))
-               ? 0
-               : -1;
+    return SkStart(&Options);
 }
 static int Start(void **State)
 {
@@ -463,27 +451,13 @@ static int StartWithout(void **State)
     (void)State;
     return StartWith(FALSE);
 }
-static int Stop(void **State)
-{
-    ntmm_leftovers Left;
-    const CHAR *Broken = MiValidateAll();
-    (void)State;
-    if (Broken) {
-        print_error("%s\n", Broken);
-    }
-    ZwClose(OneHandle), ZwClose(TwoHandle);
-    int Bad = PspEndProcess(One, 0) != 0 || PspEndProcess(Two, 0) != 0;
-    ObDereferenceObject(One), ObDereferenceObject(Two);
-    Bad |= ntmm_remove_driver(SkDriver, &Left) != 0;
-    return ntmm_stop() | Bad | (Broken != NULL) | (SkPointers.DataSectionObject != NULL);
-}
 
 int main(void)
 {
-#define WITH(Test) cmocka_unit_test_setup_teardown(Test, Start, Stop)
+#define WITH(Test) cmocka_unit_test_setup_teardown(Test, Start, SkStop)
 #define WITHOUT(Test)                                                                                                          \
     {                                                                                                                          \
-#Test " (no page file)", Test, StartWithout, Stop, NULL                                                                \
+#Test " (no page file)", Test, StartWithout, SkStop, NULL                                                              \
     }
     const struct CMUnitTest Tests[] = {
         WITH(PageFile_PagesLeaveAndComeBack),
