@@ -150,7 +150,7 @@ static uint64_t Random(uint64_t *State)
     *State ^= *State >> 7;
     return *State ^= *State << 17;
 }
-#define INFLIGHT 4u
+#define INFLIGHT 8u /* as many as paging has on their way */
 static volatile LONG Ended;
 static VOID OnDone(PMI_PAGE_IO Io)
 {
