@@ -345,11 +345,11 @@ typedef struct ntmm_fail_point {
 } ntmm_fail_point;
 
 typedef struct ntmm_fail_options {
-    size_t struct_size;         /* sizeof(ntmm_fail_options), set by ntmm_default_fail_options */
-    unsigned jobs;              /* runs side by side; 0: the host's processors */
-    unsigned shard, shards;     /* of a campaign split among machines: this is part shard, 1 to shards */
-    const char *state;          /* a file that remembers what was done, so that an interrupted campaign goes on; NULL: none */
-    const char *identity;       /* what is run, in any words: a state file of something else is refused */
+    size_t struct_size;     /* sizeof(ntmm_fail_options), set by ntmm_default_fail_options */
+    unsigned jobs;          /* runs side by side; 0: the host's processors */
+    unsigned shard, shards; /* of a campaign split among machines: this is part shard, 1 to shards */
+    const char *state;      /* a file that remembers what was done, so that an interrupted campaign goes on; NULL: none */
+    const char *identity;   /* what is run, in any words: a state file of something else is refused */
     unsigned limit; /* seconds that a run may take, or ten times as long as the one without a failure took; default 60 */
     const ntmm_options *system; /* what each run's system is started with; NULL: NTMM_OPTIONS */
     bool images_only;           /* only requests with code of a loaded driver image on the stack count */

@@ -228,8 +228,7 @@ static VOID ExpCheckAcquire(PERESOURCE Resource, KTHREAD *Thread)
 NTSTATUS ExInitializeResourceLite(PERESOURCE Resource)
 {
     KI_CHECK_OBJECT(Resource);
-    if (__builtin_expect((KiVerifierFlags() & KI_VERIFY_MISC) != 0, 0) &&
-        ExpNoteObject(ExpObjectResource, Resource) != NULL)
+    if (__builtin_expect((KiVerifierFlags() & KI_VERIFY_MISC) != 0, 0) && ExpNoteObject(ExpObjectResource, Resource) != NULL)
         KiStop(0xC4, "An ERESOURCE was initialised that is initialised already.", Resource, 0xD0, (ULONG_PTR)Resource, 0, 0);
     memset(Resource, 0, sizeof *Resource);
     Resource->SystemResourcesList.Flink = Resource->SystemResourcesList.Blink = &Resource->SystemResourcesList;

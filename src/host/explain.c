@@ -320,7 +320,7 @@ size_t ntmm_explain(uint32_t code, const uint64_t *parameters, unsigned count, c
         HostPut(&Text, Undecided(code, parameters, count)
                            ? "  The parameters tell which:\n"
                            : "  These parameters are not ones that the documents name. Known are:\n");
-        for (int I = -1; (I = NextListed((size_t)(I + 1), code, parameters, count)) >= 0;) {
+        for (int I = -1; (I = NextListed((size_t)I + 1, code, parameters, count)) >= 0;) {
             NameRow((size_t)I, Select, sizeof Select);
             snprintf(Head, sizeof Head, "  %s:", Select);
             HostPutWrapped(&Text, Head, Rows[I].What, 3, EXPLAIN_WIDTH);
@@ -365,7 +365,7 @@ json_t *HostExplainJson(uint32_t Code, const uint64_t *Parameters, unsigned Coun
     if (Row >= 0 || !Known(Code))
         return Root;
     List = json_array();
-    for (int I = -1; (I = NextListed((size_t)(I + 1), Code, Parameters, Count)) >= 0;) {
+    for (int I = -1; (I = NextListed((size_t)I + 1, Code, Parameters, Count)) >= 0;) {
         uint64_t Would[4] = {0, 0, 0, 0};
         unsigned Selector = Rows[I].Selector;
         json_t *Entry;

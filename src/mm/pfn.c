@@ -568,7 +568,7 @@ ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEA
     KiAcquireLock(&MiState->PfnLock);
     Want = MiAllowance(Want, Flags);
     if (Want) {
-        PFN_NUMBER Old;
+        PFN_NUMBER Old = 0;
         ULONG Standby = 0;
         /* Mapped and read into as one: when little is free a longer run of old pages beats what is left of that. */
         if (Want > 1 && (Flags & (MI_TAKE_READING | MI_TAKE_PAGEABLE)) &&
