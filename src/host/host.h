@@ -71,6 +71,7 @@ BOOLEAN HalpUnderValgrind(VOID); /* the machine's (hal/linux/trap.c); any time *
 
 /* report.c */
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
+VOID HostReportLeft(VOID);                /* before the system stops: pool that drivers left, with pool tracking */
 /* "Function (file.c:12)", "Function+0x10", or "+0x10" where no function is known. */
 VOID HostFormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size);
 /* blame.c */

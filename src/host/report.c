@@ -668,6 +668,22 @@ static VOID WriteRest(VOID)
     HalPrint(FatalText, Text.Used < sizeof FatalText ? Text.Used : sizeof FatalText - 1);
 }
 
+/* ---- the system's end ---- */
+static VOID TellLeft(const CHAR *Name, ULONG64 Blocks, ULONG64 Bytes)
+{
+    static char Room[32768];
+    HOST_TEXT Text = {Room, sizeof Room, 0};
+    HostPut(&Text, "\n%s has not freed %llu block%s of pool (%llu bytes) when the system stops:\n", Name,
+            (unsigned long long)Blocks, Blocks == 1 ? "" : "s", (unsigned long long)Bytes);
+    PutLeak(&Text);
+    HalPrint(Room, Text.Used < sizeof Room ? Text.Used : sizeof Room - 1);
+}
+
+VOID HostReportLeft(VOID)
+{
+    VfReportLeft(TellLeft);
+}
+
 VOID HostReport(const KI_BUGCHECK *Stop)
 {
     const ntmm_options *Options = ntmm_running_options();

@@ -303,8 +303,9 @@ int ntmm_stop(void)
         pthread_mutex_unlock(&StartLock);
         return HostFail("the system does not run");
     }
-    __atomic_store_n(&Running, 0, __ATOMIC_RELEASE);
     KiCurrentThread();
+    HostReportLeft();
+    __atomic_store_n(&Running, 0, __ATOMIC_RELEASE);
     MmStopSampling();
     VfDisable();
     StopSteps(ARRAYSIZE(Steps));

@@ -22,6 +22,7 @@ VOID IoShutdownSystem(VOID)
     IopShutdownSections();
     IopShutdownDma();
     ExpDrainWork();
+    InitializeListHead(&IopDrivers); /* those that nobody unloaded go with the system's memory */
 }
 
 const CHAR *IopValidate(VOID)

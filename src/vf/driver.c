@@ -274,6 +274,22 @@ static VOID ViDriverUnloaded(PDRIVER_OBJECT Object)
     Driver->Loaded = FALSE;
 }
 
+VOID VfReportLeft(VOID (*Tell)(const CHAR *Name, ULONG64 Blocks, ULONG64 Bytes))
+{
+    VI_LEAK Leak;
+    BOOLEAN Program = FALSE; /* source drivers are one program: told of once */
+    if (!(KiVerifierFlags() & VF_POOL_TRACKING))
+        return;
+    for (VI_DRIVER *Driver = ViDrivers != NULL ? ViDrivers : &ViProgram; Driver != NULL; Driver = Driver->Next) {
+        if (!Driver->Loaded || !Driver->Verified || (Driver->Size == 0 && Program))
+            continue;
+        Program |= Driver->Size == 0;
+        ViFindLeak(Driver, &Leak, Driver->BlocksBefore == 0);
+        if (Leak.Blocks > Driver->BlocksBefore)
+            Tell(Driver->Name, Leak.Blocks - Driver->BlocksBefore, Leak.Bytes);
+    }
+}
+
 VOID ViInitDrivers(VOID)
 {
     ViDrivers = NULL;

@@ -96,5 +96,8 @@ typedef struct _VF_LEAK_PLACE {
     ULONG_PTR Stack[EXP_MAX_STACK];
 } VF_LEAK_PLACE;
 ULONG VfReadLeak(VF_LEAK_PLACE Places[VF_LEAK_PLACES]);
+/* At the system's end, with pool tracking: what drivers that were never unloaded, or a program without drivers, have not freed. While Tell
+ * runs VfReadLeak has the places (none if the program held pool before the driver was loaded; Bytes are then all the program's). */
+VOID VfReportLeft(VOID (*Tell)(const CHAR *Name, ULONG64 Blocks, ULONG64 Bytes));
 /* NULL, or the first broken invariant. A quiet system. */
 const CHAR *VfValidate(VOID);

@@ -3,7 +3,10 @@
  * close and is right. SPDX-License-Identifier: MIT
  */
 #include "ke_kit.h"
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 #include <ntifs.h>
 #include "vf/vf.h"
 #include "ex/ex.h"
@@ -216,6 +219,48 @@ static void Unload_BlocksLeft_C4_62(void **State)
     ExFreePool(Kept[0]);
 }
 
+/* What is printed while the system stops. */
+static void StopAndRead(char *Text, size_t Size)
+{
+    FILE *File = tmpfile();
+    int Console = dup(2);
+    assert_non_null(File);
+    fflush(stderr);
+    dup2(fileno(File), 2);
+    assert_int_equal(ntmm_stop(), 0);
+    dup2(Console, 2);
+    close(Console);
+    rewind(File);
+    Text[fread(Text, 1, Size - 1, File)] = 0;
+    fclose(File);
+}
+
+/* A driver that nobody unloads, and a program without one: at the end of the system, by the place that allocated. */
+static void Exit_BlocksLeft_AreListed(void **State)
+{
+    static char Text[65536];
+    ntmm_driver *Driver;
+    (void)State;
+    Restart(VF_POOL_TRACKING, NULL);
+    Keep = 3;
+    assert_int_equal(ntmm_add_driver("leaky", (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))Entry, &Driver),
+                     0);
+    StopAndRead(Text, sizeof Text);
+    assert_non_null(strstr(Text, "leaky has not freed 3 blocks of pool (120 bytes)"));
+    assert_non_null(strstr(Text, "not freed:"));
+    assert_non_null(strstr(Text, "verifier_pool"));
+    free(Driver);
+    Restart(VF_POOL_TRACKING, NULL);
+    ExAllocatePool2(POOL_FLAG_PAGED, 20, TAG);
+    StopAndRead(Text, sizeof Text);
+    assert_non_null(strstr(Text, "program has not freed 1 block of pool (20 bytes)"));
+    Restart(VF_POOL_TRACKING, NULL);
+    ExFreePool(ExAllocatePool2(POOL_FLAG_PAGED, 20, TAG));
+    StopAndRead(Text, sizeof Text);
+    assert_string_equal(Text, "");
+    Restart(0, NULL);
+}
+
 /* ---- rules of requests, with any option on ---- */
 static void AskNothing(void *Unused)
 {
@@ -356,6 +401,7 @@ int main(void)
         cmocka_unit_test(Freed_HoldsTimer_C7),
         cmocka_unit_test(FreedSpecial_HoldsTimer_C7),
         cmocka_unit_test(Unload_BlocksLeft_C4_62),
+        cmocka_unit_test(Exit_BlocksLeft_AreListed),
         cmocka_unit_test(Rules_C4),
         cmocka_unit_test(QuotaInDpc_C4_10B),
         cmocka_unit_test(LowResources_ProbabilityTagsDelay),
