@@ -5,9 +5,9 @@
  * in words what the code did wrong; then the driver and the function, IRQL, processor and thread, the call stack without
  * the library's own frames, and for a pool block what is known about it with the stacks that allocated and freed it.
  *
- * A stop may come on a small kernel stack, with any lock of the C library held by the thread that stops. So HostReport
- * writes the first three lines at once, from the stack it is on, without the heap; the rest, which needs libdw, the heap and
- * a lot of stack, is made on a stack of its own (ReportStack), with a watchdog that ends the process if it hangs.
+ * A stop may come on a small kernel stack, with any lock of the C library held by the thread that stops. So HostReport goes to a
+ * stack of its own and writes the first three lines at once, without the heap; the rest needs libdw and the heap, and has a
+ * watchdog that ends the process if it hangs.
  *
  * Watch it: tests/unit/report_test.c, tests/misuse.
  */
@@ -628,8 +628,7 @@ size_t ntmm_report(const ntmm_bugcheck *stop, bool json, char *text, size_t size
 
 static ntmm_bugcheck Fatal;
 static char FatalText[256 * 1024];
-static const VOID *FatalBlame;
-static bool FatalJson;
+static const KI_BUGCHECK *FatalStop;
 
 __asm__(".text\n"
         ".type HostCallOnStack, @function\n"
@@ -657,15 +656,9 @@ static VOID WatchdogBarks(int Signal)
     HalHalt();
 }
 
-static VOID WriteRest(VOID)
+static VOID Print(const HOST_TEXT *Text)
 {
-    HOST_TEXT Text = {FatalText, sizeof FatalText, 0};
-    DescribeBlame(FatalBlame, &Fatal);
-    if (FatalJson)
-        Text.Used = ntmm_report(&Fatal, true, FatalText, sizeof FatalText);
-    else
-        PutRest(&Text, &Fatal);
-    HalPrint(FatalText, Text.Used < sizeof FatalText ? Text.Used : sizeof FatalText - 1);
+    HalPrint(Text->Bytes, Text->Used < Text->Size ? Text->Used : Text->Size - 1);
 }
 
 /* ---- the system's end ---- */
@@ -676,7 +669,7 @@ static VOID TellLeft(const CHAR *Name, ULONG64 Blocks, ULONG64 Bytes)
     HostPut(&Text, "\n%s has not freed %llu block%s of pool (%llu bytes) when the system stops:\n", Name,
             (unsigned long long)Blocks, Blocks == 1 ? "" : "s", (unsigned long long)Bytes);
     PutLeak(&Text);
-    HalPrint(Room, Text.Used < sizeof Room ? Text.Used : sizeof Room - 1);
+    Print(&Text);
 }
 
 VOID HostReportLeft(VOID)
@@ -684,29 +677,44 @@ VOID HostReportLeft(VOID)
     VfReportLeft(TellLeft);
 }
 
-VOID HostReport(const KI_BUGCHECK *Stop)
+static VOID WriteReport(VOID)
 {
     const ntmm_options *Options = ntmm_running_options();
     struct sigaction Action = {.sa_handler = WatchdogBarks};
+    HOST_TEXT Text = {FatalText, sizeof FatalText, 0};
+    BOOLEAN Json = Options && Options->json;
     sigset_t Alarm;
-    PVOID Stack;
 
-    FatalJson = Options && Options->json;
-    FatalBlame = Stop->Driver;
-    DescribeBasics(Stop, &Fatal);
+    DescribeBasics(FatalStop, &Fatal);
     sigaction(SIGALRM, &Action, NULL);
     sigemptyset(&Alarm);
     sigaddset(&Alarm, SIGALRM);
     pthread_sigmask(SIG_UNBLOCK, &Alarm, NULL);
     alarm(WATCHDOG_SECONDS);
     fflush(stdout); /* what the program printed comes first */
-    if (!FatalJson) {
-        HOST_TEXT Text = {FatalText, sizeof FatalText, 0};
+    if (!Json) {
         PutHead(&Text, &Fatal);
-        HalPrint(FatalText, Text.Used);
+        Print(&Text);
+        Text.Used = 0;
     }
-    Stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (Stack == MAP_FAILED)
+    DescribeBlame(FatalStop->Driver, &Fatal);
+    if (Json)
+        Text.Used = ntmm_report(&Fatal, true, FatalText, sizeof FatalText);
+    else
+        PutRest(&Text, &Fatal);
+    Print(&Text);
+}
+
+VOID HostReport(const KI_BUGCHECK *Stop)
+{
+    PVOID Stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    FatalStop = Stop;
+    if (Stack != MAP_FAILED) {
+        HostCallOnStack((char *)Stack + STACK_BYTES, WriteReport);
         return;
-    HostCallOnStack((char *)Stack + STACK_BYTES, WriteRest);
+    }
+    HOST_TEXT Text = {FatalText, sizeof FatalText, 0};
+    DescribeBasics(Stop, &Fatal);
+    PutHead(&Text, &Fatal);
+    Print(&Text);
 }

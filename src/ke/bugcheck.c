@@ -217,22 +217,6 @@ static KI_NO_TSAN VOID GoToCatch(PVOID Argument)
     KiRestoreJump(&((KI_CATCH *)Argument)->Jump, 1);
 }
 
-static VOID ReportAway(PVOID Argument, ULONG_PTR StackPointer)
-{
-    UNREFERENCED_PARAMETER(StackPointer);
-    KiReportRoutine((const KI_BUGCHECK *)Argument);
-}
-
-/* Reading debug information takes more stack than a kernel stack has: the report is made on one of the machine's. */
-static VOID Report(KI_BUGCHECK *Stop)
-{
-    const KTHREAD *Thread = Stop->Thread;
-    ULONG_PTR Here = (ULONG_PTR)__builtin_frame_address(0);
-    if (!Thread || !HalIsSystemAddress(Thread->StackLow) || Here < Thread->StackLow || Here >= Thread->StackHigh ||
-        !HalCallOffStack(ReportAway, Stop))
-        KiReportRoutine(Stop);
-}
-
 DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
 {
     KTHREAD *Thread = (KTHREAD *)HalCurrentThread();
@@ -285,7 +269,7 @@ DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
     KiForeignDispatch = NULL;
     Reporting = TRUE;
     if (KiReportRoutine)
-        Report(Stop);
+        KiReportRoutine(Stop);
     else
         PrintHead(Stop);
     HalHalt();

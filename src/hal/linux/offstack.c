@@ -23,7 +23,7 @@
 #include <sys/mman.h>
 #include "hal/linux/halp.h"
 
-#define AWAY_BYTES 0x100000ull
+#define AWAY_BYTES 0x40000ull
 #define GUARD      0x1000ull
 
 #define WEAK __attribute__((weak))
