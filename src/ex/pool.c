@@ -183,8 +183,8 @@ static ULONG ExpClassFor(SIZE_T Size, SIZE_T Alignment)
     return Class;
 }
 
-static PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_T Alignment, ULONG Tag, ULONG Options,
-                              EX_POOL_PRIORITY Priority, ULONG Flags, ULONG_PTR Caller)
+static PVOID ExpTryBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_T Alignment, ULONG Tag, ULONG Options,
+                         EX_POOL_PRIORITY Priority, ULONG Flags, ULONG_PTR Caller)
 {
     EXP_CACHE *Cache = ExpGetCache(Thread);
     ULONG Paged = EXP_IS_PAGED(Kind), BinIndex, BlockSize;
@@ -233,6 +233,20 @@ static PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_
     ExpTellAllocated((PVOID)Block, Size, (Options & EXP_ZERO) != 0);
     ExpPoison(Block + Size, BlockSize - Size);
     return (PVOID)Block;
+}
+
+/* What did not fit may fit when this thread gives up what it keeps: its blocks hold pages, and lie between free ones. */
+static PVOID ExpAllocateBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_T Alignment, ULONG Tag, ULONG Options,
+                              EX_POOL_PRIORITY Priority, ULONG Flags, ULONG_PTR Caller)
+{
+    PVOID Block = ExpTryBlock(Thread, Kind, Size, Alignment, Tag, Options, Priority, Flags, Caller);
+    if (__builtin_expect(Block == NULL, 0) && Thread->Irql < DISPATCH_LEVEL && Thread->ExCache != NULL &&
+        Size <= ExpState.Maps[EXP_IS_PAGED(Kind)].Size) {
+        ExpTrimCache(Thread->ExCache);
+        ExpTrimPools(TRUE);
+        Block = ExpTryBlock(Thread, Kind, Size, Alignment, Tag, Options, Priority, Flags, Caller);
+    }
+    return Block;
 }
 
 static VOID ExpCheckIrql(KTHREAD *Thread, EXP_KIND Kind, ULONG Options, SIZE_T Size)
@@ -293,17 +307,6 @@ static PVOID ExpAllocateWithQuota(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, U
     return Block;
 }
 
-/* What did not fit may fit when this thread gives up what it keeps: its blocks hold pages, and lie between free ones. */
-static PVOID ExpAllocateAfterAll(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options,
-                                 EX_POOL_PRIORITY Priority, ULONG_PTR Caller)
-{
-    if (Thread->Irql >= DISPATCH_LEVEL || Thread->ExCache == NULL || Size > ExpState.Maps[EXP_IS_PAGED(Kind)].Size)
-        return NULL;
-    ExpTrimCache(Thread->ExCache);
-    ExpTrimPools(TRUE);
-    return ExpAllocateBlock(Thread, Kind, Size, 1, Tag, Options, Priority, 0, Caller);
-}
-
 static PVOID ExpAllocate(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag, ULONG Options, EX_POOL_PRIORITY Priority,
                          ULONG_PTR Caller)
 {
@@ -321,11 +324,8 @@ static PVOID ExpAllocate(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, ULONG Tag,
         return Block;
     else if (Options & EXP_QUOTA)
         return ExpAllocateWithQuota(Thread, Kind, Size, Tag, Options, Priority, Caller);
-    else {
+    else
         Block = ExpAllocateBlock(Thread, Kind, Size, 1, Tag, Options, Priority, 0, Caller);
-        if (__builtin_expect(Block == NULL, 0))
-            Block = ExpAllocateAfterAll(Thread, Kind, Size, Tag, Options, Priority, Caller);
-    }
     if (Block == NULL && (Options & EXP_RAISE))
         ExRaiseStatus(STATUS_INSUFFICIENT_RESOURCES);
     return Block;
