@@ -206,9 +206,15 @@ static VOID ViFindLeak(const VI_DRIVER *Driver, VI_LEAK *Leak, BOOLEAN Places)
     memset(Leak, 0, sizeof(*Leak));
     Leak->Driver = Driver;
     Leak->Places = Places;
-    if (Places)
-        memset(ViLeakPlaces, 0, sizeof(ViLeakPlaces));
     ExpEnumerateBlocks(ViSumLeak, Leak);
+}
+
+/* Has it not freed all? The places are for the report; there are none where blocks are as old as it, as nobody knows which. */
+static BOOLEAN ViHasLeak(const VI_DRIVER *Driver, VI_LEAK *Leak)
+{
+    memset(ViLeakPlaces, 0, sizeof(ViLeakPlaces));
+    ViFindLeak(Driver, Leak, Driver->BlocksBefore == 0);
+    return Leak->Blocks > Driver->BlocksBefore;
 }
 
 static VI_DRIVER *ViFindByObject(PDRIVER_OBJECT Object)
@@ -259,8 +265,7 @@ static VOID ViDriverUnloaded(PDRIVER_OBJECT Object)
         ViCheckLeft(Driver);
     }
     if ((KiVerifierFlags() & VF_POOL_TRACKING) && Driver->Verified) {
-        ViFindLeak(Driver, &Leak, Driver->BlocksBefore == 0); /* else nobody knows which are the older ones */
-        if (Leak.Blocks > Driver->BlocksBefore) {
+        if (ViHasLeak(Driver, &Leak)) {
             Driver->Loaded = FALSE;
             KI_BUGCHECK Stop = {
                 .Code = 0xC4,
@@ -284,8 +289,7 @@ VOID VfReportLeft(VOID (*Tell)(const CHAR *Name, ULONG64 Blocks, ULONG64 Bytes))
         if (!Driver->Loaded || !Driver->Verified || (Driver->Size == 0 && Program))
             continue;
         Program |= Driver->Size == 0;
-        ViFindLeak(Driver, &Leak, Driver->BlocksBefore == 0);
-        if (Leak.Blocks > Driver->BlocksBefore)
+        if (ViHasLeak(Driver, &Leak))
             Tell(Driver->Name, Leak.Blocks - Driver->BlocksBefore, Leak.Bytes);
     }
 }

@@ -240,6 +240,7 @@ static void Exit_BlocksLeft_AreListed(void **State)
 {
     static char Text[65536];
     ntmm_driver *Driver;
+    ntmm_bugcheck Stop;
     (void)State;
     Restart(VF_POOL_TRACKING, NULL);
     Keep = 3;
@@ -249,6 +250,20 @@ static void Exit_BlocksLeft_AreListed(void **State)
     assert_non_null(strstr(Text, "leaky has not freed 3 blocks of pool (120 bytes)"));
     assert_non_null(strstr(Text, "not freed:"));
     assert_non_null(strstr(Text, "verifier_pool"));
+    free(Driver);
+    /* Blocks from before are among them: how many, and no places, also not those of the leak that was told last. */
+    Restart(VF_POOL_TRACKING, NULL);
+    Keep = 2;
+    assert_int_equal(ntmm_add_driver("first", (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))Entry, &Driver),
+                     0);
+    assert_true(ntmm_catch(Remove, Driver, &Stop));
+    free(Driver);
+    Keep = 1;
+    assert_int_equal(ntmm_add_driver("second", (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))Entry, &Driver),
+                     0);
+    StopAndRead(Text, sizeof Text);
+    assert_non_null(strstr(Text, "second has not freed 1 block of pool"));
+    assert_null(strstr(Text, "not freed:"));
     free(Driver);
     Restart(VF_POOL_TRACKING, NULL);
     ExAllocatePool2(POOL_FLAG_PAGED, 20, TAG);
