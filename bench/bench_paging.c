@@ -420,7 +420,7 @@ static void Explain(const char *Phase)
  * number: the ratio is the time those take over the time of the phase, in which as many pages came in and went out. */
 static MI_SLOT OwnSlots;
 static ULONG OwnCount;
-static ULONG64 PhaseIn, PhaseOut;
+static MM_COUNTERS PhaseBegan;
 static double PhaseStart;
 static void TakeOwnSlots(ULONG Pages)
 {
@@ -446,8 +446,7 @@ static void TakeOwnSlots(ULONG Pages)
 }
 static void BeginPhase(void)
 {
-    PhaseIn = __atomic_load_n(&MiState->Pager.PagesRead, __ATOMIC_RELAXED);
-    PhaseOut = __atomic_load_n(&MiState->Pager.PagesWritten, __ATOMIC_RELAXED);
+    MmQueryCounters(&PhaseBegan);
     PhaseStart = Now();
 }
 /* Seconds of the device alone for so many pages. */
@@ -463,8 +462,9 @@ static double DeviceSeconds(ULONG64 Pages, bool Write)
 static void EndPhase(ROW *Of, double Value)
 {
     double Took = Now() - PhaseStart;
-    ULONG64 In = __atomic_load_n(&MiState->Pager.PagesRead, __ATOMIC_RELAXED) - PhaseIn;
-    ULONG64 Out = __atomic_load_n(&MiState->Pager.PagesWritten, __ATOMIC_RELAXED) - PhaseOut;
+    MM_COUNTERS PhaseDone;
+    MmQueryCounters(&PhaseDone);
+    ULONG64 In = PhaseDone.PagesRead - PhaseBegan.PagesRead, Out = PhaseDone.PagesWritten - PhaseBegan.PagesWritten;
     Sample(Of, Value);
     MiWaitForWrites();
     Ratio(Of, (DeviceSeconds(In, false) + DeviceSeconds(Out, true)) / Took);

@@ -522,14 +522,7 @@ static inline EXP_COUNTER *ExpCounterOfSlot(EXP_CACHE *Cache, ULONG Slot)
 }
 /* Counters are written by their thread alone and read by others at any time: a plain addition to memory is a whole one on
  * this machine, which only the thread sanitizer must be told. */
-#if defined(__SANITIZE_THREAD__)
-#define EXP_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define EXP_TSAN 1
-#endif
-#endif
-#ifdef EXP_TSAN
+#ifdef KI_TSAN
 #define EXP_COUNT_STORE(Field, Value) __atomic_store_n(&(Field), (Value), __ATOMIC_RELAXED)
 #else
 #define EXP_COUNT_STORE(Field, Value) ((Field) = (Value))

@@ -57,7 +57,7 @@ static inline __attribute__((always_inline)) VOID ExpRaise(EXP_COUNTER *Counter)
 }
 
 /* Field -= Value, both unsigned. TRUE: it went below 0. */
-#ifdef EXP_TSAN
+#ifdef KI_TSAN
 #define EXP_COUNT_BORROW(Field, Value)                                                                                         \
     ({                                                                                                                         \
         BOOLEAN Below_ = (Field) < (Value);                                                                                    \

@@ -33,9 +33,7 @@ NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 #define SLIST_SEQUENCE 0x10000ull
 
 /* The thread sanitizer does not see through the assembly. */
-#ifdef EXP_TSAN
-VOID __tsan_acquire(VOID *Address);
-VOID __tsan_release(VOID *Address);
+#ifdef KI_TSAN
 #define EXP_ACQUIRE(Address) __tsan_acquire(Address)
 #define EXP_RELEASE(Address) __tsan_release(Address)
 #else

@@ -128,12 +128,7 @@ static const EXP_MEMORY_TOOL ThreadSanitizer = {Nothing, Nothing, ThreadAllocate
 
 /* Clang's runtime starts its symbolizer as a child, at the first report. A child of a thread on a kernel stack runs on its parent's
  * very pages, as simulated memory is shared with children, and both are lost: it is started here, before there is such a thread. */
-#if defined(__clang__)
-#define CLANG_TSAN __has_feature(thread_sanitizer)
-#else
-#define CLANG_TSAN 0
-#endif
-#if CLANG_TSAN
+#if defined(__clang__) && defined(KI_TSAN)
 VOID __sanitizer_symbolize_pc(PVOID Pc, const char *Format, char *Out, SIZE_T Bytes);
 static VOID StartSymbolizer(VOID)
 {
