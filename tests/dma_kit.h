@@ -84,6 +84,14 @@ static KIT_UNUSED BOOLEAN Same(const UCHAR *Bytes, ULONG Length, ULONG Seed)
     }
     return TRUE;
 }
+/* An adapter channel's callback that keeps the map registers: their base goes where Context points. */
+static KIT_UNUSED IO_ALLOCATION_ACTION KeepRegisters(PDEVICE_OBJECT Object, PIRP Irp, PVOID MapRegisterBase, PVOID Context)
+{
+    (void)Object;
+    (void)Irp;
+    *(PVOID *)Context = MapRegisterBase;
+    return DeallocateObjectKeepRegisters;
+}
 /* What the device does with a list: takes or gives the bytes that Fill makes. */
 typedef struct _TRANSFER {
     const SCATTER_GATHER_LIST *List;

@@ -9,6 +9,7 @@
 #include "mm/segment.h"
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static KIT_UNUSED HANDLE SkCreate(LONGLONG Bytes, ULONG Protect, ULONG Attributes, HANDLE File, NTSTATUS Expected)
 {
@@ -178,6 +179,27 @@ static KIT_UNUSED HANDLE SkFileSection(ULONG64 Bytes, ULONG Protect)
 static KIT_UNUSED KPROCESS *One, *Two;
 static KIT_UNUSED HANDLE OneHandle, TwoHandle;
 
+/* A small system with a page file. */
+static KIT_UNUSED ntmm_options SkOptions(void)
+{
+    ntmm_options Options;
+    ntmm_default_options(&Options);
+    Options.ram = 24u << 20;
+    Options.cpus = 2;
+    snprintf(Options.pagefile, sizeof Options.pagefile, "/tmp/ntmm-section-%d:16M", (int)getpid());
+    return Options;
+}
+static KIT_UNUSED int SkMakeProcesses(void **State)
+{
+    (void)State;
+    return NT_SUCCESS(PspCreateNamedProcess("one", &One)) && NT_SUCCESS(PspCreateNamedProcess("two", &Two)) &&
+                   NT_SUCCESS(ObOpenObjectByPointer(One, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
+                                                    KernelMode, &OneHandle)) &&
+                   NT_SUCCESS(ObOpenObjectByPointer(Two, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
+                                                    KernelMode, &TwoHandle))
+               ? 0
+               : -1;
+}
 static KIT_UNUSED int SkStart(const ntmm_options *Options)
 {
     if (ntmm_start(Options) != 0 || !NT_SUCCESS(ntmm_add_driver("SectionFile", SkEntryPoint, &SkDriver))) {
@@ -187,13 +209,7 @@ static KIT_UNUSED int SkStart(const ntmm_options *Options)
     SkReadStatus = SkWriteStatus = STATUS_SUCCESS;
     SkBadOffset = -1;
     SkReads = SkWrites = SkReadPages = SkWritePages = 0;
-    return NT_SUCCESS(PspCreateNamedProcess("one", &One)) && NT_SUCCESS(PspCreateNamedProcess("two", &Two)) &&
-                   NT_SUCCESS(ObOpenObjectByPointer(One, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
-                                                    KernelMode, &OneHandle)) &&
-                   NT_SUCCESS(ObOpenObjectByPointer(Two, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
-                                                    KernelMode, &TwoHandle))
-               ? 0
-               : -1;
+    return SkMakeProcesses(NULL);
 }
 /* Nothing may be broken, and nothing left of the file's sections. */
 static KIT_UNUSED int SkStop(void **State)

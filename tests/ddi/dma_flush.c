@@ -5,14 +5,6 @@
 #include "dma_kit.h"
 
 static PVOID Base;
-static IO_ALLOCATION_ACTION KeepRegisters(PDEVICE_OBJECT Object, PIRP Irp, PVOID MapRegisterBase, PVOID Context)
-{
-    (void)Object;
-    (void)Irp;
-    (void)Context;
-    Base = MapRegisterBase;
-    return DeallocateObjectKeepRegisters;
-}
 static PHYSICAL_ADDRESS Map(PDMA_ADAPTER Adapter, PMDL Mdl, ULONG Offset, ULONG Length, BOOLEAN Write)
 {
     ULONG Wanted = Length;
@@ -38,7 +30,7 @@ static void Flush_OneOfTwo_LeavesTheOther(void **State)
     UCHAR *Va = Mapped(Mdl);
     memset(Va, 0x11, 4 * PAGE_SIZE);
     KIRQL Old = AtDispatch();
-    assert_int_equal(OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 4, KeepRegisters, NULL), STATUS_SUCCESS);
+    assert_int_equal(OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 4, KeepRegisters, &Base), STATUS_SUCCESS);
     PHYSICAL_ADDRESS First = Map(Adapter, Mdl, 0, 2 * PAGE_SIZE, FALSE), Second = Map(Adapter, Mdl, 2 * PAGE_SIZE, 512, FALSE);
     ntmm_device_write(Hardware, (uint64_t)First.QuadPart, "first", 6);
     ntmm_device_write(Hardware, (uint64_t)Second.QuadPart, "second", 7);
@@ -73,7 +65,7 @@ static void Flush_Part_BringsThatPart(void **State)
         memset(Va, 0x22, 3 * PAGE_SIZE);
         memset(Sent, 0x33, sizeof(Sent));
         KIRQL Old = AtDispatch();
-        assert_int_equal(OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 4, KeepRegisters, NULL), STATUS_SUCCESS);
+        assert_int_equal(OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 4, KeepRegisters, &Base), STATUS_SUCCESS);
         PHYSICAL_ADDRESS Logical = Map(Adapter, Mdl, 0, 3 * PAGE_SIZE, FALSE);
         ntmm_device_write(Hardware, (uint64_t)Logical.QuadPart, Sent, sizeof(Sent));
         Flush(Adapter, Mdl, 100, 5000);
@@ -109,7 +101,7 @@ static void Flush_Direct_EachOnce(void **State)
     PDMA_ADAPTER Adapter = GetAdapter(3, 64, TRUE, NULL);
     PMDL Mdl = ScatteredMdl(4, FALSE, 0, 4 * PAGE_SIZE);
     KIRQL Old = AtDispatch();
-    assert_int_equal(OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 4, KeepRegisters, NULL), STATUS_SUCCESS);
+    assert_int_equal(OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 4, KeepRegisters, &Base), STATUS_SUCCESS);
     for (ULONG Page = 0; Page < 4; Page++) {
         (void)Map(Adapter, Mdl, Page * PAGE_SIZE, 300, TRUE);
     }

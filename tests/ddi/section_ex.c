@@ -5,9 +5,7 @@
  */
 #include "section_kit.h"
 #include "pe_builder.h"
-#include <unistd.h>
 
-static char Path[64];
 static ULONG Nodes;
 
 static NTSTATUS MapEx(HANDLE Section, PVOID *Base, LONGLONG At, SIZE_T Bytes, ULONG Type, ULONG Protect,
@@ -245,14 +243,9 @@ static void Node_IsHonoured(void **State)
 
 static int StartWith(ULONG Count)
 {
-    ntmm_options Options;
     Nodes = Count;
-    ntmm_default_options(&Options);
-    Options.ram = 24u << 20;
-    Options.cpus = 2;
+    ntmm_options Options = SkOptions();
     Options.nodes = Nodes;
-    snprintf(Path, sizeof Path, "/tmp/ntmm-sectex-%d", (int)getpid());
-    snprintf(Options.pagefile, sizeof Options.pagefile, "%s:16M", Path);
     return SkStart(&Options);
 }
 static int Start(void **State)

@@ -5,28 +5,12 @@
  * Pages: ZwCreateSection, ZwMapViewOfSection, ZwUnmapViewOfSection, ZwFlushVirtualMemory, MmMapViewInSystemSpace, MmCanFileBeTruncated,
  * MmFlushImageSection, MmForceSectionClosed; and mm/section.c's invariants.
  */
-#include "mm_kit.h"
-#include "ps/psp.h"
-#include "mm/section.h"
+#include "section_kit.h"
 #include "pe_builder.h"
-#include <stdio.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 static char Folder[] = "/tmp/ntmm-sectionXXXXXX";
-static KPROCESS *One, *Two;
-static HANDLE OneHandle, TwoHandle;
 
-static HANDLE Create(LONGLONG Bytes, ULONG Protect, ULONG Attributes, HANDLE File, NTSTATUS Expected)
-{
-    HANDLE Section = NULL;
-    LARGE_INTEGER Size = {.QuadPart = Bytes};
-    OBJECT_ATTRIBUTES Names;
-    InitializeObjectAttributes(&Names, NULL, OBJ_KERNEL_HANDLE, NULL, NULL);
-    assert_int_equal(ZwCreateSection(&Section, SECTION_ALL_ACCESS, &Names, Bytes ? &Size : NULL, Protect, Attributes, File),
-                     Expected);
-    return Section;
-}
 static PUCHAR Map(HANDLE Section, HANDLE Process, LONGLONG At, SIZE_T Bytes, ULONG Protect, NTSTATUS Expected)
 {
     PVOID Base = NULL;
@@ -42,15 +26,12 @@ static PFN_NUMBER FrameAt(PVOID Va)
 {
     return MiPtePage(MiReadPte(MiPteOf((ULONG_PTR)Va)));
 }
-#define INSIDE(Process)                                                                                                        \
-    for (KAPC_STATE Apc_, *Once_ = (KeStackAttachProcess((Process), &Apc_), &Apc_); Once_;                                     \
-         KeUnstackDetachProcess(&Apc_), Once_ = NULL)
 
 /* Two processes that map one section see one memory: the same frame. */
 static void Views_InTwoProcesses_ShareFrames(void **State)
 {
     (void)State;
-    HANDLE Section = Create(0x20000, PAGE_READWRITE, SEC_COMMIT, NULL, STATUS_SUCCESS);
+    HANDLE Section = SkCreate(0x20000, PAGE_READWRITE, SEC_COMMIT, NULL, STATUS_SUCCESS);
     PUCHAR A = Map(Section, OneHandle, 0, 0, PAGE_READWRITE, STATUS_SUCCESS);
     PUCHAR B = Map(Section, TwoHandle, 0x10000, 0, PAGE_READWRITE, STATUS_SUCCESS);
     INSIDE(One)
@@ -83,7 +64,7 @@ static void WriteCopy_GivesTheWriterItsOwnPage(void **State)
 {
     (void)State;
     MM_COUNTERS Before, After;
-    HANDLE Section = Create(2 * PAGE_SIZE, PAGE_READWRITE, SEC_COMMIT, NULL, STATUS_SUCCESS);
+    HANDLE Section = SkCreate(2 * PAGE_SIZE, PAGE_READWRITE, SEC_COMMIT, NULL, STATUS_SUCCESS);
     PUCHAR A = Map(Section, OneHandle, 0, 0, PAGE_READWRITE, STATUS_SUCCESS);
     PUCHAR B = Map(Section, TwoHandle, 0, 0, PAGE_WRITECOPY, STATUS_SUCCESS);
     MEMORY_BASIC_INFORMATION Info;
@@ -139,7 +120,7 @@ static void WriteCopy_GivesTheWriterItsOwnPage(void **State)
 static void Reserve_IsCommittedThroughAView(void **State)
 {
     (void)State;
-    HANDLE Section = Create(16 * PAGE_SIZE, PAGE_READWRITE, SEC_RESERVE, NULL, STATUS_SUCCESS);
+    HANDLE Section = SkCreate(16 * PAGE_SIZE, PAGE_READWRITE, SEC_RESERVE, NULL, STATUS_SUCCESS);
     PUCHAR A = Map(Section, OneHandle, 0, 0, PAGE_READWRITE, STATUS_SUCCESS);
     PUCHAR B = Map(Section, TwoHandle, 0, 0, PAGE_READWRITE, STATUS_SUCCESS);
     MEMORY_BASIC_INFORMATION Info;
@@ -164,7 +145,7 @@ static void Reserve_IsCommittedThroughAView(void **State)
     assert_int_equal(Info.RegionSize, 2 * PAGE_SIZE);
     Unmap(OneHandle, A), Unmap(TwoHandle, B);
     ZwClose(Section);
-    Section = Create(PAGE_SIZE, PAGE_READWRITE, SEC_COMMIT, NULL, STATUS_SUCCESS);
+    Section = SkCreate(PAGE_SIZE, PAGE_READWRITE, SEC_COMMIT, NULL, STATUS_SUCCESS);
     A = Map(Section, OneHandle, 0, 0, PAGE_READWRITE, STATUS_SUCCESS);
     Base = A;
     Size = PAGE_SIZE;
@@ -178,7 +159,7 @@ static void Reserve_IsCommittedThroughAView(void **State)
 static void Map_BadArguments(void **State)
 {
     (void)State;
-    HANDLE Section = Create(0x30000, PAGE_READONLY, SEC_COMMIT, NULL, STATUS_SUCCESS);
+    HANDLE Section = SkCreate(0x30000, PAGE_READONLY, SEC_COMMIT, NULL, STATUS_SUCCESS);
     Map(Section, OneHandle, 0, 0, PAGE_READWRITE, STATUS_SECTION_PROTECTION);
     Map(Section, OneHandle, 0, 0, PAGE_EXECUTE_READ, STATUS_SECTION_PROTECTION);
     Map(Section, OneHandle, 0, 0, PAGE_READONLY | PAGE_READWRITE, STATUS_INVALID_PAGE_PROTECTION);
@@ -218,12 +199,12 @@ static void Map_BadArguments(void **State)
     Unmap(OneHandle, A);
     assert_int_equal(ZwUnmapViewOfSection(OneHandle, A), STATUS_NOT_MAPPED_VIEW);
     ZwClose(Section);
-    Create(PAGE_SIZE, PAGE_READWRITE, SEC_COMMIT | SEC_RESERVE, NULL, STATUS_INVALID_PARAMETER_6);
-    Create(PAGE_SIZE, PAGE_READWRITE, SEC_COMMIT | 0x1, NULL, STATUS_INVALID_PARAMETER_6);
-    Create(PAGE_SIZE, PAGE_NOACCESS, SEC_COMMIT, NULL, STATUS_INVALID_PAGE_PROTECTION);
-    Create(1ll << 50, PAGE_READWRITE, SEC_COMMIT, NULL, STATUS_SECTION_TOO_BIG);
-    Create(1ll << 32, PAGE_READWRITE, SEC_COMMIT, NULL, STATUS_COMMITMENT_LIMIT);
-    Create(PAGE_SIZE, PAGE_READWRITE, SEC_COMMIT | SEC_LARGE_PAGES, NULL, STATUS_NOT_SUPPORTED);
+    SkCreate(PAGE_SIZE, PAGE_READWRITE, SEC_COMMIT | SEC_RESERVE, NULL, STATUS_INVALID_PARAMETER_6);
+    SkCreate(PAGE_SIZE, PAGE_READWRITE, SEC_COMMIT | 0x1, NULL, STATUS_INVALID_PARAMETER_6);
+    SkCreate(PAGE_SIZE, PAGE_NOACCESS, SEC_COMMIT, NULL, STATUS_INVALID_PAGE_PROTECTION);
+    SkCreate(1ll << 50, PAGE_READWRITE, SEC_COMMIT, NULL, STATUS_SECTION_TOO_BIG);
+    SkCreate(1ll << 32, PAGE_READWRITE, SEC_COMMIT, NULL, STATUS_COMMITMENT_LIMIT);
+    SkCreate(PAGE_SIZE, PAGE_READWRITE, SEC_COMMIT | SEC_LARGE_PAGES, NULL, STATUS_NOT_SUPPORTED);
 }
 
 /* ---- files ---- */
@@ -269,8 +250,8 @@ static void File_IsReadAndWrittenThroughViews(void **State)
     Put("data.bin", Bytes, sizeof Bytes);
     HANDLE File = OpenFile(L"\\??\\C:\\data.bin", GENERIC_READ | GENERIC_WRITE),
            Again = OpenFile(L"\\??\\C:\\DATA.BIN", GENERIC_READ);
-    HANDLE Section = Create(0, PAGE_READWRITE, SEC_COMMIT, File, STATUS_SUCCESS);
-    HANDLE Second = Create(0, PAGE_READONLY, SEC_COMMIT, Again, STATUS_SUCCESS);
+    HANDLE Section = SkCreate(0, PAGE_READWRITE, SEC_COMMIT, File, STATUS_SUCCESS);
+    HANDLE Second = SkCreate(0, PAGE_READONLY, SEC_COMMIT, Again, STATUS_SUCCESS);
     ZwClose(File), ZwClose(Again); /* the sections keep the file */
     PUCHAR A = Map(Section, OneHandle, 0, 0, PAGE_READWRITE, STATUS_SUCCESS);
     PUCHAR B = Map(Second, TwoHandle, 0, 0, PAGE_READONLY, STATUS_SUCCESS);
@@ -331,9 +312,9 @@ static void File_Sizes(void **State)
     Put("empty.bin", "", 0);
     HANDLE Small = OpenFile(L"\\??\\C:\\small.bin", GENERIC_READ | GENERIC_WRITE),
            Empty = OpenFile(L"\\??\\C:\\empty.bin", GENERIC_READ);
-    Create(0, PAGE_READONLY, SEC_COMMIT, Empty, STATUS_MAPPED_FILE_SIZE_ZERO);
-    Create(100, PAGE_READONLY, SEC_COMMIT, Small, STATUS_SECTION_TOO_BIG);
-    HANDLE Section = Create(0x11000, PAGE_READWRITE, SEC_COMMIT, Small, STATUS_SUCCESS); /* extends the file */
+    SkCreate(0, PAGE_READONLY, SEC_COMMIT, Empty, STATUS_MAPPED_FILE_SIZE_ZERO);
+    SkCreate(100, PAGE_READONLY, SEC_COMMIT, Small, STATUS_SECTION_TOO_BIG);
+    HANDLE Section = SkCreate(0x11000, PAGE_READWRITE, SEC_COMMIT, Small, STATUS_SUCCESS); /* extends the file */
     assert_int_equal(Get("small.bin", Back, sizeof Back), 0x11000);
     PUCHAR A = Map(Section, OneHandle, 0x10000, 0, PAGE_READWRITE, STATUS_SUCCESS);
     INSIDE(One)
@@ -382,7 +363,7 @@ static void File_Sizes(void **State)
     assert_memory_equal(Back, "hello", 5);
     assert_int_equal(Back[0x10FFF], 1);
     assert_int_equal(Back[0x17FFF], 2);
-    HANDLE Paged = Create(PAGE_SIZE, PAGE_READWRITE, SEC_COMMIT, NULL, STATUS_SUCCESS);
+    HANDLE Paged = SkCreate(PAGE_SIZE, PAGE_READWRITE, SEC_COMMIT, NULL, STATUS_SUCCESS);
     assert_int_equal(ZwExtendSection(Paged, &Larger), STATUS_SECTION_NOT_EXTENDED);
     ZwClose(Paged);
 }
@@ -395,8 +376,8 @@ static void Image_ShowsItsPartsWithTheirProtections(void **State)
     Put("image.sys", File, sizeof File);
     Put("text.txt", "no image at all, but some sixty-four bytes of ordinary text in a file", 70);
     HANDLE Handle = OpenFile(L"\\??\\C:\\image.sys", GENERIC_READ), Text = OpenFile(L"\\??\\C:\\text.txt", GENERIC_READ);
-    Create(0, PAGE_READONLY, SEC_IMAGE, Text, STATUS_INVALID_IMAGE_NOT_MZ);
-    HANDLE Section = Create(0, PAGE_EXECUTE_READ, SEC_IMAGE, Handle, STATUS_SUCCESS);
+    SkCreate(0, PAGE_READONLY, SEC_IMAGE, Text, STATUS_INVALID_IMAGE_NOT_MZ);
+    HANDLE Section = SkCreate(0, PAGE_EXECUTE_READ, SEC_IMAGE, Handle, STATUS_SUCCESS);
     SECTION_IMAGE_INFORMATION Facts;
     assert_int_equal(ZwQuerySection(Section, SectionImageInformation, &Facts, sizeof Facts, NULL), STATUS_SUCCESS);
     assert_int_equal(Facts.Machine, 0x8664);
@@ -435,7 +416,7 @@ static void Image_ShowsItsPartsWithTheirProtections(void **State)
     PbPut32(File, PB_SEC(1, PointerToRawData), 0x7000);
     Put("broken.sys", File, sizeof File);
     HANDLE Broken = OpenFile(L"\\??\\C:\\broken.sys", GENERIC_READ);
-    Create(0, PAGE_READONLY, SEC_IMAGE, Broken, STATUS_INVALID_IMAGE_FORMAT);
+    SkCreate(0, PAGE_READONLY, SEC_IMAGE, Broken, STATUS_INVALID_IMAGE_FORMAT);
     ZwClose(Broken), ZwClose(Handle), ZwClose(Text);
     Get("image.sys", File, sizeof File);
     assert_int_equal(File[PB_DATA + 0x100] == 0x42, 0);
@@ -486,7 +467,7 @@ static void ProcessEnd_UnmapsItsViews(void **State)
     UCHAR Back[8];
     Put("last.bin", "12345678", 8);
     HANDLE File = OpenFile(L"\\??\\C:\\last.bin", GENERIC_READ | GENERIC_WRITE);
-    HANDLE Section = Create(0, PAGE_READWRITE, SEC_COMMIT, File, STATUS_SUCCESS);
+    HANDLE Section = SkCreate(0, PAGE_READWRITE, SEC_COMMIT, File, STATUS_SUCCESS);
     ZwClose(File);
     assert_int_equal(PspCreateNamedProcess("maps", &Process), STATUS_SUCCESS);
     assert_int_equal(
@@ -517,17 +498,6 @@ static int Start(void **State)
     snprintf(Options.drive, sizeof Options.drive, "%s", Folder);
     return ntmm_start(&Options);
 }
-static int MakeProcesses(void **State)
-{
-    (void)State;
-    return NT_SUCCESS(PspCreateNamedProcess("one", &One)) && NT_SUCCESS(PspCreateNamedProcess("two", &Two)) &&
-                   NT_SUCCESS(ObOpenObjectByPointer(One, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
-                                                    KernelMode, &OneHandle)) &&
-                   NT_SUCCESS(ObOpenObjectByPointer(Two, OBJ_KERNEL_HANDLE, NULL, PROCESS_ALL_ACCESS, *PsProcessType,
-                                                    KernelMode, &TwoHandle))
-               ? 0
-               : -1;
-}
 static int EndProcesses(void **State)
 {
     (void)State;
@@ -556,7 +526,7 @@ static int Stop(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-#define WITH(Test) cmocka_unit_test_setup_teardown(Test, MakeProcesses, EndProcesses)
+#define WITH(Test) cmocka_unit_test_setup_teardown(Test, SkMakeProcesses, EndProcesses)
         WITH(Views_InTwoProcesses_ShareFrames),
         WITH(WriteCopy_GivesTheWriterItsOwnPage),
         WITH(Reserve_IsCommittedThroughAView),

@@ -7,9 +7,6 @@
  */
 #include "section_kit.h"
 #include "pe_builder.h"
-#include <unistd.h>
-
-static char Path[64];
 
 static PFILE_OBJECT FileObject(HANDLE File)
 {
@@ -358,13 +355,8 @@ static void PhysicalMemory_IsNotTheUsers(void **State)
 
 static int Start(void **State)
 {
-    ntmm_options Options;
     (void)State;
-    ntmm_default_options(&Options);
-    Options.ram = 24u << 20;
-    Options.cpus = 2;
-    snprintf(Path, sizeof Path, "/tmp/ntmm-sectfs-%d", (int)getpid());
-    snprintf(Options.pagefile, sizeof Options.pagefile, "%s:16M", Path);
+    ntmm_options Options = SkOptions();
     return SkStart(&Options);
 }
 

@@ -6,9 +6,6 @@
  */
 #include "section_kit.h"
 #include "pe_builder.h"
-#include <unistd.h>
-
-static char Path[64];
 
 static HANDLE ImageSection(ULONG Protect, ULONG Attributes, NTSTATUS Expected)
 {
@@ -422,13 +419,8 @@ static void Image_SharedSection(void **State)
 
 static int Start(void **State)
 {
-    ntmm_options Options;
     (void)State;
-    ntmm_default_options(&Options);
-    Options.ram = 24u << 20;
-    Options.cpus = 2;
-    snprintf(Path, sizeof Path, "/tmp/ntmm-sectimage-%d", (int)getpid());
-    snprintf(Options.pagefile, sizeof Options.pagefile, "%s:16M", Path);
+    ntmm_options Options = SkOptions();
     Loads = 0;
     return SkStart(&Options);
 }

@@ -6,9 +6,6 @@
  * Page-File-Backed Sections"); and mm/section.c's invariants.
  */
 #include "section_kit.h"
-#include <unistd.h>
-
-static char Path[64];
 
 static void Fill(volatile UCHAR *Va, SIZE_T Bytes, ULONG Salt)
 {
@@ -429,15 +426,11 @@ static void File_LargerThanWhatIsFree(void **State)
 /* ---- the frame ---- */
 static int StartWith(BOOLEAN PageFile)
 {
-    ntmm_options Options;
-    ntmm_default_options(&Options);
+    ntmm_options Options = SkOptions();
     Options.special_pool_sample = 0; /* its pages come and go beside a test that counts */
-    Options.ram = 24u << 20;
-    Options.cpus = 2;
-    if (PageFile) {
-        snprintf(Path, sizeof Path, "/tmp/ntmm-sectpage-%d", (int)getpid());
-        snprintf(Options.pagefile, sizeof Options.pagefile, "%s:16M", Path);
-        Options.pagefile_check = 1;
+    Options.pagefile_check = PageFile;
+    if (!PageFile) {
+        Options.pagefile[0] = 0;
     }
     return SkStart(&Options);
 }

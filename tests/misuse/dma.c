@@ -23,16 +23,8 @@ static ULONG Length;
 
 static IO_ALLOCATION_ACTION Keep(PDEVICE_OBJECT Object, PIRP Irp, PVOID MapRegisterBase, PVOID Context)
 {
-    (void)Object;
-    (void)Irp;
-    (void)Context;
-    Base = MapRegisterBase;
+    (void)KeepRegisters(Object, Irp, MapRegisterBase, Context);
     return KeepObject;
-}
-static IO_ALLOCATION_ACTION KeepRegisters(PDEVICE_OBJECT Object, PIRP Irp, PVOID MapRegisterBase, PVOID Context)
-{
-    (void)Keep(Object, Irp, MapRegisterBase, Context);
-    return DeallocateObjectKeepRegisters;
 }
 static VOID TakeList(PDEVICE_OBJECT Object, PIRP Irp, PSCATTER_GATHER_LIST ScatterGather, PVOID Context)
 {
@@ -59,13 +51,13 @@ static void FreeBuffer(void *Unused)
 static void AllocateLow(void *Unused)
 {
     (void)Unused;
-    (void)OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 1, Keep, NULL);
+    (void)OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 1, Keep, &Base);
 }
 static void AllocateAgain(void *Unused)
 {
     (void)Unused;
     KIRQL Old = AtDispatch();
-    (void)OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 1, Keep, NULL);
+    (void)OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 1, Keep, &Base);
     KeLowerIrql(Old);
 }
 static void FreeChannel(void *Unused)
@@ -120,14 +112,14 @@ static void Adapters_Misused_AreE6(void **State)
     FreeBuffer(NULL);
     KitExpectStop(FreeBuffer, NULL, DRIVER_VERIFIER_DMA_VIOLATION, 3, 1, 0, 0);
     KIRQL Old = AtDispatch();
-    (void)OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 1, Keep, NULL);
+    (void)OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 1, Keep, &Base);
     KeLowerIrql(Old);
     KitExpectStop(Put, NULL, DRIVER_VERIFIER_DMA_VIOLATION, 8, Adapter, 1, 0);
     KitExpectStop(AllocateAgain, NULL, DRIVER_VERIFIER_DMA_VIOLATION, 0xB, 1, 0, 0);
     FreeChannel(NULL);
     KitExpectStop(FreeChannel, NULL, DRIVER_VERIFIER_DMA_VIOLATION, 4, 1, 0, 0);
     Old = AtDispatch();
-    (void)OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 2, KeepRegisters, NULL);
+    (void)OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 2, KeepRegisters, &Base);
     KeLowerIrql(Old);
     KitExpectStop(Put, NULL, DRIVER_VERIFIER_DMA_VIOLATION, 9, Adapter, 2, 0);
     FreeRegisters(Base);
@@ -151,7 +143,7 @@ static void Transfers_Misused_AreE6(void **State)
     Mdl = ScatteredMdl(4, TRUE, 0, 4 * PAGE_SIZE);
     PUCHAR Start = MmGetMdlVirtualAddress(Mdl);
     KIRQL Old = AtDispatch();
-    (void)OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 2, KeepRegisters, NULL);
+    (void)OP(Adapter)->AllocateAdapterChannel(Adapter, &Device, 2, KeepRegisters, &Base);
     KeLowerIrql(Old);
     KitExpectStop(Flush, (void *)64, DRIVER_VERIFIER_DMA_VIOLATION, 0x20, Base, Start, Mdl);
     Length = 64;
