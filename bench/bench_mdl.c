@@ -106,8 +106,9 @@ static PMDL ScatteredMdl(ULONG Length)
     ULONG Pages = Length >> PAGE_SHIFT;
     PUCHAR Buffer = ExAllocatePool2(POOL_FLAG_PAGED | POOL_FLAG_UNINITIALIZED, Length, 'hcnB');
     PMDL Mdl = IoAllocateMdl(Buffer, Length, FALSE, FALSE, NULL);
-    for (ULONG Page = 0; Page < Pages; Page++) {
-        Buffer[(SIZE_T)Scatter(Page, Pages) << PAGE_SHIFT] = 1; /* frames are handed out in order */
+    /* Frames are handed out in order, and ahead of need to who goes on where the last buffer ended: so page 0 is the last. */
+    for (ULONG Page = Pages; Page-- > 0;) {
+        Buffer[(SIZE_T)Scatter(Page, Pages) << PAGE_SHIFT] = 1;
     }
     MmProbeAndLockPages(Mdl, KernelMode, IoModifyAccess);
     for (ULONG Page = 1; Page < Pages; Page++) {

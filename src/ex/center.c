@@ -460,7 +460,8 @@ ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
 {
     ULONG Idle, Live, Empties;
     EXP_MAGAZINE *Empty;
-    BOOLEAN Spare, More;
+    EXP_VICTIMS Victims;
+    BOOLEAN Spare;
     if (!ExpIsUsed(Center))
         return 0;
     KiAcquireLock(&Center->Lock);
@@ -488,7 +489,6 @@ ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
     Center->LeastFull = Center->Full;
     Center->SpareUsed = FALSE;
     do {
-        EXP_VICTIMS Victims;
         EXP_SLAB *Slab;
         Victims.Count = 0;
         for (Slab = Center->Lists[0]; Slab != NULL && Victims.Count < VICTIMS;) {
@@ -500,8 +500,7 @@ ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
         KiReleaseLock(&Center->Lock);
         ExpReleaseVictims(&Victims);
         KiAcquireLock(&Center->Lock);
-        More = Victims.Count == VICTIMS;
-    } while (More);
+    } while (Victims.Count == VICTIMS);
     ExpDrainSome(Center);
     Live = Center->Blocks - Center->FreeBlocks;
     KiReleaseLock(&Center->Lock);

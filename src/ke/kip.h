@@ -42,11 +42,11 @@ BOOLEAN KiIsOnStackOut(ULONG_PTR Address);
 /* ---- DPCs ---- */
 /* Runs the DPCs of the thread's processor until there are none. At DISPATCH_LEVEL, owning the processor. */
 VOID KiRetireDpcList(KTHREAD *Thread);
-/* KeInsertQueueDpc for a timer: an untargeted DPC goes to the processor given. Dispatcher lock held. */
+/* KeInsertQueueDpc for a timer, to the processor that KiProcessorOfDpc says. Dispatcher lock held. */
 VOID KiQueueTimerDpc(PKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2, ULONG Processor);
 /* Expires the timers that are due. Dispatcher lock held. */
 VOID KiExpireTimers(VOID);
-/* The processor that such a DPC is queued to, if its timer was set on Processor. */
+/* The one that a DPC is for, or Processor, where its timer was set. */
 ULONG KiProcessorOfDpc(PKDPC Dpc, ULONG Processor);
 /* Waits until what is queued to the processor now has run or was removed. PASSIVE_LEVEL or APC_LEVEL. */
 VOID KiWaitForDpcs(PKPRCB Prcb);

@@ -52,10 +52,9 @@ PVOID PspAllocateRegion(PSP_HEAP *Heap, SIZE_T *Bytes, ULONG Type)
     return Base;
 }
 
-VOID PspFreeRegion(PSP_HEAP *Heap, PVOID Base, SIZE_T Bytes, ULONG Type)
+VOID PspFreeRegion(PVOID Base, SIZE_T Bytes, ULONG Type)
 {
     SIZE_T Size = Type == MEM_RELEASE ? 0 : Bytes;
-    (VOID) Heap;
     (VOID) MmFreeVirtual(PsGetCurrentProcess()->Space, &Base, &Size, Type);
 }
 
@@ -90,7 +89,7 @@ static BOOLEAN PspCommitByRoutine(PSP_CALL *Call, PSP_SEGMENT *Segment, SIZE_T B
     ULONG_PTR End = ((ULONG_PTR)At + Size) & ~(ULONG_PTR)(PSP_GRANULE - 1);
     if ((ULONG_PTR)At < (ULONG_PTR)Segment->Base || (ULONG_PTR)At > (ULONG_PTR)Segment->Committed ||
         End > (ULONG_PTR)Segment->End || End < (ULONG_PTR)At) {
-        PspDamaged(Call, 0x15, End);
+        PspDamaged(Call, PspDamageCommit, End);
         return FALSE;
     }
     if (End < (ULONG_PTR)Segment->Committed + Bytes)
@@ -155,7 +154,7 @@ BOOLEAN PspGrowHeap(PSP_CALL *Call, SIZE_T Bytes)
     SIZE_T Commit = PspPages(Least > Heap->SegmentCommit ? Least : Heap->SegmentCommit);
     Commit = Commit < Reserve ? Commit : Reserve;
     if (!PspCommit(Heap, Base, Commit)) {
-        PspFreeRegion(Heap, Base, Reserve, MEM_RELEASE);
+        PspFreeRegion(Base, Reserve, MEM_RELEASE);
         return FALSE;
     }
     PSP_SEGMENT *Segment = (PSP_SEGMENT *)((PSP_ENTRY *)Base + 1);
@@ -177,7 +176,7 @@ VOID PspShrinkHeap(PSP_CALL *Call, PSP_ENTRY *Free)
         RemoveEntryList(&Node->Links);
         Heap->FreeBytes -= Bytes;
         RemoveEntryList(&Segment->Links);
-        PspFreeRegion(Heap, Segment->Base, (SIZE_T)(Segment->End - Segment->Base), MEM_RELEASE);
+        PspFreeRegion(Segment->Base, (SIZE_T)(Segment->End - Segment->Base), MEM_RELEASE);
         return;
     }
     PUCHAR To = (PUCHAR)PspPages((ULONG_PTR)PspBlockOf(Free) + sizeof(PSP_FREE) + sizeof(PSP_ENTRY));
@@ -188,7 +187,7 @@ VOID PspShrinkHeap(PSP_CALL *Call, PSP_ENTRY *Free)
     Heap->FreeBytes -= Bytes;
     SIZE_T Filled = Node->Filled;
     Kept = (SIZE_T)(To - (PUCHAR)Free) / PSP_GRANULE - 1;
-    PspFreeRegion(Heap, To, (SIZE_T)(Segment->Committed - To), MEM_DECOMMIT);
+    PspFreeRegion(To, (SIZE_T)(Segment->Committed - To), MEM_DECOMMIT);
     Segment->Committed = To;
     PspWriteEntry(Heap, Free, Kept, PspBlockFree, 0, Free->Previous);
     PspWriteEntry(Heap, PspNext(Free), 1, PspBlockEnd, 0, Kept);
@@ -242,7 +241,7 @@ static BOOLEAN PspEnter(PSP_CALL *Call, PVOID Handle, ULONG Flags)
                KiCurrentThread()->Irql, 0, 0);
     Call->Record = Handle != NULL ? PspFindHeap(Handle) : NULL;
     if (Call->Record == NULL) {
-        PspDamaged(Call, Handle == NULL ? 0x13 : 9, (ULONG_PTR)Handle);
+        PspDamaged(Call, Handle == NULL ? PspDamageNoHandle : PspDamageNoBlock, (ULONG_PTR)Handle);
         PspStopFor(Call, Handle);
     }
     Call->Status = STATUS_ACCESS_VIOLATION;
@@ -276,7 +275,7 @@ static VOID PspDo(PSP_CALL *Call, const PSP_WORK *Work)
 {
     PSP_HEAP *Heap = Call->Heap;
     if (Heap->Front != (PSP_HEAP_SIGN ^ Heap->Record->Cookie) || Heap->Back != (PSP_HEAP_OWN_SIGN ^ Heap->Cookie)) {
-        PspDamaged(Call, 0x10, (ULONG_PTR)Heap);
+        PspDamaged(Call, PspDamageHeap, (ULONG_PTR)Heap);
         return;
     }
     Call->Query = Work->Kind == PspReAllocateWork || Work->Kind == PspSizeWork;
@@ -497,7 +496,7 @@ PVOID NTAPI RtlCreateHeap(ULONG Flags, PVOID HeapBase, SIZE_T ReserveSize, SIZE_
         Place.Base = PspAllocateRegion(&Draft, &Place.Reserve, MEM_RESERVE);
     if (Place.Base == NULL || (Place.Commits && !PspCommit(&Draft, Place.Base, Place.Commit))) {
         if (HeapBase == NULL && Place.Base != NULL)
-            PspFreeRegion(&Draft, Place.Base, 0, MEM_RELEASE);
+            PspFreeRegion(Place.Base, 0, MEM_RELEASE);
         ExFreePoolWithTag(Record, PSP_HEAP_TAG);
         return NULL;
     }
@@ -538,14 +537,14 @@ PVOID NTAPI RtlDestroyHeap(PVOID HeapHandle)
     KiReleaseLock(&PspHeapLock);
     while (!IsListEmpty(&Heap->Large)) {
         PSP_LARGE *Large = CONTAINING_RECORD(RemoveHeadList(&Heap->Large), PSP_LARGE, Links);
-        PspFreeRegion(Heap, Large, Large->Bytes, MEM_RELEASE);
+        PspFreeRegion(Large, Large->Bytes, MEM_RELEASE);
     }
     while (Heap->Segments.Blink != &Heap->First.Links) {
         PSP_SEGMENT *Segment = CONTAINING_RECORD(RemoveTailList(&Heap->Segments), PSP_SEGMENT, Links);
-        PspFreeRegion(Heap, Segment->Base, 0, MEM_RELEASE);
+        PspFreeRegion(Segment->Base, 0, MEM_RELEASE);
     }
     if (Heap->Owned)
-        PspFreeRegion(Heap, Heap, 0, MEM_RELEASE);
+        PspFreeRegion(Heap, 0, MEM_RELEASE);
     else
         Heap->Front = Heap->Back = 0;
     PspFreeRecord(Call.Record);

@@ -51,6 +51,30 @@ typedef enum _PSP_BLOCK_STATE { /* no byte of a filling, and not 0 */
                                 PspBlockEnd = 0xE1,
 } PSP_BLOCK_STATE;
 
+typedef enum _PSP_DAMAGE { /* types of bug check 0x13A: heapcheck.c */
+                           PspDamageEntry = 3,
+                           PspDamageEntries = 4,
+                           PspDamageLarge = 5,
+                           PspDamageOverrun = 6,
+                           PspDamageUnderrun = 7,
+                           PspDamageFreedTwice = 8,
+                           PspDamageNoBlock = 9,
+                           PspDamageKeptFreed = 10,
+                           PspDamageFilling = 11,
+                           PspDamageOtherHeap = 12,
+                           PspDamageFreeLinks = 13,
+                           PspDamageLargeLinks = 14,
+                           PspDamageUsedFreed = 15,
+                           PspDamageHeap = 16,
+                           PspDamageState = 17,
+                           PspDamageFreeEntry = 18,
+                           PspDamageNoHandle = 19,
+                           PspDamageTooMuch = 20,
+                           PspDamageCommit = 21,
+                           PspDamageNoSize = 22,
+                           PspDamageDelayed = 23,
+} PSP_DAMAGE;
+
 typedef struct _PSP_ENTRY {
     ULONG Granules; /* with the entry */
     UCHAR State, Unused;
@@ -118,7 +142,7 @@ typedef struct _PSP_CALL {
     NTSTATUS Status;
     PVOID Block; /* result */
     SIZE_T Size;
-    ULONG Type;
+    ULONG Type; /* PSP_DAMAGE */
     ULONG_PTR Address;
 } PSP_CALL;
 
@@ -190,7 +214,7 @@ BOOLEAN PspGrowHeap(PSP_CALL *Call, SIZE_T Bytes);
 /* The free block at the end of a segment may be given back, in part or with its segment. */
 VOID PspShrinkHeap(PSP_CALL *Call, PSP_ENTRY *Free);
 PVOID PspAllocateRegion(PSP_HEAP *Heap, SIZE_T *Bytes, ULONG Type);
-VOID PspFreeRegion(PSP_HEAP *Heap, PVOID Base, SIZE_T Bytes, ULONG Type);
+VOID PspFreeRegion(PVOID Base, SIZE_T Bytes, ULONG Type);
 BOOLEAN PspIsAnotherHeaps(const PSP_CALL *Call, ULONG_PTR Block);
 /* NULL, or what is wrong with the heap, which nobody else uses meanwhile. */
 const CHAR *PspValidateHeap(PVOID HeapHandle);

@@ -46,7 +46,7 @@ static PSP_ENTRY *PspCheckedNext(PSP_CALL *Call, PSP_ENTRY *Entry)
         return NULL;
     }
     if (Next->Previous != Entry->Granules) {
-        PspDamaged(Call, 0x12, (ULONG_PTR)Next);
+        PspDamaged(Call, PspDamageFreeEntry, (ULONG_PTR)Next);
         return NULL;
     }
     return Next;
@@ -140,7 +140,7 @@ static VOID PspFreeAtLast(PSP_CALL *Call, PSP_ENTRY *Entry)
         return;
     }
     if (Entry->State != PspBlockDelayed) {
-        PspDamaged(Call, 0x11, (ULONG_PTR)Entry);
+        PspDamaged(Call, PspDamageState, (ULONG_PTR)Entry);
         return;
     }
     if (!PspCheckFill(Call, Entry, PspRoom(Entry)))
@@ -171,7 +171,7 @@ static PSP_ENTRY *PspTakeFree(PSP_CALL *Call, SIZE_T Granules)
         for (PLIST_ENTRY Link = Heap->Free[Bin].Flink; Link != &Heap->Free[Bin]; Link = Link->Flink) {
             PSP_ENTRY *Entry = (PSP_ENTRY *)Link - 1;
             if (PspSegmentOf(Call, (ULONG_PTR)Entry) == NULL) {
-                PspDamaged(Call, 0xD, (ULONG_PTR)&Heap->Free[Bin]);
+                PspDamaged(Call, PspDamageFreeLinks, (ULONG_PTR)&Heap->Free[Bin]);
                 return NULL;
             }
             if (!PspIsRight(Heap, Entry)) {
@@ -179,7 +179,7 @@ static PSP_ENTRY *PspTakeFree(PSP_CALL *Call, SIZE_T Granules)
                 return NULL;
             }
             if (Entry->State != PspBlockFree) {
-                PspDamaged(Call, 0x11, (ULONG_PTR)Entry);
+                PspDamaged(Call, PspDamageState, (ULONG_PTR)Entry);
                 return NULL;
             }
             if (!PspCheckFreeLinks(Call, Entry))
@@ -224,8 +224,8 @@ static VOID PspAllocateLarge(PSP_CALL *Call, SIZE_T Size) /* new pages are zeroe
     if (Large == NULL)
         return;
     if (Heap->Large.Flink->Blink != &Heap->Large || Heap->Large.Blink->Flink != &Heap->Large) {
-        PspFreeRegion(Heap, Large, Bytes, MEM_RELEASE);
-        PspDamaged(Call, 0xE, (ULONG_PTR)&Heap->Large);
+        PspFreeRegion(Large, Bytes, MEM_RELEASE);
+        PspDamaged(Call, PspDamageLargeLinks, (ULONG_PTR)&Heap->Large);
         return;
     }
     Large->Size = Size;
@@ -244,7 +244,7 @@ VOID PspAllocateBlock(PSP_CALL *Call, ULONG Flags, SIZE_T Size)
     Call->Status = STATUS_NO_MEMORY;
     Call->Block = NULL;
     if (Heap->MaximumSize != 0 && Size > Heap->MaximumSize) {
-        PspDamaged(Call, 0x14, Size);
+        PspDamaged(Call, PspDamageTooMuch, Size);
         return;
     }
     if (Size > Heap->Threshold) {
@@ -293,7 +293,7 @@ static PSP_ENTRY *PspBusyBlock(PSP_CALL *Call, PVOID Block, PSP_LARGE **Large)
     }
     PUCHAR End = (PUCHAR)PspNext(Entry), Guard = End - Entry->Unused, Bad = PspFirstOther(Guard, End, PSP_GUARD);
     if (Bad != End) {
-        PspDamaged(Call, 6, (ULONG_PTR)Bad);
+        PspDamaged(Call, PspDamageOverrun, (ULONG_PTR)Bad);
         return NULL;
     }
     return PspCheckedNext(Call, Entry) != NULL ? Entry : NULL;
@@ -306,7 +306,7 @@ VOID PspFreeBlock(PSP_CALL *Call, PVOID Block)
     PSP_ENTRY *Entry = PspBusyBlock(Call, Block, &Large);
     if (Large != NULL) {
         RemoveEntryList(&Large->Links);
-        PspFreeRegion(Heap, Large, Large->Bytes, MEM_RELEASE);
+        PspFreeRegion(Large, Large->Bytes, MEM_RELEASE);
         return;
     }
     if (Entry == NULL)
@@ -356,7 +356,7 @@ VOID PspReAllocateBlock(PSP_CALL *Call, ULONG Flags, PVOID Block, SIZE_T Size)
     if (Call->Type != 0)
         return;
     if (Heap->MaximumSize != 0 && Size > Heap->MaximumSize) {
-        PspDamaged(Call, 0x14, Size);
+        PspDamaged(Call, PspDamageTooMuch, Size);
         return;
     }
     SIZE_T Old = Large != NULL ? Large->Size : PspRoom(Entry) - Entry->Unused;

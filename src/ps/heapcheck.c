@@ -13,7 +13,7 @@
  *   19  no handle                                                   20  more than MaximumAllocationSize
  *   21  the commit routine gave pages outside of the reserve        22  the size of what is no block was asked for
  *   23  the filling of a block freed lately is damaged: used after free
- * Numbers are decimal here. The address (parameter 3) is: 3, 4, 17, 18: the entry; 6, 7, 11, 23: the first damaged byte, as far as it is
+ * The address (parameter 3) is: 3, 4, 17, 18: the entry; 6, 7, 11, 23: the first damaged byte, as far as it is
  * known; 5, 14: the record (14: or the list's head); 13: the links; 8, 9, 10, 12, 15, 22: the address given; 16: the heap; 19: 0;
  * 20: the size asked for; 21: where the routine says that its pages end.
  *
@@ -26,27 +26,28 @@
 const CHAR *PspHeapWords(ULONG Type)
 {
     static const CHAR *const Words[] = {
-        [3] = "A heap block's header was overwritten.",
-        [4] = "Several headers of heap blocks were overwritten.",
-        [5] = "The header of a large heap block was overwritten.",
-        [6] = "A heap block was written to behind its end.",
-        [7] = "A heap block was written to in front of its beginning.",
-        [8] = "A heap block was freed that is free already.",
-        [9] = "A heap routine was given an address that is no heap, or no block of it.",
-        [10] = "A part of a heap that the heap keeps for itself was to be freed.",
-        [11] = "Memory of a heap was written to after it was freed.",
-        [12] = "A heap block was given to another heap than the one it came from.",
-        [13] = "The list of free heap blocks was overwritten: a freed block was written to, or the one before it too far.",
-        [14] = "The list of a heap's large blocks was overwritten.",
-        [15] = "A heap block was used in a call after it was freed.",
-        [16] = "The structure at the beginning of a heap was overwritten.",
-        [17] = "A freed heap block's header says that the block is in use: old bytes were written back.",
-        [18] = "The header of a free heap block was overwritten, or contradicts its neighbour.",
-        [19] = "A heap routine was given no heap.",
-        [20] = "More was asked for than the heap's MaximumAllocationSize.",
-        [21] = "A heap's commit routine reported pages that are not the heap's.",
-        [22] = "The size of something was asked for that is no block of the heap.",
-        [23] = "A heap block was written to shortly after it was freed.",
+        [PspDamageEntry] = "A heap block's header was overwritten.",
+        [PspDamageEntries] = "Several headers of heap blocks were overwritten.",
+        [PspDamageLarge] = "The header of a large heap block was overwritten.",
+        [PspDamageOverrun] = "A heap block was written to behind its end.",
+        [PspDamageUnderrun] = "A heap block was written to in front of its beginning.",
+        [PspDamageFreedTwice] = "A heap block was freed that is free already.",
+        [PspDamageNoBlock] = "A heap routine was given an address that is no heap, or no block of it.",
+        [PspDamageKeptFreed] = "A part of a heap that the heap keeps for itself was to be freed.",
+        [PspDamageFilling] = "Memory of a heap was written to after it was freed.",
+        [PspDamageOtherHeap] = "A heap block was given to another heap than the one it came from.",
+        [PspDamageFreeLinks] =
+            "The list of free heap blocks was overwritten: a freed block was written to, or the one before it too far.",
+        [PspDamageLargeLinks] = "The list of a heap's large blocks was overwritten.",
+        [PspDamageUsedFreed] = "A heap block was used in a call after it was freed.",
+        [PspDamageHeap] = "The structure at the beginning of a heap was overwritten.",
+        [PspDamageState] = "A freed heap block's header says that the block is in use: old bytes were written back.",
+        [PspDamageFreeEntry] = "The header of a free heap block was overwritten, or contradicts its neighbour.",
+        [PspDamageNoHandle] = "A heap routine was given no heap.",
+        [PspDamageTooMuch] = "More was asked for than the heap's MaximumAllocationSize.",
+        [PspDamageCommit] = "A heap's commit routine reported pages that are not the heap's.",
+        [PspDamageNoSize] = "The size of something was asked for that is no block of the heap.",
+        [PspDamageDelayed] = "A heap block was written to shortly after it was freed.",
     };
     return Type < RTL_NUMBER_OF(Words) ? Words[Type] : NULL;
 }
@@ -74,7 +75,7 @@ PSP_SEGMENT *PspSegmentOf(PSP_CALL *Call, ULONG_PTR Address)
     for (PLIST_ENTRY Link = Before->Flink; Link != &Heap->Segments; Before = Link, Link = Link->Flink) {
         PSP_SEGMENT *Segment = CONTAINING_RECORD(Link, PSP_SEGMENT, Links);
         if (!PspCanRead(Link) || Link->Blink != Before) {
-            PspDamaged(Call, 0xE, (ULONG_PTR)Before);
+            PspDamaged(Call, PspDamageLargeLinks, (ULONG_PTR)Before);
             return NULL;
         }
         if (Address - (ULONG_PTR)Segment->Base < (ULONG_PTR)(Segment->Committed - Segment->Base))
@@ -96,11 +97,11 @@ BOOLEAN PspCheckFreeLinks(PSP_CALL *Call, const PSP_ENTRY *Entry)
     PSP_FREE *Free = (PSP_FREE *)PspBlockOf(Entry);
     if (!PspIsLink(Call, Free->Links.Flink) || !PspIsLink(Call, Free->Links.Blink) ||
         Free->Links.Flink->Blink != &Free->Links || Free->Links.Blink->Flink != &Free->Links) {
-        PspDamaged(Call, 0xD, (ULONG_PTR)Free);
+        PspDamaged(Call, PspDamageFreeLinks, (ULONG_PTR)Free);
         return FALSE;
     }
     if (Free->Check != ~(Free->Filled ^ Call->Heap->Cookie) || Free->Filled > PspRoom(Entry) - sizeof *Free) {
-        PspDamaged(Call, 0xB, (ULONG_PTR)&Free->Filled);
+        PspDamaged(Call, PspDamageFilling, (ULONG_PTR)&Free->Filled);
         return FALSE;
     }
     return TRUE;
@@ -117,7 +118,7 @@ BOOLEAN PspCheckFill(PSP_CALL *Call, const PSP_ENTRY *Entry, SIZE_T Bytes)
     PUCHAR Bad = PspFirstOther(From, From + Filled, PSP_FILL);
     if (Bad == From + Filled)
         return TRUE;
-    PspDamaged(Call, Delayed ? 0x17 : 0xB, (ULONG_PTR)Bad);
+    PspDamaged(Call, Delayed ? PspDamageDelayed : PspDamageFilling, (ULONG_PTR)Bad);
     return FALSE;
 }
 
@@ -125,17 +126,17 @@ BOOLEAN PspCheckLarge(PSP_CALL *Call, PSP_LARGE *Large)
 {
     PSP_HEAP *Heap = Call->Heap;
     if (!PspIsRight(Heap, &Large->Entry) || Large->Check != PspLargeCheck(Heap, Large)) {
-        PspDamaged(Call, 5, (ULONG_PTR)Large);
+        PspDamaged(Call, PspDamageLarge, (ULONG_PTR)Large);
         return FALSE;
     }
     if (!PspCanRead(Large->Links.Flink) || !PspCanRead(Large->Links.Blink) || Large->Links.Flink->Blink != &Large->Links ||
         Large->Links.Blink->Flink != &Large->Links) {
-        PspDamaged(Call, 0xE, (ULONG_PTR)Large);
+        PspDamaged(Call, PspDamageLargeLinks, (ULONG_PTR)Large);
         return FALSE;
     }
     PUCHAR End = (PUCHAR)Large + Large->Bytes, Bad = PspFirstOther((PUCHAR)(Large + 1) + Large->Size, End, PSP_GUARD);
     if (Bad != End)
-        PspDamaged(Call, 6, (ULONG_PTR)Bad);
+        PspDamaged(Call, PspDamageOverrun, (ULONG_PTR)Bad);
     return Bad == End;
 }
 
@@ -164,7 +165,7 @@ static VOID PspExplainDamage(PSP_CALL *Call, PSP_SEGMENT *Segment, const PSP_ENT
     if (Before != NULL && Before->State == PspBlockBusy) {
         PUCHAR End = (PUCHAR)Entry, Bad = PspFirstOther(End - Before->Unused, End, PSP_GUARD);
         if (Bad != End) {
-            PspDamaged(Call, 6, (ULONG_PTR)Bad);
+            PspDamaged(Call, PspDamageOverrun, (ULONG_PTR)Bad);
             return;
         }
     } else if (Before != NULL && (Before->State == PspBlockDelayed || Before->State == PspBlockFree)) {
@@ -172,11 +173,11 @@ static VOID PspExplainDamage(PSP_CALL *Call, PSP_SEGMENT *Segment, const PSP_ENT
             return;
     }
     if (PspMoreDamage(Call, Segment, Entry))
-        PspDamaged(Call, 4, (ULONG_PTR)Entry);
+        PspDamaged(Call, PspDamageEntries, (ULONG_PTR)Entry);
     else if (PspFrontIsRight(Heap->Cookie, Entry, (ULONG_PTR)Entry) && Entry->State == PspBlockBusy)
-        PspDamaged(Call, 7, (ULONG_PTR)&Entry->Previous);
+        PspDamaged(Call, PspDamageUnderrun, (ULONG_PTR)&Entry->Previous);
     else
-        PspDamaged(Call, Free ? 0x12 : 3, (ULONG_PTR)Entry);
+        PspDamaged(Call, Free ? PspDamageFreeEntry : PspDamageEntry, (ULONG_PTR)Entry);
 }
 
 /* Goes through a segment up to an address. NULL: damage, which was noted. Else the entry of the block that the address lies in; if that
@@ -191,7 +192,7 @@ static const PSP_ENTRY *PspWalkTo(PSP_CALL *Call, PSP_SEGMENT *Segment, ULONG_PT
         }
         if (Entry->Previous != (Before != NULL ? Before->Granules : 0) || Entry->Granules == 0 ||
             (PUCHAR)PspNext(Entry) > Segment->Committed) {
-            PspDamaged(Call, 0x12, (ULONG_PTR)Entry);
+            PspDamaged(Call, PspDamageFreeEntry, (ULONG_PTR)Entry);
             return NULL;
         }
         if (Address - (ULONG_PTR)Entry < (SIZE_T)Entry->Granules * PSP_GRANULE)
@@ -207,7 +208,7 @@ VOID PspExplainEntry(PSP_CALL *Call, const PSP_ENTRY *Entry, BOOLEAN Free)
     if (Call->Type != 0)
         return;
     if (Segment == NULL || PspWalkTo(Call, Segment, (ULONG_PTR)Entry, Free) != NULL) /* no entry is there any more */
-        PspDamaged(Call, Free ? 0x12 : 3, (ULONG_PTR)Entry);
+        PspDamaged(Call, Free ? PspDamageFreeEntry : PspDamageEntry, (ULONG_PTR)Entry);
 }
 
 VOID PspExplainBlock(PSP_CALL *Call, PVOID Block)
@@ -223,18 +224,18 @@ VOID PspExplainBlock(PSP_CALL *Call, PVOID Block)
         if (Entry == NULL)
             return;
         if (Entry->State == PspBlockStructure)
-            PspDamaged(Call, 0xA, Address);
+            PspDamaged(Call, PspDamageKeptFreed, Address);
         else if (Address % PSP_GRANULE == 0 && (Entry->State == PspBlockFree || Entry->State == PspBlockDelayed))
-            PspDamaged(Call, Call->Query ? 0xF : 8, Address);
+            PspDamaged(Call, Call->Query ? PspDamageUsedFreed : PspDamageFreedTwice, Address);
         else
-            PspDamaged(Call, 9, Address);
+            PspDamaged(Call, PspDamageNoBlock, Address);
         return;
     }
     PLIST_ENTRY Before = &Heap->Large;
     for (PLIST_ENTRY Link = Before->Flink; Link != &Heap->Large; Before = Link, Link = Link->Flink) {
         PSP_LARGE *Large = CONTAINING_RECORD(Link, PSP_LARGE, Links);
         if (!PspCanRead(Link) || Link->Blink != Before) {
-            PspDamaged(Call, 0xE, (ULONG_PTR)Before);
+            PspDamaged(Call, PspDamageLargeLinks, (ULONG_PTR)Before);
             return;
         }
         if (Block == Large + 1) {
@@ -245,14 +246,15 @@ VOID PspExplainBlock(PSP_CALL *Call, PVOID Block)
     for (PLIST_ENTRY Link = Heap->Segments.Flink; Link != &Heap->Segments; Link = Link->Flink) {
         PSP_SEGMENT *Each = CONTAINING_RECORD(Link, PSP_SEGMENT, Links);
         if (Address - (ULONG_PTR)Each->Base < (ULONG_PTR)(Each->End - Each->Base) && Address % PSP_GRANULE == 0) {
-            PspDamaged(Call, Call->Query ? 0xF : 8, Address); /* its pages have gone back since it was freed */
+            PspDamaged(Call, Call->Query ? PspDamageUsedFreed : PspDamageFreedTwice,
+                       Address); /* its pages have gone back since it was freed */
             return;
         }
     }
     if (Address % PSP_GRANULE == 0 && PspIsAnotherHeaps(Call, Address))
-        PspDamaged(Call, 0xC, Address);
+        PspDamaged(Call, PspDamageOtherHeap, Address);
     else
-        PspDamaged(Call, Call->Query ? 0x16 : 9, Address);
+        PspDamaged(Call, Call->Query ? PspDamageNoSize : PspDamageNoBlock, Address);
 }
 
 /* ---- the whole heap ---- */
@@ -262,7 +264,7 @@ static VOID PspCheckSegment(PSP_CALL *Call, PSP_SEGMENT *Segment, SIZE_T *FreeBy
     if (Entry == NULL)
         return;
     if (Entry->State != PspBlockEnd) {
-        PspDamaged(Call, 0x12, (ULONG_PTR)Entry);
+        PspDamaged(Call, PspDamageFreeEntry, (ULONG_PTR)Entry);
         return;
     }
     BOOLEAN WasFree = FALSE;
@@ -271,11 +273,11 @@ static VOID PspCheckSegment(PSP_CALL *Call, PSP_SEGMENT *Segment, SIZE_T *FreeBy
         if (Entry->State == PspBlockBusy) {
             PUCHAR Bad = PspFirstOther(End - Entry->Unused, End, PSP_GUARD);
             if (Bad != End)
-                PspDamaged(Call, 6, (ULONG_PTR)Bad);
+                PspDamaged(Call, PspDamageOverrun, (ULONG_PTR)Bad);
         } else if (Entry->State == PspBlockFree) {
             *FreeBytes += (SIZE_T)Entry->Granules * PSP_GRANULE;
             if (WasFree)
-                PspDamaged(Call, 0x12, (ULONG_PTR)Entry);
+                PspDamaged(Call, PspDamageFreeEntry, (ULONG_PTR)Entry);
             else if (PspCheckFreeLinks(Call, Entry))
                 PspCheckFill(Call, Entry, PspRoom(Entry));
         } else if (Entry->State == PspBlockDelayed) {
@@ -283,11 +285,11 @@ static VOID PspCheckSegment(PSP_CALL *Call, PSP_SEGMENT *Segment, SIZE_T *FreeBy
             while (Slot < PSP_DELAYED && Call->Heap->Delayed[Slot] != Entry)
                 Slot++;
             if (Slot == PSP_DELAYED)
-                PspDamaged(Call, 0x11, (ULONG_PTR)Entry);
+                PspDamaged(Call, PspDamageState, (ULONG_PTR)Entry);
             else
                 PspCheckFill(Call, Entry, PspRoom(Entry));
         } else if (Entry->State != PspBlockStructure) {
-            PspDamaged(Call, 0x12, (ULONG_PTR)Entry);
+            PspDamaged(Call, PspDamageFreeEntry, (ULONG_PTR)Entry);
         }
         WasFree = Entry->State == PspBlockFree;
     }
@@ -303,15 +305,15 @@ VOID PspCheckHeap(PSP_CALL *Call)
     for (ULONG i = 0; Call->Type == 0 && i < PSP_DELAYED; i++) {
         PSP_ENTRY *Entry = Heap->Delayed[i];
         if (Entry != NULL && (!PspIsRight(Heap, Entry) || Entry->State != PspBlockDelayed))
-            PspDamaged(Call, 0x11, (ULONG_PTR)Entry);
+            PspDamaged(Call, PspDamageState, (ULONG_PTR)Entry);
     }
     PLIST_ENTRY Before = &Heap->Large;
     for (PLIST_ENTRY Link = Before->Flink; Call->Type == 0 && Link != &Heap->Large; Before = Link, Link = Link->Flink) {
         if (!PspCanRead(Link) || Link->Blink != Before)
-            PspDamaged(Call, 0xE, (ULONG_PTR)Before);
+            PspDamaged(Call, PspDamageLargeLinks, (ULONG_PTR)Before);
         else
             PspCheckLarge(Call, CONTAINING_RECORD(Link, PSP_LARGE, Links));
     }
     if (Call->Type == 0 && FreeBytes != Heap->FreeBytes)
-        PspDamaged(Call, 0x10, (ULONG_PTR)Heap);
+        PspDamaged(Call, PspDamageHeap, (ULONG_PTR)Heap);
 }
