@@ -15,7 +15,7 @@ status=0
 shared=(--section '\BaseNamedObjects\winetest_ntoskrnl_section=4096' "--drive=$work/c")
 run() { # run NAME ARGUMENTS...: leaves the report in $work/NAME and the exit code in $code
     local name=$1; shift
-    timeout 100 "$ntmm" run "$dir/$name.sys" "$@" >"$work/$name" 2>&1
+    timeout "${limit:-100}" "$ntmm" run "$dir/$name.sys" "$@" >"$work/$name" 2>&1
     code=$?
 }
 fail() { echo "$1.sys: $2"; tail -60 "$work/$1"; status=1; }
@@ -34,15 +34,23 @@ run WineTestDriver "${shared[@]}"
 [ $code = 0 ] || fail WineTestDriver "not clean (exit $code)"
 # It loads driver2 as the service WineTestDriver2, whose file its other half would have named *.tmp.
 cp "$dir/driver2.sys" "$work/c/driver2.tmp"
-run WineTestDriver --ioctl 0x222004 --in 00000000000000000000000000000000 --out-size 16 "${shared[@]}" \
-    --service 'WineTestDriver2=\??\C:\driver2.tmp'
 checks=$work/c/windows/winetest_ntoskrnl_okfile
-# All of the main test runs; docs/CAVEATS.md has the reasons of the checks that fail. 1: it never closes a thread's handle.
-case $code in 0 | 1) ;; *) fail WineTestDriver "the run itself failed (exit $code)" ;; esac
-grep -q '^ioctl 0x00222004.*STATUS_SUCCESS' "$work/WineTestDriver" || fail WineTestDriver "its main test did not come to its end"
-! grep -q 'are missing' "$work/WineTestDriver" || fail WineTestDriver "imports are missing"
-failures=$(grep -c 'Test failed' "$checks")
-[ "$failures" -le 15 ] || fail WineTestDriver "$failures of its checks failed; 15 are known"
+# All of the main test runs; docs/CAVEATS.md has the reasons of the checks that fail. It gives its threads fixed milliseconds to come to a
+# wait: on a machine that is busy elsewhere they may be late, and a resource that was then not released holds the rest of it. So it has
+# three tries; what is wrong with us is wrong in each.
+main_test() {
+    : >"$checks"
+    why=""
+    limit=40 run WineTestDriver --ioctl 0x222004 --in 00000000000000000000000000000000 --out-size 16 "${shared[@]}" \
+        --service 'WineTestDriver2=\??\C:\driver2.tmp'
+    failures=$(grep -c 'Test failed' "$checks")
+    case $code in 0 | 1) ;; *) why="the run itself failed (exit $code)" ;; esac # 1: it never closes a thread's handle
+    grep -q '^ioctl 0x00222004.*STATUS_SUCCESS' "$work/WineTestDriver" || why="${why:-its main test did not come to its end}"
+    ! grep -q 'are missing' "$work/WineTestDriver" || why="imports are missing"
+    [ "$failures" -le 15 ] || why="${why:-$failures of its checks failed; 15 are known}"
+    [ -z "$why" ]
+}
+main_test || main_test || main_test || fail WineTestDriver "$why"
 [ $status = 0 ] && echo "driver2, driver3, driver_pnp: clean; driver: loads and unloads clean, runs its main test; $failures of its checks fail:"
 cat "$checks"
 exit $status
