@@ -49,7 +49,7 @@
 #pragma once
 #include "ex/ex.h"
 
-#define EXP_CLASSES       52
+#define EXP_CLASSES       47
 #define EXP_BINS          64u    /* per kind: a power of two */
 #define EXP_MAX_PAGE      4096u  /* the largest class that packs pages */
 #define EXP_MAX_SMALL     32768u /* the largest class */

@@ -58,6 +58,15 @@ static EXP_SPAN **ExpEdge(ULONG Kind, ULONG_PTR Va)
 }
 
 /* ---- lists (SpanLock) ---- */
+/* Others look at FreePages without the lock. */
+static VOID ExpCountKept(ULONG Kind, SSIZE_T Pages)
+{
+    SIZE_T Free = ExpState.FreePages[Kind] + (SIZE_T)Pages;
+    __atomic_store_n(&ExpState.FreePages[Kind], Free, __ATOMIC_RELAXED);
+    if (Free < ExpState.LeastFree[Kind])
+        ExpState.LeastFree[Kind] = Free;
+}
+
 static VOID ExpLinkSpan(EXP_SPAN *Span)
 {
     EXP_SPAN **Head;
@@ -103,7 +112,7 @@ static BOOLEAN ExpInsertSpan(ULONG Kind, ULONG_PTR Base, SIZE_T Pages, BOOLEAN B
     if (End - Map->Base < __atomic_load_n(&Map->Covered, __ATOMIC_RELAXED))
         High = *ExpEdge(Kind, End);
     if (Backed)
-        ExpState.FreePages[Kind] += Pages;
+        ExpCountKept(Kind, (SSIZE_T)Pages);
     if (Low != NULL && Low->Kind == Kind && Low->Backed == Backed && ExpEndOf(Low) == Base) {
         ExpUnlinkSpan(Low);
         Base = Low->Base;
@@ -123,7 +132,7 @@ static BOOLEAN ExpInsertSpan(ULONG Kind, ULONG_PTR Base, SIZE_T Pages, BOOLEAN B
     Span = Low != NULL ? Low : ExpMetaAllocate(ExpMetaOther, sizeof(EXP_SPAN));
     if (Span == NULL) {
         if (Backed)
-            ExpState.FreePages[Kind] -= Pages;
+            ExpCountKept(Kind, -(SSIZE_T)Pages);
         return FALSE;
     }
     Span->Base = Base;
@@ -173,11 +182,8 @@ static ULONG_PTR ExpCutSpan(ULONG Kind, ULONG Backed, SIZE_T Pages, SIZE_T Align
     End = ExpEndOf(Span);
     From = (Base + Alignment - 1) & ~(Alignment - 1);
     ExpUnlinkSpan(Span);
-    if (Backed) {
-        ExpState.FreePages[Kind] -= Pages;
-        if (ExpState.FreePages[Kind] < ExpState.LeastFree[Kind])
-            ExpState.LeastFree[Kind] = ExpState.FreePages[Kind];
-    }
+    if (Backed)
+        ExpCountKept(Kind, -(SSIZE_T)Pages);
     if (From + (Pages << 12) < End) {
         Span->Base = From + (Pages << 12);
         Span->Pages = (ULONG)((End - Span->Base) >> 12);
@@ -372,9 +378,7 @@ SIZE_T ExpReturnPages(EXP_KIND Kind, SIZE_T Pages)
             Some = Span->Pages < Pages - Done ? Span->Pages : Pages - Done;
             Base = Span->Base;
             ExpUnlinkSpan(Span);
-            ExpState.FreePages[Kind] -= Some;
-            if (ExpState.FreePages[Kind] < ExpState.LeastFree[Kind])
-                ExpState.LeastFree[Kind] = ExpState.FreePages[Kind];
+            ExpCountKept(Kind, -(SSIZE_T)Some);
             if (Some < Span->Pages) { /* the front goes */
                 Span->Base += Some << 12;
                 Span->Pages -= (ULONG)Some;

@@ -2,15 +2,19 @@
  * slab.c - slabs: runs of pages cut into blocks of one size class. SPDX-License-Identifier: MIT
  *
  * Size classes. Up to a page every class is a multiple of 16 bytes, so blocks are 16-byte aligned, and the first block of a
- * page starts the page, so a page-sized block is page-aligned. A class follows the one below it so closely that at most an
- * eighth of a block is slack (or less than 16 bytes), and as many blocks as fit are put into each page; none crosses a page.
- * What is left of the page becomes a block of the largest class that fits it, if that is worth having (256 bytes or more):
- * the tails of a slab's pages form a slab of their own, with one block a page. A tail block ends at the page's end, which
+ * page starts the page, so a page-sized block is page-aligned. As many blocks as fit are put into each page; none crosses a page.
+ * Up to 304 bytes the classes are 16 bytes apart. From there to a third of a page they are what a page divides into, 12, 11, 10 ... 3
+ * blocks; at most a quarter of a block is slack (an eighth up to 576). Where only two or one fit, a class follows
+ * the one below it more closely, and what is left of the page becomes a block of the largest class that fits it, if that is worth having
+ * (256 bytes or more): the tails of a slab's pages form a slab of their own, with one block a page. A tail block ends at the page's end, which
  * keeps the blocks of classes that are multiples of 64 cache-aligned. Classes above a page are whole pages.
  *
  *   class 2560:  | 2560 .................... | 1536 tail .... |
- *   class 736:   | 736 | 736 | 736 | 736 | 736 |..| 400 tail  |
+ *   class 816:   | 816    | 816    | 816    | 816    | 816    |
  *   class 12288: | page         | page         | page         |
+ *
+ * Why smaller classes have no tails: a page goes back when both its slabs are empty, and blocks of a few hundred bytes that live long held
+ * many whose own blocks had all gone.
  *
  * Sizes of slabs. A slab has as few pages as give it eight blocks or more, since it goes back as a whole: a class that shrinks
  * leaves blocks that live long scattered over its slabs, and what each of them holds back must be little. The first ones of a
@@ -22,10 +26,10 @@
  */
 #include "ex/exp.h"
 
-static const USHORT ExpClassSizes[EXP_CLASSES] = {
-    16,   32,   48,   64,   80,   96,   112,  128,  144,  160,  176,   192,   208,   224,   240,   256,  272,  288,
-    304,  336,  368,  400,  448,  512,  576,  624,  672,  736,  816,   912,   1024,  1136,  1248,  1360, 1536, 1744,
-    1920, 2048, 2304, 2560, 2816, 3072, 3456, 3840, 4096, 8192, 12288, 16384, 20480, 24576, 28672, 32768};
+static const USHORT ExpClassSizes[EXP_CLASSES] = {16,   32,   48,   64,   80,   96,    112,   128,   144,   160,   176,  192,
+                                                  208,  224,  240,  256,  272,  288,   304,   336,   368,   400,   448,  512,
+                                                  576,  672,  816,  1024, 1360, 1536,  1744,  1920,  2048,  2304,  2560, 2816,
+                                                  3072, 3456, 3840, 4096, 8192, 12288, 16384, 20480, 24576, 28672, 32768};
 
 #define LEAST_BLOCKS 8u /* of a full-sized slab of a class that packs pages */
 

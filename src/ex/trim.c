@@ -14,7 +14,7 @@
  * their slabs, empty slabs to spans, spans' pages to the memory manager and from there to the host.
  *
  * When: each second while anything is kept (trimtimer.c), and sooner where much happens: a trim by volume is due when threads have
- * allocated half as many blocks as there are (ExpPace). What it gave up and was committed again before the next one was given up too
+ * allocated half as many blocks as there are (ExpPace), a quarter of that where more than a few pages are kept. What it gave up and was committed again before the next one was given up too
  * early: then the next waits twice as long, up to four times; else half as long.
  *
  * What is counted: ExpState.Trims, ReturnedPages; shown by ExpQueryPool.
@@ -22,6 +22,9 @@
  * Not given up: the loaded magazines of threads that sleep (at most one for each class that they use), and the page maps.
  */
 #include "ex/exp.h"
+
+#define MUCH_KEPT 256u /* pages */
+#define SOONER    4u
 
 /* When the next trim by volume is due. Of two trims at once the later one says nothing. */
 static VOID ExpPace(ULONG64 Live, ULONG64 Returned)
@@ -75,10 +78,23 @@ SIZE_T ExpTrimPools(BOOLEAN All)
     return Returned;
 }
 
+/* Of what the slabs have, a sixty-fourth is kept besides. */
+static BOOLEAN ExpIsMuchKept(VOID)
+{
+    SIZE_T Kept = 0, Slabs = 0;
+    ULONG Kind;
+    for (Kind = 0; Kind < EXP_KINDS; Kind++)
+        Kept += __atomic_load_n(&ExpState.FreePages[Kind], __ATOMIC_RELAXED);
+    for (Kind = 0; Kind < 2; Kind++)
+        Slabs += __atomic_load_n(&ExpState.SlabPages[Kind], __ATOMIC_RELAXED);
+    return Kept > MUCH_KEPT && Kept > Slabs / 64;
+}
+
 VOID ExpNoteVolume(ULONG64 Allocations)
 {
-    ULONG64 Volume = __atomic_add_fetch(&ExpState.Volume, Allocations, __ATOMIC_RELAXED);
-    if (Volume >= __atomic_load_n(&ExpState.Turn, __ATOMIC_RELAXED) &&
+    ULONG64 Volume = __atomic_add_fetch(&ExpState.Volume, Allocations, __ATOMIC_RELAXED),
+            Turn = __atomic_load_n(&ExpState.Turn, __ATOMIC_RELAXED);
+    if (Volume >= (ExpIsMuchKept() ? Turn / SOONER : Turn) &&
         __atomic_exchange_n(&ExpState.Volume, 0, __ATOMIC_RELAXED) >= Volume)
         ExpTrimSoon();
 }
