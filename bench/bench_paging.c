@@ -5,6 +5,7 @@
  *   device    that interface alone: clusters of 64 pages, 4 under way, and single pages at random. What the file can do.
  *   workload  four times RAM of paged pool: written in order (page-out), read in order (page-in), rewritten in order (both), read
  *             at random by one thread and by two. Throughput against the device's, interleaved round by round.
+ *   write     the first phase of the workload alone, many times in a short time (only where --only asks for it).
  *   store     one and a half times RAM of pages that compress to about a quarter, with the compression store (a quarter of RAM)
  *             and without.
  *   fault     microseconds of one fault, demand-zero and soft, against the host's floor (a signal and a mapping); hard ones by one
@@ -534,7 +535,7 @@ static double FillAndWrite(ULONG Pages)
 static void Workload(const char *Section, bool Compression, unsigned Grain)
 {
     uint64_t Ram = RamMib * MIB;
-    bool Store = !strcmp(Section, "store");
+    bool Store = !strcmp(Section, "store"), OnlyWrite = !strcmp(Section, "write");
     FromPool = true;
 #define NAME(Plain, Packed) (!Store ? Plain : Compression ? Packed " (compressed)" : Packed)
     StartSystem(Ram + (Store ? 0 : WIDE_FRAMES * 4096ull), 6 * Ram, Compression); /* those of the device are not of it */
@@ -548,7 +549,7 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
     MakeBlocks(Store ? Ram * 3 / 2 : 4 * Ram);
     Explain("");
     double (*const InOrder[])(char **, unsigned) = {ReadInOrder, RewriteInOrder};
-    for (unsigned i = 0; i < (Store ? 2u : 3u); i++) {
+    for (unsigned i = 0; i < (OnlyWrite ? 1u : Store ? 2u : 3u); i++) {
         ROW *Of = Row(Section,
                       i == 0   ? NAME("write in order", "write in order")
                       : i == 1 ? NAME("read in order", "read in order")
@@ -571,6 +572,9 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
             Explain("");
         }
     }
+    if (OnlyWrite) {
+        goto Done;
+    }
     unsigned Touches = Smoke ? 500 : 8000;
     ntmm_page_file Before, After;
     ntmm_query_page_file(0, &Before);
@@ -586,6 +590,7 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
         Sample(Row(Section, "read at random, 2 threads", "us", "read one page"), AtRandom(Blocks, BlockCount, 2, Touches));
         Explain("random 2");
     }
+Done:
     FreeBlocks();
     if (!Store) {
         MiReleaseSlots(OwnSlots, OwnCount);
@@ -1016,6 +1021,9 @@ int main(int argc, char **argv)
         }
         if (Wanted("workload")) {
             Workload("workload", false, 512);
+        }
+        if (Only && Wanted("write")) {
+            Workload("write", false, 512);
         }
         if (Wanted("swap") && !Smoke && SwapMissing == NULL) {
             Swap("/proc/self/exe");
