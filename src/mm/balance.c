@@ -12,6 +12,12 @@
  *      Plenty         it takes pages from working sets until this many are available or on their way (modified, being written)
  *      LeastPageable  what nonpageable and locked pages together must leave (pfn.c)
  *
+ * A thread that fills memory in order (fault.c) is faster than any device, and where more is committed than there is RAM it will use up
+ * what is available. Its device would be idle until then. So Low and Plenty are higher by Ahead meanwhile: three quarters of what is
+ * pageable are to be available or on their way, what is oldest goes out from the first quarter on, and what went stays
+ * in standby, one soft fault away. A page that must be read in, or a second without such a thread, ends it; and no page in use is
+ * taken for it: where those are more than the rest, it is halved (AheadMost) until the next tick.
+ *
  *      fault --none left--> MiWaitForPages --wakes--> balance thread --trims--> modified list --wakes--> writer thread
  *        ^                                                                                              (modwrite.c)
  *        `---------------------- MiPagesBecameAvailable: standby or free <--- a write is done ----------------'
@@ -59,6 +65,7 @@ VOID MiSetPagingThresholds(VOID)
     __atomic_store_n(&Pager->LeastPageable, Slots ? MiBetween(Managed / 16, Managed / 4 < 24 ? Managed / 4 : 24, 4096) : 0,
                      __ATOMIC_RELAXED);
     if (Pager->Patience == 0) {
+        __atomic_store_n(&Pager->AheadMost, ~0ull, __ATOMIC_RELAXED);
         Pager->Patience = MI_PATIENCE;
     }
     if (Pager->TrimAge == 0) {
@@ -75,14 +82,26 @@ VOID MiWakeBalance(VOID)
     }
 }
 
+/* As many as are worth waiting for: a cluster. */
+ULONG64 MiEnoughPages(VOID)
+{
+    ULONG64 Some = (MiThreshold(Low) - MiThreshold(Reserve)) / 2;
+    return Some < MI_IO_PAGES ? Some : MI_IO_PAGES;
+}
+
 /* Whether who waits for pages should go on: not for one page of a cluster that is being written, lest it wait for each. */
 static BOOLEAN MiIsWorthWaking(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
-    ULONG64 Some = (MiThreshold(Low) - MiThreshold(Reserve)) / 2, Available = MiAvailable();
-    Some = MiThreshold(Reserve) + (Some < MI_IO_PAGES ? Some : MI_IO_PAGES);
-    return Available > MiThreshold(Reserve) &&
-           (Available >= Some || __atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED) == 0);
+    ULONG64 Available = MiAvailable();
+    return Available > MiThreshold(Reserve) && (Available >= MiThreshold(Reserve) + MiEnoughPages() ||
+                                                __atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED) == 0);
+}
+
+BOOLEAN MiShouldWaitForPages(VOID)
+{
+    return KiCurrentThread()->Irql < DISPATCH_LEVEL && __atomic_load_n(&MiState->Pager.ThreadsRunning, __ATOMIC_ACQUIRE) &&
+           !MiIsWorthWaking();
 }
 
 VOID MiPagesBecameAvailable(VOID)
@@ -146,10 +165,11 @@ VOID MiPagesWereTaken(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     MiNoteActivity();
-    if (__builtin_expect(MiAvailable() >= MiThreshold(Low), 1)) {
+    ULONG64 Low = MiThreshold(Low) + MiThreshold(Ahead);
+    if (__builtin_expect(MiAvailable() >= Low, 1)) {
         return;
     }
-    if (MiComing() < MiThreshold(Low) + (MiThreshold(Plenty) - MiThreshold(Low)) / 2) {
+    if (MiComing() < Low + (MiThreshold(Plenty) - MiThreshold(Low)) / 2) {
         MiWakeBalance();
     } else if (__atomic_load_n(&Pager->WritingPages, __ATOMIC_RELAXED) == 0) {
         if (MiShouldWrite()) {
@@ -164,8 +184,8 @@ VOID MiPagesWereTaken(VOID)
 ULONG64 MiBalance(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
-    ULONG64 Coming = MiComing();
-    ULONG64 Want = MiThreshold(Plenty) > Coming ? MiThreshold(Plenty) - Coming : 0, Taken = 0;
+    ULONG64 Coming = MiComing(), Plenty = MiThreshold(Plenty), Ahead = MiThreshold(Ahead), Taken = 0;
+    ULONG64 Must = Plenty > Coming ? Plenty - Coming : 0, Want = Plenty + Ahead > Coming ? Plenty + Ahead - Coming : 0;
     if (Want == 0) {
         return 0;
     }
@@ -178,8 +198,12 @@ ULONG64 MiBalance(VOID)
         Taken += MiTrimRound(Want - Taken, Age, FALSE);
         if (Taken >= Want) {
             Pager->TrimAge = Round == 0 && Age < MI_OLDEST_AGE ? Age + 1 : Age ? Age : 1;
-        } else if (Age == MI_AGE_ANY) {
+        } else if (Age == MI_AGE_ANY || (Age == 1 && Taken >= Must)) {
             Pager->TrimAge = 1;
+            if (Taken >= Must) { /* the rest is in use: no room is made of that */
+                __atomic_store_n(&Pager->AheadMost, Ahead / 2, __ATOMIC_RELAXED);
+                __atomic_store_n(&Pager->Ahead, Ahead / 2, __ATOMIC_RELAXED);
+            }
             break;
         } else {
             Age--;
@@ -193,7 +217,27 @@ BOOLEAN MiShouldWrite(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     return __atomic_load_n(&MiState->StateCount[MiPageModified], __ATOMIC_RELAXED) != 0 &&
-           (__atomic_load_n(&Pager->FlushAll, __ATOMIC_RELAXED) || MiAvailable() < MiThreshold(Plenty));
+           (__atomic_load_n(&Pager->FlushAll, __ATOMIC_RELAXED) || MiAvailable() < MiThreshold(Plenty) + MiThreshold(Ahead));
+}
+
+VOID MiMakeRoomAhead(PMMSUPPORT Set)
+{
+    ULONG64 Ahead = 0;
+    if (__atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED) > MiManagedPages()) {
+        Ahead = (MiComing() + __atomic_load_n(&Set->Pages, __ATOMIC_RELAXED)) / 4 * 3;
+        Ahead = Ahead > MiThreshold(Plenty) ? Ahead - MiThreshold(Plenty) : 0;
+        Ahead = Ahead < MiThreshold(AheadMost) ? Ahead : MiThreshold(AheadMost);
+    }
+    if (MiThreshold(Ahead) != Ahead) {
+        __atomic_store_n(&MiState->Pager.Ahead, Ahead, __ATOMIC_RELAXED);
+    }
+}
+
+VOID MiEndRoomAhead(VOID)
+{
+    if (__builtin_expect(MiThreshold(Ahead) != 0, 0)) {
+        __atomic_store_n(&MiState->Pager.Ahead, 0, __ATOMIC_RELAXED);
+    }
 }
 
 static DECLSPEC_NORETURN VOID MiStopWithoutPages(VOID)

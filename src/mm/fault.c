@@ -143,7 +143,8 @@ static NTSTATUS MiHold(const MI_ATTEMPT *Attempt, PFN_NUMBER Page)
 
 /* How many pages a demand-zero fault brings at once: one, unless the thread has filled memory in order of addresses for some time
  * (then what it will fill next comes along, as far as the entries are alike), and only where page files let memory be
- * overcommitted, so that the price of a fault would bound the speed of paging. */
+ * overcommitted, so that the price of a fault would bound the speed of paging. 0: it waits until there are as many as are worth while:
+ * who is faster than the device would else take each cluster that is written in ever smaller pieces, a fault for each page at last. */
 #define MI_FILL_AFTER 16u
 #define MI_FILL_PAGES 16u
 #define MI_FILL_MANY  64u /* after as many such faults again */
@@ -163,7 +164,14 @@ static ULONG MiFillWindow(const MI_ATTEMPT *Attempt, MMPTE Entry)
     }
     ULONG Most = Run >= 2 * MI_FILL_AFTER ? MI_FILL_MANY : MI_FILL_PAGES;
     if (Run >= MI_FILL_AFTER && Attempt->Frame == NULL && MiMayGoAlong(Attempt->Set)) {
-        while (Most > 1 && MiAvailable() < MiThreshold(Reserve) + 2 * Most) {
+        if (Most == MI_FILL_MANY) {
+            MiMakeRoomAhead(Attempt->Set);
+        }
+        if (MiShouldWaitForPages()) {
+            return 0;
+        }
+        ULONG64 Available = MiAvailable(), Enough = MiEnoughPages();
+        while (Most > 1 && Available < MiThreshold(Reserve) + (Most > Enough ? 2 : 1) * (ULONG64)Most) {
             Most /= 2; /* others want some, too */
         }
         Most -= (ULONG)(Page >> PAGE_SHIFT) % Most; /* stretches as trimming and writing handle them */
@@ -208,7 +216,7 @@ static NTSTATUS MiResolveDemandZero(MI_ATTEMPT *Attempt, MMPTE Entry)
     MI_PROT Protection = MiPteProtection(Entry);
     if (__builtin_expect(MiMayBeValid(Protection), 1)) {
         ULONG Filled = MiFillPages(Attempt->Pte, Entry, MiFillWindow(Attempt, Entry), Attempt->User,
-                                   !Attempt->Write && MiHasWatches(Attempt->Set));
+                                   !Attempt->Write && MiHasWatches(Attempt->Set)); /* none for a window of 0 */
         if (Filled == 0) {
             return STATUS_NO_MEMORY;
         }

@@ -448,5 +448,6 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     } else {
         MiCount(&MiState->HardFaults);
     }
+    MiEndRoomAhead();
     return Status;
 }

@@ -39,9 +39,11 @@ typedef struct _MI_AHEAD {
 typedef struct _MI_PAGER {
     /* Thresholds in pages (balance.c), read by MiThreshold; all 0 without page files and sections of files. Available = zeroed + free + standby. */
     ULONG64 Reserve, Low, Plenty, LeastPageable;
-    ULONG64 Patience;                               /* ns without a page before the system gives up */
-    ULONG TrimAge;                                  /* age from which pages are taken at first */
-    volatile LONG Wake;                             /* futex words: of the balance manager, the writer, the zero thread */
+    volatile ULONG64 Ahead,
+        AheadMost;      /* pages that Low and Plenty are higher by, for a thread that fills memory in order (balance.c) */
+    ULONG64 Patience;   /* ns without a page before the system gives up */
+    ULONG TrimAge;      /* age from which pages are taken at first */
+    volatile LONG Wake; /* futex words: of the balance manager, the writer, the zero thread */
     volatile LONG WriterWake, ZeroWake, MappedWake; /* set to wake it: the writer, the zero thread, the mapped writer */
     volatile LONG Available;                        /* futex word of those who wait for pages: bumped when there are more */
     volatile LONG Waiters;                          /* how many do */
@@ -194,6 +196,12 @@ VOID MiPagesWereTaken(VOID);      /* the same, if there are too few now */
 /* Waits until pages may be available: trims, writes, or waits for those who do. FALSE: there is no hope. IRQL <= APC_LEVEL,
  * no lock. */
 BOOLEAN MiWaitForPages(VOID);
+/* Whether a thread that wants many pages would wait there, and for how many; with an IRQL and threads for it. */
+BOOLEAN MiShouldWaitForPages(VOID);
+/* A thread fills memory of Set in order. */
+VOID MiMakeRoomAhead(PMMSUPPORT Set);
+VOID MiEndRoomAhead(VOID);
+ULONG64 MiEnoughPages(VOID);
 VOID MiPagesBecameAvailable(VOID); /* wakes those who wait; any IRQL, any lock */
 /* One step of the balance manager: trims until there is plenty. Returns the pages taken. */
 ULONG64 MiBalance(VOID);
