@@ -24,7 +24,8 @@ static KIT_UNUSED DEVICE_DESCRIPTION Describe(ULONG Version, ULONG Bits, BOOLEAN
     Description.ScatterGather = ScatterGather;
     Description.Dma32BitAddresses = Bits == 32;
     Description.Dma64BitAddresses = Bits == 64;
-    Description.InterfaceType = PCIBus;
+    Description.InterfaceType = Bits == 24 ? Isa : PCIBus; /* scatter/gather on PCI has 32 */
+    Description.DmaAddressWidth = Version == 3 ? Bits : 0;
     Description.MaximumLength = MaximumLength;
     return Description;
 }

@@ -8,11 +8,12 @@
  *      scatter/gather, fewer address bits         the same; pages out of reach are bounced                      (dmamap.c)
  *      no scatter/gather                          a buffer in several runs is bounced whole
  *
- * Address bits: Dma64BitAddresses 64, Dma32BitAddresses 32, version 3 DmaAddressWidth where it is not 0, else 24 (ISA). A
- * description without Master is that of a device of the system DMA controller (dmasys.c), which has no scatter/gather.
+ * Address bits, versions 0 to 2: Dma64BitAddresses 64; Dma32BitAddresses, or scatter/gather on PCI, 32; else 24 (ISA). Version 3:
+ * DmaAddressWidth and nothing else. A description without Master is that of a device of the system DMA controller (dmasys.c),
+ * which has no scatter/gather, and 32 bits where the description's version cannot tell.
  *
- * DmaOperations points at the table of version 3, or, in an adapter of version 0 to 2 (which says 1 in Version), at one that ends
- * before version 3's operations: Size says so, and they are NULL.
+ * DmaOperations points at the table of the description's version (0 and 1: 1): it ends before the next version's operations, which
+ * Size says, and they are NULL. DMA_ADAPTER.Version is 1 always.
  * Memory of an adapter (bounce pages, common buffers for which no node is named) is of its device's node, where the bus driver has
  * told it, else of the node of whoever made the adapter.
  * Every operation checks its adapter (0xE6/0x18 after PutDmaAdapter, 0x19 NULL) and its IRQL (0xE6/0x13): Driver Verifier's
@@ -63,35 +64,48 @@ static ULONG64 IopHighestRam(VOID)
     return Highest;
 }
 
+/* How many bits of an address the device, or the controller that moves its bytes, puts out. */
+static ULONG IopAddressBits(const DEVICE_DESCRIPTION *Description)
+{
+    if (Description->Version >= DEVICE_DESCRIPTION_VERSION3)
+        return Description->Master ? Description->DmaAddressWidth : 32;
+    if (Description->Dma64BitAddresses)
+        return 64;
+    return Description->Dma32BitAddresses ||
+                   (Description->Master && Description->ScatterGather && Description->InterfaceType == PCIBus)
+               ? 32
+               : 24;
+}
+
 PDMA_ADAPTER IopMakeAdapter(PDEVICE_OBJECT Device, PDEVICE_DESCRIPTION Description, PULONG NumberOfMapRegisters,
                             BOOLEAN Verified, ULONG Node)
 {
-    ULONG Bits = Description->Dma64BitAddresses ? 64 : Description->Dma32BitAddresses ? 32 : 24;
-    if (Description->Version > DEVICE_DESCRIPTION_VERSION3 || (!Description->Master && Description->ScatterGather))
-        return NULL;
-    if (Description->Version >= DEVICE_DESCRIPTION_VERSION3 && Description->DmaAddressWidth)
-        Bits = Description->DmaAddressWidth;
-    if (Bits < 16 || Bits > 64)
+    ULONG Bits = IopAddressBits(Description);
+    if (Description->Version > DEVICE_DESCRIPTION_VERSION3 || Bits < 16 || Bits > 64)
         return NULL;
     IOP_ADAPTER *Adapter = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Adapter, IOP_DMA_TAG);
     if (Adapter == NULL)
         return NULL;
-    Adapter->Public.Version = Description->Version >= DEVICE_DESCRIPTION_VERSION3 ? 3 : 1;
+    Adapter->Public.Version = 1; /* "regardless of the version" */
     Adapter->Public.Size = sizeof(DMA_ADAPTER);
-    Adapter->Public.DmaOperations = Adapter->Public.Version == 3 ? &IopDmaOperations : &IopDmaOperations1;
+    Adapter->Public.DmaOperations = Description->Version >= DEVICE_DESCRIPTION_VERSION3   ? &IopDmaOperations
+                                    : Description->Version == DEVICE_DESCRIPTION_VERSION2 ? &IopDmaOperations2
+                                                                                          : &IopDmaOperations1;
     Adapter->Device = Device;
     Adapter->Node = Node;
     Adapter->Verified = Verified;
     RtlCopyMemory(&Adapter->Description, Description,
                   Description->Version >= DEVICE_DESCRIPTION_VERSION3 ? sizeof *Description
                                                                       : offsetof(DEVICE_DESCRIPTION, DmaAddressWidth));
+    if (!Description->Master)
+        Adapter->Description.ScatterGather = FALSE; /* "is not used": it is the controller's */
     Adapter->AddressBits = Bits;
     Adapter->Limit = Bits == 64 ? ~0ull : (1ull << Bits) - 1;
     InitializeListHead(&Adapter->Waiting);
     InitializeListHead(&Adapter->Sets);
     InitializeListHead(&Adapter->Lists);
     InitializeListHead(&Adapter->Buffers);
-    Adapter->Bounces = !KeOptions.Iommu && (!Description->ScatterGather || IopHighestRam() > Adapter->Limit);
+    Adapter->Bounces = !KeOptions.Iommu && (!Adapter->Description.ScatterGather || IopHighestRam() > Adapter->Limit);
     ULONG Wanted = Description->MaximumLength ? (Description->MaximumLength - 1) / PAGE_SIZE + 2 : 17;
     ULONG Most = Adapter->Bounces ? IOP_BOUNCE_REGISTERS : IOP_MOST_REGISTERS;
     Adapter->MostRegisters = Wanted < Most ? Wanted : Most;
@@ -198,6 +212,7 @@ VOID IopPutDmaAdapter(PDMA_ADAPTER Public)
         IopDmaStop("An adapter was released while map registers of it are allocated.", 9, (ULONG_PTR)Public, Registers, 0);
     }
     IopCheckRegisters(Adapter, 0, Adapter->MostRegisters);
+    IopFreeSpentLists(Adapter, NULL);
     KiAcquireLock(&IopDmaLock);
     RemoveEntryList(&Adapter->Link);
     KiReleaseLock(&IopDmaLock);
@@ -230,7 +245,7 @@ NTSTATUS IopGetDmaAdapterInfo(PDMA_ADAPTER Public, PDMA_ADAPTER_INFO Info)
 /* ---- domains, as adapters see them ---- */
 HANDLE IopGetDmaDomain(PDMA_ADAPTER Public)
 {
-    return IopCheckAdapter(Public, DISPATCH_LEVEL)->Domain;
+    return IopCheckAdapter(Public, PASSIVE_LEVEL)->Domain;
 }
 
 /* The domain of a handle: one that an adapter has. Changes no count. */
@@ -292,67 +307,10 @@ IOP_DOMAIN *IopDomainOfDevice(PDEVICE_OBJECT Device)
     return Found;
 }
 
-DMA_OPERATIONS IopDmaOperations = {
-    .Size = sizeof(DMA_OPERATIONS),
-    .PutDmaAdapter = IopPutDmaAdapter,
-    .AllocateCommonBuffer = IopAllocateCommonBuffer,
-    .FreeCommonBuffer = IopFreeCommonBuffer,
-    .AllocateAdapterChannel = IopAllocateAdapterChannel,
-    .FlushAdapterBuffers = IopFlushAdapterBuffers,
-    .FreeAdapterChannel = IopFreeAdapterChannel,
-    .FreeMapRegisters = IopFreeMapRegisters,
-    .MapTransfer = IopMapTransfer,
-    .GetDmaAlignment = IopGetDmaAlignment,
-    .ReadDmaCounter = IopReadDmaCounter,
-    .GetScatterGatherList = IopGetScatterGatherList,
-    .PutScatterGatherList = IopPutScatterGatherList,
-    .CalculateScatterGatherList = IopCalculateScatterGatherList,
-    .BuildScatterGatherList = IopBuildScatterGatherList,
-    .BuildMdlFromScatterGatherList = IopBuildMdlFromScatterGatherList,
-    .GetDmaAdapterInfo = IopGetDmaAdapterInfo,
-    .GetDmaTransferInfo = IopGetDmaTransferInfo,
-    .InitializeDmaTransferContext = IopInitializeDmaTransferContext,
-    .AllocateCommonBufferEx = IopAllocateCommonBufferEx,
-    .AllocateAdapterChannelEx = IopAllocateAdapterChannelEx,
-    .ConfigureAdapterChannel = IopConfigureAdapterChannel,
-    .CancelAdapterChannel = IopCancelAdapterChannel,
-    .MapTransferEx = IopMapTransferEx,
-    .GetScatterGatherListEx = IopGetScatterGatherListEx,
-    .BuildScatterGatherListEx = IopBuildScatterGatherListEx,
-    .FlushAdapterBuffersEx = IopFlushAdapterBuffersEx,
-    .FreeAdapterObject = IopFreeAdapterObject,
-    .CancelMappedTransfer = IopCancelMappedTransfer,
-    .AllocateDomainCommonBuffer = IopAllocateDomainCommonBuffer,
-    .FlushDmaBuffer = IopFlushDmaBuffer,
-    .JoinDmaDomain = IopJoinDmaDomain,
-    .LeaveDmaDomain = IopLeaveDmaDomain,
-    .GetDmaDomain = IopGetDmaDomain,
-    .AllocateCommonBufferWithBounds = IopAllocateCommonBufferWithBounds,
-    .AllocateCommonBufferVector = IopAllocateCommonBufferVector,
-    .GetCommonBufferFromVectorByIndex = IopGetCommonBufferFromVectorByIndex,
-    .FreeCommonBufferFromVector = IopFreeCommonBufferFromVector,
-    .FreeCommonBufferVector = IopFreeCommonBufferVector,
-    .CreateCommonBufferFromMdl = IopCreateCommonBufferFromMdl,
-};
-
-DMA_OPERATIONS IopDmaOperations1 = {
-    .Size = IOP_OPERATIONS1_SIZE,
-    .PutDmaAdapter = IopPutDmaAdapter,
-    .AllocateCommonBuffer = IopAllocateCommonBuffer,
-    .FreeCommonBuffer = IopFreeCommonBuffer,
-    .AllocateAdapterChannel = IopAllocateAdapterChannel,
-    .FlushAdapterBuffers = IopFlushAdapterBuffers,
-    .FreeAdapterChannel = IopFreeAdapterChannel,
-    .FreeMapRegisters = IopFreeMapRegisters,
-    .MapTransfer = IopMapTransfer,
-    .GetDmaAlignment = IopGetDmaAlignment,
-    .ReadDmaCounter = IopReadDmaCounter,
-    .GetScatterGatherList = IopGetScatterGatherList,
-    .PutScatterGatherList = IopPutScatterGatherList,
-    .CalculateScatterGatherList = IopCalculateScatterGatherList,
-    .BuildScatterGatherList = IopBuildScatterGatherList,
-    .BuildMdlFromScatterGatherList = IopBuildMdlFromScatterGatherList,
-};
+#define IOP_MEMBER(Name, Type) .Name = Iop##Name,
+DMA_OPERATIONS IopDmaOperations1 = IOP_TABLE_VERSION1(IOP_MEMBER);
+DMA_OPERATIONS IopDmaOperations2 = IOP_TABLE_VERSION2(IOP_MEMBER);
+DMA_OPERATIONS IopDmaOperations = IOP_TABLE_VERSION3(IOP_MEMBER);
 
 /* The system goes: what drivers left behind goes with their pool. */
 VOID IopShutdownDma(VOID)

@@ -6,6 +6,8 @@
  * CreateCommonBufferFromMdl shows the device pages that the caller has; their frames must follow each other unless the domain
  * translates. A vector is an array of equal buffers; its elements can be freed one by one.
  *
+ * DOMAIN_COMMON_BUFFER_LARGE_PAGE: physical and logical address are multiples of 2 MiB, and so is what is shown to the device.
+ *
  * FreeCommonBuffer wants exactly what was allocated: length, both addresses, cache type; else, and for a second time, 0xE6/3.
  * Locks: IOP_ADAPTER.Lock over the list. PASSIVE_LEVEL.
  */
@@ -13,10 +15,12 @@
 
 typedef struct _IOP_BOUNDS {
     ULONG64 Low, High; /* logical */
-    BOOLEAN Cached;
-    MEMORY_CACHING_TYPE CacheType;
+    BOOLEAN Cached, Large;
+    BOOLEAN CacheEnabled; /* what is to be told when it is freed */
     NODE_REQUIREMENT Node;
 } IOP_BOUNDS;
+
+#define IOP_LARGE_PAGE (512u * PAGE_SIZE) /* "a larger page granularity of PAGE_SIZE * 512" */
 
 static VOID IopKeep(IOP_ADAPTER *Adapter, IOP_BUFFER *Buffer)
 {
@@ -26,16 +30,16 @@ static VOID IopKeep(IOP_ADAPTER *Adapter, IOP_BUFFER *Buffer)
     KiReleaseLock(&Adapter->Lock);
 }
 
-/* Logical addresses for [Va, Va + Length) in the domain. */
-static BOOLEAN IopShowBuffer(IOP_DOMAIN *Domain, PVOID Va, ULONG Length, ULONG64 Low, ULONG64 High, ULONG64 Access,
-                             PPHYSICAL_ADDRESS Logical)
+/* Logical addresses for [Va, Va + Length) in the domain; Align: in pages. */
+static BOOLEAN IopShowBuffer(IOP_DOMAIN *Domain, PVOID Va, SIZE_T Length, ULONG Align, ULONG64 Low, ULONG64 High,
+                             ULONG64 Access, PPHYSICAL_ADDRESS Logical)
 {
     ULONG First, Pages = (ULONG)BYTES_TO_PAGES(Length);
     if (!Domain->Translates) {
         *Logical = MmGetPhysicalAddress(Va);
         return (ULONG64)Logical->QuadPart >= Low && (ULONG64)Logical->QuadPart + Length - 1 <= High;
     }
-    if (!IopReserveLogical(Domain, Pages, Low, High, &First))
+    if (!IopReserveLogical(Domain, Pages, Align, Low, High, &First))
         return FALSE;
     for (ULONG Page = 0; Page < Pages; Page++)
         IopMapLogical(Domain, First + Page,
@@ -47,17 +51,26 @@ static BOOLEAN IopShowBuffer(IOP_DOMAIN *Domain, PVOID Va, ULONG Length, ULONG64
 static PVOID IopMakeBuffer(IOP_ADAPTER *Adapter, IOP_DOMAIN *Domain, ULONG Length, const IOP_BOUNDS *Bounds,
                            PPHYSICAL_ADDRESS Logical)
 {
-    PHYSICAL_ADDRESS Low = {.QuadPart = Domain->Translates ? 0 : (LONGLONG)Bounds->Low}, Zero = {.QuadPart = 0};
+    PHYSICAL_ADDRESS Low = {.QuadPart = Domain->Translates ? 0 : (LONGLONG)Bounds->Low}, Boundary = {.QuadPart = 0};
     ULONG64 Highest = Bounds->High < Adapter->Limit ? Bounds->High : Adapter->Limit;
     PHYSICAL_ADDRESS High = {.QuadPart = Domain->Translates ? -1 : (LONGLONG)Highest};
     IOP_BUFFER *Buffer = Length ? ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Buffer, IOP_DMA_TAG) : NULL;
-    ULONG Protect = PAGE_READWRITE | (Bounds->Cached                         ? 0
-                                      : Bounds->CacheType == MmWriteCombined ? PAGE_WRITECOMBINE
-                                                                             : PAGE_NOCACHE);
-    SIZE_T Bytes = Adapter->Verified ? IopGuardedSize(Length) : Length;
-    PVOID Block = Buffer ? MmAllocateContiguousNodeMemory(Bytes, Low, High, Zero, Protect, Bounds->Node) : NULL;
-    PVOID Va = Block && Adapter->Verified ? IopGuardBuffer(Block, Length) : Block;
-    if (Va == NULL || !IopShowBuffer(Domain, Va, Length, Bounds->Low, Highest, IOP_DEVICE_READS | IOP_DEVICE_WRITES, Logical)) {
+    BOOLEAN Guarded = Adapter->Verified && !Bounds->Large;
+    SIZE_T Shown = Length, Bytes;
+    if (Bounds->Large) {
+        Shown = ((SIZE_T)Length + IOP_LARGE_PAGE - 1) & ~(SIZE_T)(IOP_LARGE_PAGE - 1);
+        Boundary.QuadPart = IOP_LARGE_PAGE;
+        while ((SIZE_T)Boundary.QuadPart < Shown)
+            Boundary.QuadPart *= 2;
+    }
+    /* As large as its boundary: it begins there. */
+    Bytes = Bounds->Large ? (SIZE_T)Boundary.QuadPart : Guarded ? IopGuardedSize(Length) : Length;
+    PVOID Block = Buffer ? MmAllocateContiguousNodeMemory(Bytes, Low, High, Boundary,
+                                                          PAGE_READWRITE | (Bounds->Cached ? 0 : PAGE_NOCACHE), Bounds->Node)
+                         : NULL;
+    PVOID Va = Block && Guarded ? IopGuardBuffer(Block, Length) : Block;
+    if (Va == NULL || !IopShowBuffer(Domain, Va, Shown, Bounds->Large ? IOP_LARGE_PAGE / PAGE_SIZE : 1, Bounds->Low, Highest,
+                                     IOP_DEVICE_READS | IOP_DEVICE_WRITES, Logical)) {
         if (Block)
             MmFreeContiguousMemory(Block);
         if (Buffer)
@@ -67,9 +80,10 @@ static PVOID IopMakeBuffer(IOP_ADAPTER *Adapter, IOP_DOMAIN *Domain, ULONG Lengt
     *Buffer = (IOP_BUFFER){.Va = Va,
                            .Length = Length,
                            .Logical = *Logical,
+                           .Pages = Domain->Translates ? (ULONG)BYTES_TO_PAGES(Shown) : 0,
                            .Domain = Domain,
-                           .Cached = Bounds->Cached,
-                           .Guarded = Adapter->Verified};
+                           .CacheEnabled = Bounds->CacheEnabled,
+                           .Guarded = Guarded};
     IopKeep(Adapter, Buffer);
     return Va;
 }
@@ -78,9 +92,8 @@ static VOID IopEndBuffer(IOP_BUFFER *Buffer)
 {
     if (Buffer->Guarded)
         IopCheckGuards(Buffer->Va, Buffer->Length);
-    if (Buffer->Domain->Translates)
-        IopReleaseLogical(Buffer->Domain, (ULONG)((ULONG64)Buffer->Logical.QuadPart >> PAGE_SHIFT),
-                          (ULONG)BYTES_TO_PAGES(Buffer->Length));
+    if (Buffer->Pages)
+        IopReleaseLogical(Buffer->Domain, (ULONG)((ULONG64)Buffer->Logical.QuadPart >> PAGE_SHIFT), Buffer->Pages);
     if (!Buffer->Borrowed)
         MmFreeContiguousMemory(Buffer->Guarded ? (PUCHAR)Buffer->Va - PAGE_SIZE : Buffer->Va);
     ExFreePoolWithTag(Buffer, IOP_DMA_TAG);
@@ -88,14 +101,20 @@ static VOID IopEndBuffer(IOP_BUFFER *Buffer)
 
 static inline IOP_BOUNDS IopAnywhere(const IOP_ADAPTER *Adapter)
 {
-    return (IOP_BOUNDS){0, ~0ull, TRUE, MmCached, MM_ANY_NODE_OK | Adapter->Node};
+    return (IOP_BOUNDS){0, ~0ull, TRUE, FALSE, TRUE, MM_ANY_NODE_OK | Adapter->Node};
+}
+
+/* "The preferred NUMA node", one that there is: another one if it has no room. */
+static inline NODE_REQUIREMENT IopPreferred(NODE_REQUIREMENT Node)
+{
+    return Node <= KeQueryHighestNodeNumber() ? Node | MM_ANY_NODE_OK : Node;
 }
 
 PVOID IopAllocateCommonBuffer(PDMA_ADAPTER Public, ULONG Length, PPHYSICAL_ADDRESS LogicalAddress, BOOLEAN CacheEnabled)
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
     IOP_BOUNDS Bounds = IopAnywhere(Adapter);
-    Bounds.Cached = CacheEnabled != FALSE;
+    Bounds.CacheEnabled = CacheEnabled != FALSE; /* "is ignored": the memory is cached */
     return IopMakeBuffer(Adapter, Adapter->Domain, Length, &Bounds, LogicalAddress);
 }
 
@@ -104,18 +123,18 @@ PVOID IopAllocateCommonBufferEx(PDMA_ADAPTER Public, PPHYSICAL_ADDRESS MaximumAd
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
     IOP_BOUNDS Bounds = IopAnywhere(Adapter);
-    Bounds.Cached = CacheEnabled != FALSE;
+    Bounds.Cached = Bounds.CacheEnabled = CacheEnabled != FALSE;
     Bounds.High = MaximumAddress ? (ULONG64)MaximumAddress->QuadPart : ~0ull;
-    Bounds.Node = PreferredNode;
+    Bounds.Node = IopPreferred(PreferredNode);
     return IopMakeBuffer(Adapter, Adapter->Domain, Length, &Bounds, LogicalAddress);
 }
 
-static VOID IopSetCache(IOP_BOUNDS *Bounds, const MEMORY_CACHING_TYPE *CacheType)
+/* FALSE: "only values of MmNonCached and MmCached are supported", and of the flags DOMAIN_COMMON_BUFFER_LARGE_PAGE. */
+static BOOLEAN IopSetForm(IOP_BOUNDS *Bounds, const MEMORY_CACHING_TYPE *CacheType, ULONG Flags)
 {
-    if (CacheType) {
-        Bounds->CacheType = *CacheType;
-        Bounds->Cached = *CacheType == MmCached || *CacheType == MmHardwareCoherentCached;
-    }
+    Bounds->Large = (Flags & DOMAIN_COMMON_BUFFER_LARGE_PAGE) != 0;
+    Bounds->Cached = Bounds->CacheEnabled = CacheType == NULL || *CacheType == MmCached;
+    return (Bounds->Cached || *CacheType == MmNonCached) && !(Flags & ~(ULONG)DOMAIN_COMMON_BUFFER_LARGE_PAGE);
 }
 
 PVOID IopAllocateCommonBufferWithBounds(PDMA_ADAPTER Public, PPHYSICAL_ADDRESS MinimumAddress, PPHYSICAL_ADDRESS MaximumAddress,
@@ -124,12 +143,11 @@ PVOID IopAllocateCommonBufferWithBounds(PDMA_ADAPTER Public, PPHYSICAL_ADDRESS M
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
     IOP_BOUNDS Bounds = IopAnywhere(Adapter);
-    if (Flags & ~(ULONG)DOMAIN_COMMON_BUFFER_LARGE_PAGE)
+    if (!IopSetForm(&Bounds, CacheType, Flags))
         return NULL;
     Bounds.Low = MinimumAddress ? (ULONG64)MinimumAddress->QuadPart : 0;
     Bounds.High = MaximumAddress ? (ULONG64)MaximumAddress->QuadPart : ~0ull;
-    Bounds.Node = PreferredNode;
-    IopSetCache(&Bounds, CacheType);
+    Bounds.Node = IopPreferred(PreferredNode);
     return IopMakeBuffer(Adapter, Adapter->Domain, Length, &Bounds, LogicalAddress);
 }
 
@@ -141,11 +159,10 @@ NTSTATUS IopAllocateDomainCommonBuffer(PDMA_ADAPTER Public, HANDLE DomainHandle,
     IOP_BOUNDS Bounds = IopAnywhere(Adapter);
     if (!IopIsDomain(DomainHandle))
         return STATUS_INVALID_HANDLE;
-    if (Length == 0 || (Flags & ~(ULONG)DOMAIN_COMMON_BUFFER_LARGE_PAGE))
+    if (Length == 0 || !IopSetForm(&Bounds, CacheType, Flags))
         return STATUS_INVALID_PARAMETER;
     Bounds.High = MaximumAddress ? (ULONG64)MaximumAddress->QuadPart : ~0ull;
-    Bounds.Node = PreferredNode;
-    IopSetCache(&Bounds, CacheType);
+    Bounds.Node = IopPreferred(PreferredNode);
     *VirtualAddress = IopMakeBuffer(Adapter, DomainHandle, Length, &Bounds, LogicalAddress);
     return *VirtualAddress ? STATUS_SUCCESS : STATUS_INSUFFICIENT_RESOURCES;
 }
@@ -159,7 +176,7 @@ VOID IopFreeCommonBuffer(PDMA_ADAPTER Public, ULONG Length, PHYSICAL_ADDRESS Log
     for (LIST_ENTRY *Entry = Adapter->Buffers.Flink; Entry != &Adapter->Buffers && !Found; Entry = Entry->Flink) {
         IOP_BUFFER *Buffer = CONTAINING_RECORD(Entry, IOP_BUFFER, Link);
         if (Buffer->Va == VirtualAddress && Buffer->Length == Length && Buffer->Logical.QuadPart == LogicalAddress.QuadPart &&
-            Buffer->Cached == (CacheEnabled != FALSE))
+            (Buffer->Borrowed || Buffer->CacheEnabled == (CacheEnabled != FALSE)))
             Found = Buffer;
     }
     if (Found) {
@@ -188,16 +205,15 @@ NTSTATUS IopAllocateCommonBufferVector(PDMA_ADAPTER Public, PHYSICAL_ADDRESS Low
                                        ULONGLONG SizeOfElements, PDMA_COMMON_BUFFER_VECTOR *VectorOut)
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, PASSIVE_LEVEL);
-    IOP_BOUNDS Bounds = {(ULONG64)LowAddress.QuadPart, (ULONG64)HighAddress.QuadPart, TRUE, MmCached,
-                         IdealNode | MM_ANY_NODE_OK};
+    IOP_BOUNDS Bounds = {
+        .Low = (ULONG64)LowAddress.QuadPart, .High = (ULONG64)HighAddress.QuadPart, .Node = IdealNode | MM_ANY_NODE_OK};
     if (NumberOfElements == 0 || NumberOfElements > 0x10000 || SizeOfElements == 0 || SizeOfElements > MAXULONG ||
-        (Flags & ~(ULONG)DOMAIN_COMMON_BUFFER_LARGE_PAGE))
+        !IopSetForm(&Bounds, &CacheType, Flags))
         return STATUS_INVALID_PARAMETER;
     PDMA_COMMON_BUFFER_VECTOR Vector =
         ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Vector + NumberOfElements * sizeof Vector->Elements[0], IOP_DMA_TAG);
     if (Vector == NULL)
         return STATUS_INSUFFICIENT_RESOURCES;
-    IopSetCache(&Bounds, &CacheType);
     Vector->Size = (ULONG)SizeOfElements;
     Vector->Cached = Bounds.Cached;
     while (Vector->Count < NumberOfElements) {
@@ -261,6 +277,8 @@ NTSTATUS IopCreateCommonBufferFromMdl(PDMA_ADAPTER Public, PMDL Mdl, PDMA_COMMON
         } else {
             if ((ULONG)Config->HardwareAccessType >= CommonBufferHardwareAccessMax)
                 return STATUS_INVALID_PARAMETER;
+            if (Config->HardwareAccessType != CommonBufferHardwareAccessReadWrite && !Adapter->Domain->Translates)
+                return STATUS_NOT_SUPPORTED; /* "only permissible if ... using DMA Remapping" */
             Access = Config->HardwareAccessType == CommonBufferHardwareAccessReadOnly    ? IOP_DEVICE_READS
                      : Config->HardwareAccessType == CommonBufferHardwareAccessWriteOnly ? IOP_DEVICE_WRITES
                                                                                          : Access;
@@ -281,12 +299,16 @@ NTSTATUS IopCreateCommonBufferFromMdl(PDMA_ADAPTER Public, PMDL Mdl, PDMA_COMMON
     IOP_BUFFER *Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Buffer, IOP_DMA_TAG);
     if (Buffer == NULL)
         return STATUS_INSUFFICIENT_RESOURCES;
-    if (!IopShowBuffer(Adapter->Domain, Va, Length, Low, High, Access, LogicalAddress)) {
+    if (!IopShowBuffer(Adapter->Domain, Va, Length, 1, Low, High, Access, LogicalAddress)) {
         ExFreePoolWithTag(Buffer, IOP_DMA_TAG);
         return Adapter->Domain->Translates ? STATUS_INSUFFICIENT_RESOURCES : STATUS_INVALID_PARAMETER;
     }
-    *Buffer = (IOP_BUFFER){
-        .Va = Va, .Length = Length, .Logical = *LogicalAddress, .Domain = Adapter->Domain, .Cached = TRUE, .Borrowed = TRUE};
+    *Buffer = (IOP_BUFFER){.Va = Va,
+                           .Length = Length,
+                           .Logical = *LogicalAddress,
+                           .Pages = Adapter->Domain->Translates ? Length >> PAGE_SHIFT : 0,
+                           .Domain = Adapter->Domain,
+                           .Borrowed = TRUE};
     IopKeep(Adapter, Buffer);
     return STATUS_SUCCESS;
 }

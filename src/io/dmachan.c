@@ -12,7 +12,13 @@
  * Scatter/gather lists wait in the same queue; a list keeps its registers and not the channel. A set of registers (IOP_SET, the
  * MapRegisterBase of drivers) reserves bounce pages or logical pages, so that mapping a transfer cannot fail.
  *
- * Freed twice: 0xE6/4 (channel), 0xE6/5 (registers); a second request of a device that has one: 0xE6/0xB.
+ * Freed twice: 0xE6/4 (channel), 0xE6/5 (registers); a second request of a device that has one, or from its own routine: 0xE6/0xB.
+ *
+ * A transfer context names a request for who may want to cancel it:
+ *
+ *      fresh --request--> waiting --served--> granted --request--> waiting ...
+ *        `---CancelAdapterChannel--- | --------' CancelMappedTransfer
+ *                                    `--> cancelled: STATUS_CANCELLED for whoever comes with it, until it is initialised again
  *
  * Invariants: 1. ChannelBusy while a routine of the channel runs or Held is set. 2. A bounce register's bit is set exactly while
  * a set has it. 3. Only one thread at a time serves an adapter's queue (Granting), so the order of arrival is kept.
@@ -21,12 +27,6 @@
 #include "io/dmap.h"
 
 #define IOP_CONTEXT_MAGIC 0x74784374u
-
-typedef struct _IOP_TRANSFER_CONTEXT {
-    ULONG Magic;
-    PDMA_ADAPTER Adapter;
-} IOP_TRANSFER_CONTEXT;
-C_ASSERT(sizeof(IOP_TRANSFER_CONTEXT) <= DMA_TRANSFER_CONTEXT_SIZE_V1);
 
 /* ---- registers ---- */
 static BOOLEAN IopTakeRegisters(IOP_ADAPTER *Adapter, ULONG Count, ULONG *First)
@@ -56,7 +56,7 @@ IOP_SET *IopGrantSet(IOP_ADAPTER *Adapter, ULONG Registers)
     Set->Count = Registers;
     Set->PieceMax = Pieces;
     if (Adapter->Domain->Translates && Registers)
-        Good = IopReserveLogical(Adapter->Domain, Registers, 0, Adapter->Limit, &Set->LogicalPage);
+        Good = IopReserveLogical(Adapter->Domain, Registers, 1, 0, Adapter->Limit, &Set->LogicalPage);
     KiAcquireLock(&Adapter->Lock);
     if (Good && Adapter->Bounces && Registers)
         Good = IopTakeRegisters(Adapter, Registers, &Set->First);
@@ -118,9 +118,12 @@ static VOID IopFollow(IOP_ADAPTER *Adapter, IOP_SET *Set, IO_ALLOCATION_ACTION A
 
 static IO_ALLOCATION_ACTION IopCallRoutine(const IOP_DMA_REQUEST *Request, IOP_SET *Set)
 {
-    PIRP Irp = Request->Device ? Request->Device->CurrentIrp : NULL;
-    return KI_CALLOUT(IO_ALLOCATION_ACTION, Request->Routine, (PDEVICE_OBJECT, PIRP, PVOID, PVOID),
-                      (Request->Device, Irp, Set, Request->Context));
+    KIRQL Old;
+    KeRaiseIrql(DISPATCH_LEVEL, &Old); /* FreeAdapterObject and CancelAdapterChannel may come from below */
+    IO_ALLOCATION_ACTION Action = KI_CALLOUT(IO_ALLOCATION_ACTION, Request->Routine, (PDEVICE_OBJECT, PIRP, PVOID, PVOID),
+                                             (Request->Device, Request->Irp, Set, Request->Context));
+    KeLowerIrql(Old);
+    return Action;
 }
 
 VOID IopServeQueue(IOP_ADAPTER *Adapter)
@@ -141,6 +144,8 @@ VOID IopServeQueue(IOP_ADAPTER *Adapter)
         KiAcquireLock(&Adapter->Lock);
         if (Set) {
             RemoveEntryList(&Request->Link);
+            if (Request->TransferContext)
+                ((IOP_TRANSFER_CONTEXT *)Request->TransferContext)->State = IopContextGranted;
             if (Request->Routine) {
                 Adapter->ChannelBusy = TRUE;
                 Adapter->HeldBy = Request->Device;
@@ -150,6 +155,7 @@ VOID IopServeQueue(IOP_ADAPTER *Adapter)
         KiReleaseLock(&Adapter->Lock);
         if (Set == NULL)
             return; /* whoever frees registers comes by again */
+        Set->TransferContext = Request->TransferContext;
         if (Request->Routine)
             IopFollow(Adapter, Set, IopCallRoutine(Request, Set));
         else
@@ -165,9 +171,10 @@ NTSTATUS IopQueueRequest(IOP_ADAPTER *Adapter, const IOP_DMA_REQUEST *Like)
     if (Request == NULL)
         return STATUS_INSUFFICIENT_RESOURCES;
     *Request = *Like;
+    Request->Irp = Like->Device ? Like->Device->CurrentIrp : NULL;
     KiAcquireLock(&Adapter->Lock);
     if (Like->Routine && !Like->Ex && Like->Device) {
-        Twice = Adapter->Held && Adapter->HeldBy == Like->Device;
+        Twice = Adapter->ChannelBusy && Adapter->HeldBy == Like->Device; /* or its routine has not returned */
         for (LIST_ENTRY *Entry = Adapter->Waiting.Flink; Entry != &Adapter->Waiting && !Twice; Entry = Entry->Flink) {
             IOP_DMA_REQUEST *Other = CONTAINING_RECORD(Entry, IOP_DMA_REQUEST, Link);
             Twice = Other->Routine && !Other->Ex && Other->Device == Like->Device;
@@ -228,15 +235,39 @@ VOID IopFreeMapRegisters(PDMA_ADAPTER Public, PVOID MapRegisterBase, ULONG Numbe
 NTSTATUS IopInitializeDmaTransferContext(PDMA_ADAPTER Public, PVOID DmaTransferContext)
 {
     (VOID) IopCheckAdapter(Public, DISPATCH_LEVEL);
+    if (DmaTransferContext == NULL)
+        return STATUS_INVALID_PARAMETER;
     RtlZeroMemory(DmaTransferContext, DMA_TRANSFER_CONTEXT_SIZE_V1);
-    *(IOP_TRANSFER_CONTEXT *)DmaTransferContext = (IOP_TRANSFER_CONTEXT){IOP_CONTEXT_MAGIC, Public};
+    *(IOP_TRANSFER_CONTEXT *)DmaTransferContext = (IOP_TRANSFER_CONTEXT){IOP_CONTEXT_MAGIC, IopContextFresh, Public};
     return STATUS_SUCCESS;
 }
 
-BOOLEAN IopIsTransferContext(IOP_ADAPTER *Adapter, PVOID DmaTransferContext)
+NTSTATUS IopTakeContext(IOP_ADAPTER *Adapter, PVOID DmaTransferContext)
 {
     IOP_TRANSFER_CONTEXT *Context = DmaTransferContext;
-    return Context && Context->Magic == IOP_CONTEXT_MAGIC && Context->Adapter == &Adapter->Public;
+    NTSTATUS Status = STATUS_SUCCESS;
+    if (Context == NULL || Context->Magic != IOP_CONTEXT_MAGIC || Context->Adapter != &Adapter->Public)
+        return STATUS_INVALID_PARAMETER;
+    KiAcquireLock(&Adapter->Lock);
+    if (Context->State == IopContextCancelled)
+        Status = STATUS_CANCELLED;
+    else if (Context->State == IopContextWaiting)
+        Status = STATUS_INVALID_PARAMETER; /* "must be unique across all adapter allocation requests" */
+    else
+        Context->State = IopContextWaiting;
+    KiReleaseLock(&Adapter->Lock);
+    return Status;
+}
+
+VOID IopSettleContext(IOP_ADAPTER *Adapter, PVOID DmaTransferContext, IOP_CONTEXT_STATE State)
+{
+    IOP_TRANSFER_CONTEXT *Context = DmaTransferContext;
+    if (Context == NULL)
+        return;
+    KiAcquireLock(&Adapter->Lock);
+    if (Context->State == IopContextWaiting)
+        Context->State = State;
+    KiReleaseLock(&Adapter->Lock);
 }
 
 NTSTATUS IopAllocateAdapterChannelEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device, PVOID DmaTransferContext,
@@ -245,20 +276,28 @@ NTSTATUS IopAllocateAdapterChannelEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device,
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, IOP_EXACTLY | DISPATCH_LEVEL);
     BOOLEAN Now = (Flags & DMA_SYNCHRONOUS_CALLBACK) != 0, Free;
-    if ((Flags & ~(ULONG)DMA_SYNCHRONOUS_CALLBACK) || !IopIsTransferContext(Adapter, DmaTransferContext) ||
-        (ExecutionRoutine == NULL && (!Now || MapRegisterBase == NULL)))
+    if ((Flags & ~(ULONG)DMA_SYNCHRONOUS_CALLBACK) || (ExecutionRoutine == NULL && MapRegisterBase == NULL) ||
+        (MapRegisterBase && !Now))
         return STATUS_INVALID_PARAMETER;
     IopCheckRegisterCount(Adapter, NumberOfMapRegisters);
     if (NumberOfMapRegisters > Adapter->MostRegisters)
         return STATUS_INSUFFICIENT_RESOURCES;
+    NTSTATUS Status = IopTakeContext(Adapter, DmaTransferContext);
+    if (!NT_SUCCESS(Status))
+        return Status;
     IOP_DMA_REQUEST Request = {.Device = Device,
+                               .Irp = Device ? Device->CurrentIrp : NULL,
                                .TransferContext = DmaTransferContext,
                                .Registers = NumberOfMapRegisters,
                                .Ex = TRUE,
                                .Routine = ExecutionRoutine,
                                .Context = ExecutionContext};
-    if (!Now)
-        return IopQueueRequest(Adapter, &Request);
+    if (!Now) {
+        Status = IopQueueRequest(Adapter, &Request);
+        if (!NT_SUCCESS(Status))
+            IopSettleContext(Adapter, DmaTransferContext, IopContextFresh);
+        return Status;
+    }
     KiAcquireLock(&Adapter->Lock);
     Free = !Adapter->ChannelBusy && !Adapter->Granting && IsListEmpty(&Adapter->Waiting);
     Adapter->ChannelBusy |= Free;
@@ -270,8 +309,11 @@ NTSTATUS IopAllocateAdapterChannelEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device,
             Adapter->ChannelBusy = FALSE;
             KiReleaseLock(&Adapter->Lock);
         }
+        IopSettleContext(Adapter, DmaTransferContext, IopContextFresh);
         return STATUS_INSUFFICIENT_RESOURCES;
     }
+    Set->TransferContext = DmaTransferContext;
+    IopSettleContext(Adapter, DmaTransferContext, IopContextGranted);
     if (MapRegisterBase)
         *MapRegisterBase = Set;
     IopFollow(Adapter, Set, ExecutionRoutine ? IopCallRoutine(&Request, Set) : KeepObject);
@@ -281,8 +323,13 @@ NTSTATUS IopAllocateAdapterChannelEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device,
 BOOLEAN IopCancelAdapterChannel(PDMA_ADAPTER Public, PDEVICE_OBJECT Device, PVOID DmaTransferContext)
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
+    IOP_TRANSFER_CONTEXT *Context = DmaTransferContext;
     IOP_DMA_REQUEST *Found = NULL;
+    BOOLEAN Early;
+    if (Context == NULL || Context->Magic != IOP_CONTEXT_MAGIC || Context->Adapter != Public)
+        return FALSE;
     KiAcquireLock(&Adapter->Lock);
+    Early = Context->State == IopContextFresh; /* before the request: that is cancelled when it comes */
     for (LIST_ENTRY *Entry = Adapter->Waiting.Flink; Entry != &Adapter->Waiting && !Found; Entry = Entry->Flink) {
         IOP_DMA_REQUEST *Request = CONTAINING_RECORD(Entry, IOP_DMA_REQUEST, Link);
         if (Request->TransferContext == DmaTransferContext && Request->Device == Device &&
@@ -296,9 +343,11 @@ BOOLEAN IopCancelAdapterChannel(PDMA_ADAPTER Public, PDEVICE_OBJECT Device, PVOI
             Adapter->ListCount--;
         }
     }
+    if (Found || Early)
+        Context->State = IopContextCancelled;
     KiReleaseLock(&Adapter->Lock);
     if (Found == NULL)
-        return FALSE;
+        return Early;
     if (Found->List) {
         if (Found->List->Own)
             ExFreePoolWithTag(Found->List->Public, IOP_DMA_TAG);
@@ -318,6 +367,8 @@ VOID IopFreeAdapterObject(PDMA_ADAPTER Public, IO_ALLOCATION_ACTION AllocationAc
     IOP_SET *Set = Adapter->Held;
     Adapter->Held = NULL;
     KiReleaseLock(&Adapter->Lock);
+    if (Set == NULL && IopReleaseHeldList(Adapter, AllocationAction))
+        return;
     if (Set == NULL)
         IopDmaStop("FreeAdapterObject was called while the adapter channel is not allocated.", 4, 1, 0, 0);
     if (AllocationAction == DeallocateObject && Set->BytesMapped)

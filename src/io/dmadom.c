@@ -44,20 +44,20 @@ static ULONG64 *IopEntry(IOP_DOMAIN *Domain, ULONG Page)
     return Table ? &Table[Page % 1024] : NULL;
 }
 
-/* A run of free pages in [From, To], or 0. Tables that do not exist are free. */
-static ULONG IopFindFree(IOP_DOMAIN *Domain, ULONG Pages, ULONG From, ULONG To)
+/* A run of free pages in [From, To] that begins at a multiple of Align, or 0. Tables that do not exist are free. */
+static ULONG IopFindFree(IOP_DOMAIN *Domain, ULONG Pages, ULONG Align, ULONG From, ULONG To)
 {
     ULONG Run = 0;
     for (ULONG Page = From; Page <= To && Page >= From; Page++) {
         ULONG64 *Entry = IopEntry(Domain, Page);
         Run = Entry && (*Entry & IOP_TAKEN) ? 0 : Run + 1;
-        if (Run == Pages)
+        if (Run >= Pages && ((Page - Pages + 1) & (Align - 1)) == 0)
             return Page - Pages + 1;
     }
     return 0;
 }
 
-BOOLEAN IopReserveLogical(IOP_DOMAIN *Domain, ULONG Pages, ULONG64 Low, ULONG64 High, ULONG *First)
+BOOLEAN IopReserveLogical(IOP_DOMAIN *Domain, ULONG Pages, ULONG Align, ULONG64 Low, ULONG64 High, ULONG *First)
 {
     ULONG64 LowPage = (Low + PAGE_SIZE - 1) >> PAGE_SHIFT, HighPage = High >> PAGE_SHIFT;
     ULONG Last = IOP_DOMAIN_TABLES * 1024 - 1, From = IOP_LOGICAL_FIRST_PAGE;
@@ -70,8 +70,8 @@ BOOLEAN IopReserveLogical(IOP_DOMAIN *Domain, ULONG Pages, ULONG64 Low, ULONG64 
     for (;;) {
         ULONG Missing = IOP_DOMAIN_TABLES, Found;
         KiAcquireLock(&IopDmaLock);
-        Found = Domain->Next > From && Domain->Next <= Last ? IopFindFree(Domain, Pages, Domain->Next, Last) : 0;
-        Found = Found ? Found : IopFindFree(Domain, Pages, From, Last);
+        Found = Domain->Next > From && Domain->Next <= Last ? IopFindFree(Domain, Pages, Align, Domain->Next, Last) : 0;
+        Found = Found ? Found : IopFindFree(Domain, Pages, Align, From, Last);
         for (ULONG Table = Found / 1024; Found && Table <= (Found + Pages - 1) / 1024 && Missing == IOP_DOMAIN_TABLES; Table++)
             Missing = Domain->Tables[Table] ? Missing : Table;
         if (Found && Missing == IOP_DOMAIN_TABLES) {

@@ -193,11 +193,14 @@ PHYSICAL_ADDRESS IopMapTransfer(PDMA_ADAPTER Public, PMDL Mdl, PVOID MapRegister
     ULONG Offset = IopOffsetOf(Mdl, CurrentVa, *Length);
     IOP_SET *Set = IopSetOf(Adapter, MapRegisterBase, CurrentVa, Mdl);
     IopCheckMdl(Mdl);
-    ULONG Rest = Mdl->ByteCount - Offset;
+    ULONG Rest = Mdl->ByteCount - Offset, Wanted;
     if (Adapter->Verified && *Length > Rest && IopOffsetInPage(Mdl, Mdl->ByteCount - 1) + (ULONG64)*Length - Rest >= PAGE_SIZE)
         IopDmaStop("DMA was asked for beyond the last page of the MDL.", 0x1F, 3, (ULONG_PTR)Mdl, *Length);
-    *Length = *Length < Rest ? *Length : Rest;
+    *Length = Wanted = *Length < Rest ? *Length : Rest;
     PHYSICAL_ADDRESS Logical = IopMapRun(Set, Mdl, Offset, Length, WriteToDevice);
+    if (*Length < Wanted && !Adapter->Description.ScatterGather) /* its one run would be shorter than was asked for */
+        IopDmaStop("A transfer was mapped that needs more map registers than are allocated for it.", 0, 2,
+                   BYTES_TO_PAGES(IopOffsetInPage(Mdl, Offset) + Wanted), Set->Count);
     IopArmSystemDma(Adapter, Logical, *Length, WriteToDevice, NULL, NULL);
     return Logical;
 }
@@ -270,13 +273,24 @@ NTSTATUS IopMapTransferEx(PDMA_ADAPTER Public, PMDL Mdl, PVOID MapRegisterBase, 
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
     IOP_SET *Set = IopSetOf(Adapter, MapRegisterBase, NULL, Mdl);
+    union {
+        SCATTER_GATHER_LIST List;
+        UCHAR Bytes[sizeof(SCATTER_GATHER_LIST) + sizeof(SCATTER_GATHER_ELEMENT)];
+    } Default;
     UNREFERENCED_PARAMETER(DeviceOffset);
     IopCheckChain(Adapter, Mdl, Offset, *Length);
+    if (ScatterGatherBuffer == NULL && !Adapter->Description.Master) { /* "an internally allocated, default buffer" */
+        ScatterGatherBuffer = &Default.List;
+        ScatterGatherBufferLength = sizeof Default;
+    }
     if ((DmaCompletionRoutine && Adapter->Description.Master) || ScatterGatherBuffer == NULL ||
-        !IopChainHolds(Mdl, Offset, *Length))
+        ScatterGatherBufferLength < sizeof Default || !IopChainHolds(Mdl, Offset, *Length))
         return STATUS_INVALID_PARAMETER; /* completion routines are for system DMA */
-    if (ScatterGatherBufferLength < sizeof(SCATTER_GATHER_LIST) + sizeof(SCATTER_GATHER_ELEMENT))
-        return STATUS_BUFFER_TOO_SMALL;
+    if (__atomic_load_n(&Set->Cancelled, __ATOMIC_RELAXED))
+        return STATUS_CANCELLED;
+    if (Set->BytesMapped)
+        IopDmaStop("MapTransferEx was called again before the adapter buffers were flushed.", 0xD, Set->BytesMapped,
+                   (ULONG_PTR)Set->Count * PAGE_SIZE, 0);
     ScatterGatherBuffer->Reserved = 0;
     (VOID) IopMapWhole(Set, Mdl, Offset, Length, WriteToDevice, ScatterGatherBuffer,
                        Adapter->Description.Master

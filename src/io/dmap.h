@@ -53,12 +53,29 @@ typedef struct _IOP_SET {
     ULONG Direct;                       /* Direct: pieces without registers, kept for a verified adapter only */
     ULONG64 BytesMapped;
     ULONG64 Unlisted, Loose; /* bytes mapped without a piece: none of them flushed yet (in BytesMapped too), or some were */
+    PVOID TransferContext;   /* an Ex request's: only compared, it may be gone */
+    BOOLEAN Cancelled;       /* (Lock) by CancelMappedTransfer: nothing more is mapped */
     IOP_PIECE Pieces[];
 } IOP_SET;
+
+/* What lies in the driver's DMA_TRANSFER_CONTEXT_SIZE_V1 bytes. A context that was cancelled serves again when it is initialised. */
+typedef enum _IOP_CONTEXT_STATE {
+    IopContextFresh,
+    IopContextWaiting,
+    IopContextGranted,
+    IopContextCancelled
+} IOP_CONTEXT_STATE;
+typedef struct _IOP_TRANSFER_CONTEXT {
+    ULONG Magic;
+    IOP_CONTEXT_STATE State; /* (IOP_ADAPTER.Lock) */
+    PDMA_ADAPTER Adapter;
+} IOP_TRANSFER_CONTEXT;
+C_ASSERT(sizeof(IOP_TRANSFER_CONTEXT) <= DMA_TRANSFER_CONTEXT_SIZE_V1);
 
 typedef struct _IOP_DMA_REQUEST {
     LIST_ENTRY Link;
     PDEVICE_OBJECT Device;
+    PIRP Irp;              /* the device's current one when it asked */
     PVOID TransferContext; /* the key for CancelAdapterChannel */
     ULONG Registers;
     BOOLEAN Ex;
@@ -72,6 +89,8 @@ typedef struct _IOP_LIST {
     struct _IOP_ADAPTER *Adapter;
     PSCATTER_GATHER_LIST Public;
     BOOLEAN Own, Write; /* Own: the memory of the list is ours */
+    BOOLEAN Holds;      /* (Lock) the adapter object, too: FreeAdapterObject is to come, or PutScatterGatherList */
+    BOOLEAN Spent;      /* (Lock) FreeAdapterObject took its registers; only PutScatterGatherList may still come */
     ULONG Elements;     /* room */
     PMDL Mdl;
     ULONGLONG Offset;
@@ -80,16 +99,19 @@ typedef struct _IOP_LIST {
     PMDL Target; /* BuildMdlFromScatterGatherList made it */
     PDRIVER_LIST_CONTROL Routine;
     PVOID Context;
+    PIRP Irp;
 } IOP_LIST;
 
 typedef struct _IOP_BUFFER {
     LIST_ENTRY Link;
     PVOID Va;
     ULONG Length;
+    ULONG Pages; /* of the domain, or 0: it does not translate */
     PHYSICAL_ADDRESS Logical;
     IOP_DOMAIN *Domain;
-    BOOLEAN Cached, Borrowed; /* Borrowed: of an MDL */
-    BOOLEAN Guarded;          /* dmaguard.c: the memory begins a page before Va */
+    BOOLEAN CacheEnabled; /* what FreeCommonBuffer must be told */
+    BOOLEAN Borrowed;     /* of an MDL; freed with either CacheEnabled */
+    BOOLEAN Guarded;      /* dmaguard.c: the memory begins a page before Va */
 } IOP_BUFFER;
 
 /* The channel of a system DMA controller (dmasys.c). */
@@ -130,9 +152,65 @@ typedef struct _IOP_ADAPTER {
 } IOP_ADAPTER;
 
 extern KI_LOCK IopDmaLock;
-extern DMA_OPERATIONS IopDmaOperations;  /* version 3 */
-extern DMA_OPERATIONS IopDmaOperations1; /* of adapters of version 0 to 2: ends where version 3's begin */
-#define IOP_OPERATIONS1_SIZE offsetof(DMA_OPERATIONS, GetDmaAdapterInfo)
+extern DMA_OPERATIONS IopDmaOperations1, IopDmaOperations2, IopDmaOperations; /* the last: version 3 */
+
+/* The members of the table that each version adds: X(member, its type). */
+#define IOP_OPERATIONS_VERSION1(X)                                                                                             \
+    X(PutDmaAdapter, PPUT_DMA_ADAPTER)                                                                                         \
+    X(AllocateCommonBuffer, PALLOCATE_COMMON_BUFFER)                                                                           \
+    X(FreeCommonBuffer, PFREE_COMMON_BUFFER)                                                                                   \
+    X(AllocateAdapterChannel, PALLOCATE_ADAPTER_CHANNEL)                                                                       \
+    X(FlushAdapterBuffers, PFLUSH_ADAPTER_BUFFERS)                                                                             \
+    X(FreeAdapterChannel, PFREE_ADAPTER_CHANNEL)                                                                               \
+    X(FreeMapRegisters, PFREE_MAP_REGISTERS)                                                                                   \
+    X(MapTransfer, PMAP_TRANSFER)                                                                                              \
+    X(GetDmaAlignment, PGET_DMA_ALIGNMENT)                                                                                     \
+    X(ReadDmaCounter, PREAD_DMA_COUNTER)                                                                                       \
+    X(GetScatterGatherList, PGET_SCATTER_GATHER_LIST)                                                                          \
+    X(PutScatterGatherList, PPUT_SCATTER_GATHER_LIST)
+#define IOP_OPERATIONS_VERSION2(X)                                                                                             \
+    X(CalculateScatterGatherList, PCALCULATE_SCATTER_GATHER_LIST_SIZE)                                                         \
+    X(BuildScatterGatherList, PBUILD_SCATTER_GATHER_LIST)                                                                      \
+    X(BuildMdlFromScatterGatherList, PBUILD_MDL_FROM_SCATTER_GATHER_LIST)
+#define IOP_OPERATIONS_VERSION3(X)                                                                                             \
+    X(GetDmaAdapterInfo, PGET_DMA_ADAPTER_INFO)                                                                                \
+    X(GetDmaTransferInfo, PGET_DMA_TRANSFER_INFO)                                                                              \
+    X(InitializeDmaTransferContext, PINITIALIZE_DMA_TRANSFER_CONTEXT)                                                          \
+    X(AllocateCommonBufferEx, PALLOCATE_COMMON_BUFFER_EX)                                                                      \
+    X(AllocateAdapterChannelEx, PALLOCATE_ADAPTER_CHANNEL_EX)                                                                  \
+    X(ConfigureAdapterChannel, PCONFIGURE_ADAPTER_CHANNEL)                                                                     \
+    X(CancelAdapterChannel, PCANCEL_ADAPTER_CHANNEL)                                                                           \
+    X(MapTransferEx, PMAP_TRANSFER_EX)                                                                                         \
+    X(GetScatterGatherListEx, PGET_SCATTER_GATHER_LIST_EX)                                                                     \
+    X(BuildScatterGatherListEx, PBUILD_SCATTER_GATHER_LIST_EX)                                                                 \
+    X(FlushAdapterBuffersEx, PFLUSH_ADAPTER_BUFFERS_EX)                                                                        \
+    X(FreeAdapterObject, PFREE_ADAPTER_OBJECT)                                                                                 \
+    X(CancelMappedTransfer, PCANCEL_MAPPED_TRANSFER)                                                                           \
+    X(AllocateDomainCommonBuffer, PALLOCATE_DOMAIN_COMMON_BUFFER)                                                              \
+    X(FlushDmaBuffer, PFLUSH_DMA_BUFFER)                                                                                       \
+    X(JoinDmaDomain, PJOIN_DMA_DOMAIN)                                                                                         \
+    X(LeaveDmaDomain, PLEAVE_DMA_DOMAIN)                                                                                       \
+    X(GetDmaDomain, PGET_DMA_DOMAIN)                                                                                           \
+    X(AllocateCommonBufferWithBounds, PALLOCATE_COMMON_BUFFER_WITH_BOUNDS)                                                     \
+    X(AllocateCommonBufferVector, PALLOCATE_COMMON_BUFFER_VECTOR)                                                              \
+    X(GetCommonBufferFromVectorByIndex, PGET_COMMON_BUFFER_FROM_VECTOR_BY_INDEX)                                               \
+    X(FreeCommonBufferFromVector, PFREE_COMMON_BUFFER_FROM_VECTOR)                                                             \
+    X(FreeCommonBufferVector, PFREE_COMMON_BUFFER_VECTOR)                                                                      \
+    X(CreateCommonBufferFromMdl, PCREATE_COMMON_BUFFER_FROM_MDL)
+
+/* The three tables, their members made by X: version 1's and 2's end where the next one's begin. */
+#define IOP_TABLE_VERSION1(X)                                                                                                  \
+    {                                                                                                                          \
+        .Size = offsetof(DMA_OPERATIONS, CalculateScatterGatherList), IOP_OPERATIONS_VERSION1(X)                               \
+    }
+#define IOP_TABLE_VERSION2(X)                                                                                                  \
+    {                                                                                                                          \
+        .Size = offsetof(DMA_OPERATIONS, GetDmaAdapterInfo), IOP_OPERATIONS_VERSION1(X) IOP_OPERATIONS_VERSION2(X)             \
+    }
+#define IOP_TABLE_VERSION3(X)                                                                                                  \
+    {                                                                                                                          \
+        .Size = sizeof(DMA_OPERATIONS), IOP_OPERATIONS_VERSION1(X) IOP_OPERATIONS_VERSION2(X) IOP_OPERATIONS_VERSION3(X)       \
+    }
 
 /* dma.c: the adapter, or 0xE6/0x18, 0x19; Irql: the highest allowed (IOP_EXACTLY: the one wanted), or 0xE6/0x13. */
 #define IOP_EXACTLY 0x80u
@@ -163,8 +241,9 @@ ULONG IopSystemDmaTransfer(PDEVICE_OBJECT Device, PVOID Bytes, ULONG Length);
 /* dmadom.c */
 IOP_DOMAIN *IopCreateDomain(BOOLEAN Translates);
 VOID IopDeleteDomain(IOP_DOMAIN *Domain);
-/* Takes Pages logical pages in a row, [Low, High]; nothing is to be seen there yet. FALSE: there are none. <= DISPATCH_LEVEL. */
-BOOLEAN IopReserveLogical(IOP_DOMAIN *Domain, ULONG Pages, ULONG64 Low, ULONG64 High, ULONG *First);
+/* Takes Pages logical pages in a row, [Low, High], from a multiple of Align (a power of two) on; nothing is to be seen there yet.
+ * FALSE: there are none. <= DISPATCH_LEVEL. */
+BOOLEAN IopReserveLogical(IOP_DOMAIN *Domain, ULONG Pages, ULONG Align, ULONG64 Low, ULONG64 High, ULONG *First);
 VOID IopReleaseLogical(IOP_DOMAIN *Domain, ULONG First, ULONG Pages);
 VOID IopMapLogical(IOP_DOMAIN *Domain, ULONG Page, PFN_NUMBER Frame, ULONG64 Access);
 VOID IopUnmapLogical(IOP_DOMAIN *Domain, ULONG Page); /* stays taken */
@@ -174,7 +253,10 @@ BOOLEAN IopIsDomain(HANDLE Handle);
 VOID IopShutdownDma(VOID);
 
 /* dmachan.c */
-BOOLEAN IopIsTransferContext(IOP_ADAPTER *Adapter, PVOID DmaTransferContext);
+/* A request with the context begins: STATUS_SUCCESS, STATUS_INVALID_PARAMETER (it is none, or waits already), STATUS_CANCELLED. */
+NTSTATUS IopTakeContext(IOP_ADAPTER *Adapter, PVOID DmaTransferContext);
+/* What became of it: Granted, or Fresh again. NULL: nothing. */
+VOID IopSettleContext(IOP_ADAPTER *Adapter, PVOID DmaTransferContext, IOP_CONTEXT_STATE State);
 NTSTATUS IopQueueRequest(IOP_ADAPTER *Adapter, const IOP_DMA_REQUEST *Like); /* and serves the queue */
 IOP_SET *IopGrantSet(IOP_ADAPTER *Adapter, ULONG Registers);                 /* NULL: not that many free now, or no memory */
 VOID IopFreeSet(IOP_SET *Set);                                               /* not its link */
@@ -219,6 +301,9 @@ VOID IopCheckRegisterCount(IOP_ADAPTER *Adapter, ULONG Count);
 
 /* dmasg.c: the request's registers are there: builds the list and calls the driver. */
 VOID IopDeliverList(IOP_LIST *List, IOP_SET *Set, PDEVICE_OBJECT Device);
+/* FreeAdapterObject for the oldest list that holds the adapter object. FALSE: there is none. */
+BOOLEAN IopReleaseHeldList(IOP_ADAPTER *Adapter, IO_ALLOCATION_ACTION Action);
+VOID IopFreeSpentLists(IOP_ADAPTER *Adapter, PVOID Buffer); /* those in Buffer, or (NULL) all */
 
 /* what a device does: dmadom.c. Any thread. Stops (0xE6/0x26) where the domain does not allow it. */
 VOID IopDeviceAccess(PDEVICE_OBJECT Device, ULONG64 Logical, PVOID Bytes, SIZE_T Length, BOOLEAN Write);

@@ -12,6 +12,8 @@
  * DMA_ZERO_BUFFERS clears the buffer of a read first; DMA_FAIL_ON_BOUNCE refuses instead of bouncing. BuildMdlFromScatterGather-
  * List describes what the device sees: the original MDL where nothing is bounced, else MDLs over bounce pages and frames, one for
  * each MDL of the buffer's chain.
+ * A list that was made at once and without a routine holds the adapter object, too: FreeAdapterObject gives it back, and with
+ * DeallocateObject the registers; then PutScatterGatherList may come or not.
  * A list that is put twice, or is none: 0xE6/6. Locks: dmap.h. IRQL: DISPATCH_LEVEL.
  */
 #include "io/dmap.h"
@@ -68,9 +70,11 @@ VOID IopDeliverList(IOP_LIST *List, IOP_SET *Set, PDEVICE_OBJECT Device)
     List->Public->Reserved = (ULONG_PTR)List;
     (VOID) IopMapWhole(Set, List->Mdl, List->Offset, &Length, List->Write, List->Public, List->Elements);
     if (List->Routine) {
-        PIRP Irp = Device ? Device->CurrentIrp : NULL;
+        KIRQL Old;
+        KeRaiseIrql(DISPATCH_LEVEL, &Old);
         KI_CALLOUT(VOID, List->Routine, (PDEVICE_OBJECT, PIRP, PSCATTER_GATHER_LIST, PVOID),
-                   (Device, Irp, List->Public, List->Context));
+                   (Device, List->Irp, List->Public, List->Context));
+        KeLowerIrql(Old);
     }
 }
 
@@ -109,16 +113,20 @@ static NTSTATUS IopMakeList(IOP_ADAPTER *Adapter, const IOP_ORDER *Order)
     IOP_SET *Set = NULL;
     if (List == NULL || Public == NULL)
         goto NoMemory;
+    if (Order->Buffer)
+        IopFreeSpentLists(Adapter, Order->Buffer);
     *List = (IOP_LIST){.Adapter = Adapter,
                        .Public = Public,
                        .Own = Order->Buffer == NULL,
+                       .Holds = Order->Routine == NULL,
                        .Write = Order->Write,
                        .Elements = Need.Elements,
                        .Mdl = Order->Mdl,
                        .Offset = Order->Offset,
                        .Length = Order->Length,
                        .Routine = Order->Routine,
-                       .Context = Order->Context};
+                       .Context = Order->Context,
+                       .Irp = Order->Device ? Order->Device->CurrentIrp : NULL};
     BOOLEAN Wait;
     KiAcquireLock(&Adapter->Lock);
     Wait = Registers && (!IsListEmpty(&Adapter->Waiting) || Adapter->Granting);
@@ -131,6 +139,8 @@ static NTSTATUS IopMakeList(IOP_ADAPTER *Adapter, const IOP_ORDER *Order)
     if (Now || !Wait) { /* nobody before us: now, if the registers are there */
         Set = Wait ? NULL : IopGrantSet(Adapter, Registers);
         if (Set) {
+            Set->TransferContext = Order->TransferContext;
+            IopSettleContext(Adapter, Order->TransferContext, IopContextGranted);
             IopDeliverList(List, Set, Order->Device);
             return STATUS_SUCCESS;
         }
@@ -203,10 +213,14 @@ static NTSTATUS IopMakeListEx(IOP_ADAPTER *Adapter, IOP_ORDER *Order, PDMA_COMPL
 {
     ULONG Known = DMA_SYNCHRONOUS_CALLBACK | DMA_ZERO_BUFFERS | DMA_FAIL_ON_BOUNCE;
     BOOLEAN Now = (Order->Flags & DMA_SYNCHRONOUS_CALLBACK) != 0;
-    if ((Order->Flags & ~Known) || Completion || !IopIsTransferContext(Adapter, Order->TransferContext) ||
-        (Order->Routine == NULL && (!Now || Order->Out == NULL)))
+    IopCheckChain(Adapter, Order->Mdl, Order->Offset, Order->Length);
+    if ((Order->Flags & ~Known) || Completion || !Adapter->Description.Master || /* "only for bus-master adapters" */
+        (Order->Routine == NULL && (!Now || Order->Out == NULL)) || !IopChainHolds(Order->Mdl, Order->Offset, Order->Length))
         return STATUS_INVALID_PARAMETER;
-    if ((Order->Flags & DMA_ZERO_BUFFERS) && !Order->Write && IopChainHolds(Order->Mdl, Order->Offset, Order->Length)) {
+    NTSTATUS Status = IopTakeContext(Adapter, Order->TransferContext);
+    if (!NT_SUCCESS(Status))
+        return Status;
+    if ((Order->Flags & DMA_ZERO_BUFFERS) && !Order->Write) {
         ULONGLONG Offset = Order->Offset;
         PMDL Mdl = Order->Mdl;
         for (ULONG Done = 0; Done < Order->Length && (Mdl = IopFindMdl(Mdl, &Offset)) != NULL;) {
@@ -218,7 +232,10 @@ static NTSTATUS IopMakeListEx(IOP_ADAPTER *Adapter, IOP_ORDER *Order, PDMA_COMPL
             Offset += Some;
         }
     }
-    return IopMakeList(Adapter, Order);
+    Status = IopMakeList(Adapter, Order);
+    if (!NT_SUCCESS(Status))
+        IopSettleContext(Adapter, Order->TransferContext, IopContextFresh);
+    return Status;
 }
 
 NTSTATUS IopGetScatterGatherListEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device, PVOID DmaTransferContext, PMDL Mdl,
@@ -226,8 +243,7 @@ NTSTATUS IopGetScatterGatherListEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device, P
                                    PVOID Context, BOOLEAN WriteToDevice, PDMA_COMPLETION_ROUTINE DmaCompletionRoutine,
                                    PVOID CompletionContext, PSCATTER_GATHER_LIST *ScatterGatherList)
 {
-    IOP_ADAPTER *Adapter =
-        IopCheckAdapter(Public, Flags & DMA_SYNCHRONOUS_CALLBACK ? DISPATCH_LEVEL : IOP_EXACTLY | DISPATCH_LEVEL);
+    IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
     IOP_ORDER Order = {Device,  DmaTransferContext, Mdl,  Offset, Length,           Flags, ExecutionRoutine,
                        Context, WriteToDevice,      NULL, 0,      ScatterGatherList};
     UNREFERENCED_PARAMETER(CompletionContext);
@@ -255,7 +271,7 @@ NTSTATUS IopBuildScatterGatherListEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device,
                        ScatterGatherList};
     UNREFERENCED_PARAMETER(CompletionContext);
     if (ScatterGatherBuffer == NULL)
-        return STATUS_BUFFER_TOO_SMALL;
+        return STATUS_INVALID_PARAMETER;
     return IopMakeListEx(Adapter, &Order, DmaCompletionRoutine);
 }
 
@@ -266,11 +282,11 @@ static IOP_LIST *IopFindList(IOP_ADAPTER *Adapter, PSCATTER_GATHER_LIST Public, 
     KiAcquireLock(&Adapter->Lock);
     for (LIST_ENTRY *Entry = Adapter->Lists.Flink; Entry != &Adapter->Lists && !Found; Entry = Entry->Flink) {
         IOP_LIST *List = CONTAINING_RECORD(Entry, IOP_LIST, Link);
-        Found = List->Public == Public && List->Set ? List : NULL;
+        Found = List->Public == Public && (List->Set || List->Spent) ? List : NULL;
     }
     if (Found && Remove) {
         RemoveEntryList(&Found->Link);
-        Adapter->ListCount--;
+        Adapter->ListCount -= Found->Spent ? 0 : 1;
     }
     KiReleaseLock(&Adapter->Lock);
     return Found;
@@ -280,8 +296,72 @@ static VOID IopFreeChain(PMDL Mdl)
 {
     while (Mdl) {
         PMDL Next = Mdl->Next;
+        if (Mdl->MdlFlags & MDL_MAPPED_TO_SYSTEM_VA)
+            MmUnmapLockedPages(Mdl->MappedSystemVa, Mdl);
         IoFreeMdl(Mdl);
         Mdl = Next;
+    }
+}
+
+/* What a list has beside its own memory. */
+static VOID IopEndTransfer(IOP_LIST *List, BOOLEAN Write)
+{
+    IopFlushSet(List->Set, Write);
+    IopFreeSet(List->Set);
+    IopFreeChain(List->Target);
+    List->Set = NULL;
+    List->Target = NULL;
+}
+
+static VOID IopFreeList(IOP_LIST *List)
+{
+    if (List->Own)
+        ExFreePoolWithTag(List->Public, IOP_DMA_TAG);
+    ExFreePoolWithTag(List, IOP_DMA_TAG);
+}
+
+/* A list without a routine holds the adapter object until its driver gives that back: its registers go then, or (Keep-
+ * Registers) with PutScatterGatherList. */
+BOOLEAN IopReleaseHeldList(IOP_ADAPTER *Adapter, IO_ALLOCATION_ACTION Action)
+{
+    IOP_LIST *Found = NULL;
+    KiAcquireLock(&Adapter->Lock);
+    for (LIST_ENTRY *Entry = Adapter->Lists.Flink; Entry != &Adapter->Lists && !Found; Entry = Entry->Flink) {
+        IOP_LIST *List = CONTAINING_RECORD(Entry, IOP_LIST, Link);
+        Found = List->Holds && List->Set ? List : NULL;
+    }
+    if (Found) {
+        Found->Holds = FALSE;
+        if (Action == DeallocateObject)
+            RemoveEntryList(&Found->Link);
+    }
+    KiReleaseLock(&Adapter->Lock);
+    if (Found == NULL || Action != DeallocateObject)
+        return Found != NULL;
+    IopEndTransfer(Found, Found->Write);
+    Found->Spent = TRUE;
+    KiAcquireLock(&Adapter->Lock);
+    InsertTailList(&Adapter->Lists, &Found->Link);
+    Adapter->ListCount--;
+    KiReleaseLock(&Adapter->Lock);
+    IopServeQueue(Adapter);
+    return TRUE;
+}
+
+VOID IopFreeSpentLists(IOP_ADAPTER *Adapter, PVOID Buffer)
+{
+    for (IOP_LIST *Found = NULL;; Found = NULL) {
+        KiAcquireLock(&Adapter->Lock);
+        for (LIST_ENTRY *Entry = Adapter->Lists.Flink; Entry != &Adapter->Lists && !Found; Entry = Entry->Flink) {
+            IOP_LIST *List = CONTAINING_RECORD(Entry, IOP_LIST, Link);
+            Found = List->Spent && (Buffer == NULL || List->Public == Buffer) ? List : NULL;
+        }
+        if (Found)
+            RemoveEntryList(&Found->Link);
+        KiReleaseLock(&Adapter->Lock);
+        if (Found == NULL)
+            return;
+        IopFreeList(Found);
     }
 }
 
@@ -292,12 +372,9 @@ VOID IopPutScatterGatherList(PDMA_ADAPTER Public, PSCATTER_GATHER_LIST ScatterGa
     if (List == NULL)
         IopDmaStop("A scatter/gather list was put that is none, or was put before.", 6, (ULONG_PTR)Adapter->ListsMade,
                    (ULONG_PTR)(Adapter->ListsMade - Adapter->ListCount) + 1, 0);
-    IopFlushSet(List->Set, WriteToDevice);
-    IopFreeSet(List->Set);
-    IopFreeChain(List->Target);
-    if (List->Own)
-        ExFreePoolWithTag(List->Public, IOP_DMA_TAG);
-    ExFreePoolWithTag(List, IOP_DMA_TAG);
+    if (!List->Spent)
+        IopEndTransfer(List, WriteToDevice);
+    IopFreeList(List);
     IopServeQueue(Adapter);
 }
 
@@ -342,7 +419,7 @@ NTSTATUS IopBuildMdlFromScatterGatherList(PDMA_ADAPTER Public, PSCATTER_GATHER_L
 {
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
     IOP_LIST *List = IopFindList(Adapter, ScatterGather, FALSE);
-    if (List == NULL)
+    if (List == NULL || List->Spent || OriginalMdl == NULL)
         return STATUS_INVALID_PARAMETER;
     if (List->Target)
         return STATUS_NONE_MAPPED;

@@ -145,15 +145,24 @@ NTSTATUS IopCancelMappedTransfer(PDMA_ADAPTER Public, PVOID DmaTransferContext)
     IOP_ADAPTER *Adapter = IopCheckAdapter(Public, DISPATCH_LEVEL);
     if (Adapter->Description.Master)
         return STATUS_NOT_IMPLEMENTED;
-    if (!IopIsTransferContext(Adapter, DmaTransferContext))
-        return STATUS_INVALID_PARAMETER;
+    IOP_TRANSFER_CONTEXT *Context = DmaTransferContext;
+    BOOLEAN Mine = FALSE;
     KiAcquireLock(&Adapter->Lock);
     IOP_SYSTEM_DMA Dma = Adapter->System;
-    if (Dma.State == IopDmaArmed)
+    for (LIST_ENTRY *Entry = Adapter->Sets.Flink; Entry != &Adapter->Sets && !Mine && Context; Entry = Entry->Flink) {
+        IOP_SET *Set = CONTAINING_RECORD(Entry, IOP_SET, Link);
+        Mine = Set->TransferContext == Context && !Set->Cancelled;
+        if (Mine) {
+            __atomic_store_n(&Set->Cancelled, TRUE, __ATOMIC_RELAXED); /* "prevents any further transfers under this context" */
+            Context->State = IopContextCancelled;
+        }
+    }
+    if (Mine && Dma.State == IopDmaArmed)
         Adapter->System.State = IopDmaStopped;
     KiReleaseLock(&Adapter->Lock);
-    if (Dma.State != IopDmaArmed)
-        return STATUS_UNSUCCESSFUL; /* nothing is mapped, or it ended first */
-    IopTellCompleted(Adapter, &Dma, DmaCancelled);
+    if (!Mine)
+        return STATUS_UNSUCCESSFUL; /* nothing was allocated for the context, or it is cancelled */
+    if (Dma.State == IopDmaArmed)
+        IopTellCompleted(Adapter, &Dma, DmaCancelled);
     return STATUS_SUCCESS;
 }

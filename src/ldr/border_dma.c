@@ -266,77 +266,20 @@ static NTSTATUS LDR_BORDER Dma_CreateCommonBufferFromMdl(PDMA_ADAPTER DmaAdapter
     return IopDmaOperations.CreateCommonBufferFromMdl(DmaAdapter, Mdl, ExtendedConfigs, ExtendedConfigsCount, LogicalAddress);
 }
 
-static DMA_OPERATIONS LdrpDmaOperations = {
-    .Size = sizeof(DMA_OPERATIONS),
-    .PutDmaAdapter = (PPUT_DMA_ADAPTER)(ULONG_PTR)Dma_PutDmaAdapter,
-    .AllocateCommonBuffer = (PALLOCATE_COMMON_BUFFER)(ULONG_PTR)Dma_AllocateCommonBuffer,
-    .FreeCommonBuffer = (PFREE_COMMON_BUFFER)(ULONG_PTR)Dma_FreeCommonBuffer,
-    .AllocateAdapterChannel = (PALLOCATE_ADAPTER_CHANNEL)(ULONG_PTR)Dma_AllocateAdapterChannel,
-    .FlushAdapterBuffers = (PFLUSH_ADAPTER_BUFFERS)(ULONG_PTR)Dma_FlushAdapterBuffers,
-    .FreeAdapterChannel = (PFREE_ADAPTER_CHANNEL)(ULONG_PTR)Dma_FreeAdapterChannel,
-    .FreeMapRegisters = (PFREE_MAP_REGISTERS)(ULONG_PTR)Dma_FreeMapRegisters,
-    .MapTransfer = (PMAP_TRANSFER)(ULONG_PTR)Dma_MapTransfer,
-    .GetDmaAlignment = (PGET_DMA_ALIGNMENT)(ULONG_PTR)Dma_GetDmaAlignment,
-    .ReadDmaCounter = (PREAD_DMA_COUNTER)(ULONG_PTR)Dma_ReadDmaCounter,
-    .GetScatterGatherList = (PGET_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_GetScatterGatherList,
-    .PutScatterGatherList = (PPUT_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_PutScatterGatherList,
-    .CalculateScatterGatherList = (PCALCULATE_SCATTER_GATHER_LIST_SIZE)(ULONG_PTR)Dma_CalculateScatterGatherList,
-    .BuildScatterGatherList = (PBUILD_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_BuildScatterGatherList,
-    .BuildMdlFromScatterGatherList = (PBUILD_MDL_FROM_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_BuildMdlFromScatterGatherList,
-    .GetDmaAdapterInfo = (PGET_DMA_ADAPTER_INFO)(ULONG_PTR)Dma_GetDmaAdapterInfo,
-    .GetDmaTransferInfo = (PGET_DMA_TRANSFER_INFO)(ULONG_PTR)Dma_GetDmaTransferInfo,
-    .InitializeDmaTransferContext = (PINITIALIZE_DMA_TRANSFER_CONTEXT)(ULONG_PTR)Dma_InitializeDmaTransferContext,
-    .AllocateCommonBufferEx = (PALLOCATE_COMMON_BUFFER_EX)(ULONG_PTR)Dma_AllocateCommonBufferEx,
-    .AllocateAdapterChannelEx = (PALLOCATE_ADAPTER_CHANNEL_EX)(ULONG_PTR)Dma_AllocateAdapterChannelEx,
-    .ConfigureAdapterChannel = (PCONFIGURE_ADAPTER_CHANNEL)(ULONG_PTR)Dma_ConfigureAdapterChannel,
-    .CancelAdapterChannel = (PCANCEL_ADAPTER_CHANNEL)(ULONG_PTR)Dma_CancelAdapterChannel,
-    .MapTransferEx = (PMAP_TRANSFER_EX)(ULONG_PTR)Dma_MapTransferEx,
-    .GetScatterGatherListEx = (PGET_SCATTER_GATHER_LIST_EX)(ULONG_PTR)Dma_GetScatterGatherListEx,
-    .BuildScatterGatherListEx = (PBUILD_SCATTER_GATHER_LIST_EX)(ULONG_PTR)Dma_BuildScatterGatherListEx,
-    .FlushAdapterBuffersEx = (PFLUSH_ADAPTER_BUFFERS_EX)(ULONG_PTR)Dma_FlushAdapterBuffersEx,
-    .FreeAdapterObject = (PFREE_ADAPTER_OBJECT)(ULONG_PTR)Dma_FreeAdapterObject,
-    .CancelMappedTransfer = (PCANCEL_MAPPED_TRANSFER)(ULONG_PTR)Dma_CancelMappedTransfer,
-    .AllocateDomainCommonBuffer = (PALLOCATE_DOMAIN_COMMON_BUFFER)(ULONG_PTR)Dma_AllocateDomainCommonBuffer,
-    .FlushDmaBuffer = (PFLUSH_DMA_BUFFER)(ULONG_PTR)Dma_FlushDmaBuffer,
-    .JoinDmaDomain = (PJOIN_DMA_DOMAIN)(ULONG_PTR)Dma_JoinDmaDomain,
-    .LeaveDmaDomain = (PLEAVE_DMA_DOMAIN)(ULONG_PTR)Dma_LeaveDmaDomain,
-    .GetDmaDomain = (PGET_DMA_DOMAIN)(ULONG_PTR)Dma_GetDmaDomain,
-    .AllocateCommonBufferWithBounds = (PALLOCATE_COMMON_BUFFER_WITH_BOUNDS)(ULONG_PTR)Dma_AllocateCommonBufferWithBounds,
-    .AllocateCommonBufferVector = (PALLOCATE_COMMON_BUFFER_VECTOR)(ULONG_PTR)Dma_AllocateCommonBufferVector,
-    .GetCommonBufferFromVectorByIndex =
-        (PGET_COMMON_BUFFER_FROM_VECTOR_BY_INDEX)(ULONG_PTR)Dma_GetCommonBufferFromVectorByIndex,
-    .FreeCommonBufferFromVector = (PFREE_COMMON_BUFFER_FROM_VECTOR)(ULONG_PTR)Dma_FreeCommonBufferFromVector,
-    .FreeCommonBufferVector = (PFREE_COMMON_BUFFER_VECTOR)(ULONG_PTR)Dma_FreeCommonBufferVector,
-    .CreateCommonBufferFromMdl = (PCREATE_COMMON_BUFFER_FROM_MDL)(ULONG_PTR)Dma_CreateCommonBufferFromMdl,
-};
-
-/* Of adapters of version 0 to 2. */
-static DMA_OPERATIONS LdrpDmaOperations1 = {
-    .Size = IOP_OPERATIONS1_SIZE,
-    .PutDmaAdapter = (PPUT_DMA_ADAPTER)(ULONG_PTR)Dma_PutDmaAdapter,
-    .AllocateCommonBuffer = (PALLOCATE_COMMON_BUFFER)(ULONG_PTR)Dma_AllocateCommonBuffer,
-    .FreeCommonBuffer = (PFREE_COMMON_BUFFER)(ULONG_PTR)Dma_FreeCommonBuffer,
-    .AllocateAdapterChannel = (PALLOCATE_ADAPTER_CHANNEL)(ULONG_PTR)Dma_AllocateAdapterChannel,
-    .FlushAdapterBuffers = (PFLUSH_ADAPTER_BUFFERS)(ULONG_PTR)Dma_FlushAdapterBuffers,
-    .FreeAdapterChannel = (PFREE_ADAPTER_CHANNEL)(ULONG_PTR)Dma_FreeAdapterChannel,
-    .FreeMapRegisters = (PFREE_MAP_REGISTERS)(ULONG_PTR)Dma_FreeMapRegisters,
-    .MapTransfer = (PMAP_TRANSFER)(ULONG_PTR)Dma_MapTransfer,
-    .GetDmaAlignment = (PGET_DMA_ALIGNMENT)(ULONG_PTR)Dma_GetDmaAlignment,
-    .ReadDmaCounter = (PREAD_DMA_COUNTER)(ULONG_PTR)Dma_ReadDmaCounter,
-    .GetScatterGatherList = (PGET_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_GetScatterGatherList,
-    .PutScatterGatherList = (PPUT_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_PutScatterGatherList,
-    .CalculateScatterGatherList = (PCALCULATE_SCATTER_GATHER_LIST_SIZE)(ULONG_PTR)Dma_CalculateScatterGatherList,
-    .BuildScatterGatherList = (PBUILD_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_BuildScatterGatherList,
-    .BuildMdlFromScatterGatherList = (PBUILD_MDL_FROM_SCATTER_GATHER_LIST)(ULONG_PTR)Dma_BuildMdlFromScatterGatherList,
-};
+#define LDR_MEMBER(Name, Type) .Name = (Type)(ULONG_PTR)Dma_##Name,
+static DMA_OPERATIONS LdrpDmaOperations1 = IOP_TABLE_VERSION1(LDR_MEMBER);
+static DMA_OPERATIONS LdrpDmaOperations2 = IOP_TABLE_VERSION2(LDR_MEMBER);
+static DMA_OPERATIONS LdrpDmaOperations3 = IOP_TABLE_VERSION3(LDR_MEMBER);
 
 /* An adapter that is ours; those of another bus driver have its own table. */
 static PDMA_ADAPTER LdrpShowAdapter(PDMA_ADAPTER Adapter)
 {
-    if (Adapter && Adapter->DmaOperations == &IopDmaOperations)
-        Adapter->DmaOperations = &LdrpDmaOperations;
-    else if (Adapter && Adapter->DmaOperations == &IopDmaOperations1)
+    if (Adapter && Adapter->DmaOperations == &IopDmaOperations1)
         Adapter->DmaOperations = &LdrpDmaOperations1;
+    else if (Adapter && Adapter->DmaOperations == &IopDmaOperations2)
+        Adapter->DmaOperations = &LdrpDmaOperations2;
+    else if (Adapter && Adapter->DmaOperations == &IopDmaOperations)
+        Adapter->DmaOperations = &LdrpDmaOperations3;
     return Adapter;
 }
 

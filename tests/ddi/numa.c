@@ -377,7 +377,7 @@ static void Adapter_MemoryOfTheDevicesNode(void **State)
 {
     static const DEVPROPKEY Domain = {{0x540b947e, 0x8b40, 0x45bc, {0xa8, 0xa2, 0x6a, 0x0b, 0x89, 0x4c, 0xbd, 0xa2}}, 1};
     DEVICE_DESCRIPTION Description = {
-        .Version = 3, .Master = TRUE, .Dma64BitAddresses = TRUE, .InterfaceType = PCIBus, .MaximumLength = 4 * PAGE_SIZE};
+        .Version = 3, .Master = TRUE, .DmaAddressWidth = 64, .InterfaceType = PCIBus, .MaximumLength = 4 * PAGE_SIZE};
     PHYSICAL_ADDRESS Logical, Anywhere = At(~0ull);
     ULONG Registers, Node;
     ntmm_driver *Driver;

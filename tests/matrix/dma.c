@@ -18,7 +18,7 @@ static PDMA_ADAPTER Get(ULONG Bits)
                                       .ScatterGather = TRUE,
                                       .Dma32BitAddresses = Bits == 32,
                                       .Dma64BitAddresses = Bits == 64,
-                                      .InterfaceType = PCIBus,
+                                      .InterfaceType = Bits == 24 ? Isa : PCIBus,
                                       .MaximumLength = 16 * PAGE_SIZE};
     return IoGetDmaAdapter(&Device, &Description, &Registers);
 }

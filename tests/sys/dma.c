@@ -39,7 +39,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
         return STATUS_INSUFFICIENT_RESOURCES;
     Driver->DriverUnload = Unload;
     RtlZeroMemory(&Description, sizeof Description);
-    Description.Version = DEVICE_DESCRIPTION_VERSION;
+    Description.Version = DEVICE_DESCRIPTION_VERSION2;
     Description.Master = TRUE;
     Description.ScatterGather = TRUE;
     Description.InterfaceType = PCIBus;

@@ -173,7 +173,8 @@ typedef struct _DMA_COMMON_BUFFER_EXTENDED_CONFIGURATION {
 
 /* Ends the adapter; common buffers, channels, map registers and lists must be gone (0xE6/7 to 0xA). <= DISPATCH_LEVEL. */
 typedef VOID PUT_DMA_ADAPTER(PDMA_ADAPTER DmaAdapter);
-/* Memory that driver and device share: whole pages, contiguous for the device, *LogicalAddress for it. NULL: none. PASSIVE. */
+/* Memory that driver and device share: whole pages, contiguous for the device, *LogicalAddress for it; cached, whatever
+ * CacheEnabled is. NULL: none. PASSIVE. */
 typedef PVOID ALLOCATE_COMMON_BUFFER(PDMA_ADAPTER DmaAdapter, ULONG Length, PPHYSICAL_ADDRESS LogicalAddress,
                                      BOOLEAN CacheEnabled);
 /* All as allocated, or 0xE6/3. PASSIVE. */
@@ -191,8 +192,8 @@ typedef BOOLEAN FLUSH_ADAPTER_BUFFERS(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID M
 typedef VOID FREE_ADAPTER_CHANNEL(PDMA_ADAPTER DmaAdapter);
 /* After DeallocateObjectKeepRegisters. At DISPATCH_LEVEL. */
 typedef VOID FREE_MAP_REGISTERS(PDMA_ADAPTER DmaAdapter, PVOID MapRegisterBase, ULONG NumberOfMapRegisters);
-/* The logical address of the next run of the buffer, and its length in *Length. CurrentVa is an index into the MDL.
- * <= DISPATCH_LEVEL. */
+/* The logical address of the next run of the buffer, and its length in *Length, which only a bus master with scatter/gather
+ * finds changed. CurrentVa is an index into the MDL. <= DISPATCH_LEVEL. */
 typedef PHYSICAL_ADDRESS MAP_TRANSFER(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID MapRegisterBase, PVOID CurrentVa, PULONG Length,
                                       BOOLEAN WriteToDevice);
 typedef ULONG GET_DMA_ALIGNMENT(PDMA_ADAPTER DmaAdapter); /* 1: none is needed */
@@ -220,9 +221,10 @@ typedef NTSTATUS GET_DMA_ADAPTER_INFO(PDMA_ADAPTER DmaAdapter, PDMA_ADAPTER_INFO
 /* What a transfer needs. STATUS_NOT_SUPPORTED: unknown version; STATUS_BUFFER_TOO_SMALL: beyond the chain. <= DISPATCH_LEVEL. */
 typedef NTSTATUS GET_DMA_TRANSFER_INFO(PDMA_ADAPTER DmaAdapter, PMDL Mdl, ULONGLONG Offset, ULONG Length, BOOLEAN WriteOnly,
                                        PDMA_TRANSFER_INFO TransferInfo);
-/* Before the Ex routines: DMA_TRANSFER_CONTEXT_SIZE_V1 bytes of nonpaged memory. <= DISPATCH_LEVEL. */
+/* Before the Ex routines: DMA_TRANSFER_CONTEXT_SIZE_V1 bytes of nonpaged memory; again after it was cancelled.
+ * STATUS_INVALID_PARAMETER. <= DISPATCH_LEVEL. */
 typedef NTSTATUS INITIALIZE_DMA_TRANSFER_CONTEXT(PDMA_ADAPTER DmaAdapter, PVOID DmaTransferContext);
-/* With a highest logical address and a node. PASSIVE. */
+/* With a highest logical address, a preferred node, and caching as asked for. PASSIVE. */
 typedef PVOID ALLOCATE_COMMON_BUFFER_EX(PDMA_ADAPTER DmaAdapter, PPHYSICAL_ADDRESS MaximumAddress, ULONG Length,
                                         PPHYSICAL_ADDRESS LogicalAddress, BOOLEAN CacheEnabled, NODE_REQUIREMENT PreferredNode);
 /* DMA_SYNCHRONOUS_CALLBACK: now (ExecutionRoutine may be NULL) or STATUS_INSUFFICIENT_RESOURCES. At DISPATCH_LEVEL. */
@@ -233,9 +235,11 @@ typedef NTSTATUS ALLOCATE_ADAPTER_CHANNEL_EX(PDMA_ADAPTER DmaAdapter, struct _DE
  * Page: PCONFIGURE_ADAPTER_CHANNEL */
 typedef NTSTATUS CONFIGURE_ADAPTER_CHANNEL(PDMA_ADAPTER DmaAdapter, ULONG FunctionNumber,
                                            PVOID Context); /* STATUS_NOT_IMPLEMENTED: no such function */
-/* TRUE: the request that waits was taken back; FALSE: it was granted, or there is none. <= DISPATCH_LEVEL. */
+/* TRUE: the request that waits was taken back, or one that comes later will be STATUS_CANCELLED; FALSE: it was granted.
+ * <= DISPATCH_LEVEL. */
 typedef BOOLEAN CANCEL_ADAPTER_CHANNEL(PDMA_ADAPTER DmaAdapter, struct _DEVICE_OBJECT *DeviceObject, PVOID DmaTransferContext);
-/* Maps from Offset of an MDL chain on into the caller's list; *Length: what was mapped. STATUS_BUFFER_TOO_SMALL. */
+/* Maps from Offset of an MDL chain on into the caller's list (system DMA: or NULL); *Length: what was mapped. To be flushed
+ * before the next call. STATUS_INVALID_PARAMETER, STATUS_CANCELLED. <= DISPATCH_LEVEL. */
 typedef NTSTATUS MAP_TRANSFER_EX(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID MapRegisterBase, ULONGLONG Offset, ULONG DeviceOffset,
                                  PULONG Length, BOOLEAN WriteToDevice, PSCATTER_GATHER_LIST ScatterGatherBuffer,
                                  ULONG ScatterGatherBufferLength, PDMA_COMPLETION_ROUTINE DmaCompletionRoutine,
@@ -253,9 +257,12 @@ typedef NTSTATUS BUILD_SCATTER_GATHER_LIST_EX(PDMA_ADAPTER DmaAdapter, struct _D
                                               PVOID ScatterGatherList);
 typedef NTSTATUS FLUSH_ADAPTER_BUFFERS_EX(PDMA_ADAPTER DmaAdapter, PMDL Mdl, PVOID MapRegisterBase, ULONGLONG Offset,
                                           ULONG Length, BOOLEAN WriteToDevice);
-/* KeepObject: nothing; DeallocateObject: channel and registers; DeallocateObjectKeepRegisters: the channel. <= DISPATCH_LEVEL. */
+/* KeepObject: nothing; DeallocateObject: channel and registers; DeallocateObjectKeepRegisters: the channel. Also after a list that
+ * was made at once and without a routine. <= DISPATCH_LEVEL. */
 typedef VOID FREE_ADAPTER_OBJECT(PDMA_ADAPTER DmaAdapter, IO_ALLOCATION_ACTION AllocationAction);
-typedef NTSTATUS CANCEL_MAPPED_TRANSFER(PDMA_ADAPTER DmaAdapter, PVOID DmaTransferContext); /* STATUS_NOT_IMPLEMENTED */
+/* System DMA: nothing is transferred under the context any more; a completion routine is told DmaCancelled.
+ * STATUS_UNSUCCESSFUL, STATUS_NOT_IMPLEMENTED (a bus master). <= DISPATCH_LEVEL. */
+typedef NTSTATUS CANCEL_MAPPED_TRANSFER(PDMA_ADAPTER DmaAdapter, PVOID DmaTransferContext);
 /* DomainHandle: of this or another adapter. STATUS_INVALID_HANDLE, STATUS_INVALID_PARAMETER, STATUS_INSUFFICIENT_RESOURCES. */
 typedef NTSTATUS ALLOCATE_DOMAIN_COMMON_BUFFER(PDMA_ADAPTER DmaAdapter, HANDLE DomainHandle, PPHYSICAL_ADDRESS MaximumAddress,
                                                ULONG Length, ULONG Flags, MEMORY_CACHING_TYPE *CacheType,
@@ -265,7 +272,8 @@ typedef NTSTATUS FLUSH_DMA_BUFFER(PDMA_ADAPTER DmaAdapter, PMDL Mdl, BOOLEAN Rea
 /* The device sees what is mapped in another adapter's domain. STATUS_INVALID_HANDLE; STATUS_DEVICE_BUSY: something is mapped. */
 typedef NTSTATUS JOIN_DMA_DOMAIN(PDMA_ADAPTER DmaAdapter, HANDLE DomainHandle);
 typedef NTSTATUS LEAVE_DMA_DOMAIN(PDMA_ADAPTER DmaAdapter); /* back to its own. STATUS_INVALID_PARAMETER: it is there */
-typedef HANDLE GET_DMA_DOMAIN(PDMA_ADAPTER DmaAdapter);
+typedef HANDLE GET_DMA_DOMAIN(PDMA_ADAPTER DmaAdapter);     /* PASSIVE */
+/* CacheType: MmCached, MmNonCached, or NULL. DOMAIN_COMMON_BUFFER_LARGE_PAGE: in units of 2 MiB. PASSIVE. */
 typedef PVOID ALLOCATE_COMMON_BUFFER_WITH_BOUNDS(PDMA_ADAPTER DmaAdapter, PPHYSICAL_ADDRESS MinimumAddress,
                                                  PPHYSICAL_ADDRESS MaximumAddress, ULONG Length, ULONG Flags,
                                                  MEMORY_CACHING_TYPE *CacheType, NODE_REQUIREMENT PreferredNode,
@@ -374,7 +382,7 @@ C_ASSERT(offsetof(DMA_OPERATIONS, FreeAdapterObject) == 0xD8 && sizeof(DMA_OPERA
 
 EXTERN_C_START
 /* An adapter for a bus master, or (no Master) a device of the system DMA controller, described by a zeroed and filled-in structure of version 0 to 3; *NumberOfMapRegisters: the
- * most that one transfer may use. NULL: an unknown version, scatter/gather without Master, no resources. PASSIVE_LEVEL.
+ * most that one transfer may use. NULL: an unknown version, version 3 without DmaAddressWidth, no resources. PASSIVE_LEVEL.
  * Page: IoGetDmaAdapter */
 NTKERNELAPI PDMA_ADAPTER IoGetDmaAdapter(struct _DEVICE_OBJECT *PhysicalDeviceObject, PDEVICE_DESCRIPTION DeviceDescription,
                                          PULONG NumberOfMapRegisters);
