@@ -19,8 +19,8 @@
  * What a free reads that another thread may have written: the page's entry, the block's word and (*) the block; a tail's slab. What an
  * allocation reads: the word and (*) the block, both last touched by the free that put it there.
  *
- * Counting is part of the straight line: Headroom's carry tells in either direction that the counter's other fields must
- * move (EXP_COUNTER). A peak that has risen by EXP_FOLD_BYTES is left to the tag's next allocation, by cutting Left short.
+ * Counting is part of the straight line: Headroom tells in either direction that the counter's other fields must
+ * move (EXP_COUNTER). A peak that has risen by the counter's Reach is left to the tag's next allocation, by cutting Left short.
  */
 #pragma once
 #include "ex/exp.h"
@@ -46,10 +46,10 @@ static inline __attribute__((always_inline)) BOOLEAN ExpIsUntouched(ULONG_PTR Bl
 static inline __attribute__((always_inline)) VOID ExpRaise(EXP_COUNTER *Counter)
 {
     LONG Left = EXP_COUNT_LOAD(Counter->Left);
-    LONG64 Peak = Counter->Peak + (EXP_FOLD_BYTES - EXP_COUNT_LOAD(Counter->Headroom));
+    LONG64 Peak = Counter->Peak - (LONG)EXP_COUNT_LOAD(Counter->Headroom);
     EXP_COUNT_STORE(Counter->Peak, Peak);
     EXP_COUNT_STORE(Counter->Headroom, 0);
-    if (__builtin_expect(Peak > EXP_FOLD_BYTES, 0) && Left > 0) {
+    if (__builtin_expect(Peak > Counter->Reach, 0) && Left > 0) {
         Counter->Deferred = Left;
         EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs - (ULONG64)Left);
         EXP_COUNT_STORE(Counter->Left, 0);
@@ -93,7 +93,7 @@ static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE 
         ExpPoison(Block, BlockSize);
         return 0;
     }
-    if (__builtin_expect(EXP_COUNT_BORROW(Counter->Headroom, (USHORT)Size), 0))
+    if (__builtin_expect(EXP_COUNT_BORROW(Counter->Headroom, (ULONG)Size), 0))
         ExpRaise(Counter);
 #endif
     Bin->Top = Entry - 1;
@@ -226,8 +226,8 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache
     }
 #if EXP_ACCOUNTING
     {
-        USHORT Headroom = (USHORT)(Counter->Headroom + Size);
-        if (__builtin_expect(Headroom < (USHORT)Size, 0))
+        ULONG Headroom = Counter->Headroom + Size;
+        if (__builtin_expect(Headroom > Counter->Reach, 0))
             return FALSE; /* the general path will fold */
         EXP_COUNT_STORE(Counter->Headroom, Headroom);
         EXP_COUNT_STORE(Counter->Frees, Counter->Frees + 1);
@@ -259,7 +259,7 @@ static inline BOOLEAN ExpReadyToFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Ta
     BOOLEAN Ready = FALSE;
     if (!ExpFindForFree(Cache, Block, Tag, Irql, Mode, &Found))
         return FALSE;
-    if (Found.Counter->Headroom + (Found.Bin->BlockSize - EXP_WORD_SLACK(Found.Word)) >= EXP_FOLD_BYTES) {
+    if (Found.Counter->Headroom + (Found.Bin->BlockSize - EXP_WORD_SLACK(Found.Word)) > Found.Counter->Reach) {
         ExpFold(Found.Counter, ExpBalance(Found.Counter));
         Ready = TRUE;
     }

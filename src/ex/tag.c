@@ -14,9 +14,11 @@
  *     Bytes = EXP_TAG.Bytes + sum of EXP_COUNTER's change      (Allocs and Frees likewise)
  *
  * Peaks. A counter keeps its highest balance and the distance from it (EXP_COUNTER), and is folded into the slot when its
- * peak has risen, or its balance fallen, by EXP_FOLD_BYTES (at its thread's next operation with the tag); the peak that a fold
+ * peak has risen, or its balance fallen, by its Reach (at its thread's next operation with the tag); the peak that a fold
  * sees is EXP_TAG.Bytes + Peak. With one thread that is the exact peak; with several it can miss what the others had not
- * folded: at most EXP_FOLD_BYTES and one block each (EXP_TAG_USE.PeakError counts the EXP_FOLD_BYTES).
+ * folded: at most the Reach of each and one block (EXP_TAG_USE.PeakError is the sum of the Reaches). Reach is EXP_LEAST_REACH, and
+ * doubles, up to EXP_MOST_REACH, when a counter is folded twice within REACH_OPERATIONS: two threads that fold by turns wait for
+ * the record's line each time.
  *
  * A pool's totals are the sums over its tags when they are asked for; only its peak is kept, as the folds see it.
  *
@@ -107,6 +109,7 @@ EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
         if (Record == NULL)
             return NULL;
         Counter->Slot = Slot;
+        Counter->Reach = EXP_LEAST_REACH;
         Counter->Word = ExpMakeWord(Slot, 0, 0);
         /* So many allocations from the next sample as a thread is on average. */
         Cache->Random = Cache->Random * 6364136223846793005ull + 1442695040888963407ull;
@@ -145,7 +148,9 @@ static VOID ExpAddBytes(EXP_TAG *Tag, LONG64 Bytes, LONG64 Highest)
     ExpRaisePeak(Tag, Before + Highest);
 }
 
-VOID ExpFold(EXP_COUNTER *Counter, LONG64 Balance)
+#define REACH_OPERATIONS 4096u
+
+static VOID ExpTell(EXP_COUNTER *Counter, LONG64 Balance)
 {
     EXP_TAG *Tag = Counter->Record;
     ExpAddBytes(Tag, Balance, Counter->Peak);
@@ -154,13 +159,22 @@ VOID ExpFold(EXP_COUNTER *Counter, LONG64 Balance)
     EXP_COUNT_STORE(Counter->Headroom, 0);
 }
 
+VOID ExpFold(EXP_COUNTER *Counter, LONG64 Balance)
+{
+    ULONG Operations = (ULONG)(ExpAllocs(Counter) + Counter->Frees);
+    if (Operations - Counter->Folded < REACH_OPERATIONS && Counter->Reach < EXP_MOST_REACH)
+        EXP_COUNT_STORE(Counter->Reach, Counter->Reach * 2);
+    Counter->Folded = Operations;
+    ExpTell(Counter, Balance);
+}
+
 BOOLEAN ExpRenew(EXP_CACHE *Cache, EXP_COUNTER *Counter)
 {
     ULONG Interval = __atomic_load_n(&ExpSampleInterval, __ATOMIC_RELAXED);
     LONG Left = Counter->Deferred;
     BOOLEAN Ended = Left == 0, Sampled = FALSE;
-    if (Counter->Peak > EXP_FOLD_BYTES)
-        ExpFold(Counter, Counter->Peak - Counter->Headroom);
+    if (Counter->Peak > Counter->Reach)
+        ExpFold(Counter, ExpBalance(Counter));
     Counter->Deferred = 0;
     if (Ended) {
         Sampled = Interval != 0;
@@ -183,7 +197,7 @@ VOID ExpFoldCache(EXP_CACHE *Cache)
     for (Chunk = 0; Chunk < EXP_TAG_SLOTS / EXP_COUNTERS; Chunk++)
         for (Index = 0; Cache->Chunks[Chunk] != ExpNoCounters && Index < EXP_COUNTERS; Index++)
             if (Cache->Chunks[Chunk][Index].Tag != 0)
-                ExpFold(&Cache->Chunks[Chunk][Index], ExpBalance(&Cache->Chunks[Chunk][Index]));
+                ExpTell(&Cache->Chunks[Chunk][Index], ExpBalance(&Cache->Chunks[Chunk][Index]));
 }
 
 VOID ExpCountShared(ULONG Slot, LONG64 Bytes, BOOLEAN Alloc)
@@ -214,7 +228,6 @@ static VOID ExpSumSlot(ULONG Slot, EXP_TAG_USE *Use)
     Use->Bytes = Folded;
     Use->PeakBytes = __atomic_load_n(&Tag->Peak, __ATOMIC_RELAXED);
     Use->Threads = Threads;
-    Use->PeakError = Threads > 1 ? (ULONG64)Threads * EXP_FOLD_BYTES : 0;
     KiAcquireLock(&ExpState.CacheLock);
     Cache = ExpState.Caches;
     KiReleaseLock(&ExpState.CacheLock);
@@ -227,12 +240,15 @@ static VOID ExpSumSlot(ULONG Slot, EXP_TAG_USE *Use)
         Use->Allocs += ExpAllocs(Counter);
         Use->Frees += EXP_COUNT_LOAD(Counter->Frees);
         Use->Bytes += ExpBalance(Counter);
+        Use->Untold += EXP_COUNT_LOAD(Counter->Reach);
         Highest = Folded + EXP_COUNT_LOAD(Counter->Peak);
         if (Highest > Use->PeakBytes)
             Use->PeakBytes = Highest;
     }
     if (Use->Bytes > Use->PeakBytes)
         Use->PeakBytes = Use->Bytes;
+    if (Threads > 1)
+        Use->PeakError = Use->Untold;
 }
 
 VOID ExpQueryTags(VOID (*Callback)(const EXP_TAG_USE *Use, PVOID Context), PVOID Context)
@@ -265,10 +281,10 @@ static VOID ExpAddUse(const EXP_TAG_USE *Use, PVOID Context)
     Sum->Tags++;
     Sum->Least = Use->PeakBytes > Sum->Least ? Use->PeakBytes : Sum->Least;
     Sum->Most += Use->PeakBytes + (LONG64)Use->PeakError;
-    Sum->Error += (ULONG64)Use->Threads * EXP_FOLD_BYTES;
+    Sum->Error += Use->Untold;
 }
 
-/* The pool's peak goes by what counters have told, so each may be EXP_FOLD_BYTES off; the tags' peaks bound it. */
+/* The pool's peak goes by what counters have told, so each may be its Reach off; the tags' peaks bound it. */
 VOID ExpQueryPool(BOOLEAN Paged, EXP_POOL_TOTALS *Totals)
 {
     EXP_SUM Sum = {.Totals = Totals, .Paged = Paged};
