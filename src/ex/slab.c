@@ -57,7 +57,7 @@ VOID ExpInitClasses(VOID)
             C->PerPage = C->Stride = 1;
             C->Pages = (UCHAR)(4 * C->PagesPerBlock);
         }
-        C->Magazine = (UCHAR)(Size <= 128 ? 64 : Size <= 1024 ? 32 : Size <= EXP_MAX_PAGE ? 8 : 4);
+        C->Magazine = (UCHAR)(Size <= 1024 ? 64 : Size <= EXP_MAX_PAGE ? 8 : 4);
         C->Chain = (UCHAR)ExpClamp(131072 / (Size * C->Magazine), 1, 8);
         C->Depot = (USHORT)ExpClamp(131072 / (Size * C->Magazine), 2, 16);
         for (; Units <= Size / 16; Units++) {
@@ -88,7 +88,7 @@ static EXP_SLAB *ExpCreateRecord(EXP_KIND Kind, ULONG Class, ULONG Pages, BOOLEA
 {
     const EXP_CLASS *C = &ExpState.Classes[Class];
     ULONG Stride = IsTail ? 1 : C->Stride, Numbers = Pages * Stride, Words = (Numbers + 63) / 64, Page, Index;
-    ULONG BlockWords = (ULONG)sizeof(EXP_SLAB) + Words * 8;
+    ULONG BlockWords = ((ULONG)sizeof(EXP_SLAB) + Words * 8 + 63) & ~63u; /* frees read them: few lines */
     ULONG Stacks = (BlockWords + Numbers * (ULONG)sizeof(EXP_WORD) + 7) & ~7u;
     ULONG Bytes = Stacks + (ExpState.StackDepth != 0 ? Numbers * 2 * (ULONG)sizeof(ULONG) : 0);
     EXP_SLAB *Slab = ExpMetaAllocate(ExpMetaSlab, Bytes);
