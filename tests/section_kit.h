@@ -64,6 +64,7 @@ static SECTION_OBJECT_POINTERS SkPointers;
 static volatile LONG SkReads, SkWrites, SkReadPages, SkWritePages;
 static volatile NTSTATUS SkReadStatus, SkWriteStatus; /* what transfers end with; 0: good */
 static volatile LONG64 SkBadOffset = -1;              /* only those that touch this byte fail; -1: all */
+static VOID (*SkOnQuery)(VOID);                       /* called when the file's size was told */
 static PDEVICE_OBJECT SkDevice;
 static ntmm_driver *SkDriver;
 
@@ -108,6 +109,9 @@ static NTSTATUS SkDispatch(PDEVICE_OBJECT Device, PIRP Irp)
         memset(Info, 0, sizeof *Info);
         Info->EndOfFile.QuadPart = Info->AllocationSize.QuadPart = (LONGLONG)SkSize;
         Moved = sizeof *Info;
+        if (SkOnQuery != NULL) {
+            SkOnQuery();
+        }
         break;
     }
     case IRP_MJ_SET_INFORMATION:

@@ -1,8 +1,8 @@
 /*
  * init.c - starting and stopping the I/O layer. SPDX-License-Identifier: MIT
  *
- * Start: the section of physical memory, the Plug and Play manager's driver. Stop: shutdown notifications, then the workers finish what they have, then the nodes
- * and drivers that are left go. Drivers are unloaded before this by whoever loaded them.
+ * Start: the section of physical memory, the Plug and Play manager's driver. Stop: shutdown notifications, then the workers finish
+ * what they have, then the nodes and drivers that are left go. Drivers are unloaded before this by whoever loaded them.
  */
 #include "io/iopp.h"
 #include "ex/work.h"

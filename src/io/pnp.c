@@ -505,6 +505,15 @@ NTSTATUS IoGetDeviceProperty(PDEVICE_OBJECT DeviceObject, DEVICE_REGISTRY_PROPER
     }
 }
 
+/* The link that leads to the property, or to NULL. With IopPnpLock held. */
+static IOP_PROPERTY **IopFindProperty(IOP_NODE *Node, const DEVPROPKEY *Key, LCID Lcid)
+{
+    IOP_PROPERTY **Link = &Node->Properties;
+    while (*Link && (memcmp(&(*Link)->Key, Key, sizeof *Key) != 0 || (*Link)->Lcid != Lcid))
+        Link = &(*Link)->Next;
+    return Link;
+}
+
 NTSTATUS IoSetDevicePropertyData(PDEVICE_OBJECT Pdo, const DEVPROPKEY *PropertyKey, LCID Lcid, ULONG Flags, DEVPROPTYPE Type,
                                  ULONG Size, PVOID Data)
 {
@@ -517,12 +526,11 @@ NTSTATUS IoSetDevicePropertyData(PDEVICE_OBJECT Pdo, const DEVPROPKEY *PropertyK
     if (Size)
         memcpy(New + 1, Data, Size);
     ExAcquireFastMutex(&IopPnpLock);
-    for (IOP_PROPERTY **Link = &Node->Properties; *Link; Link = &(*Link)->Next)
-        if (memcmp(&(*Link)->Key, PropertyKey, sizeof *PropertyKey) == 0 && (*Link)->Lcid == Lcid) {
-            Old = *Link;
-            *Link = Old->Next;
-            break;
-        }
+    IOP_PROPERTY **Link = IopFindProperty(Node, PropertyKey, Lcid);
+    if (*Link) {
+        Old = *Link;
+        *Link = Old->Next;
+    }
     if (Size) {
         New->Next = Node->Properties;
         Node->Properties = New;
@@ -542,12 +550,11 @@ NTSTATUS IoGetDevicePropertyData(PDEVICE_OBJECT Pdo, const DEVPROPKEY *PropertyK
     NTSTATUS Status = STATUS_OBJECT_NAME_NOT_FOUND;
     UNREFERENCED_PARAMETER(Flags);
     ExAcquireFastMutex(&IopPnpLock);
-    for (IOP_PROPERTY *P = Node->Properties; P; P = P->Next)
-        if (memcmp(&P->Key, PropertyKey, sizeof *PropertyKey) == 0 && P->Lcid == Lcid) {
-            *Type = P->Type;
-            Status = IopGive(Data, Size, RequiredSize, P + 1, P->Size);
-            break;
-        }
+    IOP_PROPERTY *Property = *IopFindProperty(Node, PropertyKey, Lcid);
+    if (Property) {
+        *Type = Property->Type;
+        Status = IopGive(Data, Size, RequiredSize, Property + 1, Property->Size);
+    }
     ExReleaseFastMutex(&IopPnpLock);
     return Status;
 }
@@ -573,34 +580,35 @@ BOOLEAN IopNumaNodeOf(PDEVICE_OBJECT Pdo, PULONG Node)
         return FALSE;
     ExAcquireFastMutex(&IopPnpLock);
     IOP_NODE *Here = IopFindNode(Pdo);
-    for (IOP_PROPERTY *P = Here ? Here->Properties : NULL; P && !Found; P = P->Next)
-        if (memcmp(&P->Key, &IopProximityDomain, sizeof P->Key) == 0 && P->Lcid == 0 && P->Size == sizeof(ULONG)) {
-            memcpy(&Number, P + 1, sizeof Number);
-            Found = Number <= KeQueryHighestNodeNumber();
-            break;
-        }
+    IOP_PROPERTY *Property = Here ? *IopFindProperty(Here, &IopProximityDomain, 0) : NULL;
+    if (Property && Property->Size == sizeof Number) {
+        memcpy(&Number, Property + 1, sizeof Number);
+        Found = Number <= KeQueryHighestNodeNumber();
+    }
     ExReleaseFastMutex(&IopPnpLock);
     if (Found)
         *Node = Number;
     return Found;
 }
 
-BOOLEAN IopIsRootPdo(PDEVICE_OBJECT Device)
+/* A physical device in the tree, of the root's bus or of another. */
+static BOOLEAN IopIsPdo(PDEVICE_OBJECT Device, BOOLEAN Root)
 {
     ExAcquireFastMutex(&IopPnpLock);
     IOP_NODE *Node = IopFindNode(Device);
-    BOOLEAN Root = Node && Node->Root;
+    BOOLEAN Is = Node && Node->Root == Root;
     ExReleaseFastMutex(&IopPnpLock);
-    return Root;
+    return Is;
+}
+
+BOOLEAN IopIsRootPdo(PDEVICE_OBJECT Device)
+{
+    return IopIsPdo(Device, TRUE);
 }
 
 BOOLEAN IopIsOtherBusesPdo(PDEVICE_OBJECT Device)
 {
-    ExAcquireFastMutex(&IopPnpLock);
-    IOP_NODE *Node = IopFindNode(Device);
-    BOOLEAN Other = Node && !Node->Root;
-    ExReleaseFastMutex(&IopPnpLock);
-    return Other;
+    return IopIsPdo(Device, FALSE);
 }
 
 NTSTATUS IopQueryInterface(PDEVICE_OBJECT Pdo, const GUID *Type, USHORT Size, USHORT Version, PINTERFACE Interface)

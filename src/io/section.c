@@ -4,10 +4,9 @@
  * Implements Zw/NtCreateSection(Ex), OpenSection, ExtendSection, QuerySection, MmCreateSection and FsRtlCreateSectionForDataScan. Views are
  * sectionview.c's, what file systems ask of sections is sectionfs.c's, and pages are mm's (mm/section.h).
  *
- *   handle -> SECTION { size, protection, attributes } -> segment <- views
- *                                                            ^  `- Context: the FILE_OBJECT, referenced
- *          |                                               |
- *          `- or, of \Device\PhysicalMemory, no segment     |
+ *   handle -> SECTION { size, protection, attributes } -> segment <- views        (\Device\PhysicalMemory: no segment)
+ *                                                            ^ `- Context: the FILE_OBJECT, referenced
+ *                                                            |
  *      FILE_OBJECT.SectionObjectPointer->DataSectionObject --'     (ImageSectionObject for images)
  *
  * A file has one data segment and one image segment: the pointers that its file system supplies lead from any open to it. They hold no
@@ -19,14 +18,17 @@
  * Invariants:
  *   1. A section holds a reference of its segment; a view, another. A segment's file stays open until the segment is gone.
  *   2. What a section pointer names has a reference, or waits for IopSectionLock to clear it.
- * Locks: IopSectionLock guards the section pointers; nothing is called under it but mm's reference.
- * Watch: tests/ddi/ZwSection.c, tests/ddi/section_file.c.
+ *   3. Neither a section nor, on its behalf, a file ever becomes shorter.
+ * Locks: IopSectionLock guards the section pointers; nothing is called under it but mm's reference. IopGrowth, a resource, is held over
+ * the requests by which a file grows; it comes before all others.
+ * Watch: tests/ddi/ZwSection.c, tests/ddi/section_file.c, tests/ddi/section_fs.c.
  */
 #include "io/sectionp.h"
 
 #define TAG_SECTION 'tceS'
 
 static KI_LOCK IopSectionLock;
+static ERESOURCE IopGrowth;
 static PSECTION IopPhysicalMemory;
 
 static VOID IopDeleteSection(PVOID Object)
@@ -182,11 +184,20 @@ static NTSTATUS IopFileBytes(PFILE_OBJECT File, ULONG64 *Bytes)
     return STATUS_SUCCESS;
 }
 
-static NTSTATUS IopSetFileBytes(PFILE_OBJECT File, ULONG64 Bytes)
+/* The file has Bytes at least. Between the question and the order nobody else may have it grow: the order would cut that off. */
+static NTSTATUS IopGrowFile(PFILE_OBJECT File, ULONG64 Bytes)
 {
     FILE_END_OF_FILE_INFORMATION End = {.EndOfFile = {.QuadPart = (LONGLONG)Bytes}};
     ULONG_PTR Stored;
-    return IopFileRequest(File, IRP_MJ_SET_INFORMATION, &End, sizeof End, 0, FileEndOfFileInformation, &Stored);
+    ULONG64 Has = 0;
+    KeEnterCriticalRegion();
+    ExAcquireResourceExclusiveLite(&IopGrowth, TRUE);
+    NTSTATUS Status = IopFileBytes(File, &Has);
+    if (NT_SUCCESS(Status) && Has < Bytes)
+        Status = IopFileRequest(File, IRP_MJ_SET_INFORMATION, &End, sizeof End, 0, FileEndOfFileInformation, &Stored);
+    ExReleaseResourceLite(&IopGrowth);
+    KeLeaveCriticalRegion();
+    return Status;
 }
 
 static PVOID *IopSlotOf(PFILE_OBJECT File, BOOLEAN Image)
@@ -320,7 +331,7 @@ static NTSTATUS IopMakeFileSection(IOP_NEW_SECTION *New)
     if (Wanted > Bytes) {
         if (!IopIsWritable(New->Protection))
             return STATUS_SECTION_TOO_BIG;
-        Status = IopSetFileBytes(File, Wanted);
+        Status = IopGrowFile(File, Wanted);
         if (!NT_SUCCESS(Status))
             return Status;
         Bytes = Wanted;
@@ -439,29 +450,35 @@ static NTSTATUS IopReadSectionParameters(KPROCESSOR_MODE Mode, PMEM_EXTENDED_PAR
     return STATUS_SUCCESS;
 }
 
+static NTSTATUS IopCreateSectionEx(KPROCESSOR_MODE Mode, PHANDLE SectionHandle, ACCESS_MASK DesiredAccess,
+                                   POBJECT_ATTRIBUTES Attributes, PLARGE_INTEGER MaximumSize, ULONG Protection,
+                                   ULONG AllocationAttributes, HANDLE FileHandle, PMEM_EXTENDED_PARAMETER Parameters,
+                                   ULONG Count)
+{
+    ULONG Node;
+    NTSTATUS Status = IopReadSectionParameters(Mode, Parameters, Count, &Node);
+    return NT_SUCCESS(Status) ? IopCreateSection(Mode, SectionHandle, DesiredAccess, Attributes, MaximumSize, Protection,
+                                                 AllocationAttributes, FileHandle, Node)
+                              : Status;
+}
+
 NTSTATUS NTAPI ZwCreateSectionEx(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
                                  PLARGE_INTEGER MaximumSize, ULONG SectionPageProtection, ULONG AllocationAttributes,
                                  HANDLE FileHandle, PMEM_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParameterCount)
 {
-    ULONG Node;
     KI_CHECK_SERVICE(ObjectAttributes, NULL, SectionHandle, MaximumSize, ExtendedParameters);
     PSP_SERVE(FALSE);
-    NTSTATUS Status = IopReadSectionParameters(Service_.Mode, ExtendedParameters, ExtendedParameterCount, &Node);
-    return NT_SUCCESS(Status) ? IopCreateSection(Service_.Mode, SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize,
-                                                 SectionPageProtection, AllocationAttributes, FileHandle, Node)
-                              : Status;
+    return IopCreateSectionEx(Service_.Mode, SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize, SectionPageProtection,
+                              AllocationAttributes, FileHandle, ExtendedParameters, ExtendedParameterCount);
 }
 
 NTSTATUS NTAPI NtCreateSectionEx(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes,
                                  PLARGE_INTEGER MaximumSize, ULONG SectionPageProtection, ULONG AllocationAttributes,
                                  HANDLE FileHandle, PMEM_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParameterCount)
 {
-    ULONG Node;
     PSP_SERVE(TRUE);
-    NTSTATUS Status = IopReadSectionParameters(Service_.Mode, ExtendedParameters, ExtendedParameterCount, &Node);
-    return NT_SUCCESS(Status) ? IopCreateSection(Service_.Mode, SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize,
-                                                 SectionPageProtection, AllocationAttributes, FileHandle, Node)
-                              : Status;
+    return IopCreateSectionEx(Service_.Mode, SectionHandle, DesiredAccess, ObjectAttributes, MaximumSize, SectionPageProtection,
+                              AllocationAttributes, FileHandle, ExtendedParameters, ExtendedParameterCount);
 }
 
 /* Of an open file that there is no handle to. */
@@ -524,22 +541,7 @@ NTSTATUS NTAPI MmCreateSection(PVOID *SectionObject, ACCESS_MASK DesiredAccess, 
     return Status;
 }
 
-NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
-{
-    KI_CHECK_SERVICE(ObjectAttributes, NULL, SectionHandle);
-    return ObpOpenWithHandle(&IopSectionType, ObjectAttributes, DesiredAccess, NULL, SectionHandle);
-}
-
-static BOOLEAN IopIsPhysicalMemory(HANDLE Handle)
-{
-    PSECTION Section;
-    if (!NT_SUCCESS(ObReferenceObjectByHandle(Handle, 0, &IopSectionType, KernelMode, (PVOID *)&Section, NULL)))
-        return FALSE;
-    BOOLEAN Physical = Section->Segment == NULL;
-    ObfDereferenceObject(Section);
-    return Physical;
-}
-
+/* ---- opening, and the section that is there from the start ---- */
 /* \Device\PhysicalMemory: everything that has a physical address, by it. */
 NTSTATUS IopInitSections(VOID)
 {
@@ -552,14 +554,34 @@ NTSTATUS IopInitSections(VOID)
     Status = ObpInsertName(Section, NULL, &Name, OBJ_PERMANENT, NULL);
     IopPhysicalMemory = NT_SUCCESS(Status) ? Section : NULL;
     ObfDereferenceObject(Section);
+    if (NT_SUCCESS(Status))
+        Status = ExInitializeResourceLite(&IopGrowth);
     return Status;
 }
 
 VOID IopShutdownSections(VOID)
 {
-    if (IopPhysicalMemory != NULL)
+    if (IopPhysicalMemory != NULL) {
         ObMakeTemporaryObject(IopPhysicalMemory);
+        (VOID) ExDeleteResourceLite(&IopGrowth);
+    }
     IopPhysicalMemory = NULL;
+}
+
+static BOOLEAN IopIsPhysicalMemory(HANDLE Handle)
+{
+    PSECTION Section;
+    if (!NT_SUCCESS(ObReferenceObjectByHandle(Handle, 0, &IopSectionType, KernelMode, (PVOID *)&Section, NULL)))
+        return FALSE;
+    BOOLEAN Physical = Section->Segment == NULL;
+    ObfDereferenceObject(Section);
+    return Physical;
+}
+
+NTSTATUS NTAPI ZwOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
+{
+    KI_CHECK_SERVICE(ObjectAttributes, NULL, SectionHandle);
+    return ObpOpenWithHandle(&IopSectionType, ObjectAttributes, DesiredAccess, NULL, SectionHandle);
 }
 
 NTSTATUS NTAPI NtOpenSection(PHANDLE SectionHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
@@ -585,7 +607,6 @@ static NTSTATUS IopExtendSection(KPROCESSOR_MODE Mode, HANDLE SectionHandle, PLA
 {
     PSECTION Section;
     LARGE_INTEGER Size;
-    ULONG64 FileBytes = 0;
     NTSTATUS Status = MmCaptureFrom(Mode, &Size, NewSectionSize, sizeof Size);
     if (NT_SUCCESS(Status))
         Status = ObReferenceObjectByHandle(SectionHandle, SECTION_EXTEND_SIZE, &IopSectionType, Mode, (PVOID *)&Section, NULL);
@@ -599,14 +620,13 @@ static NTSTATUS IopExtendSection(KPROCESSOR_MODE Mode, HANDLE SectionHandle, PLA
     } else if ((ULONG64)Size.QuadPart <= Now) {
         Size.QuadPart = (LONGLONG)Now;
     } else {
-        PFILE_OBJECT File = MmSegmentContext(Section->Segment);
-        Status = IopFileBytes(File, &FileBytes);
-        if (NT_SUCCESS(Status) && FileBytes < (ULONG64)Size.QuadPart)
-            Status = IopSetFileBytes(File, (ULONG64)Size.QuadPart);
+        Status = IopGrowFile(MmSegmentContext(Section->Segment), (ULONG64)Size.QuadPart);
         if (NT_SUCCESS(Status))
             Status = MmExtendSegment(Section->Segment, (ULONG64)Size.QuadPart);
-        if (NT_SUCCESS(Status))
-            __atomic_store_n(&Section->Bytes, (ULONG64)Size.QuadPart, __ATOMIC_RELEASE);
+        while (NT_SUCCESS(Status) && Now < (ULONG64)Size.QuadPart &&
+               !__atomic_compare_exchange_n(&Section->Bytes, &Now, (ULONG64)Size.QuadPart, FALSE, __ATOMIC_RELEASE,
+                                            __ATOMIC_RELAXED)) {
+        }
     }
     ObfDereferenceObject(Section);
     if (NT_SUCCESS(Status))

@@ -7,7 +7,7 @@
 
 typedef struct _SECTION {
     PMM_SEGMENT Segment; /* NULL: physical memory */
-    ULONG64 Bytes;       /* what the section shows of its segment; (interlocked) grows */
+    ULONG64 Bytes;       /* what the section shows of its segment; (atomic) only grows */
     ULONG Protection, Attributes;
     BOOLEAN HasFile;
     BOOLEAN Writes;    /* of a file, and views of it may write: counted with the segment */

@@ -29,7 +29,10 @@ typedef struct _MI_MAPPING {
     PVOID StartVa;            /* the MDL's, when it was mapped */
     ULONG Tag;                /* reserved and contiguous: the owner's */
     UCHAR Kind, Guard, CallerCount;
-    UCHAR Cache;                           /* MI_CACHE of I/O space; a view: its in-page errors are raised */
+    union {
+        UCHAR Cache;    /* I/O space: MI_CACHE */
+        BOOLEAN Raises; /* a view: its in-page errors are raised, not bug checks */
+    };
     ULONG_PTR Callers[MI_MAPPING_CALLERS]; /* innermost first, those of the library's own among them */
 } MI_MAPPING;
 C_ASSERT(sizeof(MI_MAPPING) == 128);

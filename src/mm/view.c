@@ -442,7 +442,7 @@ NTSTATUS MmMapSystemView(PMM_SEGMENT Segment, ULONG64 Offset, SIZE_T *Size, BOOL
     }
     SIZE_T Pages = *Size >> PAGE_SHIFT;
     ULONG_PTR Va = MiReserveSystemPtes(Pages, 0);
-    MI_MAPPING Record = {.Va = Va, .Pages = Pages, .Mapped = Pages, .Kind = MiMappingView, .StartVa = View, .Cache = Raises};
+    MI_MAPPING Record = {.Va = Va, .Pages = Pages, .Mapped = Pages, .Kind = MiMappingView, .StartVa = View, .Raises = Raises};
     if (Va && !MiRecordMapping(&Record)) {
         MiReleaseSystemPtes(Va, Pages);
         Va = 0;
@@ -469,7 +469,7 @@ NTSTATUS MmUnmapSystemView(PVOID Base)
 
 static BOOLEAN MiRaises(const MI_MAPPING *Mapping, PVOID Context)
 {
-    return Mapping->Kind == MiMappingView && Mapping->Cache &&
+    return Mapping->Kind == MiMappingView && Mapping->Raises &&
            *(ULONG_PTR *)Context - Mapping->Va < Mapping->Mapped << PAGE_SHIFT;
 }
 

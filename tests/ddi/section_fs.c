@@ -353,6 +353,46 @@ static void PhysicalMemory_IsNotTheUsers(void **State)
     assert_int_equal(UserResult, STATUS_ACCESS_DENIED);
 }
 
+/* "ZwExtendSection extends a section"; two threads at once: the larger size is the file's and the section's, whoever is the last. */
+static HANDLE Growing;
+static volatile LONG Grown;
+static PETHREAD Grower;
+static VOID NTAPI GrowMore(PVOID Context)
+{
+    LARGE_INTEGER Size = {.QuadPart = 9 * PAGE_SIZE};
+    (void)Context;
+    assert_int_equal(ZwExtendSection(Growing, &Size), STATUS_SUCCESS);
+    (void)InterlockedExchange(&Grown, 1);
+}
+/* Between the other's question how long the file is and its order how long it shall be. */
+static VOID GrowMeanwhile(VOID)
+{
+    HANDLE Handle;
+    SkOnQuery = NULL;
+    assert_int_equal(PsCreateSystemThread(&Handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, GrowMore, NULL), STATUS_SUCCESS);
+    assert_int_equal(ObReferenceObjectByHandle(Handle, SYNCHRONIZE, NULL, KernelMode, (PVOID *)&Grower, NULL), STATUS_SUCCESS);
+    ZwClose(Handle);
+    while (!ReadAcquire(&Grown) && !KiIsWaiting(Grower)) {
+        HalYield();
+    }
+}
+static void Extend_TwoAtOnce_TheLargerStays(void **State)
+{
+    SECTION_BASIC_INFORMATION Info;
+    LARGE_INTEGER Size = {.QuadPart = 5 * PAGE_SIZE};
+    (void)State;
+    Growing = SkFileSection(2 * PAGE_SIZE, PAGE_READWRITE);
+    Grown = 0;
+    SkOnQuery = GrowMeanwhile;
+    assert_int_equal(ZwExtendSection(Growing, &Size), STATUS_SUCCESS);
+    assert_int_equal(KeWaitForSingleObject(Grower, Executive, KernelMode, FALSE, NULL), STATUS_SUCCESS);
+    ObDereferenceObject(Grower);
+    assert_int_equal(SkSize, 9 * PAGE_SIZE);
+    assert_int_equal(ZwQuerySection(Growing, SectionBasicInformation, &Info, sizeof Info, NULL), STATUS_SUCCESS);
+    assert_int_equal(Info.MaximumSize.QuadPart, 9 * PAGE_SIZE);
+    ZwClose(Growing);
+}
+
 static int Start(void **State)
 {
     (void)State;
@@ -370,6 +410,7 @@ int main(void)
         WITH(SetAddressRangeModified),
         WITH(DisableModifiedWrite),
         WITH(FileSystemsQuestions),
+        WITH(Extend_TwoAtOnce_TheLargerStays),
         WITH(PhysicalMemory),
         WITH(PhysicalMemory_IsNotTheUsers),
     };
