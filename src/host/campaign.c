@@ -16,8 +16,8 @@
  *   {"done":"KEY","outcome":"handled","detail":""}
  *
  * Children run at most the limit's seconds (ten times as long as the run without a failure took, if that is longer: what is slow on this
- * machine, or under a checker, does not hang; that run itself may take ten times the limit), with no core dumps, standard output dropped and standard error kept in memory for the
- * line that a bug check prints. They die with their parent.
+ * machine, or under a checker, does not hang; that run itself may take ten times the limit), with no core dumps, standard output dropped
+ * and standard error kept in memory for the line that a bug check prints. They die with their parent.
  *
  * Invariants:
  *   Y1  a key is in Known exactly if a point ends with it.
@@ -472,7 +472,7 @@ static void Finish(CAMPAIGN *C, JOB *Job, int Status, bool Late)
     Write(C, json_pack("{s:s, s:s, s:s}", "done", Key, "outcome", OutcomeNames[Outcome], "detail", Detail));
 }
 
-/* Has the job ended? One that takes too long is ended here. */
+/* Milliseconds since it began. */
 static long long Taken(const JOB *Job)
 {
     struct timespec Now;
@@ -480,6 +480,7 @@ static long long Taken(const JOB *Job)
     return (Now.tv_sec - Job->Began.tv_sec) * 1000LL + (Now.tv_nsec - Job->Began.tv_nsec) / 1000000;
 }
 
+/* Has the job ended? One that takes too long is ended here. */
 static bool HasEnded(const CAMPAIGN *C, const JOB *Job, int *Status, bool *Late)
 {
     *Late = Taken(Job) > C->Allowed;

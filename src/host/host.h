@@ -26,8 +26,8 @@ VOID HostPut(HOST_TEXT *Text, const char *Format, ...) __attribute__((format(pri
 VOID HostPutWrapped(HOST_TEXT *Text, const char *Head, const char *Words, unsigned Indent, unsigned Width);
 
 /* explain.c */
-/* The structure or address that a stop is about, by its code and parameters; NULL: none is known, or it is not in pool. */
 BOOLEAN HostIsAccess(uint32_t Code); /* the first parameter is the address that was read, written or run */
+/* The structure or address that a stop is about, by its code and parameters; NULL: none is known, or it is not in pool. */
 const void *HostObjectOf(uint32_t Code, const uint64_t *P);
 /* Why a stop with these parameters (as many as are known) usually happens, and what to do; FALSE: nothing is known. */
 BOOLEAN HostAdvise(uint32_t Code, const uint64_t *Parameters, unsigned Count, const char **Cause, const char **Cure);
@@ -69,14 +69,14 @@ VOID HostFindMemoryTool(VOID);
 VOID HostQuietMemoryTool(BOOLEAN Quiet);
 BOOLEAN HalpUnderValgrind(VOID); /* the machine's (hal/linux/trap.c); any time */
 
+/* blame.c */
+BOOLEAN HostIsDriverCode(ULONG_PTR Rip); /* KiIsDriverCodeRoutine */
+PVOID HostImageOf(PVOID Address);        /* MiHostImageRoutine */
 /* report.c */
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
 VOID HostReportLeft(VOID);                /* before the system stops: pool that drivers left, with pool tracking */
 /* "Function (file.c:12)", "Function+0x10", or "+0x10" where no function is known. */
 VOID HostFormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size);
-/* blame.c */
-BOOLEAN HostIsDriverCode(ULONG_PTR Rip);                /* KiIsDriverCodeRoutine */
-PVOID HostImageOf(PVOID Address);                       /* MiHostImageRoutine */
 struct json_t *HostStopJson(const ntmm_bugcheck *Stop); /* the caller owns it */
 /* Fills the data form: name, words, blame and stack; looks nothing up by symbol but driver and where. */
 VOID HostDescribeStop(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out);

@@ -107,6 +107,15 @@ typedef struct _MMPFN {
     UCHAR Seen;            /* the validator's: entries that share it */
 } MMPFN, *PMMPFN;
 C_ASSERT(sizeof(MMPFN) == 32);
+/* What MI_STATE.NonPageableFrames and FileFrames count. */
+static inline BOOLEAN MiCountsAsNonPageable(const MMPFN *Pfn)
+{
+    return Pfn->State >= MiPageActive && !(Pfn->Flags & MI_PFN_PAGEABLE);
+}
+static inline BOOLEAN MiCountsAsFile(const MMPFN *Pfn)
+{
+    return Pfn->State >= MiPageActive && Pfn->File;
+}
 
 typedef struct _MI_RUN {
     PFN_NUMBER BasePage, PageCount; /* as the machine has it */
@@ -133,6 +142,10 @@ typedef struct _MI_NODE {
     ULONG64 Hits, Misses;             /* (PfnLock) frames wanted from it that it gave, and that others gave; likewise */
     UCHAR Order[MI_MAX_NODES];        /* the nodes, nearest first: itself */
 } MI_NODE;
+static inline BOOLEAN MiIsOfNode(const MI_NODE *Node, PFN_NUMBER Page)
+{
+    return Page - Node->First < Node->End - Node->First;
+}
 
 /* ---- regions (region.c) ---- */
 typedef struct _MI_REGION {
