@@ -24,8 +24,9 @@
 #include <ntddk.h>
 #include <ntmm.h>
 
-#define SIZES 3
-static const ULONG Bytes[SIZES] = {4096, 65536, 1048576};
+#define SIZES   3
+#define LARGEST 1048576u
+static const ULONG Bytes[SIZES] = {4096, 65536, LARGEST};
 enum { FLOOR, MDL_ALL, LOCK, RESERVED, SFLOOR, SCATTERED, ROWS };
 static const char *const Names[ROWS] = {"floor", "mdl", "lock", "reserved", "sfloor", "scattered"};
 enum { ONE_RUN, MANY_RUNS, LISTS };
@@ -106,9 +107,8 @@ static PMDL ScatteredMdl(ULONG Length)
     ULONG Pages = Length >> PAGE_SHIFT;
     PUCHAR Buffer = ExAllocatePool2(POOL_FLAG_PAGED | POOL_FLAG_UNINITIALIZED, Length, 'hcnB');
     PMDL Mdl = IoAllocateMdl(Buffer, Length, FALSE, FALSE, NULL);
-    /* Frames are handed out in order, and ahead of need to who goes on where the last buffer ended: so page 0 is the last. */
-    for (ULONG Page = Pages; Page-- > 0;) {
-        Buffer[(SIZE_T)Scatter(Page, Pages) << PAGE_SHIFT] = 1;
+    for (ULONG Page = 0; Page < Pages; Page++) {
+        Buffer[(SIZE_T)Scatter(Page, Pages) << PAGE_SHIFT] = 1; /* frames are handed out in order */
     }
     MmProbeAndLockPages(Mdl, KernelMode, IoModifyAccess);
     for (ULONG Page = 1; Page < Pages; Page++) {
@@ -195,6 +195,7 @@ int main(int Count, char **Arguments)
     ntmm_options Options;
     ntmm_default_options(&Options);
     Options.ram = 128u << 20;
+    Options.special_pool_sample = 0; /* a sample's frames follow each other */
     if (ntmm_start(&Options)) {
         fprintf(stderr, "bench_mdl: %s\n", ntmm_error());
         return 1;
@@ -203,11 +204,11 @@ int main(int Count, char **Arguments)
     PVOID Places[SIZES];
     Second = FindPlace();
     File = memfd_create("floor", 0);
-    if (ftruncate(File, 1048576)) {
+    if (ftruncate(File, LARGEST)) {
         return 1;
     }
-    char *Warm = mmap(NULL, 1048576, PROT_READ | PROT_WRITE, MAP_SHARED, File, 0);
-    memset(Warm, 1, 1048576); /* as the buffers below: mapped once, and touched */
+    char *Warm = mmap(NULL, LARGEST, PROT_READ | PROT_WRITE, MAP_SHARED, File, 0);
+    memset(Warm, 1, LARGEST); /* as the buffers below: mapped once, and touched */
     for (int s = 0; s < SIZES; s++) {
         PVOID Buffer = ExAllocatePool2(POOL_FLAG_NON_PAGED, Bytes[s], 'hcnB');
         memset(Buffer, 1, Bytes[s]);
@@ -222,7 +223,7 @@ int main(int Count, char **Arguments)
         Lists[l] = calloc(Rounds, sizeof(double));
     }
     DEVICE_DESCRIPTION Description = {
-        .Version = 2, .Master = TRUE, .ScatterGather = TRUE, .Dma64BitAddresses = TRUE, .MaximumLength = 1048576};
+        .Version = 2, .Master = TRUE, .ScatterGather = TRUE, .Dma64BitAddresses = TRUE, .MaximumLength = LARGEST};
     PDMA_ADAPTER Adapter = IoGetDmaAdapter(NULL, &Description, &Registers);
     for (ULONG i = 0; i < Rounds; i++) {
         for (int s = 0; s < SIZES; s++) {
