@@ -16,9 +16,9 @@
  * Why smaller classes have no tails: a page goes back when both its slabs are empty, and blocks of a few hundred bytes that live long held
  * many whose own blocks had all gone.
  *
- * Sizes of slabs. A slab has as few pages as give it eight blocks or more, since it goes back as a whole: a class that shrinks
- * leaves blocks that live long scattered over its slabs, and what each of them holds back must be little. The first ones of a
- * class are smaller still, so that a class that is hardly used costs little memory.
+ * Sizes of slabs. A slab has as few pages as give it sixteen blocks or more (eight pages at most), since it goes back as a whole: a class
+ * that shrinks leaves blocks that live long scattered over its slabs, and what each of them holds back must be little. Fewer still would
+ * cost more in records than they give back. The first ones of a class are smaller, so that a class that is hardly used costs little memory.
  *
  * A slab's record is cut as: EXP_SLAB | free bits | block words | stack ids.
  *
@@ -31,7 +31,7 @@ static const USHORT ExpClassSizes[EXP_CLASSES] = {16,   32,   48,   64,   80,   
                                                   576,  672,  816,  1024, 1360, 1536,  1744,  1920,  2048,  2304,  2560, 2816,
                                                   3072, 3456, 3840, 4096, 8192, 12288, 16384, 20480, 24576, 28672, 32768};
 
-#define LEAST_BLOCKS 8u /* of a full-sized slab of a class that packs pages */
+#define LEAST_BLOCKS 16u /* of a full-sized slab of a class that packs pages */
 
 static ULONG ExpClamp(ULONG Value, ULONG Low, ULONG High)
 {
