@@ -179,6 +179,10 @@ static void TakeFrames(ULONG Count)
         Fail("frames");
     }
     for (ULONG i = 0; i < FrameCount; i++) {
+        if ((DeviceFrames + i) % 512 == 0 && FrameCount - i >= 512) { /* as the machine backs RAM that is filled in order */
+            *(volatile char *)HalWindow(DeviceFrames + i) = 0;
+            syscall(SYS_madvise, HalWindow(DeviceFrames + i), 512 * 4096, 25 /* MADV_COLLAPSE */);
+        }
         uint64_t Seed = i + 1;
         for (ULONG Word = 0; Word < 512; Word++) {
             ((uint64_t *)HalWindow(DeviceFrames + i))[Word] = Random(&Seed);

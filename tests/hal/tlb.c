@@ -168,6 +168,38 @@ static void Fill_Hint_LoadsWhatIsPresent(void **State)
     KitStop();
 }
 
+/* However the host backs what is to be filled in order, large pages or small: it is zero, is what was written, and parts of it can be
+ * given back. */
+static void Fill_Wanted_FreshRamIsRamAsAnyOther(void **State)
+{
+    (void)State;
+    KitStart(2048, 512);
+    const PFN_NUMBER First = (KIT_DATA + 511) & ~511ull;
+    *(ULONG64 *)HalWindow(First + 300) = 300; /* somebody was here before */
+    for (ULONG i = 0; i < 512; i++) {
+        KitMap(KitVa(i), First + i, KIT_RW);
+    }
+    for (ULONG i = 0; i < 512; i += 64) {
+        assert_int_equal(HalFillTb((PVOID)KitVa(i), 64, HAL_FILL_WANTED), STATUS_SUCCESS);
+        for (ULONG Page = i; Page < i + 64; Page++) {
+            assert_int_equal(KitRead(KitVa(Page)), Page == 300 ? 300 : 0);
+            assert_int_equal(KitRead(KitVa(Page) + 4088), 0);
+            KitWrite(KitVa(Page), Page + 1);
+        }
+        HalFlushTb((PVOID)KitVa(i), 64);
+    }
+    HalDiscardPages(First + 64, 32);
+    HalZeroPages(First + 128, 1);
+    for (ULONG Page = 0; Page < 512; Page++) {
+        BOOLEAN Gone = (Page >= 64 && Page < 96) || Page == 128;
+        assert_int_equal(*(ULONG64 *)HalWindow(First + Page), Gone ? 0 : Page + 1);
+        assert_int_equal(KitRead(KitVa(Page)), Gone ? 0 : Page + 1);
+    }
+    assert_int_equal(Kit.Count, 0);
+    CHECK();
+    KitStop();
+}
+
 static void Flush_OfAPart_KeepsTheRest(void **State)
 {
     (void)State;
@@ -267,6 +299,7 @@ int main(void)
         cmocka_unit_test_teardown(Pinned_TooMany_IsNoMemory, KitTeardown),
         cmocka_unit_test_teardown(Pinned_NotPresent_IsInvalidAddress, KitTeardown),
         cmocka_unit_test_teardown(Fill_Hint_LoadsWhatIsPresent, KitTeardown),
+        cmocka_unit_test_teardown(Fill_Wanted_FreshRamIsRamAsAnyOther, KitTeardown),
         cmocka_unit_test_teardown(Flush_OfAPart_KeepsTheRest, KitTeardown),
         cmocka_unit_test_teardown(Flush_LastOfABlock_AgainAndAgain, KitTeardown),
         cmocka_unit_test_teardown(Statistics_Count, KitTeardown),

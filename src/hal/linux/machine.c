@@ -124,6 +124,29 @@ static NTSTATUS HalpCheckMachine(const HAL_MACHINE *Machine, ULONG64 *SpanPages,
     return Ram == 0 ? STATUS_INVALID_PARAMETER : STATUS_SUCCESS;
 }
 
+/* Begins where one of the host's large pages does, so that those of the file can be mapped as such. */
+#define LARGE_BYTES (1ull << 21)
+static LONG64 HalpMapWindow(ULONG64 Bytes, int File)
+{
+    LONG64 Room = HalpMmap(0, Bytes + LARGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (HalpFailed(Room)) {
+        return Room;
+    }
+    ULONG64 Low = (ULONG64)Room, At = (Low + LARGE_BYTES - 1) & ~(LARGE_BYTES - 1), End = Low + Bytes + LARGE_BYTES;
+    LONG64 Window = HalpMmap(At, Bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, File, 0);
+    if (HalpFailed(Window)) {
+        HalpMunmap(Low, Bytes + LARGE_BYTES);
+        return Window;
+    }
+    if (At != Low) {
+        HalpMunmap(Low, At - Low);
+    }
+    if (At + Bytes != End) {
+        HalpMunmap(At + Bytes, End - At - Bytes);
+    }
+    return Window;
+}
+
 static NTSTATUS HalpBuildRam(const HAL_MACHINE *Machine, ULONG64 SpanPages, ULONG64 Pages)
 {
     struct sysinfo Host;
@@ -143,7 +166,7 @@ static NTSTATUS HalpBuildRam(const HAL_MACHINE *Machine, ULONG64 SpanPages, ULON
     if (File < 0 || ftruncate(File, (off_t)(SpanPages << 12)) != 0) {
         return STATUS_NO_MEMORY;
     }
-    LONG64 Window = HalpMmap(0, SpanPages << 12, PROT_NONE, MAP_SHARED | MAP_NORESERVE, File, 0);
+    LONG64 Window = HalpMapWindow(SpanPages << 12, File);
     if (HalpFailed(Window)) {
         return STATUS_NO_MEMORY;
     }

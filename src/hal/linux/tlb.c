@@ -50,6 +50,7 @@
  * Lock: HalpTb.Lock, innermost of all; taken in the signal handler, so its holder never touches a simulated
  * address. Watch: HalQueryTb; tests/hal/tlb.c and tests/hal/mmu.c.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include "hal/linux/halp.h"
@@ -60,8 +61,13 @@
 #define POPULATE_PAGES   512u /* longer runs get their host page tables as they are touched */
 #define BLOCK_PAGES      512u
 #define SPARE_RUNS       4096u
-#define GIB_PAGES        0x40000u
-#define PROT_REVOCABLE   0x80u /* of a run; the host is not told */
+#define LARGE_FROM       64u /* a fill of that many pages of fresh RAM is not the last in its 2 MiB */
+#define LARGE_TRIES      8u
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+#define GIB_PAGES      0x40000u
+#define PROT_REVOCABLE 0x80u /* of a run; the host is not told */
 
 typedef struct _HALP_RUN {
     ULONG64 Page; /* first virtual page number */
@@ -93,6 +99,7 @@ static struct {
     PUCHAR Backed;             /* a bit a frame: the host has memory behind it, as far as this file knows */
     ULONG64 Anchor;            /* virtual page number of the anchor, 0: none; its slot is 0 */
     ULONG64 Emptied;           /* block that ran empty last */
+    ULONG LargeRefused;        /* how often the host had no large page in a row */
     HAL_TB_STATISTICS Statistics;
 } HalpTb;
 
@@ -376,14 +383,43 @@ VOID HalpSetBacked(PFN_NUMBER Frame, ULONG64 Count, BOOLEAN Backed)
         __atomic_fetch_and(&HalpTb.Backed[i >> 3], (UCHAR) ~(1u << (i & 7)), __ATOMIC_RELAXED);
     }
 }
+/* Before RAM that nobody has touched is filled in order: the host backs the 2 MiB that it is in by one of its large pages, which costs it as
+ * much as 20 small ones, and makes mapping, unmapping and transfers of them cheaper ever after. Where the host refuses, has no such call
+ * or not enough memory in a row, it is small pages. */
+static VOID HalpBackLarge(PFN_NUMBER Frame)
+{
+    PFN_NUMBER First = Frame & ~(PFN_NUMBER)(BLOCK_PAGES - 1);
+    const ULONG64 *Bits = (const ULONG64 *)(PVOID)&HalpTb.Backed[First >> 3];
+    ULONG Backed = 0;
+    if (HalpTb.LargeRefused >= LARGE_TRIES || HalpFramesAt(&HalpMachine.Physical, First) < BLOCK_PAGES) {
+        return;
+    }
+    for (ULONG i = 0; i < BLOCK_PAGES / 64; i++) {
+        Backed += (ULONG)__builtin_popcountll(__atomic_load_n(&Bits[i], __ATOMIC_RELAXED));
+    }
+    if (Backed > BLOCK_PAGES / 4) {
+        return; /* much would be copied */
+    }
+    (VOID) * (volatile UCHAR *)HalWindow(Frame); /* the call wants a page table to be there */
+    LONG64 Status = HalpSyscall(SYS_madvise, (ULONG64)HalWindow(First), BLOCK_PAGES << 12, MADV_COLLAPSE, 0, 0, 0);
+    if (!HalpFailed(Status)) {
+        HalpNoteBacked(First, BLOCK_PAGES);
+        HalpTb.LargeRefused = 0;
+    } else {
+        HalpTb.LargeRefused += Status == -EINVAL ? LARGE_TRIES : 1;
+    }
+}
 /* A run whose frames the host has backed before is mapped with its page tables filled in at once; of a fresh
  * one only what is touched shall cost memory. A single page is about to be touched, as others are that are Wanted. */
 static VOID HalpMap(ULONG64 Page, PFN_NUMBER Frame, ULONG64 Count, UCHAR Protection, BOOLEAN Wanted)
 {
-    BOOLEAN Populate = (HalpNoteBacked(Frame, Count) && Count <= POPULATE_PAGES) || Count == 1 || Wanted;
+    BOOLEAN Backed = HalpNoteBacked(Frame, Count), Populate = (Backed && Count <= POPULATE_PAGES) || Count == 1 || Wanted;
     int Flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE | (Populate ? MAP_POPULATE : 0);
     if (HalpTb.Anchor - Page < Count) {
         HalpTb.Anchor = 0;
+    }
+    if (Wanted && !Backed && Count >= LARGE_FROM) {
+        HalpBackLarge(Frame);
     }
     while (
         HalpFailed(HalpMmap(Page << 12, Count << 12, Protection & ~PROT_REVOCABLE, Flags, HalpMachine.RamFile, Frame << 12))) {
