@@ -5,7 +5,7 @@ PRESET ?= release
 BUILD   = build/$(PRESET)
 Q       = @
 
-.PHONY: all build run test check test-asan test-tsan deep bench lint fmt linktest layers coverage install fuzz fuzz-pool matrix clean bootstrap help
+.PHONY: all build run test check test-asan test-tsan test-msan deep bench lint fmt linktest layers coverage install fuzz fuzz-pool matrix clean bootstrap help
 
 all: build
 
@@ -21,7 +21,7 @@ build: bootstrap ## build the release preset
 run: build ## run the example driver, then its twin with five bugs
 	$(Q)scripts/run-examples $(BUILD)
 
-test: bootstrap ## everything that proves us right: gcc and clang, plain, ASan+UBSan, TSan, layers, linktest, lint
+test: bootstrap ## everything that proves us right: gcc and clang, plain, ASan+UBSan, TSan, MSan, layers, linktest, lint
 	$(Q)scripts/test-all
 
 check: build ## the suite once, release preset (minutes)
@@ -32,6 +32,9 @@ test-asan: bootstrap ## the suite under ASan and UBSan, gcc and clang
 
 test-tsan: bootstrap ## the suite under TSan, gcc and clang
 	$(Q)scripts/test-preset tsan tsan-clang
+
+test-msan: bootstrap ## the suite of C source under MSan, clang
+	$(Q)scripts/test-preset msan
 
 deep: bootstrap ## the suite with deep assertions
 	$(Q)scripts/test-preset deep

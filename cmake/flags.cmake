@@ -1,4 +1,4 @@
-# Flags shared by everything we build. NTMM_SANITIZE is a list for -fsanitize= ("address,undefined" or "thread").
+# Flags shared by everything we build. NTMM_SANITIZE is a list for -fsanitize= ("address,undefined", "thread" or "memory").
 set(NTMM_SANITIZE "" CACHE STRING "comma-separated sanitizers")
 option(NTMM_COVERAGE "build with gcov counters" OFF)
 option(NTMM_DEEP "deep validation: MI_ASSERT_DEEP walks structures" OFF)
@@ -22,6 +22,12 @@ if(NTMM_SANITIZE)
   if(NTMM_SANITIZE MATCHES undefined)
     # Drivers write through packed and misaligned pointers on x64 as a matter of course; NT's own flags are enums.
     target_compile_options(ntmm_flags INTERFACE -fno-sanitize=alignment,enum,vptr)
+  endif()
+  if(NTMM_SANITIZE MATCHES memory)
+    # Where the bytes came from, and an uninitialised argument reported where it is passed: what was not built for the sanitizer can
+    # then call what was.
+    target_compile_options(ntmm_flags INTERFACE -fsanitize-memory-track-origins=2 -fsanitize-memory-param-retval)
+    target_compile_definitions(ntmm_flags INTERFACE NTMM_MSAN=1)
   endif()
   target_compile_definitions(ntmm_flags INTERFACE NTMM_SANITIZED=1)
 else()

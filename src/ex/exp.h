@@ -601,13 +601,13 @@ VOID __asan_unpoison_memory_region(const volatile VOID *Address, SIZE_T Bytes);
 #endif
 
 /* A memory checker that watches the process although this library was not built for it: valgrind, or a sanitizer that the program was
- * built with. Set by the host before ExInitSystem, or NULL. Any IRQL; nothing is called with a lock held but Hide and Show. */
+ * built with. The memory sanitizer, which both are built with. Set by the host before ExInitSystem, or NULL. Any IRQL; nothing is called with a lock held but Hide and Show. */
 typedef struct _EXP_MEMORY_TOOL {
     VOID (*Hide)(PVOID Address, SIZE_T Bytes); /* a touch of these bytes is an error */
     VOID (*Show)(PVOID Address, SIZE_T Bytes); /* they may be touched, and have values */
     /* A block was handed out; its first Size bytes may be touched. NULL: Hide and Show are enough. */
     VOID (*Allocated)(PVOID Block, SIZE_T Size, BOOLEAN Zeroed);
-    VOID (*Freed)(PVOID Block); /* before Hide */
+    VOID (*Freed)(PVOID Block, SIZE_T Room); /* before Hide */
 } EXP_MEMORY_TOOL;
 extern const EXP_MEMORY_TOOL *ExpMemoryTool;
 static inline VOID ExpTellAllocated(PVOID Block, SIZE_T Size, BOOLEAN Zeroed)
@@ -615,10 +615,10 @@ static inline VOID ExpTellAllocated(PVOID Block, SIZE_T Size, BOOLEAN Zeroed)
     if (__builtin_expect(ExpMemoryTool != NULL, 0) && ExpMemoryTool->Allocated != NULL)
         ExpMemoryTool->Allocated(Block, Size, Zeroed);
 }
-static inline VOID ExpTellFreed(PVOID Block)
+static inline VOID ExpTellFreed(PVOID Block, SIZE_T Room)
 {
     if (__builtin_expect(ExpMemoryTool != NULL, 0) && ExpMemoryTool->Freed != NULL)
-        ExpMemoryTool->Freed(Block);
+        ExpMemoryTool->Freed(Block, Room);
 }
 
 /* check.c */

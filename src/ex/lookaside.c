@@ -382,6 +382,8 @@ static inline PVOID ExpPopList(GENERAL_LOOKASIDE_POOL *List)
     Entry = ExpShowEntry(List, ExpPopPoolEntry(&List->ListHead));
     if (Entry == NULL)
         EXP_COUNT_UP(List->AllocateMisses);
+    else
+        KiMarkUnwritten(Entry, List->Size); /* what it held is the last owner's */
     return Entry;
 }
 

@@ -592,7 +592,7 @@ static VOID ExpFreeLarge(KTHREAD *Thread, EXP_BIG *Big, PVOID Block, ULONG Tag, 
     }
     if ((ExpReadSlow() & EXP_SLOW_STACKS) && Caller != 0)
         Big->Stacks[1] = ExpCaptureStack(Caller);
-    ExpTellFreed(Block);
+    ExpTellFreed(Block, Room);
     ExpFreeBig(Big);
 }
 
@@ -661,7 +661,7 @@ VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
         Slab->Stacks[2 * Number + 1] = ExpCaptureStack(Caller);
     if (ExpChecks())
         ExpFillFreed(Block, Slab->BlockSize);
-    ExpTellFreed(Block);
+    ExpTellFreed(Block, Slab->BlockSize);
     ExpPoison(Block, Slab->BlockSize);
     ExpWriteWord(&Slab->Words[Number], Word & ~EXP_WORD_LIVE);
     if (__atomic_load_n(&Slab->Draining, __ATOMIC_RELAXED))

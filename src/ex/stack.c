@@ -79,7 +79,7 @@ static ULONG ExpAddStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
 
 #define OWN_FRAMES 10u /* of the pools' own routines, at most */
 
-DECLSPEC_NOINLINE ULONG ExpCaptureStack(ULONG_PTR Caller)
+DECLSPEC_NOINLINE KI_NO_MSAN ULONG ExpCaptureStack(ULONG_PTR Caller)
 {
     const ULONG_PTR *At = __builtin_frame_address(0);
     const HAL_CONTEXT Here = {.Rip = At[1], .Rsp = (ULONG_PTR)(At + 2), .Rbp = At[0]};

@@ -173,6 +173,7 @@ static bool OfThisShard(const CAMPAIGN *C, ULONG64 Key)
 
 static void Write(CAMPAIGN *C, json_t *Line)
 {
+    HOST_UNWATCHED;
     if (C->Journal != NULL && Line != NULL) {
         char *Text = json_dumps(Line, JSON_COMPACT);
         if (Text != NULL) {
@@ -268,6 +269,7 @@ static int OpenJournal(CAMPAIGN *C)
     }
     rewind(C->Journal);
     while (getline(&Line, &Room, C->Journal) > 0) {
+        HOST_UNWATCHED;
         json_t *Object = json_loads(Line, 0, NULL);
         Number++;
         if (Object == NULL && strchr(Line, '\n') == NULL) {

@@ -350,6 +350,7 @@ json_t *HostExplainJson(uint32_t Code, const uint64_t *Parameters, unsigned Coun
     int Row = FindRow(Code, Parameters, Count);
     json_t *Root, *List;
     char Text[48];
+    HOST_UNWATCHED;
 
     HostAdvise(Code, Parameters, Count, &Cause, &Cure);
     Root = Row >= 0 ? RowJson((size_t)Row, Cause, Cure) : json_pack("{s:s?, s:s?}", "usually", Cause, "cure", Cure);

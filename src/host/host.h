@@ -72,6 +72,23 @@ BOOLEAN HalpUnderValgrind(VOID); /* the machine's (hal/linux/trap.c); any time *
 /* blame.c */
 BOOLEAN HostIsDriverCode(ULONG_PTR Rip); /* KiIsDriverCodeRoutine */
 PVOID HostImageOf(PVOID Address);        /* MiHostImageRoutine */
+
+/* In a scope that calls a library of the host's: the memory sanitizer does not see what that writes, and what its calls of libc are
+ * given is not looked at meanwhile. */
+#ifdef KI_MSAN
+void __msan_scoped_disable_interceptor_checks(void);
+void __msan_scoped_enable_interceptor_checks(void);
+static inline VOID HostWatchAgain(const char *Unused)
+{
+    UNREFERENCED_PARAMETER(Unused);
+    __msan_scoped_enable_interceptor_checks();
+}
+#define HOST_UNWATCHED                                                                                                         \
+    const char HostUnwatched __attribute__((cleanup(HostWatchAgain), unused)) = (__msan_scoped_disable_interceptor_checks(), 0)
+#else
+#define HOST_UNWATCHED ((VOID)0)
+#endif
+
 /* report.c */
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
 VOID HostReportLeft(VOID);                /* before the system stops: pool that drivers left, with pool tracking */

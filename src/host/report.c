@@ -94,8 +94,8 @@ VOID HostFormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size)
 static BOOLEAN IsRuntime(const HOST_SYMBOL *Symbol)
 {
     static const char *const Modules[] = {"libc.so", "ld-linux", "libasan", "libubsan", "libtsan", "libclang_rt"};
-    static const char *const Functions[] = {"__asan_",         "__tsan_",    "__interceptor_",  "__sanitizer_",
-                                            "___interceptor_", "_ZN6__asan", "_ZN11__sanitizer"};
+    static const char *const Functions[] = {"__asan_",         "__tsan_",    "__interceptor_",   "__sanitizer_",
+                                            "___interceptor_", "_ZN6__asan", "_ZN11__sanitizer", "__msan_"};
     for (unsigned I = 0; I < ARRAYSIZE(Modules); I++)
         if (!strncmp(Symbol->Module, Modules[I], strlen(Modules[I])))
             return TRUE;
@@ -611,6 +611,7 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
 size_t ntmm_report(const ntmm_bugcheck *stop, bool json, char *text, size_t size)
 {
     HOST_TEXT Text = {text, size, 0};
+    HOST_UNWATCHED;
     if (json) {
         json_t *Outer = json_pack("{s:o}", "stop", HostStopJson(stop));
         char *Line = json_dumps(Outer, JSON_COMPACT | JSON_PRESERVE_ORDER);

@@ -10,6 +10,10 @@
  *   thread sanitizer   a block's free happens before its next allocation. It knows nothing of the locks of a library that was not built
  *                      for it: use the library of the preset tsan
  *
+ *   memory sanitizer   the library is built with it (preset msan), and is told here of blocks that nobody has written yet or that
+ *                      were freed; the rest of the core says by KiMarkWritten and KiMarkUnwritten (ke/ki.h) what instrumentation
+ *                      cannot see
+ *
  * And, in every build: when the address sanitizer reports an error in pool memory, the stop that the Verifier's special pool would make
  * of it is printed behind its report, with the block's history: 0xD6 beyond a block, 0xD5 in a freed one, or in an entry that is
  * free in a lookaside list.
@@ -52,8 +56,9 @@ static VOID ValgrindAllocated(PVOID Block, SIZE_T Size, BOOLEAN Zeroed)
 {
     VALGRIND_MALLOCLIKE_BLOCK(Block, Size, 0, Zeroed);
 }
-static VOID ValgrindFreed(PVOID Block)
+static VOID ValgrindFreed(PVOID Block, SIZE_T Room)
 {
+    UNREFERENCED_PARAMETER(Room);
     VALGRIND_FREELIKE_BLOCK(Block, 0);
 }
 static const EXP_MEMORY_TOOL Valgrind = {ValgrindHide, ValgrindShow, ValgrindAllocated, ValgrindFreed};
@@ -120,15 +125,42 @@ static VOID ThreadAllocated(PVOID Block, SIZE_T Size, BOOLEAN Zeroed)
     UNREFERENCED_PARAMETER(Zeroed);
     __tsan_acquire(Block);
 }
-static VOID ThreadFreed(PVOID Block)
+static VOID ThreadFreed(PVOID Block, SIZE_T Room)
 {
+    UNREFERENCED_PARAMETER(Room);
     __tsan_release(Block);
 }
 static const EXP_MEMORY_TOOL ThreadSanitizer = {Nothing, Nothing, ThreadAllocated, ThreadFreed};
 
+/* ---- the memory sanitizer ---- */
+#ifdef KI_MSAN
+VOID __msan_poison(const volatile VOID *Address, SIZE_T Bytes);
+static VOID MemoryHide(PVOID Address, SIZE_T Bytes)
+{
+    __msan_poison(Address, Bytes);
+}
+static VOID MemoryShow(PVOID Address, SIZE_T Bytes)
+{
+    __msan_unpoison(Address, Bytes);
+}
+static VOID MemoryAllocated(PVOID Block, SIZE_T Size, BOOLEAN Zeroed)
+{
+    if (Zeroed)
+        __msan_unpoison(Block, Size);
+    else
+        __msan_allocated_memory(Block, Size);
+}
+/* The origin becomes this stack: who freed it. */
+static VOID MemoryFreed(PVOID Block, SIZE_T Room)
+{
+    __msan_allocated_memory(Block, Room);
+}
+static const EXP_MEMORY_TOOL MemorySanitizer = {MemoryHide, MemoryShow, MemoryAllocated, MemoryFreed};
+#endif
+
 /* Clang's runtime starts its symbolizer as a child, at the first report. A child of a thread on a kernel stack runs on its parent's
  * very pages, as simulated memory is shared with children, and both are lost: it is started here, before there is such a thread. */
-#if defined(__clang__) && defined(KI_TSAN)
+#if defined(__clang__) && (defined(KI_TSAN) || defined(KI_MSAN))
 VOID __sanitizer_symbolize_pc(PVOID Pc, const char *Format, char *Out, SIZE_T Bytes);
 static VOID StartSymbolizer(VOID)
 {
@@ -157,6 +189,9 @@ VOID HostFindMemoryTool(VOID)
 #endif
     ExpMemoryTool = __asan_poison_memory_region != NULL ? &AddressSanitizer : __tsan_acquire != NULL ? &ThreadSanitizer : NULL;
 #else
+#ifdef KI_MSAN
+    ExpMemoryTool = &MemorySanitizer;
+#endif
     (void)AddressSanitizer;
     (void)ThreadSanitizer;
 #ifdef HAVE_VALGRIND

@@ -426,6 +426,7 @@ ULONG HostSymbolize(ULONG_PTR Address, BOOLEAN Exact, HOST_SYMBOL *Out, ULONG Ma
     ULONG_PTR At = Exact ? Address : Address - 1;
     LDR_IMAGE *Image = LdrpFindImage(At);
     ULONG Count;
+    HOST_UNWATCHED;
     memset(Out, 0, Max * sizeof *Out);
     Count = Image ? SymbolizePe(Image, At, Out, Max) : SymbolizeElf(At, Out, Max);
     if (Count == 0) {
@@ -437,6 +438,7 @@ ULONG HostSymbolize(ULONG_PTR Address, BOOLEAN Exact, HOST_SYMBOL *Out, ULONG Ma
 
 VOID HostForgetSymbols(VOID)
 {
+    HOST_UNWATCHED;
     pthread_mutex_lock(&SessionLock);
     if (Session)
         dwfl_end(Session);

@@ -106,6 +106,7 @@ VOID IopBounce(IOP_SET *Set, const IOP_PIECE *Piece, BOOLEAN ToDevice)
         Some = Some < Piece->Length - Done ? Some : Piece->Length - Done;
         PUCHAR Buffer = (PUCHAR)HalWindow(IopFrameAt(Piece->Mdl, Piece->Offset + Done)) + At;
         RtlCopyMemory(ToDevice ? Bounce + Done : Buffer, ToDevice ? Buffer : Bounce + Done, Some);
+        KiMarkWritten(ToDevice ? Bounce + Done : Buffer, Some);
         Done += Some;
     }
 }

@@ -29,7 +29,7 @@
 static KSPIN_LOCK IopCancelLock, IopVpbLock;
 
 /* The type of a packet that may have been freed. */
-__attribute__((no_sanitize("address", "thread"), noinline)) static BOOLEAN IopIsIrp(const volatile IRP *Irp)
+KI_NO_MSAN __attribute__((no_sanitize("address", "thread"), noinline)) static BOOLEAN IopIsIrp(const volatile IRP *Irp)
 {
     return Irp->Type == IO_TYPE_IRP;
 }

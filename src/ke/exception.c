@@ -70,6 +70,7 @@ KI_NO_TSAN VOID NtmmSehEnter(NTMM_SEH_FRAME *Frame, PVOID *Mark, PVOID Unused)
 {
     KTHREAD *Thread = KiCurrentThread();
     UNREFERENCED_PARAMETER(Unused);
+    KiMarkWritten(Frame, sizeof(*Frame)); /* __builtin_setjmp will fill it unseen */
     Frame->Next = Thread->SehChain;
     Frame->Phase = NtmmSehBody;
     /* Until __builtin_setjmp fills it: nothing can raise in between. */

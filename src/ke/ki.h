@@ -493,6 +493,27 @@ static inline VOID KiToForeign(const CHAR *Unused)
 #define KI_CALLED_BY_FOREIGN  ((VOID)0)
 #define KI_CALL_FOREIGN(Call) (Call)
 #endif
+/* The memory sanitizer, where the library is built with it, knows which bytes have values by the instrumented code that wrote them. It is
+ * told of bytes that count as nobody's yet (their origin is the caller's stack), and of those that somebody writes whom it does not
+ * see: assembly, the host's kernel, a device, whoever uses another address of the same memory. Any IRQL, any lock; nothing of the memory
+ * itself is touched. */
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#define KI_MSAN 1
+#endif
+#endif
+#ifdef KI_MSAN
+VOID __msan_allocated_memory(const volatile VOID *Address, SIZE_T Bytes);
+VOID __msan_unpoison(const volatile VOID *Address, SIZE_T Bytes);
+/* Reads what may be nobody's, on purpose. */
+#define KI_NO_MSAN                      __attribute__((no_sanitize("memory")))
+#define KiMarkUnwritten(Address, Bytes) __msan_allocated_memory((const volatile VOID *)(Address), (Bytes))
+#define KiMarkWritten(Address, Bytes)   __msan_unpoison((const volatile VOID *)(Address), (Bytes))
+#else
+#define KI_NO_MSAN
+#define KiMarkUnwritten(Address, Bytes) ((VOID)0)
+#define KiMarkWritten(Address, Bytes)   ((VOID)0)
+#endif
 /* Status = KI_CALLOUT(NTSTATUS, Driver->DriverInit, (PDRIVER_OBJECT, PUNICODE_STRING), (Driver, Path)); */
 #define KI_CALLOUT(Ret, Fn, Types, Args)                                                                                       \
     (KiIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn))                                                                   \

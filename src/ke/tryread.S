@@ -19,6 +19,11 @@ KiTryRead:
 KiTryReadAt:
         movq    (%rdi), %rax
         movq    %rax, (%rsi)
+#ifdef NTMM_MSAN
+        movabsq $0x500000000000, %rax   /* *Value has a value: its shadow is at the address with these bits flipped */
+        xorq    %rax, %rsi
+        movq    $0, (%rsi)
+#endif
         movl    $1, %eax
         ret
 KiTryReadFailed:

@@ -107,6 +107,7 @@ static NTSTATUS MiAllocateContiguous(const MI_CONTIGUOUS_REQUEST *Request, PVOID
     MiMapOwned(Va, Pages, Base, Request->Protection);
     MiSetFrameCache(Base, Pages, MiCacheOfProtection(Request->Protection));
     MiCheckConditions();
+    KiMarkUnwritten(Va, Pages << PAGE_SHIFT);
     *Address = (PVOID)Va;
     return STATUS_SUCCESS;
 }
@@ -149,6 +150,7 @@ static BOOLEAN MiFreeContiguous(PVOID BaseAddress, SIZE_T Pages)
     if (!MiForgetMapping(Va)) {
         return FALSE; /* another thread frees it too */
     }
+    KiMarkWritten(Va, Actual << PAGE_SHIFT);
     MiDecommit(Region, Va, Actual);
     MiFreeVa(Region, Va, Actual);
     return TRUE;

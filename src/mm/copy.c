@@ -48,6 +48,8 @@ static NTSTATUS MiCopyManaged(ULONG_PTR Va, UCHAR *Buffer, SIZE_T Length, BOOLEA
             UCHAR *Window = (UCHAR *)HalWindow(Frame) + (At & (PAGE_SIZE - 1));
             if (Write) {
                 memcpy(Window, Buffer + *Done, Some);
+                KiMarkWritten(Window, Some); /* shown again when the frame is another's */
+                KiMarkWritten(At, Some);
             } else {
                 memcpy(Buffer + *Done, Window, Some);
             }

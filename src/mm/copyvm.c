@@ -73,6 +73,8 @@ static NTSTATUS MiCopyPages(PMI_SPACE From, ULONG_PTR Source, PMI_SPACE To, ULON
         Status = MiHoldPage(To, Out, Some, TRUE, &Written, &OutFrame);
         if (NT_SUCCESS(Status)) {
             memmove(Written, Read, Some);
+            KiMarkWritten(Written, Some);
+            KiMarkWritten(Out, Some);
             MiLetPageGo(OutFrame);
             *Done += Some;
         }

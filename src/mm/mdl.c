@@ -106,6 +106,7 @@ VOID MmBuildMdlForNonPagedPool(PMDL Mdl)
     Mdl->Process = NULL;
     Mdl->MappedSystemVa = MmGetMdlVirtualAddress(Mdl);
     Mdl->MdlFlags |= Flags;
+    KiMarkWritten(Mdl->MappedSystemVa, Mdl->ByteCount); /* by whom the MDL is made for, for all that a checker sees */
 }
 
 /* Frames handled under one hold of the locks. They go through a local array: the MDL is the driver's memory,
@@ -271,6 +272,9 @@ static NTSTATUS MiLockMdl(PMDL Mdl, KPROCESSOR_MODE AccessMode, LOCK_OPERATION O
     NTSTATUS Status = MiLockRange((ULONG_PTR)Mdl->StartVa, Pages, Write, MmGetMdlPfnArray(Mdl), Caller);
     if (NT_SUCCESS(Status)) {
         MiNoteLocked(Mdl, Pages, Write, User, Caller);
+        if (Write) {
+            KiMarkWritten(Start, Mdl->ByteCount);
+        }
     }
     return Status;
 }
@@ -330,6 +334,7 @@ VOID MmProbeAndLockSelectedPages(PMDL Mdl, PFILE_SEGMENT_ELEMENT SegmentArray, K
         } else {
             Status = MiLockRange(Va, 1, Write, Frames + Locked, __builtin_return_address(0));
             Locked += NT_SUCCESS(Status);
+            KiMarkWritten(Va, PAGE_SIZE);
         }
     }
     if (!NT_SUCCESS(Status)) {

@@ -240,6 +240,7 @@ VOID MiDecommit(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)
         return;
     }
     MiDetachPages(Va, Pages, &Detached);
+    KiMarkWritten(Va, Pages << PAGE_SHIFT); /* what comes here next begins as zeroes */
     if (Detached.AnyValid) {
         HalFlushTb((PVOID)Va, Pages);
     }

@@ -35,6 +35,23 @@ static PFN_NUMBER MiHoleAt(ULONG_PTR Va)
                        : Mapping.First + ((Va - Mapping.Va) >> PAGE_SHIFT);
 }
 
+/* Who asks where memory is gives it to a device, or will map it again: from then on it is written to unseen. Contiguous memory is asked
+ * for once, at its start. */
+static VOID MiMarkShared(ULONG_PTR Va)
+{
+#ifdef KI_MSAN
+    MI_MAPPING Mapping;
+    ULONG Cursor = 0, Skip = 0;
+    if (MmRegionOf((PVOID)Va) == MmRegionSystemPtes && MiNextMapping(&Cursor, &Skip, MiHoldsAddress, &Va, &Mapping) &&
+        Mapping.Kind == MiMappingContiguous) {
+        KiMarkWritten(Mapping.Va, Mapping.Mapped << PAGE_SHIFT);
+        return;
+    }
+#endif
+    KiMarkWritten(Va, PAGE_SIZE - (Va & (PAGE_SIZE - 1)));
+    UNREFERENCED_PARAMETER(Va);
+}
+
 PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress)
 {
     PHYSICAL_ADDRESS Physical = {.QuadPart = 0};
@@ -49,6 +66,7 @@ PHYSICAL_ADDRESS MmGetPhysicalAddress(PVOID BaseAddress)
                 Page = MiHoleAt(Va);
             }
             Physical.QuadPart = (LONGLONG)((Page << PAGE_SHIFT) | (Va & (PAGE_SIZE - 1)));
+            MiMarkShared(Va);
         }
     }
     return Physical;

@@ -277,7 +277,9 @@ ULONG_PTR MiAllocateVa(MI_REGION *Region, SIZE_T Pages)
     }
     KiReleaseLock(&Region->Lock);
     MiCheckDeep(Region);
-    return Region->Base + ((ULONG_PTR)(Position + Region->Guard) << PAGE_SHIFT);
+    ULONG_PTR Va = Region->Base + ((ULONG_PTR)(Position + Region->Guard) << PAGE_SHIFT);
+    KiMarkWritten(Va, Pages << PAGE_SHIFT);
+    return Va;
 }
 
 BOOLEAN MiAllocateVaAt(MI_REGION *Region, ULONG_PTR Va, SIZE_T Pages)

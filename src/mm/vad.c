@@ -241,6 +241,7 @@ PMMVAD MiInsertVad(PMI_SPACE Space, const MMVAD *Like)
     PMMVAD Vad = RtlInsertElementGenericTableAvl(&Space->Vads, &Value, sizeof(Value), &New);
     NT_ASSERT(New);
     InitializeListHead(&Vad->Secures);
+    KiMarkWritten(Vad->Start, Vad->End - Vad->Start);
     MiChargeSpace(Space, (LONG64)(Vad->End - Vad->Start), 0);
     return Vad;
 }

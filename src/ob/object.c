@@ -24,11 +24,13 @@ static BOOLEAN ObpDeferredBusy;
 static WORK_QUEUE_ITEM ObpDeferredItem;
 
 /* Reads the words that identify a header without a sanitizer's opinion: the block may be a freed one. */
-__attribute__((no_sanitize("address", "thread"), noinline)) static ULONG ObpReadMagic(const volatile OB_HEADER *Header)
+KI_NO_MSAN __attribute__((no_sanitize("address", "thread"), noinline)) static ULONG
+ObpReadMagic(const volatile OB_HEADER *Header)
 {
     return Header->Magic;
 }
-__attribute__((no_sanitize("address", "thread"), noinline)) static POBJECT_TYPE ObpReadType(const volatile OB_HEADER *Header)
+KI_NO_MSAN __attribute__((no_sanitize("address", "thread"), noinline)) static POBJECT_TYPE
+ObpReadType(const volatile OB_HEADER *Header)
 {
     return Header->Type;
 }

@@ -534,7 +534,7 @@ static UCHAR ViSees(VOID)
     return !ViOthersUnseen() || ViIsCallerVerified() ? VI_SEEN : VI_UNSEEN;
 }
 
-static VOID ViWatch(KI_LOCK_EVENT Event, ULONG Kind, const volatile VOID *Address, KTHREAD *Thread)
+static KI_NO_MSAN VOID ViWatch(KI_LOCK_EVENT Event, ULONG Kind, const volatile VOID *Address, KTHREAD *Thread)
 {
     const ULONG_PTR *Frame = __builtin_frame_address(0);
     const volatile VOID *Held;

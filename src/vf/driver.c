@@ -77,7 +77,7 @@ const CHAR *ViNameOfCode(ULONG_PTR Address)
 }
 
 /* The library is compiled with frame pointers: the border's frame holds the image's return address. */
-ULONG_PTR ViCallerOf(ULONG_PTR ReturnAddress)
+KI_NO_MSAN ULONG_PTR ViCallerOf(ULONG_PTR ReturnAddress)
 {
     const ULONG_PTR *Frame = __builtin_frame_address(0);
     KTHREAD *Thread = KiCurrentThread();
@@ -101,7 +101,7 @@ BOOLEAN ViOthersUnseen(VOID)
 }
 
 /* Between a driver binary's call and here are the border's frame and a few of the library's. */
-BOOLEAN ViIsCallerVerified(VOID)
+KI_NO_MSAN BOOLEAN ViIsCallerVerified(VOID)
 {
     const ULONG_PTR *Frame = __builtin_frame_address(0);
     const KTHREAD *Thread = KiCurrentThread();

@@ -307,6 +307,8 @@ PVOID ViAllocateSpecial(const EXP_REQUEST *Request, BOOLEAN Strict)
     Block->Stacks[1] = 0;
     ViFillAround(Block);
     memset((PVOID)Block->Start, Request->Zero ? 0 : VI_UNINITIALISED, Block->Size);
+    if (!Request->Zero)
+        KiMarkUnwritten(Block->Start, Block->Size);
     KiAcquireLock(&SpecialLock);
     Block->Live = TRUE;
     ViEnter(Map, Block, Block);

@@ -559,7 +559,39 @@ FORCEINLINE VOID NtmmCpuid(INT Registers[4], INT Function, INT SubFunction)
 #endif
 #define ReadTimeStampCounter() ((ULONG64)__builtin_ia32_rdtsc())
 
-/* Byte and word runs, as the string instructions they name. */
+/* Byte and word runs, as the string instructions they name; as loops where the memory sanitizer is to see what they write. */
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#define NTMM_STRINGS_AS_LOOPS 1
+#endif
+#endif
+#ifdef NTMM_STRINGS_AS_LOOPS
+FORCEINLINE VOID NtmmMovsb(UCHAR *Destination, const UCHAR *Source, size_t Count)
+{
+    for (; Count != 0; Count--)
+        *Destination++ = *Source++;
+}
+FORCEINLINE VOID NtmmStosb(UCHAR *Destination, UCHAR Value, size_t Count)
+{
+    for (; Count != 0; Count--)
+        *Destination++ = Value;
+}
+FORCEINLINE VOID NtmmStosd(ULONG *Destination, ULONG Value, size_t Count)
+{
+    for (; Count != 0; Count--)
+        *Destination++ = Value;
+}
+FORCEINLINE VOID NtmmStosq(ULONG64 *Destination, ULONG64 Value, size_t Count)
+{
+    for (; Count != 0; Count--)
+        *Destination++ = Value;
+}
+FORCEINLINE VOID NtmmMovsq(ULONG64 *Destination, const ULONG64 *Source, size_t Count)
+{
+    for (; Count != 0; Count--)
+        *Destination++ = *Source++;
+}
+#else
 FORCEINLINE VOID NtmmMovsb(UCHAR *Destination, const UCHAR *Source, size_t Count)
 {
     __asm__ volatile("rep movsb" : "+D"(Destination), "+S"(Source), "+c"(Count) : : "memory");
@@ -580,6 +612,7 @@ FORCEINLINE VOID NtmmMovsq(ULONG64 *Destination, const ULONG64 *Source, size_t C
 {
     __asm__ volatile("rep movsq" : "+D"(Destination), "+S"(Source), "+c"(Count) : : "memory");
 }
+#endif
 
 #define __movsb NtmmMovsb
 #define __movsq NtmmMovsq

@@ -11,7 +11,7 @@
  *   block.c    block devices, with ioqueue.c and iopool.c (block.h); codec.c compression of pages
  *   stack.c    stack captures and unwinding; cfi.c one step by call-frame information
  *
- * trap.c, tlb.c, stack.c, offstack.c and cfi.c are compiled without sanitizers (flags.cmake says why).
+ * trap.c, tlb.c, stack.c, offstack.c and cfi.c are compiled without sanitizers (flags.cmake says why, and what the memory sanitizer sees).
  */
 #pragma once
 #include <pthread.h>

@@ -36,6 +36,8 @@ HALP_MACHINE HalpMachine;
 
 /* Present if the process carries the sanitizer's runtime, whether or not this file is instrumented. */
 extern VOID __tsan_init(VOID) __attribute__((weak));
+extern VOID __msan_init(VOID) __attribute__((weak));
+extern VOID __msan_unpoison(const volatile VOID *Address, SIZE_T Bytes) __attribute__((weak));
 
 /* Where a range may begin, {lowest address, first address beyond}. Kernel first choice, then the next. */
 typedef struct _HALP_PLACE {
@@ -47,6 +49,9 @@ static const HALP_PLACE HalpPlaces[] = {{0x100000000000, 0x1F8000000000},
                                         {0x400000000000, 0x480000000000}};
 /* ThreadSanitizer: only the lowest 512 GiB and the top are a program's. */
 static const HALP_PLACE HalpTsanPlaces[] = {{0x001000000000, 0x008000000000}, {0x7E8000000000, 0x7EF000000000}};
+/* MemorySanitizer: the lowest 1 TiB, and two parts higher up (its own heap is the lowest 4 TiB of the last). */
+static const HALP_PLACE HalpMsanPlaces[] = {
+    {0x780000000000, 0x7C0000000000}, {0x518000000000, 0x540000000000}, {0x008000000000, 0x010000000000}};
 
 /* Is nothing mapped in [Base, Base + Bytes)? */
 static BOOLEAN HalpIsHole(ULONG64 Base, ULONG64 Bytes)
@@ -59,12 +64,26 @@ static BOOLEAN HalpIsHole(ULONG64 Base, ULONG64 Bytes)
     return (ULONG64)Va == Base; /* a kernel without NOREPLACE takes the address as a hint */
 }
 
+/* What lay there before may have left the memory sanitizer's marks. */
+static VOID HalpForgetMarks(ULONG64 Base, ULONG64 Bytes)
+{
+    if (&__msan_unpoison != NULL) {
+        __msan_unpoison((const volatile VOID *)(ULONG_PTR)Base, Bytes);
+    }
+}
+
 /* The first hole of Bytes at or above Floor. 0: none. */
 static ULONG64 HalpFindHole(ULONG64 Floor, ULONG64 Bytes)
 {
-    BOOLEAN Tsan = &__tsan_init != NULL;
-    const HALP_PLACE *Places = Tsan ? HalpTsanPlaces : HalpPlaces;
-    ULONG Count = Tsan ? ARRAYSIZE(HalpTsanPlaces) : ARRAYSIZE(HalpPlaces);
+    const HALP_PLACE *Places = HalpPlaces;
+    ULONG Count = ARRAYSIZE(HalpPlaces);
+    if (&__tsan_init != NULL) {
+        Places = HalpTsanPlaces;
+        Count = ARRAYSIZE(HalpTsanPlaces);
+    } else if (&__msan_init != NULL) {
+        Places = HalpMsanPlaces;
+        Count = ARRAYSIZE(HalpMsanPlaces);
+    }
     for (ULONG i = 0; i < Count; i++) {
         ULONG64 Base = Places[i].Low > Floor ? Places[i].Low : Floor;
         for (ULONG Try = 0; Try < 16 && Base < Places[i].High && Bytes <= Places[i].High - Base; Try++, Base += 32 * GIB) {
@@ -95,6 +114,8 @@ static NTSTATUS HalpPlaceRanges(const HAL_MACHINE *Machine)
     if (Base == 0) {
         return STATUS_CONFLICTING_ADDRESSES;
     }
+    HalpForgetMarks(HalFacts.UserBase, Machine->UserBytes);
+    HalpForgetMarks(Base, Machine->SystemBytes);
     HalFacts.SystemBase = Base;
     HalFacts.SystemEnd = Base + Machine->SystemBytes;
     return STATUS_SUCCESS;
@@ -170,6 +191,7 @@ static NTSTATUS HalpBuildRam(const HAL_MACHINE *Machine, ULONG64 SpanPages, ULON
     if (HalpFailed(Window)) {
         return STATUS_NO_MEMORY;
     }
+    HalpForgetMarks((ULONG64)Window, SpanPages << 12);
     HalFacts.WindowBase = (ULONG_PTR)Window;
     HalpMachine.WindowBytes = SpanPages << 12;
     HalpMachine.Physical.WindowBase = (ULONG_PTR)Window;

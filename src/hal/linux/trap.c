@@ -72,6 +72,61 @@ ULONG HalpTrapReturnBySignal;
 C_ASSERT(offsetof(HAL_TRAP_FRAME, R15) == 0x70 && offsetof(HAL_TRAP_FRAME, FaultAddress) == 0x88);
 C_ASSERT(offsetof(HAL_TRAP_FRAME, Rip) == 0x90 && offsetof(HAL_TRAP_FRAME, Rsp) == 0xA8 && sizeof(HAL_TRAP_FRAME) == 0xB8);
 
+/* The memory sanitizer passes what it knows of arguments and results in variables of the thread. What runs here comes between their
+ * being set and their being read, and sets them too. Its own handlers keep them likewise. */
+#ifdef NTMM_MSAN
+typedef struct _HALP_SHADOW {
+    ULONG64 Arguments[100], Results[100], Variable[100], Overflow;
+    ULONG ArgumentOrigins[200], VariableOrigins[200], ResultOrigin;
+} HALP_SHADOW;
+#define MSAN_TLS extern _Thread_local __attribute__((tls_model("initial-exec")))
+MSAN_TLS ULONG64 __msan_param_tls[100], __msan_retval_tls[100], __msan_va_arg_tls[100], __msan_va_arg_overflow_size_tls;
+MSAN_TLS ULONG __msan_param_origin_tls[200], __msan_va_arg_origin_tls[200], __msan_retval_origin_tls;
+VOID __msan_unpoison(const volatile VOID *Address, SIZE_T Bytes);
+
+/* No call: memcpy is the sanitizer's. */
+static inline VOID HalpCopyWords(PVOID To, const VOID *From, SIZE_T Bytes)
+{
+    SIZE_T Words = Bytes / 8;
+    __asm__ volatile("rep movsq" : "+D"(To), "+S"(From), "+c"(Words) : : "memory");
+}
+#define HALP_KEEP(Field, Variable)   HalpCopyWords((Shadow)->Field, (Variable), sizeof((Shadow)->Field))
+#define HALP_RETURN(Field, Variable) HalpCopyWords((Variable), (Shadow)->Field, sizeof((Shadow)->Field))
+
+static VOID HalpKeepShadow(HALP_SHADOW *Shadow)
+{
+    HALP_KEEP(Arguments, __msan_param_tls);
+    HALP_KEEP(Results, __msan_retval_tls);
+    HALP_KEEP(Variable, __msan_va_arg_tls);
+    HALP_KEEP(ArgumentOrigins, __msan_param_origin_tls);
+    HALP_KEEP(VariableOrigins, __msan_va_arg_origin_tls);
+    Shadow->Overflow = __msan_va_arg_overflow_size_tls;
+    Shadow->ResultOrigin = __msan_retval_origin_tls;
+    PVOID To = __msan_param_tls; /* the core's upcalls begin with arguments that have values */
+    SIZE_T Words = ARRAYSIZE(__msan_param_tls);
+    __asm__ volatile("rep stosq" : "+D"(To), "+c"(Words) : "a"(0) : "memory");
+}
+
+static VOID HalpReturnShadow(const HALP_SHADOW *Shadow)
+{
+    HALP_RETURN(Arguments, __msan_param_tls);
+    HALP_RETURN(Results, __msan_retval_tls);
+    HALP_RETURN(Variable, __msan_va_arg_tls);
+    HALP_RETURN(ArgumentOrigins, __msan_param_origin_tls);
+    HALP_RETURN(VariableOrigins, __msan_va_arg_origin_tls);
+    __msan_va_arg_overflow_size_tls = Shadow->Overflow;
+    __msan_retval_origin_tls = Shadow->ResultOrigin;
+}
+#define HalpHasValues(Address, Bytes) __msan_unpoison((Address), (Bytes))
+#else
+typedef struct _HALP_SHADOW {
+    UCHAR Unused;
+} HALP_SHADOW;
+#define HalpKeepShadow(Shadow)        ((VOID)(Shadow))
+#define HalpReturnShadow(Shadow)      ((VOID)(Shadow))
+#define HalpHasValues(Address, Bytes) ((VOID)0)
+#endif
+
 static VOID HalpLoadFrame(const HAL_TRAP_FRAME *F, greg_t *G)
 {
     G[REG_RAX] = (greg_t)F->Rax;
@@ -205,7 +260,8 @@ static BOOLEAN HalpStackUsable(ULONG_PTR Low, ULONG_PTR High, ULONG_PTR Rsp)
            Low >= HalpThread.StackLow + HAL_PAGE_SIZE;
 }
 
-static VOID HalpSignal(int Signal, siginfo_t *Info, PVOID Context)
+/* A function of its own: it looks where its frame is, and writes below. */
+static __attribute__((noinline)) VOID HalpSignalInside(int Signal, siginfo_t *Info, PVOID Context)
 {
     ucontext_t *Uc = (ucontext_t *)Context;
     greg_t *G = Uc->uc_mcontext.gregs;
@@ -272,10 +328,19 @@ static VOID HalpSignal(int Signal, siginfo_t *Info, PVOID Context)
     ULONG64 *Pair = (ULONG64 *)F - 2;
     Pair[0] = F->Rbp;
     Pair[1] = F->Rip;
+    HalpHasValues(Pair, sizeof(*F) + 16);
     G[REG_RBX] = (greg_t)F;
     G[REG_RBP] = G[REG_RSP] = (greg_t)Pair;
     G[REG_RIP] = (greg_t)(ULONG_PTR)HalpTrapEntry;
     G[REG_EFL] &= (greg_t) ~(FLAG_TRAP | FLAG_DIR | FLAG_ALIGN);
+}
+
+static VOID HalpSignal(int Signal, siginfo_t *Info, PVOID Context)
+{
+    HALP_SHADOW Shadow;
+    HalpKeepShadow(&Shadow);
+    HalpSignalInside(Signal, Info, Context);
+    HalpReturnShadow(&Shadow);
 }
 
 /* Called by trap.S on the faulting thread's stack, as ordinary code. */
@@ -283,6 +348,8 @@ VOID HalpTrapDispatch(HAL_TRAP_FRAME *Frame)
 {
     int SavedErrno = errno;
     BOOLEAN User = HalpThread.User;
+    HALP_SHADOW Shadow;
+    HalpKeepShadow(&Shadow);
     HalpThread.User = FALSE;
     ULONG64 Rip = Frame->Rip, Va = Frame->FaultAddress, Vector = Frame->Vector;
     ULONG Access = (ULONG)Frame->ErrorCode & HALP_ACCESS_MASK, Error;
@@ -298,6 +365,7 @@ VOID HalpTrapDispatch(HAL_TRAP_FRAME *Frame)
         HalpMachine.Upcalls.Trap(Frame);
     }
     HalpThread.User = User;
+    HalpReturnShadow(&Shadow);
     errno = SavedErrno;
 }
 
