@@ -10,6 +10,7 @@
  *    NumaNode           node, or MM_ANY_NODE_OK with it    not with POOL_FLAG_NON_PAGED; no such node
  *    anything else                                         always
  *
+ * Without MM_ANY_NODE_OK the call fails if the node has no room; with it another node's pages do, and a node that is none is ignored.
  * A parameter that does not do fails the call, or is ignored where it is optional. Of two of one type the last counts.
  * A free takes no parameter for an ordinary block, and exactly one, SecurePool, for a secure one; anything else stops.
  */
@@ -18,7 +19,8 @@
 typedef struct _POOL3_REQUEST {
     EX_POOL_PRIORITY Priority;
     const POOL_EXTENDED_PARAMS_SECURE_POOL *Secure;
-    ULONG Node; /* 1 + the node that its pages are wanted from; 0: none named, or there is only one */
+    ULONG Node;        /* 1 + the node that its pages are wanted from; 0: none named, or there is only one */
+    BOOLEAN OtherNode; /* will do too */
 } POOL3_REQUEST;
 
 static BOOLEAN ExpTakeParameter(POOL_FLAGS Flags, PCPOOL_EXTENDED_PARAMETER Parameter, POOL3_REQUEST *Request)
@@ -40,6 +42,7 @@ static BOOLEAN ExpTakeParameter(POOL_FLAGS Flags, PCPOOL_EXTENDED_PARAMETER Para
             return FALSE;
         if (Value <= KeQueryHighestNodeNumber() && KeQueryHighestNodeNumber() != 0)
             Request->Node = Value + 1;
+        Request->OtherNode = (Parameter->PreferredNode & MM_ANY_NODE_OK) != 0;
         return TRUE;
     case PoolExtendedParameterSecurePool:
         if (!(Flags & POOL_FLAG_NON_PAGED) || !ExpIsSecureRequest(Parameter->SecurePoolParams))
@@ -54,7 +57,7 @@ static BOOLEAN ExpTakeParameter(POOL_FLAGS Flags, PCPOOL_EXTENDED_PARAMETER Para
 PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters,
                       ULONG ExtendedParametersCount)
 {
-    POOL3_REQUEST Request = {HighPoolPriority, NULL, 0};
+    POOL3_REQUEST Request = {HighPoolPriority, NULL, 0, FALSE};
     ULONG Index;
     (VOID) KiCurrentThread(); /* first: it may be what starts the system */
     if ((ExtendedParameters == NULL) != (ExtendedParametersCount == 0))
@@ -63,7 +66,8 @@ PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag, PCPOOL_
         if (!ExpTakeParameter(Flags, &ExtendedParameters[Index], &Request) && !ExtendedParameters[Index].Optional)
             return ExpFailFlags(Flags);
     if (Request.Node != 0)
-        Request.Priority = EXP_ON_NODE(Request.Priority, Request.Node - 1);
+        Request.Priority =
+            (EX_POOL_PRIORITY)(EXP_ON_NODE(Request.Priority, Request.Node - 1) | (Request.OtherNode ? 0 : EXP_NODE_ONLY));
     if (Request.Secure != NULL)
         return ExpAllocateSecure(Flags, NumberOfBytes, Tag, Request.Secure, Request.Priority);
     return ExpAllocateFlags(Flags, NumberOfBytes, Tag, Request.Priority, (ULONG_PTR)__builtin_return_address(0));

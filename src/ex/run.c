@@ -289,7 +289,7 @@ ULONG_PTR ExpTakePages(EXP_KIND Kind, SIZE_T Pages, SIZE_T Alignment, BOOLEAN *Z
     if (Pages > ExpState.Maps[Paged].Size >> 12)
         return 0;
     Flags = (Kind == ExpNonPagedExecute ? MM_PAGES_EXECUTE : 0) | (*Zero ? MM_PAGES_ZERO : 0) | MM_PAGES_PRIORITY(Priority) |
-            EXP_NODE_OF(Priority) << 16; /* as MM_PAGES_NODE has it */
+            EXP_NODE_FLAGS(Priority);
     for (Try = 0; Try < 2; Try++) {
         KiAcquireLock(&ExpState.SpanLock[Paged]);
         Base = EXP_NODE_OF(Priority) != 0 ? 0 : ExpCutSpan((ULONG)Kind, TRUE, Pages, Alignment);

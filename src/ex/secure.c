@@ -203,7 +203,7 @@ static BOOLEAN ExpEnterSecureBlock(SECURE_BLOCK *Block, HANDLE Handle)
 static PVOID ExpMakeSecurePages(SIZE_T Size, const VOID *Contents, EX_POOL_PRIORITY Priority)
 {
     SIZE_T Pages = ExpSecurePages(Size);
-    PVOID Address = MmAllocatePages(MmRegionNonPagedPool, Pages, MM_PAGES_ZERO | EXP_NODE_OF(Priority) << 16,
+    PVOID Address = MmAllocatePages(MmRegionNonPagedPool, Pages, MM_PAGES_ZERO | EXP_NODE_FLAGS(Priority),
                                     (EX_POOL_PRIORITY)(Priority & 0x30));
     if (Address == NULL)
         return NULL;

@@ -283,6 +283,7 @@ NTSTATUS MiInitializeFrames(const HAL_RUN *Runs, ULONG RunCount, ULONG64 CarvePa
 #define MI_TAKE_LOCAL    0x10u /* of the wanted node, free or zeroed, or none at all */
 #define MI_TAKE_SHARED   0x20u /* Pte is a prototype entry */
 #define MI_TAKE_FILE     0x40u /* the same, of a page whose home is a mapped file */
+#define MI_TAKE_ONLY     0x80u /* of the wanted node, if need be a standby page, or none at all */
 /* The node wanted; without it, that of the calling thread. The nearest other that has frames serves as well. */
 #define MI_TAKE_NODE(Node) (((ULONG)(Node) + 1u) << 8)
 ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEAN *Dirty);
@@ -473,10 +474,10 @@ static inline ULONG MiNodeOfPage(PFN_NUMBER Page)
 /* The part of [*Low, *High] that lies in a node. FALSE: there is none, or no such node. */
 BOOLEAN MiClipToNode(ULONG Node, PFN_NUMBER *Low, PFN_NUMBER *High);
 ULONG MiCurrentNode(VOID); /* where the calling thread wants its memory */
-/* MM_PAGES_NODE of flags as MI_TAKE_NODE, or 0. */
+/* MM_PAGES_NODE and MM_PAGES_NODE_ONLY of flags as MI_TAKE_NODE and MI_TAKE_ONLY, or 0. */
 static inline ULONG MiTakeNodeOfFlags(ULONG Flags)
 {
-    return (Flags >> 8) & 0xFF00u;
+    return ((Flags >> 8) & 0xFF00u) | (Flags & MM_PAGES_NODE_ONLY ? MI_TAKE_ONLY : 0);
 }
 const CHAR *MiValidateNodesLocked(VOID); /* PfnLock held */
 

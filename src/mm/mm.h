@@ -56,8 +56,10 @@ MM_REGION MmRegionOf(const volatile VOID *Va);
 /* For MmCommitPages: what commits at another priority than the highest. */
 #define MM_PAGES_PRIORITY(Priority) ((ULONG)(HighPoolPriority - ((ULONG)(Priority)&0x30u)) << 8)
 /* The NUMA node that frames are wanted from; without it, that of the thread that allocates (resident pages) or touches them first
- * (pageable ones). The nearest that has frames serves where that one has none. Not with MM_PAGES_RESERVE. */
+ * (pageable ones). The nearest that has frames serves where that one has none, but (resident pages) with MM_PAGES_NODE_ONLY. Not with
+ * MM_PAGES_RESERVE. */
 #define MM_PAGES_NODE(Node) (((ULONG)(Node) + 1u) << 16)
+#define MM_PAGES_NODE_ONLY  0x20u
 #define MM_PAGES_NO_RECLAIM 0x10u /* fails rather than ask MmReclaimRoutine: for whoever holds a lock of the pools */
 /* Set by ex: gives back pages that the layers above keep without need; returns how many. Asked when pages run out, at the
  * caller's IRQL, with no lock held. */

@@ -66,7 +66,7 @@ static SIZE_T MiBackPages(ULONG_PTR Va, SIZE_T Pages, MI_PROT Protection, BOOLEA
         ULONG Got =
             MiTakeFrames(MiPiece(At, Pages - Done), (Zero ? MI_TAKE_ZEROED : 0) | MiTakeNodeOfFlags(Flags), Pte, &Base, &Dirty);
         if (Got == 0) {
-            if (Waits++ < MI_MOST_WAITS && MiMayGrow() && MiWaitForPages()) {
+            if (!(Flags & MM_PAGES_NODE_ONLY) && Waits++ < MI_MOST_WAITS && MiMayGrow() && MiWaitForPages()) {
                 continue;
             }
             break;

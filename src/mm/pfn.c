@@ -479,20 +479,20 @@ static ULONG MiChooseNear(ULONG Ideal, ULONG Want, ULONG Least, ULONG Flags, PFN
     if (__builtin_expect(MiState->Nodes == 1, 1)) {
         return Count;
     }
-    for (ULONG Turn = 1; Count == 0 && Turn < MiState->Nodes && !(Flags & MI_TAKE_LOCAL); Turn++) {
+    for (ULONG Turn = 1; Count == 0 && Turn < MiState->Nodes && !(Flags & (MI_TAKE_LOCAL | MI_TAKE_ONLY)); Turn++) {
         Count = MiChooseFrames(&MiState->Node[Node->Order[Turn]], Want, Least, Flags, Base, Dirty);
     }
     return Count;
 }
 
-/* The oldest standby page of the lowest priority, of the wanted node or the nearest that has one of that priority, and up to Want in
- * all of those behind it in RAM that are in standby on the same list: what went out as neighbours mostly lies as neighbours, and a run
+/* The oldest standby page of the lowest priority, of the wanted node or (Nodes: so many are asked, near ones first) the nearest that
+ * has one of that priority, and up to Want in all of those behind it in RAM that are in standby on the same list: what went out as neighbours mostly lies as neighbours, and a run
  * of frames is mapped, and read into, as one. */
-static ULONG MiOldestStandby(ULONG Want, ULONG Ideal, PFN_NUMBER *Base)
+static ULONG MiOldestStandby(ULONG Want, ULONG Ideal, ULONG Nodes, PFN_NUMBER *Base)
 {
-    for (ULONG Index = 0; Index < MI_PRIORITIES * MiState->Nodes; Index++) {
-        ULONG Priority = Index / MiState->Nodes;
-        const MI_NODE *Node = &MiState->Node[MiState->Node[Ideal].Order[Index % MiState->Nodes]];
+    for (ULONG Index = 0; Index < MI_PRIORITIES * Nodes; Index++) {
+        ULONG Priority = Index / Nodes;
+        const MI_NODE *Node = &MiState->Node[MiState->Node[Ideal].Order[Index % Nodes]];
         PFN_NUMBER Page = Node->Standby[Priority].Head;
         if (Page == MI_NO_PAGE) {
             continue;
@@ -511,7 +511,7 @@ static ULONG MiOldestStandby(ULONG Want, ULONG Ideal, PFN_NUMBER *Base)
 BOOLEAN MiPurgeStandbyLocked(ULONG Most)
 {
     PFN_NUMBER Page;
-    for (; Most && MiOldestStandby(1, 0, &Page); Most--) {
+    for (; Most && MiOldestStandby(1, 0, MiState->Nodes, &Page); Most--) {
         PMMPFN Pfn = MiPfn(Page);
         MiTakeFromOwner(Pfn);
         MiSetPageState(Page, Pfn, MiPageFree);
@@ -559,12 +559,12 @@ ULONG MiTakeFrames(ULONG Want, ULONG Flags, PMMPTE Pte, PFN_NUMBER *Base, BOOLEA
         /* Mapped and read into as one: when little is free a longer run of old pages beats what is left of that. */
         if (Want > 1 && (Flags & (MI_TAKE_READING | MI_TAKE_PAGEABLE)) &&
             MiState->StateCount[MiPageFree] + MiState->StateCount[MiPageZeroed] < 4 * MI_IO_PAGES) {
-            Standby = MiOldestStandby(Want, Ideal, &Old);
+            Standby = MiOldestStandby(Want, Ideal, MiState->Nodes, &Old);
         }
         Count = Standby == Want ? 0 : MiChooseNear(Ideal, Want, Standby, Flags, Base, Dirty);
         if (Count == 0 && !(Flags & MI_TAKE_LOCAL)) {
             *Dirty = TRUE;
-            Count = Standby ? Standby : MiOldestStandby(Want, Ideal, &Old);
+            Count = Standby ? Standby : MiOldestStandby(Want, Ideal, Flags & MI_TAKE_ONLY ? 1 : MiState->Nodes, &Old);
             *Base = Old;
         }
     }

@@ -207,8 +207,9 @@ static void ZwAllocateVirtualMemoryEx_NumaNode(void **State)
                      STATUS_INVALID_PARAMETER);
 }
 
-/* POOL_EXTENDED_PARAMETER, PreferredNode: "the NUMA node to allocate from": blocks of any size, however full the pools are with other
- * nodes' pages. An invalid node fails the request, unless the parameter is optional. */
+/* POOL_EXTENDED_PARAMETER, PreferredNode: "prefers the specified NUMA node but tries others" with MM_ANY_NODE_OK; without it "the call
+ * fails if the requested NUMA node cannot satisfy the allocation"; "only for ... POOL_FLAG_NON_PAGED". Blocks of any size, however full the
+ * pools are with other nodes' pages. An invalid node fails the request, unless the parameter is optional. */
 static void ExAllocatePool3_PreferredNode(void **State)
 {
     static const SIZE_T Sizes[] = {16, 500, PAGE_SIZE, 40000};
@@ -221,6 +222,10 @@ static void ExAllocatePool3_PreferredNode(void **State)
         for (ULONG Index = 0; Index < 4; Index++) {
             for (ULONG Node = 0; Node < 4; Node++) {
                 Parameter.PreferredNode = Node;
+                if (Node == 2) { /* has no memory */
+                    assert_null(ExAllocatePool3(POOL_FLAG_NON_PAGED, Sizes[Index], TAG, &Parameter, 1));
+                    Parameter.PreferredNode |= MM_ANY_NODE_OK;
+                }
                 Blocks[Index][Node] = ExAllocatePool3(POOL_FLAG_NON_PAGED, Sizes[Index], TAG, &Parameter, 1);
                 assert_non_null(Blocks[Index][Node]);
                 AssertNode(Blocks[Index][Node], BYTES_TO_PAGES(Sizes[Index]), Node == 2 ? 1 : Node);
@@ -234,6 +239,16 @@ static void ExAllocatePool3_PreferredNode(void **State)
             ExFreePoolWithTag(Blocks[Index / 4][Index % 4], TAG);
         }
     }
+    /* a node that is full */
+    PMDL Mdl = MmAllocateNodePagesForMdlEx(ANYWHERE, 12u << 20, MmCached, 1, MM_ALLOCATE_FROM_LOCAL_NODE_ONLY);
+    Parameter.PreferredNode = 1;
+    assert_null(ExAllocatePool3(POOL_FLAG_NON_PAGED, 256 * PAGE_SIZE, TAG, &Parameter, 1));
+    Parameter.PreferredNode = 1 | MM_ANY_NODE_OK;
+    PVOID Other = ExAllocatePool3(POOL_FLAG_NON_PAGED, 256 * PAGE_SIZE, TAG, &Parameter, 1);
+    assert_non_null(Other); /* what node 1 has, and of others */
+    ExFreePoolWithTag(Other, TAG);
+    GiveBack(Mdl);
+    assert_null(ExAllocatePool3(POOL_FLAG_PAGED, 16, TAG, &Parameter, 1));
     Parameter.PreferredNode = 4;
     assert_null(ExAllocatePool3(POOL_FLAG_NON_PAGED, 16, TAG, &Parameter, 1));
     Parameter.Optional = 1;
@@ -337,6 +352,33 @@ static void MmAllocateContiguousNodeMemory_StrictOrAny(void **State)
     MmFreeContiguousMemory(Va);
 }
 
+/* MmAllocateContiguousMemoryEx: as MmAllocateContiguousNodeMemory; MmAllocatePartitionNodePagesForMdlEx: "the ideal node". */
+static void OtherForms_NamedNode(void **State)
+{
+    SIZE_T Size = 3 * PAGE_SIZE, More = 12u << 20;
+    PVOID Va;
+    (void)State;
+    RunOn(0);
+    for (ULONG Node = 0; Node < 4; Node++) {
+        NTSTATUS Status = MmAllocateContiguousMemoryEx(&Size, ANYWHERE, Node, PAGE_READWRITE, NULL, TAG, 0, &Va);
+        assert_int_equal(Status, Node == 2 ? STATUS_INSUFFICIENT_RESOURCES : STATUS_SUCCESS);
+        if (NT_SUCCESS(Status)) {
+            AssertNode(Va, 3, Node);
+            MmFreeContiguousMemory(Va);
+        }
+        PMDL Mdl = MmAllocatePartitionNodePagesForMdlEx(ANYWHERE, 3 * PAGE_SIZE, MmCached, Node, 0, NULL);
+        assert_non_null(Mdl);
+        for (ULONG Page = 0; Page < 3; Page++) {
+            assert_int_equal(MmNodeOfPage(MmGetMdlPfnArray(Mdl)[Page]), Node == 2 ? 1 : Node);
+        }
+        GiveBack(Mdl);
+    }
+    assert_int_equal(MmAllocateContiguousMemoryEx(&More, ANYWHERE, 1, PAGE_READWRITE, NULL, TAG, 0, &Va),
+                     STATUS_INSUFFICIENT_RESOURCES);
+    assert_int_equal(MmAllocateContiguousMemoryEx(&Size, ANYWHERE, 4, PAGE_READWRITE, NULL, TAG, 0, &Va),
+                     STATUS_INVALID_PARAMETER);
+}
+
 /* ---- adapters ---- */
 static PDEVICE_OBJECT Pdo, Fdo;
 static NTSTATUS PassOn(PDEVICE_OBJECT Device, PIRP Irp)
@@ -400,6 +442,30 @@ static void Adapter_MemoryOfTheDevicesNode(void **State)
         Va = Adapter->DmaOperations->AllocateCommonBufferEx(Adapter, &Anywhere, PAGE_SIZE, &Logical, TRUE, MM_ANY_NODE_OK | 3);
         AssertNode(Va, 1, 3);
         Adapter->DmaOperations->FreeCommonBuffer(Adapter, PAGE_SIZE, Logical, Va, TRUE);
+        /* "the preferred NUMA node": 2 has no memory, 1 is nearer than 3 */
+        for (ULONG Named = 0; Named < 4; Named++) {
+            ULONG Given = Named == 2 ? 1 : Named;
+            PDMA_COMMON_BUFFER_VECTOR Vector;
+            Va = Adapter->DmaOperations->AllocateCommonBufferEx(Adapter, NULL, PAGE_SIZE, &Logical, TRUE, Named);
+            AssertNode(Va, 1, Given);
+            Adapter->DmaOperations->FreeCommonBuffer(Adapter, PAGE_SIZE, Logical, Va, TRUE);
+            Va = Adapter->DmaOperations->AllocateCommonBufferWithBounds(Adapter, NULL, NULL, PAGE_SIZE, 0, NULL, Named,
+                                                                        &Logical);
+            AssertNode(Va, 1, Given);
+            Adapter->DmaOperations->FreeCommonBuffer(Adapter, PAGE_SIZE, Logical, Va, TRUE);
+            assert_int_equal(Adapter->DmaOperations->AllocateDomainCommonBuffer(Adapter,
+                                                                                Adapter->DmaOperations->GetDmaDomain(Adapter),
+                                                                                NULL, PAGE_SIZE, 0, NULL, Named, &Logical, &Va),
+                             STATUS_SUCCESS);
+            AssertNode(Va, 1, Given);
+            Adapter->DmaOperations->FreeCommonBuffer(Adapter, PAGE_SIZE, Logical, Va, TRUE);
+            assert_int_equal(Adapter->DmaOperations->AllocateCommonBufferVector(Adapter, At(0), Anywhere, MmCached, Named, 0, 2,
+                                                                                PAGE_SIZE, &Vector),
+                             STATUS_SUCCESS);
+            Adapter->DmaOperations->GetCommonBufferFromVectorByIndex(Adapter, Vector, 1, &Va, &Logical);
+            AssertNode(Va, 1, Given);
+            Adapter->DmaOperations->FreeCommonBufferVector(Adapter, Vector);
+        }
         Adapter->DmaOperations->PutDmaAdapter(Adapter);
     }
     assert_int_equal(ntmm_remove_driver(Driver, NULL), STATUS_SUCCESS);
@@ -554,6 +620,7 @@ int main(void)
         TEST(Fallback_NearestFirst),
         TEST(MmAllocateNodePagesForMdlEx_LocalNodeOnly),
         TEST(MmAllocateContiguousNodeMemory_StrictOrAny),
+        TEST(OtherForms_NamedNode),
         TEST(Adapter_MemoryOfTheDevicesNode),
         TEST(FreedFrames_GoHome),
         TEST(Validator_SeesAMiscountedNode),

@@ -160,8 +160,8 @@ EXTERN_C_START
 _Must_inspect_result_
 NTKERNELAPI PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag);
 /* ExAllocatePool2 with extended parameters: a priority (PoolExtendedParameterPriority), a NUMA node
- * (PoolExtendedParameterNumaNode; with POOL_FLAG_NON_PAGED only; there is one node, 0; MM_ANY_NODE_OK accepts
- * any), a secure pool (PoolExtendedParameterSecurePool; with POOL_FLAG_NON_PAGED, without POOL_FLAG_USE_QUOTA: its handle,
+ * (PoolExtendedParameterNumaNode; with POOL_FLAG_NON_PAGED only; it fails if that node has no room, but prefers it
+ * with MM_ANY_NODE_OK), a secure pool (PoolExtendedParameterSecurePool; with POOL_FLAG_NON_PAGED, without POOL_FLAG_USE_QUOTA: its handle,
  * the block's contents for good or NULL for zeroes, a cookie that names the block, SECURE_POOL_FLAGS_xxx). An unknown,
  * unsuitable or unsupported parameter fails the call unless its Optional bit is set. Page: ExAllocatePool3 */
 _Must_inspect_result_
