@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 #include <setjmp.h>
 #include <cmocka.h>
 #include <ntddk.h>
@@ -139,4 +140,17 @@ static KIT_UNUSED NTSTATUS KitExceptionOf(volatile void *Address, char Kind)
 static KIT_UNUSED PFN_NUMBER KitFrame(volatile void *Va)
 {
     return (PFN_NUMBER)MmGetPhysicalAddress((PVOID)(ULONG_PTR)Va).QuadPart >> PAGE_SHIFT;
+}
+
+/* For the stress tests: a number that the environment may set, and the time since some moment. */
+static KIT_UNUSED ULONG64 KitEnvironment(const char *Name, ULONG64 Default)
+{
+    const char *Text = getenv(Name);
+    return Text ? strtoull(Text, NULL, 0) : Default;
+}
+static KIT_UNUSED ULONG64 KitMilliseconds(void)
+{
+    struct timespec Time;
+    clock_gettime(CLOCK_MONOTONIC, &Time);
+    return (ULONG64)Time.tv_sec * 1000 + (ULONG64)Time.tv_nsec / 1000000;
 }

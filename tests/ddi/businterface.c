@@ -3,22 +3,16 @@
  * the system DMA controller. SPDX-License-Identifier: MIT
  */
 #include "dma_kit.h"
+#include "pnp_kit.h"
 #include "ex/work.h"
 #include <wdmguid.h>
 
 #define OK(Call) assert_int_equal(Call, STATUS_SUCCESS)
 
-static PDEVICE_OBJECT Fdo, Pdo, Lower, Child;
+static PDEVICE_OBJECT Child;
 static BOOLEAN ChildPlugged;
 static LONG ChildReferences;
 static DMA_ADAPTER OfTheBus;
-
-static NTSTATUS Done(PIRP Irp, NTSTATUS Status)
-{
-    Irp->IoStatus.Status = Status;
-    IoCompleteRequest(Irp, IO_NO_INCREMENT);
-    return Status;
-}
 
 /* ---- a bus driver with an interface of its own for its child ---- */
 static VOID Reference(PVOID Context)
@@ -43,11 +37,11 @@ static NTSTATUS ChildPnp(PIRP Irp)
     switch (Sp->MinorFunction) {
     case IRP_MN_QUERY_CAPABILITIES:
         Sp->Parameters.DeviceCapabilities.Capabilities->RawDeviceOK = 1;
-        return Done(Irp, STATUS_SUCCESS);
+        return PkComplete(Irp, STATUS_SUCCESS);
     case IRP_MN_QUERY_INTERFACE: {
         PBUS_INTERFACE_STANDARD Bus = (PBUS_INTERFACE_STANDARD)Sp->Parameters.QueryInterface.Interface;
         if (!IsEqualGUID(Sp->Parameters.QueryInterface.InterfaceType, &GUID_BUS_INTERFACE_STANDARD)) {
-            return Done(Irp, Irp->IoStatus.Status);
+            return PkComplete(Irp, Irp->IoStatus.Status);
         }
         assert_int_equal(Sp->Parameters.QueryInterface.Size, sizeof(*Bus));
         Bus->Context = &OfTheBus;
@@ -55,67 +49,39 @@ static NTSTATUS ChildPnp(PIRP Irp)
         Bus->InterfaceDereference = Dereference;
         Bus->GetDmaAdapter = BusAdapter;
         ChildReferences++;
-        return Done(Irp, STATUS_SUCCESS);
+        return PkComplete(Irp, STATUS_SUCCESS);
     }
     case IRP_MN_START_DEVICE:
     case IRP_MN_SURPRISE_REMOVAL:
     case IRP_MN_QUERY_REMOVE_DEVICE:
-        return Done(Irp, STATUS_SUCCESS);
+        return PkComplete(Irp, STATUS_SUCCESS);
     case IRP_MN_REMOVE_DEVICE: {
-        NTSTATUS Status = Done(Irp, STATUS_SUCCESS);
+        NTSTATUS Status = PkComplete(Irp, STATUS_SUCCESS);
         IoDeleteDevice(Child);
         Child = NULL;
         return Status;
     }
     default:
-        return Done(Irp, Irp->IoStatus.Status);
+        return PkComplete(Irp, Irp->IoStatus.Status);
     }
 }
 
 static NTSTATUS Pnp(PDEVICE_OBJECT Object, PIRP Irp)
 {
     PIO_STACK_LOCATION Sp = IoGetCurrentIrpStackLocation(Irp);
-    UCHAR Minor = Sp->MinorFunction;
     if (Object == Child) {
         return ChildPnp(Irp);
     }
-    if (Minor == IRP_MN_QUERY_DEVICE_RELATIONS && Sp->Parameters.QueryDeviceRelations.Type == BusRelations) {
-        PDEVICE_RELATIONS Relations = ExAllocatePool2(POOL_FLAG_PAGED, sizeof *Relations, 'tseT');
-        if (ChildPlugged) {
-            ObReferenceObject(Child);
-            Relations->Count = 1;
-            Relations->Objects[0] = Child;
-        }
-        Irp->IoStatus.Information = (ULONG_PTR)Relations;
-        Irp->IoStatus.Status = STATUS_SUCCESS;
+    if (Sp->MinorFunction == IRP_MN_QUERY_DEVICE_RELATIONS && Sp->Parameters.QueryDeviceRelations.Type == BusRelations) {
+        PkReportChild(Irp, ChildPlugged ? Child : NULL);
     }
-    IoSkipCurrentIrpStackLocation(Irp);
-    NTSTATUS Status = IoCallDriver(Lower, Irp);
-    if (Minor == IRP_MN_REMOVE_DEVICE) {
-        IoDetachDevice(Lower);
-        IoDeleteDevice(Object);
-    }
-    return Status;
-}
-static NTSTATUS AddDevice(PDRIVER_OBJECT Driver, PDEVICE_OBJECT PhysicalDevice)
-{
-    OK(IoCreateDevice(Driver, 0, NULL, FILE_DEVICE_UNKNOWN, 0, FALSE, &Fdo));
-    Pdo = PhysicalDevice;
-    Lower = IoAttachDeviceToDeviceStack(Fdo, Pdo);
-    Fdo->Flags &= ~(ULONG)DO_DEVICE_INITIALIZING;
-    return STATUS_SUCCESS;
-}
-static VOID Unload(PDRIVER_OBJECT Driver)
-{
-    (void)Driver;
+    return PkPassOn(Object, Irp);
 }
 static NTSTATUS Entry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
 {
-    (void)RegistryPath;
-    Driver->DriverExtension->AddDevice = AddDevice;
-    Driver->DriverUnload = Unload;
+    NTSTATUS Status = PkEntry(Driver, RegistryPath);
     Driver->MajorFunction[IRP_MJ_PNP] = Pnp;
-    return STATUS_SUCCESS;
+    return Status;
 }
 
 /* ---- requests, as a function driver makes them ---- */

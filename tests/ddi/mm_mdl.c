@@ -2,29 +2,7 @@
  * mm_mdl.c - the everyday MDL routines, a test for each documented sentence (quoted in short above it).
  * SPDX-License-Identifier: MIT
  */
-#include "mm_kit.h"
-
-static PUCHAR Nonpaged, Paged, User;
-static KIT_MDL Kit;
-#define M (&Kit.Mdl)
-
-static int Setup(void **State)
-{
-    (void)State;
-    memset(&Kit, 0xCC, sizeof(Kit));
-    Nonpaged = MmAllocatePages(MmRegionNonPagedPool, 8, MM_PAGES_ZERO, NormalPoolPriority);
-    Paged = MmAllocatePages(MmRegionPagedPool, 8, 0, NormalPoolPriority);
-    User = MmAllocateUserPages(8, PAGE_READWRITE);
-    return Nonpaged && Paged && User ? 0 : -1;
-}
-static int Teardown(void **State)
-{
-    (void)State;
-    MmFreePages(Nonpaged, 8);
-    MmFreePages(Paged, 8);
-    MmFreeUserPages(User, 8);
-    return MiValidateAll() == NULL ? 0 : -1;
-}
+#include "mdl_kit.h"
 
 /* MmSizeOfMdl: "returns the number of bytes required to contain the MDL" for the pages that the buffer spans.
  */

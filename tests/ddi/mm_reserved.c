@@ -2,15 +2,11 @@
  * mm_reserved.c - reserved mapping addresses, MmMapMdl, selected pages, I/O space MDLs, cache types, nodes: a test for each
  * documented sentence, and the misuse of reservations with all five numbers. SPDX-License-Identifier: MIT
  */
-#include "mm_kit.h"
+#include "mdl_kit.h"
 #include "ps/psp.h"
 
 #define TAG  0x31746f4eu /* 'Not1' */
 #define TAG2 0x32746f4eu
-
-static PUCHAR Nonpaged, Paged, User;
-static KIT_MDL Kit;
-#define M (&Kit.Mdl)
 
 static int Start(void **State)
 {
@@ -21,23 +17,6 @@ static int Start(void **State)
     Options.cpus = 4;
     Options.nodes = 2;
     return ntmm_start(&Options);
-}
-static int Setup(void **State)
-{
-    (void)State;
-    memset(&Kit, 0xCC, sizeof(Kit));
-    Nonpaged = MmAllocatePages(MmRegionNonPagedPool, 8, MM_PAGES_ZERO, NormalPoolPriority);
-    Paged = MmAllocatePages(MmRegionPagedPool, 8, 0, NormalPoolPriority);
-    User = MmAllocateUserPages(8, PAGE_READWRITE);
-    return Nonpaged && Paged && User ? 0 : -1;
-}
-static int Teardown(void **State)
-{
-    (void)State;
-    MmFreePages(Nonpaged, 8);
-    MmFreePages(Paged, 8);
-    MmFreeUserPages(User, 8);
-    return MiValidateAll() == NULL ? 0 : -1;
 }
 static PHYSICAL_ADDRESS At(ULONG64 Physical)
 {

@@ -5,6 +5,7 @@
  * The machine: 64 MiB and eight processors in four nodes that are as uneven as can be, 24M:8M:0:32M. Node 2 has processors only.
  */
 #include "mm_kit.h"
+#include "pnp_kit.h"
 #include "ps/psp.h"
 #include "io/dmap.h"
 #include <stdio.h>
@@ -380,39 +381,6 @@ static void OtherForms_NamedNode(void **State)
 }
 
 /* ---- adapters ---- */
-static PDEVICE_OBJECT Pdo, Fdo;
-static NTSTATUS PassOn(PDEVICE_OBJECT Device, PIRP Irp)
-{
-    UCHAR Minor = IoGetCurrentIrpStackLocation(Irp)->MinorFunction;
-    IoSkipCurrentIrpStackLocation(Irp);
-    NTSTATUS Status = IoCallDriver(Pdo, Irp);
-    if (Minor == IRP_MN_REMOVE_DEVICE) {
-        IoDetachDevice(Pdo);
-        IoDeleteDevice(Device);
-    }
-    return Status;
-}
-static NTSTATUS AddDevice(PDRIVER_OBJECT Driver, PDEVICE_OBJECT PhysicalDevice)
-{
-    Pdo = PhysicalDevice;
-    assert_int_equal(IoCreateDevice(Driver, 0, NULL, FILE_DEVICE_UNKNOWN, 0, FALSE, &Fdo), STATUS_SUCCESS);
-    (void)IoAttachDeviceToDeviceStack(Fdo, Pdo);
-    Fdo->Flags &= ~(ULONG)DO_DEVICE_INITIALIZING;
-    return STATUS_SUCCESS;
-}
-static VOID Unload(PDRIVER_OBJECT Driver)
-{
-    (void)Driver;
-}
-static NTSTATUS Entry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
-{
-    (void)RegistryPath;
-    Driver->DriverExtension->AddDevice = AddDevice;
-    Driver->DriverUnload = Unload;
-    Driver->MajorFunction[IRP_MJ_PNP] = PassOn;
-    return STATUS_SUCCESS;
-}
-
 /* An adapter's memory is of its device's node (DEVPKEY_Numa_Proximity_Domain), wherever its driver runs; without one, of the node of
  * the thread that made the adapter; a named node is honoured as anywhere. */
 static void Adapter_MemoryOfTheDevicesNode(void **State)
@@ -424,7 +392,7 @@ static void Adapter_MemoryOfTheDevicesNode(void **State)
     ULONG Registers, Node;
     ntmm_driver *Driver;
     (void)State;
-    assert_int_equal(ntmm_add_driver("NodeTest", Entry, &Driver), STATUS_SUCCESS);
+    assert_int_equal(ntmm_add_driver("NodeTest", PkEntry, &Driver), STATUS_SUCCESS);
     for (ULONG Round = 0; Round < 3; Round++) { /* on node 0: not told; then told 3, 1 */
         RunOn(0);
         Node = Round == 1 ? 3 : Round == 2 ? 1 : 0;

@@ -3,6 +3,7 @@
  * cannot be read back (0x7A). SPDX-License-Identifier: MIT
  */
 #include "matrix.h"
+#include "../lock_kit.h"
 #include "ldr/ldr.h"
 #include "mm/mi.h"
 #include <unistd.h>
@@ -22,14 +23,6 @@ static void Initialize(void)
     ExInitializeFastMutex(&F);
     KeInitializeEvent(&Held, SynchronizationEvent, FALSE);
     KeInitializeEvent(&MayEnd, SynchronizationEvent, FALSE);
-}
-static void Two(PKSPIN_LOCK First, PKSPIN_LOCK Second)
-{
-    KIRQL Old;
-    KeAcquireSpinLock(First, &Old);
-    KeAcquireSpinLockAtDpcLevel(Second);
-    KeReleaseSpinLockFromDpcLevel(Second);
-    KeReleaseSpinLock(First, Old);
 }
 static void Wait(PVOID Object)
 {

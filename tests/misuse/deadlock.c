@@ -3,6 +3,7 @@
  * Page: Deadlock Detection; Bug Check 0xC4. SPDX-License-Identifier: MIT
  */
 #include "mm_kit.h"
+#include "lock_kit.h"
 #include <ntifs.h>
 #include "vf/vf.h"
 #include <sys/mman.h>
@@ -44,14 +45,6 @@ static void Start(ULONG Mask)
     Initialize();
 }
 
-static void Two(PKSPIN_LOCK First, PKSPIN_LOCK Second)
-{
-    KIRQL Old;
-    KeAcquireSpinLock(First, &Old);
-    KeAcquireSpinLockAtDpcLevel(Second);
-    KeReleaseSpinLockFromDpcLevel(Second);
-    KeReleaseSpinLock(First, Old);
-}
 static void Wait(PVOID Object)
 {
     assert_int_equal(KeWaitForSingleObject(Object, Executive, KernelMode, FALSE, NULL), STATUS_SUCCESS);

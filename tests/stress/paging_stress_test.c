@@ -55,17 +55,6 @@ static volatile LONG Over;
 static const CHAR *volatile Broken;
 static volatile ULONG64 Validations;
 
-static ULONG64 Seconds(void)
-{
-    struct timespec Time;
-    clock_gettime(CLOCK_MONOTONIC, &Time);
-    return (ULONG64)Time.tv_sec * 1000 + (ULONG64)Time.tv_nsec / 1000000;
-}
-static ULONG64 Environment(const char *Name, ULONG64 Default)
-{
-    const char *Text = getenv(Name);
-    return Text ? strtoull(Text, NULL, 0) : Default;
-}
 static ULONG Pick(WORKER *Me, ULONG Below)
 {
     Me->Random ^= Me->Random << 13;
@@ -242,7 +231,7 @@ static void Step(WORKER *Me)
 }
 static BOOLEAN TimeIsUp(void)
 {
-    return __atomic_load_n(&Over, __ATOMIC_ACQUIRE) || Seconds() >= __atomic_load_n(&Deadline, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&Over, __ATOMIC_ACQUIRE) || KitMilliseconds() >= __atomic_load_n(&Deadline, __ATOMIC_ACQUIRE);
 }
 static void *Work(void *Argument)
 {
@@ -251,7 +240,7 @@ static void *Work(void *Argument)
         (void)Allocate(Me, &Me->Blocks[Index], POOL_FLAG_PAGED);
     }
     if (__atomic_sub_fetch(&Filling, 1, __ATOMIC_ACQ_REL) == 0) {
-        __atomic_store_n(&Deadline, Seconds() + Lasts, __ATOMIC_RELEASE); /* all data is there: the time begins */
+        __atomic_store_n(&Deadline, KitMilliseconds() + Lasts, __ATOMIC_RELEASE); /* all data is there: the time begins */
     }
     while (!TimeIsUp()) {
         Step(Me);
@@ -263,7 +252,7 @@ static void *Watch(void *Argument)
 {
     (void)Argument;
     while (!TimeIsUp()) {
-        ULONG64 Start = Seconds();
+        ULONG64 Start = KitMilliseconds();
         const CHAR *Found = MiValidateAll();
         if (Found) {
             __atomic_store_n(&Broken, Found, __ATOMIC_RELEASE);
@@ -271,7 +260,7 @@ static void *Watch(void *Argument)
             return NULL;
         }
         Validations++;
-        usleep((useconds_t)(20000 + 3000 * (Seconds() - Start))); /* the others' turn: they wait while it looks */
+        usleep((useconds_t)(20000 + 3000 * (KitMilliseconds() - Start))); /* the others' turn: they wait while it looks */
     }
     return NULL;
 }
@@ -282,7 +271,7 @@ static void Paging_FourTimesRam_EveryByteIsRight(void **State)
     MM_COUNTERS Before, After;
     (void)State;
     WORKER *Self = &Workers[0];
-    Self->Random = Environment("NTMM_STRESS_SEED", 1) * 0x9E3779B97F4A7C15ull;
+    Self->Random = KitEnvironment("NTMM_STRESS_SEED", 1) * 0x9E3779B97F4A7C15ull;
     MmQueryCounters(&Before);
     for (ULONG Index = 0; Index < SHARED; Index++) {
         assert_true(Allocate(Self, &Common[Index], POOL_FLAG_PAGED));
@@ -295,11 +284,11 @@ static void Paging_FourTimesRam_EveryByteIsRight(void **State)
         assert_true(Allocate(Self, &Held[Index], POOL_FLAG_PAGED));
         Hold(Index);
     }
-    Lasts = 1000 * Environment("NTMM_STRESS_SECONDS", 2);
+    Lasts = 1000 * KitEnvironment("NTMM_STRESS_SECONDS", 2);
     Filling = Threads;
     for (ULONG Index = 0; Index < Threads; Index++) {
         WORKER *Me = &Workers[Index];
-        Me->Random = (Index + 1 + Environment("NTMM_STRESS_SEED", 1)) * 0x9E3779B97F4A7C15ull;
+        Me->Random = (Index + 1 + KitEnvironment("NTMM_STRESS_SEED", 1)) * 0x9E3779B97F4A7C15ull;
         Me->Count = (ULONG)((Data << 20) / Threads / (LARGEST / 2 * 3 / 4));
         Me->Blocks = calloc(Me->Count, sizeof(BLOCK));
         assert_int_equal(pthread_create(&Me->Thread, NULL, Work, Me), 0);
@@ -355,10 +344,10 @@ static int Start(void **State)
 {
     ntmm_options Options;
     (void)State;
-    Threads = (ULONG)Environment("NTMM_STRESS_THREADS", 4);
+    Threads = (ULONG)KitEnvironment("NTMM_STRESS_THREADS", 4);
     Threads = Threads < 1 ? 1 : Threads > MOST ? MOST : Threads;
-    Ram = Environment("NTMM_STRESS_RAM", 16);
-    Data = Environment("NTMM_STRESS_DATA", 4 * Ram);
+    Ram = KitEnvironment("NTMM_STRESS_RAM", 16);
+    Data = KitEnvironment("NTMM_STRESS_DATA", 4 * Ram);
     ntmm_default_options(&Options);
     Options.ram = Ram << 20;
     Options.cpus = 2;

@@ -41,17 +41,6 @@ static volatile LONG Over;
 static const CHAR *volatile Broken;
 static volatile ULONG64 Validations;
 
-static ULONG64 Milliseconds(void)
-{
-    struct timespec Time;
-    clock_gettime(CLOCK_MONOTONIC, &Time);
-    return (ULONG64)Time.tv_sec * 1000 + (ULONG64)Time.tv_nsec / 1000000;
-}
-static ULONG64 Environment(const char *Name, ULONG64 Default)
-{
-    const char *Text = getenv(Name);
-    return Text ? strtoull(Text, NULL, 0) : Default;
-}
 static ULONG64 Next(WORKER *Me)
 {
     Me->Random ^= Me->Random << 13;
@@ -214,7 +203,7 @@ static void Step(WORKER *Me)
 static void *Work(void *Argument)
 {
     WORKER *Me = Argument;
-    while (!__atomic_load_n(&Over, __ATOMIC_ACQUIRE) && Milliseconds() < Deadline && Me->Errors == 0) {
+    while (!__atomic_load_n(&Over, __ATOMIC_ACQUIRE) && KitMilliseconds() < Deadline && Me->Errors == 0) {
         Step(Me);
     }
     for (ULONG Process = 0; Process < PROCESSES; Process++) {
@@ -266,9 +255,9 @@ static void Sections_UnderPressure_KeepEveryByte(void **State)
 {
     pthread_t Watcher;
     MM_COUNTERS Counters;
-    ULONG64 Steps = 0, Seed = Environment("NTMM_STRESS_SEED", 1);
+    ULONG64 Steps = 0, Seed = KitEnvironment("NTMM_STRESS_SEED", 1);
     (void)State;
-    ULONG64 Data = Environment("NTMM_STRESS_DATA", 4 * Ram - (SK_BYTES >> 20)) << 20;
+    ULONG64 Data = KitEnvironment("NTMM_STRESS_DATA", 4 * Ram - (SK_BYTES >> 20)) << 20;
     for (ULONG Section = 0; Section < FILE_SECTION; Section++) {
         SectionPages[Section] = (ULONG)(Data / FILE_SECTION / PAGE_SIZE);
         Sections[Section] =
@@ -279,7 +268,7 @@ static void Sections_UnderPressure_KeepEveryByte(void **State)
     for (ULONG Section = 0; Section < SECTIONS; Section++) {
         Generations[Section] = calloc(SectionPages[Section], sizeof(ULONG));
     }
-    Deadline = Milliseconds() + 1000 * Environment("NTMM_STRESS_SECONDS", 2);
+    Deadline = KitMilliseconds() + 1000 * KitEnvironment("NTMM_STRESS_SECONDS", 2);
     for (ULONG Index = 0; Index < THREADS; Index++) {
         WORKER *Me = &Workers[Index];
         Me->Number = Index;
@@ -343,7 +332,7 @@ static int Start(void **State)
     ntmm_options Options;
     (void)State;
     ntmm_default_options(&Options);
-    Ram = Environment("NTMM_STRESS_RAM", 16);
+    Ram = KitEnvironment("NTMM_STRESS_RAM", 16);
     Options.ram = Ram << 20;
     Options.cpus = 2;
     if (mkdtemp(Folder) == NULL) {
@@ -351,7 +340,7 @@ static int Start(void **State)
     }
     snprintf(Options.drive, sizeof Options.drive, "%s", Folder);
     snprintf(Options.pagefile, sizeof Options.pagefile, "/tmp/ntmm-sstress-%d:%luM", (int)getpid(),
-             (unsigned long)(2 * Environment("NTMM_STRESS_DATA", 4 * Ram)));
+             (unsigned long)(2 * KitEnvironment("NTMM_STRESS_DATA", 4 * Ram)));
     Options.pagefile_check = 1;
     if (ntmm_start(&Options) != 0 || !NT_SUCCESS(ntmm_add_driver("SectionFile", SkEntryPoint, &SkDriver))) {
         print_error("%s\n", ntmm_error());

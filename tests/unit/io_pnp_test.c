@@ -2,11 +2,12 @@
  * io_pnp_test.c - a Plug and Play driver: added, started, its interface, its children, removed. SPDX-License-Identifier: MIT
  */
 #include "io_kit.h"
+#include "pnp_kit.h"
 #include "ex/work.h"
 
 static const GUID Class = {0x12345678, 0x9abc, 0xdef0, {1, 2, 3, 4, 5, 6, 7, 8}};
 static char Log[2000];
-static PDEVICE_OBJECT Fdo, Pdo, Lower, Child;
+static PDEVICE_OBJECT Child;
 static UNICODE_STRING Interface;
 static BOOLEAN ChildPlugged, FailStart;
 
@@ -14,13 +15,6 @@ static void Note(const char *Text)
 {
     strcat(Log, Text);
     strcat(Log, " ");
-}
-
-static NTSTATUS Done(PIRP Irp, NTSTATUS Status)
-{
-    Irp->IoStatus.Status = Status;
-    IoCompleteRequest(Irp, IO_NO_INCREMENT);
-    return Status;
 }
 
 static WCHAR *Dup(const WCHAR *Text, size_t Bytes)
@@ -40,36 +34,35 @@ static NTSTATUS ChildPnp(PIRP Irp)
         else if (Sp->Parameters.QueryId.IdType == BusQueryHardwareIDs)
             Irp->IoStatus.Information = (ULONG_PTR)Dup(L"One\0Two\0", sizeof L"One\0Two\0");
         else
-            return Done(Irp, Irp->IoStatus.Status);
-        return Done(Irp, STATUS_SUCCESS);
+            return PkComplete(Irp, Irp->IoStatus.Status);
+        return PkComplete(Irp, STATUS_SUCCESS);
     case IRP_MN_QUERY_CAPABILITIES:
         Sp->Parameters.DeviceCapabilities.Capabilities->RawDeviceOK = 1;
         Sp->Parameters.DeviceCapabilities.Capabilities->Address = 77;
-        return Done(Irp, STATUS_SUCCESS);
+        return PkComplete(Irp, STATUS_SUCCESS);
     case IRP_MN_START_DEVICE:
         Note("child-start");
-        return Done(Irp, STATUS_SUCCESS);
+        return PkComplete(Irp, STATUS_SUCCESS);
     case IRP_MN_SURPRISE_REMOVAL:
         Note("child-surprise");
-        return Done(Irp, STATUS_SUCCESS);
+        return PkComplete(Irp, STATUS_SUCCESS);
     case IRP_MN_QUERY_REMOVE_DEVICE:
-        return Done(Irp, STATUS_SUCCESS);
+        return PkComplete(Irp, STATUS_SUCCESS);
     case IRP_MN_REMOVE_DEVICE: {
         Note("child-remove");
-        NTSTATUS Status = Done(Irp, STATUS_SUCCESS);
+        NTSTATUS Status = PkComplete(Irp, STATUS_SUCCESS);
         IoDeleteDevice(Child);
         Child = NULL;
         return Status;
     }
     default:
-        return Done(Irp, Irp->IoStatus.Status);
+        return PkComplete(Irp, Irp->IoStatus.Status);
     }
 }
 
 static NTSTATUS Pnp(PDEVICE_OBJECT Device, PIRP Irp)
 {
     PIO_STACK_LOCATION Sp = IoGetCurrentIrpStackLocation(Irp);
-    NTSTATUS Status;
     if (Device == Child)
         return ChildPnp(Irp);
     assert_int_equal(KeGetCurrentIrql(), PASSIVE_LEVEL);
@@ -79,22 +72,13 @@ static NTSTATUS Pnp(PDEVICE_OBJECT Device, PIRP Irp)
         assert_true(IoForwardIrpSynchronously(Lower, Irp));
         OK(Irp->IoStatus.Status);
         if (FailStart)
-            return Done(Irp, STATUS_DEVICE_CONFIGURATION_ERROR);
+            return PkComplete(Irp, STATUS_DEVICE_CONFIGURATION_ERROR);
         OK(IoSetDeviceInterfaceState(&Interface, TRUE));
         FAILS(IoSetDeviceInterfaceState(&Interface, TRUE), STATUS_OBJECT_NAME_EXISTS);
-        return Done(Irp, STATUS_SUCCESS);
+        return PkComplete(Irp, STATUS_SUCCESS);
     case IRP_MN_QUERY_DEVICE_RELATIONS:
-        if (Sp->Parameters.QueryDeviceRelations.Type == BusRelations && ChildPlugged) {
-            PDEVICE_RELATIONS Relations = ExAllocatePool2(POOL_FLAG_PAGED, sizeof *Relations, 'tseT');
-            ObReferenceObject(Child);
-            Relations->Count = 1;
-            Relations->Objects[0] = Child;
-            Irp->IoStatus.Information = (ULONG_PTR)Relations;
-            Irp->IoStatus.Status = STATUS_SUCCESS;
-        } else if (Sp->Parameters.QueryDeviceRelations.Type == BusRelations) {
-            Irp->IoStatus.Information = (ULONG_PTR)ExAllocatePool2(POOL_FLAG_PAGED, sizeof(DEVICE_RELATIONS), 'tseT');
-            Irp->IoStatus.Status = STATUS_SUCCESS;
-        }
+        if (Sp->Parameters.QueryDeviceRelations.Type == BusRelations)
+            PkReportChild(Irp, ChildPlugged ? Child : NULL);
         IoSkipCurrentIrpStackLocation(Irp);
         return IoCallDriver(Lower, Irp);
     case IRP_MN_REMOVE_DEVICE:
@@ -102,11 +86,7 @@ static NTSTATUS Pnp(PDEVICE_OBJECT Device, PIRP Irp)
         IoSetDeviceInterfaceState(&Interface, FALSE);
         RtlFreeUnicodeString(&Interface);
         Irp->IoStatus.Status = STATUS_SUCCESS;
-        IoSkipCurrentIrpStackLocation(Irp);
-        Status = IoCallDriver(Lower, Irp);
-        IoDetachDevice(Lower);
-        IoDeleteDevice(Fdo);
-        return Status;
+        return PkPassOn(Device, Irp);
     case IRP_MN_QUERY_REMOVE_DEVICE:
         Note("query-remove");
         Irp->IoStatus.Status = STATUS_SUCCESS;
@@ -121,7 +101,7 @@ static NTSTATUS Pnp(PDEVICE_OBJECT Device, PIRP Irp)
 static NTSTATUS CreateClose(PDEVICE_OBJECT Device, PIRP Irp)
 {
     UNREFERENCED_PARAMETER(Device);
-    return Done(Irp, STATUS_SUCCESS);
+    return PkComplete(Irp, STATUS_SUCCESS);
 }
 
 static NTSTATUS AddDevice(PDRIVER_OBJECT Driver, PDEVICE_OBJECT PhysicalDevice)
