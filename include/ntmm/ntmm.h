@@ -108,6 +108,18 @@ NTMM_API const char *ntmm_version(void);
 #define NTMM_MARK_DAMAGED    '!' /* slack or freed, and overwritten */
 #define NTMM_MARK_OUTSIDE    '.' /* not the block's */
 #define NTMM_MARK_UNREADABLE '?'
+#define NTMM_MARK_LINK       'l' /* Flink or Blink of a list entry, whose neighbour leads back */
+#define NTMM_MARK_WRONG_LINK 'x' /* one whose neighbour does not */
+
+#define NTMM_LINKS 4
+/* A structure that a fast fail (bug check 0x139) is about: a list entry that was compared with its neighbours, or what a register held. */
+typedef struct ntmm_link {
+    char name[12]; /* "entry", "Flink", "Blink" (of the entry), "beside it"; "rbx" */
+    uint64_t address;
+    bool list;          /* flink and blink were read there */
+    bool forward, back; /* the entry that flink, blink points to leads back here */
+    uint64_t flink, blink;
+} ntmm_link;
 
 /* A bug check as data. */
 typedef struct ntmm_bugcheck {
@@ -131,6 +143,8 @@ typedef struct ntmm_bugcheck {
     unsigned picture_count;
     uint8_t picture_bytes[NTMM_PICTURE];
     uint8_t picture_marks[NTMM_PICTURE]; /* NTMM_MARK_ */
+    unsigned link_count;                 /* of links: those of a corrupt list, the one it failed at first */
+    ntmm_link links[NTMM_LINKS];
 } ntmm_bugcheck;
 
 /* Runs function(argument) on the calling thread. False if it returned. True if the system stopped meanwhile on this

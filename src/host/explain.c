@@ -175,6 +175,24 @@ const void *HostObjectOf(uint32_t Code, const uint64_t *P)
     return NULL;
 }
 
+static const char *Served(uint32_t Code)
+{
+    return Code == 0x7E ? ", in a system thread" : Code == 0x3B ? ", while a request of user mode was served" : "";
+}
+
+VOID HostAccessWords(uint32_t Code, uint64_t Kind, uint64_t Address, char *Text, size_t Size)
+{
+    if (Address == ~0ull)
+        snprintf(Text, Size, "An access violation that nothing handled%s: a use of an address that is not canonical.",
+                 Served(Code));
+    else
+        snprintf(Text, Size, "An access violation that nothing handled%s: a %s address 0x%016llX%s.", Served(Code),
+                 Kind == 1   ? "write to"
+                 : Kind == 8 ? "jump to"
+                             : "read of",
+                 (unsigned long long)Address, Address < 0x1000 ? " (a NULL pointer)" : "");
+}
+
 /* One sentence: what the code did wrong. */
 VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size)
 {
@@ -186,19 +204,11 @@ VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size)
     case 0x3B:
         Status = HostStatusName((uint32_t)P[0]);
         if (Code == 0x1E && P[0] == 0xC0000005) {
-            Kind = P[2] == 1 ? "write to" : P[2] == 8 ? "jump to" : "read of";
-            if (P[3] == ~0ull)
-                snprintf(Text, Size, "An access violation that nothing handled: a use of an address that is not canonical.");
-            else
-                snprintf(Text, Size, "An access violation that nothing handled: a %s address 0x%016llX%s.", Kind,
-                         (unsigned long long)P[3], P[3] < 0x1000 ? " (a NULL pointer)" : "");
+            HostAccessWords(Code, P[2], P[3], Text, Size);
             return;
         }
-        snprintf(Text, Size, "An exception that nothing handled%s: %s (0x%08X).",
-                 Code == 0x7E   ? ", in a system thread"
-                 : Code == 0x3B ? ", while a request of user mode was served"
-                                : "",
-                 Status ? Status : "status", (unsigned)P[0]);
+        snprintf(Text, Size, "An exception that nothing handled%s: %s (0x%08X).", Served(Code), Status ? Status : "status",
+                 (unsigned)P[0]);
         return;
     case 0x0A:
     case 0xD1:

@@ -33,7 +33,9 @@ const void *HostObjectOf(uint32_t Code, const uint64_t *P);
 BOOLEAN HostAdvise(uint32_t Code, const uint64_t *Parameters, unsigned Count, const char **Cause, const char **Cure);
 struct json_t;
 struct json_t *HostExplainJson(uint32_t Code, const uint64_t *Parameters, unsigned Count); /* the caller owns it */
-const char *HostStatusName(uint32_t Status);                               /* NULL: not one of the common ones */
+const char *HostStatusName(uint32_t Status); /* NULL: not one of the common ones */
+/* For an access violation that nobody handled: Kind is EXCEPTION_READ_FAULT and so on. */
+VOID HostAccessWords(uint32_t Code, uint64_t Kind, uint64_t Address, char *Text, size_t Size);
 VOID HostWords(uint32_t Code, const uint64_t *P, char *Text, size_t Size); /* one sentence */
 
 /* landing.c */
@@ -60,8 +62,11 @@ ULONG HostSymbolize(ULONG_PTR Address, BOOLEAN Exact, HOST_SYMBOL *Out, ULONG Ma
 /* Gives back what is cached. */
 VOID HostForgetSymbols(VOID);
 
-/* picture.c: fills the picture of the block at (or around) Block: the stop's, or what a bad access used. Any IRQL, no heap. */
-VOID HostTakePicture(const KI_BUGCHECK *Stop, const VOID *Block, ntmm_bugcheck *Out);
+/* picture.c: fills the picture of the block at (or around) Block: the stop's, or what a bad access used. Link: the list entry there to show,
+ * or NULL. Any IRQL, no heap. */
+VOID HostTakePicture(const KI_BUGCHECK *Stop, const VOID *Block, const ntmm_link *Link, ntmm_bugcheck *Out);
+/* links.c: fills links, and words if they tell more than the code; the link to show a picture of, or NULL. Any IRQL, no heap. */
+const ntmm_link *HostFindLinks(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out);
 /* instruction.c: the instruction at Rip in words; "": its bytes cannot be read. */
 VOID HostDescribeInstruction(ULONG_PTR Rip, char *Text, size_t Size);
 /* sanitize.c: before ExInitSystem: who else watches memory. The report looks at bytes that nobody should touch: it says so. */

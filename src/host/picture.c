@@ -7,7 +7,8 @@
  *
  * Taken at the stop itself, before anything else moves on: a read of each eight bytes that may fail, at any IRQL, without the heap.
  * A picture is made when something can be seen: slack behind a live block, or the pattern in a freed one, that is not what the
- * pools wrote there; or a bad access inside the block's page, whose place is shown then.
+ * pools wrote there; or a bad access inside the block's page, whose place is shown then; or a list entry in it that a list was found corrupt at.
+ * The links of such an entry are marked l, or x where the neighbour does not lead back (in a freed block the pattern says more).
  *
  * What the pools wrote there differs: ordinary pool has one pattern for slack; a page of special pool has one of its own, in front of the
  * block too (EXP_BLOCK_INFO.Fill, Front, Tail).
@@ -74,7 +75,12 @@ static BOOLEAN FindDamage(const KI_BUGCHECK *Stop, const EXP_BLOCK_INFO *Info, L
            (Info->State == ExpBlockLive && FindDamageIn(Stop, Info, -(LONG_PTR)Info->Front, 0, Where));
 }
 
-VOID HostTakePicture(const KI_BUGCHECK *Stop, const VOID *Block, ntmm_bugcheck *Out)
+static uint8_t LinkMark(BOOLEAN LeadsBack)
+{
+    return LeadsBack ? NTMM_MARK_LINK : NTMM_MARK_WRONG_LINK;
+}
+
+VOID HostTakePicture(const KI_BUGCHECK *Stop, const VOID *Block, const ntmm_link *Link, ntmm_bugcheck *Out)
 {
     EXP_BLOCK_INFO Info;
     LONG_PTR Center;
@@ -85,7 +91,7 @@ VOID HostTakePicture(const KI_BUGCHECK *Stop, const VOID *Block, ntmm_bugcheck *
     if (Info.Room > MAXLONG || Info.Room == 0)
         return;
     Center = Info.Offset;
-    if (!Access && !FindDamage(Stop, &Info, &Center))
+    if (!Access && Link == NULL && !FindDamage(Stop, &Info, &Center))
         return;
     ULONG_PTR First = ((Info.Start + (ULONG_PTR)Center) & ~(ULONG_PTR)(LINE - 1)) - LINE * 2;
     ULONG_PTR Low = ((Info.Start + (ULONG_PTR)(Center < 0 ? Center : 0)) & ~(ULONG_PTR)(LINE - 1)) - LINE;
@@ -100,6 +106,8 @@ VOID HostTakePicture(const KI_BUGCHECK *Stop, const VOID *Block, ntmm_bugcheck *
             Out->picture_marks[Index] = NTMM_MARK_UNREADABLE;
         } else {
             Out->picture_marks[Index] = (uint8_t)MarkOf(&Info, Offset, Byte);
+            if (Link != NULL && First + Index - Link->address < 16 && Info.State == ExpBlockLive)
+                Out->picture_marks[Index] = First + Index - Link->address < 8 ? LinkMark(Link->forward) : LinkMark(Link->back);
             Seen = TRUE;
         }
         Out->picture_bytes[Index] = Byte;

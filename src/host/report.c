@@ -50,6 +50,7 @@ static VOID PutHead(HOST_TEXT *Text, const ntmm_bugcheck *Stop)
 static VOID DescribeBasics(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
 {
     const CHAR *Name = KiBugCheckName(Stop->Code);
+    const ntmm_link *Link;
     uint64_t Parameters[4];
     memset(Out, 0, sizeof *Out);
     Out->code = Stop->Code;
@@ -58,6 +59,11 @@ static VOID DescribeBasics(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
     snprintf(Out->name, sizeof Out->name, "%s", Name ? Name : "UNKNOWN_BUG_CHECK");
     if (Stop->Words)
         snprintf(Out->words, sizeof Out->words, "%s", Stop->Words);
+    else if (Stop->StackBytes)
+        snprintf(Out->words, sizeof Out->words, "The kernel stack of %llu KiB is used up: a double fault in the page below it.",
+                 (unsigned long long)(Stop->StackBytes >> 10));
+    else if (Stop->Access && Stop->Code != MEMORY_MANAGEMENT)
+        HostAccessWords(Stop->Code, Stop->AccessKind, Stop->AccessAddress, Out->words, sizeof Out->words);
     else
         HostWords(Stop->Code, Parameters, Out->words, sizeof Out->words);
     Out->irql = Stop->Irql;
@@ -73,7 +79,10 @@ static VOID DescribeBasics(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
     if (Out->trapped && Out->frame_count)
         HostDescribeInstruction(Out->frames[0], Out->instruction, sizeof Out->instruction);
     HostQuietMemoryTool(TRUE);
-    HostTakePicture(Stop, Out->block, Out);
+    Link = HostFindLinks(Stop, Out);
+    if (Link)
+        Out->block = (const void *)(ULONG_PTR)Link->address;
+    HostTakePicture(Stop, Out->block, Link, Out);
     HostQuietMemoryTool(FALSE);
     Out->address = Stop->Driver ? (uint64_t)(ULONG_PTR)Stop->Driver : Out->frame_count ? Out->frames[0] : 0;
 }
@@ -90,12 +99,14 @@ VOID HostFormatPlace(const HOST_SYMBOL *Symbol, char *Text, size_t Size)
         snprintf(Text, Size, "+0x%llx", (unsigned long long)Symbol->Offset);
 }
 
-/* The C library and the sanitizers' run time, which clang links into the program: memcpy there works for whoever called it. */
+/* The C library, the sanitizers' run time, which clang links into the program, and the stack probe that compilers link into drivers: memcpy
+ * there works for whoever called it. */
 static BOOLEAN IsRuntime(const HOST_SYMBOL *Symbol)
 {
     static const char *const Modules[] = {"libc.so", "ld-linux", "libasan", "libubsan", "libtsan", "libclang_rt"};
     static const char *const Functions[] = {"__asan_",         "__tsan_",    "__interceptor_",   "__sanitizer_",
-                                            "___interceptor_", "_ZN6__asan", "_ZN11__sanitizer", "__msan_"};
+                                            "___interceptor_", "_ZN6__asan", "_ZN11__sanitizer", "__msan_",
+                                            "___chkstk",       "__chkstk"};
     for (unsigned I = 0; I < ARRAYSIZE(Modules); I++)
         if (!strncmp(Symbol->Module, Modules[I], strlen(Modules[I])))
             return TRUE;
@@ -138,6 +149,8 @@ static VOID DescribeBlame(const VOID *Blame, ntmm_bugcheck *Out)
         memmove(Out->frames, Out->frames + First, (Out->frame_count - First) * sizeof Out->frames[0]);
         Out->frame_count -= First;
         Out->trapped = false;
+        if (Out->code == UNEXPECTED_KERNEL_MODE_TRAP)
+            Out->instruction[0] = 0; /* it was the machine's, where the stack had no more room */
     }
     if (!Blame && !Out->frame_count)
         return;
@@ -300,8 +313,10 @@ static VOID PutPicture(HOST_TEXT *Text, const ntmm_bugcheck *Stop)
 {
     if (Stop->picture_count == 0)
         return;
-    HostPut(Text,
-            "  bytes of the block and around it (b block, s slack, f freed, ! overwritten, . not the block's, ? not there):\n");
+    HostPut(
+        Text,
+        "  bytes of the block and around it (b block, s slack, f freed, ! overwritten, . not the block's, ? not there%s):\n",
+        Stop->link_count ? ", l link of a list, x link that is not led back to" : "");
     for (unsigned Line = 0; Line + 16 <= Stop->picture_count; Line += 16) {
         const uint8_t *Bytes = Stop->picture_bytes + Line, *Marks = Stop->picture_marks + Line;
         HostPut(Text, "    0x%016llX ", (unsigned long long)Stop->picture_start + Line);
@@ -370,6 +385,42 @@ static VOID PutLeak(HOST_TEXT *Text)
     }
 }
 
+/* ---- the entries of a corrupt list: bug check 0x139 ---- */
+static BOOLEAN SameBlock(uint64_t One, uint64_t Other)
+{
+    EXP_BLOCK_INFO A, B;
+    return ExpDescribeBlock && ExpDescribeBlock((const void *)(ULONG_PTR)One, &A) &&
+           ExpDescribeBlock((const void *)(ULONG_PTR)Other, &B) && A.Start == B.Start;
+}
+
+static VOID PutLink(HOST_TEXT *Text, const ntmm_bugcheck *Stop, unsigned Which)
+{
+    const ntmm_link *Link = &Stop->links[Which];
+    LDR_IMAGE *Image = LdrpFindImage((ULONG_PTR)Link->address);
+    EXP_BLOCK_INFO Info;
+    char Head[32];
+    snprintf(Head, sizeof Head, "%s%s:", strcmp(Link->name, "entry") ? "" : "list ", Link->name);
+    HostPut(Text, "  %-11s 0x%016llX", Head, (unsigned long long)Link->address);
+    if (Link->list)
+        HostPut(Text, ", Flink 0x%016llX%s, Blink 0x%016llX%s", (unsigned long long)Link->flink,
+                Link->forward ? "" : " (not led back)", (unsigned long long)Link->blink, Link->back ? "" : " (not led back)");
+    if (Image)
+        HostPut(Text, ", in %s+0x%llX\n", Image->Name, (unsigned long long)(Link->address - (ULONG_PTR)Image->Base));
+    else
+        HostPut(Text, "%s\n",
+                ExpDescribeBlock && ExpDescribeBlock((const void *)(ULONG_PTR)Link->address, &Info) ? "" : ", not in pool");
+    for (unsigned I = 0; I < Which; I++)
+        if (SameBlock(Stop->links[I].address, Link->address))
+            return;
+    PutBlock(Text, (const void *)(ULONG_PTR)Link->address);
+}
+
+static VOID PutLinks(HOST_TEXT *Text, const ntmm_bugcheck *Stop)
+{
+    for (unsigned I = 0; I < Stop->link_count; I++)
+        PutLink(Text, Stop, I);
+}
+
 static VOID PutRest(HOST_TEXT *Text, const ntmm_bugcheck *Stop)
 {
     const char *Why, *Cure;
@@ -386,6 +437,8 @@ static VOID PutRest(HOST_TEXT *Text, const ntmm_bugcheck *Stop)
         HostPut(Text, "    (the system's own: no code of a driver is on it)\n");
     if (IsLeakStop(Stop))
         PutLeak(Text);
+    else if (Stop->link_count)
+        PutLinks(Text, Stop);
     else
         PutBlock(Text, Stop->block);
     PutPicture(Text, Stop);
@@ -543,12 +596,62 @@ static json_t *JsonLeak(void)
     return List;
 }
 
-json_t *HostStopJson(const ntmm_bugcheck *Stop)
+/* NULL: no block is known there. */
+static json_t *JsonBlock(const VOID *At)
 {
     char Hex[24], Tag[8];
     EXP_BLOCK_INFO Info;
+    json_t *Block;
+    if (!At || !ExpDescribeBlock || !ExpDescribeBlock(At, &Info))
+        return NULL;
+    Block = json_object();
+    snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Info.Start);
+    json_object_set_new(Block, "address", json_string(Hex));
+    json_object_set_new(Block, "state",
+                        json_string(Info.State == ExpBlockLive    ? "allocated"
+                                    : Info.State == ExpBlockFreed ? "freed"
+                                                                  : "never"));
+    if (Info.State != ExpBlockNever) {
+        TagText(Info.Tag, Tag);
+        json_object_set_new(Block, "size", json_integer((json_int_t)Info.Size));
+        json_object_set_new(Block, "tag", json_string(Tag));
+        json_object_set_new(Block, "pool", json_string(PoolName(Info.PoolType)));
+        json_object_set_new(Block, "allocated_by", JsonStack(Info.AllocStack, Info.AllocFrames));
+        json_object_set_new(Block, "freed_by", JsonStack(Info.FreeStack, Info.FreeFrames));
+    }
+    return Block;
+}
+
+static json_t *JsonLinks(const ntmm_bugcheck *Stop)
+{
+    json_t *List = json_array();
+    for (unsigned I = 0; I < Stop->link_count; I++) {
+        const ntmm_link *Link = &Stop->links[I];
+        json_t *Entry = json_object(), *Block = JsonBlock((const VOID *)(ULONG_PTR)Link->address);
+        char Hex[24];
+        json_object_set_new(Entry, "name", json_string(Link->name));
+        snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Link->address);
+        json_object_set_new(Entry, "address", json_string(Hex));
+        if (Link->list) {
+            snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Link->flink);
+            json_object_set_new(Entry, "flink", json_string(Hex));
+            snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Link->blink);
+            json_object_set_new(Entry, "blink", json_string(Hex));
+            json_object_set_new(Entry, "flink_leads_back", json_boolean(Link->forward));
+            json_object_set_new(Entry, "blink_leads_back", json_boolean(Link->back));
+        }
+        if (Block)
+            json_object_set_new(Entry, "block", Block);
+        json_array_append_new(List, Entry);
+    }
+    return List;
+}
+
+json_t *HostStopJson(const ntmm_bugcheck *Stop)
+{
+    char Hex[24];
     const char *Why, *Cure;
-    json_t *Root = json_object(), *List = json_array(), *Frames = json_array();
+    json_t *Block, *Root = json_object(), *List = json_array(), *Frames = json_array();
 
     snprintf(Hex, sizeof Hex, "0x%08X", Stop->code);
     json_object_set_new(Root, "code", json_string(Hex));
@@ -581,24 +684,11 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
         snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Stop->picture_start);
         json_object_set_new(Root, "picture", json_pack("{s:s, s:s, s:s}", "start", Hex, "bytes", Bytes, "marks", Marks));
     }
-    if (Stop->block && ExpDescribeBlock && ExpDescribeBlock(Stop->block, &Info)) {
-        json_t *Block = json_object();
-        snprintf(Hex, sizeof Hex, "0x%016llX", (unsigned long long)Info.Start);
-        json_object_set_new(Block, "address", json_string(Hex));
-        json_object_set_new(Block, "state",
-                            json_string(Info.State == ExpBlockLive    ? "allocated"
-                                        : Info.State == ExpBlockFreed ? "freed"
-                                                                      : "never"));
-        if (Info.State != ExpBlockNever) {
-            TagText(Info.Tag, Tag);
-            json_object_set_new(Block, "size", json_integer((json_int_t)Info.Size));
-            json_object_set_new(Block, "tag", json_string(Tag));
-            json_object_set_new(Block, "pool", json_string(PoolName(Info.PoolType)));
-            json_object_set_new(Block, "allocated_by", JsonStack(Info.AllocStack, Info.AllocFrames));
-            json_object_set_new(Block, "freed_by", JsonStack(Info.FreeStack, Info.FreeFrames));
-        }
+    Block = JsonBlock(Stop->block);
+    if (Block)
         json_object_set_new(Root, "block", Block);
-    }
+    if (Stop->link_count)
+        json_object_set_new(Root, "links", JsonLinks(Stop));
     if (Stop->code == NO_MORE_SYSTEM_PTES || Stop->code == DRIVER_USED_EXCESSIVE_PTES)
         json_object_set_new(Root, "holders", JsonHolders());
     if (IsLockStop(Stop))

@@ -192,6 +192,9 @@ static DECLSPEC_NORETURN VOID Unhandled(KTHREAD *Thread, EXCEPTION_RECORD *Recor
     Stop.Parameters[0] = (ULONG_PTR)(LONG_PTR)Record->ExceptionCode;
     Stop.Parameters[0] &= 0xffffffff;
     Stop.Parameters[1] = (ULONG_PTR)Record->ExceptionAddress;
+    Stop.Access = Record->ExceptionCode == STATUS_ACCESS_VIOLATION && Record->NumberParameters == 2;
+    Stop.AccessKind = Record->ExceptionInformation[0];
+    Stop.AccessAddress = Record->ExceptionInformation[1];
     if (Record->ExceptionCode == STATUS_ACCESS_VIOLATION && IsWildWrite(Thread, Record)) {
         Stop.Code = MEMORY_MANAGEMENT;
         Stop.Parameters[0] = 0x4477;

@@ -10,11 +10,11 @@
 #include "ke/kip.h"
 
 /* Fails fast as the inline list routines of wdm/rtl.h do, so that the parameters are the same. */
-static VOID KipCheckLinks(BOOLEAN Fit, PKSPIN_LOCK Lock, KIRQL OldIrql)
+static VOID KipCheckLinks(BOOLEAN Fit, PLIST_ENTRY ListHead, PLIST_ENTRY Entry, PKSPIN_LOCK Lock, KIRQL OldIrql)
 {
     if (__builtin_expect(!Fit, 0)) {
         KiReleaseListLock(Lock, OldIrql);
-        RtlFailFast(FAST_FAIL_CORRUPT_LIST_ENTRY);
+        FatalListEntryError(ListHead, Entry, NULL);
     }
 }
 
@@ -23,7 +23,8 @@ PLIST_ENTRY ExInterlockedInsertHeadList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEn
     KIRQL OldIrql = KiAcquireListLock(Lock);
     PLIST_ENTRY First;
 
-    KipCheckLinks(ListHead->Flink->Blink == ListHead && ListHead->Blink->Flink == ListHead, Lock, OldIrql);
+    KipCheckLinks(ListHead->Flink->Blink == ListHead && ListHead->Blink->Flink == ListHead, ListHead, ListHead->Flink, Lock,
+                  OldIrql);
     First = ListHead->Flink;
     ListEntry->Flink = First;
     ListEntry->Blink = ListHead;
@@ -38,7 +39,8 @@ PLIST_ENTRY ExInterlockedInsertTailList(PLIST_ENTRY ListHead, PLIST_ENTRY ListEn
     KIRQL OldIrql = KiAcquireListLock(Lock);
     PLIST_ENTRY Last;
 
-    KipCheckLinks(ListHead->Flink->Blink == ListHead && ListHead->Blink->Flink == ListHead, Lock, OldIrql);
+    KipCheckLinks(ListHead->Flink->Blink == ListHead && ListHead->Blink->Flink == ListHead, ListHead, ListHead->Flink, Lock,
+                  OldIrql);
     Last = ListHead->Blink;
     ListEntry->Flink = ListHead;
     ListEntry->Blink = Last;
@@ -54,7 +56,7 @@ PLIST_ENTRY ExInterlockedRemoveHeadList(PLIST_ENTRY ListHead, PKSPIN_LOCK Lock)
     PLIST_ENTRY First = ListHead->Flink;
 
     if (First != ListHead) {
-        KipCheckLinks(First->Blink == ListHead && First->Flink->Blink == First, Lock, OldIrql);
+        KipCheckLinks(First->Blink == ListHead && First->Flink->Blink == First, ListHead, First, Lock, OldIrql);
         ListHead->Flink = First->Flink;
         First->Flink->Blink = ListHead;
     } else {

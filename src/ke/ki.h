@@ -598,6 +598,7 @@ DECLSPEC_NORETURN VOID KiRestoreJump(const KI_JUMP *Jump, LONG Value);
 
 /* ---- bug checks (ke/bugcheck.c) ---- */
 #define KI_STOP_FRAMES 48
+#define KI_STOP_POINTERS 14 /* rax rbx rdx rsi rdi rbp r8 to r15 */
 typedef struct _KI_BUGCHECK {
     ULONG Code;
     ULONG_PTR Parameters[4];
@@ -608,6 +609,11 @@ typedef struct _KI_BUGCHECK {
     ULONG_PTR EvidenceAt;       /* where the bytes of Evidence were, before they were mended */
     ULONG EvidenceBytes;
     UCHAR Evidence[32];
+    ULONG_PTR Pointers[KI_STOP_POINTERS]; /* a fast fail: the list entries compared, or the registers' contents */
+    BOOLEAN Registers;
+    BOOLEAN Access; /* an access violation that nobody handled: how (EXCEPTION_READ_FAULT ...), and where */
+    ULONG_PTR AccessKind, AccessAddress;
+    ULONG_PTR StackBytes; /* of the kernel stack that is used up, or 0 */
     KIRQL Irql; /* filled by KiBugCheck, like all that follows */
     ULONG Processor;
     KTHREAD *Thread;
@@ -618,6 +624,8 @@ typedef struct _KI_BUGCHECK {
 /* Stops the system: callbacks, the block on the console (through the reporter), then HalHalt - or, inside
  * ntmm_catch, hands the stop to the catcher. */
 DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop);
+DECLSPEC_NORETURN VOID KiFailTrap(HAL_TRAP_FRAME *Frame); /* int 29h (failfast.c) */
+VOID KiContextOfTrap(const HAL_TRAP_FRAME *Frame, HAL_CONTEXT *Context);
 DECLSPEC_NORETURN VOID KiStop(ULONG Code, const CHAR *Words, const VOID *Block, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3,
                               ULONG_PTR P4);
 /* "BAD_POOL_CALLER" for 0xC2; NULL for a code without a name (ke/bugname.c). */

@@ -29,7 +29,7 @@
 VOID (*KiAccessFaultRoutine)(ULONG_PTR Address, ULONG ErrorCode, KIRQL Irql, ULONG_PTR Rip, KI_FAULT_ANSWER *Answer);
 BOOLEAN (*KiEmulateRoutine)(HAL_TRAP_FRAME *Frame);
 
-static VOID HalContextOfTrap(const HAL_TRAP_FRAME *Frame, HAL_CONTEXT *Context)
+VOID KiContextOfTrap(const HAL_TRAP_FRAME *Frame, HAL_CONTEXT *Context)
 {
     *Context = (HAL_CONTEXT){.Rip = Frame->Rip,
                              .Rsp = Frame->Rsp,
@@ -127,7 +127,7 @@ VOID KiPageFaultUpcall(HAL_TRAP_FRAME *Frame)
     }
     if (Answer.StopCode) {
         KI_BUGCHECK Stop = {.Code = Answer.StopCode, .Context = &Context};
-        HalContextOfTrap(Frame, &Context);
+        KiContextOfTrap(Frame, &Context);
         memcpy(Stop.Parameters, Answer.Parameters, sizeof Stop.Parameters);
         if ((Stop.Code == IRQL_NOT_LESS_OR_EQUAL || Stop.Code == DRIVER_IRQL_NOT_LESS_OR_EQUAL) &&
             KiIsOnStackOut(Frame->FaultAddress))
@@ -259,23 +259,6 @@ static VOID RaiseTrap(HAL_TRAP_FRAME *Frame, NTSTATUS Status, ULONG Count, ULONG
     DispatchTrap(Frame, &Record);
 }
 
-/* KeBugCheckEx(0x139): trap frame and exception record are data of this function's frame, whose memory stays while the
- * system stops. */
-static DECLSPEC_NORETURN VOID FastFail(HAL_TRAP_FRAME *Frame)
-{
-    EXCEPTION_RECORD Record = {.ExceptionCode = STATUS_STACK_BUFFER_OVERRUN,
-                               .ExceptionFlags = EXCEPTION_NONCONTINUABLE,
-                               .ExceptionAddress = (PVOID)Frame->Rip,
-                               .NumberParameters = 1,
-                               .ExceptionInformation = {(ULONG)Frame->Rcx}};
-    HAL_CONTEXT Context;
-    KI_BUGCHECK Stop = {.Code = KERNEL_SECURITY_CHECK_FAILURE,
-                        .Parameters = {(ULONG)Frame->Rcx, (ULONG_PTR)Frame, (ULONG_PTR)&Record, 0},
-                        .Context = &Context};
-    HalContextOfTrap(Frame, &Context);
-    KiBugCheck(&Stop);
-}
-
 VOID KiTrapUpcall(HAL_TRAP_FRAME *Frame)
 {
     UCHAR Bytes[16];
@@ -308,11 +291,15 @@ VOID KiTrapUpcall(HAL_TRAP_FRAME *Frame)
         RaiseTrap(Frame, STATUS_ILLEGAL_INSTRUCTION, 0, 0, 0);
         return;
     case 13:
+        if (Frame->Rip == (ULONG_PTR)KiTryReadAt) { /* an address that is not canonical */
+            Frame->Rip = (ULONG_PTR)KiTryReadFailed;
+            return;
+        }
         ReadCode(Frame->Rip, Bytes, sizeof Bytes);
         Code = SkipPrefixes(Bytes, Bytes + sizeof Bytes);
         if (Code[0] == 0xcd) {
             if (Code[1] == 0x29)
-                FastFail(Frame);
+                KiFailTrap(Frame);
             if (Code[1] == 0x2c) {
                 RaiseTrap(Frame, STATUS_ASSERTION_FAILURE, 0, 0, 0);
                 return;
@@ -343,7 +330,9 @@ VOID KiTrapUpcall(HAL_TRAP_FRAME *Frame)
         KI_BUGCHECK Stop = {.Code = UNEXPECTED_KERNEL_MODE_TRAP,
                             .Parameters = {Frame->Vector, (ULONG_PTR)Frame, Frame->Rip, Frame->Rsp},
                             .Context = &Context};
-        HalContextOfTrap(Frame, &Context);
+        if (Frame->Vector == 8)
+            Stop.StackBytes = KiCurrentThread()->StackHigh - KiCurrentThread()->StackLow;
+        KiContextOfTrap(Frame, &Context);
         KiBugCheck(&Stop);
     }
     }

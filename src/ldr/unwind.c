@@ -4,7 +4,7 @@
  * RtlLookupFunctionEntry, RtlVirtualUnwind, RtlUnwindEx, RtlUnwind, RtlPcToFileHeader, __C_specific_handler; inside, the HAL's UnwindForeign
  * upcall and KiForeignDispatch.
  *
- * A PE function that is not a leaf has an entry in .pdata, which names its unwind information (versions 1 and 2):
+ * A PE function that is not a leaf (nor a helper in assembler) has an entry in .pdata, which names its unwind information (versions 1 and 2):
  *
  *     .pdata  { Begin, End, UnwindData }  (RVAs)
  *     .xdata  { version:3 flags:5, prolog size, code count, frame register:4 offset:4,
@@ -357,7 +357,33 @@ static BOOLEAN VirtualUnwind(const LDR_IMAGE *Image, const LDR_RUNTIME_FUNCTION 
     return Done ? TRUE : PopReturn(&Stack, Context);
 }
 
-/* Steps out of one PE frame; a leaf has just its return address on the stack. */
+/* Without an entry: a leaf, with its return address on top of the stack. Or a helper of the compiler's in assembler, which has pushed
+ * registers and describes nothing (the stack probe ___chkstk_ms): the word is its return address that stands behind a call of
+ * the code right before Pc. */
+#define HELPER_WORDS 4
+#define HELPER_BYTES 64
+static BOOLEAN StepOutOfLeaf(const LDR_IMAGE *Image, const BOUNDS *Stack, CONTEXT *Context)
+{
+    ULONG_PTR Rva = (ULONG_PTR)Context->Rip - (ULONG_PTR)Image->Base;
+    for (ULONG Word = 0; Word < HELPER_WORDS; Word++) {
+        ULONG64 Return;
+        LONG Distance;
+        ULONG_PTR After;
+        if (!ReadStack(Stack, Context->Rsp + Word * 8, &Return))
+            break;
+        After = (ULONG_PTR)Return - (ULONG_PTR)Image->Base;
+        if (After < 5 || After > Image->Size || Image->View[After - 5] != 0xE8)
+            continue;
+        memcpy(&Distance, Image->View + After - 4, 4);
+        if (Rva - (After + (ULONG_PTR)(LONG_PTR)Distance) < HELPER_BYTES) {
+            Context->Rsp += Word * 8;
+            break;
+        }
+    }
+    return PopReturn(Stack, Context);
+}
+
+/* Steps out of one PE frame. */
 static BOOLEAN StepOut(const LDR_IMAGE *Image, ULONG Type, CONTEXT *Context, const LDR_RUNTIME_FUNCTION **Entry,
                        ULONG64 *Establisher, ULONG *Handler, const UCHAR **Data)
 {
@@ -371,7 +397,7 @@ static BOOLEAN StepOut(const LDR_IMAGE *Image, ULONG Type, CONTEXT *Context, con
     } else {
         *Establisher = Context->Rsp;
         HalQueryStack(&Stack.Low, &Stack.High);
-        if (!PopReturn(&Stack, Context))
+        if (!StepOutOfLeaf(Image, &Stack, Context))
             return FALSE;
     }
     return Context->Rsp > Before;

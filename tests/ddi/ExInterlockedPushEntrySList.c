@@ -165,6 +165,7 @@ static void TryRead_MemoryGone_False(void **state)
     KeLowerIrql(Old);
     assert_int_equal(Value, 42);
     assert_false(KiTryRead((const ULONG64 *)16, &Value));
+    assert_false(KiTryRead((const ULONG64 *)0xDFDFDFDFDFDFDFD8, &Value)); /* not canonical: another trap */
 }
 
 /* ---- under contention: no entry is lost or in two hands (the ABA problem) ---- */

@@ -98,6 +98,84 @@ SIN FreeResource(void *Unused)
     Kept = 9;
 }
 
+typedef struct _ITEM {
+    ULONG64 Number;
+    LIST_ENTRY Link;
+    UCHAR Rest[40];
+} ITEM;
+static LIST_ENTRY Head;
+static ITEM *volatile Items[3];
+
+static NOINLINE ITEM *MakeItem(void)
+{
+    ITEM *Item = ExAllocatePoolWithTag(NonPagedPoolNx, sizeof(ITEM), TAG);
+    Item->Number = 0x1122334455667788;
+    return Item;
+}
+SIN MakeList(void)
+{
+    InitializeListHead(&Head);
+    for (int I = 0; I < 3; I++) {
+        Items[I] = MakeItem();
+        InsertTailList(&Head, &Items[I]->Link);
+    }
+    Kept = 4;
+}
+SIN RemoveTwice(void *Unused)
+{
+    (void)Unused;
+    MakeList();
+    RemoveEntryList(&Items[1]->Link);
+    RemoveEntryList(&Items[1]->Link);
+    Kept = 9;
+}
+SIN FreeLinked(void *Unused)
+{
+    (void)Unused;
+    MakeList();
+    GiveBack(Items[0]);
+    RemoveEntryList(&Items[1]->Link);
+    Kept = 9;
+}
+SIN InsertAtBadHead(void *Unused)
+{
+    (void)Unused;
+    MakeList();
+    Items[2]->Link.Flink = &Items[0]->Link;
+    InsertTailList(&Head, &Items[1]->Link);
+    Kept = 9;
+}
+SIN LockedListBroken(void *Unused)
+{
+    static KSPIN_LOCK Lock;
+    (void)Unused;
+    MakeList();
+    Items[0]->Link.Blink = &Items[2]->Link;
+    ExInterlockedRemoveHeadList(&Head, &Lock);
+    Kept = 9;
+}
+/* What a binary driver's RemoveEntryList leaves in the registers: the neighbours, or more. */
+SIN FailFast29(ULONG Code, const volatile VOID *Rbx, const volatile VOID *Rdx)
+{
+    __asm__ volatile("int $0x29" : : "c"(Code), "b"(Rbx), "d"(Rdx) : "memory");
+}
+SIN BinaryRemoveTwice(void *Unused)
+{
+    (void)Unused;
+    MakeList();
+    RemoveEntryList(&Items[1]->Link);
+    FailFast29(3, Items[1], &Items[1]->Link);
+    Kept = 9;
+}
+SIN BinaryTree(void *Unused)
+{
+    (void)Unused;
+    MakeBuffer(48);
+    GiveBack(Block);
+    FailFast29(FAST_FAIL_INVALID_BALANCED_TREE, Block + 16, NULL);
+    Kept = 9;
+}
+
 /* Sin's report has the pieces in this order, and none of what follows an empty piece. */
 static void Tells(void (*Sin)(void *), uint32_t Code, const char *const *Pieces)
 {
@@ -169,6 +247,79 @@ static void FreeResource_NoDamageIsShown(void **State)
           "tag 'Stry'", "  usually: ", "ERESOURCE", "  cure: ", "ExDeleteResourceLite", "", "!!");
 }
 
+/* Both blocks and who made them; the entry's bytes, whose links nobody leads back to. */
+static void RemoveTwice_TheEntryAndItsNeighbours(void **State)
+{
+    (void)State;
+    STORY(RemoveTwice, 0x139, "no neighbour of the entry at 0x", "leads back to it", "  function:   RemoveTwice (",
+          "  list entry: 0x", ", Flink 0x", " (not led back), Blink 0x", " (not led back)\n", "64 bytes, tag 'Stry'",
+          "allocated\n", "is 8 bytes after its start\n", "  allocated by:\n", "!MakeItem (", "!MakeList (", "!RemoveTwice (",
+          "  Flink:      0x", "64 bytes, tag 'Stry'", "  allocated by:\n", "!MakeItem (", "  Blink:      0x",
+          " 88 77 66 55 44 33 22 11 ", " b  b  b  b  b  b  b  b  x  x  x  x  x  x  x  x\n", " x  x  x  x  x  x  x  x  b ",
+          "  usually: ", "removed twice", "", "freed by");
+}
+/* The entry that was asked for is right: its neighbour's block is gone, and that is named, with who freed it. */
+static void FreeLinked_WhoFreedTheNeighbour(void **State)
+{
+    (void)State;
+    STORY(FreeLinked, 0x139, "lies in a pool block that was freed while it was in the list", "  function:   FreeLinked (",
+          "  list entry: 0x", "Blink 0x", " (not led back)\n", "allocated\n", "  Blink:      0x", "64 bytes, tag 'Stry'",
+          "freed\n", "  allocated by:\n", "!MakeItem (", "  freed by:\n", "!GiveBack (", "!FreeLinked (", " f  f  f  f",
+          "  usually: ", "freed while in one");
+}
+static void InsertAtBadHead_TheLastEntry(void **State)
+{
+    (void)State;
+    STORY(InsertAtBadHead, 0x139, "the Blink of the entry at 0x", "leads to one that does not lead back",
+          "  function:   InsertAtBadHead (", "  list entry: 0x", ", not in pool\n",
+          "  Flink: ", "  Blink: ", " (not led back), Blink 0x", "allocated\n", "!MakeItem (", " x  x  x  x  x  x  x  x\n",
+          "  usually: ");
+}
+static void LockedListBroken_TheSame(void **State)
+{
+    (void)State;
+    STORY(LockedListBroken, 0x139, "the Flink of the entry at 0x", "  function:   LockedListBroken (", "  list entry: 0x",
+          "  Flink: ", "allocated\n", "!MakeItem (", "  usually: ");
+}
+static void BinaryRemoveTwice_RegistersTell(void **State)
+{
+    (void)State;
+    STORY(BinaryRemoveTwice, 0x139, "  function:   FailFast29 (", "  rdx:        0x", "64 bytes, tag 'Stry'",
+          "is 8 bytes after its start\n", "!MakeItem (", " x  x  x  x", "  usually: ");
+}
+static void BinaryTree_TheFreedNode(void **State)
+{
+    (void)State;
+    STORY(BinaryTree, 0x139, "  function:   FailFast29 (", "  rbx:        0x", "48 bytes, tag 'Stry'", "freed\n",
+          "is 16 bytes after its start\n", "  allocated by:\n", "!MakeBuffer (", "  freed by:\n", "!GiveBack (",
+          "  usually: ", "", "Flink");
+}
+static void CorruptList_AsData(void **State)
+{
+    ntmm_bugcheck Stop;
+    (void)State;
+    assert_true(ntmm_catch(FreeLinked, NULL, &Stop));
+    assert_int_equal(Stop.link_count, 3);
+    assert_string_equal(Stop.links[0].name, "entry");
+    assert_int_equal(Stop.links[0].address, (ULONG_PTR)&Items[1]->Link);
+    assert_true(Stop.links[0].list && Stop.links[0].forward && !Stop.links[0].back);
+    assert_int_equal(Stop.links[0].blink, (ULONG_PTR)&Items[0]->Link);
+    assert_ptr_equal(Stop.block, &Items[0]->Link);
+    ntmm_report(&Stop, true, Text, sizeof Text);
+    assert_non_null(strstr(Text, "\"links\":[{\"name\":\"entry\""));
+    assert_non_null(strstr(Text, "\"blink_leads_back\":false"));
+    assert_non_null(strstr(Text, "\"state\":\"freed\""));
+}
+
+static int StartPlain(void **State)
+{
+    ntmm_options Options;
+    (void)State;
+    ntmm_default_options(&Options);
+    Options.ram = 64u << 20;
+    Options.special_pool_sample = 0; /* freed memory can be looked at */
+    return ntmm_start(&Options);
+}
 static int Start(void **State)
 {
     ntmm_options Options;
@@ -184,15 +335,26 @@ static int Stop(void **State)
     ntmm_stop(); /* with what the sins leave behind */
     return 0;
 }
-#define TEST(Name) cmocka_unit_test_setup_teardown(Name, Start, Stop)
+#define PLAIN(Name) cmocka_unit_test_setup_teardown(Name, StartPlain, Stop)
+#define TEST(Name)  cmocka_unit_test_setup_teardown(Name, Start, Stop)
 
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        TEST(DoubleFree_BothFreesAndTheAllocation), TEST(UseAfterFree_TheFreeAndTheInstruction),
-        TEST(Overrun_TheBlockAndHowFarBehind),      TEST(SmallOverrun_MarksWhatWasWritten),
-        TEST(Underrun_MarksWhatWasWritten),         TEST(UnlockTwice_TheMdlAndWhoMadeIt),
+        TEST(DoubleFree_BothFreesAndTheAllocation),
+        TEST(UseAfterFree_TheFreeAndTheInstruction),
+        TEST(Overrun_TheBlockAndHowFarBehind),
+        TEST(SmallOverrun_MarksWhatWasWritten),
+        TEST(Underrun_MarksWhatWasWritten),
+        TEST(UnlockTwice_TheMdlAndWhoMadeIt),
         TEST(FreeResource_NoDamageIsShown),
+        PLAIN(RemoveTwice_TheEntryAndItsNeighbours),
+        PLAIN(FreeLinked_WhoFreedTheNeighbour),
+        PLAIN(InsertAtBadHead_TheLastEntry),
+        PLAIN(LockedListBroken_TheSame),
+        PLAIN(BinaryRemoveTwice_RegistersTell),
+        PLAIN(BinaryTree_TheFreedNode),
+        PLAIN(CorruptList_AsData),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }

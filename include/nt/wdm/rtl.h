@@ -39,6 +39,9 @@ extern "C" {
  * __fastfail, "Bug Check 0x139" */
 NTSYSAPI DECLSPEC_NORETURN VOID RtlFailFast(ULONG Code);
 #define __fastfail RtlFailFast
+/* The same with FAST_FAIL_CORRUPT_LIST_ENTRY, for a list whose links disagree: p1 is the entry, or the list's head, that was looked at, p2 the
+ * entry beside it. The report shows both, and their neighbours. Any IRQL. Page: "Bug Check 0x139" */
+NTSYSAPI DECLSPEC_NORETURN VOID FatalListEntryError(PVOID p1, PVOID p2, PVOID p3);
 
 /* ======================================================= lists
  * ======================================================= Any IRQL. Doubly linked: a head whose Flink or
@@ -63,7 +66,7 @@ FORCEINLINE BOOLEAN RemoveEntryList(PLIST_ENTRY Entry)
 {
     PLIST_ENTRY Next = Entry->Flink, Previous = Entry->Blink;
     if (Next->Blink != Entry || Previous->Flink != Entry)
-        RtlFailFast(FAST_FAIL_CORRUPT_LIST_ENTRY);
+        FatalListEntryError(Entry, Next, Previous);
     Previous->Flink = Next;
     Next->Blink = Previous;
     return (BOOLEAN)(Next == Previous);
@@ -74,7 +77,7 @@ FORCEINLINE PLIST_ENTRY RemoveHeadList(PLIST_ENTRY ListHead)
 {
     PLIST_ENTRY Entry = ListHead->Flink, Next = Entry->Flink;
     if (Entry->Blink != ListHead || Next->Blink != Entry)
-        RtlFailFast(FAST_FAIL_CORRUPT_LIST_ENTRY);
+        FatalListEntryError(ListHead, Entry, Next);
     ListHead->Flink = Next;
     Next->Blink = ListHead;
     return Entry;
@@ -85,7 +88,7 @@ FORCEINLINE PLIST_ENTRY RemoveTailList(PLIST_ENTRY ListHead)
 {
     PLIST_ENTRY Entry = ListHead->Blink, Previous = Entry->Blink;
     if (Entry->Flink != ListHead || Previous->Flink != Entry)
-        RtlFailFast(FAST_FAIL_CORRUPT_LIST_ENTRY);
+        FatalListEntryError(ListHead, Entry, Previous);
     ListHead->Blink = Previous;
     Previous->Flink = ListHead;
     return Entry;
@@ -96,7 +99,7 @@ FORCEINLINE VOID InsertHeadList(PLIST_ENTRY ListHead, PLIST_ENTRY Entry)
 {
     PLIST_ENTRY Next = ListHead->Flink;
     if (Next->Blink != ListHead)
-        RtlFailFast(FAST_FAIL_CORRUPT_LIST_ENTRY);
+        FatalListEntryError(ListHead, Next, NULL);
     Entry->Flink = Next;
     Entry->Blink = ListHead;
     Next->Blink = Entry;
@@ -108,7 +111,7 @@ FORCEINLINE VOID InsertTailList(PLIST_ENTRY ListHead, PLIST_ENTRY Entry)
 {
     PLIST_ENTRY Previous = ListHead->Blink;
     if (Previous->Flink != ListHead)
-        RtlFailFast(FAST_FAIL_CORRUPT_LIST_ENTRY);
+        FatalListEntryError(ListHead, Previous, NULL);
     Entry->Flink = ListHead;
     Entry->Blink = Previous;
     Previous->Flink = Entry;
@@ -122,7 +125,7 @@ FORCEINLINE VOID AppendTailList(PLIST_ENTRY ListHead, PLIST_ENTRY ListToAppend)
     PLIST_ENTRY End = ListHead->Blink, AppendEnd = ListToAppend->Blink;
     if (ListHead->Flink->Blink != ListHead || End->Flink != ListHead || ListToAppend->Flink->Blink != ListToAppend ||
         AppendEnd->Flink != ListToAppend)
-        RtlFailFast(FAST_FAIL_CORRUPT_LIST_ENTRY);
+        FatalListEntryError(ListHead, ListToAppend, NULL);
     End->Flink = ListToAppend;
     ListHead->Blink = AppendEnd;
     AppendEnd->Flink = ListHead;
