@@ -137,6 +137,7 @@ typedef struct ntmm_bugcheck {
     uint64_t frames[32];   /* the call stack, innermost first, without the library's own frames */
     bool trapped;          /* frames[0] is the instruction that faulted, not a return address */
     const void *block;     /* the pool block concerned, or NULL */
+    const void *suspect;   /* another block, an overrun of which may have done it, or NULL */
     char instruction[160]; /* the instruction that faulted: "mov dword ptr [rax+0x10], ecx: writes 4 bytes"; "": none did */
     /* The bytes around the damage, or around the address that was accessed, of a pool block; picture_count 0: nothing to see. */
     uint64_t picture_start; /* address of the first */

@@ -9,6 +9,10 @@
  * Freed blocks. The first 32 bytes of a freed block are filled with EXP_FILL_FREED and checked when the block
  * is handed out again: a write after free is 0xC6 (address, 1: write, 0: kernel, the bytes found).
  *
+ * A block that fills its room has no slack: an overrun of it goes into the next one. If that one is free, its first byte has changed, and the
+ * report names the block before it as the other suspect. And at any time one of the small classes is the roomy one (slab.c): sizes
+ * that would fill a block of it get the next class, so that each is seen in its turn.
+ *
  * Big blocks likewise, when they stay mapped after the free (run.c); else a touch after the free faults by itself.
  *
  * Both are small on purpose: they touch the cache lines that the driver has just used. The fills and
@@ -50,16 +54,25 @@ VOID ExpStopSlack(PVOID Block, SIZE_T Size, SIZE_T Slack)
 VOID ExpStopFreedFill(PVOID Block, SIZE_T BlockSize)
 {
     const ULONG64 *At = Block;
+    EXP_BLOCK_INFO Before;
+    PVOID Suspect = NULL;
     ULONG64 Found;
     ULONG_PTR Where;
     while (*At == EXP_FREED_PATTERN)
         At++;
     Found = *At;
     Where = (ULONG_PTR)At + (ULONG)__builtin_ctzll(Found ^ EXP_FREED_PATTERN) / 8;
+    if (Where == (ULONG_PTR)Block && (Where & (PAGE_SIZE - 1)) != 0 && ExpDescribeBlock((PUCHAR)Block - 1, &Before) &&
+        (Before.State == ExpBlockLive || Before.State == ExpBlockFreed) && Before.Start + Before.Size == Where)
+        Suspect = (PVOID)Before.Start;
     KI_BUGCHECK Stop = {.Code = 0xC6,
                         .Parameters = {Where, 1, 0, Found},
-                        .Words =
-                            "A pool block was written to after it had been freed; found when it was to be handed out again.",
-                        .Block = Block};
+                        .Words = Suspect != NULL
+                                     ? "A pool block was written to after it had been freed, or the block before it was "
+                                       "overrun; found when it was to be handed out again."
+                                     : "A pool block was written to after it had been freed; found when it was to be "
+                                       "handed out again.",
+                        .Block = Block,
+                        .Suspect = Suspect};
     ExpStopDamaged(&Stop, Block, BlockSize >= 32 ? 32 : 16, EXP_FILL_FREED);
 }

@@ -305,6 +305,13 @@ typedef struct _EXP_FAST {
     ULONG Types[1024];                     /* for POOL_TYPEs below 1024 */
 } DECLSPEC_ALIGN(64) EXP_FAST;
 extern EXP_FAST ExpFast;
+/* Of the bin a size goes to; changes while threads read it (ExpMoveRoom). */
+static inline ULONG ExpBinOf(SIZE_T Size)
+{
+    return __atomic_load_n(&ExpFast.BinOf[(Size + 15) >> 4], __ATOMIC_RELAXED);
+}
+/* Which classes are the roomy ones now (slab.c); Phase: random. Any IRQL. */
+VOID ExpMoveRoom(ULONG Phase);
 /* An entry of Flags and Types: bits 0-7 the highest IRQL, signed (-1: the general path decides), 12-13 the kind, 16 zeroes,
  * 31 paged. */
 #define EXP_FAST_NO      0xFFu

@@ -73,7 +73,7 @@ static inline __attribute__((always_inline)) VOID ExpRaise(EXP_COUNTER *Counter)
 static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE *Cache, ULONG Kind, SIZE_T Size,
                                                                       EXP_COUNTER *Counter, BOOLEAN Checks)
 {
-    EXP_BIN *Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + Kind + ExpFast.BinOf[(Size + 15) >> 4]);
+    EXP_BIN *Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + Kind + ExpBinOf(Size));
     EXP_ENTRY *Entry = Bin->Top;
     ULONG_PTR Block = Entry->Block;
     EXP_WORD *At = Entry->Word;
@@ -249,7 +249,7 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache
  * would say yes now ---- */
 static inline BOOLEAN ExpReadyToAllocate(EXP_CACHE *Cache, ULONG Kind, SIZE_T Size)
 {
-    EXP_BIN *Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + Kind + ExpFast.BinOf[(Size + 15) >> 4]);
+    EXP_BIN *Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + Kind + ExpBinOf(Size));
     return Bin->Top->Block == 0 && ExpRefill(Cache, (ULONG)(Bin - Cache->Bins), HighPoolPriority);
 }
 

@@ -177,7 +177,7 @@ static VOID ExpCheckReuse(ULONG_PTR Block, SIZE_T BlockSize, EXP_WORD Old)
 
 static ULONG ExpClassFor(SIZE_T Size, SIZE_T Alignment)
 {
-    ULONG Class = ExpFast.ClassOf[(Size + 15) >> 4];
+    ULONG Class = ExpBinOf(Size) / (ULONG)sizeof(EXP_BIN);
     while (ExpState.Classes[Class].Size % Alignment != 0)
         Class++;
     return Class;

@@ -187,6 +187,8 @@ BOOLEAN ExpRenew(EXP_CACHE *Cache, EXP_COUNTER *Counter)
     if (Ended) {
         ExpVisitCache(Cache);
         ExpNoteVolume((ULONG64)Left);
+        if (Sampled && (Cache->Random >> 20 & 15) == 0)
+            ExpMoveRoom((ULONG)(Cache->Random >> 24) & 0xFF);
     }
     return Sampled;
 }

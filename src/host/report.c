@@ -72,6 +72,7 @@ static VOID DescribeBasics(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
     Out->block = Stop->Block;
     if (!Out->block)
         Out->block = HostObjectOf(Stop->Code, Parameters);
+    Out->suspect = Stop->Suspect;
     Out->trapped = Stop->Trapped;
     Out->frame_count = Stop->FrameCount < ARRAYSIZE(Out->frames) ? Stop->FrameCount : ARRAYSIZE(Out->frames);
     for (unsigned I = 0; I < Out->frame_count; I++)
@@ -441,6 +442,10 @@ static VOID PutRest(HOST_TEXT *Text, const ntmm_bugcheck *Stop)
         PutLinks(Text, Stop);
     else
         PutBlock(Text, Stop->block);
+    if (Stop->suspect) {
+        HostPut(Text, "  or an overrun of the block before it, which has no slack:\n");
+        PutBlock(Text, Stop->suspect);
+    }
     PutPicture(Text, Stop);
     if (HostAdvise(Stop->code, Stop->parameters, 4, &Why, &Cure)) {
         HostPutWrapped(Text, "  usually:   ", Why, 13, 100);
@@ -687,6 +692,9 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
     Block = JsonBlock(Stop->block);
     if (Block)
         json_object_set_new(Root, "block", Block);
+    Block = JsonBlock(Stop->suspect);
+    if (Block)
+        json_object_set_new(Root, "suspect", Block);
     if (Stop->link_count)
         json_object_set_new(Root, "links", JsonLinks(Stop));
     if (Stop->code == NO_MORE_SYSTEM_PTES || Stop->code == DRIVER_USED_EXCESSIVE_PTES)

@@ -597,13 +597,14 @@ LONG KiSaveJump(KI_JUMP *Jump) __attribute__((returns_twice));
 DECLSPEC_NORETURN VOID KiRestoreJump(const KI_JUMP *Jump, LONG Value);
 
 /* ---- bug checks (ke/bugcheck.c) ---- */
-#define KI_STOP_FRAMES 48
+#define KI_STOP_FRAMES   48
 #define KI_STOP_POINTERS 14 /* rax rbx rdx rsi rdi rbp r8 to r15 */
 typedef struct _KI_BUGCHECK {
     ULONG Code;
     ULONG_PTR Parameters[4];
     const CHAR *Words;          /* one sentence: what the code did wrong; NULL: the general text of the code */
     const VOID *Block;          /* the pool block concerned, or NULL */
+    const VOID *Suspect;        /* another block, an overrun of which may have done it, or NULL */
     const HAL_CONTEXT *Context; /* where it happened, or NULL: here */
     const VOID *Driver;         /* code address to blame; NULL: the first frame outside the library */
     ULONG_PTR EvidenceAt;       /* where the bytes of Evidence were, before they were mended */
@@ -614,7 +615,7 @@ typedef struct _KI_BUGCHECK {
     BOOLEAN Access; /* an access violation that nobody handled: how (EXCEPTION_READ_FAULT ...), and where */
     ULONG_PTR AccessKind, AccessAddress;
     ULONG_PTR StackBytes; /* of the kernel stack that is used up, or 0 */
-    KIRQL Irql; /* filled by KiBugCheck, like all that follows */
+    KIRQL Irql;           /* filled by KiBugCheck, like all that follows */
     ULONG Processor;
     KTHREAD *Thread;
     BOOLEAN Trapped;  /* Context was given: Frames[0] is an instruction, not a return address */

@@ -1,5 +1,5 @@
 /*
- * pool_corrupted.c - a lookaside list whose entry was written to after it was freed: bug check 0xC5 at raised IRQL
+ * pool_corrupted.c - an overrun of a block without slack; a lookaside list whose entry was written to after it was freed: bug check 0xC5 at raised IRQL
  * (address, IRQL, 0, instruction), 0x50 below; a driver's own S-list is 0x0A. Page: "Bug Check 0xC5:
  * DRIVER_CORRUPTED_EXPOOL". SPDX-License-Identifier: MIT
  */
@@ -91,6 +91,35 @@ static void OwnListEntryGone_0x0A(void **State)
     assert_ptr_equal(InterlockedFlushSList(&Own), Entry);
 }
 
+/* A block that fills its class has no slack, but the class is a roomy one at times: the overrun is told then, when the block is freed. */
+static ULONG Pairs;
+static __attribute__((no_sanitize("address", "thread"))) void OverrunFull(void *Argument)
+{
+    UNREFERENCED_PARAMETER(Argument);
+    for (; Pairs < 4000000; Pairs++) {
+        volatile UCHAR *Block = ExAllocatePoolWithTag(PagedPool, 512, 'tseT');
+        UCHAR Was = Block[512];
+        Block[512] = (UCHAR)~Was;
+        ExFreePoolWithTag((PVOID)Block, 'tseT');
+        Block[512] = Was; /* what lies there does not come to harm */
+    }
+}
+static void FullBlock_OverrunIsSeenInTime_0x19(void **State)
+{
+    ULONG Samples = 0;
+    ntmm_bugcheck Stop;
+    UNREFERENCED_PARAMETER(State);
+    for (;; Samples++) {
+        assert_true(ntmm_catch(OverrunFull, NULL, &Stop));
+        if (Stop.code != DRIVER_PAGE_FAULT_BEYOND_END_OF_ALLOCATION)
+            break; /* a sample of special pool, which is told at once */
+    }
+    assert_int_equal(Stop.code, BAD_POOL_HEADER);
+    assert_int_equal(Stop.parameters[0], 0x21);
+    assert_int_equal(Stop.parameters[2], 512);
+    assert_true(Samples < 4000);
+}
+
 /* A freed block of several pages is unmapped at once. */
 static int Start(void **State)
 {
@@ -109,6 +138,7 @@ static int Stop(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {cmocka_unit_test(LookasideEntryOverwritten_0xC5),
-                                       cmocka_unit_test(OwnListEntryGone_0x0A)};
+                                       cmocka_unit_test(OwnListEntryGone_0x0A),
+                                       cmocka_unit_test(FullBlock_OverrunIsSeenInTime_0x19)};
     return cmocka_run_group_tests(Tests, Start, Stop);
 }

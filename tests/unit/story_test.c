@@ -98,6 +98,26 @@ SIN FreeResource(void *Unused)
     Kept = 9;
 }
 
+/* Two blocks side by side; the second is free, and handed out again after the first was overrun. */
+SIN OverrunIntoFree(void *Unused)
+{
+    PUCHAR Blocks[60], First = NULL, Second = NULL;
+    (void)Unused;
+    for (int I = 0; I < 60; I++)
+        Blocks[I] = ExAllocatePoolWithTag(NonPagedPoolNx, 64, TAG);
+    for (int I = 0; I < 60 && !Second; I++)
+        for (int J = 0; J < 60; J++)
+            if (Blocks[J] == Blocks[I] + 64) {
+                First = Blocks[I];
+                Second = Blocks[J];
+            }
+    GiveBack(Second);
+    Scribble(First + 62, "xyz");
+    for (int I = 0; I < 1000; I++)
+        Block = ExAllocatePoolWithTag(NonPagedPoolNx, 64, TAG);
+    Kept = 9;
+}
+
 typedef struct _ITEM {
     ULONG64 Number;
     LIST_ENTRY Link;
@@ -247,6 +267,21 @@ static void FreeResource_NoDamageIsShown(void **State)
           "tag 'Stry'", "  usually: ", "ERESOURCE", "  cure: ", "ExDeleteResourceLite", "", "!!");
 }
 
+static void OverrunIntoFree_NamesTheBlockBefore(void **State)
+{
+    ntmm_bugcheck Stop;
+    char Before[64];
+    (void)State;
+    STORY(OverrunIntoFree, 0xC6, "or the block before it was overrun", "  pool block: 0x", "64 bytes, tag ", "freed\n",
+          "  freed by:\n", "!GiveBack (", "  or an overrun of the block before it, which has no slack:\n", "  pool block: 0x",
+          "64 bytes, tag ", "allocated\n", "  allocated by:\n", "!OverrunIntoFree (", " 78 79 ", " 7a df df ", " !! f  f ",
+          "  usually: ");
+    assert_true(ntmm_catch(OverrunIntoFree, NULL, &Stop));
+    assert_ptr_equal((const UCHAR *)Stop.suspect + 64, Stop.block);
+    ntmm_report(&Stop, true, Text, sizeof Text);
+    snprintf(Before, sizeof Before, "\"suspect\":{\"address\":\"0x%016llX\"", (unsigned long long)(ULONG_PTR)Stop.suspect);
+    assert_non_null(strstr(Text, Before));
+}
 /* Both blocks and who made them; the entry's bytes, whose links nobody leads back to. */
 static void RemoveTwice_TheEntryAndItsNeighbours(void **State)
 {
@@ -348,6 +383,7 @@ int main(void)
         TEST(Underrun_MarksWhatWasWritten),
         TEST(UnlockTwice_TheMdlAndWhoMadeIt),
         TEST(FreeResource_NoDamageIsShown),
+        PLAIN(OverrunIntoFree_NamesTheBlockBefore),
         PLAIN(RemoveTwice_TheEntryAndItsNeighbours),
         PLAIN(FreeLinked_WhoFreedTheNeighbour),
         PLAIN(InsertAtBadHead_TheLastEntry),
