@@ -764,6 +764,7 @@ static int Start(void **state)
     ntmm_default_options(&Options);
     Options.ram = 64 << 20;
     Options.stacks = 8;
+    Options.special_pool_sample = 0; /* each block is of the class that its size says */
     return ntmm_start(&Options);
 }
 

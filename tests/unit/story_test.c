@@ -325,7 +325,7 @@ static void BinaryRemoveTwice_RegistersTell(void **State)
 static void BinaryTree_TheFreedNode(void **State)
 {
     (void)State;
-    STORY(BinaryTree, 0x139, "  function:   FailFast29 (", "  rbx:        0x", "48 bytes, tag 'Stry'", "freed\n",
+    STORY(BinaryTree, 0x139, "  function:   FailFast29 (", ":        0x", "48 bytes, tag 'Stry'", "freed\n",
           "is 16 bytes after its start\n", "  allocated by:\n", "!MakeBuffer (", "  freed by:\n", "!GiveBack (",
           "  usually: ", "", "Flink");
 }
