@@ -17,7 +17,8 @@
  *
  * Children run at most the limit's seconds (ten times as long as the run without a failure took, if that is longer: what is slow on this
  * machine, or under a checker, does not hang; that run itself may take ten times the limit), with no core dumps, standard output dropped
- * and standard error kept in memory for the line that a bug check prints. They die with their parent.
+ * and standard error kept in memory for the line that a bug check prints. They die with their parent. A folder
+ * that is drive C: is copied for each, so that no run finds what another left.
  *
  * Invariants:
  *   Y1  a key is in Known exactly if a point ends with it.
@@ -27,6 +28,7 @@
  * One thread. The caller's process must not have started the system: its memory would be shared with every run.
  */
 #include "campaign.h"
+#include "drive.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,6 +64,7 @@ typedef struct _POINT {
 typedef struct _JOB {
     pid_t Pid; /* 0: free */
     int Errors;
+    char Drive[64]; /* its copy of the folder that is drive C:, if there is one */
     size_t Point;
     HOST_FAIL_TABLE *Table;
     struct timespec Began;
@@ -328,6 +331,7 @@ static DECLSPEC_NORETURN VOID Child(CAMPAIGN *C, JOB *Job, pid_t Parent)
     dup2(Null, STDIN_FILENO);
     dup2(Null, STDOUT_FILENO);
     dup2(Job->Errors, STDERR_FILENO);
+    NtmmpDriveCopy = Job->Drive;
     if (ntmm_start(C->Options.system) != 0) {
         snprintf(Job->Table->Detail, sizeof Job->Table->Detail, "%s", ntmm_error());
         _exit(EXIT_BASE + NTMM_FAIL_WRONG);
@@ -362,6 +366,7 @@ static int Begin(CAMPAIGN *C, JOB *Job, const POINT *Point)
     if (ftruncate(Job->Errors, 0) != 0 || lseek(Job->Errors, 0, SEEK_SET) != 0) {
         return HostFail("cannot rewind a run's error output: %s", strerror(errno));
     }
+    NtmmpRemoveFolder(Job->Drive);
     fflush(NULL);
     clock_gettime(CLOCK_MONOTONIC, &Job->Began);
     pid_t Pid = fork();
@@ -627,6 +632,9 @@ static void Close(CAMPAIGN *C, unsigned Jobs)
         if (Job->Errors > 0) {
             close(Job->Errors);
         }
+        if (Job->Drive[0] != 0) {
+            NtmmpRemoveFolder(Job->Drive);
+        }
     }
     for (size_t Index = 0; Index < C->Count; Index++) {
         free(C->Points[Index].Where);
@@ -669,6 +677,8 @@ int ntmm_fail_each(ntmm_fail_outcome (*function)(void *argument), void *argument
         JOB *Job = &C->Jobs[Index];
         Job->Table = mmap(NULL, sizeof *Job->Table, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         Job->Errors = memfd_create("ntmm-run", MFD_CLOEXEC);
+        snprintf(Job->Drive, sizeof Job->Drive, "%s/ntmm-drive-%d-%u", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp",
+                 (int)getpid(), Index);
         if (Job->Table == MAP_FAILED || Job->Errors < 0) {
             Job->Table = Job->Table == MAP_FAILED ? NULL : Job->Table;
             HostFail("no memory for the runs' tables: %s", strerror(errno));

@@ -373,6 +373,8 @@ static NTSTATUS DriveEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
     return STATUS_SUCCESS;
 }
 
+const char *NtmmpDriveCopy;
+
 NTSTATUS NtmmpMountDrive(const char *Folder)
 {
     const IOP_DRIVER_PARAMETERS Parameters = {.Name = "ntmm_drive", .Entry = DriveEntry};
@@ -383,6 +385,11 @@ NTSTATUS NtmmpMountDrive(const char *Folder)
         return STATUS_OBJECT_NAME_COLLISION;
     if (strlen(Folder) + 2 > sizeof(DriveFolder) || stat(Folder, &facts) != 0 || !S_ISDIR(facts.st_mode))
         return STATUS_OBJECT_PATH_NOT_FOUND;
+    if (NtmmpDriveCopy != NULL) {
+        if (strlen(NtmmpDriveCopy) + 2 > sizeof(DriveFolder) || NtmmpCopyFolder(Folder, NtmmpDriveCopy) != 0)
+            return STATUS_OBJECT_PATH_NOT_FOUND;
+        Folder = NtmmpDriveCopy;
+    }
     snprintf(DriveFolder, sizeof(DriveFolder), "%s", Folder);
     return IopCreateDriver(&Parameters, &DriveDriver, &Called);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <ntifs.h>
 #include <ntmm.h>
@@ -94,6 +95,26 @@ static ntmm_fail_outcome Strict(void *Argument)
     return NTMM_FAIL_HANDLED;
 }
 
+/* Makes a file, and finds it wrong if it is there already. */
+static ntmm_fail_outcome MakesAFile(void *Argument)
+{
+    UNICODE_STRING Name = RTL_CONSTANT_STRING(L"\\??\\C:\\made");
+    OBJECT_ATTRIBUTES Attributes;
+    IO_STATUS_BLOCK Io;
+    HANDLE File;
+    NTSTATUS Status;
+    (void)Argument;
+    PVOID One = Take(100);
+    InitializeObjectAttributes(&Attributes, &Name, OBJ_KERNEL_HANDLE, NULL, NULL);
+    Status = ZwCreateFile(&File, GENERIC_WRITE, &Attributes, &Io, NULL, FILE_ATTRIBUTE_NORMAL, 0, FILE_CREATE,
+                          FILE_SYNCHRONOUS_IO_NONALERT, NULL, 0);
+    if (NT_SUCCESS(Status))
+        ZwClose(File);
+    if (One != NULL)
+        ExFreePool(One);
+    return Status == STATUS_OBJECT_NAME_COLLISION ? NTMM_FAIL_WRONG : NTMM_FAIL_HANDLED;
+}
+
 typedef struct TOLD {
     unsigned Count, Stop;
     ntmm_fail_outcome Outcomes[32];
@@ -140,6 +161,24 @@ static void EachRequestFailsOnce_Careful_AllHandled(void **state)
     assert_int_equal(Sum.runs, 3);
     assert_int_equal(Sum.outcomes[NTMM_FAIL_HANDLED], 2);
     assert_non_null(strstr(Told.Where[0], "fail_each_test.c"));
+}
+
+/* Drive C: is each run's own, and the folder stays as it was. */
+static void FilesOfOneRun_AreNotAnothers(void **state)
+{
+    char Folder[] = "/tmp/ntmm-failXXXXXX", Inner[64], Options[128];
+    TOLD Told;
+    (void)state;
+    assert_non_null(mkdtemp(Folder));
+    snprintf(Inner, sizeof Inner, "%s/kept", Folder);
+    assert_int_equal(mkdir(Inner, 0700), 0);
+    snprintf(Options, sizeof Options, "drive=%s", Folder);
+    setenv("NTMM_OPTIONS", Options, 1);
+    assert_int_equal(Campaign(MakesAFile, &Told, NULL, 1, 1, NULL), 0);
+    unsetenv("NTMM_OPTIONS");
+    assert_true(Told.Count >= 1);
+    assert_int_equal(rmdir(Inner), 0);
+    assert_int_equal(rmdir(Folder), 0); /* nothing was made in it */
 }
 
 static void LeakOnTheErrorPath_ToldWithItsPlace(void **state)
@@ -276,6 +315,7 @@ int main(void)
 {
     const struct CMUnitTest Tests[] = {
         cmocka_unit_test(EachRequestFailsOnce_Careful_AllHandled),
+        cmocka_unit_test(FilesOfOneRun_AreNotAnothers),
         cmocka_unit_test(LeakOnTheErrorPath_ToldWithItsPlace),
         cmocka_unit_test(NullIsUsed_CrashToldWithItsStop),
         cmocka_unit_test(WhatAFailureMakesReachable_FailsInTurn),
