@@ -30,6 +30,7 @@
 #include "campaign.h"
 #include "drive.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -648,6 +649,30 @@ static void Close(CAMPAIGN *C, unsigned Jobs)
     free(C);
 }
 
+/* Where the copies of drive C: lie: in memory, if the host lets us. */
+static const char *CopiesFolder(void)
+{
+    return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+}
+
+/* Takes away what campaigns that were killed have left. */
+static void RemoveStale(void)
+{
+    char Path[320];
+    const struct dirent *Entry;
+    DIR *Folder = opendir(CopiesFolder());
+    while (Folder != NULL && (Entry = readdir(Folder)) != NULL) {
+        int Owner;
+        if (sscanf(Entry->d_name, "ntmm-drive-%d-", &Owner) == 1 && kill(Owner, 0) != 0 && errno == ESRCH) {
+            snprintf(Path, sizeof Path, "%s/%s", CopiesFolder(), Entry->d_name);
+            NtmmpRemoveFolder(Path);
+        }
+    }
+    if (Folder != NULL) {
+        closedir(Folder);
+    }
+}
+
 int ntmm_fail_each(ntmm_fail_outcome (*function)(void *argument), void *argument, const ntmm_fail_options *options,
                    ntmm_fail_summary *summary)
 {
@@ -673,12 +698,12 @@ int ntmm_fail_each(ntmm_fail_outcome (*function)(void *argument), void *argument
     unsigned Jobs = C->Options.jobs != 0 ? C->Options.jobs : Processors > 0 ? (unsigned)Processors : 1;
     Jobs = Jobs < MAX_JOBS ? Jobs : MAX_JOBS;
     int Result = OpenJournal(C);
+    RemoveStale();
     for (unsigned Index = 0; Index < Jobs && Result == 0; Index++) {
         JOB *Job = &C->Jobs[Index];
         Job->Table = mmap(NULL, sizeof *Job->Table, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         Job->Errors = memfd_create("ntmm-run", MFD_CLOEXEC);
-        snprintf(Job->Drive, sizeof Job->Drive, "%s/ntmm-drive-%d-%u", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp",
-                 (int)getpid(), Index);
+        snprintf(Job->Drive, sizeof Job->Drive, "%s/ntmm-drive-%d-%u", CopiesFolder(), (int)getpid(), Index);
         if (Job->Table == MAP_FAILED || Job->Errors < 0) {
             Job->Table = Job->Table == MAP_FAILED ? NULL : Job->Table;
             HostFail("no memory for the runs' tables: %s", strerror(errno));
