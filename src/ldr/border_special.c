@@ -10,22 +10,27 @@
 #include "ldr/border_special.h"
 #include "io/pnp.h"
 
-/* A routine's name is ASCII; anything longer or stranger is not one of ours. */
-const LDR_ENTRY *LdrpFindWide(PUNICODE_STRING Name)
+/* The name of a routine or a module is ASCII; anything longer or stranger is not one of ours. */
+BOOLEAN LdrpNarrowName(PUNICODE_STRING Name, CHAR *Narrow, ULONG Room)
 {
-    CHAR Narrow[128];
     ULONG Length = Name != NULL ? Name->Length / sizeof(WCHAR) : 0;
-    if (Length == 0 || Length >= sizeof(Narrow)) {
-        return NULL;
+    if (Length == 0 || Length >= Room) {
+        return FALSE;
     }
     for (ULONG Index = 0; Index < Length; Index++) {
         if (Name->Buffer[Index] == 0 || Name->Buffer[Index] > '~') {
-            return NULL;
+            return FALSE;
         }
         Narrow[Index] = (CHAR)Name->Buffer[Index];
     }
     Narrow[Length] = 0;
-    return LdrFindEntry(Narrow);
+    return TRUE;
+}
+
+const LDR_ENTRY *LdrpFindWide(PUNICODE_STRING Name)
+{
+    CHAR Narrow[128];
+    return LdrpNarrowName(Name, Narrow, sizeof(Narrow)) ? LdrFindEntry(Narrow) : NULL;
 }
 
 PVOID LDR_BORDER Border_MmGetSystemRoutineAddress(PUNICODE_STRING Name)

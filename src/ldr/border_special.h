@@ -13,6 +13,7 @@ typedef int (*LDRP_COMPARE)(const void *, const void *);
 
 /* At system start: the bounds of the border's code, and which entries a foreign lookaside list carries. */
 VOID LdrpInitBorder(VOID);
+BOOLEAN LdrpNarrowName(PUNICODE_STRING Name, CHAR *Narrow, ULONG Room); /* FALSE: it is none */
 const LDR_ENTRY *LdrpFindWide(PUNICODE_STRING Name);
 
 PVOID LDR_BORDER Border_MmGetSystemRoutineAddress(PUNICODE_STRING Name);

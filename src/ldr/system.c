@@ -11,6 +11,7 @@
  * The KPCR is thread-local storage: a thread's code sees it as long as the thread lives, and nothing has to free it.
  */
 #include "ldr/border_special.h"
+#include "ldr/ldrp.h"
 
 static _Thread_local KI_PCR LdrpPcr;
 
@@ -58,4 +59,14 @@ PVOID MmGetSystemRoutineAddress(PUNICODE_STRING SystemRoutineName)
 {
     const LDR_ENTRY *Entry = LdrpFindWide(SystemRoutineName);
     return LdrEntryAddress(Entry, FALSE);
+}
+
+PVOID MmGetSystemRoutineAddressEx(PUNICODE_STRING ModuleName, PSTR FunctionName)
+{
+    CHAR Module[128];
+    if (FunctionName == NULL || !LdrpNarrowName(ModuleName, Module, sizeof(Module)) || LdrIsKernelModule(Module)) {
+        return NULL;
+    }
+    const LDR_IMAGE *Image = LdrpFindImageByName(Module);
+    return Image != NULL ? LdrFindExport(Image, FunctionName) : NULL;
 }

@@ -17,6 +17,8 @@
  * pageable sections. All of it is one section, HostSection: its locks are counted and mean nothing else, so that code which locks
  * what it has put into PAGExxxx by alloc_text runs as it is, and unbalanced unlocking is still told.
  *
+ * MmProtectDriverSection finds no virtual secure mode here, as on many a Windows.
+ *
  * Misuse: locking an address in no section 0x1A/0x1234, unlocking what is not locked 0x1A/0x1010 (so also a bad handle), above
  * APC_LEVEL 0xC4/0xE5. A section that cannot be brought in because the device failed is 0x7A.
  *
@@ -206,6 +208,23 @@ PVOID MmLockPagableDataSection(PVOID AddressWithinSection)
     }
     MiLeaveImages();
     return Section;
+}
+
+NTSTATUS MmProtectDriverSection(PVOID AddressWithinSection, SIZE_T Size, ULONG Flags)
+{
+    ULONG_PTR Va = (ULONG_PTR)AddressWithinSection;
+    (VOID) KiCurrentThread();
+    if (Size != 0 || (Flags & ~(ULONG)MM_PROTECT_DRIVER_SECTION_VALID_FLAGS)) {
+        return STATUS_INVALID_PARAMETER;
+    }
+    MiEnterImages();
+    BOOLEAN Known = MiFindImage(Va) != NULL || (!HalIsSystemAddress(Va) && !HalIsUserAddress(Va) && Va >= 0x10000);
+    MiLeaveImages();
+    if (!Known) {
+        KiStop(MEMORY_MANAGEMENT, "A driver's section was to be protected by an address that is in no loaded driver.", NULL,
+               0x1100, Va, 0, 0);
+    }
+    return STATUS_INVALID_DEVICE_STATE; /* "Virtual Secure Mode is currently disabled" */
 }
 
 PVOID MmLockPagableImageSection(PVOID AddressWithinSection)

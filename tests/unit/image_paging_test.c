@@ -309,6 +309,37 @@ static void HostCode_IsCountedOnly(void **State)
 }
 
 #define TEST(Name) cmocka_unit_test_setup_teardown(Name, Load, Unload)
+static void ProtectIn(void *Address)
+{
+    (void)MmProtectDriverSection(Address, 0, 0);
+}
+/* MmProtectDriverSection: "STATUS_INVALID_DEVICE_STATE: Virtual Secure Mode is currently disabled"; "an invalid flags bitmask (or a non-zero
+ * size)"; "an address that does not belong to any loaded driver image ... MEMORY_MANAGEMENT bugcheck (type 0x1100)". */
+static void MmProtectDriverSection_NoSecureMode(void **State)
+{
+    (void)State;
+    assert_int_equal(MmProtectDriverSection(At("ResidentWord"), 0, MM_PROTECT_DRIVER_SECTION_ALLOW_UNLOAD),
+                     STATUS_INVALID_DEVICE_STATE);
+    assert_int_equal(MmProtectDriverSection(At("ResidentWord"), 1, 0), STATUS_INVALID_PARAMETER);
+    assert_int_equal(MmProtectDriverSection(At("ResidentWord"), 0, 2), STATUS_INVALID_PARAMETER);
+    PVOID Block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, 'tseT');
+    KitExpectStop(ProtectIn, Block, MEMORY_MANAGEMENT, 0x1100, Block, 0, 0);
+    ExFreePoolWithTag(Block, 'tseT');
+}
+
+/* MmGetSystemRoutineAddressEx: "the address of the specified function in the specified system module"; NULL: "not in the loaded module
+ * list", "the kernel or the HAL", "cannot be located". */
+static void MmGetSystemRoutineAddressEx_ByModule(void **State)
+{
+    UNICODE_STRING Module = RTL_CONSTANT_STRING(L"Pageable.sys"), Kernel = RTL_CONSTANT_STRING(L"ntoskrnl.exe"),
+                   None = RTL_CONSTANT_STRING(L"other.sys");
+    (void)State;
+    assert_ptr_equal(MmGetSystemRoutineAddressEx(&Module, (PSTR) "Triple"), At("Triple"));
+    assert_null(MmGetSystemRoutineAddressEx(&Module, (PSTR) "Quadruple"));
+    assert_null(MmGetSystemRoutineAddressEx(&None, (PSTR) "Triple"));
+    assert_null(MmGetSystemRoutineAddressEx(&Kernel, (PSTR) "ExAllocatePool2"));
+}
+
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
@@ -321,6 +352,8 @@ int main(void)
         TEST(Raised_ForcedChecking_CatchesWhatIsResident),
         TEST(Misuse_FiveNumbers),
         TEST(HostCode_IsCountedOnly),
+        TEST(MmProtectDriverSection_NoSecureMode),
+        TEST(MmGetSystemRoutineAddressEx_ByModule),
     };
     return cmocka_run_group_tests(Tests, Start, KitStop);
 }

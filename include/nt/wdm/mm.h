@@ -565,6 +565,12 @@ NTKERNELAPI PPHYSICAL_MEMORY_RANGE MmGetPhysicalMemoryRangesEx2(PVOID PartitionO
  * handle, valid while the driver is loaded. An address in no section is bug check 0x1A/0x1234. A section that cannot be read in is
  * 0x7A. IRQL <= APC_LEVEL. Pages: MmLockPagableDataSection, MmLockPagableCodeSection. */
 NTKERNELAPI PVOID MmLockPagableDataSection(PVOID AddressWithinSection);
+/* Has a driver's data made read-only for good by virtual secure mode, which this machine has not: STATUS_INVALID_DEVICE_STATE.
+ * STATUS_INVALID_PARAMETER: a size that is not 0, or unknown flags. An address in no driver: bug check 0x1A/0x1100. IRQL <= APC_LEVEL.
+ * Page: MmProtectDriverSection */
+#define MM_PROTECT_DRIVER_SECTION_ALLOW_UNLOAD 0x1
+#define MM_PROTECT_DRIVER_SECTION_VALID_FLAGS  (MM_PROTECT_DRIVER_SECTION_ALLOW_UNLOAD)
+NTKERNELAPI NTSTATUS MmProtectDriverSection(PVOID AddressWithinSection, SIZE_T Size, ULONG Flags);
 #define MmLockPagableCodeSection(Address) MmLockPagableDataSection((PVOID)(ULONG_PTR)(Address))
 /* The older name of the same. */
 NTKERNELAPI PVOID MmLockPagableImageSection(PVOID AddressWithinSection);
@@ -617,6 +623,9 @@ NTKERNELAPI NTSTATUS MmCopyMemory(PVOID TargetAddress, MM_COPY_ADDRESS SourceAdd
 /* The address of a routine of the kernel or the HAL by its name, as drivers ask for newer routines; NULL:
  * there is none of that name. IRQL PASSIVE_LEVEL. Page: MmGetSystemRoutineAddress */
 NTKERNELAPI PVOID MmGetSystemRoutineAddress(PUNICODE_STRING SystemRoutineName);
+/* The address of what a loaded driver binary ("name.sys") exports; it is called by Microsoft's convention. NULL: there is no such
+ * module or export, or the module is the kernel or the HAL. IRQL PASSIVE_LEVEL. Page: MmGetSystemRoutineAddressEx */
+NTKERNELAPI PVOID MmGetSystemRoutineAddressEx(PUNICODE_STRING ModuleName, PSTR FunctionName);
 
 EXTERN_C_END
 
