@@ -1,8 +1,8 @@
 /*
  * csq.c - cancel-safe IRP queues. SPDX-License-Identifier: MIT
  *
- * Implements IoCsqInitialize(Ex), IoCsqInsertIrp(Ex), IoCsqRemoveIrp, IoCsqRemoveNextIrp. The driver supplies the list and its lock;
- * this file supplies the rules that make cancelling safe:
+ * Implements IoCsqInitialize(Ex), IoCsqInsertIrp(Ex), IoCsqRemoveIrp, IoCsqRemoveNextIrp. The driver supplies the list and its
+ * lock; this file supplies the rules that make cancelling safe:
  *
  *   insert: with the driver's lock: mark pending, Irp -> Csq (DriverContext[3]), insert, set the cancel routine; if it was
  *           cancelled before that and the routine is still ours to take, take the IRP out again and complete it as cancelled

@@ -15,8 +15,8 @@
  *
  * Invariants: 1. a device is in its driver's list until IoDeleteDevice; 2. AttachedTo and AttachedDevice mirror each
  * other; 3. ReferenceCount is the number of open file objects; 4. StackSize of an upper device exceeds the lower one's.
- * (IopValidateDevices quotes the numbers.) Locks: IopDatabaseLock (leaf) guards 1-3. An object reference goes with: being in the driver's list (the creator's), and
- * each file object.
+ * (IopValidateDevices quotes the numbers.) Locks: IopDatabaseLock (leaf) guards 1-3. An object reference goes with: being in
+ * the driver's list (the creator's), and each file object.
  */
 #include "io/iopp.h"
 

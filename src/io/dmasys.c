@@ -8,10 +8,10 @@
  *                                  |                                                   `--AutoInitialize: begins again
  *                                  `--CancelMappedTransfer--> cancelled --FlushAdapterBuffers--> idle
  *
- * The device's side is ntmm_device_system_dma: so many bytes in or out, in the direction that was programmed, until the count is used
- * up. ReadDmaCounter is what is left. At terminal count, and when a transfer is cancelled, the completion routine of MapTransferEx is
- * called at DISPATCH_LEVEL, on the thread that brought it about. ConfigureAdapterChannel's functions are the controller's own: whoever
- * plays the device may play them too (ntmm_device_on_configure); else there are none.
+ * The device's side is ntmm_device_system_dma: so many bytes in or out, in the direction that was programmed, until the count
+ * is used up. ReadDmaCounter is what is left. At terminal count, and when a transfer is cancelled, the completion routine of
+ * MapTransferEx is called at DISPATCH_LEVEL, on the thread that brought it about. ConfigureAdapterChannel's functions are the
+ * controller's own: whoever plays the device may play them too (ntmm_device_on_configure); else there are none.
  *
  * Locks: IOP_ADAPTER.Lock guards IOP_ADAPTER.System; no lock is held while bytes move or a routine runs. IRQL <= DISPATCH_LEVEL.
  */

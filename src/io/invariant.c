@@ -7,9 +7,9 @@
  *                   further IoCallDriver                                             else 0xC4/0x1010, device, IRP, buffer
  *   read request    nobody has written to the buffer when the request is passed on    else 0xC4/0x1011, device, IRP, buffer
  *
- * The device is the one that had the request when the change was found. Buffers are looked at through their frames, so that neither a
- * mapping nor an access is added; only requests with an MDL (direct I/O) are watched. The documents call it a checksum: it is one of
- * 64 bits (FNV-1a over words), so a change is missed once in 2^64.
+ * The device is the one that had the request when the change was found. Buffers are looked at through their frames, so that
+ * neither a mapping nor an access is added; only requests with an MDL (direct I/O) are watched. The documents call it a
+ * checksum: it is one of 64 bits (FNV-1a over words), so a change is missed once in 2^64.
  *
  * Places for 64 requests at a time; what finds none is not watched. Lock: the places' own, a leaf. IRQL <= DISPATCH_LEVEL.
  */

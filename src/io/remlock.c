@@ -6,8 +6,8 @@
  *     IoCount: 1 (the device's own) + acquisitions.  Removed: acquisitions fail with STATUS_DELETE_PENDING.
  *     AndWait: Removed, drops the caller's and the device's own, waits for 0 (RemoveEvent).
  *
- * Under I/O verification a lock that is initialised again before it was removed, in memory that was not freed meanwhile, is 0xC4/0xD7.
- * Only the common block of a free build is used; Tag, File and the limits are accepted and not tracked.
+ * Under I/O verification a lock that is initialised again before it was removed, in memory that was not freed meanwhile, is
+ * 0xC4/0xD7. Only the common block of a free build is used; Tag, File and the limits are accepted and not tracked.
  */
 #include "io/iopp.h"
 #include "ex/ex.h"

@@ -1,9 +1,10 @@
 /*
  * request.c - requests of the user-mode requester, for the host-side API. SPDX-License-Identifier: MIT
  *
- * The host's bytes are copied to user memory of the requester - the calling thread's process (ntmm_process_run), or else the one user
- * process that there always is -, the request is made by the calling thread as one of that process (PreviousMode UserMode), and what the driver left in the output buffer is copied back. So a driver sees user
- * addresses where Windows would show it some, and ProbeForRead, MmProbeAndLockPages and plain misuse behave.
+ * The host's bytes are copied to user memory of the requester - the calling thread's process (ntmm_process_run), or else the
+ * one user process that there always is -, the request is made by the calling thread as one of that process (PreviousMode
+ * UserMode), and what the driver left in the output buffer is copied back. So a driver sees user addresses where Windows would
+ * show it some, and ProbeForRead, MmProbeAndLockPages and plain misuse behave.
  *
  *     host buffer --copy--> user pages --(method)--> driver
  *         ^                     |

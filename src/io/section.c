@@ -1,17 +1,18 @@
 /*
  * section.c - section objects, and the files behind them. SPDX-License-Identifier: MIT
  *
- * Implements Zw/NtCreateSection(Ex), OpenSection, ExtendSection, QuerySection, MmCreateSection and FsRtlCreateSectionForDataScan. Views are
- * sectionview.c's, what file systems ask of sections is sectionfs.c's, and pages are mm's (mm/section.h).
+ * Implements Zw/NtCreateSection(Ex), OpenSection, ExtendSection, QuerySection, MmCreateSection and
+ * FsRtlCreateSectionForDataScan. Views are sectionview.c's, what file systems ask of sections is sectionfs.c's, and pages are
+ * mm's (mm/section.h).
  *
  *   handle -> SECTION { size, protection, attributes } -> segment <- views        (\Device\PhysicalMemory: no segment)
  *                                                            ^ `- Context: the FILE_OBJECT, referenced
  *                                                            |
  *      FILE_OBJECT.SectionObjectPointer->DataSectionObject --'     (ImageSectionObject for images)
  *
- * A file has one data segment and one image segment: the pointers that its file system supplies lead from any open to it. They hold no
- * reference; who finds one there takes it only if it is not on its way out (MmTryReferenceSegment), and the last reference clears
- * the pointer. A file system without such pointers has a segment a section.
+ * A file has one data segment and one image segment: the pointers that its file system supplies lead from any open to it. They
+ * hold no reference; who finds one there takes it only if it is not on its way out (MmTryReferenceSegment), and the last
+ * reference clears the pointer. A file system without such pointers has a segment a section.
  *
  * Pages are read and written by IRP_PAGING_IO requests to the file's device, up to MM_SEGMENT_CLUSTER of them in one.
  *
@@ -19,8 +20,8 @@
  *   1. A section holds a reference of its segment; a view, another. A segment's file stays open until the segment is gone.
  *   2. What a section pointer names has a reference, or waits for IopSectionLock to clear it.
  *   3. Neither a section nor, on its behalf, a file ever becomes shorter.
- * Locks: IopSectionLock guards the section pointers; nothing is called under it but mm's reference. IopGrowth, a resource, is held over
- * the requests by which a file grows; it comes before all others.
+ * Locks: IopSectionLock guards the section pointers; nothing is called under it but mm's reference. IopGrowth, a resource, is
+ * held over the requests by which a file grows; it comes before all others.
  * Watch: tests/ddi/ZwSection.c, tests/ddi/section_file.c, tests/ddi/section_fs.c.
  */
 #include "io/sectionp.h"

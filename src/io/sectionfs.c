@@ -2,9 +2,9 @@
  * sectionfs.c - what file systems ask of the sections of their files. SPDX-License-Identifier: MIT
  *
  * Implements MmFlushImageSection, MmForceSectionClosed(Ex), MmCanFileBeTruncated, MmDoesFileHaveUserWritableReferences,
- * MmGetMaximumFileSectionSize, MmDisableModifiedWriteOfSection and MmPrefetchPages. All but the last two ask about the segments that a
- * file's section pointers name (section.c); a segment goes with its last reference, so there is never one to be closed by force: it is
- * gone already, or somebody has it.
+ * MmGetMaximumFileSectionSize, MmDisableModifiedWriteOfSection and MmPrefetchPages. All but the last two ask about the segments
+ * that a file's section pointers name (section.c); a segment goes with its last reference, so there is never one to be closed
+ * by force: it is gone already, or somebody has it.
  *
  * IRQL <= APC_LEVEL; MmPrefetchPages PASSIVE_LEVEL. Watch: tests/ddi/section_file.c, section_fs.c.
  */

@@ -4,9 +4,9 @@
  * Implements Zw/NtMapViewOfSection(Ex), UnmapViewOfSection(Ex), FlushVirtualMemory, NtAreMappedFilesTheSame, MmMapViewOfSection,
  * MmUnmapViewOfSection, and the views in system and session space. The objects are section.c's, the views are mm's (mm/section.h).
  *
- * The Ex forms take extended parameters in place of ZeroBits, CommitSize and InheritDisposition: address requirements, a node, the machine
- * of an image (there is one). MEM_REPLACE_PLACEHOLDER maps a view in place of exactly one placeholder, of any page of the section;
- * MEM_PRESERVE_PLACEHOLDER leaves it behind when the view goes.
+ * The Ex forms take extended parameters in place of ZeroBits, CommitSize and InheritDisposition: address requirements, a node,
+ * the machine of an image (there is one). MEM_REPLACE_PLACEHOLDER maps a view in place of exactly one placeholder, of any page
+ * of the section; MEM_PRESERVE_PLACEHOLDER leaves it behind when the view goes.
  *
  * A section of physical memory has no segment: its views show frames by their numbers (mm/physview.c).
  * IRQL = PASSIVE_LEVEL. Watch: tests/ddi/section_file.c, section_ex.c.

@@ -1,8 +1,8 @@
 /*
  * timer.c - a device's once-a-second timer. SPDX-License-Identifier: MIT
  *
- * Implements IoInitializeTimer, IoStartTimer, IoStopTimer. Each device with a timer has a KTIMER of one second with a DPC that calls
- * the routine at DISPATCH_LEVEL. IoDeleteDevice stops it and waits for its DPC.
+ * Implements IoInitializeTimer, IoStartTimer, IoStopTimer. Each device with a timer has a KTIMER of one second with a DPC that
+ * calls the routine at DISPATCH_LEVEL. IoDeleteDevice stops it and waits for its DPC.
  *
  *     none --IoInitializeTimer--> stopped --IoStartTimer--> running --IoStopTimer--> stopped
  */

@@ -3,9 +3,10 @@
  *
  *      MMVAD (locked, Physical) -> entries with the I/O mark -> RAM, device memory, or a hole's page (iospace.c)
  *
- * A view takes no share and no reference of the frames it shows: what a frame is used for meanwhile is the caller's affair, as on Windows. Its
- * entries are valid from the start to the end and in no working set. The cache type is the one that the pages have, else the one that is asked
- * for (cacheattr.c): caching must match existing mappings. Views are unmapped by ZwUnmapViewOfSection, and with their process.
+ * A view takes no share and no reference of the frames it shows: what a frame is used for meanwhile is the caller's affair, as
+ * on Windows. Its entries are valid from the start to the end and in no working set. The cache type is the one that the pages
+ * have, else the one that is asked for (cacheattr.c): caching must match existing mappings. Views are unmapped by
+ * ZwUnmapViewOfSection, and with their process.
  *
  * Locks: MI_SPACE.Lock. IRQL = PASSIVE_LEVEL. Watch: tests/ddi/section_fs.c.
  */

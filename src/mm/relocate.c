@@ -2,27 +2,27 @@
  * relocate.c - base relocations: what a view of an image needs changed where the image does not lie at its preferred base.
  * SPDX-License-Identifier: MIT
  *
- * An image's base relocations say where it holds addresses of its own. A view at another base than the preferred one shows the pages that
- * have some by copies of its own, in which the difference of the bases has been added to each:
+ * An image's base relocations say where it holds addresses of its own. A view at another base than the preferred one shows the
+ * pages that have some by copies of its own, in which the difference of the bases has been added to each:
  *
  *      segment:  | page 2, as the file has it |                  shared by all views that need nothing changed there
  *                        | first touch (sharedfault.c): copied, then MiRelocate
  *                        v
  *      view:     | page 2 + Delta |                               private from then on, its home is the page file
  *
- * On Windows an image has one base for all processes at a time, and its relocated pages are shared. Here processes never use the same
- * addresses (space.c), so no two views have one base and nothing relocated can be shared.
+ * On Windows an image has one base for all processes at a time, and its relocated pages are shared. Here processes never use
+ * the same addresses (space.c), so no two views have one base and nothing relocated can be shared.
  *
  * The headers' ImageBase is relocated with the rest, as Windows does: so who relocates an image that he finds at another base than
- * its headers say finds nothing left to do. Pages that all processes write to together (shared writable sections) are shown as they are.
- * An image without relocations, or from which they were stripped, is shown as it is everywhere.
+ * its headers say finds nothing left to do. Pages that all processes write to together (shared writable sections) are shown as
+ * they are. An image without relocations, or from which they were stripped, is shown as it is everywhere.
  *
  * The directory is read once, when the segment is made, and is trusted no more than the rest of the file:
  *
  *      MI_FIXUPS: | First[Pages + 1] | entries: type, offset within page | across: those that touch two pages, with their bytes |
  *
- * entries of page n are [First[n], First[n + 1]), so that a fault finds them at once. One that begins in a page and ends in the next cannot
- * be done by looking at either page alone: its original bytes are kept, and either page gets its part of the sum.
+ * entries of page n are [First[n], First[n + 1]), so that a fault finds them at once. One that begins in a page and ends in the
+ * next cannot be done by looking at either page alone: its original bytes are kept, and either page gets its part of the sum.
  *
  * Invariants:
  *   R1  First[] ascends; an entry lies in its page whole.

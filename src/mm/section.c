@@ -1,8 +1,8 @@
 /*
  * section.c - segments: prototype entries, the pages they own, and the life of both. SPDX-License-Identifier: MIT
  *
- * A segment has a prototype entry for each of its pages, in frames of their own. The entries of every view refer to them, so two views of
- * one page, in whatever processes, show one frame:
+ * A segment has a prototype entry for each of its pages, in frames of their own. The entries of every view refer to them, so
+ * two views of one page, in whatever processes, show one frame:
  *
  *      view in A:  | prototype form --> |                       segment
  *                  | valid, shared ---- | --- frame 77 <---- | valid           | shown by two entries: two shares
@@ -14,28 +14,29 @@
  *
  *      prototype frame: | segment, first page | entry | entry | ...     so an entry's address tells whose it is
  *
- * The frame belongs to the prototype entry. Each entry of a view that shows it has a share, is in its working set, and is marked shared. A
- * page that is trimmed from the last working set goes to standby, or to the modified list (home: the page file) or the mapped list (home: the
- * file), and comes back by a fault of any view (sharedfault.c): soft while it has its frame, else hard. Copying on write gives the view a
- * frame of its own, which is then an ordinary private page of the process.
+ * The frame belongs to the prototype entry. Each entry of a view that shows it has a share, is in its working set, and is
+ * marked shared. A page that is trimmed from the last working set goes to standby, or to the modified list (home: the page
+ * file) or the mapped list (home: the file), and comes back by a fault of any view (sharedfault.c): soft while it has its
+ * frame, else hard. Copying on write gives the view a frame of its own, which is then an ordinary private page of the process.
  *
  *      demand zero --touch--> valid <--trim, last share / touch--> transition --repurposed--> page file | in file
  *                               ^                                                                  |
  *                               `----------------------- read (transition, READING) <--------------'
  *
- * Changed pages: a view's entry has the Dirty bit (set by the machine); a share that goes hands it to the frame (MODIFIED), as a driver does
- * that locks the page for writing. Pages whose home is a file go there by the mapped writer or a flush (mapwrite.c), the others to a page file
- * (modwrite.c).
+ * Changed pages: a view's entry has the Dirty bit (set by the machine); a share that goes hands it to the frame (MODIFIED), as
+ * a driver does that locks the page for writing. Pages whose home is a file go there by the mapped writer or a flush
+ * (mapwrite.c), the others to a page file (modwrite.c).
  *
- * Charges: what the page file is the home of is charged when the segment is made (or committed); pages of files are not, the file has them.
+ * Charges: what the page file is the home of is charged when the segment is made (or committed); pages of files are not, the
+ * file has them.
  *
  * Invariants (MiValidateSegments quotes the numbers):
  *   S1  A valid prototype entry's frame is active, names the entry, and has as many shares as valid entries of views show it.
  *   S2  A transition prototype entry's frame names the entry and is not active.
  *   S3  Only entries of files are in a file; a frame's home is the file (FILE) just if its page's is.
  *   S4  A shared entry of a view shows the frame of a valid prototype entry.
- * Locks: MI_SPACE.Lock > MI_SEGMENT.Lock > PteLocks > PrototypeLocks > PfnLock. A prototype entry changes under its PrototypeLock; between
- * valid and transition, and from transition to its home, under PfnLock alone. IRQL <= APC_LEVEL.
+ * Locks: MI_SPACE.Lock > MI_SEGMENT.Lock > PteLocks > PrototypeLocks > PfnLock. A prototype entry changes under its
+ * PrototypeLock; between valid and transition, and from transition to its home, under PfnLock alone. IRQL <= APC_LEVEL.
  * Watch: tests/ddi/ZwSection.c, section_file.c, section_paging.c.
  */
 #include "mm/segment.h"

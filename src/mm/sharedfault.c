@@ -12,23 +12,24 @@
  *      in file                    read through MM_SEGMENT_IO, look again              none while the device works
  *      zero                       reserved only: STATUS_ACCESS_VIOLATION
  *
- * Fault-around: with the page that was touched come those of its aligned 64 KiB (MI_AROUND) that are resident and that the view shows in
- * the same way; all are entered at once and loaded into the TB as one run where their frames follow each other. A resident page whose
- * contents are in no file or page file yet goes in Dirty if it may be written: it is modified anyway, and a write costs no fault more. Pages of
- * zeroes come along as a touch in order of addresses goes on: as many as are resident just before.
+ * Fault-around: with the page that was touched come those of its aligned 64 KiB (MI_AROUND) that are resident and that the view
+ * shows in the same way; all are entered at once and loaded into the TB as one run where their frames follow each other. A
+ * resident page whose contents are in no file or page file yet goes in Dirty if it may be written: it is modified anyway, and a
+ * write costs no fault more. Pages of zeroes come along as a touch in order of addresses goes on: as many as are resident just
+ * before.
  *
- * A page that a view shows relocated (relocate.c) is made resident like any other, but not entered: the view gets a copy of it at once, private
- * from then on, in which the difference of the bases is added.
+ * A page that a view shows relocated (relocate.c) is made resident like any other, but not entered: the view gets a copy of it
+ * at once, private from then on, in which the difference of the bases is added.
  *
- * Reading a file: the page's aligned 64 KiB, as far as it is in the file; somebody who reads in order (what is before that is resident) gets
- * 256 KiB. The frames are in transition and READING meanwhile; who else wants one waits for it. A cluster that fails is tried once more with
- * the wanted page alone. Nothing comes along while memory is short.
+ * Reading a file: the page's aligned 64 KiB, as far as it is in the file; somebody who reads in order (what is before that is
+ * resident) gets 256 KiB. The frames are in transition and READING meanwhile; who else wants one waits for it. A cluster that
+ * fails is tried once more with the wanted page alone. Nothing comes along while memory is short.
  *
  *      in file --lock--> transition, READING --read--> standby --look again--> valid
  *                                            --failed--> in file; STATUS_IN_PAGE_ERROR
  *
- * Locks: PteLock > PrototypeLock > PfnLock; none while waiting. The view entry, under its lock, keeps the segment; a reference keeps it
- * while no lock is held. IRQL <= APC_LEVEL where a device is needed. Watch: tests/ddi/section_paging.c, bench_space.
+ * Locks: PteLock > PrototypeLock > PfnLock; none while waiting. The view entry, under its lock, keeps the segment; a reference
+ * keeps it while no lock is held. IRQL <= APC_LEVEL where a device is needed. Watch: tests/ddi/section_paging.c, bench_space.
  */
 #include "mm/segment.h"
 

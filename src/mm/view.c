@@ -1,18 +1,20 @@
 /*
  * view.c - views of segments: in address spaces and in system space. SPDX-License-Identifier: MIT
  *
- * A view is a stretch of addresses whose entries are prototype forms of a segment's pages, each with the protection it is to have there:
+ * A view is a stretch of addresses whose entries are prototype forms of a segment's pages, each with the protection it is to
+ * have there:
  *
  *      MMVAD (user) or system PTEs -> MI_VIEW -> MI_SEGMENT;   entries -> prototype entries (section.c)
  *
- * Mapping fills the entries and brings nothing in. Views of an image show its parts with the parts' protections (without execution, if it
- * is only to be looked at), and hardly ever at the preferred base: then mapping answers STATUS_IMAGE_NOT_AT_BASE, and pages with
- * relocations are marked for a copy (relocate.c).
+ * Mapping fills the entries and brings nothing in. Views of an image show its parts with the parts' protections (without
+ * execution, if it is only to be looked at), and hardly ever at the preferred base: then mapping answers
+ * STATUS_IMAGE_NOT_AT_BASE, and pages with relocations are marked for a copy (relocate.c).
  *
- * A view can take the place of exactly one placeholder (placeholder.c), at any page, of any page of the section; unmapped, it can leave it behind.
+ * A view can take the place of exactly one placeholder (placeholder.c), at any page, of any page of the section; unmapped, it
+ * can leave it behind.
  *
- * Unmapping takes the shared entries away, gives their shares back (and with them their Dirty bits, section.c), and frees what was copied on
- * write. A file's changed pages are written when its last view goes.
+ * Unmapping takes the shared entries away, gives their shares back (and with them their Dirty bits, section.c), and frees what
+ * was copied on write. A file's changed pages are written when its last view goes.
  *
  * Locks: MI_SPACE.Lock > MI_SEGMENT.Lock (the list of views) > PteLocks. Watch: tests/ddi/section_file.c.
  */

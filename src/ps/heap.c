@@ -1,26 +1,28 @@
 /*
  * heap.c - heaps: the routines, their memory, and who may call them. SPDX-License-Identifier: MIT
  *
- * Implements RtlCreateHeap, RtlDestroyHeap, RtlAllocateHeap, RtlFreeHeap, RtlReAllocateHeap, RtlSizeHeap. The structures are in heap.h,
- * blocks in heapblock.c, what damage is called in heapcheck.c.
+ * Implements RtlCreateHeap, RtlDestroyHeap, RtlAllocateHeap, RtlFreeHeap, RtlReAllocateHeap, RtlSizeHeap. The structures are in
+ * heap.h, blocks in heapblock.c, what damage is called in heapcheck.c.
  *
- * A heap is a page range that begins with PSP_HEAP (its address is the handle) and is divided into blocks behind it. Where the range
- * comes from:
+ * A heap is a page range that begins with PSP_HEAP (its address is the handle) and is divided into blocks behind it. Where the
+ * range comes from:
  *      no HeapBase                    the user range of the current process, as by ZwAllocateVirtualMemory; a growable heap reserves
  *                                     more segments, and regions for blocks above the threshold; pages are committed and decommitted
  *      HeapBase, user memory          the caller's; pages that are only reserved are committed as they are needed
  *      HeapBase, other memory         the caller's, used as it is
  *      HeapBase and CommitRoutine     the caller's; InitialCommit bytes are there, for more the routine is called
  *
- * Beside it stands a record in nonpaged pool (tag Heap): the lock, which must be resident, the process, and the cookie of its checks. The
- * record is how a handle is known to be one, and how the block of another heap is recognised; it is the block that a driver leaks
- * if it leaves a heap behind. A process's end takes its heaps' memory away; their records go with it (PspForgetHeaps).
+ * Beside it stands a record in nonpaged pool (tag Heap): the lock, which must be resident, the process, and the cookie of its
+ * checks. The record is how a handle is known to be one, and how the block of another heap is recognised; it is the block that
+ * a driver leaks if it leaves a heap behind. A process's end takes its heaps' memory away; their records go with it
+ * (PspForgetHeaps).
  *
- * A call: PspEnter finds the record, refuses another process, takes the lock; the work is done by heapblock.c; PspLeave gives the lock back,
- * also when an exception (a page that could not be read back) passes through; only then a bug check or a status is raised.
+ * A call: PspEnter finds the record, refuses another process, takes the lock; the work is done by heapblock.c; PspLeave gives
+ * the lock back, also when an exception (a page that could not be read back) passes through; only then a bug check or a status
+ * is raised.
  *
- * IRQL <= APC_LEVEL, else 0xC4/0xE5. Lock order: the heap's lock (a resource; page faults, commit routines and the address space's lock come
- * inside it) > PspHeapLock (the list of records; a leaf).
+ * IRQL <= APC_LEVEL, else 0xC4/0xE5. Lock order: the heap's lock (a resource; page faults, commit routines and the address
+ * space's lock come inside it) > PspHeapLock (the list of records; a leaf).
  * Watch: tests/unit/heap_test.c, tests/ddi/RtlCreateHeap.c, tests/matrix/heap.c, tests/stress/heap_stress.c.
  */
 #include "ps/heap.h"

@@ -10,9 +10,10 @@
  *      allocate --> Busy -- free --> Delayed -- PSP_DELAYED frees later --> Free -- allocate --> Busy
  *                                                                            +--- merged into a neighbour
  *
- * Whatever is read from the heap's memory may be damaged: an entry is checked before it is believed, links before they are followed,
- * guards and fillings before a block changes hands. Damage is noted in the call (PspDamaged), which then ends without touching more; the
- * routine stops the system after it has released its lock (heap.c). The heap's lock is held, or the caller serialises.
+ * Whatever is read from the heap's memory may be damaged: an entry is checked before it is believed, links before they are
+ * followed, guards and fillings before a block changes hands. Damage is noted in the call (PspDamaged), which then ends without
+ * touching more; the routine stops the system after it has released its lock (heap.c). The heap's lock is held, or the caller
+ * serialises.
  * Invariants: heap.h. Watch: PspValidateHeap, tests/unit/heap_test.c, tests/stress/heap_stress.c.
  */
 #include "ps/heap.h"

@@ -1,5 +1,6 @@
 /*
- * heapcheck.c - what is wrong with a heap, or with what a heap routine was given: one type of bug check 0x13A. SPDX-License-Identifier: MIT
+ * heapcheck.c - what is wrong with a heap, or with what a heap routine was given: one type of bug check 0x13A.
+ * SPDX-License-Identifier: MIT
  *
  * The types, and how each is told:
  *    3  one entry is not right, and nothing says how that came       4  as 3, and other entries of the segment are not right either
@@ -18,8 +19,8 @@
  * 20: the size asked for; 21: where the routine says that its pages end.
  *
  * A call stops at the first damage; it changes nothing after that. Entries before the damaged one are looked at from the segment's
- * beginning, because the first damage is the one to explain. Called with the heap's lock held; reads only the heap's memory, or by reads
- * that may fail.
+ * beginning, because the first damage is the one to explain. Called with the heap's lock held; reads only the heap's memory, or
+ * by reads that may fail.
  */
 #include "ps/heap.h"
 

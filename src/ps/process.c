@@ -12,15 +12,15 @@
  *                    -- others (0x10004 ...)    made by ntmm_process_create; host threads enter and leave them (usermode.c)
  *
  * A process has an address space (mm/space.c). The one a thread uses is KTHREAD.Space: that of its process, or of the one it is
- * attached to (KTHREAD.AttachedProcess). Attaching saves who it was in KAPC_STATE.Process (the value 1 stands for "was attached to it
- * already") and switches the space, a store and two interlocked additions unless translations have to go.
+ * attached to (KTHREAD.AttachedProcess). Attaching saves who it was in KAPC_STATE.Process (the value 1 stands for "was attached
+ * to it already") and switches the space, a store and two interlocked additions unless translations have to go.
  *
  *     running --PspEndProcess--> exiting (notifications, handles closed, locked pages are 0x76, address space emptied)
  *             --> exited: signalled, an object still --last reference--> gone, its page tables too
  *
  * Invariants: 1. Thread->AttachedProcess is Thread->Process unless the thread is attached, and Thread->Space is that process's;
- * 2. a process in the list has a positive count, or is being deleted; 3. QuotaUsage never exceeds QuotaLimit if that is not 0, and never
- * is negative.
+ * 2. a process in the list has a positive count, or is being deleted; 3. QuotaUsage never exceeds QuotaLimit if that is not 0,
+ * and never is negative.
  * Locks: PspProcessLock (leaf) guards the list. Fields of a thread are its own.
  * Watch: tests/ddi/KeStackAttachProcess.c, tests/stress/process_stress_test.c.
  */

@@ -66,13 +66,13 @@ VOID PspRevert(const PSP_IDENTITY *Saved);
 
 /* The process's memory is gone, or (NULL) the system ends: so have its heaps (heap.c). IRQL <= APC_LEVEL. */
 VOID PspForgetHeaps(KPROCESS *Process);
-/* The process behind a handle, kept from ending until PspCloseSpace. STATUS_PROCESS_IS_TERMINATING. PASSIVE_LEVEL, else 0xC4/0xE5. */
 /* vmservice.c: extended parameters of an allocation or (Machine, PSP_ANY_MACHINE before) a view. STATUS_INVALID_PARAMETER,
  * STATUS_NOT_SUPPORTED, or what reading them says. */
 #define PSP_ANY_MACHINE 0
 struct _MM_ADDRESS_LIMITS;
 NTSTATUS PspReadParameters(KPROCESSOR_MODE Mode, PMEM_EXTENDED_PARAMETER Parameters, ULONG Count,
                            struct _MM_ADDRESS_LIMITS *Limits, USHORT *Machine);
+/* The process behind a handle, kept from ending until PspCloseSpace. STATUS_PROCESS_IS_TERMINATING. PASSIVE_LEVEL, else 0xC4/0xE5. */
 NTSTATUS PspOpenSpace(HANDLE Handle, ACCESS_MASK Access, KPROCESSOR_MODE Mode, KPROCESS **Process);
 VOID PspCloseSpace(KPROCESS *Process);
 /* A system service, from its first line to its return: in whose name it works (Nt: the Nt form, which asks the previous mode), and with the

@@ -1,16 +1,17 @@
 /*
  * usermode.c - code of the host that runs as a process, in user mode. SPDX-License-Identifier: MIT
  *
- * A driver's METHOD_NEITHER path is as good as its answer to a hostile caller. So a function of the test program can be that caller: it runs
- * on the calling thread, as a thread of a process, with a user's rights:
+ * A driver's METHOD_NEITHER path is as good as its answer to a hostile caller. So a function of the test program can be that
+ * caller: it runs on the calling thread, as a thread of a process, with a user's rights:
  *
  *      PspRunUser: the thread becomes the process's, UserMode -> Function(Argument) -> back, whatever happened
  *                                   | service (Zw, Nt, ntmm_*)      ^
  *                                   v kernel's rights meanwhile     | PspReturnToUser
  *
- * Its accesses obey the user bits of the page tables: kernel addresses are access violations for it. The machine checks when it fills a
- * translation, so what is cached of the kernel's range is forgotten when user code begins and at each return to it; another thread may
- * have it cached again at once (docs/CAVEATS.md). The function's own code, stack and heap are the host's and always there.
+ * Its accesses obey the user bits of the page tables: kernel addresses are access violations for it. The machine checks when it
+ * fills a translation, so what is cached of the kernel's range is forgotten when user code begins and at each return to it;
+ * another thread may have it cached again at once (docs/CAVEATS.md). The function's own code, stack and heap are the host's and
+ * always there.
  *
  * Exceptions are the function's to handle (__try); one that it does not handle ends it, as it would end a process's thread.
  * Watch: tests/ddi/usermode.c.

@@ -1,13 +1,13 @@
 /*
  * vmservice.c - the system services for virtual memory: handles, arguments, and who calls. SPDX-License-Identifier: MIT
  *
- * Implements Zw/NtAllocateVirtualMemory(Ex), FreeVirtualMemory, ProtectVirtualMemory, QueryVirtualMemory, SetInformationVirtualMemory,
- * NtGetWriteWatch, NtResetWriteWatch, LockVirtualMemory, UnlockVirtualMemory, ReadVirtualMemory, WriteVirtualMemory, NtFlushInstructionCache, MmCopyVirtualMemory,
- * MmAllocateVirtualMemory. The work is mm's (mm/vm.h).
+ * Implements Zw/NtAllocateVirtualMemory(Ex), FreeVirtualMemory, ProtectVirtualMemory, QueryVirtualMemory,
+ * SetInformationVirtualMemory, NtGetWriteWatch, NtResetWriteWatch, LockVirtualMemory, UnlockVirtualMemory, ReadVirtualMemory,
+ * WriteVirtualMemory, NtFlushInstructionCache, MmCopyVirtualMemory, MmAllocateVirtualMemory. The work is mm's (mm/vm.h).
  *
- * A service takes the caller's mode: KernelMode for Zw, ExGetPreviousMode's for Nt, UserMode for either when a thread with user rights
- * calls it (usermode.c). Arguments of UserMode are captured once, checked, and written back at the end, by copies that answer instead of
- * faulting; so a caller that changes or unmaps them meanwhile changes its own result only.
+ * A service takes the caller's mode: KernelMode for Zw, ExGetPreviousMode's for Nt, UserMode for either when a thread with user
+ * rights calls it (usermode.c). Arguments of UserMode are captured once, checked, and written back at the end, by copies that
+ * answer instead of faulting; so a caller that changes or unmaps them meanwhile changes its own result only.
  *
  * The process is kept from ending while a service works on it (ExitRundown).
  * IRQL = PASSIVE_LEVEL, else 0xC4/0xE5. Watch: tests/ddi/ZwAllocateVirtualMemory.c.

@@ -1,10 +1,10 @@
 /*
  * stack.c - stack captures and unwinding. SPDX-License-Identifier: MIT
  *
- * Two ways up a stack. The fast one follows saved frame pointers within the thread's own stack: tens of
- * nanoseconds, for every allocation; through PE frames it asks the core (Upcalls.UnwindForeign, which takes no lock). The thorough one steps by call-frame information (cfi.c), frame by
- * frame, and asks the core (Upcalls.UnwindForeign) where the code is not the host's: a PE image. Both walk
- * through the trap entry (trap.S has a frame-pointer pair and call-frame information).
+ * Two ways up a stack. The fast one follows saved frame pointers within the thread's own stack: tens of nanoseconds, for every
+ * allocation. The thorough one steps by call-frame information (cfi.c), frame by frame. Where the code is not the host's but a PE
+ * image's, both ask the core (Upcalls.UnwindForeign, which takes no lock). Both walk through the trap entry (trap.S has a
+ * frame-pointer pair and call-frame information).
  *
  * A context's Rip is either the address of an instruction (a trap) or a return address, whose call may be the
  * last instruction of its function: it is taken for a return address if a call instruction ends there.
