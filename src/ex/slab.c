@@ -74,8 +74,8 @@ VOID ExpInitClasses(VOID)
             C->PerPage = C->Stride = 1;
             C->Pages = (UCHAR)(4 * C->PagesPerBlock);
         }
-        C->Magazine = (UCHAR)(Size <= 1024 ? 64 : Size <= EXP_MAX_PAGE ? 8 : 4);
-        C->Chain = (UCHAR)ExpClamp(131072 / (Size * C->Magazine), 1, 8);
+        C->Magazine = (UCHAR)(Size <= 64 ? 120 : Size <= 1024 ? 64 : Size <= EXP_MAX_PAGE ? 8 : 4);
+        C->Chain = (UCHAR)ExpClamp(196608 / (Size * C->Magazine), 1, 20);
         C->Depot = (USHORT)ExpClamp(131072 / (Size * C->Magazine), 2, 16);
         for (; Units <= Size / 16; Units++) {
             ExpFast.ClassOf[Units] = (UCHAR)Class;
