@@ -348,6 +348,7 @@ EXP_CACHE *ExpGetCache(KTHREAD *Thread)
         return NULL;
     Cache->Thread = Thread;
     Thread->ExCache = Cache;
+    Thread->ExBare = ExpChecks() ? NULL : Cache;
     return Cache;
 }
 
@@ -356,7 +357,7 @@ VOID ExThreadRundown(KTHREAD *Thread)
     EXP_CACHE *Cache = Thread->ExCache;
     if (Cache == NULL || !ExpState.Started)
         return;
-    Thread->ExCache = NULL;
+    Thread->ExCache = Thread->ExBare = NULL;
     Cache->Thread = NULL;
     ExpFoldCache(Cache);
     KiAcquireLock(&ExpState.CacheLock);

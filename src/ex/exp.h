@@ -58,8 +58,8 @@
 #define EXP_SLOT_OVERFLOW 1u          /* slots 1 and 2: tags beyond the table, nonpaged and paged */
 #define EXP_COUNTERS      64u         /* per chunk */
 #define EXP_TAG_CACHE     256u        /* tags a thread finds without looking */
-#define EXP_LEAST_REACH   65536u      /* a thread's unreported change of a tag's bytes (EXP_COUNTER.Reach): at first */
-#define EXP_MOST_REACH    1048576u    /* where it has been busy with the tag */
+#define EXP_LEAST_REACH   65536       /* a thread's unreported change of a tag's bytes (EXP_COUNTER.Reach): at first */
+#define EXP_MOST_REACH    1048576     /* where it has been busy with the tag */
 #define EXP_HOST_TAG      0x636c614du /* 'Malc' as it reads in memory: of ExpMallocLike's blocks */
 #define EXP_GHOSTS        128u
 #define EXP_SHADES        4u
@@ -197,7 +197,7 @@ C_ASSERT(sizeof(EXP_BIN) == 64);
  * not exceed Reach: that is the most that a thread may keep to itself. A thread that has more to tell all the time gets a longer
  * one, since each telling takes the tag's record away from the processor that told it last. */
 typedef struct _EXP_COUNTER {
-    ULONG Headroom; /* for an instant, in its thread alone, below 0 */
+    LONG Headroom;  /* below 0 for an instant of an allocation */
     LONG Left;      /* allocations until the general path takes notice: for a sample, or to fold; below 0: now */
     EXP_WORD Word;  /* of a live block of this slot without slack */
     ULONG Tag;      /* 0: not in use */
@@ -207,7 +207,7 @@ typedef struct _EXP_COUNTER {
     struct _EXP_TAG *Record; /* NULL: not in use */
     ULONG Slot;
     LONG Deferred; /* where Left was cut short for a fold: the rest of it */
-    ULONG Reach;   /* grows only */
+    LONG Reach;    /* grows only */
     ULONG Folded;  /* allocations and frees at the last fold */
 } EXP_COUNTER;
 C_ASSERT(sizeof(EXP_COUNTER) == 64);
@@ -543,7 +543,7 @@ static inline EXP_COUNTER *ExpCounterOfSlot(EXP_CACHE *Cache, ULONG Slot)
 #define EXP_COUNT_LOAD(Field) __atomic_load_n(&(Field), __ATOMIC_RELAXED)
 static inline LONG64 ExpBalance(const EXP_COUNTER *Counter)
 {
-    return EXP_COUNT_LOAD(Counter->Peak) - (LONG)EXP_COUNT_LOAD(Counter->Headroom);
+    return EXP_COUNT_LOAD(Counter->Peak) - EXP_COUNT_LOAD(Counter->Headroom);
 }
 static inline ULONG64 ExpAllocs(const EXP_COUNTER *Counter)
 {
@@ -552,22 +552,22 @@ static inline ULONG64 ExpAllocs(const EXP_COUNTER *Counter)
 }
 static inline VOID ExpCountUp(EXP_COUNTER *Counter, SIZE_T Bytes)
 {
-    if (Bytes <= Counter->Headroom) {
-        EXP_COUNT_STORE(Counter->Headroom, (ULONG)(Counter->Headroom - Bytes));
+    if (Bytes <= (SIZE_T)Counter->Headroom) {
+        EXP_COUNT_STORE(Counter->Headroom, Counter->Headroom - (LONG)Bytes);
         return;
     }
-    EXP_COUNT_STORE(Counter->Peak, Counter->Peak + (LONG64)(Bytes - Counter->Headroom));
+    EXP_COUNT_STORE(Counter->Peak, Counter->Peak + (LONG64)Bytes - Counter->Headroom);
     EXP_COUNT_STORE(Counter->Headroom, 0);
     if (Counter->Peak > Counter->Reach)
         ExpFold(Counter, Counter->Peak);
 }
 static inline VOID ExpCountDown(EXP_COUNTER *Counter, SIZE_T Bytes)
 {
-    SIZE_T Headroom = Counter->Headroom + Bytes;
+    LONG64 Headroom = Counter->Headroom + (LONG64)Bytes;
     if (Headroom <= Counter->Reach)
-        EXP_COUNT_STORE(Counter->Headroom, (ULONG)Headroom);
+        EXP_COUNT_STORE(Counter->Headroom, (LONG)Headroom);
     else
-        ExpFold(Counter, Counter->Peak - (LONG64)Headroom);
+        ExpFold(Counter, Counter->Peak - Headroom);
 }
 static inline VOID ExpCountAlloc(EXP_CACHE *Cache, EXP_COUNTER *Counter, SIZE_T Size)
 {

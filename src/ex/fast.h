@@ -45,28 +45,15 @@ static inline __attribute__((always_inline)) BOOLEAN ExpIsUntouched(ULONG_PTR Bl
  * no register for it. */
 static inline __attribute__((always_inline)) VOID ExpRaise(EXP_COUNTER *Counter)
 {
-    LONG Left = EXP_COUNT_LOAD(Counter->Left);
-    LONG64 Peak = Counter->Peak - (LONG)EXP_COUNT_LOAD(Counter->Headroom);
+    LONG64 Peak = EXP_COUNT_LOAD(Counter->Peak) - EXP_COUNT_LOAD(Counter->Headroom);
     EXP_COUNT_STORE(Counter->Peak, Peak);
     EXP_COUNT_STORE(Counter->Headroom, 0);
-    if (__builtin_expect(Peak > Counter->Reach, 0) && Left > 0) {
-        Counter->Deferred = Left;
-        EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs - (ULONG64)Left);
+    if (__builtin_expect(Peak > EXP_COUNT_LOAD(Counter->Reach), 0) && EXP_COUNT_LOAD(Counter->Left) > 0) {
+        Counter->Deferred = EXP_COUNT_LOAD(Counter->Left);
+        EXP_COUNT_STORE(Counter->Allocs, Counter->Allocs - (ULONG64)EXP_COUNT_LOAD(Counter->Left));
         EXP_COUNT_STORE(Counter->Left, 0);
     }
 }
-
-/* Field -= Value, both unsigned. TRUE: it went below 0. */
-#ifdef KI_TSAN
-#define EXP_COUNT_BORROW(Field, Value)                                                                                         \
-    ({                                                                                                                         \
-        BOOLEAN Below_ = (Field) < (Value);                                                                                    \
-        EXP_COUNT_STORE(Field, (__typeof__(Field))((Field) - (Value)));                                                        \
-        Below_;                                                                                                                \
-    })
-#else
-#define EXP_COUNT_BORROW(Field, Value) __builtin_sub_overflow(Field, Value, &(Field))
-#endif
 
 /* 0: take the general path. Kind: EXP_FAST_KIND; Size: not 0, and not above MaxSmall; Checks: a constant, so that the code
  * with checks and that without each keep to few registers. */
@@ -93,7 +80,8 @@ static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE 
         ExpPoison(Block, BlockSize);
         return 0;
     }
-    if (__builtin_expect(EXP_COUNT_BORROW(Counter->Headroom, (ULONG)Size), 0))
+    EXP_COUNT_STORE(Counter->Headroom, Counter->Headroom - (LONG)Size);
+    if (__builtin_expect(Counter->Headroom < 0, 0))
         ExpRaise(Counter);
 #endif
     Bin->Top = Entry - 1;
@@ -226,7 +214,7 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache
     }
 #if EXP_ACCOUNTING
     {
-        ULONG Headroom = Counter->Headroom + Size;
+        LONG Headroom = Counter->Headroom + (LONG)Size;
         if (__builtin_expect(Headroom > Counter->Reach, 0))
             return FALSE; /* the general path will fold */
         EXP_COUNT_STORE(Counter->Headroom, Headroom);
@@ -259,7 +247,7 @@ static inline BOOLEAN ExpReadyToFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Ta
     BOOLEAN Ready = FALSE;
     if (!ExpFindForFree(Cache, Block, Tag, Irql, Mode, &Found))
         return FALSE;
-    if (Found.Counter->Headroom + (Found.Bin->BlockSize - EXP_WORD_SLACK(Found.Word)) > Found.Counter->Reach) {
+    if (Found.Counter->Headroom + (LONG)(Found.Bin->BlockSize - EXP_WORD_SLACK(Found.Word)) > Found.Counter->Reach) {
         ExpFold(Found.Counter, ExpBalance(Found.Counter));
         Ready = TRUE;
     }

@@ -100,7 +100,7 @@ VOID ExShutdownSystem(VOID)
     ExpUnpoison(ExpState.Maps[1].Base, ExpState.Maps[1].Covered);
     /* Other threads that stay attached have been told by KeShutdownSystem. */
     if (Thread != NULL)
-        Thread->ExCache = NULL;
+        Thread->ExCache = Thread->ExBare = NULL;
     ExpState.Started = FALSE;
     KiThreadRundownRoutine = NULL;
 }

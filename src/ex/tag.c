@@ -242,7 +242,7 @@ static VOID ExpSumSlot(ULONG Slot, EXP_TAG_USE *Use)
         Use->Allocs += ExpAllocs(Counter);
         Use->Frees += EXP_COUNT_LOAD(Counter->Frees);
         Use->Bytes += ExpBalance(Counter);
-        Use->Untold += EXP_COUNT_LOAD(Counter->Reach);
+        Use->Untold += (ULONG64)EXP_COUNT_LOAD(Counter->Reach);
         Highest = Folded + EXP_COUNT_LOAD(Counter->Peak);
         if (Highest > Use->PeakBytes)
             Use->PeakBytes = Highest;

@@ -195,6 +195,7 @@ typedef struct _KTHREAD {
     PHAL_THREAD HalThread;
     PVOID StartRoutine, StartContext;
     PVOID ExCache; /* the pools' per-thread cache */
+    PVOID ExBare;  /* the same where blocks are neither filled nor checked (verifier=none), else NULL */
     PVOID IoState, VfState, PsState;
     ULONG VfStack; /* deadlock detection: the stack of the acquisition that the thread is in; whether its caller is verified */
     UCHAR VfSeen;

@@ -337,7 +337,7 @@ static BOOLEAN KipForgetSystem(KTHREAD *Thread, PVOID Context)
     Thread->Space = NULL;
     Thread->VfStack = 0;
     Thread->VfSeen = 0;
-    Thread->ExCache = Thread->IoState = Thread->VfState = Thread->PsState = NULL;
+    Thread->ExCache = Thread->ExBare = Thread->IoState = Thread->VfState = Thread->PsState = NULL;
     Thread->Prcb = &KiProcessors[0];
     Thread->Affinity = 0;
     return TRUE;

@@ -177,7 +177,7 @@ static VOID GiveUpCache(KTHREAD *Thread)
 {
     if (Thread->ExCache != NULL && KiThreadRundownRoutine != NULL)
         KiThreadRundownRoutine(Thread);
-    Thread->ExCache = NULL;
+    Thread->ExCache = Thread->ExBare = NULL;
 }
 
 /* After the last destructors: a record that somebody else will clear away. */

@@ -65,6 +65,7 @@ static DECLSPEC_NOINLINE VOID PreloadFree(PVOID Block)
     ExpFreeGeneral(Block, 0, EXP_HOST, 0);
 }
 
+/* Also for a thread that has no cache: it goes on to the general path, whatever the options. */
 static DECLSPEC_NOINLINE PVOID PreloadMallocChecked(size_t Size)
 {
     PVOID Block = ExpTryMallocLike(PreloadThread.ExCache, Size, TRUE);
@@ -74,9 +75,9 @@ static DECLSPEC_NOINLINE PVOID PreloadMallocChecked(size_t Size)
 void *malloc(size_t Size)
 {
     PVOID Block;
-    if (ExpChecks())
+    if (PreloadThread.ExBare == NULL)
         return PreloadMallocChecked(Size);
-    Block = ExpTryMallocLike(PreloadThread.ExCache, Size, FALSE);
+    Block = ExpTryMallocLike(PreloadThread.ExBare, Size, FALSE);
     return __builtin_expect(Block != NULL, 1) ? Block : PreloadAllocate(Size);
 }
 
@@ -88,9 +89,9 @@ static DECLSPEC_NOINLINE VOID PreloadFreeChecked(PVOID Block)
 
 void free(void *Block)
 {
-    if (ExpChecks())
+    if (PreloadThread.ExBare == NULL)
         PreloadFreeChecked(Block);
-    else if (__builtin_expect(!ExpTryFreeLike(PreloadThread.ExCache, Block, FALSE), 0))
+    else if (__builtin_expect(!ExpTryFreeLike(PreloadThread.ExBare, Block, FALSE), 0))
         PreloadFree(Block);
 }
 
