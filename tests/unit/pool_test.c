@@ -593,6 +593,34 @@ static void Tags_OneThread_ExactToTheByte(void **state)
     assert_int_equal(Use->PeakBytes, Bytes);
 }
 
+/* tag.c: a thread that moves much of a tag all the time keeps more of it to itself; a peak of one thread is exact for all that. */
+static void Tags_BusyThread_TellsMoreRarely(void **state)
+{
+    static PVOID Blocks[100];
+    ULONG Round, Index;
+    EXP_TAG_USE *Use;
+    (void)state;
+    Blocks[0] = ExAllocatePool2(NONPAGED, 20000, 'yBgT');
+    Use = UseOf('yBgT');
+    assert_int_equal(Use->Untold, EXP_LEAST_REACH);
+    ExFreePool(Blocks[0]);
+    for (Round = 0; Round < 10; Round++) {
+        for (Index = 0; Index < 100; Index++)
+            Blocks[Index] = ExAllocatePool2(NONPAGED, 30000, 'yBgT');
+        Use = UseOf('yBgT');
+        assert_int_equal(Use->Bytes, 3000000);
+        for (Index = 0; Index < 100; Index++)
+            ExFreePool(Blocks[Index]);
+    }
+    Use = UseOf('yBgT');
+    assert_int_equal(Use->Untold, EXP_MOST_REACH);
+    assert_int_equal(Use->Bytes, 0);
+    assert_int_equal(Use->Allocs, 1001);
+    assert_int_equal(Use->Frees, 1001);
+    assert_int_equal(Use->PeakBytes, 3000000);
+    assert_int_equal(Use->PeakError, 0);
+}
+
 static void Tags_PagedAndNonPaged_CountedApart(void **state)
 {
     PVOID Block = ExAllocatePool2(POOL_FLAG_PAGED, 100, 'trpA');
@@ -796,6 +824,7 @@ int main(void)
         cmocka_unit_test(Placement_SameClass_NotInAddressOrder),
         cmocka_unit_test(MallocLike_SizesAlignmentsResizing),
         cmocka_unit_test(Tags_OneThread_ExactToTheByte),
+        cmocka_unit_test(Tags_BusyThread_TellsMoreRarely),
         cmocka_unit_test(Tags_PagedAndNonPaged_CountedApart),
         cmocka_unit_test(Describe_Block_AllThatIsKnown),
         cmocka_unit_test(Describe_NoPool_False),
