@@ -75,7 +75,7 @@ VOID ExpInitClasses(VOID)
             C->Pages = (UCHAR)(4 * C->PagesPerBlock);
         }
         C->Magazine = (UCHAR)(Size <= 64 ? 120 : Size <= 1024 ? 64 : Size <= EXP_MAX_PAGE ? 8 : 4);
-        C->Chain = (UCHAR)ExpClamp(196608 / (Size * C->Magazine), 1, 20);
+        C->Chain = (UCHAR)ExpClamp(196608 / (Size * C->Magazine), Size <= 1024 ? 4 : 1, 20);
         C->Depot = (USHORT)ExpClamp(131072 / (Size * C->Magazine), 2, 16);
         for (; Units <= Size / 16; Units++) {
             ExpFast.ClassOf[Units] = (UCHAR)Class;
