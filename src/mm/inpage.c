@@ -75,13 +75,16 @@ static ULONG MiChooseWindow(ULONG Reader, ULONG_PTR Position, BOOLEAN *Ordered)
     return Window;
 }
 
-/* Whether the page before Pte, the last of an ordered reader's run, was written to. Entry's lock held. */
-static BOOLEAN MiWritesInOrder(PMMPTE Pte)
+/* Whether the page before Va's (Pte), the last of an ordered reader's run, was written to. Entry's lock held; the page before may be in
+ * another table, under another lock: then it is a hint. */
+static BOOLEAN MiWritesInOrder(PMMPTE Pte, PMMSUPPORT Set, ULONG_PTR Va)
 {
+    PMMPTE Before = Pte - 1;
     if (((ULONG_PTR)Pte & (PAGE_SIZE - 1)) == 0) {
-        return FALSE;
+        Va -= PAGE_SIZE;
+        Before = Set && MiRegionOfVa(Va) && MiWorkingSetOfVa(Va) == Set ? MiPteOf(Va) : NULL;
     }
-    MMPTE Last = MiReadPte(Pte - 1);
+    MMPTE Last = Before ? MiReadPte(Before) : MI_ZERO_PTE;
     return MiPteIsValid(Last) && MiPteIsDirty(Last);
 }
 
@@ -344,7 +347,7 @@ BOOLEAN MiTouchReadAhead(PMMPTE Pte, ULONG_PTR Va, PMMSUPPORT Set, BOOLEAN Write
         MiCountReadAhead();
         return FALSE;
     }
-    Write = Write || MiWritesInOrder(Pte);
+    Write = Write || MiWritesInOrder(Pte, Set, Va);
     PMMPTE End = Pte + 1;
     KiAcquireLock(&MiState->PfnLock);
     for (; End < Last && Count < MI_WINDOW_MOST; End++, Count++) {
@@ -357,9 +360,10 @@ BOOLEAN MiTouchReadAhead(PMMPTE Pte, ULONG_PTR Va, PMMSUPPORT Set, BOOLEAN Write
         }
         Pfn->Flags &= (USHORT)~MI_PFN_AHEAD;
         MiActivateFrameLocked(MiPtePage(Entry), Pfn);
-        MiWritePte(End, MiPteInWorkingSet(Write && MiProtAllowsWrite(Protection)
-                                              ? MiPteValid(MiPtePage(Entry), Protection, Set->User)
-                                              : MiPteValidClean(MiPtePage(Entry), Protection, Set->User)));
+        /* The last of a window shows whether the thread still writes. */
+        BOOLEAN Dirty = Write && MiProtAllowsWrite(Protection) && ((ULONG_PTR)(End + 1) / sizeof(MMPTE)) % MI_WINDOW_MOST != 0;
+        MiWritePte(End, MiPteInWorkingSet(Dirty ? MiPteValid(MiPtePage(Entry), Protection, Set->User)
+                                                : MiPteValidClean(MiPtePage(Entry), Protection, Set->User)));
     }
     KiReleaseLock(&MiState->PfnLock);
     *Joined = Count - 1;
@@ -381,7 +385,7 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     MI_SLOT Slot = MiSlotOfPte(Wanted);
     BOOLEAN Ordered;
     ULONG Window = MiChooseWindow(Reader, Position, &Ordered);
-    Write = Write || (Ordered && MiWritesInOrder(Pte));
+    Write = Write || (Ordered && MiWritesInOrder(Pte, Set, Va));
     MiMeasureRun(Pte, Slot, Window, Ordered, &Before, &Behind);
     ULONG64 Available = MiAvailable();
     if (Available < MiThreshold(Reserve) + Window) { /* short: who waits for pages comes before who may want one later */

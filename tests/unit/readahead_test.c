@@ -111,7 +111,8 @@ static void WritingInOrder_RunsAreDirtyAtOnce(void **State)
         *(volatile ULONG64 *)(void *)(Va + Page * PAGE_SIZE) += 1;
     }
     HalQueryTb(&After);
-    assert_true(After.Faults - Before.Faults < PAGES / 2); /* else the first write to each page is a fault of its own */
+    /* Else the first write to each page is a fault of its own, or to those in the first window of each table. */
+    assert_true(After.Faults - Before.Faults < PAGES / 8);
     MmEmptyAllWorkingSets(TRUE);
     for (ULONG Page = 0; Page < PAGES; Page++) {
         assert_int_equal(*(volatile ULONG64 *)(void *)(Va + Page * PAGE_SIZE), Page * 0x9E3779B97F4A7C15ull + 2);
