@@ -17,7 +17,7 @@
  *      an adapter's bounce pages and common buffers      that of its device, where its bus driver has told it (src/io/dma.c)
  *      a process that names one for a range              that, in the range's entries until their first touch (pte.h) and in its
  *                                                        record for what is committed later (space.h)
- * All get the nearest node's frames when theirs has none, except those who say that they will not (MM_ALLOCATE_FROM_LOCAL_NODE_ONLY,
+ * All get the nearest node's frames when theirs has none, except those who say that they will not (MM_ALLOCATE_FROM_LOCAL_NODE_ONLY, pool and
  * contiguous memory without MM_ANY_NODE_OK).
  *
  * Invariant (quoted by MiValidateFrames): P11: with several nodes, a state's frames add up over the nodes to MI_STATE.StateCount,

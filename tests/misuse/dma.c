@@ -263,10 +263,76 @@ static void Iommu_Domains_AreJoinedAndLeft(void **State)
     Put(NULL);
 }
 
+/* CreateCommonBufferFromMdl with remapping: scattered pages are one run, with the access that was asked for; a common buffer in large
+ * pages begins at a multiple of 2 MiB for the device, too. */
+static void Iommu_CommonBufferOfAnMdl_HasItsAccess(void **State)
+{
+    static const ULONG Kinds[] = {CommonBufferHardwareAccessReadOnly, CommonBufferHardwareAccessWriteOnly,
+                                  CommonBufferHardwareAccessReadWrite};
+    (void)State;
+    Adapter = GetAdapter(3, 64, TRUE, NULL);
+    Hardware = ntmm_device_create(&Device);
+    Mdl = ScatteredMdl(4, TRUE, 0, 4 * PAGE_SIZE);
+    PUCHAR Bytes = Mapped(Mdl);
+    for (ULONG Index = 0; Index < ARRAYSIZE(Kinds); Index++) {
+        DMA_COMMON_BUFFER_EXTENDED_CONFIGURATION Rights = {.ConfigType = CommonBufferConfigTypeHardwareAccessPermissions,
+                                                           .HardwareAccessType = Kinds[Index]};
+        assert_int_equal(OP(Adapter)->CreateCommonBufferFromMdl(Adapter, Mdl, &Rights, 1, &Logical), STATUS_SUCCESS);
+        Target = (ULONG64)Logical.QuadPart + 3 * PAGE_SIZE + 7;
+        Bytes[3 * PAGE_SIZE + 7] = 0;
+        if (Kinds[Index] == CommonBufferHardwareAccessReadOnly) {
+            KitExpectStop(DeviceWrites, NULL, DRIVER_VERIFIER_DMA_VIOLATION, 0x26, &Device, Target, 4);
+        } else {
+            DeviceWrites(NULL);
+            assert_int_equal(Bytes[3 * PAGE_SIZE + 7], 'x');
+        }
+        if (Kinds[Index] == CommonBufferHardwareAccessWriteOnly) {
+            KitExpectStop(DeviceReads, NULL, DRIVER_VERIFIER_DMA_VIOLATION, 0x26, &Device, Target, 3);
+        } else {
+            DeviceReads(NULL);
+        }
+        OP(Adapter)->FreeCommonBuffer(Adapter, 4 * PAGE_SIZE, Logical, Bytes, TRUE);
+        KitExpectStop(DeviceReads, NULL, DRIVER_VERIFIER_DMA_VIOLATION, 0x26, &Device, Target, 5);
+    }
+    Va = OP(Adapter)->AllocateCommonBufferWithBounds(Adapter, NULL, NULL, PAGE_SIZE, DOMAIN_COMMON_BUFFER_LARGE_PAGE, NULL, 0,
+                                                     &Logical);
+    assert_non_null(Va);
+    assert_int_equal(Logical.QuadPart & (512 * PAGE_SIZE - 1), 0);
+    Target = (ULONG64)Logical.QuadPart + 511 * PAGE_SIZE;
+    DeviceWrites(NULL);
+    assert_int_equal(((PUCHAR)Va)[511 * PAGE_SIZE], 'x');
+    FreeBuffer(NULL);
+    KitExpectStop(DeviceReads, NULL, DRIVER_VERIFIER_DMA_VIOLATION, 0x26, &Device, Target, 5);
+    FreeScattered(Mdl, 4);
+    ntmm_device_destroy(Hardware);
+    Put(NULL);
+}
+
+static void DomainAtDispatch(void *Unused)
+{
+    (void)Unused;
+    KIRQL Old = AtDispatch();
+    (void)OP(Adapter)->GetDmaDomain(Adapter);
+    KeLowerIrql(Old);
+}
+/* GetDmaDomain: "PASSIVE_LEVEL"; FreeCommonBuffer: "the parameters ... must match exactly", CacheEnabled too, though it was ignored. */
+static void Operations_WrongIrqlOrArguments(void **State)
+{
+    (void)State;
+    Adapter = GetAdapter(3, 64, TRUE, NULL);
+    KitExpectStop(DomainAtDispatch, NULL, DRIVER_VERIFIER_DMA_VIOLATION, 0x13, 2, PASSIVE_LEVEL, DISPATCH_LEVEL);
+    Va = OP(Adapter)->AllocateCommonBuffer(Adapter, PAGE_SIZE, &Logical, FALSE);
+    KitExpectStop(FreeBuffer, NULL, DRIVER_VERIFIER_DMA_VIOLATION, 3, 1, 0, 0);
+    OP(Adapter)->FreeCommonBuffer(Adapter, PAGE_SIZE, Logical, Va, FALSE);
+    Put(NULL);
+}
+
 int main(void)
 {
-    const struct CMUnitTest Tests[] = {cmocka_unit_test(Adapters_Misused_AreE6), cmocka_unit_test(Transfers_Misused_AreE6)};
+    const struct CMUnitTest Tests[] = {cmocka_unit_test(Adapters_Misused_AreE6), cmocka_unit_test(Transfers_Misused_AreE6),
+                                       cmocka_unit_test(Operations_WrongIrqlOrArguments)};
     const struct CMUnitTest Iommu[] = {cmocka_unit_test(Iommu_DeviceOutOfItsDomain_IsE6_26),
+                                       cmocka_unit_test(Iommu_CommonBufferOfAnMdl_HasItsAccess),
                                        cmocka_unit_test(Iommu_Domains_AreJoinedAndLeft)};
     int Failed = cmocka_run_group_tests(Tests, KitStart, KitStop);
     return Failed + cmocka_run_group_tests(Iommu, StartIommu, KitStop);
