@@ -44,7 +44,7 @@ static BOOLEAN IopTakeRegisters(IOP_ADAPTER *Adapter, ULONG Count, ULONG *First)
     return FALSE;
 }
 
-IOP_SET *IopGrantSet(IOP_ADAPTER *Adapter, ULONG Registers)
+IOP_SET *IopGrantSet(IOP_ADAPTER *Adapter, ULONG Registers, PVOID TransferContext)
 {
     BOOLEAN Slots = Adapter->Bounces || Adapter->Domain->Translates, Good = TRUE;
     ULONG Pieces = Slots || Adapter->Verified ? (Registers < 1024 ? Registers : 1024) + 1 : 0;
@@ -54,6 +54,7 @@ IOP_SET *IopGrantSet(IOP_ADAPTER *Adapter, ULONG Registers)
         return NULL;
     Set->Adapter = Adapter;
     Set->Count = Registers;
+    Set->TransferContext = TransferContext;
     Set->PieceMax = Pieces;
     if (Adapter->Domain->Translates && Registers)
         Good = IopReserveLogical(Adapter->Domain, Registers, 1, 0, Adapter->Limit, &Set->LogicalPage);
@@ -140,12 +141,13 @@ VOID IopServeQueue(IOP_ADAPTER *Adapter)
         KiReleaseLock(&Adapter->Lock);
         if (Request == NULL)
             return;
-        IOP_SET *Set = IopGrantSet(Adapter, Request->Registers);
+        IOP_SET *Set = IopGrantSet(Adapter, Request->Registers, Request->TransferContext);
         KiAcquireLock(&Adapter->Lock);
         if (Set) {
             RemoveEntryList(&Request->Link);
-            if (Request->TransferContext)
-                ((IOP_TRANSFER_CONTEXT *)Request->TransferContext)->State = IopContextGranted;
+            IOP_TRANSFER_CONTEXT *Context = Request->TransferContext;
+            if (Context && Context->State == IopContextWaiting)
+                Context->State = IopContextGranted;
             if (Request->Routine) {
                 Adapter->ChannelBusy = TRUE;
                 Adapter->HeldBy = Request->Device;
@@ -155,7 +157,6 @@ VOID IopServeQueue(IOP_ADAPTER *Adapter)
         KiReleaseLock(&Adapter->Lock);
         if (Set == NULL)
             return; /* whoever frees registers comes by again */
-        Set->TransferContext = Request->TransferContext;
         if (Request->Routine)
             IopFollow(Adapter, Set, IopCallRoutine(Request, Set));
         else
@@ -302,7 +303,7 @@ NTSTATUS IopAllocateAdapterChannelEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device,
     Free = !Adapter->ChannelBusy && !Adapter->Granting && IsListEmpty(&Adapter->Waiting);
     Adapter->ChannelBusy |= Free;
     KiReleaseLock(&Adapter->Lock);
-    IOP_SET *Set = Free ? IopGrantSet(Adapter, NumberOfMapRegisters) : NULL;
+    IOP_SET *Set = Free ? IopGrantSet(Adapter, NumberOfMapRegisters, DmaTransferContext) : NULL;
     if (Set == NULL) {
         if (Free) {
             KiAcquireLock(&Adapter->Lock);
@@ -312,7 +313,6 @@ NTSTATUS IopAllocateAdapterChannelEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device,
         IopSettleContext(Adapter, DmaTransferContext, IopContextFresh);
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    Set->TransferContext = DmaTransferContext;
     IopSettleContext(Adapter, DmaTransferContext, IopContextGranted);
     if (MapRegisterBase)
         *MapRegisterBase = Set;

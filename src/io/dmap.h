@@ -258,8 +258,9 @@ NTSTATUS IopTakeContext(IOP_ADAPTER *Adapter, PVOID DmaTransferContext);
 /* What became of it: Granted, or Fresh again. NULL: nothing. */
 VOID IopSettleContext(IOP_ADAPTER *Adapter, PVOID DmaTransferContext, IOP_CONTEXT_STATE State);
 NTSTATUS IopQueueRequest(IOP_ADAPTER *Adapter, const IOP_DMA_REQUEST *Like); /* and serves the queue */
-IOP_SET *IopGrantSet(IOP_ADAPTER *Adapter, ULONG Registers);                 /* NULL: not that many free now, or no memory */
-VOID IopFreeSet(IOP_SET *Set);                                               /* not its link */
+/* NULL: not that many free now, or no memory. TransferContext: of the request, or NULL. */
+IOP_SET *IopGrantSet(IOP_ADAPTER *Adapter, ULONG Registers, PVOID TransferContext);
+VOID IopFreeSet(IOP_SET *Set); /* not its link */
 VOID IopServeQueue(IOP_ADAPTER *Adapter);
 IOP_SET *IopCheckSet(IOP_ADAPTER *Adapter, PVOID MapRegisterBase);
 

@@ -137,9 +137,8 @@ static NTSTATUS IopMakeList(IOP_ADAPTER *Adapter, const IOP_ORDER *Order)
     if (Order->Out)
         *Order->Out = Public;
     if (Now || !Wait) { /* nobody before us: now, if the registers are there */
-        Set = Wait ? NULL : IopGrantSet(Adapter, Registers);
+        Set = Wait ? NULL : IopGrantSet(Adapter, Registers, Order->TransferContext);
         if (Set) {
-            Set->TransferContext = Order->TransferContext;
             IopSettleContext(Adapter, Order->TransferContext, IopContextGranted);
             IopDeliverList(List, Set, Order->Device);
             return STATUS_SUCCESS;
