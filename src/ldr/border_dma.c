@@ -286,27 +286,33 @@ static PDMA_ADAPTER LdrpShowAdapter(PDMA_ADAPTER Adapter)
 /* ---- GUID_BUS_INTERFACE_STANDARD ---- */
 static VOID LDR_BORDER Bus_InterfaceReference(PVOID Context)
 {
+    KI_CALLED_BY_FOREIGN;
     IopBusInterface.InterfaceReference(Context);
 }
 static VOID LDR_BORDER Bus_InterfaceDereference(PVOID Context)
 {
+    KI_CALLED_BY_FOREIGN;
     IopBusInterface.InterfaceDereference(Context);
 }
 static BOOLEAN LDR_BORDER Bus_TranslateBusAddress(PVOID Context, PHYSICAL_ADDRESS BusAddress, ULONG Length, PULONG AddressSpace,
                                                   PPHYSICAL_ADDRESS TranslatedAddress)
 {
+    KI_CALLED_BY_FOREIGN;
     return IopBusInterface.TranslateBusAddress(Context, BusAddress, Length, AddressSpace, TranslatedAddress);
 }
 static PDMA_ADAPTER LDR_BORDER Bus_GetDmaAdapter(PVOID Context, PDEVICE_DESCRIPTION Description, PULONG NumberOfMapRegisters)
 {
+    KI_CALLED_BY_FOREIGN;
     return LdrpShowAdapter(IopBusInterface.GetDmaAdapter(Context, Description, NumberOfMapRegisters));
 }
 static ULONG LDR_BORDER Bus_SetBusData(PVOID Context, ULONG DataType, PVOID Buffer, ULONG Offset, ULONG Length)
 {
+    KI_CALLED_BY_FOREIGN;
     return IopBusInterface.SetBusData(Context, DataType, Buffer, Offset, Length);
 }
 static ULONG LDR_BORDER Bus_GetBusData(PVOID Context, ULONG DataType, PVOID Buffer, ULONG Offset, ULONG Length)
 {
+    KI_CALLED_BY_FOREIGN;
     return IopBusInterface.GetBusData(Context, DataType, Buffer, Offset, Length);
 }
 const BUS_INTERFACE_STANDARD LdrpBusInterface = {
