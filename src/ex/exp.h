@@ -353,6 +353,7 @@ typedef struct _EXP_STATE {
     volatile ULONG64 SlabPages[2], RunPages[2], ReturnedPages[2];
     volatile ULONG64 Volume;             /* allocations since the last trim by volume, as far as threads have reported */
     volatile ULONG64 Turn;               /* ... that make the next one due */
+    volatile ULONG64 TurnKept;           /* ... where much is kept */
     volatile ULONG64 CommittedPages;     /* by ExpTakePages, ever */
     ULONG64 TrimCommitted, TrimReturned; /* at the last trim: CommittedPages, and what it gave back */
     ULONG Patience;

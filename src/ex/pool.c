@@ -83,7 +83,7 @@ NTSTATUS ExInitSystem(VOID)
     ExpResetObjects();
     ExpInitStringMemory();
     ExpInitTrim();
-    ExpState.Turn = EXP_LEAST_TURN;
+    ExpState.Turn = ExpState.TurnKept = EXP_LEAST_TURN;
     MmReclaimRoutine = ExpReclaim;
     ExpState.Started = TRUE;
     KiThreadRundownRoutine = ExThreadRundown;

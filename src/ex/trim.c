@@ -14,7 +14,7 @@
  * their slabs, empty slabs to spans, spans' pages to the memory manager and from there to the host.
  *
  * When: each second while anything is kept (trimtimer.c), and sooner where much happens: a trim by volume is due when threads have
- * allocated half as many blocks as there are (ExpPace), a quarter of that where more than a few pages are kept. What it gave up and was committed again before the next one was given up too
+ * allocated half as many blocks as there are (ExpPace), an eighth where more than a few pages are kept, and 65,536 at least. What it gave up and was committed again before the next one was given up too
  * early: then the next waits twice as long, up to four times; else half as long.
  *
  * What is counted: ExpState.Trims, ReturnedPages; shown by ExpQueryPool.
@@ -24,12 +24,11 @@
 #include "ex/exp.h"
 
 #define MUCH_KEPT 256u /* pages */
-#define SOONER    4u
 
 /* When the next trim by volume is due. Of two trims at once the later one says nothing. */
 static VOID ExpPace(ULONG64 Live, ULONG64 Returned)
 {
-    ULONG64 Committed = __atomic_load_n(&ExpState.CommittedPages, __ATOMIC_RELAXED), Turn;
+    ULONG64 Committed = __atomic_load_n(&ExpState.CommittedPages, __ATOMIC_RELAXED), Turn, Kept;
     if (__atomic_exchange_n(&ExpState.Pacing, 1, __ATOMIC_ACQUIRE) != 0)
         return;
     if (ExpState.TrimReturned != 0 && Committed - ExpState.TrimCommitted > ExpState.TrimReturned)
@@ -38,8 +37,10 @@ static VOID ExpPace(ULONG64 Live, ULONG64 Returned)
         ExpState.Patience -= ExpState.Patience != 0;
     ExpState.TrimCommitted = Committed;
     ExpState.TrimReturned = Returned;
-    Turn = (Live / 2 > EXP_LEAST_TURN ? Live / 2 : EXP_LEAST_TURN) << ExpState.Patience;
-    __atomic_store_n(&ExpState.Turn, Turn, __ATOMIC_RELAXED);
+    Turn = Live / 2 > EXP_LEAST_TURN ? Live / 2 : EXP_LEAST_TURN;
+    Kept = Live / 8 > EXP_LEAST_TURN ? Live / 8 : EXP_LEAST_TURN;
+    __atomic_store_n(&ExpState.Turn, Turn << ExpState.Patience, __ATOMIC_RELAXED);
+    __atomic_store_n(&ExpState.TurnKept, Kept << ExpState.Patience, __ATOMIC_RELAXED);
     __atomic_store_n(&ExpState.Pacing, 0, __ATOMIC_RELEASE);
 }
 
@@ -93,9 +94,8 @@ static BOOLEAN ExpIsMuchKept(VOID)
 VOID ExpNoteVolume(ULONG64 Allocations)
 {
     ULONG64 Volume = __atomic_add_fetch(&ExpState.Volume, Allocations, __ATOMIC_RELAXED),
-            Turn = __atomic_load_n(&ExpState.Turn, __ATOMIC_RELAXED);
-    if (Volume >= (ExpIsMuchKept() ? Turn / SOONER : Turn) &&
-        __atomic_exchange_n(&ExpState.Volume, 0, __ATOMIC_RELAXED) >= Volume)
+            Turn = __atomic_load_n(ExpIsMuchKept() ? &ExpState.TurnKept : &ExpState.Turn, __ATOMIC_RELAXED);
+    if (Volume >= Turn && __atomic_exchange_n(&ExpState.Volume, 0, __ATOMIC_RELAXED) >= Volume)
         ExpTrimSoon();
 }
 
