@@ -79,25 +79,36 @@ static ULONG ExpAddStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
 
 #define OWN_FRAMES 10u /* of the pools' own routines, at most */
 
-DECLSPEC_NOINLINE KI_NO_MSAN ULONG ExpCaptureStack(ULONG_PTR Caller)
+/* The frame that returns to Caller: the pools' own ones, which keep frame pointers, are stepped over. NULL: the chain does not lead there. */
+static __attribute__((no_sanitize("address", "thread"))) const ULONG_PTR *ExpFrameOf(const ULONG_PTR *At, ULONG_PTR Caller)
 {
-    const ULONG_PTR *At = __builtin_frame_address(0);
-    const HAL_CONTEXT Here = {.Rip = At[1], .Rsp = (ULONG_PTR)(At + 2), .Rbp = At[0]};
-    ULONG_PTR All[EXP_MAX_STACK + OWN_FRAMES], *Frames = All;
-    ULONG Count = HalCaptureStack(&Here, All, ExpState.StackDepth + OWN_FRAMES, HAL_STACK_FAST), Own;
+    ULONG_PTR Low, High;
+    HalQueryStack(&Low, &High);
+    for (ULONG Own = 0; Own <= OWN_FRAMES && (ULONG_PTR)At >= Low && (ULONG_PTR)At <= High - 16 && ((ULONG_PTR)At & 7) == 0;
+         Own++) {
+        if (At[1] == Caller)
+            return At;
+        if (At[0] <= (ULONG_PTR)At)
+            break;
+        At = (const ULONG_PTR *)At[0];
+    }
+    return NULL;
+}
+
+DECLSPEC_NOINLINE ULONG ExpCaptureStack(ULONG_PTR Caller)
+{
+    const ULONG_PTR *At = ExpFrameOf(__builtin_frame_address(0), Caller);
+    ULONG_PTR All[EXP_MAX_STACK + 1], *Frames = All + 1;
+    ULONG Count = 1, Index, Hash, Id;
     ULONG64 Mix;
-    ULONG Index, Hash, Id;
-    for (Own = 0; Own < Count && Own <= OWN_FRAMES && All[Own] != Caller; Own++)
-        ;
-    if (Own == Count || Own > OWN_FRAMES) { /* the chain of frames is broken: the caller alone */
-        All[0] = Caller;
-        Own = 0;
+    if (At != NULL) { /* from that frame on; the first of All is the code in it, the pools' */
+        const HAL_CONTEXT Here = {.Rip = Caller, .Rsp = (ULONG_PTR)At, .Rbp = (ULONG_PTR)At};
+        Count = HalCaptureStack(&Here, All, ExpState.StackDepth + 1, HAL_STACK_FAST) - 1;
+    }
+    if (At == NULL || Count == 0) { /* the chain of frames is broken: the caller alone */
+        All[1] = Caller;
         Count = 1;
     }
-    Frames += Own;
-    Count -= Own;
-    if (Count > ExpState.StackDepth)
-        Count = ExpState.StackDepth;
     Mix = Count;
     for (Index = 0; Index < Count; Index++)
         Mix = (Mix ^ Frames[Index]) * 0x9E3779B97F4A7C15ull;
