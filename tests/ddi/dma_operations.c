@@ -2,6 +2,7 @@
  * dma_operations.c - the members of DMA_OPERATIONS held to their pages, sentence by sentence: what dma.c has not.
  * SPDX-License-Identifier: MIT
  */
+#include <pthread.h>
 #include "dma_kit.h"
 
 static IRP Irps[2];
@@ -419,6 +420,62 @@ static void CancelAdapterChannel_WaitingEarlyAndLate(void **State)
     OP(Adapter)->PutDmaAdapter(Adapter);
 }
 
+static PDMA_ADAPTER Raced;
+static LONG RacedCalls, RacedEnd;
+static IO_ALLOCATION_ACTION CountCall(PDEVICE_OBJECT Object, PIRP Irp, PVOID MapRegisterBase, PVOID Context)
+{
+    (void)Object, (void)Irp, (void)MapRegisterBase, (void)Context;
+    __atomic_add_fetch(&RacedCalls, 1, __ATOMIC_SEQ_CST);
+    return DeallocateObject;
+}
+/* Holds the channel, and gives it back to whoever waits. */
+static void *HoldAndFree(void *Unused)
+{
+    CONTEXT_BYTES Context;
+    PVOID Base;
+    while (!__atomic_load_n(&RacedEnd, __ATOMIC_SEQ_CST)) {
+        (void)OP(Raced)->InitializeDmaTransferContext(Raced, &Context);
+        KIRQL Old = AtDispatch();
+        NTSTATUS Status =
+            OP(Raced)->AllocateAdapterChannelEx(Raced, &Device, &Context, 1, DMA_SYNCHRONOUS_CALLBACK, NULL, NULL, &Base);
+        KeLowerIrql(Old);
+        if (NT_SUCCESS(Status)) {
+            OP(Raced)->FreeAdapterObject(Raced, DeallocateObject);
+        }
+    }
+    return Unused;
+}
+/* A request that is cancelled while the channel is given back by another thread: either CancelAdapterChannel is TRUE, or the routine is
+ * called, and never both or neither. */
+static void CancelAdapterChannel_RacesWithTheGrant(void **State)
+{
+    pthread_t Other;
+    LONG Expected = 0;
+    (void)State;
+    Raced = GetAdapter(3, 64, TRUE, NULL);
+    RacedCalls = RacedEnd = 0;
+    assert_int_equal(pthread_create(&Other, NULL, HoldAndFree, NULL), 0);
+    for (ULONG Round = 0; Round < 3000; Round++) {
+        CONTEXT_BYTES Context;
+        (void)Fresh(Raced, &Context);
+        KIRQL Old = AtDispatch();
+        assert_int_equal(OP(Raced)->AllocateAdapterChannelEx(Raced, &Device, &Context, 1, 0, CountCall, NULL, NULL),
+                         STATUS_SUCCESS);
+        KeLowerIrql(Old);
+        if (!OP(Raced)->CancelAdapterChannel(Raced, &Device, &Context)) {
+            Expected++;
+            while (__atomic_load_n(&RacedCalls, __ATOMIC_SEQ_CST) != Expected) { /* "or is about to be called" */
+                YieldProcessor();
+            }
+        }
+        assert_int_equal(__atomic_load_n(&RacedCalls, __ATOMIC_SEQ_CST), Expected);
+    }
+    __atomic_store_n(&RacedEnd, 1, __ATOMIC_SEQ_CST);
+    assert_int_equal(pthread_join(Other, NULL), 0);
+    assert_int_equal(RacedCalls, Expected);
+    OP(Raced)->PutDmaAdapter(Raced);
+}
+
 /* ---- mapping ---- */
 static PDMA_ADAPTER MapAdapter;
 static PMDL MapMdl;
@@ -772,6 +829,7 @@ int main(void)
         cmocka_unit_test(AllocateAdapterChannel_FromAdapterControl_IsE6_B),
         cmocka_unit_test(AllocateAdapterChannelEx_Parameters),
         cmocka_unit_test(CancelAdapterChannel_WaitingEarlyAndLate),
+        cmocka_unit_test(CancelAdapterChannel_RacesWithTheGrant),
         cmocka_unit_test(MapTransfer_WithoutScatterGather_LengthStays),
         cmocka_unit_test(MapTransferEx_OffsetsLengthsAndBuffers),
         cmocka_unit_test(SystemDma_DefaultBufferAndCancelledContext),
