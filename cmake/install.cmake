@@ -4,11 +4,31 @@
 if(NOT TARGET ntmm_host OR NOT TARGET ntmm_hal_linux)
   return()
 endif()
-if(NTMM_SANITIZE OR NTMM_COVERAGE)
+if(NTMM_COVERAGE OR (NTMM_SANITIZE AND NOT NTMM_SANITIZE MATCHES memory))
   return() # the instrumented tree is for its own tests
 endif()
 get_target_property(kind ntmm_host TYPE)
 if(NOT kind STREQUAL OBJECT_LIBRARY)
+  return()
+endif()
+
+if(NTMM_SANITIZE MATCHES memory)
+  # For programs that are built with it: the runtime is the program's, so there is the static library alone.
+  add_custom_command(OUTPUT ${PROJECT_BINARY_DIR}/libntmm.a
+    COMMAND ${CMAKE_LINKER} -r --whole-archive $<TARGET_FILE:ntmm_static> -o ntmm_whole.o
+    COMMAND ${CMAKE_OBJCOPY} --localize-hidden ntmm_whole.o
+    COMMAND ${CMAKE_COMMAND} -E rm -f libntmm.a
+    COMMAND ${CMAKE_AR} qcs libntmm.a ntmm_whole.o
+    WORKING_DIRECTORY ${PROJECT_BINARY_DIR} DEPENDS ntmm_static VERBATIM)
+  add_custom_target(ntmm_archive ALL DEPENDS ${PROJECT_BINARY_DIR}/libntmm.a)
+  install(FILES ${PROJECT_BINARY_DIR}/libntmm.a DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(DIRECTORY include/nt/ include/ntmm/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ntmm FILES_MATCHING PATTERN "*.h")
+  configure_file(cmake/ntmm.pc.in ${PROJECT_BINARY_DIR}/ntmm.pc @ONLY)
+  install(CODE "
+    set(prefix \"\${CMAKE_INSTALL_PREFIX}\")
+    file(READ \"${PROJECT_BINARY_DIR}/ntmm.pc\" text)
+    string(REPLACE \"%PREFIX%\" \"\${prefix}\" text \"\${text}\")
+    file(WRITE \"\$ENV{DESTDIR}\${prefix}/${CMAKE_INSTALL_LIBDIR}/pkgconfig/ntmm.pc\" \"\${text}\")")
   return()
 endif()
 
