@@ -56,9 +56,8 @@ typedef struct _EXP_TAG_USE {
     ULONG64 Allocs, Frees;
     LONG64 Bytes, PeakBytes;
     ULONG64 PeakError; /* PeakBytes is within this of the truth; 0: exact (one thread used the tag) */
-    ULONG64
-        Untold; /* the most that the threads together keep to themselves: 64 KiB each, up to 1 MiB of one that is busy with the tag */
-    ULONG Threads; /* that have counted for the tag */
+    ULONG64 Untold;    /* the most that the threads together keep to themselves: 64 KiB each, 1 MiB of one busy with the tag */
+    ULONG Threads;     /* that have counted for the tag */
 } EXP_TAG_USE;
 /* Calls back for each tag and pool ever used, in no order. Sums exact when nobody allocates or frees
  * meanwhile. */
