@@ -80,7 +80,8 @@ static ULONG ExpAddStack(ULONG Hash, const ULONG_PTR *Frames, ULONG Count)
 #define OWN_FRAMES 10u /* of the pools' own routines, at most */
 
 /* The frame that returns to Caller: the pools' own ones, which keep frame pointers, are stepped over. NULL: the chain does not lead there. */
-static __attribute__((no_sanitize("address", "thread"))) const ULONG_PTR *ExpFrameOf(const ULONG_PTR *At, ULONG_PTR Caller)
+static KI_NO_MSAN __attribute__((no_sanitize("address", "thread"))) const ULONG_PTR *ExpFrameOf(const ULONG_PTR *At,
+                                                                                                ULONG_PTR Caller)
 {
     ULONG_PTR Low, High;
     HalQueryStack(&Low, &High);
