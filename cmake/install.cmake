@@ -4,15 +4,15 @@
 if(NOT TARGET ntmm_host OR NOT TARGET ntmm_hal_linux)
   return()
 endif()
-if(NTMM_COVERAGE OR (NTMM_SANITIZE AND NOT NTMM_SANITIZE MATCHES memory))
-  return() # the instrumented tree is for its own tests
+if(NTMM_COVERAGE)
+  return() # the tree is for its own tests
 endif()
 get_target_property(kind ntmm_host TYPE)
 if(NOT kind STREQUAL OBJECT_LIBRARY)
   return()
 endif()
 
-if(NTMM_SANITIZE MATCHES memory)
+if(NTMM_SANITIZE)
   # For programs that are built with it: the runtime is the program's, so there is the static library alone.
   add_custom_command(OUTPUT ${PROJECT_BINARY_DIR}/libntmm.a
     COMMAND ${CMAKE_LINKER} -r --whole-archive $<TARGET_FILE:ntmm_static> -o ntmm_whole.o

@@ -270,6 +270,11 @@ ULONG64 HalQueryEntropy(VOID)
     return Entropy() ^ HalQueryTime();
 }
 
+VOID HalQueryStack(ULONG_PTR *Low, ULONG_PTR *High)
+{
+    *Low = *High = 0;
+}
+
 ULONG HalCaptureStack(const HAL_CONTEXT *From, ULONG_PTR *Frames, ULONG Max, ULONG Flags)
 {
     UNREFERENCED_PARAMETER(From);
