@@ -2,6 +2,7 @@
  * rtl.h - border.c: the runtime library.
  * From include/nt/wdm/rtl.h, one line a routine, sorted. SPDX-License-Identifier: MIT
  */
+F(VOID, FatalListEntryError, PVOID, PVOID, PVOID)
 F(PVOID, RtlAllocateHeap, PVOID, ULONG, SIZE_T)
 F(NTSTATUS, RtlAnsiStringToUnicodeString, PUNICODE_STRING, PCANSI_STRING, BOOLEAN)
 F(NTSTATUS, RtlAppendAsciizToString, PSTRING, PCSZ)
