@@ -19,7 +19,7 @@
 
 static const char *Kind;
 static BOOLEAN Shared, Late;
-static SIZE_T Size = 64;
+static SIZE_T Size = 1000; /* of which a thread keeps fewer to itself than COUNT */
 static NPAGED_LOOKASIDE_LIST Resident;
 static PAGED_LOOKASIDE_LIST Pageable;
 static LOOKASIDE_LIST_EX Either;
