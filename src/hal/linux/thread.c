@@ -151,7 +151,7 @@ ULONG HalpStackBytes(VOID)
         Minimum = MinimumStack(&Attributes);
         pthread_attr_destroy(&Attributes);
     }
-    size_t Plain = 0x10000;
+    size_t Plain = Minimum > 0x20000 ? 0x28000 : 0x10000; /* the runtime of a program's sanitizer asks for 128 KiB */
 #if NTMM_SANITIZED
     Plain = 0x40000; /* instrumented frames are several times larger */
 #endif
