@@ -10,6 +10,9 @@
  * What was initialised before the option was turned on is not known, and is not accused. Without memory for a record the object is
  * not known either.
  *
+ * A bucket has the objects of some pages, so that who frees a block looks into those of its own pages alone; that one is empty
+ * is seen without the lock.
+ *
  * ObjectsLock (leaf) guards the table; records are never given back while it is held. Any IRQL.
  */
 #include "ex/exp.h"
@@ -33,7 +36,22 @@ VOID ExpResetObjects(VOID)
 
 static OBJECT_RECORD **ExpObjectBucket(EXP_OBJECT_KIND Kind, const VOID *Object)
 {
-    return &ExpObjects[Kind][((ULONG_PTR)Object >> 3) * 0x9E3779B97F4A7C15ull >> 58];
+    return &ExpObjects[Kind][((ULONG_PTR)Object >> PAGE_SHIFT) * 0x9E3779B97F4A7C15ull >> 58];
+}
+
+/* The Index-th bucket that objects inside [Base, Base + Bytes) can be in, or NULL: there are no more. */
+static OBJECT_RECORD **ExpBucketInside(EXP_OBJECT_KIND Kind, const VOID *Base, SIZE_T Bytes, ULONG Index)
+{
+    SIZE_T Pages = ADDRESS_AND_SIZE_TO_SPAN_PAGES(Base, Bytes);
+    if (Index >= OBJECT_BUCKETS || Index >= Pages)
+        return NULL;
+    return Pages < OBJECT_BUCKETS ? ExpObjectBucket(Kind, (const UCHAR *)Base + ((SIZE_T)Index << PAGE_SHIFT))
+                                  : &ExpObjects[Kind][Index];
+}
+
+static BOOLEAN ExpIsEmptyBucket(OBJECT_RECORD *const *Bucket)
+{
+    return __atomic_load_n(Bucket, __ATOMIC_RELAXED) == NULL;
 }
 
 const VOID *ExpNoteObject(EXP_OBJECT_KIND Kind, const VOID *Object)
@@ -45,7 +63,7 @@ const VOID *ExpNoteObject(EXP_OBJECT_KIND Kind, const VOID *Object)
     if (Known == NULL && Record != NULL) {
         Record->Object = Object;
         Record->Next = *ExpObjectBucket(Kind, Object);
-        *ExpObjectBucket(Kind, Object) = Record;
+        __atomic_store_n(ExpObjectBucket(Kind, Object), Record, __ATOMIC_RELAXED);
         Record = NULL;
         __atomic_fetch_add(&ExpObjectCount[Kind], 1, __ATOMIC_RELAXED);
     }
@@ -62,7 +80,7 @@ static OBJECT_RECORD *ExpTakeRecord(EXP_OBJECT_KIND Kind, OBJECT_RECORD **Link, 
     while ((Record = *Link) != NULL && (ULONG_PTR)Record->Object - (ULONG_PTR)Base >= Bytes)
         Link = &Record->Next;
     if (Record != NULL) {
-        *Link = Record->Next;
+        __atomic_store_n(Link, Record->Next, __ATOMIC_RELAXED);
         __atomic_fetch_sub(&ExpObjectCount[Kind], 1, __ATOMIC_RELAXED);
     }
     return Record;
@@ -81,13 +99,15 @@ VOID ExpForgetObject(EXP_OBJECT_KIND Kind, const VOID *Object)
 
 VOID ExpForgetObjects(EXP_OBJECT_KIND Kind, const VOID *Base, SIZE_T Bytes)
 {
-    OBJECT_RECORD *Record;
+    OBJECT_RECORD **Bucket, *Record;
     if (__atomic_load_n(&ExpObjectCount[Kind], __ATOMIC_RELAXED) == 0)
         return;
-    for (ULONG Bucket = 0; Bucket < OBJECT_BUCKETS; Bucket++)
+    for (ULONG Index = 0; (Bucket = ExpBucketInside(Kind, Base, Bytes, Index)) != NULL; Index++)
         do {
+            if (ExpIsEmptyBucket(Bucket))
+                break;
             KiAcquireLock(&ObjectsLock);
-            Record = ExpTakeRecord(Kind, &ExpObjects[Kind][Bucket], Base, Bytes);
+            Record = ExpTakeRecord(Kind, Bucket, Base, Bytes);
             KiReleaseLock(&ObjectsLock);
             if (Record != NULL)
                 ExpMetaFree(ExpMetaOther, Record, sizeof(OBJECT_RECORD));
@@ -96,14 +116,18 @@ VOID ExpForgetObjects(EXP_OBJECT_KIND Kind, const VOID *Base, SIZE_T Bytes)
 
 PVOID ExpFindObject(EXP_OBJECT_KIND Kind, const VOID *Base, SIZE_T Bytes)
 {
+    OBJECT_RECORD **Bucket;
     const VOID *Found = NULL;
     if (__atomic_load_n(&ExpObjectCount[Kind], __ATOMIC_RELAXED) == 0)
         return NULL;
-    KiAcquireLock(&ObjectsLock);
-    for (ULONG Bucket = 0; Bucket < OBJECT_BUCKETS && Found == NULL; Bucket++)
-        for (const OBJECT_RECORD *Record = ExpObjects[Kind][Bucket]; Record != NULL && Found == NULL; Record = Record->Next)
+    for (ULONG Index = 0; Found == NULL && (Bucket = ExpBucketInside(Kind, Base, Bytes, Index)) != NULL; Index++) {
+        if (ExpIsEmptyBucket(Bucket))
+            continue;
+        KiAcquireLock(&ObjectsLock);
+        for (const OBJECT_RECORD *Record = *Bucket; Record != NULL && Found == NULL; Record = Record->Next)
             if ((ULONG_PTR)Record->Object - (ULONG_PTR)Base < Bytes)
                 Found = Record->Object;
-    KiReleaseLock(&ObjectsLock);
+        KiReleaseLock(&ObjectsLock);
+    }
     return (PVOID)(ULONG_PTR)Found;
 }

@@ -35,16 +35,19 @@ static void FreeAt(void *At)
 /* ---- what lives in freed memory ---- */
 static void Freed_HoldsResource_C4_D2(void **State)
 {
-    PUCHAR Block;
-    PERESOURCE Resource;
+    static const struct {
+        SIZE_T Size, At;
+    } Blocks[] = {{300, 64}, {5 * PAGE_SIZE, 0}, {5 * PAGE_SIZE, 2 * PAGE_SIZE + 8}, {100 * PAGE_SIZE, 99 * PAGE_SIZE}};
     (void)State;
     Restart(VF_MISC, NULL);
-    Block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 300, TAG);
-    Resource = (PERESOURCE)(Block + 64);
-    ExInitializeResourceLite(Resource);
-    ExpectStop(FreeAt, Block, 0xC4, 0xD2, (uint64_t)Resource, (uint64_t)Block, 300);
-    ExDeleteResourceLite(Resource);
-    FreeAt(Block);
+    for (ULONG Index = 0; Index < RTL_NUMBER_OF(Blocks); Index++) {
+        PUCHAR Block = ExAllocatePool2(POOL_FLAG_NON_PAGED, Blocks[Index].Size, TAG);
+        PERESOURCE Resource = (PERESOURCE)(PVOID)(Block + Blocks[Index].At);
+        ExInitializeResourceLite(Resource);
+        ExpectStop(FreeAt, Block, 0xC4, 0xD2, (uint64_t)Resource, (uint64_t)Block, Blocks[Index].Size);
+        ExDeleteResourceLite(Resource);
+        FreeAt(Block);
+    }
 }
 
 static void InitResource(void *Resource)
