@@ -10,6 +10,8 @@
 
 NTSTATUS IoInitSystem(VOID)
 {
+    InitializeListHead(&IopDrivers); /* those that nobody unloaded went with the last system's memory; not when it stopped: some
+                                      * go after this layer did, when the last handle or section that holds them does */
     NTSTATUS Status = IopInitSections();
     return NT_SUCCESS(Status) ? IopInitPnp() : Status;
 }
@@ -22,7 +24,6 @@ VOID IoShutdownSystem(VOID)
     IopShutdownSections();
     IopShutdownDma();
     ExpDrainWork();
-    InitializeListHead(&IopDrivers); /* those that nobody unloaded go with the system's memory */
 }
 
 const CHAR *IopValidate(VOID)

@@ -238,6 +238,29 @@ static void StopAndRead(char *Text, size_t Size)
     fclose(File);
 }
 
+static HANDLE DriverHandle;
+static NTSTATUS EntryWithHandle(PDRIVER_OBJECT Driver, PUNICODE_STRING Path)
+{
+    (void)Path;
+    Driver->DriverUnload = Unload;
+    return ObOpenObjectByPointer(Driver, OBJ_KERNEL_HANDLE, NULL, 0, *IoDriverObjectType, KernelMode, &DriverHandle);
+}
+/* A handle keeps an unloaded driver's object; it goes with the handle, which the system's end closes after its I/O layer has gone. */
+static void Exit_UnloadedDriverStillReferenced_EndsWell(void **State)
+{
+    ntmm_driver *Driver;
+    (void)State;
+    for (int Round = 0; Round < 2; Round++) {
+        Restart(0, NULL);
+        assert_int_equal(
+            ntmm_add_driver("held", (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))EntryWithHandle, &Driver),
+            0);
+        assert_int_equal(ntmm_remove_driver(Driver, NULL), 0);
+        assert_int_equal(ntmm_stop(), 0);
+    }
+    Restart(0, NULL);
+}
+
 /* A driver that nobody unloads, and a program without one: at the end of the system, by the place that allocated. */
 static void Exit_BlocksLeft_AreListed(void **State)
 {
@@ -420,6 +443,7 @@ int main(void)
         cmocka_unit_test(FreedSpecial_HoldsTimer_C7),
         cmocka_unit_test(Unload_BlocksLeft_C4_62),
         cmocka_unit_test(Exit_BlocksLeft_AreListed),
+        cmocka_unit_test(Exit_UnloadedDriverStillReferenced_EndsWell),
         cmocka_unit_test(Rules_C4),
         cmocka_unit_test(QuotaInDpc_C4_10B),
         cmocka_unit_test(LowResources_ProbabilityTagsDelay),
