@@ -26,12 +26,10 @@ typedef struct _OBJECT_RECORD {
 
 static KI_LOCK ObjectsLock;
 static OBJECT_RECORD *ExpObjects[ExpObjectKinds][OBJECT_BUCKETS];
-static ULONG ExpObjectCount[ExpObjectKinds];
 
 VOID ExpResetObjects(VOID)
 {
     memset(ExpObjects, 0, sizeof(ExpObjects));
-    memset(ExpObjectCount, 0, sizeof(ExpObjectCount));
 }
 
 static OBJECT_RECORD **ExpObjectBucket(EXP_OBJECT_KIND Kind, const VOID *Object)
@@ -65,7 +63,6 @@ const VOID *ExpNoteObject(EXP_OBJECT_KIND Kind, const VOID *Object)
         Record->Next = *ExpObjectBucket(Kind, Object);
         __atomic_store_n(ExpObjectBucket(Kind, Object), Record, __ATOMIC_RELAXED);
         Record = NULL;
-        __atomic_fetch_add(&ExpObjectCount[Kind], 1, __ATOMIC_RELAXED);
     }
     KiReleaseLock(&ObjectsLock);
     if (Record != NULL)
@@ -74,52 +71,45 @@ const VOID *ExpNoteObject(EXP_OBJECT_KIND Kind, const VOID *Object)
 }
 
 /* Takes out the first record inside [Base, Base + Bytes) of one bucket, or NULL. Lock held. */
-static OBJECT_RECORD *ExpTakeRecord(EXP_OBJECT_KIND Kind, OBJECT_RECORD **Link, const VOID *Base, SIZE_T Bytes)
+static OBJECT_RECORD *ExpTakeRecord(OBJECT_RECORD **Link, const VOID *Base, SIZE_T Bytes)
 {
     OBJECT_RECORD *Record;
     while ((Record = *Link) != NULL && (ULONG_PTR)Record->Object - (ULONG_PTR)Base >= Bytes)
         Link = &Record->Next;
-    if (Record != NULL) {
+    if (Record != NULL)
         __atomic_store_n(Link, Record->Next, __ATOMIC_RELAXED);
-        __atomic_fetch_sub(&ExpObjectCount[Kind], 1, __ATOMIC_RELAXED);
-    }
     return Record;
+}
+
+/* Takes out and gives back every record inside [Base, Base + Bytes) of one bucket. */
+static VOID ExpForgetInBucket(OBJECT_RECORD **Bucket, const VOID *Base, SIZE_T Bytes)
+{
+    while (!ExpIsEmptyBucket(Bucket)) {
+        KiAcquireLock(&ObjectsLock);
+        OBJECT_RECORD *Record = ExpTakeRecord(Bucket, Base, Bytes);
+        KiReleaseLock(&ObjectsLock);
+        if (Record == NULL)
+            return;
+        ExpMetaFree(ExpMetaOther, Record, sizeof(OBJECT_RECORD));
+    }
 }
 
 VOID ExpForgetObject(EXP_OBJECT_KIND Kind, const VOID *Object)
 {
-    if (__atomic_load_n(&ExpObjectCount[Kind], __ATOMIC_RELAXED) == 0)
-        return;
-    KiAcquireLock(&ObjectsLock);
-    OBJECT_RECORD *Record = ExpTakeRecord(Kind, ExpObjectBucket(Kind, Object), Object, 1);
-    KiReleaseLock(&ObjectsLock);
-    if (Record != NULL)
-        ExpMetaFree(ExpMetaOther, Record, sizeof(OBJECT_RECORD));
+    ExpForgetInBucket(ExpObjectBucket(Kind, Object), Object, 1);
 }
 
 VOID ExpForgetObjects(EXP_OBJECT_KIND Kind, const VOID *Base, SIZE_T Bytes)
 {
-    OBJECT_RECORD **Bucket, *Record;
-    if (__atomic_load_n(&ExpObjectCount[Kind], __ATOMIC_RELAXED) == 0)
-        return;
+    OBJECT_RECORD **Bucket;
     for (ULONG Index = 0; (Bucket = ExpBucketInside(Kind, Base, Bytes, Index)) != NULL; Index++)
-        do {
-            if (ExpIsEmptyBucket(Bucket))
-                break;
-            KiAcquireLock(&ObjectsLock);
-            Record = ExpTakeRecord(Kind, Bucket, Base, Bytes);
-            KiReleaseLock(&ObjectsLock);
-            if (Record != NULL)
-                ExpMetaFree(ExpMetaOther, Record, sizeof(OBJECT_RECORD));
-        } while (Record != NULL);
+        ExpForgetInBucket(Bucket, Base, Bytes);
 }
 
 PVOID ExpFindObject(EXP_OBJECT_KIND Kind, const VOID *Base, SIZE_T Bytes)
 {
     OBJECT_RECORD **Bucket;
     const VOID *Found = NULL;
-    if (__atomic_load_n(&ExpObjectCount[Kind], __ATOMIC_RELAXED) == 0)
-        return NULL;
     for (ULONG Index = 0; Found == NULL && (Bucket = ExpBucketInside(Kind, Base, Bytes, Index)) != NULL; Index++) {
         if (ExpIsEmptyBucket(Bucket))
             continue;

@@ -180,6 +180,13 @@ static NTSTATUS Entry(PDRIVER_OBJECT Driver, PUNICODE_STRING Path)
     return STATUS_SUCCESS;
 }
 
+static ntmm_driver *Add(const char *Name, PDRIVER_INITIALIZE Routine)
+{
+    ntmm_driver *Driver;
+    assert_int_equal(ntmm_add_driver(Name, (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))Routine, &Driver), 0);
+    return Driver;
+}
+
 static void Remove(void *Driver)
 {
     assert_int_equal(ntmm_remove_driver(Driver, NULL), 0);
@@ -196,8 +203,7 @@ static void Unload_BlocksLeft_C4_62(void **State)
         Restart(VF_POOL_TRACKING | (Special ? VF_SPECIAL_POOL : 0), NULL);
         Own = ExAllocatePool2(POOL_FLAG_PAGED, 20, TAG); /* the program's, from before */
         Keep = 3;
-        assert_int_equal(
-            ntmm_add_driver("leaky", (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))Entry, &Driver), 0);
+        Driver = Add("leaky", Entry);
         assert_true(ntmm_catch(Remove, Driver, &Stop));
         assert_int_equal(Stop.code, 0xC4);
         assert_int_equal(Stop.parameters[0], 0x62);
@@ -208,16 +214,14 @@ static void Unload_BlocksLeft_C4_62(void **State)
             ExFreePool(Kept[Keep]);
         /* Nothing is left: nothing is said. */
         Keep = 0;
-        assert_int_equal(ntmm_add_driver("tidy", (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))Entry, &Driver),
-                         0);
+        Driver = Add("tidy", Entry);
         assert_false(ntmm_catch(Remove, Driver, &Stop));
         ExFreePool(Own);
     }
     /* Another driver is verified: this one is not. */
     Restart(VF_POOL_TRACKING, "verifier_drivers=other.sys+third");
     Keep = 1;
-    assert_int_equal(ntmm_add_driver("leaky", (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))Entry, &Driver),
-                     0);
+    Driver = Add("leaky", Entry);
     assert_false(ntmm_catch(Remove, Driver, &Stop));
     ExFreePool(Kept[0]);
 }
@@ -252,9 +256,7 @@ static void Exit_UnloadedDriverStillReferenced_EndsWell(void **State)
     (void)State;
     for (int Round = 0; Round < 2; Round++) {
         Restart(0, NULL);
-        assert_int_equal(
-            ntmm_add_driver("held", (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))EntryWithHandle, &Driver),
-            0);
+        Driver = Add("held", EntryWithHandle);
         assert_int_equal(ntmm_remove_driver(Driver, NULL), 0);
         assert_int_equal(ntmm_stop(), 0);
     }
@@ -270,8 +272,7 @@ static void Exit_BlocksLeft_AreListed(void **State)
     (void)State;
     Restart(VF_POOL_TRACKING, NULL);
     Keep = 3;
-    assert_int_equal(ntmm_add_driver("leaky", (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))Entry, &Driver),
-                     0);
+    Driver = Add("leaky", Entry);
     StopAndRead(Text, sizeof Text);
     assert_non_null(strstr(Text, "leaky has not freed 3 blocks of pool (120 bytes)"));
     assert_non_null(strstr(Text, "not freed:"));
@@ -280,13 +281,11 @@ static void Exit_BlocksLeft_AreListed(void **State)
     /* Blocks from before are among them: how many, and no places, also not those of the leak that was told last. */
     Restart(VF_POOL_TRACKING, NULL);
     Keep = 2;
-    assert_int_equal(ntmm_add_driver("first", (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))Entry, &Driver),
-                     0);
+    Driver = Add("first", Entry);
     assert_true(ntmm_catch(Remove, Driver, &Stop));
     free(Driver);
     Keep = 1;
-    assert_int_equal(ntmm_add_driver("second", (int32_t(*)(struct _DRIVER_OBJECT *, struct _UNICODE_STRING *))Entry, &Driver),
-                     0);
+    Driver = Add("second", Entry);
     StopAndRead(Text, sizeof Text);
     assert_non_null(strstr(Text, "second has not freed 1 block of pool"));
     assert_null(strstr(Text, "not freed:"));
