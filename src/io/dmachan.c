@@ -127,6 +127,13 @@ static IO_ALLOCATION_ACTION IopCallRoutine(const IOP_DMA_REQUEST *Request, IOP_S
     return Action;
 }
 
+/* Lock held. NULL: there is none. */
+static VOID IopSettleContextLocked(IOP_TRANSFER_CONTEXT *Context, IOP_CONTEXT_STATE State)
+{
+    if (Context != NULL && Context->State == IopContextWaiting)
+        Context->State = State;
+}
+
 VOID IopServeQueue(IOP_ADAPTER *Adapter)
 {
     for (;;) {
@@ -145,9 +152,7 @@ VOID IopServeQueue(IOP_ADAPTER *Adapter)
         KiAcquireLock(&Adapter->Lock);
         if (Set) {
             RemoveEntryList(&Request->Link);
-            IOP_TRANSFER_CONTEXT *Context = Request->TransferContext;
-            if (Context && Context->State == IopContextWaiting)
-                Context->State = IopContextGranted;
+            IopSettleContextLocked(Request->TransferContext, IopContextGranted);
             if (Request->Routine) {
                 Adapter->ChannelBusy = TRUE;
                 Adapter->HeldBy = Request->Device;
@@ -172,7 +177,7 @@ NTSTATUS IopQueueRequest(IOP_ADAPTER *Adapter, const IOP_DMA_REQUEST *Like)
     if (Request == NULL)
         return STATUS_INSUFFICIENT_RESOURCES;
     *Request = *Like;
-    Request->Irp = Like->Device ? Like->Device->CurrentIrp : NULL;
+    Request->Irp = IopCurrentIrp(Like->Device);
     KiAcquireLock(&Adapter->Lock);
     if (Like->Routine && !Like->Ex && Like->Device) {
         Twice = Adapter->ChannelBusy && Adapter->HeldBy == Like->Device; /* or its routine has not returned */
@@ -243,11 +248,16 @@ NTSTATUS IopInitializeDmaTransferContext(PDMA_ADAPTER Public, PVOID DmaTransferC
     return STATUS_SUCCESS;
 }
 
+static BOOLEAN IopIsContext(const IOP_ADAPTER *Adapter, const IOP_TRANSFER_CONTEXT *Context)
+{
+    return Context != NULL && Context->Magic == IOP_CONTEXT_MAGIC && Context->Adapter == &Adapter->Public;
+}
+
 NTSTATUS IopTakeContext(IOP_ADAPTER *Adapter, PVOID DmaTransferContext)
 {
     IOP_TRANSFER_CONTEXT *Context = DmaTransferContext;
     NTSTATUS Status = STATUS_SUCCESS;
-    if (Context == NULL || Context->Magic != IOP_CONTEXT_MAGIC || Context->Adapter != &Adapter->Public)
+    if (!IopIsContext(Adapter, Context))
         return STATUS_INVALID_PARAMETER;
     KiAcquireLock(&Adapter->Lock);
     if (Context->State == IopContextCancelled)
@@ -262,12 +272,8 @@ NTSTATUS IopTakeContext(IOP_ADAPTER *Adapter, PVOID DmaTransferContext)
 
 VOID IopSettleContext(IOP_ADAPTER *Adapter, PVOID DmaTransferContext, IOP_CONTEXT_STATE State)
 {
-    IOP_TRANSFER_CONTEXT *Context = DmaTransferContext;
-    if (Context == NULL)
-        return;
     KiAcquireLock(&Adapter->Lock);
-    if (Context->State == IopContextWaiting)
-        Context->State = State;
+    IopSettleContextLocked(DmaTransferContext, State);
     KiReleaseLock(&Adapter->Lock);
 }
 
@@ -287,7 +293,7 @@ NTSTATUS IopAllocateAdapterChannelEx(PDMA_ADAPTER Public, PDEVICE_OBJECT Device,
     if (!NT_SUCCESS(Status))
         return Status;
     IOP_DMA_REQUEST Request = {.Device = Device,
-                               .Irp = Device ? Device->CurrentIrp : NULL,
+                               .Irp = IopCurrentIrp(Device),
                                .TransferContext = DmaTransferContext,
                                .Registers = NumberOfMapRegisters,
                                .Ex = TRUE,
@@ -326,7 +332,7 @@ BOOLEAN IopCancelAdapterChannel(PDMA_ADAPTER Public, PDEVICE_OBJECT Device, PVOI
     IOP_TRANSFER_CONTEXT *Context = DmaTransferContext;
     IOP_DMA_REQUEST *Found = NULL;
     BOOLEAN Early;
-    if (Context == NULL || Context->Magic != IOP_CONTEXT_MAGIC || Context->Adapter != Public)
+    if (!IopIsContext(Adapter, Context))
         return FALSE;
     KiAcquireLock(&Adapter->Lock);
     Early = Context->State == IopContextFresh; /* before the request: that is cancelled when it comes */
@@ -348,11 +354,8 @@ BOOLEAN IopCancelAdapterChannel(PDMA_ADAPTER Public, PDEVICE_OBJECT Device, PVOI
     KiReleaseLock(&Adapter->Lock);
     if (Found == NULL)
         return Early;
-    if (Found->List) {
-        if (Found->List->Own)
-            ExFreePoolWithTag(Found->List->Public, IOP_DMA_TAG);
-        ExFreePoolWithTag(Found->List, IOP_DMA_TAG);
-    }
+    if (Found->List)
+        IopFreeList(Found->List);
     ExFreePoolWithTag(Found, IOP_DMA_TAG);
     IopServeQueue(Adapter);
     return TRUE;

@@ -305,6 +305,11 @@ VOID IopDeliverList(IOP_LIST *List, IOP_SET *Set, PDEVICE_OBJECT Device);
 /* FreeAdapterObject for the oldest list that holds the adapter object. FALSE: there is none. */
 BOOLEAN IopReleaseHeldList(IOP_ADAPTER *Adapter, IO_ALLOCATION_ACTION Action);
 VOID IopFreeSpentLists(IOP_ADAPTER *Adapter, PVOID Buffer); /* those in Buffer, or (NULL) all */
+VOID IopFreeList(IOP_LIST *List);                           /* its memory alone; unlinked */
+static inline PIRP IopCurrentIrp(PDEVICE_OBJECT Device)     /* of a device, or of none */
+{
+    return Device ? Device->CurrentIrp : NULL;
+}
 
 /* what a device does: dmadom.c. Any thread. Stops (0xE6/0x26) where the domain does not allow it. */
 VOID IopDeviceAccess(PDEVICE_OBJECT Device, ULONG64 Logical, PVOID Bytes, SIZE_T Length, BOOLEAN Write);

@@ -126,7 +126,7 @@ static NTSTATUS IopMakeList(IOP_ADAPTER *Adapter, const IOP_ORDER *Order)
                        .Length = Order->Length,
                        .Routine = Order->Routine,
                        .Context = Order->Context,
-                       .Irp = Order->Device ? Order->Device->CurrentIrp : NULL};
+                       .Irp = IopCurrentIrp(Order->Device)};
     BOOLEAN Wait;
     KiAcquireLock(&Adapter->Lock);
     Wait = Registers && (!IsListEmpty(&Adapter->Waiting) || Adapter->Granting);
@@ -312,7 +312,7 @@ static VOID IopEndTransfer(IOP_LIST *List, BOOLEAN Write)
     List->Target = NULL;
 }
 
-static VOID IopFreeList(IOP_LIST *List)
+VOID IopFreeList(IOP_LIST *List)
 {
     if (List->Own)
         ExFreePoolWithTag(List->Public, IOP_DMA_TAG);

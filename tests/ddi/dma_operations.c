@@ -15,24 +15,25 @@ static struct {
     PKTHREAD Thread;
     IO_ALLOCATION_ACTION Answer;
 } Seen;
-static IO_ALLOCATION_ACTION OnChannel(PDEVICE_OBJECT Object, PIRP Irp, PVOID MapRegisterBase, PVOID Context)
+static void Note(PIRP Irp)
 {
-    (void)Object, (void)Context;
     Seen.Calls++;
     Seen.Irql = KeGetCurrentIrql();
     Seen.Irp = Irp;
-    Seen.Base = MapRegisterBase;
     Seen.Thread = KeGetCurrentThread();
+}
+static IO_ALLOCATION_ACTION OnChannel(PDEVICE_OBJECT Object, PIRP Irp, PVOID MapRegisterBase, PVOID Context)
+{
+    (void)Object, (void)Context;
+    Note(Irp);
+    Seen.Base = MapRegisterBase;
     return Seen.Answer;
 }
 static VOID OnList(PDEVICE_OBJECT Object, PIRP Irp, PSCATTER_GATHER_LIST List, PVOID Context)
 {
     (void)Object, (void)Context;
-    Seen.Calls++;
-    Seen.Irql = KeGetCurrentIrql();
-    Seen.Irp = Irp;
+    Note(Irp);
     Seen.List = List;
-    Seen.Thread = KeGetCurrentThread();
 }
 static void Forget(IO_ALLOCATION_ACTION Answer)
 {
