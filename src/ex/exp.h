@@ -408,9 +408,10 @@ static inline EXP_RUN *ExpLookupRun(ULONG_PTR Address)
 /* Backed pages, entered in no map yet. *Zero: whether they must be zero, and whether they are. 0: no memory. */
 /* A request that wants a NUMA node says so in the upper half of its priority: 1 + the node, and whether no other will do. Its pages are
  * committed anew, on that node. */
-#define EXP_NODE_ONLY               0x01000000u
-#define EXP_ON_NODE(Priority, Node) ((EX_POOL_PRIORITY)((ULONG)(Priority) | ((ULONG)(Node) + 1u) << 16))
-#define EXP_NODE_OF(Priority)       ((ULONG)(Priority) >> 16 & 0xFFu)
+#define EXP_NODE_ONLY 0x01000000u
+#define EXP_ON_NODE(Priority, Node, Only)                                                                                      \
+    ((EX_POOL_PRIORITY)((ULONG)(Priority) | ((ULONG)(Node) + 1u) << 16 | ((Only) ? EXP_NODE_ONLY : 0)))
+#define EXP_NODE_OF(Priority) ((ULONG)(Priority) >> 16 & 0xFFu)
 #define EXP_NODE_FLAGS(Priority)                                                                                               \
     (EXP_NODE_OF(Priority) ? MM_PAGES_NODE(EXP_NODE_OF(Priority) - 1) | ((Priority)&EXP_NODE_ONLY ? MM_PAGES_NODE_ONLY : 0) : 0)
 #define EXP_PLAIN_PRIORITY(Priority) ((EX_POOL_PRIORITY)((ULONG)(Priority)&0xFFFFu))

@@ -66,8 +66,7 @@ PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag, PCPOOL_
         if (!ExpTakeParameter(Flags, &ExtendedParameters[Index], &Request) && !ExtendedParameters[Index].Optional)
             return ExpFailFlags(Flags);
     if (Request.Node != 0)
-        Request.Priority =
-            (EX_POOL_PRIORITY)(EXP_ON_NODE(Request.Priority, Request.Node - 1) | (Request.OtherNode ? 0 : EXP_NODE_ONLY));
+        Request.Priority = EXP_ON_NODE(Request.Priority, Request.Node - 1, !Request.OtherNode);
     if (Request.Secure != NULL)
         return ExpAllocateSecure(Flags, NumberOfBytes, Tag, Request.Secure, Request.Priority);
     return ExpAllocateFlags(Flags, NumberOfBytes, Tag, Request.Priority, (ULONG_PTR)__builtin_return_address(0));

@@ -14,8 +14,9 @@
  * their slabs, empty slabs to spans, spans' pages to the memory manager and from there to the host.
  *
  * When: each second while anything is kept (trimtimer.c), and sooner where much happens: a trim by volume is due when threads have
- * allocated half as many blocks as there are (ExpPace), an eighth where more than a few pages are kept, and 65,536 at least. What it gave up and was committed again before the next one was given up too
- * early: then the next waits twice as long, up to four times; else half as long.
+ * allocated half as many blocks as there are (ExpPace), an eighth where more than a few pages are kept, and 65,536 at least. What
+ * it gave up and was committed again before the next one was given up too early: then the next waits twice as long, up to four
+ * times; else half as long.
  *
  * What is counted: ExpState.Trims, ReturnedPages; shown by ExpQueryPool.
  *
@@ -25,10 +26,16 @@
 
 #define MUCH_KEPT 256u /* pages */
 
+/* So many allocations until a trim by volume. */
+static ULONG64 ExpTurn(ULONG64 Share)
+{
+    return (Share > EXP_LEAST_TURN ? Share : EXP_LEAST_TURN) << ExpState.Patience;
+}
+
 /* When the next trim by volume is due. Of two trims at once the later one says nothing. */
 static VOID ExpPace(ULONG64 Live, ULONG64 Returned)
 {
-    ULONG64 Committed = __atomic_load_n(&ExpState.CommittedPages, __ATOMIC_RELAXED), Turn, Kept;
+    ULONG64 Committed = __atomic_load_n(&ExpState.CommittedPages, __ATOMIC_RELAXED);
     if (__atomic_exchange_n(&ExpState.Pacing, 1, __ATOMIC_ACQUIRE) != 0)
         return;
     if (ExpState.TrimReturned != 0 && Committed - ExpState.TrimCommitted > ExpState.TrimReturned)
@@ -37,10 +44,8 @@ static VOID ExpPace(ULONG64 Live, ULONG64 Returned)
         ExpState.Patience -= ExpState.Patience != 0;
     ExpState.TrimCommitted = Committed;
     ExpState.TrimReturned = Returned;
-    Turn = Live / 2 > EXP_LEAST_TURN ? Live / 2 : EXP_LEAST_TURN;
-    Kept = Live / 8 > EXP_LEAST_TURN ? Live / 8 : EXP_LEAST_TURN;
-    __atomic_store_n(&ExpState.Turn, Turn << ExpState.Patience, __ATOMIC_RELAXED);
-    __atomic_store_n(&ExpState.TurnKept, Kept << ExpState.Patience, __ATOMIC_RELAXED);
+    __atomic_store_n(&ExpState.Turn, ExpTurn(Live / 2), __ATOMIC_RELAXED);
+    __atomic_store_n(&ExpState.TurnKept, ExpTurn(Live / 8), __ATOMIC_RELAXED);
     __atomic_store_n(&ExpState.Pacing, 0, __ATOMIC_RELEASE);
 }
 

@@ -85,7 +85,7 @@ static VOID FromRegisters(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
         }
 }
 
-/* The block that was freed while an entry in it was in a list: 0, none. */
+/* The entry whose block was freed while it was in a list, or NULL. */
 static const ntmm_link *Freed(const ntmm_bugcheck *Out)
 {
     for (unsigned I = 0; I < Out->link_count; I++)

@@ -14,7 +14,7 @@
  */
 #include "ke/kip.h"
 
-static DECLSPEC_NORETURN VOID Fail(ULONG Code, ULONG_PTR Frame, PVOID At, PVOID First, PVOID Second, PVOID Third)
+static DECLSPEC_NORETURN VOID Fail(ULONG Code, ULONG_PTR Frame, PVOID At, PVOID First, PVOID Second)
 {
     EXCEPTION_RECORD Record = {.ExceptionCode = STATUS_STACK_BUFFER_OVERRUN,
                                .ExceptionFlags = EXCEPTION_NONCONTINUABLE,
@@ -23,19 +23,20 @@ static DECLSPEC_NORETURN VOID Fail(ULONG Code, ULONG_PTR Frame, PVOID At, PVOID 
                                .ExceptionInformation = {Code}};
     KI_BUGCHECK Stop = {.Code = KERNEL_SECURITY_CHECK_FAILURE,
                         .Parameters = {Code, Frame, (ULONG_PTR)&Record, 0},
-                        .Pointers = {(ULONG_PTR)First, (ULONG_PTR)Second, (ULONG_PTR)Third}};
+                        .Pointers = {(ULONG_PTR)First, (ULONG_PTR)Second}};
     KiCurrentThread();
     KiBugCheck(&Stop);
 }
 
 DECLSPEC_NORETURN VOID RtlFailFast(ULONG Code)
 {
-    Fail(Code, (ULONG_PTR)__builtin_frame_address(0), __builtin_return_address(0), NULL, NULL, NULL);
+    Fail(Code, (ULONG_PTR)__builtin_frame_address(0), __builtin_return_address(0), NULL, NULL);
 }
 
 DECLSPEC_NORETURN VOID FatalListEntryError(PVOID p1, PVOID p2, PVOID p3)
 {
-    Fail(FAST_FAIL_CORRUPT_LIST_ENTRY, (ULONG_PTR)__builtin_frame_address(0), __builtin_return_address(0), p1, p2, p3);
+    UNREFERENCED_PARAMETER(p3); /* a neighbour of the first two, which the report finds by itself */
+    Fail(FAST_FAIL_CORRUPT_LIST_ENTRY, (ULONG_PTR)__builtin_frame_address(0), __builtin_return_address(0), p1, p2);
 }
 
 /* Trap frame and exception record are data of this function's frame and the trap's, whose memory stays while the system stops. */
