@@ -117,8 +117,13 @@ static VOID TouchFromSystem(PVOID Context)
 {
     TOUCH *Touch = Context;
     KeWaitForSingleObject(&Touch->Go, Executive, KernelMode, FALSE, NULL);
-    while (__atomic_load_n(&MmHalSpace(One->Space)->Running, __ATOMIC_ACQUIRE) != 0)
-        YieldProcessor(); /* until the process's thread waits */
+    const HAL_ADDRESS_SPACE *Space = MmHalSpace(One->Space);
+    HAL_TB_STATISTICS Statistics;
+    /* until the process's thread waits, and its translations, which go after it, are gone: the last of that is under the
+     * lock that the statistics are read under */
+    while (__atomic_load_n(&Space->Running, __ATOMIC_ACQUIRE) != 0 || __atomic_load_n(&Space->Cached, __ATOMIC_ACQUIRE) != 0)
+        YieldProcessor();
+    HalQueryTb(&Statistics);
     Touch->Seen = KitExceptionOf(Touch->Va, 'w');
     KeSetEvent(&Touch->Done, 0, FALSE);
 }
