@@ -86,9 +86,10 @@ VOID MmShutdownSystem(VOID)
 VOID MmQueryCounters(MM_COUNTERS *Counters)
 {
     KiAcquireLock(&MiState->PfnLock);
+    const ULONG64 Cleaning = MiState->Pager.ZeroingPages; /* free pages on their way to zeroed ones: nobody has them */
     Counters->TotalPages = MiState->TotalPages;
     Counters->ZeroedPages = MiState->StateCount[MiPageZeroed];
-    Counters->FreePages = MiState->StateCount[MiPageFree];
+    Counters->FreePages = MiState->StateCount[MiPageFree] + Cleaning;
     Counters->StandbyPages = MiState->StateCount[MiPageStandby];
     Counters->ModifiedPages =
         MiState->StateCount[MiPageModified] + MiState->StateCount[MiPageModifiedNoWrite] + MiState->StateCount[MiPageMapped];
@@ -97,9 +98,9 @@ VOID MmQueryCounters(MM_COUNTERS *Counters)
     Counters->MappedPagesWritten = MiState->Pager.MappedPagesWritten;
     Counters->MappedWriteErrors = MiState->Pager.MappedWriteErrors;
     Counters->BadPages = MiState->StateCount[MiPageBad];
-    Counters->AvailablePages = MiAvailable();
+    Counters->AvailablePages = MiAvailable() + Cleaning;
     Counters->ModifiedNoWritePages = MiState->StateCount[MiPageModifiedNoWrite];
-    Counters->TransitionPages = MiState->StateCount[MiPageTransition];
+    Counters->TransitionPages = MiState->StateCount[MiPageTransition] - Cleaning;
     for (ULONG Priority = 0; Priority < MI_PRIORITIES; Priority++) {
         Counters->StandbyByPriority[Priority] = 0;
         for (ULONG Node = 0; Node < MiState->Nodes; Node++) {
@@ -114,7 +115,8 @@ VOID MmQueryCounters(MM_COUNTERS *Counters)
     Counters->PagesWritten = MiState->Pager.PagesWritten;
     Counters->WriteErrors = MiState->Pager.WriteErrors;
     Counters->RepurposedPages = MiState->Pager.RepurposedPages;
-    Counters->ActivePages = MiState->CorePages + MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition];
+    Counters->ActivePages =
+        MiState->CorePages + MiState->StateCount[MiPageActive] + MiState->StateCount[MiPageTransition] - Cleaning;
     KiReleaseLock(&MiState->PfnLock);
     Counters->Committed = __atomic_load_n(&MiState->Committed, __ATOMIC_RELAXED);
     Counters->CommitLimit = __atomic_load_n(&MiState->CommitLimit, __ATOMIC_RELAXED);

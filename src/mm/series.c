@@ -1,7 +1,7 @@
 /*
  * series.c - memory over time: samples taken by a timer, in a ring that thins itself. SPDX-License-Identifier: MIT
  *
- * MmStartSampling sets a timer; its DPC takes one MM_SAMPLE each time. There is room for MM_SAMPLES. When it is used up every second
+ * MmStartSampling takes one MM_SAMPLE and sets a timer, whose DPC takes one each time. There is room for MM_SAMPLES. When it is used up every second
  * sample goes and the interval doubles, so that a series covers the whole time since the start, however long, with at least half of
  * the room used and equal distances; a run of a second is seen by tens of milliseconds, one of an hour by tens of seconds.
  *
@@ -120,17 +120,21 @@ static VOID MiSampleDpc(PKDPC Dpc, PVOID Context, PVOID A, PVOID B)
 VOID MmStartSampling(ULONG64 Interval)
 {
     MmStopSampling();
+    Interval = Interval < 100000 ? 100000 : Interval;
     KiAcquireLock(&MiSeries.Lock);
     MiSeries.Start = HalQueryTime();
-    MiSeries.Interval = Interval < 100000 ? 100000 : Interval;
+    MiSeries.Interval = Interval;
     MiSeries.Count = 0;
     MiSeries.Due = 0;
     MiSeries.Running = TRUE;
     KiReleaseLock(&MiSeries.Lock);
     KeInitializeTimer(&MiSeries.Timer);
     KeInitializeDpc(&MiSeries.Dpc, MiSampleDpc, NULL);
-    LARGE_INTEGER Now = {.QuadPart = -1};
-    (VOID) KeSetTimer(&MiSeries.Timer, Now, &MiSeries.Dpc);
+    MM_SAMPLE First; /* here, so that every series has it, however late the timer's DPC comes */
+    MmTakeSample(&First);
+    MiRecordSample(&First);
+    LARGE_INTEGER Next = {.QuadPart = -(LONGLONG)(Interval / 100)};
+    (VOID) KeSetTimer(&MiSeries.Timer, Next, &MiSeries.Dpc);
 }
 
 VOID MmStopSampling(VOID)
