@@ -10,6 +10,7 @@
 
 #define ANYWHERE At(0), At(~0ull), At(0)
 #define CHUNK    (256u << 10)
+#define CHUNKS   8u /* 512 pages: more than the system leaves to itself */
 
 static PUCHAR Paged;
 static SIZE_T PagedPages;
@@ -133,27 +134,28 @@ static void FastLargePages_TakesWhatStandsFree(void **State)
         assert_non_null(Holes[Count]);
         *(volatile UCHAR *)Holes[Count] = (UCHAR)Count;
     }
-    PMDL Rest = Allocate(32u << 20, MM_ALLOCATE_NO_WAIT | MM_DONT_ZERO_ALLOCATION); /* no run is left */
+    PMDL Rest = Allocate(32u << 20, MM_ALLOCATE_NO_WAIT | MM_DONT_ZERO_ALLOCATION);
     assert_non_null(Rest);
+    assert_true(Available() < CHUNKS * CHUNK / PAGE_SIZE); /* so many chunks are left nowhere */
     for (ULONG Index = 1; Index < Count; Index += 2) {
         MmFreePages(Holes[Index], 1);
     }
     assert_null(
-        MmAllocatePagesForMdlEx(At(0), At(~0ull), At(CHUNK), 4 * CHUNK, MmCached, Chunks | MM_ALLOCATE_FAST_LARGE_PAGES));
+        MmAllocatePagesForMdlEx(At(0), At(~0ull), At(CHUNK), CHUNKS * CHUNK, MmCached, Chunks | MM_ALLOCATE_FAST_LARGE_PAGES));
     assert_int_equal(MiState->MovedPages, Moved);
     assert_null(Allocate(CHUNK, MM_ALLOCATE_FAST_LARGE_PAGES)); /* "only with MM_ALLOCATE_REQUIRE_CONTIGUOUS_CHUNKS" */
-    assert_null(MmAllocatePagesForMdlEx(At(0), At(~0ull), At(CHUNK), 4 * CHUNK, MmCached, Chunks | MM_ALLOCATE_NO_WAIT));
-    PMDL Mdl = MmAllocatePagesForMdlEx(At(0), At(~0ull), At(CHUNK), 4 * CHUNK, MmCached, Chunks);
+    assert_null(MmAllocatePagesForMdlEx(At(0), At(~0ull), At(CHUNK), CHUNKS * CHUNK, MmCached, Chunks | MM_ALLOCATE_NO_WAIT));
+    PMDL Mdl = MmAllocatePagesForMdlEx(At(0), At(~0ull), At(CHUNK), CHUNKS * CHUNK, MmCached, Chunks);
     assert_non_null(Mdl);
     assert_true(MiState->MovedPages > Moved);
     const PFN_NUMBER *Frames = MmGetMdlPfnArray(Mdl);
-    for (ULONG Page = 0; Page < 4 * CHUNK / PAGE_SIZE; Page++) {
+    for (ULONG Page = 0; Page < CHUNKS * CHUNK / PAGE_SIZE; Page++) {
         ULONG In = Page % (CHUNK / PAGE_SIZE);
         assert_int_equal(Frames[Page], Frames[Page - In] + In);
         assert_int_equal(Frames[Page - In] % (CHUNK / PAGE_SIZE), 0);
     }
     PUCHAR Va = MmGetSystemAddressForMdlSafe(Mdl, NormalPagePriority);
-    for (ULONG Byte = 0; Byte < 4 * CHUNK; Byte += 512) {
+    for (ULONG Byte = 0; Byte < CHUNKS * CHUNK; Byte += 512) {
         assert_int_equal(Va[Byte], 0); /* moved pages left nothing behind */
     }
     Free(Mdl);

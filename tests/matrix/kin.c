@@ -272,8 +272,9 @@ static void RunAndEnd(void)
 SIN(dead_stack) /* a pointer to a local variable of a thread that has ended */
 {
     RunAndEnd();
-    LARGE_INTEGER Moment = {.QuadPart = -1000000};
-    KeDelayExecutionThread(KernelMode, FALSE, &Moment);
+    LARGE_INTEGER Moment = {.QuadPart = -100000};
+    for (ULONG Tries = 0; Tries < 2000 && MmIsAddressValid(DeadStack); Tries++)
+        KeDelayExecutionThread(KernelMode, FALSE, &Moment); /* the thread's end is told before its stack goes */
     Expect(0x50, P(DeadStack), 2, ANY, ANY);
     *(volatile UCHAR *)DeadStack = 1;
 }
