@@ -313,6 +313,7 @@ static EXP_CACHE *ExpCreateCache(VOID)
             Cache->Bins[Index].Most = Class->Chain;
             Cache->Bins[Index].Magic = Class->Magic;
             Cache->Bins[Index].TailOffset = Class->TailOffset;
+            Cache->Bins[Index].Second = Class->Size > 16 ? 16 : 0;
             Cache->Bins[Index].Irql = EXP_HIGHEST_IRQL(Index / EXP_BINS);
         }
     }

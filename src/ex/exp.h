@@ -20,8 +20,8 @@
  * otherwise.
  *
  * Block word (EXP_WORD), one per block: what free must know, and whether it is live.
- *     31    26 25        14 13         0
- *    |  flags |   slack    |  tag slot  |     requested bytes = BlockSize - slack; 0: never handed out
+ *     31    26 25        12 11         0
+ *    |  flags |  tag slot  |   slack    |     requested bytes = BlockSize - slack; 0: never handed out
  *
  * Words are numbered page by page, Stride to a page: number = page * Stride + offset in page / BlockSize. The division is a
  * multiplication that leaves the remainder behind (Magic), so one product gives both the number and whether the address is
@@ -93,15 +93,16 @@ static inline BOOLEAN ExpIsReleased(const EXP_RUN *Run)
 }
 
 typedef ULONG EXP_WORD;
-#define EXP_WORD_SLOT(W)   ((W)&0x3FFFu)
-#define EXP_WORD_SLACK(W)  (((W) >> 14) & 0xFFFu)
+#define EXP_WORD_SLOT(W)   ((W) >> 12 & 0x3FFFu)
+#define EXP_WORD_SLACK(W)  ((W)&EXP_MAX_SLACK)
+#define EXP_MAX_SLACK      0xFFFu
 #define EXP_WORD_LIVE      0x80000000u /* the highest bits: one comparison tells a plain live block */
 #define EXP_WORD_QUOTA     0x40000000u
 #define EXP_WORD_PROTECTED 0x20000000u
 #define EXP_WORD_USED      0x10000000u /* distinguishes a freed block from one never handed out */
 static inline EXP_WORD ExpMakeWord(ULONG Slot, ULONG Slack, ULONG Flags)
 {
-    return Slot | (Slack << 14) | Flags | EXP_WORD_LIVE | EXP_WORD_USED;
+    return Slack | Slot << 12 | Flags | EXP_WORD_LIVE | EXP_WORD_USED;
 }
 
 typedef enum _EXP_SLAB_STATE {
@@ -178,7 +179,8 @@ typedef struct _EXP_BIN {
     CHAR Irql;      /* the highest */
     UCHAR Most;     /* magazines in Chain */
     BOOLEAN Parked; /* Loaded is put by, with Count blocks: Top and Limit are ExpNoEntry until the bin is next used */
-    UCHAR Reserved[3];
+    UCHAR Second;   /* where the second half of the freed pattern is: 16, and 0 in blocks of no more */
+    UCHAR Reserved[2];
     USHORT Want;          /* blocks to take from slabs next time: doubles up to a magazine */
     EXP_MAGAZINE *Loaded; /* NULL until the bin is first used: Top and Limit are ExpNoEntry then */
     EXP_MAGAZINE *Chain;  /* empty ones, then full ones: atomic, whoever exchanges it for NULL has it (cache.c) */
@@ -299,16 +301,26 @@ typedef struct _EXP_FAST {
     SIZE_T MaxSmall;
     ULONG Checks; /* slack is filled and checked, freed blocks are filled and checked: KE_OPTIONS.PoolChecks */
     ULONG Reserved;
-    USHORT BinOf[EXP_MAX_SMALL / 16 + 1];  /* (size + 15) / 16: the class's bin of the first kind, in bytes */
-    UCHAR ClassOf[EXP_MAX_SMALL / 16 + 1]; /* the same: the class */
-    ULONG Flags[512];                      /* for POOL_FLAGS below 512 */
-    ULONG Types[1024];                     /* for POOL_TYPEs below 1024 */
+    USHORT BinOf[EXP_MAX_SMALL / 16]; /* (size - 1) / 16: the class's bin of the first kind, in bytes */
+    ULONG Flags[512];                 /* for POOL_FLAGS below 512 */
+    ULONG Types[1024];                /* for POOL_TYPEs below 1024 */
 } DECLSPEC_ALIGN(64) EXP_FAST;
 extern EXP_FAST ExpFast;
-/* Of the bin a size goes to; changes while threads read it (ExpMoveRoom). */
+/* What another thread may write while it is read here. A plain load is a whole one on this machine, and an instruction less where it is
+ * part of another, which only the thread sanitizer must be told. */
+#ifdef KI_TSAN
+#define EXP_PEEK(Field) __atomic_load_n(&(Field), __ATOMIC_ACQUIRE)
+#else
+#define EXP_PEEK(Field) (Field)
+#endif
+/* Of the bin a size goes to, which is not 0; changes while threads read it (ExpMoveRoom). */
 static inline ULONG ExpBinOf(SIZE_T Size)
 {
-    return __atomic_load_n(&ExpFast.BinOf[(Size + 15) >> 4], __ATOMIC_RELAXED);
+    return EXP_PEEK(ExpFast.BinOf[(Size - 1) >> 4]);
+}
+static inline ULONG ExpClassOfSize(SIZE_T Size)
+{
+    return ExpBinOf(Size) / (ULONG)sizeof(EXP_BIN);
 }
 /* Which classes are the roomy ones now (slab.c); Phase: random. Any IRQL. */
 VOID ExpMoveRoom(ULONG Phase);
@@ -328,7 +340,7 @@ static inline BOOLEAN ExpChecks(VOID)
 typedef struct _EXP_STATE {
     EXP_MAP Maps[2]; /* nonpaged, paged */
     EXP_CLASS Classes[EXP_CLASSES];
-    UCHAR AlignedClassOf[EXP_MAX_SMALL / 16 + 1]; /* as ExpFast.ClassOf, for cache-aligned blocks */
+    UCHAR AlignedClassOf[EXP_MAX_SMALL / 16]; /* as ExpFast.BinOf: the class for cache-aligned blocks */
     BOOLEAN Started;
     BOOLEAN KeepRuns; /* freed runs of pages stay mapped for the next user */
     ULONG StackDepth;
@@ -671,7 +683,7 @@ static inline VOID ExpFillSlackOnly(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
     memset((PUCHAR)Block + BlockSize - Some, EXP_FILL_SLACK, Some);
 }
 /* Size < BlockSize. */
-static inline BOOLEAN ExpIsSlackWhole(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
+static inline __attribute__((always_inline)) BOOLEAN ExpIsSlackWhole(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
 {
     ULONG Shift;
     EXP_ANY64 *End, *First = ExpSlackAt(Block, Size, BlockSize, &Shift, &End);

@@ -93,15 +93,13 @@ PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
                        : ExpAllocateOldBare(PoolType, NumberOfBytes, Tag, Caller);
 }
 
-/* After ExpTryFree has said no; most likely the magazine is full. */
+/* After ExpTryFree has said no. */
 EXP_OTHER_PATH VOID ExpFreeAgain(ULONG_PTR P, ULONG Tag, ULONG_PTR Caller)
 {
     const KTHREAD *Thread = HalCurrentThread();
     CHAR Irql = (CHAR)Thread->Irql;
-    if (Tag != 0 ? ExpReadyToFree(Thread->ExCache, P, Tag, Irql, ExpFreeTagged) &&
-                       ExpTryFree(Thread->ExCache, P, Tag, Irql, ExpFreeTagged, ExpChecks())
-                 : ExpReadyToFree(Thread->ExCache, P, 0, Irql, ExpFreeUntagged) &&
-                       ExpTryFree(Thread->ExCache, P, 0, Irql, ExpFreeUntagged, ExpChecks()))
+    if (Tag != 0 ? ExpTryFreeAgain(Thread->ExCache, P, Tag, Irql, ExpFreeTagged)
+                 : ExpTryFreeAgain(Thread->ExCache, P, 0, Irql, ExpFreeUntagged))
         return;
     ExpFreeGeneral((PVOID)P, Tag, Tag != 0 ? EXP_WITH_TAG : 0, Caller);
 }

@@ -29,16 +29,20 @@
 #define EXP_ACCOUNTING 1 /* 0: what bench_tags compares with, to tell what counting costs; the figures are wrong then */
 #endif
 
-/* Is the freed pattern in the block's first bytes? Like ExpIsFreedFill, with a branch for each word: none is ever taken. */
-static inline __attribute__((always_inline)) BOOLEAN ExpIsUntouched(ULONG_PTR Block, ULONG BlockSize)
+/* Is the freed pattern in the block's first bytes? Like ExpIsFreedFill, with a branch for each word, none of which is ever taken, and
+ * none on the size, which is as good as random. */
+static inline __attribute__((always_inline)) BOOLEAN ExpIsUntouched(ULONG_PTR Block, const EXP_BIN *Bin)
 {
-    const ULONG64 *At = (const ULONG64 *)Block, Pattern = EXP_FREED_PATTERN;
-    if (__builtin_expect(At[0] != Pattern, 0) || __builtin_expect(At[1] != Pattern, 0))
-        return FALSE;
-    if (__builtin_expect(BlockSize >= 32, 1) &&
-        (__builtin_expect(At[2] != Pattern, 0) || __builtin_expect(At[3] != Pattern, 0)))
-        return FALSE;
-    return TRUE;
+    const ULONG64 *At = (const ULONG64 *)Block, *Second = (const ULONG64 *)(Block + Bin->Second), Pattern = EXP_FREED_PATTERN;
+    return !(__builtin_expect(At[0] != Pattern, 0) || __builtin_expect(At[1] != Pattern, 0) ||
+             __builtin_expect(Second[0] != Pattern, 0) || __builtin_expect(Second[1] != Pattern, 0));
+}
+
+static inline __attribute__((always_inline)) VOID ExpFillFreedAs(ULONG_PTR Block, const EXP_BIN *Bin)
+{
+    ULONG64 *At = (ULONG64 *)Block, *Second = (ULONG64 *)(Block + Bin->Second);
+    At[0] = At[1] = EXP_FREED_PATTERN;
+    Second[0] = Second[1] = EXP_FREED_PATTERN;
 }
 
 /* An allocation that raises the peak: Headroom has gone below 0. What was just written is read again, so that the ordinary way needs
@@ -63,13 +67,12 @@ static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE 
     EXP_BIN *Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + Kind + ExpBinOf(Size));
     EXP_ENTRY *Entry = Bin->Top;
     ULONG_PTR Block = Entry->Block;
-    EXP_WORD *At = Entry->Word;
-    ULONG BlockSize = Bin->BlockSize;
+    SIZE_T BlockSize = Bin->BlockSize;
     if (__builtin_expect(Block == 0, 0))
         return 0;
     if (Checks) {
         ExpUnpoison(Block, BlockSize);
-        if (__builtin_expect(!ExpIsUntouched(Block, BlockSize), 0)) {
+        if (__builtin_expect(!ExpIsUntouched(Block, Bin), 0)) {
             ExpPoison(Block, BlockSize);
             return 0;
         }
@@ -80,13 +83,15 @@ static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE 
         ExpPoison(Block, BlockSize);
         return 0;
     }
+    Bin->Top = Entry - 1;
     EXP_COUNT_STORE(Counter->Headroom, Counter->Headroom - (LONG)Size);
     if (__builtin_expect(Counter->Headroom < 0, 0))
         ExpRaise(Counter);
-#endif
+#else
     Bin->Top = Entry - 1;
-    ExpWriteWord(At, Counter->Word + ((BlockSize - (ULONG)Size) << 14));
-    if (Checks && BlockSize != (ULONG)Size)
+#endif
+    ExpWriteWord(Entry->Word, Counter->Word + (ULONG)BlockSize - (ULONG)Size);
+    if (Checks && BlockSize != Size)
         ExpFillSlack((PVOID)Block, Size, BlockSize);
     ExpUnpoison(Block, Size);
     ExpPoison(Block + Size, BlockSize - Size);
@@ -119,44 +124,52 @@ static inline __attribute__((always_inline)) EXP_WORD *ExpFindTail(EXP_CACHE *Ca
     return Tail->Words + ((Block - Main->Run.Base) >> 12);
 }
 
-/* Is the block with this word one that may be freed so, by a thread with this cache? Its counter, or NULL. */
-static inline __attribute__((always_inline)) EXP_COUNTER *ExpMatchWord(EXP_CACHE *Cache, EXP_WORD Word, ULONG Tag,
-                                                                       EXP_FREE_MODE Mode)
+typedef struct _EXP_FOUND {
+    EXP_BIN *Bin;
+    EXP_WORD *At;
+    EXP_COUNTER *Counter;
+    ULONG Slack;
+} EXP_FOUND;
+
+/* Is the block with this word one that may be freed so, by a thread with this cache? */
+static inline __attribute__((always_inline)) BOOLEAN ExpMatchWord(EXP_CACHE *Cache, EXP_WORD Word, ULONG Tag,
+                                                                  EXP_FREE_MODE Mode, EXP_FOUND *Found)
 {
     EXP_COUNTER *Counter;
     if (Mode == ExpFreeHost) {
-        Counter = Cache->Host;
-        /* Live, of the one tag, neither charged nor protected. */
-        if (__builtin_expect((Word & ~(0xFFFu << 14)) != Counter->Word, 0))
-            return NULL;
-    } else {
-        if (__builtin_expect(Mode == ExpFreeTagged ? !EXP_IS_PLAIN(Word) : !EXP_IS_UNGUARDED(Word), 0))
-            return NULL;
-        Counter = &Cache->Chunks[(Word >> 6) & 0xFF][Word & 63];
-        C_ASSERT(EXP_COUNTERS == 64 && EXP_TAG_SLOTS == 64 * 256);
-        if (__builtin_expect(Mode == ExpFreeTagged ? Counter->Tag != Tag : Counter->Tag == 0, 0))
-            return NULL;
+        Found->Counter = Counter = Cache->Host;
+        Found->Slack = Word - Counter->Word;
+        return __builtin_expect(Found->Slack <= EXP_MAX_SLACK, 1); /* live, of the one tag, neither charged nor protected */
     }
-    return Counter;
+    if (__builtin_expect(Mode == ExpFreeTagged ? !EXP_IS_PLAIN(Word) : !EXP_IS_UNGUARDED(Word), 0))
+        return FALSE;
+    C_ASSERT(EXP_COUNTERS == 64 && EXP_TAG_SLOTS == 64 * 256);
+    Found->Counter = Counter = &Cache->Chunks[Word >> 18 & 0xFF][Word >> 12 & 63];
+    Found->Slack = EXP_WORD_SLACK(Word);
+    return __builtin_expect(Mode == ExpFreeTagged ? Counter->Tag == Tag : Counter->Tag != 0, 1);
 }
 
-typedef struct _EXP_FOUND {
-    EXP_BIN *Bin;
-    EXP_WORD *At, Word;
-    EXP_COUNTER *Counter;
-} EXP_FOUND;
+/* By the one who frees it, who may have read it before. */
+static inline __attribute__((always_inline)) VOID ExpEndWord(EXP_WORD *At)
+{
+#ifdef KI_TSAN
+    ExpWriteWord(At, ExpReadWord(At) & ~EXP_WORD_LIVE);
+#else
+    *At &= ~EXP_WORD_LIVE;
+#endif
+}
 
 /* What is known of the block that starts at an address. FALSE: take the general path. Irql: the caller's, where Mode is not
- * ExpFreeHost. */
+ * ExpFreeHost. Tails: a constant, whether it may be a page's tail; the code that looks for one needs registers of its own. */
 static inline __attribute__((always_inline)) BOOLEAN ExpFindForFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql,
-                                                                    EXP_FREE_MODE Mode, EXP_FOUND *Found)
+                                                                    EXP_FREE_MODE Mode, BOOLEAN Tails, EXP_FOUND *Found)
 {
     ULONG64 Product, Plain, *Plains = ExpFast.Maps[0].Plain;
     ULONG_PTR Page = Block - ExpFast.Maps[0].Base;
     EXP_BIN *Bin;
-    if (__builtin_expect(Page >= __atomic_load_n(&ExpFast.Maps[0].Covered, __ATOMIC_ACQUIRE), 0)) {
+    if (__builtin_expect(Page >= EXP_PEEK(ExpFast.Maps[0].Covered), 0)) {
         Page = Block - ExpFast.Maps[1].Base;
-        if (Mode == ExpFreeHost || __builtin_expect(Page >= __atomic_load_n(&ExpFast.Maps[1].Covered, __ATOMIC_ACQUIRE), 0))
+        if (Mode == ExpFreeHost || __builtin_expect(Page >= EXP_PEEK(ExpFast.Maps[1].Covered), 0))
             return FALSE;
         Plains = ExpFast.Maps[1].Plain;
     }
@@ -169,49 +182,45 @@ static inline __attribute__((always_inline)) BOOLEAN ExpFindForFree(EXP_CACHE *C
     Product = (ULONG64)(Block & (PAGE_SIZE - 1)) * Bin->Magic;
     Found->At = EXP_PLAIN_WORDS(Plain) + (Product >> 32);
     if (__builtin_expect((ULONG)Product < Bin->Magic, 1)) {
-        Found->Word = ExpReadWord(Found->At);
-        Found->Counter = ExpMatchWord(Cache, Found->Word, Tag, Mode);
-        if (__builtin_expect(Found->Counter != NULL, 1))
+        if (__builtin_expect(ExpMatchWord(Cache, ExpReadWord(Found->At), Tag, Mode, Found), 1))
             return TRUE;
-        if (Found->Word != 0)
+        if (!Tails || ExpReadWord(Found->At) != 0)
             return FALSE;
     }
+    if (!Tails)
+        return FALSE;
     /* A tail begins where no block of the page does, or, if it does so exactly, with the number of none, whose word is 0. */
     Found->At = ExpFindTail(Cache, Block, &Found->Bin);
-    if (Found->At == NULL)
-        return FALSE;
-    Found->Word = ExpReadWord(Found->At);
-    Found->Counter = ExpMatchWord(Cache, Found->Word, Tag, Mode);
-    return Found->Counter != NULL;
+    return Found->At != NULL && ExpMatchWord(Cache, ExpReadWord(Found->At), Tag, Mode, Found);
 }
 
-/* FALSE: take the general path. */
-static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql,
-                                                                EXP_FREE_MODE Mode, BOOLEAN Checks)
+/* FALSE: take the general path, or ExpTryFreeAgain first. */
+static inline __attribute__((always_inline)) BOOLEAN ExpTryFreeAs(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql,
+                                                                  EXP_FREE_MODE Mode, BOOLEAN Tails, BOOLEAN Checks)
 {
     EXP_FOUND Found;
     EXP_COUNTER *Counter;
     EXP_BIN *Bin;
     EXP_ENTRY *Top;
-    ULONG Size, BlockSize;
+    LONG Size, BlockSize;
     if (Checks)
         __builtin_prefetch((PVOID)Block, 1); /* what is known about it is looked up meanwhile */
-    if (__builtin_expect(!ExpFindForFree(Cache, Block, Tag, Irql, Mode, &Found), 0))
+    if (__builtin_expect(!ExpFindForFree(Cache, Block, Tag, Irql, Mode, Tails, &Found), 0))
         return FALSE;
     Bin = Found.Bin;
     Counter = Found.Counter;
-    Top = Bin->Top;
-    if (__builtin_expect(Top == Bin->Limit, 0))
-        return FALSE;
     BlockSize = Bin->BlockSize;
-    Size = BlockSize - EXP_WORD_SLACK(Found.Word);
+    Size = BlockSize - (LONG)Found.Slack;
     if (Checks) {
         ExpUnpoison(Block + Size, BlockSize - Size);
-        if (Size != BlockSize && __builtin_expect(!ExpIsSlackWhole((PVOID)Block, Size, BlockSize), 0)) {
+        if (Found.Slack != 0 && __builtin_expect(!ExpIsSlackWhole((PVOID)Block, Size, BlockSize), 0)) {
             ExpPoison(Block + Size, BlockSize - Size);
             return FALSE;
         }
     }
+    Top = Bin->Top;
+    if (__builtin_expect(Top == Bin->Limit, 0))
+        return FALSE;
 #if EXP_ACCOUNTING
     {
         LONG Headroom = Counter->Headroom + (LONG)Size;
@@ -224,34 +233,39 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache
     (VOID) Counter;
 #endif
     if (Checks)
-        ExpFillFreed((PVOID)Block, BlockSize);
+        ExpFillFreedAs(Block, Bin);
     ExpPoison(Block, BlockSize);
-    ExpWriteWord(Found.At, Found.Word & ~EXP_WORD_LIVE);
+    ExpEndWord(Found.At);
     Top[1].Block = Block;
     Top[1].Word = Found.At;
     Bin->Top = Top + 1;
     return TRUE;
 }
 
-/* ---- when a fast path has said no: TRUE if that was for want of blocks or of room for one, or for a counter that is full, and it
- * would say yes now ---- */
+static inline __attribute__((always_inline)) BOOLEAN ExpTryFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql,
+                                                                EXP_FREE_MODE Mode, BOOLEAN Checks)
+{
+    return ExpTryFreeAs(Cache, Block, Tag, Irql, Mode, FALSE, Checks);
+}
+
+/* ---- when a fast path has said no: most likely for want of blocks or of room for one, or for a counter that is full ---- */
+/* TRUE: it would say yes now. */
 static inline BOOLEAN ExpReadyToAllocate(EXP_CACHE *Cache, ULONG Kind, SIZE_T Size)
 {
     EXP_BIN *Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + Kind + ExpBinOf(Size));
     return Bin->Top->Block == 0 && ExpRefill(Cache, (ULONG)(Bin - Cache->Bins), HighPoolPriority);
 }
 
-static inline BOOLEAN ExpReadyToFree(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql, EXP_FREE_MODE Mode)
+static inline BOOLEAN ExpTryFreeAgain(EXP_CACHE *Cache, ULONG_PTR Block, ULONG Tag, CHAR Irql, EXP_FREE_MODE Mode)
 {
     EXP_FOUND Found;
-    BOOLEAN Ready = FALSE;
-    if (!ExpFindForFree(Cache, Block, Tag, Irql, Mode, &Found))
+    if (!ExpFindForFree(Cache, Block, Tag, Irql, Mode, TRUE, &Found))
         return FALSE;
-    if (Found.Counter->Headroom + (LONG)(Found.Bin->BlockSize - EXP_WORD_SLACK(Found.Word)) > Found.Counter->Reach) {
+    if (Found.Counter->Headroom + (LONG)(Found.Bin->BlockSize - Found.Slack) > Found.Counter->Reach)
         ExpFold(Found.Counter, ExpBalance(Found.Counter));
-        Ready = TRUE;
-    }
-    return Found.Bin->Top == Found.Bin->Limit ? ExpMakeRoom(Cache, (ULONG)(Found.Bin - Cache->Bins)) : Ready;
+    if (Found.Bin->Top == Found.Bin->Limit && !ExpMakeRoom(Cache, (ULONG)(Found.Bin - Cache->Bins)))
+        return FALSE;
+    return ExpTryFreeAs(Cache, Block, Tag, Irql, Mode, TRUE, ExpChecks());
 }
 
 /* ---- for malloc: Cache is the thread's, or NULL. 0 and FALSE: take the general path ---- */

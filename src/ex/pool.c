@@ -177,7 +177,7 @@ static VOID ExpCheckReuse(ULONG_PTR Block, SIZE_T BlockSize, EXP_WORD Old)
 
 static ULONG ExpClassFor(SIZE_T Size, SIZE_T Alignment)
 {
-    ULONG Class = ExpBinOf(Size) / (ULONG)sizeof(EXP_BIN);
+    ULONG Class = ExpClassOfSize(Size);
     while (ExpState.Classes[Class].Size % Alignment != 0)
         Class++;
     return Class;
@@ -203,11 +203,12 @@ static PVOID ExpTryBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_T Ali
         Tag = EXP_TAG_NONE;
     if (Size > ExpFast.MaxSmall || Alignment > PAGE_SIZE || EXP_NODE_OF(Priority) != 0)
         return ExpAllocateLarge(Cache, Kind, Size, Alignment, Tag, Options, Priority, Flags, Caller);
-    SIZE_T Wanted = Size; /* with pool tracking no block of less than a page is without slack: it sees every overrun */
+    SIZE_T Wanted = Size != 0 ? Size : 1;
+    /* With pool tracking no block of less than a page is without slack: it sees every overrun. */
     if ((ExpReadSlow() & EXP_SLOW_TRACKING) && Size < PAGE_SIZE)
         Wanted++;
     BinIndex = (ULONG)Kind * EXP_BINS +
-               ((Options & EXP_ALIGNED) ? ExpState.AlignedClassOf[(Wanted + 15) >> 4] : ExpClassFor(Wanted, Alignment));
+               ((Options & EXP_ALIGNED) ? ExpState.AlignedClassOf[(Wanted - 1) >> 4] : ExpClassFor(Wanted, Alignment));
     Counter = ExpFindCounter(Cache, Tag, Paged);
     if (Counter == NULL)
         return NULL;

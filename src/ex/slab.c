@@ -50,7 +50,8 @@ VOID ExpMoveRoom(ULONG Phase)
         return; /* another thread is at it */
     for (ULONG Class = 0; Class + 1 < EXP_CLASSES && ExpState.Classes[Class].Size <= ROOMY_MAX; Class++) {
         ULONG To = Class + ((Class + Phase) % ROOMY_SHARE == 0);
-        __atomic_store_n(&ExpFast.BinOf[ExpState.Classes[Class].Size / 16], (USHORT)(To * sizeof(EXP_BIN)), __ATOMIC_RELAXED);
+        __atomic_store_n(&ExpFast.BinOf[ExpState.Classes[Class].Size / 16 - 1], (USHORT)(To * sizeof(EXP_BIN)),
+                         __ATOMIC_RELAXED);
     }
     __atomic_store_n(&Busy, 0, __ATOMIC_RELEASE);
 }
@@ -77,24 +78,22 @@ VOID ExpInitClasses(VOID)
         C->Magazine = (UCHAR)(Size <= 64 ? 120 : Size <= 1024 ? 64 : Size <= EXP_MAX_PAGE ? 8 : 4);
         C->Chain = (UCHAR)ExpClamp(196608 / (Size * C->Magazine), Size <= 1024 ? 4 : 1, 20);
         C->Depot = (USHORT)ExpClamp(131072 / (Size * C->Magazine), 2, 16);
-        for (; Units <= Size / 16; Units++) {
-            ExpFast.ClassOf[Units] = (UCHAR)Class;
+        for (; Units < Size / 16; Units++)
             ExpFast.BinOf[Units] = (USHORT)(Class * sizeof(EXP_BIN));
-        }
     }
     for (Class = 0; Class < EXP_CLASSES; Class++) {
         EXP_CLASS *C = &ExpState.Classes[Class];
         ULONG Rest = C->PagesPerBlock > 1 ? 0 : PAGE_SIZE - C->PerPage * C->Size;
         if (Rest >= 256) {
-            ULONG Tail = ExpFast.ClassOf[Rest / 16];
+            ULONG Tail = ExpClassOfSize(Rest);
             if (ExpState.Classes[Tail].Size > Rest)
                 Tail--;
             C->TailClass = (UCHAR)Tail;
             C->TailOffset = (USHORT)(PAGE_SIZE - ExpState.Classes[Tail].Size);
         }
     }
-    for (Units = 0; Units <= EXP_MAX_SMALL / 16; Units++) {
-        for (Aligned = ExpFast.ClassOf[Units]; ExpState.Classes[Aligned].Size % 64 != 0; Aligned++)
+    for (Units = 0; Units < EXP_MAX_SMALL / 16; Units++) {
+        for (Aligned = ExpClassOfSize(Units * 16 + 16); ExpState.Classes[Aligned].Size % 64 != 0; Aligned++)
             ;
         ExpState.AlignedClassOf[Units] = (UCHAR)Aligned;
     }

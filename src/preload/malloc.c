@@ -59,39 +59,25 @@ static DECLSPEC_NOINLINE PVOID PreloadAllocate(size_t Size)
 static DECLSPEC_NOINLINE VOID PreloadFree(PVOID Block)
 {
     EXP_CACHE *Cache = PreloadThread.ExCache;
-    if (Block == NULL || (Cache != NULL && ExpReadyToFree(Cache, (ULONG_PTR)Block, 0, 0, ExpFreeHost) &&
-                          ExpTryFreeLike(Cache, Block, ExpChecks())))
+    if (Block == NULL || (Cache != NULL && ExpTryFreeAgain(Cache, (ULONG_PTR)Block, 0, 0, ExpFreeHost)))
         return;
     ExpFreeGeneral(Block, 0, EXP_HOST, 0);
 }
 
-/* Also for a thread that has no cache: it goes on to the general path, whatever the options. */
-static DECLSPEC_NOINLINE PVOID PreloadMallocChecked(size_t Size)
-{
-    PVOID Block = ExpTryMallocLike(PreloadThread.ExCache, Size, TRUE);
-    return __builtin_expect(Block != NULL, 1) ? Block : PreloadAllocate(Size);
-}
-
+/* ExBare is NULL where there are checks, and also in a thread that has no cache, which goes on to the general path whatever the
+ * options. */
 void *malloc(size_t Size)
 {
-    PVOID Block;
-    if (PreloadThread.ExBare == NULL)
-        return PreloadMallocChecked(Size);
-    Block = ExpTryMallocLike(PreloadThread.ExBare, Size, FALSE);
+    PVOID Block = PreloadThread.ExBare != NULL ? ExpTryMallocLike(PreloadThread.ExBare, Size, FALSE)
+                                               : ExpTryMallocLike(PreloadThread.ExCache, Size, TRUE);
     return __builtin_expect(Block != NULL, 1) ? Block : PreloadAllocate(Size);
-}
-
-static DECLSPEC_NOINLINE VOID PreloadFreeChecked(PVOID Block)
-{
-    if (__builtin_expect(!ExpTryFreeLike(PreloadThread.ExCache, Block, TRUE), 0))
-        PreloadFree(Block);
 }
 
 void free(void *Block)
 {
-    if (PreloadThread.ExBare == NULL)
-        PreloadFreeChecked(Block);
-    else if (__builtin_expect(!ExpTryFreeLike(PreloadThread.ExBare, Block, FALSE), 0))
+    if (__builtin_expect(PreloadThread.ExBare != NULL ? !ExpTryFreeLike(PreloadThread.ExBare, Block, FALSE)
+                                                      : !ExpTryFreeLike(PreloadThread.ExCache, Block, TRUE),
+                         0))
         PreloadFree(Block);
 }
 

@@ -29,8 +29,8 @@ static void Classes_Waste_AtMostAnEighth(void **state)
     ULONG Size;
     (void)state;
     for (Size = 1; Size <= EXP_MAX_PAGE; Size++) {
-        ULONG Room = ExpState.Classes[ExpFast.ClassOf[(Size + 15) >> 4]].Size;
-        ULONG Aligned = ExpState.Classes[ExpState.AlignedClassOf[(Size + 15) >> 4]].Size;
+        ULONG Room = ExpState.Classes[ExpClassOfSize(Size)].Size;
+        ULONG Aligned = ExpState.Classes[ExpState.AlignedClassOf[(Size - 1) >> 4]].Size;
         assert_true(Room >= Size);
         assert_true(Room - Size < 16 || (Room - Size) * (Size <= 576 || Size > 1360 ? 8u : 4u) <= Room);
         assert_true(Aligned >= Size && Aligned % 64 == 0);
@@ -294,7 +294,7 @@ static PUCHAR OrdinaryBlock(SIZE_T Size)
 static void Trim_BinInUse_StaysOpen(void **state)
 {
     EXP_CACHE *Cache = ExpGetCache((KTHREAD *)KeGetCurrentThread());
-    EXP_BIN *Bin = &Cache->Bins[ExpFast.ClassOf[176 / 16]];
+    EXP_BIN *Bin = &Cache->Bins[ExpClassOfSize(176)];
     ULONG Round;
     (void)state;
     for (Round = 0; Round < 6; Round++) {
