@@ -14,6 +14,22 @@ foreach(compiler gcc clang clang-19)
   endif()
 endforeach()
 
+# Every name of the pools' family, C and C++, with each way of opting in to no-execute pool.
+set(optin_0)
+set(optin_1 -DPOOL_NX_OPTIN=1)
+set(optin_2 -DPOOL_NX_OPTIN_AUTO=1 -DWANT_NX)
+foreach(compiler gcc clang clang-19)
+  if(COMPILER_${compiler})
+    foreach(language c c++)
+      foreach(optin 0 1 2)
+        add_test(NAME compile.family_${compiler}_${language}_optin${optin} COMMAND ${COMPILER_${compiler}} ${user_flags} -x ${language} -O1 ${optin_${optin}}
+          -c ${CMAKE_CURRENT_LIST_DIR}/compile/pool_family.c -o ${CMAKE_CURRENT_BINARY_DIR}/family_${compiler}_${language}_${optin}.o)
+        set_tests_properties(compile.family_${compiler}_${language}_optin${optin} PROPERTIES LABELS compile)
+      endforeach()
+    endforeach()
+  endif()
+endforeach()
+
 # With our flags, and run.
 add_executable(test_compile.ordinary compile/ordinary_driver.c compile/ordinary_run.c)
 target_compile_options(test_compile.ordinary PRIVATE -Wno-missing-prototypes)

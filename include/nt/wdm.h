@@ -61,6 +61,7 @@
 #include "wdm/seh.h"
 #include "wdm/ex.h"
 #include "wdm/sync.h"
+#include "wdm/zone.h"
 #include "wdm/mm.h"
 #include "wdm/ob.h"
 #include "wdm/ps.h"

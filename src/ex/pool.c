@@ -509,15 +509,38 @@ PVOID FsRtlAllocatePoolWithTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULONG Ta
                              (ULONG_PTR)__builtin_return_address(0));
 }
 
+/* One status for every failure, a quota's too: the only one that the pages have. */
+static PVOID ExpAllocateFsRtlQuota(ULONG Type, SIZE_T Size, ULONG Tag, ULONG Options, ULONG_PTR Caller)
+{
+    PVOID Block = ExpAllocateLegacyQuota((Type & ~(ULONG)POOL_RAISE_IF_ALLOCATION_FAILURE) | POOL_QUOTA_FAIL_INSTEAD_OF_RAISE,
+                                         Size, Tag, Options, Caller);
+    if (Block == NULL)
+        ExRaiseStatus(STATUS_INSUFFICIENT_RESOURCES);
+    return Block;
+}
+
 PVOID FsRtlAllocatePoolWithQuota(POOL_TYPE PoolType, ULONG NumberOfBytes)
 {
-    return ExpAllocateLegacyQuota(PoolType, NumberOfBytes, EXP_TAG_NONE, EXP_RAISE, (ULONG_PTR)__builtin_return_address(0));
+    return ExpAllocateFsRtlQuota(PoolType, NumberOfBytes, EXP_TAG_NONE, 0, (ULONG_PTR)__builtin_return_address(0));
 }
 
 PVOID FsRtlAllocatePoolWithQuotaTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULONG Tag)
 {
-    return ExpAllocateLegacyQuota(PoolType, NumberOfBytes, Tag, EXP_RAISE | EXP_WITH_TAG,
-                                  (ULONG_PTR)__builtin_return_address(0));
+    return ExpAllocateFsRtlQuota(PoolType, NumberOfBytes, Tag, EXP_WITH_TAG, (ULONG_PTR)__builtin_return_address(0));
+}
+
+/* ---- pshed.dll's ---- */
+#define PSHED_TAG 'dhsP'
+
+PVOID PshedAllocateMemory(ULONG Size)
+{
+    return ExpAllocateLegacy((ULONG)NonPagedPoolNx, Size, PSHED_TAG, EXP_WITH_TAG, HighPoolPriority,
+                             (ULONG_PTR)__builtin_return_address(0));
+}
+
+VOID PshedFreeMemory(PVOID Address)
+{
+    ExFreePoolWithTag(Address, PSHED_TAG);
 }
 
 /* ---- free ---- */

@@ -17,7 +17,8 @@
  *
  * Handles are numbers that are never used again, so that a stale one is known for what it is.
  *
- * Private paged and nonpaged pools are refused with STATUS_INVALID_PARAMETER_1: no public kit declares their flags.
+ * Private paged and nonpaged pools have a name, which no two of them share, and no blocks: ExAllocatePool2, by which their page says that
+ * "pool allocation is done", takes no handle. The values of their flags are ours, as no public kit declares them.
  *
  * Invariants: 1. Pool->Blocks is the number of blocks in the table that name the pool; 2. a block's pages are read-only while
  * it is in the table; 3. a block with Busy > 0 is in the table.
@@ -30,7 +31,8 @@
 NTKERNELAPI DECLSPEC_NORETURN VOID ExRaiseStatus(NTSTATUS Status);
 
 #define SECURE_BUCKETS     64u
-#define SECURE_CREATE_KNOW (POOL_CREATE_FLG_SECURE_POOL | POOL_CREATE_FLG_USE_GLOBAL_POOL)
+#define CREATE_TYPES       (POOL_CREATE_FLG_SECURE_POOL | POOL_CREATE_FLG_PAGED_POOL | POOL_CREATE_FLG_NONPAGED_POOL)
+#define NAME_TAG           'NlpE'
 #define SECURE_FLAGS_KNOWN (SECURE_POOL_FLAGS_FREEABLE | SECURE_POOL_FLAGS_MODIFIABLE)
 
 typedef struct _SECURE_POOL {
@@ -38,6 +40,7 @@ typedef struct _SECURE_POOL {
     HANDLE Handle;
     ULONG_PTR Tag;
     ULONG64 Blocks;
+    UNICODE_STRING Name; /* of a private pool, a copy; a secure one has none */
 } SECURE_POOL;
 
 typedef struct _SECURE_BLOCK {
@@ -126,29 +129,76 @@ static VOID ExpCheckPassive(const CHAR *Words)
 }
 
 /* ---- pools ---- */
-NTSTATUS ExCreatePool(ULONG Flags, ULONG_PTR Tag, POOL_CREATE_EXTENDED_PARAMS *Params, HANDLE *PoolHandle)
+/* The one name that a private pool must have; NULL: not exactly one, or something else. */
+static const UNICODE_STRING *ExpFindPoolName(const POOL_CREATE_EXTENDED_PARAMS *Params)
 {
-    SECURE_POOL *Pool;
-    ExpCheckPassive("ExCreatePool was called above PASSIVE_LEVEL.");
-    if ((Flags & ~(ULONG)SECURE_CREATE_KNOW) != 0 || !(Flags & POOL_CREATE_FLG_SECURE_POOL))
-        return STATUS_INVALID_PARAMETER_1;
-    if (Params != NULL) {
-        if (Params->Version != POOL_CREATE_PARAMS_VERSION)
-            return STATUS_INVALID_PARAMETER;
-        /* The only parameter there is, a name, is not for a secure pool. */
-        if (Params->ParameterCount != 0 || Params->Parameters != NULL)
-            return STATUS_INVALID_PARAMETER_3;
-    }
-    Pool = ExpMetaAllocate(ExpMetaOther, sizeof(*Pool));
+    if (Params == NULL || Params->ParameterCount != 1 || Params->Parameters == NULL ||
+        Params->Parameters->Type != PoolCreateExtendedParameterName || Params->Parameters->PoolName.Length == 0 ||
+        Params->Parameters->PoolName.Buffer == NULL)
+        return NULL;
+    return &Params->Parameters->PoolName;
+}
+
+static VOID ExpFreeSecurePool(SECURE_POOL *Pool)
+{
+    if (Pool->Name.Buffer != NULL)
+        ExFreePoolWithTag(Pool->Name.Buffer, NAME_TAG);
+    ExpMetaFree(ExpMetaOther, Pool, sizeof(*Pool));
+}
+
+/* A pool that nobody knows yet; NULL: no memory. */
+static SECURE_POOL *ExpMakeSecurePool(ULONG_PTR Tag, const UNICODE_STRING *Name)
+{
+    SECURE_POOL *Pool = ExpMetaAllocate(ExpMetaOther, sizeof(*Pool));
     if (Pool == NULL)
-        return STATUS_INSUFFICIENT_RESOURCES;
+        return NULL;
     Pool->Tag = Tag;
     Pool->Blocks = 0;
+    memset(&Pool->Name, 0, sizeof(Pool->Name));
+    if (Name != NULL) {
+        Pool->Name.Length = Pool->Name.MaximumLength = Name->Length;
+        Pool->Name.Buffer = ExAllocatePoolWithTag(NonPagedPoolNx, Name->Length, NAME_TAG);
+        if (Pool->Name.Buffer == NULL) {
+            ExpFreeSecurePool(Pool);
+            return NULL;
+        }
+        memcpy(Pool->Name.Buffer, Name->Buffer, Name->Length);
+    }
+    return Pool;
+}
+
+NTSTATUS ExCreatePool(ULONG Flags, ULONG_PTR Tag, POOL_CREATE_EXTENDED_PARAMS *Params, HANDLE *PoolHandle)
+{
+    const ULONG Type = Flags & CREATE_TYPES;
+    const UNICODE_STRING *Name = NULL;
+    SECURE_POOL *Pool, *Other;
+    ExpCheckPassive("ExCreatePool was called above PASSIVE_LEVEL.");
+    if ((Flags & ~(ULONG)POOL_CREATE_FLG_VALID_FLAGS) != 0 || Type == 0 || (Type & (Type - 1)) != 0)
+        return STATUS_INVALID_PARAMETER_1;
+    if (Params != NULL && Params->Version != POOL_CREATE_PARAMS_VERSION)
+        return STATUS_INVALID_PARAMETER;
+    if (Type != POOL_CREATE_FLG_SECURE_POOL)
+        Name = ExpFindPoolName(Params);
+    if (Type != POOL_CREATE_FLG_SECURE_POOL ? Name == NULL
+                                            : Params != NULL && (Params->ParameterCount != 0 || Params->Parameters != NULL))
+        return STATUS_INVALID_PARAMETER_3;
+    Pool = ExpMakeSecurePool(Tag, Name);
+    if (Pool == NULL)
+        return STATUS_INSUFFICIENT_RESOURCES;
     KiAcquireLock(&SecureLock);
-    Pool->Handle = (HANDLE)(ExpLastHandle += 0x10);
-    Pool->Next = ExpSecurePools;
-    ExpSecurePools = Pool;
+    Other = Name != NULL ? ExpSecurePools : NULL;
+    while (Other != NULL && !RtlEqualUnicodeString(&Other->Name, &Pool->Name, TRUE))
+        Other = Other->Next;
+    if (Other == NULL) {
+        Pool->Handle = (HANDLE)(ExpLastHandle += 0x10);
+        Pool->Next = ExpSecurePools;
+        ExpSecurePools = Pool;
+    }
     KiReleaseLock(&SecureLock);
+    if (Other != NULL) {
+        ExpFreeSecurePool(Pool);
+        return STATUS_OBJECT_NAME_COLLISION;
+    }
     *PoolHandle = Pool->Handle;
     return STATUS_SUCCESS;
 }
@@ -169,17 +219,19 @@ VOID ExDestroyPool(HANDLE PoolHandle)
     if (Blocks != 0)
         KiStop(0xC2, "ExDestroyPool was called for a pool whose blocks were not all freed.", NULL, 0x99, (ULONG_PTR)PoolHandle,
                0, 0);
-    ExpMetaFree(ExpMetaOther, Pool, sizeof(*Pool));
+    ExpFreeSecurePool(Pool);
 }
 
 /* ---- blocks ---- */
 BOOLEAN ExpIsSecureRequest(const POOL_EXTENDED_PARAMS_SECURE_POOL *Parameters)
 {
+    const SECURE_POOL *Pool;
     BOOLEAN Good;
     if (Parameters == NULL || (Parameters->SecurePoolFlags & ~(ULONG)SECURE_FLAGS_KNOWN) != 0)
         return FALSE;
     KiAcquireLock(&SecureLock);
-    Good = ExpFindSecurePoolLocked(Parameters->SecurePoolHandle) != NULL;
+    Pool = ExpFindSecurePoolLocked(Parameters->SecurePoolHandle);
+    Good = Pool != NULL && Pool->Name.Buffer == NULL;
     KiReleaseLock(&SecureLock);
     return Good;
 }

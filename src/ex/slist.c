@@ -181,6 +181,11 @@ PSLIST_ENTRY RtlInterlockedPushListSListEx(PSLIST_HEADER ListHead, PSLIST_ENTRY 
     return ExpPushChain(ListHead, List, ListEnd, Count);
 }
 
+PSLIST_ENTRY InterlockedPushListSList(PSLIST_HEADER ListHead, PSLIST_ENTRY List, PSLIST_ENTRY ListEnd, ULONG Count)
+{
+    return ExpPushChain(ListHead, List, ListEnd, Count);
+}
+
 PSLIST_ENTRY RtlInterlockedFlushSList(PSLIST_HEADER ListHead)
 {
     return ExpInterlockedFlushSList(ListHead);

@@ -33,7 +33,7 @@ typedef struct _LDRP_BIND {
 
 BOOLEAN LdrIsKernelModule(const CHAR *Module)
 {
-    static const CHAR *const Names[] = {"ntoskrnl.exe", "hal.dll", "ntkrnlmp.exe", "ntkrnlpa.exe", "ntkrpamp.exe"};
+    static const CHAR *const Names[] = {"ntoskrnl.exe", "hal.dll", "ntkrnlmp.exe", "ntkrnlpa.exe", "ntkrpamp.exe", "pshed.dll"};
     for (ULONG Index = 0; Index < ARRAYSIZE(Names); Index++) {
         if (strcasecmp(Module, Names[Index]) == 0) {
             return TRUE;

@@ -328,6 +328,29 @@ static void FsRtl_Failure_Raises(void **state)
     }
 }
 
+/* FsRtlAllocatePoolWithQuotaTag: "If a pool allocation failure occurs, [it] raises a STATUS_INSUFFICIENT_RESOURCES exception": a quota that
+ * is used up too. */
+static void FsRtl_QuotaExceeded_RaisesInsufficientResources(void **state)
+{
+    static volatile NTSTATUS Tagged, Untagged;
+    (void)state;
+    TakeQuota(50);
+    __try {
+        FsRtlAllocatePoolWithQuotaTag(PagedPool, 100, TAG);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        Tagged = GetExceptionCode();
+    }
+    __try {
+        FsRtlAllocatePoolWithQuota((POOL_TYPE)(PagedPool | POOL_RAISE_IF_ALLOCATION_FAILURE), 100);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        Untagged = GetExceptionCode();
+    }
+    GiveQuotaBack();
+    assert_int_equal(Tagged, STATUS_INSUFFICIENT_RESOURCES);
+    assert_int_equal(Untagged, STATUS_INSUFFICIENT_RESOURCES);
+    assert_int_equal(Charged, 0);
+}
+
 static void FsRtl_Success_Block(void **state)
 {
     PVOID Block = FsRtlAllocatePoolWithTag(PagedPool, 100, TAG);
@@ -410,6 +433,7 @@ int main(void)
         cmocka_unit_test(Quota_PageOrMore_NotCharged),
         cmocka_unit_test(Quota_Exceeded_RaisesOrNull),
         cmocka_unit_test(FsRtl_Failure_Raises),
+        cmocka_unit_test(FsRtl_QuotaExceeded_RaisesInsufficientResources),
         cmocka_unit_test(FsRtl_Success_Block),
         cmocka_unit_test(Free_EveryRoutine_EveryFree),
         cmocka_unit_test(Query_LiveBlock_SizeAndCharge),

@@ -85,6 +85,51 @@ static void Create_Parameters_Parameter3(void **State)
     ExDestroyPool(Handle);
 }
 
+/* "POOL_CREATE_FLG_PAGED_POOL: Creates a private paged pool instance. A pool name MUST be supplied via an extended parameter";
+ * STATUS_INVALID_PARAMETER_3: "missing required name, disallowed name, duplicate name, or unsupported parameter type". PoolName: "must be
+ * non-empty ... not case-sensitive for uniqueness checks"; "the caller is responsible for ... freeing after the call returns". */
+static void Create_Private_NamedAndUnique(void **State)
+{
+    static const ULONG Types[] = {POOL_CREATE_FLG_PAGED_POOL, POOL_CREATE_FLG_NONPAGED_POOL};
+    WCHAR Letters[] = L"Pool";
+    POOL_CREATE_EXTENDED_PARAMETER Names[2] = {{PoolCreateExtendedParameterName, {RTL_CONSTANT_STRING(Letters)}},
+                                               {PoolCreateExtendedParameterName, {RTL_CONSTANT_STRING(L"Another")}}};
+    POOL_CREATE_EXTENDED_PARAMS Params = {POOL_CREATE_PARAMS_VERSION, 1, Names};
+    (void)State;
+    for (unsigned Index = 0; Index < ARRAYSIZE(Types); Index++) {
+        HANDLE Handle = NULL, Other = (HANDLE)1;
+        assert_int_equal(ExCreatePool(Types[Index], TAG, NULL, &Other), STATUS_INVALID_PARAMETER_3);
+        assert_int_equal(ExCreatePool(Types[Index] | POOL_CREATE_FLG_SECURE_POOL, TAG, &Params, &Other),
+                         STATUS_INVALID_PARAMETER_1);
+        Params.ParameterCount = 2;
+        assert_int_equal(ExCreatePool(Types[Index], TAG, &Params, &Other), STATUS_INVALID_PARAMETER_3);
+        Params.ParameterCount = 1;
+        Params.Version = 0;
+        assert_int_equal(ExCreatePool(Types[Index], TAG, &Params, &Other), STATUS_INVALID_PARAMETER);
+        Params.Version = POOL_CREATE_PARAMS_VERSION;
+        Names[0].Type = PoolCreateExtendedParameterInvalidType;
+        assert_int_equal(ExCreatePool(Types[Index], TAG, &Params, &Other), STATUS_INVALID_PARAMETER_3);
+        Names[0].Type = PoolCreateExtendedParameterName;
+        Names[0].PoolName.Length = 0;
+        assert_int_equal(ExCreatePool(Types[Index], TAG, &Params, &Other), STATUS_INVALID_PARAMETER_3);
+        Names[0].PoolName.Length = 4 * sizeof(WCHAR);
+        assert_ptr_equal(Other, 1);
+
+        assert_int_equal(ExCreatePool(Types[Index], TAG, &Params, &Handle), STATUS_SUCCESS);
+        assert_non_null(Handle);
+        Letters[0] = 'p';
+        assert_int_equal(ExCreatePool(Types[1 - Index], TAG, &Params, &Other), STATUS_OBJECT_NAME_COLLISION);
+        Letters[0] = 'q';
+        assert_int_equal(ExCreatePool(Types[Index], TAG, &Params, &Other), STATUS_SUCCESS);
+        assert_null(Allocate(Handle, 100, NULL, SECURE_POOL_FLAGS_FREEABLE)); /* it is no secure pool */
+        ExDestroyPool(Handle);
+        Letters[0] = 'P';
+        assert_int_equal(ExCreatePool(Types[Index], TAG, &Params, &Handle), STATUS_SUCCESS); /* the name is free again */
+        ExDestroyPool(Handle);
+        ExDestroyPool(Other);
+    }
+}
+
 /* The block starts with what Buffer holds; without one with zeroes; it is counted under its tag. */
 static void Allocate_Buffer_IsTheContents(void **State)
 {
@@ -339,6 +384,7 @@ int main(void)
         cmocka_unit_test(Create_BadType_Parameter1),
         cmocka_unit_test(Create_BadVersion_Parameter),
         cmocka_unit_test(Create_Parameters_Parameter3),
+        cmocka_unit_test(Create_Private_NamedAndUnique),
         cmocka_unit_test(Allocate_Buffer_IsTheContents),
         cmocka_unit_test(Update_Range_WrittenOrRefused),
         cmocka_unit_test(Allocate_Unsuitable_FailsOrIgnored),

@@ -81,6 +81,12 @@ static void PushList_Chain_AllThere(void **state)
     assert_ptr_equal(RtlInterlockedPopEntrySList(&Head), &Entries[3]);
     RtlInterlockedPushEntrySList(&Head, &Entries[0]);
     assert_ptr_equal(RtlInterlockedFlushSList(&Head), &Entries[0]);
+    Entries[0].Next = &Entries[1];
+    assert_null(InterlockedPushListSList(&Head, &Entries[0], &Entries[1], 2));
+    assert_int_equal(QueryDepthSList(&Head), 2);
+    assert_ptr_equal(InterlockedFlushSList(&Head), &Entries[0]);
+    assert_ptr_equal(Entries[0].Next, &Entries[1]);
+    assert_null(Entries[1].Next);
 }
 
 /* The header's bits: depth 16 and sequence 48 in the first half, the entry's address in the second. */

@@ -34,12 +34,27 @@ typedef enum _POOL_TYPE {
     NonPagedPoolNx = 512,
     NonPagedPoolNxCacheAligned = 516,
     NonPagedPoolSessionNx = 544,
-#if defined(POOL_NX_OPTIN) && POOL_NX_OPTIN
-    NonPagedPool = NonPagedPoolNx
-#else
     NonPagedPool = NonPagedPoolBase
-#endif
 } POOL_TYPE;
+
+/* What NonPagedPool means to a driver that opted in. POOL_NX_OPTIN_AUTO: no-execute pool. POOL_NX_OPTIN: what the driver's own variable says,
+ * which ExInitializeDriverRuntime(DrvRtPoolNxOptIn) makes no-execute pool; until then it is executable.
+ * Pages: Single Binary Opt-In: POOL_NX_OPTIN, Multiple Binary Opt-In: POOL_NX_OPTIN_AUTO */
+#if defined(POOL_NX_OPTIN_AUTO) && POOL_NX_OPTIN_AUTO
+#define NTMM_NX_ALWAYS           1
+#define NonPagedPool             NonPagedPoolNx
+#define NonPagedPoolCacheAligned NonPagedPoolNxCacheAligned
+#elif defined(POOL_NX_OPTIN) && POOL_NX_OPTIN
+EXTERN_C_START
+DECLSPEC_SELECTANY POOL_TYPE ExDefaultNonPagedPoolType = NonPagedPoolExecute;
+DECLSPEC_SELECTANY ULONG ExDefaultMdlProtection = 0;
+EXTERN_C_END
+#define NonPagedPool             ExDefaultNonPagedPoolType
+#define NonPagedPoolCacheAligned ((POOL_TYPE)(ExDefaultNonPagedPoolType | NonPagedPoolBaseCacheAligned))
+#endif
+#ifndef POOL_NX_OPTIN_AUTO
+#define POOL_NX_OPTIN_AUTO 1
+#endif
 
 #define POOL_QUOTA_FAIL_INSTEAD_OF_RAISE 8
 #define POOL_RAISE_IF_ALLOCATION_FAILURE 0x10
@@ -93,8 +108,11 @@ typedef enum POOL_EXTENDED_PARAMETER_TYPE {
 #define SECURE_POOL_FLAGS_MODIFIABLE                2
 #define POOL_CREATE_FLG_SECURE_POOL                 1
 #define POOL_CREATE_FLG_USE_GLOBAL_POOL             2
-#define POOL_CREATE_PARAMS_VERSION                  1
-#define POOL_NX_OPTIN_AUTO                          1
+#define POOL_CREATE_FLG_PAGED_POOL                  4 /* these two values are ours: no public kit declares them */
+#define POOL_CREATE_FLG_NONPAGED_POOL               8
+#define POOL_CREATE_FLG_VALID_FLAGS                                                                                            \
+    (POOL_CREATE_FLG_SECURE_POOL | POOL_CREATE_FLG_USE_GLOBAL_POOL | POOL_CREATE_FLG_PAGED_POOL | POOL_CREATE_FLG_NONPAGED_POOL)
+#define POOL_CREATE_PARAMS_VERSION 1
 typedef struct _POOL_EXTENDED_PARAMS_SECURE_POOL {
     HANDLE SecurePoolHandle;
     PVOID Buffer;
@@ -139,6 +157,10 @@ typedef struct _POOL_CREATE_EXTENDED_PARAMS {
 C_ASSERT(sizeof(POOL_CREATE_EXTENDED_PARAMETER) == 0x18 && sizeof(POOL_CREATE_EXTENDED_PARAMS) == 0x10);
 C_ASSERT(offsetof(POOL_EXTENDED_PARAMS_SECURE_POOL, Cookie) == 0x10 &&
          offsetof(POOL_EXTENDED_PARAMS_SECURE_POOL, SecurePoolFlags) == 0x18);
+/* Whether the kernel zeroes by itself. Reserved for the system. Page: SYSTEM_POOL_ZEROING_INFORMATION */
+typedef struct _SYSTEM_POOL_ZEROING_INFORMATION {
+    BOOLEAN PoolZeroingSupportPresent;
+} SYSTEM_POOL_ZEROING_INFORMATION, *PSYSTEM_POOL_ZEROING_INFORMATION;
 #define POOL_TAGGING 1
 #ifndef PROTECTED_POOL
 #define PROTECTED_POOL 0x80000000 /* OR-ed into a tag: the block can be freed only with the tag */
@@ -206,9 +228,12 @@ NTKERNELAPI VOID ExFreePoolWithTag(PVOID P, ULONG Tag);
 NTKERNELAPI VOID ExFreePool2(PVOID P, ULONG Tag, PCPOOL_EXTENDED_PARAMETER ExtendedParameters, ULONG ExtendedParametersCount);
 
 /* ---- secure pools: blocks that are read-only (a write is bug check 0xBE) and changed by ExSecurePoolUpdate alone ---- */
-/* Makes a pool. Flags: POOL_CREATE_FLG_SECURE_POOL, and POOL_CREATE_FLG_USE_GLOBAL_POOL, which changes nothing here. Params: NULL
- * or no parameters. STATUS_INVALID_PARAMETER_1: no or another pool type; STATUS_INVALID_PARAMETER: a bad Version;
- * STATUS_INVALID_PARAMETER_3: parameters; STATUS_INSUFFICIENT_RESOURCES. PASSIVE_LEVEL. Page: ExCreatePool */
+/* Makes a pool. Flags: exactly one of POOL_CREATE_FLG_SECURE_POOL, POOL_CREATE_FLG_PAGED_POOL and POOL_CREATE_FLG_NONPAGED_POOL, and
+ * POOL_CREATE_FLG_USE_GLOBAL_POOL, which changes nothing here. Params: for a secure pool NULL or no parameters; for the other two one
+ * parameter, the pool's name, not empty and unlike those of the pools there are, whatever its case. No documented routine allocates from
+ * those two. STATUS_INVALID_PARAMETER_1: no, several or another pool type; STATUS_INVALID_PARAMETER: a bad Version;
+ * STATUS_INVALID_PARAMETER_3: a name that is missing, empty, given twice or not permitted, or another type of parameter;
+ * STATUS_OBJECT_NAME_COLLISION: a name that is taken; STATUS_INSUFFICIENT_RESOURCES. PASSIVE_LEVEL. Page: ExCreatePool */
 _Must_inspect_result_
 NTKERNELAPI NTSTATUS ExCreatePool(ULONG Flags, ULONG_PTR Tag, POOL_CREATE_EXTENDED_PARAMS *Params, HANDLE *PoolHandle);
 /* Every block of the pool must have been freed, and the handle be a pool's: else bug check 0xC2/0x99 (handle). PASSIVE_LEVEL.
@@ -232,14 +257,25 @@ NTKERNELAPI PVOID FsRtlAllocatePoolWithQuota(POOL_TYPE PoolType, ULONG NumberOfB
 NTKERNELAPI PVOID FsRtlAllocatePoolWithTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULONG Tag);
 NTKERNELAPI PVOID FsRtlAllocatePoolWithQuotaTag(POOL_TYPE PoolType, ULONG NumberOfBytes, ULONG Tag);
 
+/* Nonpaged pool for plug-ins of the error handler (pshed.dll); NULL without memory. IRQL <= DISPATCH_LEVEL.
+ * Pages: PshedAllocateMemory, PshedFreeMemory */
+NTKERNELAPI PVOID PshedAllocateMemory(ULONG Size);
+NTKERNELAPI VOID PshedFreeMemory(PVOID Address);
+
 /* ---- pool: inline forms ---- */
 /* This kernel zeroes by itself (POOL_ZERO_ALLOCATION). */
 NTKERNELAPI extern const BOOLEAN ExPoolZeroingNativelySupported;
 #define DrvRtPoolNxOptIn 0x00000001
-/* Called once by DriverEntry. NonPagedPool becomes NonPagedPoolNx by POOL_NX_OPTIN when the driver is
- * compiled, and zeroing is native, so nothing is left to do. Page: ExInitializeDriverRuntime */
+/* Called once by DriverEntry. With POOL_NX_OPTIN and DrvRtPoolNxOptIn, NonPagedPool is no-execute pool from now on, and
+ * ExDefaultMdlProtection is MdlMappingNoExecute. Zeroing is native, so nothing else is to be done. Page: ExInitializeDriverRuntime */
 FORCEINLINE VOID ExInitializeDriverRuntime(ULONG RuntimeFlags)
 {
+#if defined(POOL_NX_OPTIN) && POOL_NX_OPTIN && !defined(NTMM_NX_ALWAYS)
+    if (RuntimeFlags & DrvRtPoolNxOptIn) {
+        ExDefaultNonPagedPoolType = NonPagedPoolNx;
+        ExDefaultMdlProtection = 0x40000000; /* MdlMappingNoExecute */
+    }
+#endif
     UNREFERENCED_PARAMETER(RuntimeFlags);
 }
 /* Page: ExAllocatePoolZero */
@@ -320,6 +356,7 @@ typedef FREE_FUNCTION_EX *PFREE_FUNCTION_EX;
 #define EX_MAXIMUM_LOOKASIDE_DEPTH_BASE          256
 #define EX_MAXIMUM_LOOKASIDE_DEPTH_LIMIT         1024
 #define LOOKASIDE_MINIMUM_BLOCK_SIZE             8
+#define LOOKASIDE_ALIGN                          DECLSPEC_CACHEALIGN
 
 #define GENERAL_LOOKASIDE_LAYOUT                                                                                               \
     union {                                                                                                                    \
@@ -395,6 +432,8 @@ NTKERNELAPI PSLIST_ENTRY ExpInterlockedFlushSList(PSLIST_HEADER ListHead);
 NTKERNELAPI USHORT ExQueryDepthSList(PSLIST_HEADER SListHead);
 /* The first entry, left where it is. Page: FirstEntrySList */
 NTKERNELAPI PSLIST_ENTRY FirstEntrySList(const SLIST_HEADER *SListHead);
+/* Adds the chain from List to ListEnd, of Count entries, in one step; returns the previous first entry, or NULL. */
+NTKERNELAPI PSLIST_ENTRY InterlockedPushListSList(PSLIST_HEADER ListHead, PSLIST_ENTRY List, PSLIST_ENTRY ListEnd, ULONG Count);
 /* The same lists by the names that user mode has. */
 NTSYSAPI VOID RtlInitializeSListHead(PSLIST_HEADER ListHead);
 NTSYSAPI PSLIST_ENTRY RtlFirstEntrySList(const SLIST_HEADER *ListHead);

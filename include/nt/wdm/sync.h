@@ -270,5 +270,13 @@ NTKERNELAPI LARGE_INTEGER ExInterlockedAddLargeInteger(PLARGE_INTEGER Addend, LA
 NTKERNELAPI ULONG ExInterlockedAddUlong(PULONG Addend, ULONG Increment, PKSPIN_LOCK Lock);
 NTKERNELAPI VOID ExInterlockedAddLargeStatistic(PLARGE_INTEGER Addend, ULONG Increment);
 EXTERN_C_END
+/* *Destination's value before, and *Exchange in its place if it was *Comperand. Any IRQL; the lock is not used. A pointer to 64 bits each.
+ * Page: ExInterlockedCompareExchange64 */
+#define ExInterlockedCompareExchange64(Destination, Exchange, Comperand, Lock)                                                 \
+    ((VOID)(Lock), InterlockedCompareExchange64((Destination), *(Exchange), *(Comperand)))
+/* The obsolete forms with a lock that is not used: what the sum, or the former value, is. */
+#define ExInterlockedExchangeAddLargeInteger(Target, Value, Lock) ((VOID)(Lock), InterlockedExchangeAdd64((Target), (Value)))
+#define ExInterlockedExchangeUlong(Target, Value, Lock)                                                                        \
+    ((VOID)(Lock), (ULONG)InterlockedExchange((PLONG)(Target), (LONG)(Value)))
 
 #endif

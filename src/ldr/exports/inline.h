@@ -3,6 +3,10 @@
  * entry (A), and hand-written entries whose native form is a host routine (N). Sorted.
  * SPDX-License-Identifier: MIT
  */
+A(ExInitializeSListHead, InitializeSListHead)
+A(ExInterlockedFlushSList, ExpInterlockedFlushSList)
+A(ExInterlockedPopEntrySList, ExpInterlockedPopEntrySList)
+A(ExInterlockedPushEntrySList, ExpInterlockedPushEntrySList)
 A(IoCallDriver, IofCallDriver)
 A(IoCompleteRequest, IofCompleteRequest)
 A(KeWaitForMutexObject, KeWaitForSingleObject)
