@@ -11,7 +11,7 @@
  *    anything else                                         always
  *
  * Without MM_ANY_NODE_OK the call fails if the node has no room; with it another node's pages do, and a node that is none is ignored.
- * A parameter that does not do fails the call, or is ignored where it is optional. Of two of one type the last counts.
+ * A parameter that does not do fails the call, or is ignored where it is optional. Of two of one type the last counts. A count of 0 is none.
  * A free takes no parameter for an ordinary block, and exactly one, SecurePool, for a secure one; anything else stops.
  */
 #include "ex/exp.h"
@@ -60,7 +60,7 @@ PVOID ExAllocatePool3(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag, PCPOOL_
     POOL3_REQUEST Request = {HighPoolPriority, NULL, 0, FALSE};
     ULONG Index;
     (VOID) KiCurrentThread(); /* first: it may be what starts the system */
-    if ((ExtendedParameters == NULL) != (ExtendedParametersCount == 0))
+    if (ExtendedParameters == NULL && ExtendedParametersCount != 0)
         return ExpFailFlags(Flags);
     for (Index = 0; Index < ExtendedParametersCount; Index++)
         if (!ExpTakeParameter(Flags, &ExtendedParameters[Index], &Request) && !ExtendedParameters[Index].Optional)

@@ -297,6 +297,40 @@ static void Pool2_HugeSizes_Null(void **state)
     }
 }
 
+/* The same sentences with every flag that changes where a block comes from: zeroed, placed as its size says, freed by either routine. */
+static void Pool2_EveryOption_ZeroedAndPlaced(void **state)
+{
+    static const POOL_FLAGS Options[] = {POOL_FLAG_USE_QUOTA,
+                                         POOL_FLAG_CACHE_ALIGNED,
+                                         POOL_FLAG_SESSION,
+                                         POOL_FLAG_RAISE_ON_FAILURE,
+                                         POOL_FLAG_USE_QUOTA | POOL_FLAG_CACHE_ALIGNED,
+                                         POOL_FLAG_SPECIAL_POOL | POOL_FLAG_SESSION,
+                                         1ull << 62};
+    static const SIZE_T Sizes[] = {1, 16, 17, 100, 1000, 2049, 4095, 4096, 4097, 10000};
+    unsigned Pool, Option, Size;
+    (void)state;
+    for (Pool = 0; Pool < ARRAYSIZE(Pools); Pool++)
+        for (Option = 0; Option < ARRAYSIZE(Options); Option++)
+            for (Size = 0; Size < ARRAYSIZE(Sizes); Size++) {
+                SIZE_T Bytes = Sizes[Size];
+                PUCHAR Block;
+                Soil(Pools[Pool], Bytes);
+                Block = ExAllocatePool2(Pools[Pool] | Options[Option], Bytes, TAG);
+                assert_non_null(Block);
+                assert_true(IsZero(Block, Bytes));
+                assert_int_equal((ULONG_PTR)Block % (Bytes >= PAGE_SIZE ? PAGE_SIZE : 16), 0);
+                if (Bytes <= PAGE_SIZE)
+                    assert_ptr_equal(PAGE_ALIGN(Block), PAGE_ALIGN(Block + Bytes - 1));
+                if (Options[Option] & POOL_FLAG_CACHE_ALIGNED)
+                    assert_int_equal((ULONG_PTR)Block % 64, 0);
+                if (Size & 1)
+                    ExFreePool(Block);
+                else
+                    ExFreePoolWithTag(Block, TAG);
+            }
+}
+
 /* ---- ExAllocatePool3 ---- */
 static PVOID Pool3(POOL_FLAGS Flags, ULONG Type, ULONG Optional, ULONG Value)
 {
@@ -330,6 +364,45 @@ static void Pool3_NoParameters_LikePool2(void **state)
     ExFreePoolWithTag(Block, TAG);
     assert_null(ExAllocatePool3(POOL_FLAG_PAGED, 0, TAG, NULL, 0));
     assert_null(ExAllocatePool3(POOL_FLAG_PAGED, 100, TAG, NULL, 1));
+}
+
+/* "ExtendedParametersCount: ... the number of parameters in ExtendedParameters": those behind it are not looked at; every one before it is.
+ * "POOL_FLAG_RAISE_ON_FAILURE ... raises an exception: Insufficient memory; Tag is set to 0 or invalid POOL_FLAGS ...; Invalid
+ * POOL_EXTENDED_PARAMETER structures". */
+static void Pool3_Array_EachCounts(void **state)
+{
+    POOL_EXTENDED_PARAMETER Parameters[3];
+    static volatile NTSTATUS Status;
+    PVOID Block;
+    (void)state;
+    memset(Parameters, 0, sizeof(Parameters));
+    Parameters[0].Type = PoolExtendedParameterPriority;
+    Parameters[0].Priority = HighPoolPriority;
+    Parameters[1].Type = PoolExtendedParameterNumaNode;
+    Parameters[1].PreferredNode = MM_ANY_NODE_OK;
+    Parameters[2].Type = PoolExtendedParameterMax;
+    Block = ExAllocatePool3(POOL_FLAG_NON_PAGED, 100, TAG, Parameters, 2);
+    assert_non_null(Block);
+    ExFreePool(Block);
+    Block = ExAllocatePool3(POOL_FLAG_NON_PAGED, 100, TAG, Parameters, 0);
+    assert_non_null(Block);
+    ExFreePool2(Block, TAG, NULL, 0);
+    assert_null(ExAllocatePool3(POOL_FLAG_NON_PAGED, 100, TAG, Parameters, 3));
+    __try {
+        (void)!ExAllocatePool3(POOL_FLAG_NON_PAGED | POOL_FLAG_RAISE_ON_FAILURE, 100, TAG, Parameters, 3);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        Status = GetExceptionCode();
+    }
+    assert_int_equal(Status, STATUS_INVALID_PARAMETER);
+    Parameters[2].Optional = 1;
+    Block = ExAllocatePool3(POOL_FLAG_NON_PAGED, 100, TAG, Parameters, 3);
+    assert_non_null(Block);
+    ExFreePool(Block);
+    assert_null(ExAllocatePool3(POOL_FLAG_PAGED, 100, TAG, Parameters, 3)); /* "valid only for ... POOL_FLAG_NON_PAGED" */
+    assert_null(ExAllocatePool3(POOL_FLAG_NON_PAGED, 100, 0, Parameters, 2));
+    assert_null(ExAllocatePool3(POOL_FLAG_RESERVED1 | POOL_FLAG_NON_PAGED, 100, TAG, Parameters, 2));
+    Parameters[0].Reserved = 1; /* "Reserved for future use" */
+    assert_null(ExAllocatePool3(POOL_FLAG_NON_PAGED, 100, TAG, Parameters, 2));
 }
 
 /* "PoolExtendedParameterPriority": an EX_POOL_PRIORITY. */
@@ -400,7 +473,9 @@ int main(void)
         cmocka_unit_test(Pool2_PagedAtApc_Works),
         cmocka_unit_test(Pool2_RegionFull_NullThenRecovers),
         cmocka_unit_test(Pool2_HugeSizes_Null),
+        cmocka_unit_test(Pool2_EveryOption_ZeroedAndPlaced),
         cmocka_unit_test(Pool3_NoParameters_LikePool2),
+        cmocka_unit_test(Pool3_Array_EachCounts),
         cmocka_unit_test(Pool3_Priority_Accepted),
         cmocka_unit_test(Pool3_Node_ZeroOrAny),
         cmocka_unit_test(Pool3_UnknownType_FailsUnlessOptional),

@@ -192,6 +192,61 @@ static void Priority_MemoryLow_LowFailsFirstHighLast(void **state)
     assert_true(Got[2] > 0);
 }
 
+/* "If NumberOfBytes is PAGE_SIZE or greater, a page-aligned buffer is allocated. Memory allocations of PAGE_SIZE or less are allocated within
+ * a page and do not cross page boundaries. ... less than PAGE_SIZE are ... aligned to 16-byte boundaries in 64-bit systems": every routine.
+ * POOL_COLD_ALLOCATION "is only advisory"; cache-aligned types are "aligned on processor cache boundaries". */
+static PVOID ByForm(unsigned Form, ULONG Type, SIZE_T Bytes)
+{
+    switch (Form) {
+    case 0:
+        return (ExAllocatePool)((POOL_TYPE)Type, Bytes);
+    case 1:
+        return ExAllocatePoolWithTag((POOL_TYPE)(Type | POOL_COLD_ALLOCATION), Bytes, TAG);
+    case 2:
+        return ExAllocatePoolWithTagPriority((POOL_TYPE)(Type | POOL_COLD_ALLOCATION), Bytes, TAG, NormalPoolPriority);
+    case 3:
+        return (ExAllocatePoolWithQuota)((POOL_TYPE)(Type | POOL_COLD_ALLOCATION), Bytes);
+    case 4:
+        return ExAllocatePoolWithQuotaTag((POOL_TYPE)(Type | POOL_QUOTA_FAIL_INSTEAD_OF_RAISE), Bytes, TAG);
+    case 5:
+        return FsRtlAllocatePoolWithQuotaTag((POOL_TYPE)Type, (ULONG)Bytes, TAG);
+    case 6:
+        return ExAllocatePoolZero((POOL_TYPE)(Type | POOL_RAISE_IF_ALLOCATION_FAILURE), Bytes, TAG);
+    default:
+        return FsRtlAllocatePool((POOL_TYPE)Type, (ULONG)Bytes);
+    }
+}
+
+static void EveryForm_Placed(void **state)
+{
+    static const ULONG Kinds[] = {NonPagedPoolExecute,
+                                  NonPagedPoolNx,
+                                  PagedPool,
+                                  NonPagedPoolCacheAligned,
+                                  PagedPoolCacheAligned,
+                                  NonPagedPoolSession,
+                                  NonPagedPoolSessionNx,
+                                  NonPagedPoolNxCacheAligned,
+                                  PagedPoolSession};
+    static const SIZE_T Sizes[] = {1, 15, 16, 33, 300, 1025, 4080, 4095, 4096, 4097, 9000};
+    unsigned Form, Type, Size;
+    (void)state;
+    for (Form = 0; Form < 8; Form++)
+        for (Type = 0; Type < ARRAYSIZE(Kinds); Type++)
+            for (Size = 0; Size < ARRAYSIZE(Sizes); Size++) {
+                SIZE_T Bytes = Sizes[Size];
+                PUCHAR Block = ByForm(Form, Kinds[Type], Bytes);
+                assert_non_null(Block);
+                assert_int_equal((ULONG_PTR)Block % (Bytes >= PAGE_SIZE ? PAGE_SIZE : 16), 0);
+                if (Bytes <= PAGE_SIZE)
+                    assert_ptr_equal(PAGE_ALIGN(Block), PAGE_ALIGN(Block + Bytes - 1));
+                if (Kinds[Type] & NonPagedPoolCacheAligned)
+                    assert_int_equal((ULONG_PTR)Block % 64, 0);
+                memset(Block, 0xA5, Bytes);
+                ExFreePool(Block);
+            }
+}
+
 /* ---- quota ---- */
 static LONG64 Charged, Limit;
 static unsigned Charges, Returns;
@@ -428,6 +483,7 @@ int main(void)
         cmocka_unit_test(Zero_Wrappers_Zeroed),
         cmocka_unit_test(Uninitialized_Wrappers_NotZeroed),
         cmocka_unit_test(Priority_MemoryLow_LowFailsFirstHighLast),
+        cmocka_unit_test(EveryForm_Placed),
         cmocka_unit_test(Priority_All_Block),
         cmocka_unit_test(Quota_Block_ChargedUntilFreed),
         cmocka_unit_test(Quota_PageOrMore_NotCharged),
