@@ -7,6 +7,7 @@
  *
  *   what was given to free                                       code     parameters 2, 3, 4
  *   a user address, or one of the first 64 KiB (NULL)            0x40     address, start of system space, 0
+ *   an address of the lower half where this process has nothing  0x40     the same
  *   an address of this process that is no simulated memory       0x42     address, 0, 0
  *   an address of another kernel region (image, stack, mapping)  0x42     address, 0, 0
  *   the start of a block that is free already                    0x07     0, tag of the block, address
@@ -17,13 +18,20 @@
  */
 #include "ex/exp.h"
 
+/* Windows has user space in the whole lower half; here the host's memory lies there too, which stands for the kernel's own. */
+static BOOLEAN ExpIsUserSpace(ULONG_PTR Address)
+{
+    return HalIsUserAddress(Address) || Address < 0x10000 ||
+           (!HalIsSystemAddress(Address) && Address >> 47 == 0 && !HalProbeHostMemory((const VOID *)Address, 1, FALSE));
+}
+
 DECLSPEC_NORETURN VOID ExpStopBadFree(PVOID Block)
 {
     ULONG_PTR Address = (ULONG_PTR)Block;
     EXP_BLOCK_INFO Info;
     MM_REGION Region;
     const EXP_MAP *Paged = &ExpState.Maps[1];
-    if (HalIsUserAddress(Address) || Address < 0x10000)
+    if (ExpIsUserSpace(Address))
         KiStop(0xC2, "A user-mode address (or NULL) was given to the pool's free routine.", NULL, 0x40, Address,
                HalFacts.SystemBase, 0);
     Region = MmRegionOf(Block);

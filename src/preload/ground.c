@@ -258,6 +258,15 @@ VOID HalYield(VOID)
     sched_yield();
 }
 
+/* Whatever is freed here and is no block is called one of the program's own addresses. */
+BOOLEAN HalProbeHostMemory(const VOID *Va, SIZE_T Length, BOOLEAN Write)
+{
+    UNREFERENCED_PARAMETER(Va);
+    UNREFERENCED_PARAMETER(Length);
+    UNREFERENCED_PARAMETER(Write);
+    return TRUE;
+}
+
 ULONG64 HalQueryTime(VOID)
 {
     struct timespec Time;

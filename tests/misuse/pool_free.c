@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <pthread.h>
 #include <ntifs.h>
 #include <ntmm.h>
@@ -153,6 +154,18 @@ static void Free_UserAddress_C2_40(void **state)
     assert_non_null(User);
     Expect(FreeUntagged, User, 0xC2, 0x40, (uint64_t)User, HalFacts.SystemBase, 0);
     MmFreeUserPages(User, 1);
+}
+
+/* "a user-mode address was passed": whatever it is, where nobody has memory. An address of the upper half that is no pool's is not one. */
+static void Free_LowerHalf_C2_40(void **state)
+{
+    PUCHAR Nothing = mmap(NULL, 3 * PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (void)state;
+    assert_ptr_not_equal(Nothing, MAP_FAILED);
+    Expect(FreeUntagged, Nothing + PAGE_SIZE, 0xC2, 0x40, (uint64_t)(Nothing + PAGE_SIZE), HalFacts.SystemBase, 0);
+    Expect(FreeTagged, Nothing + PAGE_SIZE + 8, 0xC2, 0x40, (uint64_t)(Nothing + PAGE_SIZE + 8), HalFacts.SystemBase, 0);
+    munmap(Nothing, 3 * PAGE_SIZE);
+    Expect(FreeUntagged, (void *)0xFFFFA00012345670, 0xC2, 0x42, 0xFFFFA00012345670, 0, 0);
 }
 
 static void Free_Null_C2_40(void **state)
@@ -308,6 +321,7 @@ int main(void)
         cmocka_unit_test(Free_NeverHandedOutBlockOfASlab_C2_44),
         cmocka_unit_test(Free_NeverAllocatedPaged_C2_50),
         cmocka_unit_test(Free_UserAddress_C2_40),
+        cmocka_unit_test(Free_LowerHalf_C2_40),
         cmocka_unit_test(Free_Null_C2_40),
         cmocka_unit_test(Free_StackGlobalHeap_C2_42),
         cmocka_unit_test(Free_OtherKernelRegion_C2_42),
