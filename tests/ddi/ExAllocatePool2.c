@@ -311,12 +311,11 @@ static void Pool2_EveryOption_ZeroedAndPlaced(void **state)
     unsigned Pool, Option, Size;
     (void)state;
     for (Pool = 0; Pool < ARRAYSIZE(Pools); Pool++)
-        for (Option = 0; Option < ARRAYSIZE(Options); Option++)
-            for (Size = 0; Size < ARRAYSIZE(Sizes); Size++) {
-                SIZE_T Bytes = Sizes[Size];
-                PUCHAR Block;
-                Soil(Pools[Pool], Bytes);
-                Block = ExAllocatePool2(Pools[Pool] | Options[Option], Bytes, TAG);
+        for (Size = 0; Size < ARRAYSIZE(Sizes); Size++) {
+            SIZE_T Bytes = Sizes[Size];
+            Soil(Pools[Pool], Bytes);
+            for (Option = 0; Option < ARRAYSIZE(Options); Option++) {
+                PUCHAR Block = ExAllocatePool2(Pools[Pool] | Options[Option], Bytes, TAG);
                 assert_non_null(Block);
                 assert_true(IsZero(Block, Bytes));
                 assert_int_equal((ULONG_PTR)Block % (Bytes >= PAGE_SIZE ? PAGE_SIZE : 16), 0);
@@ -324,11 +323,13 @@ static void Pool2_EveryOption_ZeroedAndPlaced(void **state)
                     assert_ptr_equal(PAGE_ALIGN(Block), PAGE_ALIGN(Block + Bytes - 1));
                 if (Options[Option] & POOL_FLAG_CACHE_ALIGNED)
                     assert_int_equal((ULONG_PTR)Block % 64, 0);
-                if (Size & 1)
+                memset(Block, 0xEE, Bytes);
+                if (Option & 1)
                     ExFreePool(Block);
                 else
                     ExFreePoolWithTag(Block, TAG);
             }
+        }
 }
 
 /* ---- ExAllocatePool3 ---- */
