@@ -6,4 +6,5 @@
 #define _NTIFS_
 #define _NTIFS_INCLUDED_ 1
 #include "ntddk.h"
+#include "wdm/ecp.h"
 #endif

@@ -293,6 +293,25 @@ static VOID Paging(PDRIVER_OBJECT DriverObject)
     (VOID) MmIsThisAnNtAsSystem();
 }
 
+static VOID CreateParameters(VOID)
+{
+    static const GUID Type = {1, 2, 3, {4, 5, 6, 7, 8, 9, 10, 11}};
+    PECP_LIST EcpList = NULL;
+    PVOID Context = NULL;
+    ULONG Size;
+    FsRtlInitExtraCreateParameterLookasideList(&Paged, 0, 64, TAG);
+    if (!NT_SUCCESS(FsRtlAllocateExtraCreateParameterList(FSRTL_ALLOCATE_ECPLIST_FLAG_CHARGE_QUOTA, &EcpList)))
+        return;
+    if (NT_SUCCESS(FsRtlAllocateExtraCreateParameterFromLookasideList(&Type, 64, 0, NULL, &Paged, &Context)))
+        FsRtlFreeExtraCreateParameter(Context);
+    if (NT_SUCCESS(FsRtlAllocateExtraCreateParameter(&Type, 8, FSRTL_ALLOCATE_ECP_FLAG_NONPAGED_POOL, NULL, TAG, &Context)) &&
+        NT_SUCCESS(FsRtlInsertExtraCreateParameter(EcpList, Context)) &&
+        NT_SUCCESS(FsRtlFindExtraCreateParameter(EcpList, &Type, &Context, &Size)))
+        FsRtlAcknowledgeEcp(Context);
+    FsRtlFreeExtraCreateParameterList(EcpList);
+    FsRtlDeleteExtraCreateParameterLookasideList(&Paged, 0);
+}
+
 EXTERN_C DRIVER_INITIALIZE DriverEntry;
 EXTERN_C NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
 {
@@ -303,6 +322,7 @@ EXTERN_C NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Regis
     Lists();
     Zones(Segment, sizeof(Segment));
     Paging(DriverObject);
+    CreateParameters();
     (VOID) ExInterlockedCompareExchange64(&Value, &Exchange, &Comperand, &Lock);
     (VOID) ExInterlockedExchangeAddLargeInteger(&Value, 1, &Lock);
     return STATUS_SUCCESS;

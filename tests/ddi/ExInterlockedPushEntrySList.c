@@ -84,7 +84,9 @@ static void PushList_Chain_AllThere(void **state)
     Entries[0].Next = &Entries[1];
     assert_null(InterlockedPushListSList(&Head, &Entries[0], &Entries[1], 2));
     assert_int_equal(QueryDepthSList(&Head), 2);
-    assert_ptr_equal(InterlockedFlushSList(&Head), &Entries[0]);
+    assert_ptr_equal(ExpInterlockedPopEntrySList(&Head), &Entries[0]); /* the kernel's own names of the three */
+    assert_ptr_equal(ExpInterlockedPushEntrySList(&Head, &Entries[0]), &Entries[1]);
+    assert_ptr_equal(ExpInterlockedFlushSList(&Head), &Entries[0]);
     assert_ptr_equal(Entries[0].Next, &Entries[1]);
     assert_null(Entries[1].Next);
 }
