@@ -3,7 +3,7 @@
  *
  *   EXP_CENTER -- Magazines -> full -> full          whole magazines, handed from thread to thread by pointer
  *              |- Empties -> empty -> empty
- *              `- Lists[0..3] -> slab <-> slab       slabs that have free blocks: below a quarter used, a half, ...
+ *              `- Lists[0..7] -> slab <-> slab       slabs that have free blocks: below an eighth used, a quarter, ...
  *
  * A thread that needs blocks takes a full magazine, or has its own filled from slabs: of the fullest list first, so that the
  * others run empty. A thread that has too many leaves a full magazine, or, when Depot of them lie here, has one emptied
@@ -23,6 +23,8 @@
  * to it (its page has no Plain in the map, so that the fast path leaves the free to the general one), and new blocks come from the
  * fullest slabs. The class contracts as its blocks end, and the draining ends with it.
  *
+ * What even so stays behind does not hold its pages: a class that needs a slab takes such pages over (adopt.c).
+ *
  * A slab that has no block in use any more is released at once, unless it is a home, or its centre would have no free block without it. A
  * slab and its tail are released together, when both are empty: condemned under the locks of both centres, the main's first
  * (its class is the larger one). Where the tail is the last to run empty the main's lock is only tried; the trim tries again.
@@ -38,13 +40,14 @@
  *   C4 a slab is on the list of its fullness exactly if it has a free block; it is Listed then, else Full
  *   C5 a Free bit of a number that is no block's is never set
  *   C6 Blocks and FreeBlocks are the sums over the slabs of the centre that are not released; a slab that drains is listed
+ *      or a host
  *
  * Nothing here touches a block.
  */
 #include "ex/exp.h"
 
 #define SPARSE_BYTES 32768u /* less is not worth it */
-#define DRAIN_LISTS  3u     /* slabs on those above do not drain */
+#define DRAIN_LISTS  6u     /* below three quarters: slabs on those above do not drain */
 
 /* Centres have no more than they need to: one that is never used is never written to. */
 static const EXP_CLASS *ExpClassOf(const EXP_CENTER *Center)
@@ -58,13 +61,13 @@ BOOLEAN ExpIsUsed(const EXP_CENTER *Center)
 }
 
 /* ---- lists of slabs (the centre's lock) ---- */
-/* Which list, and how far Used may move on it: quarters of BlockCount; full is on none. */
+/* Which list, and how far Used may move on it: eighths of BlockCount; full is on none. */
 static VOID ExpChooseList(EXP_SLAB *Slab)
 {
-    ULONG Used = 4u * Slab->Used, All = Slab->BlockCount, List = (ULONG)(Used >= All) + (Used >= 2 * All) + (Used >= 3 * All);
+    ULONG All = Slab->BlockCount, List = ExpListFor(Slab);
     Slab->List = (UCHAR)List;
-    Slab->Least = (USHORT)((List * All + 3) / 4);
-    Slab->Most = (USHORT)(((List + 1) * All + 3) / 4 - 1);
+    Slab->Least = (USHORT)((List * All + EXP_LISTS - 1) / EXP_LISTS);
+    Slab->Most = (USHORT)(((List + 1) * All + EXP_LISTS - 1) / EXP_LISTS - 1);
 }
 
 static VOID ExpLink(EXP_CENTER *Center, EXP_SLAB *Slab)
@@ -80,7 +83,7 @@ static VOID ExpLink(EXP_CENTER *Center, EXP_SLAB *Slab)
     *Head = Slab;
 }
 
-static VOID ExpUnlink(EXP_CENTER *Center, EXP_SLAB *Slab)
+VOID ExpUnlink(EXP_CENTER *Center, EXP_SLAB *Slab)
 {
     if (Slab->Prev != NULL)
         Slab->Prev->Next = Slab->Next;
@@ -98,7 +101,7 @@ static inline BOOLEAN ExpMustSettle(const EXP_SLAB *Slab)
 }
 
 /* An eighth of the class and more is free in its slabs. */
-static BOOLEAN ExpIsSparse(const EXP_CENTER *Center)
+BOOLEAN ExpIsSparse(const EXP_CENTER *Center)
 {
     return Center->FreeBlocks > Center->Blocks / 8 && (SIZE_T)Center->FreeBlocks * ExpClassOf(Center)->Size > SPARSE_BYTES;
 }
@@ -112,13 +115,15 @@ static VOID ExpDrain(EXP_SLAB *Slab, BOOLEAN Drain)
         ExpShowRun(&Slab->Run, !Drain);
 }
 
-static VOID ExpSettle(EXP_CENTER *Center, EXP_SLAB *Slab)
+VOID ExpSettle(EXP_CENTER *Center, EXP_SLAB *Slab)
 {
     if (Slab->State == ExpSlabListed)
         ExpUnlink(Center, Slab);
     if (Slab->Used != Slab->BlockCount)
         ExpLink(Center, Slab);
     ExpDrain(Slab, Slab->State == ExpSlabListed && Slab->List < DRAIN_LISTS && Slab->Home == NULL && ExpIsSparse(Center));
+    if (Slab->Draining && Slab->List < EXP_HOST_LISTS)
+        ExpNoteDonor(Center);
 }
 
 /* Slabs that came to their lists before the class was sparse. */
@@ -132,9 +137,10 @@ static VOID ExpDrainSome(EXP_CENTER *Center)
         for (Slab = Center->Lists[List]; Slab != NULL && Left-- != 0; Slab = Slab->Next)
             ExpDrain(Slab, Slab->Home == NULL);
     }
+    ExpNoteDonor(Center);
 }
 
-static VOID ExpEnterSlab(EXP_CENTER *Center, EXP_SLAB *Slab)
+VOID ExpEnterSlab(EXP_CENTER *Center, EXP_SLAB *Slab)
 {
     __atomic_store_n(&Center->InUse, TRUE, __ATOMIC_RELAXED);
     Center->Blocks += Slab->BlockCount;
@@ -155,7 +161,7 @@ static VOID ExpSetHome(EXP_BIN *Bin, EXP_SLAB *Slab)
 /* The fullest slab that is nobody's home; Any: or somebody's. */
 static EXP_SLAB *ExpFullest(const EXP_CENTER *Center, BOOLEAN Any)
 {
-    ULONG List = 4;
+    ULONG List = EXP_LISTS;
     while (List-- != 0) {
         EXP_SLAB *Slab;
         for (Slab = Center->Lists[List]; Slab != NULL; Slab = Slab->Next)
@@ -166,12 +172,6 @@ static EXP_SLAB *ExpFullest(const EXP_CENTER *Center, BOOLEAN Any)
 }
 
 /* ---- empty slabs ---- */
-#define VICTIMS 16u
-typedef struct _EXP_VICTIMS {
-    EXP_SLAB *Slabs[VICTIMS]; /* mains: empty like their tails, Released, off their lists */
-    ULONG Count;
-} EXP_VICTIMS;
-
 /* Off its list for good. Nobody finds it any more, so it is released when no lock is held. */
 static VOID ExpCondemn(EXP_CENTER *Center, EXP_SLAB *Slab)
 {
@@ -186,25 +186,24 @@ static VOID ExpCondemn(EXP_CENTER *Center, EXP_SLAB *Slab)
 }
 
 /* The centre's lock is held. A slab of the centre is empty: released, if the other one of its pages is empty too. */
-static VOID ExpNoteEmpty(EXP_CENTER *Center, EXP_SLAB *Slab, EXP_VICTIMS *Victims, BOOLEAN Keep)
+VOID ExpNoteEmpty(EXP_CENTER *Center, EXP_SLAB *Slab, EXP_VICTIMS *Victims, BOOLEAN Keep)
 {
     EXP_SLAB *Twin = Slab->Tail;
     EXP_CENTER *Other;
     BOOLEAN Empty;
-    if (Victims->Count == VICTIMS)
-        return; /* it stays; the trim finds it */
+    if (Victims->Count == EXP_VICTIMS_MAX || Slab->Host != NULL)
+        return; /* it stays; the trim finds it, where no other slab's blocks are in its pages any more */
     if (Keep && Slab->Home != NULL)
         return;
-    if (Keep && Center->Lists[0] == Slab && Slab->Next == NULL && Center->Lists[1] == NULL && Center->Lists[2] == NULL &&
-        Center->Lists[3] == NULL)
+    if (Keep && Center->Lists[0] == Slab && Slab->Next == NULL && ExpFullest(Center, TRUE) == Slab)
         return;
     if (Twin != NULL) {
         Other = &ExpState.Centers[Twin->Bin];
-        if (Twin->IsTail)
+        if (Other < Center)
             KiAcquireLock(&Other->Lock);
         else if (!KiTryAcquireLock(&Other->Lock)) /* the order is the other one: it stays then, as above */
             return;
-        Empty = Twin->Used == 0;
+        Empty = Twin->Used == 0 && Twin->Host == NULL;
         if (Empty)
             ExpCondemn(Other, Twin);
         KiReleaseLock(&Other->Lock);
@@ -288,9 +287,14 @@ static VOID ExpPutBack(EXP_CENTER *Center, const EXP_ENTRY *Entries, ULONG Count
     ULONG Index;
     for (Index = 0; Index < Count; Index++) {
         ULONG_PTR Block = Entries[Index].Block;
-        EXP_SLAB *Slab = ExpSlabAt(ExpLookupRun(Block), Block);
+        EXP_SLAB *Slab = ExpSlabOf(Block, Entries[Index].Word);
         ULONG Number = (ULONG)(Entries[Index].Word - Slab->Words);
         ULONG64 Bit = 1ull << (Number % 64);
+        if (__builtin_expect(Slab->State == ExpSlabHost, 0)) {
+            if (!ExpYield(Center, Slab, Number, Victims))
+                *Twice = Block;
+            continue;
+        }
         if (Slab->Free[Number / 64] & Bit) {
             *Twice = Block;
             continue;
@@ -381,7 +385,7 @@ EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_BIN *Bin, ULONG64 *Seed, E
             return Empty;
         if (Any)
             return NULL;
-        {
+        if (!ExpAdopt(Center)) {
             const EXP_CLASS *Class = ExpClassOf(Center);
             ULONG Index = (ULONG)(Center - ExpState.Centers);
             ULONG Least = Class->PagesPerBlock, Half = Least;
@@ -401,6 +405,8 @@ EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_BIN *Bin, ULONG64 *Seed, E
                 ExpEnterSlab(Other, Slab->Tail);
                 KiReleaseLock(&Other->Lock);
             }
+        } else {
+            KiAcquireLock(&Center->Lock);
         }
     }
     Empty->Count = ExpTakeListed(Center, Bin, &Empty->Entries[1], Want, Seed, TRUE);
@@ -491,7 +497,7 @@ ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
     do {
         EXP_SLAB *Slab;
         Victims.Count = 0;
-        for (Slab = Center->Lists[0]; Slab != NULL && Victims.Count < VICTIMS;) {
+        for (Slab = Center->Lists[0]; Slab != NULL && Victims.Count < EXP_VICTIMS_MAX;) {
             EXP_SLAB *Next = Slab->Next;
             if (Slab->Used == 0)
                 ExpNoteEmpty(Center, Slab, &Victims, !Spare);
@@ -500,7 +506,7 @@ ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All)
         KiReleaseLock(&Center->Lock);
         ExpReleaseVictims(&Victims);
         KiAcquireLock(&Center->Lock);
-    } while (Victims.Count == VICTIMS);
+    } while (Victims.Count == EXP_VICTIMS_MAX);
     ExpDrainSome(Center);
     Live = Center->Blocks - Center->FreeBlocks;
     KiReleaseLock(&Center->Lock);

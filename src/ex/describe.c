@@ -58,6 +58,8 @@ BOOLEAN ExpDescribeBlock(const volatile VOID *Address, EXP_BLOCK_INFO *Info)
     } else {
         EXP_SLAB *Slab = ExpSlabAt(Run, Va);
         ExpDescribeNumber(Info, Slab, ExpNumberAround(Slab, Va));
+        if ((Info->State == ExpBlockNever || Va - Info->Start >= Info->Room) && (Slab = ExpFindGhost(Va)) != NULL)
+            ExpDescribeNumber(Info, Slab, ExpNumberAround(Slab, Va)); /* of a class that had the page before */
     }
     Info->Offset = (LONG_PTR)(Va - Info->Start);
     return TRUE;
@@ -67,7 +69,7 @@ static BOOLEAN ExpEnumerateRun(EXP_RUN *Run, BOOLEAN (*Callback)(const EXP_BLOCK
 {
     EXP_BLOCK_INFO Info;
     EXP_SLAB *Main = (EXP_SLAB *)Run, *Slab;
-    ULONG Page, Index;
+    ULONG Page, Index, Which;
     if (Run->Type == ExpRunBig) {
         if (!(ExpReadWord(&((EXP_BIG *)Run)->Word) & EXP_WORD_LIVE))
             return TRUE;
@@ -75,8 +77,10 @@ static BOOLEAN ExpEnumerateRun(EXP_RUN *Run, BOOLEAN (*Callback)(const EXP_BLOCK
         return Callback(&Info, Context);
     }
     for (Page = 0; Page < Run->Pages; Page++) {
-        for (Slab = Main; Slab != NULL; Slab = Slab == Main ? Main->Tail : NULL) {
-            for (Index = 0; Index < Slab->PerPage; Index++) {
+        EXP_SLAB *Slabs[] = {Main, Main->Tail, __atomic_load_n(&Main->Host, __ATOMIC_ACQUIRE)};
+        for (Which = 0; Which < ARRAYSIZE(Slabs); Which++) {
+            Slab = Slabs[Which];
+            for (Index = 0; Slab != NULL && Index < Slab->PerPage; Index++) {
                 ULONG Number = Page * Slab->Stride + Index;
                 if (!(ExpReadWord(&Slab->Words[Number]) & EXP_WORD_LIVE))
                     continue;

@@ -53,6 +53,8 @@
 #define EXP_BINS          64u    /* per kind: a power of two */
 #define EXP_MAX_PAGE      4096u  /* the largest class that packs pages */
 #define EXP_MAX_SMALL     32768u /* the largest class */
+#define EXP_LISTS         8u     /* of a centre's slabs, by fullness */
+#define EXP_HOST_LISTS    4u     /* those of slabs that may become hosts */
 #define EXP_MAX_BLOCKS    1024u  /* of a slab */
 #define EXP_TAG_SLOTS     16384u
 #define EXP_SLOT_OVERFLOW 1u          /* slots 1 and 2: tags beyond the table, nonpaged and paged */
@@ -108,6 +110,7 @@ static inline EXP_WORD ExpMakeWord(ULONG Slot, ULONG Slack, ULONG Flags)
 typedef enum _EXP_SLAB_STATE {
     ExpSlabListed = 1, /* on one of its centre's lists: has free blocks */
     ExpSlabFull,       /* on no list */
+    ExpSlabHost,       /* on no list: hands its pages over to another slab as its blocks end (adopt.c) */
     ExpSlabReleased,
 } EXP_SLAB_STATE;
 
@@ -120,14 +123,18 @@ typedef struct _EXP_SLAB {
     ULONG Bin;              /* Kind * EXP_BINS + Class */
     USHORT BlockSize, Stride;
     USHORT Offset, TailOffset;
-    ULONG64 Unused;
-    USHORT Used; /* (centre's lock, like all that follows) blocks not free as far as the slab knows */
+    struct _EXP_SLAB *Host; /* atomic: whose last blocks are still in these pages (adopt.c), or NULL */
+    USHORT Used;            /* (centre's lock, like all that follows) blocks not free as far as the slab knows */
     USHORT BlockCount;
     UCHAR State, List;
     BOOLEAN IsTail;
     UCHAR PagesPerBlock; /* 1 for the classes that pack pages */
     /* the rest */
-    struct _EXP_SLAB *Next, *Prev;
+    union {
+        struct _EXP_SLAB *Next;
+        struct _EXP_SLAB *Guest; /* of a host: the slab that its pages are of */
+    };
+    struct _EXP_SLAB *Prev;
     PULONG Stacks;    /* [2 * Pages * Stride]: allocation and free, or NULL */
     ULONG Room;       /* bytes of this record */
     ULONG Reciprocal; /* (1 << 20) / Stride + 1 */
@@ -282,7 +289,7 @@ typedef struct _EXP_CENTER {
     ULONG Blocks, FreeBlocks; /* of the slabs on no list too; as far as the slabs know */
     EXP_MAGAZINE *Magazines;  /* full, or of a thread that ended */
     EXP_MAGAZINE *Empties;
-    EXP_SLAB *Lists[4]; /* that have free blocks: least full first */
+    EXP_SLAB *Lists[EXP_LISTS]; /* that have free blocks: least full first */
 } DECLSPEC_ALIGN(64) EXP_CENTER;
 
 /* An entry of EXP_MAP.Plain: where in EXP_CACHE.Bins the bin of the page's blocks is, and above that where their words are. */
@@ -353,6 +360,8 @@ typedef struct _EXP_STATE {
     } Spans[EXP_KINDS][2];                /* (SpanLock) bare, backed */
     SIZE_T FreePages[EXP_KINDS];          /* (SpanLock) in backed spans */
     SIZE_T LeastFree[EXP_KINDS];          /* (SpanLock) lowest since the last trim */
+    ULONG64 Donors[EXP_KINDS];            /* atomic, bits: classes that may have pages for others (adopt.c) */
+    volatile ULONG64 Adopted;             /* slabs, ever */
     SIZE_T ArenaPages[EXP_KINDS];         /* (SpanLock) address space had from the memory manager */
     EXP_CACHE *Caches, *FreeCaches;
     ULONG CacheCount;
@@ -400,6 +409,9 @@ BOOLEAN ExpCoverPages(ULONG Paged, ULONG_PTR Base, SIZE_T Pages); /* the map has
 VOID ExpMapRun(EXP_RUN *Run);                                     /* enters a run into its page map */
 VOID ExpShowRun(EXP_RUN *Run, BOOLEAN Fast);                      /* whether the fast path may free a slab's blocks */
 VOID ExpReleaseRun(EXP_RUN *Run, BOOLEAN Marked);                 /* gives the pages back; the record lingers as a ghost */
+VOID ExpEnterGhost(EXP_RUN *Run);                                 /* the record alone: its pages are another's already */
+/* A slab's ghost that had a block at an address which is nobody's now, or NULL. */
+EXP_SLAB *ExpFindGhost(ULONG_PTR Address);
 static inline EXP_RUN *ExpLookupIn(const EXP_MAP *Map, ULONG_PTR Offset)
 {
     return __atomic_load_n(&Map->Entries[Offset >> 12], __ATOMIC_ACQUIRE);
@@ -448,8 +460,9 @@ SIZE_T ExpTrimPools(BOOLEAN All);        /* what was not needed since the last c
 VOID ExpInitClasses(VOID);
 /* A slab of a centre (its lock not held), on no list; NULL: no memory. */
 EXP_SLAB *ExpCreateSlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRIORITY Priority);
-VOID ExpFreeSlab(EXP_SLAB *Slab);    /* a main slab on no list, it and its tail empty */
-VOID ExpRecycleRecord(EXP_RUN *Run); /* a ghost is forgotten: its record may be used again */
+EXP_SLAB *ExpCreateGuest(EXP_SLAB *Host, ULONG Class); /* without blocks, in no map yet */
+VOID ExpFreeSlab(EXP_SLAB *Slab);                      /* a main slab on no list, it and its tail empty */
+VOID ExpRecycleRecord(EXP_RUN *Run);                   /* a ghost is forgotten: its record may be used again */
 /* Number of the block that starts at Address, or MAXULONG: none does. */
 static inline ULONG ExpBlockNumber(const EXP_SLAB *Slab, ULONG_PTR Address)
 {
@@ -463,6 +476,11 @@ static inline ULONG_PTR ExpBlockAddress(const EXP_SLAB *Slab, ULONG Number)
     ULONG Page = (Number * Slab->Reciprocal) >> 20; /* Number / Stride */
     return Slab->Run.Base + ((ULONG_PTR)Page << 12) + Slab->Offset + (Number - Page * Slab->Stride) * Slab->BlockSize;
 }
+/* The list of its fullness, of a slab that has free blocks. */
+static inline ULONG ExpListFor(const EXP_SLAB *Slab)
+{
+    return Slab->Used * EXP_LISTS / Slab->BlockCount;
+}
 /* The block that Address lies in, or the one before it. */
 static inline ULONG ExpNumberAround(const EXP_SLAB *Slab, ULONG_PTR Address)
 {
@@ -472,11 +490,31 @@ static inline ULONG ExpNumberAround(const EXP_SLAB *Slab, ULONG_PTR Address)
     Index = ((ULONG)(Address & (PAGE_SIZE - 1)) - Slab->Offset) / Slab->BlockSize;
     return Page * Slab->Stride + (Index >= Slab->PerPage ? Slab->PerPage - 1u : Index);
 }
-/* Of the two slabs that share the page, the one that an address belongs to. */
+/* Of the slabs that share the page, the one that an address belongs to: for reports, since a host may go at that moment (adopt.c). */
+EXP_SLAB *ExpHostOrGuest(EXP_SLAB *Guest, EXP_SLAB *Host, ULONG_PTR Address);
 static inline EXP_SLAB *ExpSlabAt(EXP_RUN *Run, ULONG_PTR Address)
 {
-    EXP_SLAB *Slab = (EXP_SLAB *)Run;
+    EXP_SLAB *Slab = (EXP_SLAB *)Run, *Host = __atomic_load_n(&Slab->Host, __ATOMIC_ACQUIRE);
+    if (__builtin_expect(Host != NULL, 0))
+        return ExpHostOrGuest(Slab, Host, Address);
     return (Address & (PAGE_SIZE - 1)) >= Slab->TailOffset ? Slab->Tail : Slab;
+}
+/* The same for the address of a live block, which neither slab goes before; no centre's lock is held. */
+EXP_SLAB *ExpFindShared(EXP_SLAB *Guest, ULONG_PTR Address);
+static inline EXP_SLAB *ExpFindSlab(EXP_RUN *Run, ULONG_PTR Address)
+{
+    EXP_SLAB *Slab = (EXP_SLAB *)Run;
+    if (__builtin_expect(__atomic_load_n(&Slab->Host, __ATOMIC_ACQUIRE) != NULL, 0))
+        return ExpFindShared(Slab, Address);
+    return (Address & (PAGE_SIZE - 1)) >= Slab->TailOffset ? Slab->Tail : Slab;
+}
+/* The same for a block that a magazine has, or is being put into one: it is live in neither, but its word tells. */
+static inline EXP_SLAB *ExpSlabOf(ULONG_PTR Block, const EXP_WORD *Word)
+{
+    EXP_SLAB *Slab = (EXP_SLAB *)ExpLookupRun(Block), *Host = __atomic_load_n(&Slab->Host, __ATOMIC_ACQUIRE);
+    if (__builtin_expect(Host != NULL, 0))
+        return (ULONG_PTR)Word - (ULONG_PTR)Host->Words < Host->Run.Pages * Host->Stride * sizeof(EXP_WORD) ? Host : Slab;
+    return (Block & (PAGE_SIZE - 1)) >= Slab->TailOffset ? Slab->Tail : Slab;
 }
 static inline EXP_WORD ExpReadWord(const volatile EXP_WORD *Word)
 {
@@ -498,6 +536,26 @@ VOID ExpGiveEmpty(EXP_CENTER *Center, EXP_MAGAZINE *Magazine);
 VOID ExpReturnBlocks(EXP_CENTER *Center, EXP_ENTRY *Entries, ULONG Count); /* to their slabs */
 BOOLEAN ExpIsUsed(const EXP_CENTER *Center);                               /* FALSE: has nothing, and never had */
 ULONG ExpTrimCenter(EXP_CENTER *Center, BOOLEAN All);                      /* returns blocks in use and in magazines */
+
+/* ... for adopt.c, the centre's lock held: */
+VOID ExpUnlink(EXP_CENTER *Center, EXP_SLAB *Slab);
+VOID ExpSettle(EXP_CENTER *Center, EXP_SLAB *Slab); /* Used or BlockCount has changed: its list, and whether it drains */
+VOID ExpEnterSlab(EXP_CENTER *Center, EXP_SLAB *Slab);
+BOOLEAN ExpIsSparse(const EXP_CENTER *Center);
+#define EXP_VICTIMS_MAX 16u
+typedef struct _EXP_VICTIMS {
+    EXP_SLAB *Slabs[EXP_VICTIMS_MAX]; /* mains: empty like their tails, Released, off their lists */
+    ULONG Count;
+} EXP_VICTIMS;
+/* A slab of the centre is empty: to be released, unless Keep and nothing else is free. */
+VOID ExpNoteEmpty(EXP_CENTER *Center, EXP_SLAB *Slab, EXP_VICTIMS *Victims, BOOLEAN Keep);
+
+/* adopt.c */
+/* Takes a slab's pages over for this centre, no lock held. FALSE: there are none to be had. */
+BOOLEAN ExpAdopt(EXP_CENTER *Center);
+/* A block of a host is free: with the centre's lock, which is let go of in between. FALSE: it was free already. */
+BOOLEAN ExpYield(EXP_CENTER *Center, EXP_SLAB *Host, ULONG Number, EXP_VICTIMS *Victims);
+VOID ExpNoteDonor(const EXP_CENTER *Center); /* the centre has sparse slabs that drain */
 
 /* cache.c */
 extern EXP_ENTRY ExpNoEntry;

@@ -6,13 +6,14 @@
  * the fast path what it needs of a slab's page without its record; Edges and Marks are run.c's.
  *
  * Ghosts. When a run's pages go back, its record stays in the map until EXP_GHOSTS later ones have followed
- * it, or the pages are used by a new run. A second free of such a block is then still named as what it is.
+ * it, or the pages are used by a new run. A second free of such a block is then still named as what it is. The record of a slab whose pages
+ * another class has taken over (adopt.c) lingers likewise, but in no map: it tells where that class has never had a block.
  *
  * Invariants:
  *   M1 an entry of a page below Covered is NULL, a run that spans the page, or a ghost that spanned it
  *   M2 every page of a run that is not released points at the run
  *      and its Plain tells the words and bin of a page of a slab that does not drain, and is 0 otherwise
- *   M3 a ghost is in the ring exactly once
+ *   M3 a ghost is in the ring exactly once; one in no map lies over pages that are another run's
  *
  * Locks: MapLock for growth of Covered; GhostLock for the ring. Entries are atomic.
  */
@@ -120,22 +121,45 @@ static VOID ExpForgetGhost(EXP_RUN *Run)
     ExpRecycleRecord(Run);
 }
 
+VOID ExpEnterGhost(EXP_RUN *Run)
+{
+    EXP_RUN *Oldest;
+    __atomic_store_n(&Run->Gate, EXP_GATE_RELEASED, __ATOMIC_RELEASE);
+    KiAcquireLock(&ExpState.GhostLock);
+    Oldest = ExpState.Ghosts[ExpState.GhostNext];
+    __atomic_store_n(&ExpState.Ghosts[ExpState.GhostNext], Run, __ATOMIC_RELEASE);
+    ExpState.GhostNext = (ExpState.GhostNext + 1) % EXP_GHOSTS;
+    if (Oldest != NULL)
+        ExpForgetGhost(Oldest);
+    KiReleaseLock(&ExpState.GhostLock);
+}
+
+/* Without the lock, as for reports: what it finds is a record, if perhaps of another life. */
+EXP_SLAB *ExpFindGhost(ULONG_PTR Address)
+{
+    ULONG Index, Number;
+    for (Index = 0; Index < EXP_GHOSTS; Index++) {
+        EXP_SLAB *Slab = (EXP_SLAB *)__atomic_load_n(&ExpState.Ghosts[Index], __ATOMIC_RELAXED);
+        if (Slab == NULL || Slab->Run.Type != ExpRunSlab || Address - Slab->Run.Base >= (ULONG_PTR)Slab->Run.Pages << 12)
+            continue;
+        if ((Address & (PAGE_SIZE - 1)) >= Slab->TailOffset)
+            continue;
+        Number = ExpNumberAround(Slab, Address);
+        if (Address - ExpBlockAddress(Slab, Number) < Slab->BlockSize && ExpReadWord(&Slab->Words[Number]) != 0)
+            return Slab;
+    }
+    return NULL;
+}
+
 VOID ExpReleaseRun(EXP_RUN *Run, BOOLEAN Marked)
 {
     ULONG_PTR Base = Run->Base;
     ULONG Pages = Run->Pages;
     EXP_KIND Kind = (EXP_KIND)Run->Kind;
-    EXP_RUN *Oldest;
     __atomic_store_n(&Run->Gate, EXP_GATE_RELEASED, __ATOMIC_RELEASE);
     if (Run->Type == ExpRunSlab)
         ExpShowRun(Run, FALSE);
-    KiAcquireLock(&ExpState.GhostLock);
-    Oldest = ExpState.Ghosts[ExpState.GhostNext];
-    ExpState.Ghosts[ExpState.GhostNext] = Run;
-    ExpState.GhostNext = (ExpState.GhostNext + 1) % EXP_GHOSTS;
-    if (Oldest != NULL)
-        ExpForgetGhost(Oldest);
-    KiReleaseLock(&ExpState.GhostLock);
+    ExpEnterGhost(Run);
     /* Last: from here the pages may be another run's. */
     ExpGivePages(Kind, Base, Pages, Marked);
 }

@@ -162,7 +162,7 @@ static PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, SIZE
 /* Keeps the stack of the allocation (Which 0) or the free (1) of a small block. */
 static VOID ExpNoteStack(ULONG_PTR Block, const EXP_WORD *Word, ULONG Which, ULONG_PTR Caller)
 {
-    EXP_SLAB *Slab = ExpSlabAt(ExpLookupRun(Block), Block);
+    EXP_SLAB *Slab = ExpSlabOf(Block, Word);
     Slab->Stacks[2 * (Word - Slab->Words) + Which] = ExpCaptureStack(Caller);
 }
 
@@ -649,7 +649,7 @@ VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
         ExpFreeLarge(Thread, (EXP_BIG *)Run, Block, Tag, Options, Caller);
         return;
     }
-    Slab = ExpSlabAt(Run, (ULONG_PTR)Block);
+    Slab = ExpFindSlab(Run, (ULONG_PTR)Block);
     Number = ExpBlockNumber(Slab, (ULONG_PTR)Block);
     if (Number == MAXULONG)
         ExpStopBadFree(Block);
@@ -728,7 +728,7 @@ static EXP_RUN *ExpFindLive(PVOID Block, ULONG *Number)
             ExpStopBadFree(Block);
         return Run;
     }
-    Run = &ExpSlabAt(Run, (ULONG_PTR)Block)->Run;
+    Run = &ExpFindSlab(Run, (ULONG_PTR)Block)->Run;
     *Number = ExpBlockNumber((EXP_SLAB *)Run, (ULONG_PTR)Block);
     if (*Number == MAXULONG || !(ExpReadWord(&((EXP_SLAB *)Run)->Words[*Number]) & EXP_WORD_LIVE))
         ExpStopBadFree(Block);

@@ -23,6 +23,7 @@
  * A slab's record is cut as: EXP_SLAB | free bits | block words | stack ids.
  *
  * States, all under the centre's lock:   ExpCreateSlab -> Listed <-> Full     Listed -> Released (condemned by center.c, freed here)
+ *                                                                       Listed -> Host -> Released (adopt.c)
  */
 #include "ex/exp.h"
 
@@ -99,7 +100,7 @@ VOID ExpInitClasses(VOID)
     }
 }
 
-/* A record for a slab over pages still to be had. */
+/* A record for a slab over pages still to be had, or to be taken over (adopt.c). */
 static EXP_SLAB *ExpCreateRecord(EXP_KIND Kind, ULONG Class, ULONG Pages, BOOLEAN IsTail, ULONG Offset)
 {
     const EXP_CLASS *C = &ExpState.Classes[Class];
@@ -195,6 +196,19 @@ EXP_SLAB *ExpCreateSlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRIORIT
     /* Not so many: one block's may still be there. */
     if (Slab == NULL && Pages > Least)
         Slab = ExpTrySlab(Kind, Class, Least, Priority);
+    return Slab;
+}
+
+EXP_SLAB *ExpCreateGuest(EXP_SLAB *Host, ULONG Class)
+{
+    EXP_SLAB *Slab = ExpCreateRecord((EXP_KIND)Host->Run.Kind, Class, Host->Run.Pages, FALSE, 0);
+    if (Slab == NULL)
+        return NULL;
+    memset(Slab->Free, 0, Slab->WordCount * sizeof(ULONG64));
+    Slab->BlockCount = 0;
+    Slab->Run.Base = Host->Run.Base;
+    Slab->Host = Host;
+    __atomic_store_n(&Slab->Run.Gate, EXP_HIGHEST_IRQL(Host->Run.Kind), __ATOMIC_RELEASE);
     return Slab;
 }
 

@@ -2,7 +2,7 @@
  * validate.c - walks every structure of the pools and says what is wrong. SPDX-License-Identifier: MIT
  *
  * Meant for a quiet system: no thread allocates or frees meanwhile. Trims are kept away. Reads records only. The messages quote
- * the invariants of meta.c (M), run.c (R), center.c (C), cache.c (K), bigpool.c (B) and tag.c (T); slabs' own:
+ * the invariants of meta.c (M), run.c (R), center.c (C), adopt.c (A), cache.c (K), bigpool.c (B) and tag.c (T); slabs' own:
  *   S1 the geometry of a slab is that of its class; a slab and its tail cover the same pages and name each other
  *   S2 a slot named by a used block's word exists and belongs to the block's pool
  */
@@ -49,18 +49,36 @@ static const CHAR *ExpAuditWord(EXP_AUDIT *Audit, EXP_WORD Word, ULONG Kind, SIZ
     return NULL;
 }
 
+/* A number of a guest that lies over a block of its host in use. */
+static BOOLEAN ExpIsClosed(const EXP_SLAB *Slab, ULONG Number)
+{
+    const EXP_SLAB *Host = Slab->Host;
+    ULONG_PTR From = ExpBlockAddress(Slab, Number), To = From + Slab->BlockSize;
+    ULONG Page = Number / Slab->Stride, Index;
+    if (Host == NULL)
+        return FALSE;
+    for (Index = Page * Host->Stride; Index < Page * Host->Stride + Host->PerPage; Index++) {
+        ULONG_PTR Block = ExpBlockAddress(Host, Index);
+        if (!((Host->Free[Index / 64] >> (Index % 64)) & 1) && Block < To && Block + Host->BlockSize > From)
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
 {
     const EXP_CLASS *Class = &ExpState.Classes[Slab->Run.Class];
     ULONG Number, Free = 0, Numbers = Slab->Run.Pages * Slab->Stride, Blocks = 0;
     if (Slab->BlockSize != Class->Size || Slab->PagesPerBlock != Class->PagesPerBlock ||
-        Slab->BlockCount != Slab->Run.Pages / Slab->PagesPerBlock * Slab->PerPage ||
         Slab->PerPage != (Slab->IsTail ? 1 : Class->PerPage) || Slab->WordCount != (Numbers + 63u) / 64 ||
         Slab->Bin != Slab->Run.Kind * EXP_BINS + Slab->Run.Class)
         return "S1: a slab's geometry is not that of its class";
     if (Slab->Tail != NULL && (Slab->Tail->Tail != Slab || Slab->Tail->Run.Base != Slab->Run.Base ||
                                Slab->Tail->Run.Pages != Slab->Run.Pages || Slab->Tail->IsTail == Slab->IsTail))
         return "S1: a slab and its tail do not fit each other";
+    if (Slab->Host != NULL && (Slab->Host->State != ExpSlabHost || Slab->Host->Guest != Slab || Slab->Host->Used == 0 ||
+                               Slab->Host->Run.Base != Slab->Run.Base || Slab->Host->Run.Pages != Slab->Run.Pages))
+        return "A1: a host and its guest do not fit each other";
     for (Number = 0; Number < Numbers; Number++) {
         EXP_WORD Word = Slab->Words[Number];
         BOOLEAN IsFree = (Slab->Free[Number / 64] >> (Number % 64)) & 1;
@@ -69,6 +87,16 @@ static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
         if (Number % Slab->Stride >= Slab->PerPage || Page % Slab->PagesPerBlock != 0) {
             if (Word != 0 || IsFree)
                 return "C5: a number that is no block's has a word or a Free bit";
+            continue;
+        }
+        if (ExpIsClosed(Slab, Number)) {
+            if (Word != 0 || IsFree)
+                return "A2: a guest has a block where one of its host is in use";
+            continue;
+        }
+        if (Slab->State == ExpSlabHost && IsFree) {
+            if (Word & EXP_WORD_LIVE)
+                return "C3: a live block is in Free";
             continue;
         }
         Blocks++;
@@ -91,7 +119,9 @@ static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
         return "C2: Used and the Free bits do not make up the slab";
     if ((Slab->State == ExpSlabListed) != (Free != 0))
         return "C4: a slab is listed without a free block, or not listed with one";
-    if (Slab->Draining && Slab->State != ExpSlabListed)
+    if (Slab->State == ExpSlabHost && !Slab->Draining)
+        return "A3: a host does not drain";
+    if (Slab->Draining && Slab->State != ExpSlabListed && Slab->State != ExpSlabHost)
         return "C6: a slab drains that is not listed";
     Audit->Centers[Slab->Bin].Blocks += Blocks;
     Audit->Centers[Slab->Bin].Free += Free;
@@ -140,6 +170,8 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
             Text = ExpAuditSlab(Audit, (EXP_SLAB *)Run);
             if (Text == NULL && ((EXP_SLAB *)Run)->Tail != NULL)
                 Text = ExpAuditSlab(Audit, ((EXP_SLAB *)Run)->Tail);
+            if (Text == NULL && ((EXP_SLAB *)Run)->Host != NULL)
+                Text = ExpAuditSlab(Audit, ((EXP_SLAB *)Run)->Host);
             Audit->SlabPages[Paged] += Run->Pages;
         }
         if (Text != NULL)
@@ -159,7 +191,7 @@ static const CHAR *ExpAuditMagazine(EXP_AUDIT *Audit, const EXP_MAGAZINE *Magazi
         return "K1: a magazine's bottom or size is wrong";
     for (Index = 1; Index <= Count; Index++, Audit->Entries++) {
         const EXP_ENTRY *Entry = &Magazine->Entries[Index];
-        EXP_SLAB *Slab = ExpSlabAt(ExpLookupRun(Entry->Block), Entry->Block);
+        EXP_SLAB *Slab = ExpSlabOf(Entry->Block, Entry->Word);
         ULONG Number = ExpBlockNumber(Slab, Entry->Block);
         if (Slab->Bin != BinIndex || Number == MAXULONG || Entry->Word != &Slab->Words[Number])
             return "K1: a magazine's entry is no block of its class";
@@ -218,12 +250,10 @@ static const CHAR *ExpAuditCenter(EXP_AUDIT *Audit, const EXP_CENTER *Center, UL
     if (Text == NULL &&
         (Audit->Centers[BinIndex].Blocks != Center->Blocks || Audit->Centers[BinIndex].Free != Center->FreeBlocks))
         Text = "C6: a centre's counts of blocks are not those of its slabs";
-    for (List = 0; List < 4 && Text == NULL; List++)
+    for (List = 0; List < EXP_LISTS && Text == NULL; List++)
         for (Slab = Center->Lists[List]; Slab != NULL && Text == NULL; Slab = Slab->Next)
             if (Slab->State != ExpSlabListed || Slab->List != List || Slab->Bin != BinIndex ||
-                (Slab->Next != NULL && Slab->Next->Prev != Slab) ||
-                List != (ULONG)(4u * Slab->Used >= Slab->BlockCount) + (4u * Slab->Used >= 2u * Slab->BlockCount) +
-                            (4u * Slab->Used >= 3u * Slab->BlockCount))
+                (Slab->Next != NULL && Slab->Next->Prev != Slab) || List != ExpListFor(Slab))
                 Text = "C4: a slab is on the wrong list";
     return Text;
 }
