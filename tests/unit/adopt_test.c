@@ -77,7 +77,7 @@ static void SparseSlabs_ServeAnotherClass(ULONG64 Pool)
     Validate();
     ExpQueryPool(Pool == POOL_FLAG_PAGED, &After);
     assert_true(Adopted() - Then >= NEW / 9);
-    assert_true(After.PagesInSlabs - Before.PagesInSlabs < NEW / 9 / 4);
+    assert_true(After.PagesInSlabs < Before.PagesInSlabs + NEW / 9 / 4);
     for (Index = 0; Index < PAGES && Stay[Index] != NULL; Index++) {
         EXP_SLAB *Guest = (EXP_SLAB *)ExpLookupRun((ULONG_PTR)Stay[Index]);
         Look(Stay[Index], 128);
