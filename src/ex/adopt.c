@@ -3,8 +3,9 @@
  *
  * Where the sizes that a program uses drift, the blocks of the old sizes that live long are scattered over pages that nobody else
  * can use: one block of 128 bytes holds 4 KiB. So before a centre asks for pages of its own it looks for a slab of another class
- * that drains (center.c), is less than half used, and has room for an eighth of what the class would have of it. That slab becomes a host: it hands out nothing any more, and over its
- * pages lies a new slab of the other class, its guest, which has those blocks that overlap no block of the host in use:
+ * that is sparse (center.c), is less than half used, and has room for an eighth of what the class would have of it. That slab becomes
+ * a host: it hands out nothing any more, and over its pages lies a new slab of the other class, its guest, which has those blocks that
+ * overlap no block of the host in use:
  *
  *   host   (class 128)  |..|..|..|XX|..|..|..|..|..|..|..|..|XX|..|..|...     X: in use, by a program or in a magazine
  *   guest  (class 448)  |  448   | closed |  448   |  448   | closed |...     closed: not the guest's yet
@@ -19,8 +20,8 @@
  * host's and a guest's block over the same bytes at most one is live, used or in a magazine (ExpFindSlab, ExpSlabOf). A free of a
  * guest's block that is under way may find a host that goes at that moment, so it looks with the guest's centre locked.
  *
- * Who can be a host: a slab of blocks of a page or less that has no tail and is none, is no thread's home, and is not a guest that still has a host. A guest has no
- * tail either: classes that have tails neither give nor take.
+ * Who can be a host: a slab of blocks of a page or less that has no tail and is none, is no thread's home, and is not a guest that
+ * still has a host. A guest has no tail either: classes that have tails neither give nor take.
  *
  * Invariants:
  *   A1 a host's guest names it as its Host and lies over the same pages; the host has no other block but those in use: BlockCount == Used

@@ -508,12 +508,13 @@ static inline EXP_SLAB *ExpFindSlab(EXP_RUN *Run, ULONG_PTR Address)
         return ExpFindShared(Slab, Address);
     return (Address & (PAGE_SIZE - 1)) >= Slab->TailOffset ? Slab->Tail : Slab;
 }
-/* The same for a block that a magazine has, or is being put into one: it is live in neither, but its word tells. */
+/* The same for a block that a magazine has, or is being put into one: it is live in neither, but its word tells. A host is there as
+ * long as a block of it is in use; for one of the guest's it may go at any time, and is not looked at. */
 static inline EXP_SLAB *ExpSlabOf(ULONG_PTR Block, const EXP_WORD *Word)
 {
     EXP_SLAB *Slab = (EXP_SLAB *)ExpLookupRun(Block), *Host = __atomic_load_n(&Slab->Host, __ATOMIC_ACQUIRE);
     if (__builtin_expect(Host != NULL, 0))
-        return (ULONG_PTR)Word - (ULONG_PTR)Host->Words < Host->Run.Pages * Host->Stride * sizeof(EXP_WORD) ? Host : Slab;
+        return (ULONG_PTR)Word - (ULONG_PTR)Slab->Words < Slab->Run.Pages * Slab->Stride * sizeof(EXP_WORD) ? Slab : Host;
     return (Block & (PAGE_SIZE - 1)) >= Slab->TailOffset ? Slab->Tail : Slab;
 }
 static inline EXP_WORD ExpReadWord(const volatile EXP_WORD *Word)

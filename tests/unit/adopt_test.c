@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ntifs.h>
@@ -21,6 +22,19 @@ static void Validate(void)
     const CHAR *Text = ExpValidatePools();
     if (Text != NULL)
         fail_msg("%s", Text);
+}
+
+/* Keeps the timer's trims away (and our own): until Resume nobody else touches a slab. */
+static void Pause(void)
+{
+    __atomic_add_fetch(&ExpState.Auditing, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&ExpState.Trimming, __ATOMIC_SEQ_CST) != 0)
+        sched_yield();
+}
+
+static void Resume(void)
+{
+    __atomic_sub_fetch(&ExpState.Auditing, 1, __ATOMIC_SEQ_CST);
 }
 
 static PUCHAR Take(ULONG64 Pool, ULONG Size)
@@ -60,6 +74,7 @@ static void Shrink(ULONG64 Pool, PUCHAR *Stay)
     }
     assert_true(Count > PAGES - 4);
     ExpTrimPools(TRUE);
+    Pause();
     Validate();
 }
 
@@ -113,11 +128,14 @@ static void SparseSlabs_ServeAnotherClass(ULONG64 Pool)
         ExFreePoolWithTag(Blocks[Index], TAG);
     }
     Validate();
+    Resume();
     for (Index = 0; Index < 3; Index++)
         ExpTrimPools(TRUE);
+    Pause();
     Validate();
     ExpQueryPool(Pool == POOL_FLAG_PAGED, &After);
     assert_true(After.PagesInSlabs + PAGES / 2 < Before.PagesInSlabs);
+    Resume();
 }
 
 static void Adopt_NonPaged_BothClassesWhole(void **state)
@@ -177,6 +195,7 @@ static void Adopt_BlockOfHostFreedTwice_DoubleFree(void **state)
     for (Index = 0; Index < NEW; Index++)
         ExFreePoolWithTag(Blocks[Index], TAG);
     Validate();
+    Resume();
 }
 
 /* Four threads whose usual size drifts from phase to phase; one block in eight lives for a phase longer. */
