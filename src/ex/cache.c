@@ -300,11 +300,12 @@ VOID ExpTrimFreeCaches(VOID)
 static EXP_CACHE *ExpCreateCache(VOID)
 {
     EXP_CACHE *Cache = ExpMetaAllocate(ExpMetaOther, sizeof(EXP_CACHE));
-    ULONG Index;
+    /* Where there is no paged pool (libntmm_malloc.so) there is no other kind than the first: pages not written to stay untouched. */
+    ULONG Index, Kinds = ExpState.Maps[1].Size > PAGE_SIZE ? EXP_KINDS : 1;
     if (Cache == NULL)
         return NULL;
-    memset(Cache, 0, sizeof(EXP_CACHE));
-    for (Index = 0; Index < EXP_KINDS * EXP_BINS; Index++) {
+    ExpClear(Cache, sizeof(EXP_CACHE));
+    for (Index = 0; Index < Kinds * EXP_BINS; Index++) {
         Cache->Bins[Index].Top = Cache->Bins[Index].Limit = &ExpNoEntry;
         Cache->Bins[Index].Want = 2;
         if (Index % EXP_BINS < EXP_CLASSES) {

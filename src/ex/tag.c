@@ -71,7 +71,7 @@ ULONG ExpFindSlot(ULONG Tag, BOOLEAN Paged)
         if (Slot < EXP_TAG_SLOTS && ExpTagOfSlot(Slot) == NULL) {
             EXP_TAG *Chunk = ExpMetaAllocate(ExpMetaOther, EXP_COUNTERS * sizeof(EXP_TAG));
             if (Chunk != NULL)
-                memset(Chunk, 0, EXP_COUNTERS * sizeof(EXP_TAG));
+                ExpClear(Chunk, EXP_COUNTERS * sizeof(EXP_TAG));
             __atomic_store_n(&ExpState.TagChunks[Slot / EXP_COUNTERS], Chunk, __ATOMIC_RELEASE);
         }
         if (Slot < EXP_TAG_SLOTS && (Record = ExpTagOfSlot(Slot)) != NULL) {
@@ -100,7 +100,7 @@ EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
         Chunk = ExpMetaAllocate(ExpMetaOther, EXP_COUNTERS * sizeof(EXP_COUNTER));
         if (Chunk == NULL)
             return NULL;
-        memset(Chunk, 0, EXP_COUNTERS * sizeof(EXP_COUNTER));
+        ExpClear(Chunk, EXP_COUNTERS * sizeof(EXP_COUNTER));
         __atomic_store_n(&Cache->Chunks[Slot / EXP_COUNTERS], Chunk, __ATOMIC_RELEASE);
     }
     Counter = &Chunk[Slot % EXP_COUNTERS];

@@ -8,10 +8,16 @@
  * The caches of the other threads, which no lock guards, are left as they are in the child: their owners never run again.
  * What was free in them at the fork is not used again.
  *
- * The handlers are registered when the library is loaded, before the program's own: they run last before the fork and
- * first after it, so that a program's handlers may use malloc.
+ * The handlers must come before the program's own: then they run last before the fork and first after it, and a program's handlers
+ * may use malloc. But the C library's list of handlers lies in a part of it that a process which does not fork touches for nothing
+ * else (host.h). So they are registered when the program first registers handlers of its own (pthread_atfork calls
+ * __register_atfork), or forks: by fork, or by the two routines of the C library that fork with handlers. Those names are
+ * exported, and go on to the C library's.
  */
+#include <dlfcn.h>
 #include <pthread.h>
+#include <pty.h>
+#include <unistd.h>
 #include "preload/preload.h"
 
 static VOID Before(VOID)
@@ -33,7 +39,54 @@ static VOID InChild(VOID)
     PreloadForkThreads();
 }
 
-__attribute__((constructor)) static VOID RegisterFork(VOID)
+/* The form of the C library that no name of ours stands before; it knows no library that is unloaded, which this one is not. */
+extern int HostAtFork(VOID (*Prepare)(VOID), VOID (*Parent)(VOID), VOID (*Child)(VOID));
+__asm__(".symver HostAtFork, pthread_atfork@GLIBC_2.2.5");
+
+static VOID WatchForks(VOID)
 {
-    pthread_atfork(Before, After, InChild);
+    static volatile ULONG State; /* 0, 1: somebody is at it, 2: done */
+    ULONG Expected = 0;
+    if (__atomic_load_n(&State, __ATOMIC_ACQUIRE) == 2)
+        return;
+    if (__atomic_compare_exchange_n(&State, &Expected, 1, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        HostAtFork(Before, After, InChild);
+        __atomic_store_n(&State, 2, __ATOMIC_RELEASE);
+    }
+    while (__atomic_load_n(&State, __ATOMIC_ACQUIRE) != 2)
+        HalYield();
+}
+
+#define EXPORT __attribute__((visibility("default"), used))
+EXPORT int __register_atfork(VOID (*Prepare)(VOID), VOID (*Parent)(VOID), VOID (*Child)(VOID), PVOID Library);
+EXPORT pid_t fork(VOID);
+EXPORT int daemon(int KeepFolder, int KeepFiles);
+EXPORT int forkpty(int *Master, char *Name, const struct termios *Terminal, const struct winsize *Size);
+
+int __register_atfork(VOID (*Prepare)(VOID), VOID (*Parent)(VOID), VOID (*Child)(VOID), PVOID Library)
+{
+    int (*Next)(VOID(*)(VOID), VOID(*)(VOID), VOID(*)(VOID), PVOID) = dlsym(RTLD_NEXT, "__register_atfork");
+    WatchForks();
+    return Next(Prepare, Parent, Child, Library);
+}
+
+extern pid_t __fork(VOID);
+pid_t fork(VOID)
+{
+    WatchForks();
+    return __fork();
+}
+
+int daemon(int KeepFolder, int KeepFiles)
+{
+    int (*Next)(int, int) = dlsym(RTLD_NEXT, "daemon");
+    WatchForks();
+    return Next(KeepFolder, KeepFiles);
+}
+
+int forkpty(int *Master, char *Name, const struct termios *Terminal, const struct winsize *Size)
+{
+    int (*Next)(int *, char *, const struct termios *, const struct winsize *) = dlsym(RTLD_NEXT, "forkpty");
+    WatchForks();
+    return Next(Master, Name, Terminal, Size);
 }

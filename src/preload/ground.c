@@ -23,17 +23,16 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/auxv.h>
-#include <sys/syscall.h>
-#include <sys/sysinfo.h>
+#include <sys/random.h>
 #include <linux/futex.h>
+#include <linux/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
+#include "preload/host.h"
 #include "preload/preload.h"
 
 HAL_FACTS HalFacts;
@@ -80,27 +79,43 @@ static BOOLEAN ReadNumber(const CHAR **Text, ULONG64 *Number)
     return *At == 0 || *At == ',';
 }
 
+/* What follows Start in Text, or NULL. */
+static const CHAR *After(const CHAR *Text, const CHAR *Start)
+{
+    while (*Start != 0)
+        if (*Text++ != *Start++)
+            return NULL;
+    return Text;
+}
+
+/* The program's, or NULL. */
+static const CHAR *FindOptions(VOID)
+{
+    const CHAR *Found = NULL;
+    for (CHAR **At = environ; At != NULL && *At != NULL && Found == NULL; At++)
+        Found = After(*At, "NTMM_MALLOC_OPTIONS=");
+    return Found;
+}
+
 static VOID ReadOptions(VOID)
 {
     static const struct {
         const CHAR *Key;
         ULONG64 *Value, Low, High;
     } Keys[] = {{"ram=", &PreloadOptions.Ram, 64ull << 20, 1ull << 42}, {"seed=", &PreloadOptions.Seed, 0, ~0ull}};
-    const CHAR *Text = getenv("NTMM_MALLOC_OPTIONS");
+    const CHAR *Text = FindOptions();
     while (Text != NULL && *Text != 0) {
-        const CHAR *Value = NULL;
-        static const CHAR None[] = "verifier=none";
-        if (__builtin_strncmp(Text, None, sizeof None - 1) == 0 &&
-            (Text[sizeof None - 1] == 0 || Text[sizeof None - 1] == ',')) {
+        const CHAR *Value = After(Text, "verifier=none");
+        if (Value != NULL && (*Value == 0 || *Value == ',')) {
             PreloadOptions.BareBlocks = TRUE;
-            Text += sizeof None - 1 + (Text[sizeof None - 1] == ',');
+            Text = Value + (*Value == ',');
             continue;
         }
+        Value = NULL;
         for (ULONG Index = 0; Index < ARRAYSIZE(Keys) && Value == NULL; Index++) {
-            SIZE_T Length = __builtin_strlen(Keys[Index].Key);
-            if (__builtin_strncmp(Text, Keys[Index].Key, Length) != 0)
+            Value = After(Text, Keys[Index].Key);
+            if (Value == NULL)
                 continue;
-            Value = Text + Length;
             if (!ReadNumber(&Value, Keys[Index].Value) || *Keys[Index].Value < Keys[Index].Low ||
                 *Keys[Index].Value > Keys[Index].High)
                 PreloadFail("ntmm_malloc: NTMM_MALLOC_OPTIONS: '%s' has no good value; ram=64M..4T,seed=N\n", Keys[Index].Key);
@@ -120,7 +135,7 @@ static VOID ThreadEnded(PVOID Record);
 static ULONG CountProcessors(VOID)
 {
     ULONG64 Mask[128] = {0};
-    LONG64 Bytes = syscall(SYS_sched_getaffinity, 0, sizeof Mask, Mask);
+    LONG64 Bytes = HostCall3(SYS_sched_getaffinity, 0, sizeof Mask, (ULONG64)Mask);
     ULONG Count = 0;
     for (LONG64 Index = 0; Index < Bytes / 8; Index++)
         Count += (ULONG)__builtin_popcountll(Mask[Index]);
@@ -129,15 +144,15 @@ static ULONG CountProcessors(VOID)
 
 static ULONG64 Entropy(VOID)
 {
-    const ULONG64 *Random = (const ULONG64 *)(ULONG_PTR)getauxval(AT_RANDOM);
-    return Random != NULL ? Random[0] ^ Random[1] : HalQueryTime();
+    ULONG64 Random;
+    return HostCall3(SYS_getrandom, (ULONG64)&Random, sizeof Random, GRND_NONBLOCK) == sizeof Random ? Random : HalQueryTime();
 }
 
 static VOID StartPools(VOID)
 {
     struct sysinfo Host;
-    int Saved = errno;
-    PreloadOptions.Ram = sysinfo(&Host) == 0 ? (ULONG64)Host.totalram * Host.mem_unit : 1ull << 32;
+    PreloadOptions.Ram =
+        HostCall3(SYS_sysinfo, (ULONG64)&Host, 0, 0) == 0 ? (ULONG64)Host.totalram * Host.mem_unit : 1ull << 32;
     PreloadOptions.Seed = Entropy();
     ReadOptions();
     HalFacts.HostProcessors = CountProcessors();
@@ -152,7 +167,6 @@ static VOID StartPools(VOID)
         PreloadFail("ntmm_malloc: the pools cannot be started\n");
     if (pthread_key_create(&ThreadKey, ThreadEnded) != 0)
         PreloadFail("ntmm_malloc: there is no key for thread-specific data\n");
-    errno = Saved;
     __atomic_store_n(&Started, 1, __ATOMIC_RELEASE);
 }
 
@@ -184,15 +198,15 @@ static VOID GiveUpCache(KTHREAD *Thread)
 static KTHREAD *AttachLate(VOID)
 {
     KTHREAD *Found = NULL;
-    pid_t Process = getpid();
+    ULONG64 Process = (ULONG64)HostCall3(SYS_getpid, 0, 0, 0);
     KiAcquireLock(&LateLock);
     for (ULONG Index = 0; Index < LATE_THREADS && Found == NULL; Index++) {
-        if (LateThreads[Index].Id != 0 && syscall(SYS_tgkill, Process, LateThreads[Index].Id, 0) == 0)
+        if (LateThreads[Index].Id != 0 && HostCall3(SYS_tgkill, Process, (ULONG64)LateThreads[Index].Id, 0) == 0)
             continue;
         Found = &LateThreads[Index].Thread;
         if (LateThreads[Index].Id != 0)
             GiveUpCache(Found);
-        LateThreads[Index].Id = (pid_t)syscall(SYS_gettid);
+        LateThreads[Index].Id = (pid_t)HostCall3(SYS_gettid, 0, 0, 0);
     }
     KiReleaseLock(&LateLock);
     if (Found == NULL)
@@ -237,25 +251,19 @@ VOID PreloadForkThreads(VOID)
 /* ---- hal.h: what the pools and their locks use ---- */
 BOOLEAN HalWait(volatile LONG *Word, LONG Expected, ULONG64 Deadline)
 {
-    int Saved = errno;
     struct timespec Until = {.tv_sec = (time_t)(Deadline / 1000000000u), .tv_nsec = (long)(Deadline % 1000000000u)};
-    LONG64 Result = syscall(SYS_futex, Word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, Expected,
-                            Deadline == HAL_FOREVER ? NULL : &Until, NULL, FUTEX_BITSET_MATCH_ANY);
-    BOOLEAN InTime = !(Result < 0 && errno == ETIMEDOUT);
-    errno = Saved;
-    return InTime;
+    return HostCall(SYS_futex, (ULONG64)Word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, (ULONG)Expected,
+                    Deadline == HAL_FOREVER ? 0 : (ULONG64)&Until, 0, FUTEX_BITSET_MATCH_ANY) != -ETIMEDOUT;
 }
 
 VOID HalWake(volatile LONG *Word, ULONG Count)
 {
-    int Saved = errno;
-    syscall(SYS_futex, Word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, Count > INT_MAX ? INT_MAX : (int)Count);
-    errno = Saved;
+    HostCall3(SYS_futex, (ULONG64)Word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, Count > INT_MAX ? INT_MAX : Count);
 }
 
 VOID HalYield(VOID)
 {
-    sched_yield();
+    HostCall3(SYS_sched_yield, 0, 0, 0);
 }
 
 /* Whatever is freed here and is no block is called one of the program's own addresses. */

@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include "preload/host.h"
 #include "preload/preload.h"
 
 #define OPEN_STEP  ((SIZE_T)32 << 20)
@@ -54,8 +55,18 @@ static REGION Regions[2] = {{.Id = MmRegionNonPagedPool, .Name = "nonpaged pool"
 
 static PVOID MapNothing(SIZE_T Bytes, int Protection)
 {
-    PVOID Va = mmap(NULL, Bytes, Protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return Va == MAP_FAILED ? NULL : Va;
+    LONG64 Va = HostCall(SYS_mmap, 0, Bytes, (ULONG64)Protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ~0ull, 0);
+    return Va < 0 ? NULL : (PVOID)Va;
+}
+
+static BOOLEAN Protect(PVOID Va, SIZE_T Bytes, int Protection)
+{
+    return HostCall3(SYS_mprotect, (ULONG64)Va, Bytes, (ULONG64)Protection) == 0;
+}
+
+static VOID GiveBack(PVOID Va, SIZE_T Pages)
+{
+    HostCall3(SYS_madvise, (ULONG64)Va, Pages << PAGE_SHIFT, MADV_DONTNEED);
 }
 
 static BOOLEAN StartRegion(REGION *Region, ULONG64 Bytes)
@@ -66,7 +77,7 @@ static BOOLEAN StartRegion(REGION *Region, ULONG64 Bytes)
             continue; /* a limit of address space: less will do */
         Region->Extents = MapNothing((Bytes >> PAGE_SHIFT) * sizeof(EXTENT), PROT_READ | PROT_WRITE);
         if (Region->Extents == NULL) {
-            munmap(Va, Bytes);
+            HostCall3(SYS_munmap, (ULONG64)Va, Bytes, 0);
             continue;
         }
         Region->Base = (ULONG_PTR)Va;
@@ -147,7 +158,7 @@ static BOOLEAN Open(REGION *Region, ULONG Pages)
     Bytes = (Bytes + OPEN_STEP - 1) / OPEN_STEP * OPEN_STEP;
     if (Bytes > (SIZE_T)(Region->Pages - Region->Opened) << PAGE_SHIFT)
         Bytes = (SIZE_T)(Region->Pages - Region->Opened) << PAGE_SHIFT;
-    if (mprotect(At, Bytes, PROT_READ | PROT_WRITE) != 0)
+    if (!Protect(At, Bytes, PROT_READ | PROT_WRITE))
         return FALSE;
     Region->Opened += (ULONG)(Bytes >> PAGE_SHIFT);
     return TRUE;
@@ -208,9 +219,7 @@ VOID MmFreePages(PVOID Address, SIZE_T Pages)
 {
     REGION *Region = RegionOf((ULONG_PTR)Address);
     ULONG First = (ULONG)(((ULONG_PTR)Address - Region->Base) >> PAGE_SHIFT), Count = (ULONG)Pages;
-    int Saved = errno;
-    madvise(Address, Pages << PAGE_SHIFT, MADV_DONTNEED); /* before others can have it */
-    errno = Saved;
+    GiveBack(Address, Pages); /* before others can have it */
     KiAcquireLock(&PagesLock);
     Region->InUse -= Pages;
     if (First + Count < Region->Top && Region->Extents[First + Count].Count != 0) {
@@ -240,9 +249,7 @@ NTSTATUS MmCommitPages(PVOID Va, SIZE_T Pages, ULONG Flags)
 
 VOID MmDecommitPages(PVOID Va, SIZE_T Pages)
 {
-    int Saved = errno;
-    madvise(Va, Pages << PAGE_SHIFT, MADV_DONTNEED);
-    errno = Saved;
+    GiveBack(Va, Pages);
 }
 
 ULONG64 MmDiscardFreePages(ULONG64 Pages)
@@ -252,11 +259,8 @@ ULONG64 MmDiscardFreePages(ULONG64 Pages)
 
 NTSTATUS MmProtectPages(PVOID Va, SIZE_T Pages, ULONG Protection)
 {
-    int Saved = errno,
-        Host = Protection == PAGE_NOACCESS ? PROT_NONE : PROT_READ | (Protection == PAGE_READONLY ? 0 : PROT_WRITE);
-    int Failed = mprotect(Va, Pages << PAGE_SHIFT, Host);
-    errno = Saved;
-    return Failed ? STATUS_CONFLICTING_ADDRESSES : STATUS_SUCCESS;
+    int Host = Protection == PAGE_NOACCESS ? PROT_NONE : PROT_READ | (Protection == PAGE_READONLY ? 0 : PROT_WRITE);
+    return Protect(Va, Pages << PAGE_SHIFT, Host) ? STATUS_SUCCESS : STATUS_CONFLICTING_ADDRESSES;
 }
 
 VOID MmQueryRegion(MM_REGION Id, MM_REGION_INFO *Info)

@@ -141,6 +141,21 @@ static void LateDestructors(void **State)
     assert_true(DestructorRuns >= 500 * 8);
 }
 
+/* The program's own handlers, which use the heap: ours come before them, though nothing was registered when these were. */
+static void *HandlersBlock;
+static unsigned HandlersRan;
+static void HandlerBefore(void)
+{
+    HandlersBlock = malloc(777);
+    memset(HandlersBlock, 7, 777);
+}
+static void HandlerAfter(void)
+{
+    free(HandlersBlock);
+    free(malloc(70000));
+    HandlersRan++;
+}
+
 /* Forks while three threads allocate without pause: the child can allocate, free what was there, and shares nothing. */
 static void ForkInTheMiddle(void **State)
 {
@@ -150,11 +165,14 @@ static void ForkInTheMiddle(void **State)
     for (unsigned I = 0; I < 3; I++)
         assert_int_equal(pthread_create(&Threads[I], NULL, Churn, NULL), 0);
     for (unsigned Round = 0; Round < 120; Round++) {
+        unsigned Ran = HandlersRan;
         unsigned char *Mine = malloc(5000), *Large = malloc(300000);
         memset(Mine, 1, 5000);
         memset(Large, 1, 300000);
         pid_t Child = fork();
         assert_true(Child >= 0);
+        if (HandlersRan != Ran + 1)
+            _exit(111);
         if (Child == 0) {
             alarm(20); /* a lock that nobody will release ends here */
             memset(Mine, 2, 5000);
@@ -213,6 +231,33 @@ static void ForkChain(void **State)
     free(Block);
 }
 
+/* The C library's own fork in daemon(): what comes out of it has a heap. */
+static void Daemon(void **State)
+{
+    int Pipe[2], Status;
+    char Byte = 0;
+    (void)State;
+    assert_int_equal(pipe(Pipe), 0);
+    pid_t Child = fork();
+    assert_true(Child >= 0);
+    if (Child == 0) {
+        alarm(20);
+        char *Block = malloc(5000);
+        if (daemon(1, 1) != 0)
+            _exit(1);
+        free(Block);
+        Block = malloc(100);
+        Byte = 'D';
+        _exit(Block != NULL && write(Pipe[1], &Byte, 1) == 1 ? 0 : 1);
+    }
+    close(Pipe[1]);
+    assert_int_equal(read(Pipe[0], &Byte, 1), 1);
+    assert_int_equal(Byte, 'D');
+    close(Pipe[0]);
+    assert_int_equal(waitpid(Child, &Status, 0), Child);
+    assert_int_equal(Status, 0);
+}
+
 /* A program's own handler for SIGSEGV is the one that runs. */
 static sigjmp_buf Jump;
 static void OnSegv(int Signal)
@@ -241,9 +286,11 @@ static void OwnSegvHandler(void **State)
 
 int main(void)
 {
+    assert_int_equal(pthread_atfork(HandlerBefore, HandlerAfter, HandlerAfter), 0); /* before there is any thread */
     const struct CMUnitTest Tests[] = {
         cmocka_unit_test(Crowd),           cmocka_unit_test(ManyThreads), cmocka_unit_test(LateDestructors),
-        cmocka_unit_test(ForkInTheMiddle), cmocka_unit_test(ForkChain),   cmocka_unit_test(OwnSegvHandler),
+        cmocka_unit_test(ForkInTheMiddle), cmocka_unit_test(ForkChain),   cmocka_unit_test(Daemon),
+        cmocka_unit_test(OwnSegvHandler),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }
