@@ -3,9 +3,9 @@
  *
  * Where the sizes that a program uses drift, the blocks of the old sizes that live long are scattered over pages that nobody else
  * can use: one block of 128 bytes holds 4 KiB. So before a centre asks for pages of its own it looks for a slab of another class
- * that is sparse (center.c), is less than half used, and has room for an eighth of what the class would have of it. That slab becomes
- * a host: it hands out nothing any more, and over its pages lies a new slab of the other class, its guest, which has those blocks that
- * overlap no block of the host in use:
+ * that was sparse at the last trim (center.c), is less than half used, and has room for an eighth of what the class
+ * would have of it. That slab becomes a host: it hands out nothing any more, and over its pages lies a new slab of the other class, its
+ * guest, which has those blocks that overlap no block of the host in use:
  *
  *   host   (class 128)  |..|..|..|XX|..|..|..|..|..|..|..|..|XX|..|..|...     X: in use, by a program or in a magazine
  *   guest  (class 448)  |  448   | closed |  448   |  448   | closed |...     closed: not the guest's yet
@@ -42,12 +42,14 @@ static BOOLEAN ExpMayShare(const EXP_CLASS *Class)
     return Class->PagesPerBlock == 1 && Class->TailOffset == PAGE_SIZE;
 }
 
-VOID ExpNoteDonor(const EXP_CENTER *Center)
+VOID ExpNoteDonor(const EXP_CENTER *Center, BOOLEAN Gives)
 {
     ULONG Index = (ULONG)(Center - ExpState.Centers);
     ULONG64 *Donors = &ExpState.Donors[Index / EXP_BINS], Bit = 1ull << (Index % EXP_BINS);
-    if (ExpMayShare(&ExpState.Classes[Index % EXP_BINS]) && (__atomic_load_n(Donors, __ATOMIC_RELAXED) & Bit) == 0)
+    if (Gives && ExpMayShare(&ExpState.Classes[Index % EXP_BINS]))
         __atomic_fetch_or(Donors, Bit, __ATOMIC_RELAXED);
+    else
+        __atomic_fetch_and(Donors, ~Bit, __ATOMIC_RELAXED);
 }
 
 static BOOLEAN ExpIsBitFree(const EXP_SLAB *Slab, ULONG Number)

@@ -23,7 +23,7 @@
  * to it (its page has no Plain in the map, so that the fast path leaves the free to the general one), and new blocks come from the
  * fullest slabs. The class contracts as its blocks end, and the draining ends with it.
  *
- * What even so stays behind does not hold its pages: a class that needs a slab takes such pages over (adopt.c).
+ * What even so stays behind at a trim does not hold its pages: a class that needs a slab takes such pages over (adopt.c).
  *
  * A slab that has no block in use any more is released at once, unless it is a home, or its centre would have no free block without it. A
  * slab and its tail are released together, when both are empty: condemned under the locks of both centres, the main's first
@@ -122,22 +122,22 @@ VOID ExpSettle(EXP_CENTER *Center, EXP_SLAB *Slab)
     if (Slab->Used != Slab->BlockCount)
         ExpLink(Center, Slab);
     ExpDrain(Slab, Slab->State == ExpSlabListed && Slab->List < DRAIN_LISTS && Slab->Home == NULL && ExpIsSparse(Center));
-    if (Slab->Draining && Slab->List < EXP_HOST_LISTS)
-        ExpNoteDonor(Center);
 }
 
-/* Slabs that came to their lists before the class was sparse. */
+/* Slabs that came to their lists before the class was sparse. Only what is sparse at a trim gives pages to others, until the next one: blocks
+ * that come and go leave a class sparse for a moment all the time, and it would want its pages again at once. */
 static VOID ExpDrainSome(EXP_CENTER *Center)
 {
     ULONG List, Left = 4096;
-    if (!ExpIsSparse(Center))
+    BOOLEAN Sparse = ExpIsSparse(Center);
+    ExpNoteDonor(Center, Sparse);
+    if (!Sparse)
         return;
     for (List = 0; List < DRAIN_LISTS; List++) {
         EXP_SLAB *Slab;
         for (Slab = Center->Lists[List]; Slab != NULL && Left-- != 0; Slab = Slab->Next)
             ExpDrain(Slab, Slab->Home == NULL);
     }
-    ExpNoteDonor(Center);
 }
 
 VOID ExpEnterSlab(EXP_CENTER *Center, EXP_SLAB *Slab)

@@ -556,7 +556,8 @@ VOID ExpNoteEmpty(EXP_CENTER *Center, EXP_SLAB *Slab, EXP_VICTIMS *Victims, BOOL
 BOOLEAN ExpAdopt(EXP_CENTER *Center);
 /* A block of a host is free: with the centre's lock, which is let go of in between. FALSE: it was free already. */
 BOOLEAN ExpYield(EXP_CENTER *Center, EXP_SLAB *Host, ULONG Number, EXP_VICTIMS *Victims);
-VOID ExpNoteDonor(const EXP_CENTER *Center); /* the centre has sparse slabs that drain */
+/* A trim says whether others may have pages of the centre, until the next one. */
+VOID ExpNoteDonor(const EXP_CENTER *Center, BOOLEAN Gives);
 
 /* cache.c */
 extern EXP_ENTRY ExpNoEntry;
