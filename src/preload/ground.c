@@ -144,7 +144,7 @@ static ULONG CountProcessors(VOID)
 
 static ULONG64 Entropy(VOID)
 {
-    ULONG64 Random;
+    ULONG64 Random = 0;
     return HostCall3(SYS_getrandom, (ULONG64)&Random, sizeof Random, GRND_NONBLOCK) == sizeof Random ? Random : HalQueryTime();
 }
 
