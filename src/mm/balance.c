@@ -18,6 +18,10 @@
  * in standby, one soft fault away. A page that must be read in, or a second without such a thread, ends it; and no page in use is
  * taken for it: where those are more than the rest, it is halved (AheadMost) until the next tick.
  *
+ * A thread that reads in order has pages read ahead of it, which are in standby until it comes: available, but the oldest of them would be
+ * taken for the youngest, and read twice. So Low and Plenty are higher by ReadRoom, one and a half times as many, until a second has passed
+ * without such a thread, and nothing is read ahead that would find only what was read ahead to take (inpage.c).
+ *
  *      fault --none left--> MiWaitForPages --wakes--> balance thread --trims--> modified list --wakes--> writer thread
  *        ^                                                                                              (modwrite.c)
  *        `---------------------- MiPagesBecameAvailable: standby or free <--- a write is done ----------------'
@@ -165,7 +169,7 @@ VOID MiPagesWereTaken(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     MiNoteActivity();
-    ULONG64 Low = MiThreshold(Low) + MiThreshold(Ahead);
+    ULONG64 Low = MiThreshold(Low) + MiThreshold(Ahead) + MiThreshold(ReadRoom);
     if (__builtin_expect(MiAvailable() >= Low, 1)) {
         return;
     }
@@ -184,7 +188,8 @@ VOID MiPagesWereTaken(VOID)
 ULONG64 MiBalance(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
-    ULONG64 Coming = MiComing(), Plenty = MiThreshold(Plenty), Ahead = MiThreshold(Ahead), Taken = 0;
+    ULONG64 Coming = MiComing(), Plenty = MiThreshold(Plenty) + MiThreshold(ReadRoom);
+    ULONG64 Ahead = MiThreshold(Ahead), Taken = 0;
     ULONG64 Must = Plenty > Coming ? Plenty - Coming : 0, Want = Plenty + Ahead > Coming ? Plenty + Ahead - Coming : 0;
     if (Want == 0) {
         return 0;
@@ -217,7 +222,8 @@ BOOLEAN MiShouldWrite(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
     return __atomic_load_n(&MiState->StateCount[MiPageModified], __ATOMIC_RELAXED) != 0 &&
-           (__atomic_load_n(&Pager->FlushAll, __ATOMIC_RELAXED) || MiAvailable() < MiThreshold(Plenty) + MiThreshold(Ahead));
+           (__atomic_load_n(&Pager->FlushAll, __ATOMIC_RELAXED) ||
+            MiAvailable() < MiThreshold(Plenty) + MiThreshold(Ahead) + MiThreshold(ReadRoom));
 }
 
 VOID MiMakeRoomAhead(PMMSUPPORT Set)
@@ -237,6 +243,21 @@ VOID MiEndRoomAhead(VOID)
 {
     if (__builtin_expect(MiThreshold(Ahead) != 0, 0)) {
         __atomic_store_n(&MiState->Pager.Ahead, 0, __ATOMIC_RELAXED);
+    }
+}
+
+VOID MiMakeRoomToRead(ULONG64 Pages)
+{
+    ULONG64 Room = Pages + Pages / 2;
+    if (__builtin_expect(MiThreshold(ReadRoom) != Room, 0)) {
+        __atomic_store_n(&MiState->Pager.ReadRoom, Room, __ATOMIC_RELAXED);
+    }
+}
+
+VOID MiEndRoomToRead(VOID)
+{
+    if (MiThreshold(ReadRoom) != 0) {
+        __atomic_store_n(&MiState->Pager.ReadRoom, 0, __ATOMIC_RELAXED);
     }
 }
 

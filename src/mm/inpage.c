@@ -8,9 +8,11 @@
  * random soon takes single pages. What comes along goes to standby, where a touch is a soft fault; for a reader in order it goes
  * into the working set at once, so that the run costs one fault. If the last page of the run before was written to, it writes
  * in order: then all but the last go in Dirty, as they would be so at once (the last shows whether it still writes). A reader
- * in order that has the full window also has the next MI_DEPTH read without waiting (MI_AHEAD), beyond the end of its page table
+ * in order that has the full window also has the next ones read without waiting (MI_AHEAD), beyond the end of its page table
  * if it comes to that, over what is in RAM: the device works while the thread does. What they bring is in standby until the first
- * of it is touched.
+ * of it is touched. MI_DEPTH are under way, and MI_DISTANCE is how far they may be ahead of it: more, so that the end of one begins the
+ * next (in the system's working set) and the device need not wait for the thread that was woken, which begins with many at a time when
+ * that has come to an end.
  *
  * Windows of a reader in order end where 64 pages of addresses end, as the stretches do that trimming and writing handle: what
  * came into a run of frames together leaves together, and stays a run for those who take the frames next.
@@ -31,7 +33,8 @@
 
 #define MI_WINDOW_NEW  8u
 #define MI_WINDOW_MOST MI_IO_PAGES
-#define MI_DEPTH       8u /* windows that a reader in order has under way: half of them while it is on its way to the next */
+#define MI_DEPTH       16u /* windows that a reader in order has under way */
+#define MI_DISTANCE    24u /* windows that are read or under way ahead of it, where RAM is large enough */
 
 #define MI_NEAR 16 /* pages: a read that close to the last looks at some pages around, whatever came of the last */
 
@@ -127,8 +130,8 @@ static VOID MiMeasureRun(PMMPTE Pte, MI_SLOT Slot, ULONG Window, BOOLEAN Ordered
     }
 }
 
-/* Frames for the entries [From, From + Count) of the cluster; returns how many, from the start. */
-static ULONG MiTakeForRead(PMI_PAGE_IO Io, PMMPTE First, ULONG From, ULONG Count)
+/* Frames for the entries [From, From + Count) of the cluster, of that page priority; returns how many, from the start. */
+static ULONG MiTakeForRead(PMI_PAGE_IO Io, PMMPTE First, ULONG From, ULONG Count, UCHAR Priority)
 {
     ULONG Done = 0, Shared = MiPfn(HalWindowPage(First))->Flags & MI_PFN_TABLE ? 0 : MI_TAKE_SHARED;
     while (Done < Count) {
@@ -143,6 +146,7 @@ static ULONG MiTakeForRead(PMI_PAGE_IO Io, PMMPTE First, ULONG From, ULONG Count
         for (ULONG Index = 0; Index < Got; Index++) {
             MMPTE Entry = MiReadPte(Pte + Index);
             MiPfn(Base + Index)->OriginalPte = Entry;
+            MiPfn(Base + Index)->Priority = Priority;
             MiWritePte(Pte + Index, MiPteTransition(Base + Index, MiPteProtection(Entry)));
             Io->Pages[From + Done + Index] = (ULONG)(Base + Index);
         }
@@ -236,6 +240,15 @@ static VOID MiFreeAhead(MI_AHEAD *Ahead)
     }
 }
 
+static VOID MiKeepReading(ULONG Reader, PMMSUPPORT Set);
+
+/* Whether the end of a read begins the next, on the machine's thread, which is in no process. Not where the store is emptied first, which takes
+ * time. */
+static BOOLEAN MiMayBeginNext(PMMSUPPORT Set)
+{
+    return Set == &MiState->SystemWorkingSet && MiState->Paging.Store == NULL;
+}
+
 static VOID MiAheadDone(PMI_PAGE_IO Io)
 {
     MI_AHEAD *Ahead = Io->Context;
@@ -248,7 +261,11 @@ static VOID MiAheadDone(PMI_PAGE_IO Io)
         MiReturnCommitment(Commit); /* before anybody hears that the read is over */
     }
     MiPagesBecameAvailable();
-    MiFreeAhead(Ahead);
+    __atomic_fetch_sub(&MiState->Pager.Readers[Ahead->Reader].AheadUnderWay, 1, __ATOMIC_SEQ_CST);
+    if (Ahead->Begins && NT_SUCCESS(Io->Status)) {
+        MiKeepReading(Ahead->Reader, &MiState->SystemWorkingSet);
+    }
+    MiFreeAhead(Ahead); /* the next is under way by then: who waits for all sees no gap */
 }
 
 VOID MiWaitForReadsAhead(VOID)
@@ -291,48 +308,109 @@ static ULONG_PTR MiSkipPresent(PMMPTE Pte, ULONG_PTR From, ULONG_PTR To)
     return From;
 }
 
+static ULONG_PTR MiReadDistance(VOID)
+{
+    ULONG64 Pages = MiManagedPages() / 16, Most = MI_DISTANCE * MI_WINDOW_MOST;
+    Pages = Pages > Most ? Most : Pages < 2 * MI_WINDOW_MOST ? 2 * MI_WINDOW_MOST : Pages;
+    return Pages << PAGE_SHIFT;
+}
+
+/* Begins to read the next window of Set at From for the reader. Returns where it ends; From: not now. */
+static ULONG_PTR MiReadWindow(ULONG Reader, PMMSUPPORT Set, ULONG_PTR From, ULONG_PTR Limit)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    ULONG Before, Behind;
+    ULONG_PTR To = From + MiEntriesToTableEnd(From) * (ULONG_PTR)PAGE_SIZE;
+    PMMPTE Pte = MiRegionOfVa(From) && MiWorkingSetOfVa(From) == Set ? MiPteOf(From) : NULL;
+    MI_AHEAD *Ahead = Pte ? MiTakeAhead() : NULL;
+    if (Ahead == NULL) {
+        return From;
+    }
+    PKI_LOCK Lock = MiPteLock(From);
+    KiAcquireLock(Lock);
+    ULONG_PTR Next = MiSkipPresent(Pte, From, To < Limit ? To : Limit);
+    Pte += (Next - From) >> PAGE_SHIFT;
+    Ahead->Io.Count = 0;
+    if (Next < To && Next < Limit) {
+        Ahead->Io.Slot = MiSlotOfPte(MiReadPte(Pte));
+        MiMeasureRun(Pte, Ahead->Io.Slot, MI_WINDOW_MOST, TRUE, &Before, &Behind);
+        Ahead->Io.Count =
+            MiTakeForRead(&Ahead->Io, Pte, 0, 1 + Behind, __atomic_load_n(&Pager->Readers[Reader].Priority, __ATOMIC_RELAXED));
+        Next = Ahead->Io.Count ? Next : From; /* memory is short */
+    }
+    KiReleaseLock(Lock);
+    if (Ahead->Io.Count == 0) {
+        MiFreeAhead(Ahead);
+        return Next;
+    }
+    Ahead->Lock = Lock;
+    Ahead->First = Pte;
+    Ahead->Reader = Reader;
+    Ahead->Begins = MiMayBeginNext(Set);
+    Ahead->Io.Wanted = 0;
+    Ahead->Io.Done = MiAheadDone;
+    Ahead->Io.Context = Ahead;
+    Next += Ahead->Io.Count * (ULONG_PTR)PAGE_SIZE;
+    __atomic_fetch_add(&Pager->Readers[Reader].AheadUnderWay, 1, __ATOMIC_RELAXED);
+    MiReadSlots(&Ahead->Io);
+    return Next;
+}
+
+/* Begins reads for the reader from *From on, whose Looking is set. TRUE: as many as may be; FALSE: there is a reason why no more are. */
+static BOOLEAN MiBeginReads(ULONG Reader, PMMSUPPORT Set, ULONG_PTR *From)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    ULONG_PTR Distance = MiReadDistance();
+    while (__atomic_load_n(&Pager->Readers[Reader].AheadUnderWay, __ATOMIC_RELAXED) < MI_DEPTH) {
+        ULONG_PTR Limit = __atomic_load_n(&Pager->Readers[Reader].AheadLimit, __ATOMIC_RELAXED), End = Limit - Distance;
+        *From = *From - End <= Distance ? *From : End; /* it is elsewhere now */
+        if (*From == Limit) {
+            break;
+        }
+        /* They are to find other pages to take than those that were read ahead, which are to stay until they are touched. */
+        ULONG64 Keep = MiThreshold(Reserve) + ((*From - End) >> PAGE_SHIFT) + 2 * MI_WINDOW_MOST;
+        ULONG_PTR Next = MiAvailable() >= Keep && __atomic_load_n(&Pager->ThreadsRunning, __ATOMIC_ACQUIRE)
+                             ? MiReadWindow(Reader, Set, *From, Limit)
+                             : *From;
+        if (Next == *From) {
+            return FALSE;
+        }
+        *From = Next;
+    }
+    return TRUE;
+}
+
+/* Has as many reads under way for the reader as may be, up to its limit. Who comes while another does this need not: that one looks
+ * again afterwards. */
+static VOID MiKeepReading(ULONG Reader, PMMSUPPORT Set)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    BOOLEAN More = TRUE;
+    while (More && !__atomic_exchange_n(&Pager->Readers[Reader].Looking, 1, __ATOMIC_SEQ_CST)) {
+        ULONG_PTR From = __atomic_load_n(&Pager->Readers[Reader].AheadEnd, __ATOMIC_RELAXED);
+        More = MiBeginReads(Reader, Set, &From);
+        __atomic_store_n(&Pager->Readers[Reader].AheadEnd, From, __ATOMIC_RELAXED);
+        __atomic_store_n(&Pager->Readers[Reader].Looking, 0, __ATOMIC_SEQ_CST);
+        More = More && __atomic_load_n(&Pager->Readers[Reader].AheadUnderWay, __ATOMIC_SEQ_CST) < MI_DEPTH &&
+               __atomic_load_n(&Pager->Readers[Reader].AheadLimit, __ATOMIC_SEQ_CST) != From;
+    }
+}
+
 VOID MiLookAhead(PMMSUPPORT Set, ULONG_PTR End)
 {
     MI_PAGER *Pager = &MiState->Pager;
-    ULONG Reader = MiReaderOfThread(), Before, Behind;
-    ULONG_PTR From = __atomic_load_n(&Pager->Readers[Reader].AheadEnd, __ATOMIC_RELAXED);
-    ULONG_PTR Limit = End + MI_DEPTH * MI_WINDOW_MOST * PAGE_SIZE;
-    From = From - End <= Limit - End ? From : End;
-    while (From < Limit && __atomic_load_n(&Pager->ThreadsRunning, __ATOMIC_ACQUIRE)) {
-        ULONG_PTR To = From + MiEntriesToTableEnd(From) * (ULONG_PTR)PAGE_SIZE;
-        PMMPTE Pte = MiRegionOfVa(From) && MiWorkingSetOfVa(From) == Set ? MiPteOf(From) : NULL;
-        MI_AHEAD *Ahead = Pte && MiAvailable() >= MiThreshold(Reserve) + 2 * MI_WINDOW_MOST ? MiTakeAhead() : NULL;
-        if (Ahead == NULL) {
-            break;
-        }
-        PKI_LOCK Lock = MiPteLock(From);
-        KiAcquireLock(Lock);
-        ULONG_PTR Next = MiSkipPresent(Pte, From, To < Limit ? To : Limit);
-        Pte += (Next - From) >> PAGE_SHIFT;
-        From = Next;
-        Ahead->Io.Count = 0;
-        if (From < To && From < Limit) {
-            Ahead->Io.Slot = MiSlotOfPte(MiReadPte(Pte));
-            MiMeasureRun(Pte, Ahead->Io.Slot, MI_WINDOW_MOST, TRUE, &Before, &Behind);
-            Ahead->Io.Count = MiTakeForRead(&Ahead->Io, Pte, 0, 1 + Behind);
-            if (Ahead->Io.Count == 0) {
-                Limit = From; /* memory is short */
-            }
-        }
-        KiReleaseLock(Lock);
-        if (Ahead->Io.Count == 0) {
-            MiFreeAhead(Ahead);
-            continue;
-        }
-        From += Ahead->Io.Count * (ULONG_PTR)PAGE_SIZE;
-        Ahead->Lock = Lock;
-        Ahead->First = Pte;
-        Ahead->Io.Wanted = 0;
-        Ahead->Io.Done = MiAheadDone;
-        Ahead->Io.Context = Ahead;
-        MiReadSlots(&Ahead->Io);
+    ULONG Reader = MiReaderOfThread();
+    ULONG_PTR Distance = MiReadDistance();
+    __atomic_store_n(&Pager->Readers[Reader].Priority, __atomic_load_n(&KiCurrentThread()->PagePriority, __ATOMIC_RELAXED),
+                     __ATOMIC_RELAXED);
+    __atomic_store_n(&Pager->Readers[Reader].AheadLimit, End + Distance, __ATOMIC_SEQ_CST);
+    if (MiAvailable() < MiThreshold(Plenty) + 2 * (Distance >> PAGE_SHIFT)) {
+        MiMakeRoomToRead(Distance >> PAGE_SHIFT);
     }
-    __atomic_store_n(&Pager->Readers[Reader].AheadEnd, From, __ATOMIC_RELAXED);
+    /* Many at once, which the machine makes larger transfers of; what is under way goes on by itself, or will soon have to. */
+    if (__atomic_load_n(&Pager->Readers[Reader].AheadUnderWay, __ATOMIC_SEQ_CST) <= MI_DEPTH / 2) {
+        MiKeepReading(Reader, Set);
+    }
 }
 
 /* The pages behind Pte that were read ahead and nobody touched join the working set, Pte's own is the caller's. */
@@ -350,6 +428,11 @@ BOOLEAN MiTouchReadAhead(PMMPTE Pte, ULONG_PTR Va, PMMSUPPORT Set, BOOLEAN Write
     Write = Write || MiWritesInOrder(Pte, Set, Va);
     PMMPTE End = Pte + 1;
     KiAcquireLock(&MiState->PfnLock);
+    MMPTE First = MiReadPte(Pte);
+    if (Write && MiPteIsValid(First) && !MiPteIsDirty(First) && MiProtAllowsWrite(MiPteProtection(First)) &&
+        !MiProtIsCopyOnWrite(MiPteProtection(First))) {
+        MiWritePte(Pte, MiPteInWorkingSet(MiPteValid(MiPtePage(First), MiPteProtection(First), Set->User)));
+    }
     for (; End < Last && Count < MI_WINDOW_MOST; End++, Count++) {
         MMPTE Entry = MiReadPte(End);
         PMMPFN Pfn = MiPteIsTransition(Entry) ? MiPfn(MiPtePage(Entry)) : NULL;
@@ -389,17 +472,26 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     MiMeasureRun(Pte, Slot, Window, Ordered, &Before, &Behind);
     ULONG64 Available = MiAvailable();
     if (Available < MiThreshold(Reserve) + Window) { /* short: who waits for pages comes before who may want one later */
-        Before = Behind = 0;
+        Before = 0;
+        if (Ordered && Behind && MiShouldWaitForPages()) { /* it would have to wait for each */
+            KiReleaseLock(Lock);
+            BOOLEAN Hope = MiWaitForPages();
+            KiAcquireLock(Lock);
+            return Hope ? STATUS_SUCCESS : STATUS_NO_MEMORY;
+        }
+        ULONG64 Spare = Ordered && Available > MiThreshold(Reserve) ? (Available - MiThreshold(Reserve)) / 2 : 0;
+        Behind = Spare < Behind ? (ULONG)Spare : Behind;
     }
     /* The wanted page and those behind it together: frames in a row, if there are such. */
-    ULONG Taken = MiTakeForRead(&Io, Pte - Before, Before, 1 + Behind);
+    UCHAR Priority = __atomic_load_n(&KiCurrentThread()->PagePriority, __ATOMIC_RELAXED);
+    ULONG Taken = MiTakeForRead(&Io, Pte - Before, Before, 1 + Behind, Priority);
     if (Taken == 0) {
         KiReleaseLock(Lock);
         BOOLEAN Hope = MiWaitForPages();
         KiAcquireLock(Lock);
         return Hope ? STATUS_SUCCESS : STATUS_NO_MEMORY;
     }
-    if (Before && MiTakeForRead(&Io, Pte - Before, 0, Before) < Before) {
+    if (Before && MiTakeForRead(&Io, Pte - Before, 0, Before, Priority) < Before) {
         /* Those taken are not next to the wanted page: they are gaps of no use, so they go back. */
         KiAcquireLock(&MiState->PfnLock);
         for (ULONG Index = 0; Index < Before; Index++) {

@@ -18,7 +18,7 @@
 #define MI_WRITERS_PAGES 32u   /* of Reserve, the mapped writer's alone: its requests and what it writes to take memory */
 #define MI_WRITES        8u    /* clusters on their way out at once */
 #define MI_GROW_PAGES    4096u /* slots asked for at a time when there are none */
-#define MI_AHEADS        32u   /* reads that nobody waits for, at once */
+#define MI_AHEADS        64u   /* reads that nobody waits for, at once */
 #define MI_READERS       16u   /* threads, hashed, whose reading in order of addresses is noticed */
 
 typedef struct _MI_WRITE {
@@ -28,8 +28,10 @@ typedef struct _MI_WRITE {
 
 /* A read that nobody waits for: what a reader in order will want next. */
 typedef struct _MI_AHEAD {
-    BOOLEAN Busy;  /* (PfnLock) */
-    PKI_LOCK Lock; /* of its entries */
+    BOOLEAN Busy;   /* (PfnLock) */
+    BOOLEAN Begins; /* its end begins the next one */
+    ULONG Reader;   /* for whom: Readers[] */
+    PKI_LOCK Lock;  /* of its entries */
     PMMPTE First;
     MI_PAGE_IO Io;
 } MI_AHEAD;
@@ -40,7 +42,9 @@ typedef struct _MI_PAGER {
     /* Thresholds in pages (balance.c), read by MiThreshold; all 0 without page files and sections of files. Available = zeroed + free + standby. */
     ULONG64 Reserve, Low, Plenty, LeastPageable;
     volatile ULONG64 Ahead,
-        AheadMost;      /* pages that Low and Plenty are higher by, for a thread that fills memory in order (balance.c) */
+        AheadMost; /* pages that Low and Plenty are higher by, for a thread that fills memory in order (balance.c) */
+    volatile ULONG64
+        ReadRoom;       /* the same for threads that read in order: what is read ahead of them takes room until it is touched */
     ULONG64 Patience;   /* ns without a page before the system gives up */
     ULONG TrimAge;      /* age from which pages are taken at first */
     volatile LONG Wake; /* futex words: of the balance manager, the writer, the zero thread */
@@ -71,7 +75,11 @@ typedef struct _MI_PAGER {
     struct {
         volatile ULONG_PTR End; /* an address; of prototype entries, what stands for one */
         volatile ULONG Window, Around, Hits;
-        volatile ULONG_PTR AheadEnd; /* up to where reads were started */
+        volatile LONG Looking;         /* somebody starts reads for it: who else would, need not */
+        volatile ULONG_PTR AheadEnd;   /* (Looking) up to where reads were started */
+        volatile ULONG_PTR AheadLimit; /* up to where they may be: as it has got on */
+        volatile ULONG AheadUnderWay;  /* (interlocked) reads that nobody waits for */
+        volatile UCHAR Priority;       /* page priority of the thread */
     } Readers[MI_READERS];
     MI_AHEAD Aheads[MI_AHEADS];
     ULONG AheadsUnderWay;      /* (PfnLock) */
@@ -201,6 +209,9 @@ BOOLEAN MiShouldWaitForPages(VOID);
 /* A thread fills memory of Set in order. */
 VOID MiMakeRoomAhead(PMMSUPPORT Set);
 VOID MiEndRoomAhead(VOID);
+/* A thread reads in order, up to Pages ahead of where it is. */
+VOID MiMakeRoomToRead(ULONG64 Pages);
+VOID MiEndRoomToRead(VOID);
 ULONG64 MiEnoughPages(VOID);
 VOID MiPagesBecameAvailable(VOID); /* wakes those who wait; any IRQL, any lock */
 /* One step of the balance manager: trims until there is plenty. Returns the pages taken. */

@@ -72,7 +72,8 @@ VOID MiTick(ULONG64 Now)
     }
     ULONG64 Faults = __atomic_load_n(&MiState->AllFaults, __ATOMIC_RELAXED), Used = MiAgeWorkingSets();
     MiWriteInBackground(Now);
-    MiEndRoomAhead(); /* who still fills says so at its next fault */
+    MiEndRoomAhead(); /* who still fills, or reads in order, says so at its next fault */
+    MiEndRoomToRead();
     __atomic_store_n(&Pager->AheadMost, ~0ull, __ATOMIC_RELAXED);
     Pager->QuietTicks = Used || Faults != Pager->FaultsAtTick || Pager->ModifiedSince ? 0 : Pager->QuietTicks + 1;
     Pager->FaultsAtTick = Faults;

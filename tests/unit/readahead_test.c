@@ -15,7 +15,7 @@ static int Setup(void **State)
     ntmm_options Options;
     (void)State;
     ntmm_default_options(&Options);
-    Options.ram = 48u << 20;
+    Options.ram = 128u << 20;
     Options.cpus = 2;
     Options.pagefile_check = true;
     snprintf(Options.pagefile, sizeof Options.pagefile, "/tmp/ntmm-readahead-%d:32M", (int)getpid());
@@ -77,6 +77,24 @@ static void InOrder_FewLargeReads_EachPageOnce(void **State)
     assert_true(Reads <= PAGES / 32);
     assert_true(Hard + Soft <= PAGES / 16); /* a run joins the working set at once */
     assert_true(Soft > Hard);               /* and was mostly there before it was asked for */
+}
+
+/* The end of one read begins the next: what a reader may want comes while it does nothing, and no more than that. */
+static void InOrder_ReadsGoOnWithoutTheReader(void **State)
+{
+    ULONG Page = 0, Present = 0;
+    (void)State;
+    for (; Page < 1024 + 1; Page++) { /* the first of its window */
+        Expect(Page);
+    }
+    MiWaitForReadsAhead();
+    for (; Page < PAGES && !MiPteIsPageFile(MiReadPte(MiPteOf((ULONG_PTR)Va + Page * PAGE_SIZE))); Page++) {
+        Present++;
+    }
+    assert_int_equal(Present, MI_IO_PAGES - 1 + 24 * MI_IO_PAGES);
+    for (; Page < PAGES; Page++) {
+        assert_true(MiPteIsPageFile(MiReadPte(MiPteOf((ULONG_PTR)Va + Page * PAGE_SIZE))));
+    }
 }
 
 static void AtRandom_SinglePages(void **State)
@@ -165,6 +183,7 @@ int main(void)
 {
     const struct CMUnitTest Tests[] = {
         TEST(InOrder_FewLargeReads_EachPageOnce),
+        TEST(InOrder_ReadsGoOnWithoutTheReader),
         TEST(AtRandom_SinglePages),
         TEST(Nearby_LooksAround),
         TEST(WritingInOrder_RunsAreDirtyAtOnce),
