@@ -331,11 +331,9 @@ static inline ULONG ExpClassOfSize(SIZE_T Size)
 }
 /* Which classes are the roomy ones now (slab.c); Phase: random. Any IRQL. */
 VOID ExpMoveRoom(ULONG Phase);
-/* An entry of Flags and Types: bits 0-7 the highest IRQL, signed (-1: the general path decides), 12-13 the kind, 16 zeroes,
- * 31 paged. */
+/* An entry of Flags and Types: bits 0-7 the highest IRQL, signed (-1: the general path decides), 12-13 the kind, 31 paged. */
 #define EXP_FAST_NO      0xFFu
 #define EXP_FAST_KIND(D) ((D)&0x3000u) /* its first bin in EXP_CACHE.Bins, in bytes */
-#define EXP_FAST_ZERO    0x10000u
 #define EXP_FAST_PAGED   0x80000000u
 C_ASSERT(EXP_BINS * sizeof(EXP_BIN) == 0x1000);
 static inline BOOLEAN ExpChecks(VOID)

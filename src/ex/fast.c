@@ -15,13 +15,15 @@ EXP_FAST ExpFast;
 #define EXP_ENTRY_PATH static inline __attribute__((always_inline))
 #define EXP_OTHER_PATH static __attribute__((noinline))
 
-EXP_ENTRY_PATH ULONG_PTR ExpTryPool(const KTHREAD *Thread, ULONG Decoded, SIZE_T Size, ULONG Tag, BOOLEAN Checks)
+/* Beside the tests of the entries; ExpChecks is asked last, so that both ways have those in common. */
+EXP_ENTRY_PATH ULONG_PTR ExpTryPool(const KTHREAD *Thread, ULONG Decoded, SIZE_T Size, ULONG Tag)
 {
     EXP_CACHE *Cache = Thread->ExCache;
-    ULONG Key = Tag | (Decoded & EXP_FAST_PAGED), Index = ExpTagCacheIndex(Key);
+    ULONG Key = Tag | (Decoded & EXP_FAST_PAGED), Index = ExpTagCacheIndex(Key), Kind = EXP_FAST_KIND(Decoded);
     if (__builtin_expect((CHAR)Thread->Irql > (CHAR)Decoded, 0) || __builtin_expect(Cache->Tags[Index].Key != Key, 0))
         return 0;
-    return ExpTryAllocate(Cache, EXP_FAST_KIND(Decoded), Size, Cache->Tags[Index].Counter, Checks);
+    return ExpChecks() ? ExpTryAllocate(Cache, Kind, Size, Cache->Tags[Index].Counter, TRUE)
+                       : ExpTryAllocate(Cache, Kind, Size, Cache->Tags[Index].Counter, FALSE);
 }
 
 /* After ExpTryPool has said no; most likely the magazine is empty. */
@@ -29,126 +31,101 @@ EXP_OTHER_PATH ULONG_PTR ExpTryPoolAgain(const KTHREAD *Thread, ULONG Decoded, S
 {
     if ((CHAR)Thread->Irql > (CHAR)Decoded || !ExpReadyToAllocate(Thread->ExCache, EXP_FAST_KIND(Decoded), Size))
         return 0;
-    return ExpTryPool(Thread, Decoded, Size, Tag, ExpChecks());
+    return ExpTryPool(Thread, Decoded, Size, Tag);
 }
 
-/* Caller: of the pools' own routine, which comes here in a tail call. */
-EXP_ENTRY_PATH PVOID ExpAllocate2(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, ULONG_PTR Caller, BOOLEAN Checks)
+/* Again: a constant, whether it has said no before. 0: the general path. */
+EXP_ENTRY_PATH ULONG_PTR ExpTry2(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, BOOLEAN Again)
 {
     const KTHREAD *Thread = HalCurrentThread();
-    ULONG_PTR Block;
     ULONG Decoded;
     if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0) ||
         __builtin_expect(Flags >= ARRAYSIZE(ExpFast.Flags), 0) || __builtin_expect(Size - 1 >= ExpFast.MaxSmall, 0) ||
         __builtin_expect((LONG)Tag <= 0, 0))
-        return ExpAllocateFlags(Flags, Size, Tag, HighPoolPriority, Caller);
+        return 0;
     Decoded = __atomic_load_n(&ExpFast.Flags[Flags], __ATOMIC_RELAXED);
-    Block = ExpTryPool(Thread, Decoded, Size, Tag, Checks);
-    if (__builtin_expect(Block == 0, 0) && (Block = ExpTryPoolAgain(Thread, Decoded, Size, Tag)) == 0)
-        return ExpAllocateFlags(Flags, Size, Tag, HighPoolPriority, Caller);
-    if (Decoded & EXP_FAST_ZERO)
-        return memset((PVOID)Block, 0, Size);
-    return (PVOID)Block;
+    return Again ? ExpTryPoolAgain(Thread, Decoded, Size, Tag) : ExpTryPool(Thread, Decoded, Size, Tag);
 }
 
-EXP_OTHER_PATH PVOID ExpAllocate2Bare(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, ULONG_PTR Caller)
+EXP_ENTRY_PATH PVOID ExpClear2(POOL_FLAGS Flags, SIZE_T Size, ULONG_PTR Block)
 {
-    return ExpAllocate2(Flags, Size, Tag, Caller, FALSE);
+    return Flags & POOL_FLAG_UNINITIALIZED ? (PVOID)Block : memset((PVOID)Block, 0, Size);
+}
+
+/* Caller: of the pools' own routine, which comes here in a tail call. */
+EXP_OTHER_PATH PVOID ExpAllocate2Again(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, ULONG_PTR Caller)
+{
+    ULONG_PTR Block = ExpTry2(Flags, Size, Tag, TRUE);
+    return Block != 0 ? ExpClear2(Flags, Size, Block) : ExpAllocateFlags(Flags, Size, Tag, HighPoolPriority, Caller);
 }
 
 PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag)
 {
-    ULONG_PTR Caller = (ULONG_PTR)__builtin_return_address(0);
-    return ExpChecks() ? ExpAllocate2(Flags, NumberOfBytes, Tag, Caller, TRUE)
-                       : ExpAllocate2Bare(Flags, NumberOfBytes, Tag, Caller);
+    ULONG_PTR Block = ExpTry2(Flags, NumberOfBytes, Tag, FALSE);
+    if (__builtin_expect(Block == 0, 0))
+        return ExpAllocate2Again(Flags, NumberOfBytes, Tag, (ULONG_PTR)__builtin_return_address(0));
+    return ExpClear2(Flags, NumberOfBytes, Block);
 }
 
-EXP_ENTRY_PATH PVOID ExpAllocateOld(POOL_TYPE PoolType, SIZE_T Size, ULONG Tag, ULONG_PTR Caller, BOOLEAN Checks)
+EXP_ENTRY_PATH ULONG_PTR ExpTryOld(POOL_TYPE PoolType, SIZE_T Size, ULONG Tag, BOOLEAN Again)
 {
     const KTHREAD *Thread = HalCurrentThread();
-    ULONG_PTR Block = 0;
     ULONG Decoded;
-    if (__builtin_expect(Thread != NULL, 1) && __builtin_expect(Thread->ExCache != NULL, 1) &&
-        __builtin_expect((ULONG)PoolType < ARRAYSIZE(ExpFast.Types), 1) && __builtin_expect(Size - 1 < ExpFast.MaxSmall, 1) &&
-        __builtin_expect((LONG)Tag > 0, 1)) {
-        Decoded = __atomic_load_n(&ExpFast.Types[PoolType], __ATOMIC_RELAXED);
-        Block = ExpTryPool(Thread, Decoded, Size, Tag, Checks);
-        if (__builtin_expect(Block == 0, 0))
-            Block = ExpTryPoolAgain(Thread, Decoded, Size, Tag);
-    }
-    if (__builtin_expect(Block == 0, 0))
-        return ExpAllocateLegacy((ULONG)PoolType, Size, Tag, EXP_WITH_TAG, HighPoolPriority, Caller);
-    return (PVOID)Block;
+    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0) ||
+        __builtin_expect((ULONG)PoolType >= ARRAYSIZE(ExpFast.Types), 0) || __builtin_expect(Size - 1 >= ExpFast.MaxSmall, 0) ||
+        __builtin_expect((LONG)Tag <= 0, 0))
+        return 0;
+    Decoded = __atomic_load_n(&ExpFast.Types[PoolType], __ATOMIC_RELAXED);
+    return Again ? ExpTryPoolAgain(Thread, Decoded, Size, Tag) : ExpTryPool(Thread, Decoded, Size, Tag);
 }
 
-EXP_OTHER_PATH PVOID ExpAllocateOldBare(POOL_TYPE PoolType, SIZE_T Size, ULONG Tag, ULONG_PTR Caller)
+EXP_OTHER_PATH PVOID ExpAllocateOldAgain(POOL_TYPE PoolType, SIZE_T Size, ULONG Tag, ULONG_PTR Caller)
 {
-    return ExpAllocateOld(PoolType, Size, Tag, Caller, FALSE);
+    ULONG_PTR Block = ExpTryOld(PoolType, Size, Tag, TRUE);
+    return Block != 0 ? (PVOID)Block : ExpAllocateLegacy((ULONG)PoolType, Size, Tag, EXP_WITH_TAG, HighPoolPriority, Caller);
 }
 
 PVOID ExAllocatePoolWithTag(POOL_TYPE PoolType, SIZE_T NumberOfBytes, ULONG Tag)
 {
-    ULONG_PTR Caller = (ULONG_PTR)__builtin_return_address(0);
-    return ExpChecks() ? ExpAllocateOld(PoolType, NumberOfBytes, Tag, Caller, TRUE)
-                       : ExpAllocateOldBare(PoolType, NumberOfBytes, Tag, Caller);
+    ULONG_PTR Block = ExpTryOld(PoolType, NumberOfBytes, Tag, FALSE);
+    if (__builtin_expect(Block == 0, 0))
+        return ExpAllocateOldAgain(PoolType, NumberOfBytes, Tag, (ULONG_PTR)__builtin_return_address(0));
+    return (PVOID)Block;
 }
 
-/* After ExpTryFree has said no. */
-EXP_OTHER_PATH VOID ExpFreeAgain(ULONG_PTR P, ULONG Tag, ULONG_PTR Caller)
+/* After ExpTryFree has said no, or was not asked. */
+EXP_OTHER_PATH VOID ExpFreeAgain(PVOID P, ULONG Tag, ULONG_PTR Caller)
 {
     const KTHREAD *Thread = HalCurrentThread();
-    CHAR Irql = (CHAR)Thread->Irql;
-    if (Tag != 0 ? ExpTryFreeAgain(Thread->ExCache, P, Tag, Irql, ExpFreeTagged)
-                 : ExpTryFreeAgain(Thread->ExCache, P, 0, Irql, ExpFreeUntagged))
-        return;
-    ExpFreeGeneral((PVOID)P, Tag, Tag != 0 ? EXP_WITH_TAG : 0, Caller);
+    if (Thread != NULL && Thread->ExCache != NULL && (LONG)Tag >= 0) {
+        EXP_CACHE *Cache = Thread->ExCache;
+        CHAR Irql = (CHAR)Thread->Irql;
+        if (Tag != 0 ? ExpTryFreeAgain(Cache, (ULONG_PTR)P, Tag, Irql, ExpFreeTagged)
+                     : ExpTryFreeAgain(Cache, (ULONG_PTR)P, 0, Irql, ExpFreeUntagged))
+            return;
+    }
+    ExpFreeGeneral(P, Tag, Tag != 0 ? EXP_WITH_TAG : 0, Caller);
 }
 
-EXP_ENTRY_PATH VOID ExpFreeTaggedAs(PVOID P, ULONG Tag, ULONG_PTR Caller, BOOLEAN Checks)
+EXP_ENTRY_PATH BOOLEAN ExpTryFreePool(PVOID P, ULONG Tag, EXP_FREE_MODE Mode)
 {
     const KTHREAD *Thread = HalCurrentThread();
-    if (__builtin_expect((LONG)Tag <= 0, 0) || __builtin_expect(Thread == NULL, 0) ||
-        __builtin_expect(Thread->ExCache == NULL, 0))
-        ExpFreeGeneral(P, Tag, Tag != 0 ? EXP_WITH_TAG : 0, Caller);
-    else if (__builtin_expect(!ExpTryFree(Thread->ExCache, (ULONG_PTR)P, Tag, (CHAR)Thread->Irql, ExpFreeTagged, Checks), 0))
-        ExpFreeAgain((ULONG_PTR)P, Tag, Caller);
-}
-
-EXP_OTHER_PATH VOID ExpFreeTaggedBare(PVOID P, ULONG Tag, ULONG_PTR Caller)
-{
-    ExpFreeTaggedAs(P, Tag, Caller, FALSE);
+    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0))
+        return FALSE;
+    return ExpChecks() ? ExpTryFree(Thread->ExCache, (ULONG_PTR)P, Tag, (CHAR)Thread->Irql, Mode, TRUE)
+                       : ExpTryFree(Thread->ExCache, (ULONG_PTR)P, Tag, (CHAR)Thread->Irql, Mode, FALSE);
 }
 
 VOID ExFreePoolWithTag(PVOID P, ULONG Tag)
 {
-    ULONG_PTR Caller = (ULONG_PTR)__builtin_return_address(0);
-    if (ExpChecks())
-        ExpFreeTaggedAs(P, Tag, Caller, TRUE);
-    else
-        ExpFreeTaggedBare(P, Tag, Caller);
-}
-
-EXP_ENTRY_PATH VOID ExpFreeUntaggedAs(PVOID P, ULONG_PTR Caller, BOOLEAN Checks)
-{
-    const KTHREAD *Thread = HalCurrentThread();
-    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0))
-        ExpFreeGeneral(P, 0, 0, Caller);
-    else if (__builtin_expect(!ExpTryFree(Thread->ExCache, (ULONG_PTR)P, 0, (CHAR)Thread->Irql, ExpFreeUntagged, Checks), 0))
-        ExpFreeAgain((ULONG_PTR)P, 0, Caller);
-}
-
-EXP_OTHER_PATH VOID ExpFreeUntaggedBare(PVOID P, ULONG_PTR Caller)
-{
-    ExpFreeUntaggedAs(P, Caller, FALSE);
+    if (__builtin_expect((LONG)Tag <= 0, 0) || __builtin_expect(!ExpTryFreePool(P, Tag, ExpFreeTagged), 0))
+        ExpFreeAgain(P, Tag, (ULONG_PTR)__builtin_return_address(0));
 }
 
 VOID ExFreePool(PVOID P)
 {
-    ULONG_PTR Caller = (ULONG_PTR)__builtin_return_address(0);
-    if (ExpChecks())
-        ExpFreeUntaggedAs(P, Caller, TRUE);
-    else
-        ExpFreeUntaggedBare(P, Caller);
+    if (__builtin_expect(!ExpTryFreePool(P, 0, ExpFreeUntagged), 0))
+        ExpFreeAgain(P, 0, (ULONG_PTR)__builtin_return_address(0));
 }
 
 /* ---- malloc's, for whoever does not inline them ---- */

@@ -428,10 +428,9 @@ static VOID ExpInitFlags(VOID)
 }
 
 /* ---- what the fast paths may do ---- */
-static ULONG ExpFastEntry(EXP_KIND Kind, BOOLEAN Zero)
+static ULONG ExpFastEntry(EXP_KIND Kind)
 {
-    return (UCHAR)EXP_HIGHEST_IRQL(Kind) | (ULONG)Kind << 12 | (Zero ? EXP_FAST_ZERO : 0) |
-           (Kind == ExpPaged ? EXP_FAST_PAGED : 0);
+    return (UCHAR)EXP_HIGHEST_IRQL(Kind) | (ULONG)Kind << 12 | (Kind == ExpPaged ? EXP_FAST_PAGED : 0);
 }
 
 /* MapLock, or nobody else about. */
@@ -451,7 +450,7 @@ VOID ExpInitFast(VOID)
         ULONG Decoded = ExpFlagTable[Index], Entry = EXP_FAST_NO;
         /* No more than zeroes: neither aligned nor charged; one that fails comes back to raise. */
         if (!Slow && Decoded != POOL2_BAD && (POOL2_OPTIONS(Decoded) & ~(EXP_ZERO | EXP_RAISE)) == 0)
-            Entry = ExpFastEntry(POOL2_KIND(Decoded), (POOL2_OPTIONS(Decoded) & EXP_ZERO) != 0);
+            Entry = ExpFastEntry(POOL2_KIND(Decoded));
         __atomic_store_n(&ExpFast.Flags[Index], Entry, __ATOMIC_RELAXED);
     }
     for (Index = 0; Index < ARRAYSIZE(ExpFast.Types); Index++) {
@@ -459,8 +458,7 @@ VOID ExpInitFast(VOID)
         if (!Slow && (Index & ~(ULONG)(PagedPool | POOL_NX_ALLOCATION | POOL_RAISE_IF_ALLOCATION_FAILURE)) == 0)
             Entry = ExpFastEntry((Index & PagedPool)            ? ExpPaged
                                  : (Index & POOL_NX_ALLOCATION) ? ExpNonPagedNx
-                                                                : ExpNonPagedExecute,
-                                 FALSE);
+                                                                : ExpNonPagedExecute);
         __atomic_store_n(&ExpFast.Types[Index], Entry, __ATOMIC_RELAXED);
     }
 }
