@@ -31,6 +31,8 @@ static int Teardown(void **State)
     (void)State;
     ntmm_clear_disk_faults();
     MmFreePages(Va, Pages);
+    Va = NULL;
+    Pages = 0;
     const CHAR *Broken = MiValidateAll();
     if (Broken) {
         print_error("%s\n", Broken);
@@ -78,12 +80,20 @@ static BOOLEAN FillUntilWritten(ULONG From, ULONG Limit)
 
 static void FasterThanTheDevice_WaitsForWholeRuns(void **State)
 {
+    ULONG64 Before = 0;
     (void)State;
-    Allocate(3 * RAM_PAGES);
-    assert_int_equal(ntmm_inject_disk_fault(NTMM_DISK_DELAY, -1, 0, 0, 300000), 0);
-    ULONG64 Before = __atomic_load_n(&MiState->DemandZeroFaults, __ATOMIC_RELAXED);
-    Fill(0, Pages);
-    assert_true(__atomic_load_n(&MiState->Pager.PageWaits, __ATOMIC_RELAXED) != 0);
+    /* how fast this thread is depends on who else wants the processor: each round the device is slower */
+    for (ULONG Nanoseconds = 300000; __atomic_load_n(&MiState->Pager.PageWaits, __ATOMIC_RELAXED) == 0; Nanoseconds *= 8) {
+        assert_true(Nanoseconds < 300000000);
+        if (Va != NULL) {
+            MmFreePages(Va, Pages);
+        }
+        Allocate(3 * RAM_PAGES);
+        ntmm_clear_disk_faults();
+        assert_int_equal(ntmm_inject_disk_fault(NTMM_DISK_DELAY, -1, 0, 0, Nanoseconds), 0);
+        Before = __atomic_load_n(&MiState->DemandZeroFaults, __ATOMIC_RELAXED);
+        Fill(0, Pages);
+    }
     assert_true(__atomic_load_n(&MiState->DemandZeroFaults, __ATOMIC_RELAXED) - Before < Pages / 16);
     for (ULONG Page = 0; Page < Pages; Page += 61) {
         assert_int_equal(*At(Page), Page * 0x9E3779B97F4A7C15ull + 1);
@@ -120,8 +130,11 @@ static void APageThatMustBeReadIn_EndsIt(void **State)
     Allocate(2 * RAM_PAGES);
     Fill(0, RAM_PAGES / 2);
     assert_true(FillUntilWritten(RAM_PAGES / 2, RAM_PAGES * 3 / 4));
-    MmEmptyAllWorkingSets(TRUE);
-    assert_int_equal(*At(0), 1);
+    ULONG64 Late = HalQueryTime() + 60000000000ull;
+    do { /* a page that is just being written stays */
+        MmEmptyAllWorkingSets(TRUE);
+        assert_int_equal(*At(0), 1);
+    } while (__atomic_load_n(&MiState->HardFaults, __ATOMIC_RELAXED) == 0 && HalQueryTime() < Late);
     assert_true(__atomic_load_n(&MiState->HardFaults, __ATOMIC_RELAXED) != 0);
     assert_int_equal(MiThreshold(Ahead), 0);
 }
