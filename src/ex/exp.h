@@ -780,6 +780,7 @@ VOID ExpResetQuota(VOID);
 #define EXP_ALIGNED  2u
 #define EXP_QUOTA    4u
 #define EXP_RAISE    8u
+#define EXP_SPECIAL  32u /* special pool, if it can be used */
 #define EXP_WITH_TAG 16u /* legacy form with a tag of its own: the tag rules of 0xC2 apply */
 #define EXP_HOST     32u /* for malloc: neither IRQL nor stacks nor the verifier */
 PVOID ExpAllocateFlags(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, EX_POOL_PRIORITY Priority, ULONG_PTR Caller);
@@ -840,6 +841,7 @@ typedef struct _EXP_REQUEST {
     BOOLEAN Zero, Aligned;     /* zeroed; on a cache line */
     BOOLEAN Quota;             /* will be charged: for blocks that the pools themselves must serve */
     BOOLEAN Sampled;           /* the countdown came to zero */
+    BOOLEAN Wanted;            /* the caller asks for special pool by POOL_FLAG_SPECIAL_POOL */
     EX_POOL_PRIORITY Priority; /* with the overrun and underrun bits */
     ULONG_PTR Caller;          /* return address of the pool's routine */
 } EXP_REQUEST;

@@ -202,7 +202,10 @@ static VOID ExpInitializeList(GENERAL_LOOKASIDE_POOL *List, ULONG Type, SIZE_T S
     List->TotalFrees = List->FreeMisses = 0;
     List->Type = (POOL_TYPE)Type;
     List->Tag = Tag;
-    List->Size = (ULONG)(Size < LOOKASIDE_MINIMUM_BLOCK_SIZE ? LOOKASIDE_MINIMUM_BLOCK_SIZE : Size);
+    /* What does not fit into 32 bits fails when an entry is allocated: nobody gets a small one. */
+    List->Size = (ULONG)(Size < LOOKASIDE_MINIMUM_BLOCK_SIZE ? LOOKASIDE_MINIMUM_BLOCK_SIZE
+                         : Size > MAXULONG                   ? MAXULONG
+                                                             : Size);
     List->ListEntry.Flink = List->ListEntry.Blink = &List->ListEntry;
     List->LastTotalAllocates = List->LastAllocateMisses = 0;
     List->Future[0] = List->Future[1] = 0;

@@ -266,7 +266,7 @@ static PVOID ExpAskVerifier(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG 
     EXP_COUNTER *Counter = Cache != NULL ? ExpFindCounter(Cache, Own, EXP_IS_PAGED(Kind)) : NULL;
     if (Counter != NULL && Counter->Left <= 0)
         Sampled = ExpRenew(Cache, Counter);
-    if (ExpVerifyAllocateRoutine == NULL || (!Sampled && !(ExpReadSlow() & EXP_SLOW_ALLOCATE)))
+    if (ExpVerifyAllocateRoutine == NULL || (!Sampled && !(Options & EXP_SPECIAL) && !(ExpReadSlow() & EXP_SLOW_ALLOCATE)))
         return NULL;
     if (Sampled)
         __atomic_add_fetch(&ExpState.Sampled, 1, __ATOMIC_RELAXED);
@@ -278,6 +278,7 @@ static PVOID ExpAskVerifier(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, ULONG 
     Request.Aligned = (Options & EXP_ALIGNED) != 0;
     Request.Quota = (Options & EXP_QUOTA) != 0;
     Request.Sampled = Sampled;
+    Request.Wanted = (Options & EXP_SPECIAL) != 0;
     Request.Priority = Priority;
     Request.Caller = Caller;
     return ExpVerifyAllocateRoutine(&Request);
@@ -491,7 +492,8 @@ PVOID ExpAllocateFlags(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, EX_POOL_PRIORIT
     ULONG Decoded = ExpFlagTable[Flags & 0x1FF];
     if ((Flags & 0xFFFFFE00) != 0 || Decoded == POOL2_BAD || Size == 0 || Tag == 0)
         return ExpFailFlags(Flags);
-    return ExpAllocate(Thread, POOL2_KIND(Decoded), Size, Tag, POOL2_OPTIONS(Decoded), Priority, Caller);
+    return ExpAllocate(Thread, POOL2_KIND(Decoded), Size, Tag,
+                       POOL2_OPTIONS(Decoded) | ((Flags & POOL_FLAG_SPECIAL_POOL) ? EXP_SPECIAL : 0), Priority, Caller);
 }
 
 /* ---- the file systems' forms: they raise ---- */

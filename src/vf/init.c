@@ -91,6 +91,8 @@ static PVOID ViAllocate(const EXP_REQUEST *Request)
         if (!(KiVerifierFlags() & VF_SPECIAL_POOL) || (VfOptions.SpecialTag != 0 && !ViIsSpecialRequest(Request)))
             Strict = FALSE;
     }
+    if (Request->Wanted)
+        Strict = TRUE;
     if (!Strict && (!Request->Sampled || !ViMaySample()))
         return NULL;
     if (Request->Quota) {

@@ -256,6 +256,20 @@ static void Paged_Flags_InType(void **state)
     ExDeletePagedLookasideList(&List);
 }
 
+/* "Size: Specifies the size, in bytes, of each entry", a SIZE_T: one that no memory can meet gives no entry, not a small one. */
+static void NPaged_SizeBeyond32Bits_Null(void **state)
+{
+    static NPAGED_LOOKASIDE_LIST Huge;
+    static LOOKASIDE_LIST_EX HugeEx;
+    (void)state;
+    ExInitializeNPagedLookasideList(&Huge, NULL, NULL, POOL_NX_ALLOCATION, ((SIZE_T)1 << 32) + 16, TAG, 0);
+    assert_null(ExAllocateFromNPagedLookasideList(&Huge));
+    ExDeleteNPagedLookasideList(&Huge);
+    assert_int_equal(ExInitializeLookasideListEx(&HugeEx, NULL, NULL, PagedPool, 0, MAXULONG_PTR, TAG, 0), STATUS_SUCCESS);
+    assert_null(ExAllocateFromLookasideListEx(&HugeEx));
+    ExDeleteLookasideListEx(&HugeEx);
+}
+
 /* ExInitializeLookasideListEx: the status values. */
 static void Ex_BadArguments_Status(void **state)
 {
@@ -372,6 +386,7 @@ int main(void)
         cmocka_unit_test(Depth_Timer_Adjusted),
         cmocka_unit_test(Paged_AllocateFails_Null),
         cmocka_unit_test(Paged_Flags_InType),
+        cmocka_unit_test(NPaged_SizeBeyond32Bits_Null),
         cmocka_unit_test(Ex_BadArguments_Status),
         cmocka_unit_test(Ex_OwnRoutines_ToldTheList),
         cmocka_unit_test(Ex_RaiseOnFail_Raises),

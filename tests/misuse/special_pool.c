@@ -237,6 +237,51 @@ static void Priority_ChoosesTheSide(void **State)
     ExFreePool(Block);
 }
 
+/* "POOL_FLAG_SPECIAL_POOL: Make allocation in the special pool (used for debugging). If the special pool cannot be used the allocator will attempt
+ * to use the normal pool": one block of one caller, with no option of the Verifier. */
+static void Flag_AsksForIt(void **State)
+{
+    POOL_EXTENDED_PARAMETER Start;
+    PUCHAR Block, Other;
+    unsigned Pool;
+    (void)State;
+    Restart(0, false, 0, 0, 0);
+    memset(&Start, 0, sizeof(Start));
+    Start.Type = PoolExtendedParameterPriority;
+    Start.Priority = NormalPoolPrioritySpecialPoolUnderrun;
+    for (Pool = 0; Pool < 3; Pool++) {
+        Block = ExAllocatePool2(Pools[Pool] | POOL_FLAG_SPECIAL_POOL, 112, TAG);
+        Other = ExAllocatePool2(Pools[Pool], 112, TAG);
+        assert_true(IsSpecial(Block));
+        assert_false(IsSpecial(Other));
+        assert_int_equal((ULONG_PTR)(Block + 112) & (PAGE_SIZE - 1), 0);
+        ExpectFault(WriteAt, Block + 112, 0xD6, 1);
+        ExpectStop(FreeTagged, Block, 0xC2, 0xA, (uint64_t)Block, TAG, 'rhtO');
+        ExFreePoolWithTag(Block, TAG);
+        ExpectFault(ReadAt, Block, 0xD5, 0);
+        ExFreePool(Other);
+        Block = ExAllocatePool3(Pools[Pool] | POOL_FLAG_SPECIAL_POOL, 100, TAG, &Start, 1);
+        assert_true(IsSpecial(Block));
+        assert_int_equal((ULONG_PTR)Block & (PAGE_SIZE - 1), 0);
+        ExpectFault(WriteAt, Block - 1, 0xD6, 1);
+        ExFreePool2(Block, TAG, NULL, 0);
+        Block = ExAllocatePool2(Pools[Pool] | POOL_FLAG_SPECIAL_POOL | POOL_FLAG_USE_QUOTA, 100, TAG);
+        assert_non_null(Block);
+        assert_false(IsSpecial(Block));
+        ExFreePool(Block);
+    }
+    Block = ExAllocatePool2(POOL_FLAG_PAGED | POOL_FLAG_SPECIAL_POOL | POOL_FLAG_UNINITIALIZED, 3 * PAGE_SIZE, TAG);
+    assert_true(IsSpecial(Block));
+    ExFreePool(Block);
+    AllGood();
+    Restart(0, false, 0, 0, 64 * PAGE_SIZE); /* full: the normal pool */
+    Block = ExAllocatePool2(POOL_FLAG_NON_PAGED | POOL_FLAG_SPECIAL_POOL, 60 * PAGE_SIZE, TAG);
+    assert_non_null(Block);
+    assert_false(IsSpecial(Block));
+    ExFreePool(Block);
+    AllGood();
+}
+
 static void Start_Underrun_D6(void **State)
 {
     PUCHAR Block, Next;
@@ -484,6 +529,7 @@ int main(void)
         cmocka_unit_test(Freed_AddressNotReusedSoon),
         cmocka_unit_test(Free_Bad_C1),
         cmocka_unit_test(Priority_ChoosesTheSide),
+        cmocka_unit_test(Flag_AsksForIt),
         cmocka_unit_test(Start_Underrun_D6),
         cmocka_unit_test(Choice_TagOrSize_OnlyThose),
         cmocka_unit_test(Full_FallsBack_Counted),
