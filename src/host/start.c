@@ -260,6 +260,7 @@ static int StartLocked(const ntmm_options *Wanted)
     LayOutMemory(Options.ram);
     KiReportRoutine = HostReport;
     KiIsDriverCodeRoutine = HostIsDriverCode;
+    VfImportsRoutine = LdrImportsFrom;
     MiHostImageRoutine = HostImageOf;
     KiLandingPadRoutine = HostLandingPad;
     KiAbandonStackRoutine = HostAbandonStack;

@@ -56,6 +56,8 @@ NTSTATUS LdrLoadImage(const CHAR *Path, const VOID *Bytes, SIZE_T Size, LDR_IMAG
 NTSTATUS LdrUnloadImage(LDR_IMAGE *Image);
 /* The image whose pages hold the address (its import stubs count), or NULL. Any IRQL, no lock. */
 LDR_IMAGE *LdrpFindImage(ULONG_PTR Address);
+/* Does the image around Address import from an image of whose base Is says so? */
+BOOLEAN LdrImportsFrom(ULONG_PTR Address, BOOLEAN (*Is)(ULONG_PTR Base));
 /* Calls Routine for each loaded image, oldest first, until it returns FALSE. */
 VOID LdrpEnumerateImages(BOOLEAN (*Routine)(LDR_IMAGE *Image, PVOID Context), PVOID Context);
 /* NULL, or the first broken invariant of a loaded image (image.c). PASSIVE_LEVEL. */

@@ -164,3 +164,14 @@ const CHAR *LdrFindNearestExport(const LDR_IMAGE *Image, ULONG Rva, ULONG *Offse
     *Offset = Rva - Nearest.Best;
     return Nearest.Name;
 }
+
+BOOLEAN LdrImportsFrom(ULONG_PTR Address, BOOLEAN (*Is)(ULONG_PTR Base))
+{
+    const LDR_IMAGE *Image = LdrpFindImage(Address);
+    for (ULONG Index = 0; Image != NULL && Index < Image->UseCount; Index++) {
+        if (Is((ULONG_PTR)Image->Uses[Index]->Base)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}

@@ -63,6 +63,34 @@ VI_DRIVER *ViDriverOf(ULONG_PTR Address)
     return &ViProgram;
 }
 
+/* ---- what a driver may ask ---- */
+BOOLEAN (*VfImportsRoutine)(ULONG_PTR Address, BOOLEAN (*IsVerified)(ULONG_PTR Base));
+
+static BOOLEAN ViIsVerifiedAt(ULONG_PTR Address)
+{
+    return KiVerifierFlags() != 0 && ViDriverOf(Address)->Verified;
+}
+
+LOGICAL MmIsDriverSuspectForVerifier(PDRIVER_OBJECT DriverObject)
+{
+    const VI_DRIVER *Driver = __atomic_load_n(&ViDrivers, __ATOMIC_ACQUIRE);
+    while (Driver != NULL && !(Driver->Loaded && Driver->Object == DriverObject))
+        Driver = Driver->Next;
+    return Driver != NULL ? KiVerifierFlags() != 0 && Driver->Verified : ViIsVerifiedAt((ULONG_PTR)DriverObject->DriverInit);
+}
+
+LOGICAL MmIsDriverVerifyingByAddress(PVOID AddressWithinSection)
+{
+    return ViIsVerifiedAt((ULONG_PTR)AddressWithinSection) ||
+           (VfImportsRoutine != NULL && VfImportsRoutine((ULONG_PTR)AddressWithinSection, ViIsVerifiedAt));
+}
+
+LOGICAL MmIsDriverVerifying(PDRIVER_OBJECT DriverObject)
+{
+    return MmIsDriverSuspectForVerifier(DriverObject) ||
+           MmIsDriverVerifyingByAddress((PVOID)(ULONG_PTR)DriverObject->DriverInit);
+}
+
 const CHAR *ViNameOfCode(ULONG_PTR Address)
 {
     const VI_DRIVER *Driver = ViDriverOf(Address), *Source = NULL;

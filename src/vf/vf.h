@@ -101,3 +101,5 @@ ULONG VfReadLeak(VF_LEAK_PLACE Places[VF_LEAK_PLACES]);
 VOID VfReportLeft(VOID (*Tell)(const CHAR *Name, ULONG64 Blocks, ULONG64 Bytes));
 /* NULL, or the first broken invariant. A quiet system. */
 const CHAR *VfValidate(VOID);
+/* Does the image around Address import from one that IsVerified says is verified? Set by who has the loader; NULL: nobody imports. */
+extern BOOLEAN (*VfImportsRoutine)(ULONG_PTR Address, BOOLEAN (*IsVerified)(ULONG_PTR Base));

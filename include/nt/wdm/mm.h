@@ -598,6 +598,12 @@ NTKERNELAPI NTSTATUS MmMarkPhysicalMemoryAsGood(PPHYSICAL_ADDRESS StartAddress, 
 NTKERNELAPI NTSTATUS MmCreateMirror(VOID);
 /* Small, medium or large, from the size of RAM. Any IRQL. Page: MmQuerySystemSize. */
 NTKERNELAPI MM_SYSTEMSIZE MmQuerySystemSize(VOID);
+/* Is the driver selected for verification (and any option on)? The other two are TRUE as well if it imports from a driver that is. IRQL <=
+ * APC_LEVEL. Pages: MmIsDriverSuspectForVerifier, MmIsDriverVerifying, MmIsDriverVerifyingByAddress. */
+struct _DRIVER_OBJECT;
+NTKERNELAPI LOGICAL MmIsDriverSuspectForVerifier(struct _DRIVER_OBJECT *DriverObject);
+NTKERNELAPI LOGICAL MmIsDriverVerifying(struct _DRIVER_OBJECT *DriverObject);
+NTKERNELAPI LOGICAL MmIsDriverVerifyingByAddress(PVOID AddressWithinSection);
 /* FALSE: this is a workstation. Any IRQL. Page: MmIsThisAnNtAsSystem. */
 NTKERNELAPI BOOLEAN MmIsThisAnNtAsSystem(VOID);
 
