@@ -15,7 +15,8 @@
 #define _NTMM_USERMODE_ACCESSORS_
 #include "wdm.h"
 
-#define NTMM_UMA static __inline__ __attribute__((unused))
+/* What the address may be is the routines' business: a sanitizer's opinion of NULL or of its alignment is not asked for. */
+#define NTMM_UMA static __inline__ __attribute__((unused, no_sanitize("null"), no_sanitize("alignment")))
 /* Loads are acquire and stores are release in order on x64: the compiler is told. */
 #define NTMM_UMA_ORDER() __asm__ __volatile__("" ::: "memory")
 
