@@ -2,7 +2,7 @@
  * bench_paging.c - what paging costs, against the device itself and the host's own swapping. SPDX-License-Identifier: MIT
  *
  * Everything runs over one file, through the same interface of page files (mm/pagefile.h), so the figures compare:
- *   device    that interface alone: clusters of 64 pages, 4 under way, and single pages at random. What the file can do.
+ *   device    that interface alone: clusters of 64 pages, as many under way as paging has, and single pages at random. What the file can do.
  *   workload  four times RAM of paged pool: written in order (page-out), read in order (page-in), rewritten in order (both), read
  *             at random by one thread and by two. Throughput against the device's, interleaved round by round.
  *   write     the first phase of the workload alone, many times in a short time (only where --only asks for it).
@@ -151,7 +151,11 @@ static uint64_t Random(uint64_t *State)
     *State ^= *State >> 7;
     return *State ^= *State << 17;
 }
-#define INFLIGHT 8u /* as many as paging has on their way */
+/* As many as paging has on their way. */
+#define INFLIGHT    16u
+#define READS_MOST  16u
+#define WRITES_MOST MI_WRITES
+C_ASSERT(WRITES_MOST <= INFLIGHT);
 static volatile LONG Ended;
 static VOID OnDone(PMI_PAGE_IO Io)
 {
@@ -259,8 +263,8 @@ static void Device(void)
     while (MiReserveSlots(CLUSTER, &Slot) != 0) {
     }
     ULONG Pages = (ULONG)(Bytes / 4096 / CLUSTER * CLUSTER);
-    Sample(Row("device", "write in order", "MiB/s", NULL), DeviceInOrder(First, Pages, true, INFLIGHT));
-    Sample(Row("device", "read in order", "MiB/s", NULL), DeviceInOrder(First, Pages, false, INFLIGHT));
+    Sample(Row("device", "write in order", "MiB/s", NULL), DeviceInOrder(First, Pages, true, WRITES_MOST));
+    Sample(Row("device", "read in order", "MiB/s", NULL), DeviceInOrder(First, Pages, false, READS_MOST));
     Sample(Row("device", "read in order, 1 under way", "MiB/s", NULL), DeviceInOrder(First, Pages, false, 1));
     Sample(Row("device", "read one page", "us", NULL), DeviceRandom(First, Pages, Smoke ? 200 : 2000));
     GiveDeviceFrames();
@@ -434,7 +438,7 @@ static void TakeOwnSlots(ULONG Pages)
     MI_SLOT Slot;
     ULONG Count = 0;
     while (Count < 8192 && MiReserveSlots(CLUSTER, &First[Count]) == CLUSTER) {
-        DeviceInOrder(First[Count++], CLUSTER, true, INFLIGHT);
+        DeviceInOrder(First[Count++], CLUSTER, true, WRITES_MOST);
     }
     while (Count-- > 0) {
         MiReleaseSlots(First[Count], CLUSTER);
@@ -460,7 +464,7 @@ static double DeviceSeconds(ULONG64 Pages, bool Write)
     double Seconds = 0;
     for (ULONG64 Part; Pages >= CLUSTER; Pages -= Part) {
         Part = Pages < OwnCount ? Pages / CLUSTER * CLUSTER : OwnCount;
-        Seconds += (double)Part / 256 / DeviceInOrder(OwnSlots, (ULONG)Part, Write, INFLIGHT);
+        Seconds += (double)Part / 256 / DeviceInOrder(OwnSlots, (ULONG)Part, Write, Write ? WRITES_MOST : READS_MOST);
     }
     return Seconds;
 }
