@@ -150,7 +150,7 @@ static ULONG64 Entropy(VOID)
 
 static VOID StartPools(VOID)
 {
-    struct sysinfo Host;
+    struct sysinfo Host = {0};
     PreloadOptions.Ram =
         HostCall3(SYS_sysinfo, (ULONG64)&Host, 0, 0) == 0 ? (ULONG64)Host.totalram * Host.mem_unit : 1ull << 32;
     PreloadOptions.Seed = Entropy();
