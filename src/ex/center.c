@@ -124,13 +124,14 @@ VOID ExpSettle(EXP_CENTER *Center, EXP_SLAB *Slab)
     ExpDrain(Slab, Slab->State == ExpSlabListed && Slab->List < DRAIN_LISTS && Slab->Home == NULL && ExpIsSparse(Center));
 }
 
-/* Slabs that came to their lists before the class was sparse. Only what is sparse at a trim gives pages to others, until the next one: blocks
- * that come and go leave a class sparse for a moment all the time, and it would want its pages again at once. */
+/* Slabs that came to their lists before the class was sparse. Only what is sparse at a trim, and has much, gives pages to others, until the
+ * next one: blocks that come and go leave a class sparse for a moment all the time, and it would want its pages again at once. */
 static VOID ExpDrainSome(EXP_CENTER *Center)
 {
     ULONG List, Left = 4096;
     BOOLEAN Sparse = ExpIsSparse(Center);
-    ExpNoteDonor(Center, Sparse);
+    ExpNoteDonor(Center, Sparse && (SIZE_T)Center->FreeBlocks * ExpClassOf(Center)->Size >
+                                       __atomic_load_n(&ExpState.LeastGift, __ATOMIC_RELAXED));
     if (!Sparse)
         return;
     for (List = 0; List < DRAIN_LISTS; List++) {

@@ -55,7 +55,8 @@
 #define EXP_MAX_SMALL     32768u /* the largest class */
 #define EXP_LISTS         8u     /* of a centre's slabs, by fullness */
 #define EXP_HOST_LISTS    4u     /* those of slabs that may become hosts */
-#define EXP_MAX_BLOCKS    1024u  /* of a slab */
+#define EXP_LEAST_GIFT    524288u
+#define EXP_MAX_BLOCKS    1024u /* of a slab */
 #define EXP_TAG_SLOTS     16384u
 #define EXP_SLOT_OVERFLOW 1u          /* slots 1 and 2: tags beyond the table, nonpaged and paged */
 #define EXP_COUNTERS      64u         /* per chunk */
@@ -360,6 +361,7 @@ typedef struct _EXP_STATE {
     SIZE_T LeastFree[EXP_KINDS];          /* (SpanLock) lowest since the last trim */
     ULONG64 Donors[EXP_KINDS];            /* atomic, bits: classes that may have pages for others (adopt.c) */
     volatile ULONG64 Adopted;             /* slabs, ever */
+    SIZE_T LeastGift;                     /* atomic: bytes free in a class that gives pages to others */
     SIZE_T ArenaPages[EXP_KINDS];         /* (SpanLock) address space had from the memory manager */
     EXP_CACHE *Caches, *FreeCaches;
     ULONG CacheCount;

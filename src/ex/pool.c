@@ -84,6 +84,7 @@ NTSTATUS ExInitSystem(VOID)
     ExpInitStringMemory();
     ExpInitTrim();
     ExpState.Turn = ExpState.TurnKept = EXP_LEAST_TURN;
+    ExpState.LeastGift = EXP_LEAST_GIFT;
     MmReclaimRoutine = ExpReclaim;
     ExpState.Started = TRUE;
     KiThreadRundownRoutine = ExThreadRundown;
