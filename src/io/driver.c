@@ -186,8 +186,12 @@ static VOID IopTakeDown(IOP_DRIVER *Driver, IOP_LEFTOVERS *Left)
      * until it returns): wait for it, but not for ever. */
     for (ULONG64 Until = HalQueryTime() + IOP_ITEM_PATIENCE;;) {
         LONG Runs = __atomic_load_n(&Driver->ItemsRun, __ATOMIC_SEQ_CST);
-        if (Runs == 0 || !HalWait(&Driver->ItemsRun, Runs, Until))
+        if (Runs == 0)
             break;
+        if (!HalWait(&Driver->ItemsRun, Runs, Until)) {
+            ObfReferenceObject(Driver); /* for good: the routine that runs counts itself out there */
+            break;
+        }
     }
     Ours.WorkItems = (ULONG)__atomic_load_n(&Driver->WorkItems, __ATOMIC_ACQUIRE);
     RtlInitUnicodeString(&Dos, L"\\??");

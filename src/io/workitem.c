@@ -74,9 +74,11 @@ static VOID IopRunWorkItem(PVOID Parameter)
     else
         KI_CALLOUT(VOID, Copy.Routine, (PDEVICE_OBJECT, PVOID), (Copy.Object, Copy.Context));
     __atomic_sub_fetch(&Driver->WorkItems, 1, __ATOMIC_SEQ_CST);
+    /* First the reference: who waits for the routine to return finds that the device is gone as well. The
+     * driver stays until then: an unload waits for it, or keeps it (driver.c). */
+    ObfDereferenceObject(Copy.Object);
     __atomic_sub_fetch(&Driver->ItemsRun, 1, __ATOMIC_SEQ_CST);
     HalWake(&Driver->ItemsRun, MAXLONG);
-    ObfDereferenceObject(Copy.Object);
 }
 
 static VOID IopQueueItem(PIO_WORKITEM Item, WORK_QUEUE_TYPE QueueType)
