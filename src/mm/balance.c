@@ -269,11 +269,27 @@ static DECLSPEC_NORETURN VOID MiStopWithoutPages(VOID)
            NULL, Dirty, Dirty, MiState->Regions[MmRegionNonPagedPool].PagesInUse, (ULONG_PTR)MiState->Pager.LastWriteError);
 }
 
+/* Without page files nothing makes room, but what was promised is there: free pages that are being cleaned (zeropage.c) are
+ * nobody's, yet not to be had for a moment. FALSE: there are none. */
+static BOOLEAN MiWaitForCleaned(VOID)
+{
+    KiAcquireLock(&MiState->PfnLock);
+    BOOLEAN Some = MiState->Pager.ZeroingPages != 0 || MiAvailable() > MiThreshold(Reserve);
+    KiReleaseLock(&MiState->PfnLock);
+    if (Some) {
+        HalYield();
+    }
+    return Some;
+}
+
 BOOLEAN MiWaitForPages(VOID)
 {
     MI_PAGER *Pager = &MiState->Pager;
-    if (KiCurrentThread()->Irql >= DISPATCH_LEVEL || MiThreshold(Plenty) == 0) {
+    if (KiCurrentThread()->Irql >= DISPATCH_LEVEL) {
         return FALSE;
+    }
+    if (MiThreshold(Plenty) == 0) {
+        return MiWaitForCleaned();
     }
     if (!__atomic_load_n(&Pager->ThreadsRunning, __ATOMIC_ACQUIRE)) {
         ULONG64 Before = MiAvailable(), Errors = __atomic_load_n(&MiState->Pager.WriteErrors, __ATOMIC_RELAXED);

@@ -42,11 +42,11 @@ static inline ULONG MiPiece(ULONG_PTR Va, SIZE_T Pages)
     return Pages < Some ? (ULONG)Pages : Some;
 }
 
-/* Whether it is worth waiting for a page: paging goes on, and nonpageable memory may still grow. */
+/* Whether it is worth waiting for a page: nonpageable memory may still grow. */
 static BOOLEAN MiMayGrow(VOID)
 {
     KiAcquireLock(&MiState->PfnLock);
-    BOOLEAN May = MiThreshold(Plenty) && !MiIsMappedWriter() && /* others wait for it */
+    BOOLEAN May = !MiIsMappedWriter() && /* others wait for it */
                   MiState->NonPageableFrames + MiState->LockedFrames + MiThreshold(LeastPageable) < MiManagedPages();
     KiReleaseLock(&MiState->PfnLock);
     return May;
