@@ -5,6 +5,7 @@ ntmm_sys(dma SOURCES sys/dma.c)
 ntmm_sys(olddma SOURCES sys/olddma.c)
 ntmm_sys(pageable SOURCES sys/pageable.c)
 ntmm_sys(sinner SOURCES sys/sinner.c)
+ntmm_sys(workshop SOURCES sys/workshop.c OPTIONS -Wno-array-bounds -Wno-use-after-free)
 
 # The fuzzer is clang's whatever compiles the rest: the parser stands alone.
 find_program(NTMM_FUZZ_CLANG NAMES clang clang-14 clang-19)
@@ -33,6 +34,9 @@ file(GLOB real_tests CONFIGURE_DEPENDS real/*.c)
 foreach(file ${real_tests})
   ntmm_test(real ${file} ntmm_static)
 endforeach()
+target_compile_definitions(test_real.workshop PRIVATE NTMM_SYS="${CMAKE_CURRENT_BINARY_DIR}" NTMM_COMMAND="$<TARGET_FILE:ntmm>"
+  NTMM_SOURCE="${CMAKE_CURRENT_SOURCE_DIR}/sys/workshop.c")
+add_dependencies(test_real.workshop sys_workshop ntmm)
 
 # The border's table against what the library exports.
 if(TARGET test_unit.border_test)

@@ -133,6 +133,7 @@ typedef struct ntmm_bugcheck {
     uint64_t address; /* the instruction to blame */
     char driver[128]; /* whose code it is: driver or program */
     char where[384];  /* "Function (file.c:12)", or as much of it as is known */
+    bool off_stack;   /* no code of a driver is on the stack any more: this is what the thread called last */
     unsigned frame_count;
     uint64_t frames[32];   /* the call stack, innermost first, without the library's own frames */
     bool trapped;          /* frames[0] is the instruction that faulted, not a return address */

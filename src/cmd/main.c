@@ -35,6 +35,7 @@ static void OccupyStandardStreams(void)
 
 int main(int Argc, char **Argv)
 {
+    HostIsWholeProgram = TRUE;
     OccupyStandardStreams();
     if (Argc < 2) {
         fputs(Help, stderr);

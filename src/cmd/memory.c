@@ -265,8 +265,9 @@ void CmdReportOverTime(bool Json, json_t *Root)
                CmdBytes(Memory.commit_peak_pages * 4096, A), CmdBytes(Memory.commit_limit_pages * 4096, B),
                CmdBytes(Memory.pages_read * 4096, C), CmdBytes(Memory.pages_written * 4096, D));
         if (Memory.checked_raises != 0) {
-            printf("Forced IRQL checking: %s raises, %s of them took %s pages away.\n", CmdCount(Memory.checked_raises, A),
-                   CmdCount(Memory.irql_trims, B), CmdCount(Memory.irql_trimmed_pages, C));
+            printf("Forced IRQL checking: %s raise%s, %s of them took %s page%s away.\n", CmdCount(Memory.checked_raises, A),
+                   Memory.checked_raises == 1 ? "" : "s", CmdCount(Memory.irql_trims, B),
+                   CmdCount(Memory.irql_trimmed_pages, C), Memory.irql_trimmed_pages == 1 ? "" : "s");
         }
         if (Memory.trimmed_pages + Memory.pages_written + Memory.hard_faults != 0) { /* else the columns say nothing */
             PrintSeries(Samples, Count);

@@ -59,6 +59,16 @@ static void Say(RUN *Run, const char *Format, ...)
     fflush(stdout);
 }
 
+/* What begins; a stop is told to have come in it. */
+static void Begin(RUN *Run, const char *Format, ...) __attribute__((format(printf, 2, 3)));
+static void Begin(RUN *Run, const char *Format, ...)
+{
+    va_list Arguments;
+    va_start(Arguments, Format);
+    vsnprintf(Run->Doing, sizeof(Run->Doing), Format, Arguments);
+    va_end(Arguments);
+}
+
 static double Milliseconds(const struct timespec *From)
 {
     struct timespec Now;
@@ -189,6 +199,7 @@ static void Request(RUN *Run, PFILE_OBJECT File, const STEP *Step, unsigned Numb
                  Step->Kind == StepRead ? Step->Out : Step->InBytes, (long long)Step->Offset);
     }
     Stage(Run, "%s, request %u of %u", Title, Number, Run->StepCount);
+    Begin(Run, "%s", Title);
     clock_gettime(CLOCK_MONOTONIC, &From);
     for (uint32_t Round = 0; Round < Step->Repeat; Round++) {
         if (Round % 1024 == 1023) {
@@ -243,6 +254,7 @@ static void Requests(RUN *Run)
     }
     ToWide(Name, Wide, &Path);
     Stage(Run, "opening %s", Name);
+    Begin(Run, "open  %s", Name);
     NTSTATUS Status = IopOpenUser(&Path, FILE_READ_DATA | FILE_WRITE_DATA | SYNCHRONIZE, &File);
     Say(Run, "open  %-30s %s\n", Name, CmdStatus(Status, Text));
     json_object_set_new(Run->Root, "device", json_string(Name));
@@ -255,6 +267,7 @@ static void Requests(RUN *Run)
         Request(Run, File, &Run->Steps[Index], Index + 1);
     }
     Stage(Run, "closing %s", Name);
+    Begin(Run, "close %s", Name);
     Status = IopCloseUser(File);
     Say(Run, "close %-30s %s\n", Name, CmdStatus(Status, Text));
 }
@@ -264,6 +277,7 @@ static void Unload(RUN *Run)
     IOP_LEFTOVERS Left = {0, 0, 0, 0, 0};
     struct timespec From;
     Stage(Run, "DriverUnload");
+    Begin(Run, "DriverUnload");
     clock_gettime(CLOCK_MONOTONIC, &From);
     NTSTATUS Status = LdrStopDriver(Run->Image, &Left);
     double Elapsed = Milliseconds(&From);
@@ -306,6 +320,7 @@ static bool Entry(RUN *Run, LDR_IMAGE *Image)
     char Error[LDR_ERROR_CHARS] = "", Text[64];
     struct timespec From;
     Stage(Run, "DriverEntry of %s", Image->Name);
+    Begin(Run, "%s", Image == Run->Image ? "DriverEntry" : Image->Name);
     clock_gettime(CLOCK_MONOTONIC, &From);
     NTSTATUS Status = LdrStartDriver(Image, &Entered, Error, sizeof(Error));
     Say(Run, "%-36s %s, %.2f ms\n", Image == Run->Image ? "DriverEntry" : Image->Name, CmdStatus(Status, Text),
@@ -374,6 +389,7 @@ static void Session(void *Argument)
     Requests(Run);
     if (!Run->Abandoned) { /* else it waits for its request, as a process does that cannot die */
         Stage(Run, "the program's process ends");
+        Begin(Run, "the program's process ends");
         PspEndUserProcess(STATUS_SUCCESS);
     }
     Unload(Run);
@@ -476,6 +492,10 @@ static void SayStop(RUN *Run, const ntmm_bugcheck *Stop)
 {
     size_t Length = ntmm_report(Stop, false, NULL, 0);
     char *Text = malloc(Length + 1);
+    if (Run->Doing[0] != 0) {
+        Say(Run, "%-36s stopped:\n", Run->Doing);
+        json_object_set_new(Run->Root, "stopped_in", json_string(Run->Doing));
+    }
     Say(Run, "\n");
     if (Text != NULL) {
         ntmm_report(Stop, false, Text, Length + 1);
@@ -484,7 +504,10 @@ static void SayStop(RUN *Run, const ntmm_bugcheck *Stop)
             Run->Progress->Shown = 0;
         }
         fflush(stdout);
-        fprintf(stderr, "%s%s", Text, Length != 0 && Text[Length - 1] == '\n' ? "" : "\n");
+        while (Length != 0 && Text[Length - 1] == '\n') { /* the report goes on with an empty line */
+            Text[--Length] = 0;
+        }
+        fprintf(stderr, "%s\n", Text);
         free(Text);
     }
     json_object_set_new(Run->Root, "bugcheck", HostStopJson(Stop));
@@ -514,6 +537,17 @@ static void SayFailures(RUN *Run)
     }
 }
 
+static RUN *Running;
+
+/* The stop is another thread's: the parent makes the report of it. */
+static VOID KeepStop(const ntmm_bugcheck *Stop, const char *Json)
+{
+    PROGRESS *Progress = Running->Progress;
+    snprintf(Progress->StopName, sizeof(Progress->StopName), "%s", Stop->name);
+    snprintf(Progress->StopJson, sizeof(Progress->StopJson), "%s", Json);
+    __atomic_store_n(&Progress->StopCode, Stop->code, __ATOMIC_RELEASE);
+}
+
 static int Child(RUN *Run)
 {
     struct timespec From;
@@ -522,7 +556,9 @@ static int Child(RUN *Run)
     Run->Requests = json_array();
     json_object_set_new(Run->Root, "file", json_string(Run->Path));
     Stage(Run, "starting the system");
-    Run->Options.json = Run->Json;
+    Run->Options.json = false; /* a report on standard error is for people */
+    Running = Run;
+    HostStopRoutine = KeepStop;
     if (!ntmm_running() && ntmm_start(&Run->Options) != 0) {
         return CmdComplain("%s", ntmm_error());
     }
@@ -684,17 +720,27 @@ static int Parent(RUN *Run, pid_t Pid)
     if (Signal == SIGPIPE) {
         return CmdComplain("nobody reads the report to its end");
     }
-    if (Signal == SIGABRT) {
-        fprintf(stderr, "ntmm: the system stopped on another thread than the driver's own while at: %.96s\n",
-                Run->Progress->Stage);
+    const char *Name = strrchr(Run->Path, '/') != NULL ? strrchr(Run->Path, '/') + 1 : Run->Path;
+    uint32_t Code = __atomic_load_n(&Run->Progress->StopCode, __ATOMIC_ACQUIRE);
+    json_t *Stop = Code != 0 ? json_loads(Run->Progress->StopJson, 0, NULL) : NULL;
+    if (Signal == SIGABRT && Code != 0) {
+        if (!Run->Json) {
+            printf("\n%s was stopped by bug check 0x%X, %s, on another thread than the requests', in: %.96s.\n", Name, Code,
+                   Run->Progress->StopName, Run->Progress->Stage);
+        }
     } else {
         fprintf(stderr, "ntmm: the run ended by signal %d (%s) while at: %.96s\n", Signal, strsignal(Signal),
                 Run->Progress->Stage);
     }
     if (Run->Json) {
-        CmdPrintJson(json_pack("{s:s, s:i, s:s, s:i}", "file", Run->Path, "signal", Signal, "stage", Run->Progress->Stage,
-                               "findings", 1));
+        json_t *Root = json_pack("{s:s, s:i, s:s, s:i}", "file", Run->Path, "signal", Signal, "stopped_in",
+                                 Run->Progress->Stage, "findings", 1);
+        if (Stop != NULL) {
+            json_object_set(Root, "bugcheck", json_object_get(Stop, "stop"));
+        }
+        CmdPrintJson(Root);
     }
+    json_decref(Stop);
     return CMD_FINDING;
 }
 

@@ -10,6 +10,7 @@
 #define MAX_SECTION_NAME 200
 #define MAX_OUTPUT       (64u << 20)
 #define TIMEOUT_MS       10000
+#define STOP_BYTES       (256u << 10)
 
 typedef enum STEP_KIND { StepControl, StepRead, StepWrite } STEP_KIND;
 typedef struct STEP {
@@ -25,6 +26,9 @@ typedef struct STEP {
 typedef struct PROGRESS {
     char Stage[96];
     volatile int Shown; /* the parent has a line on the terminal */
+    /* A stop on another thread than the session's, which ends the child; Code 0: there was none. */
+    uint32_t StopCode;
+    char StopName[64], StopJson[STOP_BYTES];
 } PROGRESS;
 
 typedef struct RUN {
@@ -47,6 +51,7 @@ typedef struct RUN {
     /* the session */
     LDR_IMAGE *Image, *WithImages[MAX_WITH];
     unsigned Findings;
+    char Doing[96]; /* the line of the report that is not written yet: what the driver is in */
     bool Unloaded;
     json_t *Root, *Requests;
 } RUN;

@@ -7,23 +7,29 @@
  * sources, or lies in its shared object (symbols.c). Without debug information in a static link nothing can be told to be the
  * library's: then it is 0xD1.
  *
- * Called in the trap path of an access that is about to stop the system, never otherwise, so that it may be slow. libdw wants
- * stack: where the thread has little left, the question is not asked.
+ * Called in the trap path of an access that is about to stop the system, never otherwise, so that it may be slow. libdw wants more
+ * stack than a kernel's is large (it keeps a unit's lines there while it sorts them): it gets one of its own.
  */
 #include "host.h"
 #include <dlfcn.h>
 
-#define BLAME_STACK 0x10000u /* what a look-up needs at most, with room to spare */
+typedef struct _BLAME {
+    ULONG_PTR Rip;
+    BOOLEAN Driver;
+} BLAME;
+
+static VOID LookUp(PVOID Context)
+{
+    BLAME *Blame = Context;
+    HOST_SYMBOL Symbol;
+    Blame->Driver = HostSymbolize(Blame->Rip, TRUE, &Symbol, 1) == 0 || !Symbol.Library;
+}
 
 BOOLEAN HostIsDriverCode(ULONG_PTR Rip)
 {
-    HOST_SYMBOL Symbol;
-    ULONG_PTR Low, High;
-    HalQueryStack(&Low, &High);
-    if ((ULONG_PTR)__builtin_frame_address(0) - Low < BLAME_STACK) {
-        return TRUE;
-    }
-    return HostSymbolize(Rip, TRUE, &Symbol, 1) == 0 || !Symbol.Library;
+    BLAME Blame = {Rip, TRUE};
+    HostCallOnOwnStack(LookUp, &Blame);
+    return Blame.Driver;
 }
 
 PVOID HostImageOf(PVOID Address)

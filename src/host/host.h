@@ -61,6 +61,8 @@ typedef struct _HOST_SYMBOL {
 ULONG HostSymbolize(ULONG_PTR Address, BOOLEAN Exact, HOST_SYMBOL *Out, ULONG Max);
 /* Gives back what is cached. */
 VOID HostForgetSymbols(VOID);
+/* The program is the `ntmm` command: all of its own code is this library's, debug information or not. */
+extern BOOLEAN HostIsWholeProgram;
 
 /* picture.c: fills the picture of the block at (or around) Block: the stop's, or what a bad access used. Link: the list entry there to show,
  * or NULL. Any IRQL, no heap. */
@@ -95,6 +97,10 @@ static inline VOID HostWatchAgain(const char *Unused)
 #endif
 
 /* report.c */
+/* Gets a stop that ends the process, when its report has been written: Json is its data form. */
+extern VOID (*HostStopRoutine)(const ntmm_bugcheck *Stop, const char *Json);
+/* Calls Routine(Context) on a stack of the host's, of a mebibyte; FALSE, and nothing was called: there is no memory for it. */
+BOOLEAN HostCallOnOwnStack(VOID (*Routine)(PVOID Context), PVOID Context);
 VOID HostReport(const KI_BUGCHECK *Stop); /* KiReportRoutine */
 VOID HostReportLeft(VOID);                /* before the system stops: pool that drivers left, with pool tracking */
 /* "Function (file.c:12)", "Function+0x10", or "+0x10" where no function is known. */

@@ -127,9 +127,11 @@ static ULONG ToBlame(const HOST_SYMBOL *Symbols, ULONG Count)
     return Count;
 }
 
-/* Cuts the library's own frames off the inner end, and names who is to blame: where a jump ended in data or nowhere, who jumped. */
-static VOID DescribeBlame(const VOID *Blame, ntmm_bugcheck *Out)
+/* Cuts the library's own frames off the inner end, and names who is to blame: where a jump ended in data or nowhere, who jumped; where
+ * nobody's code is on the stack, whose was last. */
+static VOID DescribeBlame(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
 {
+    const volatile VOID *Blame = Stop->Driver;
     HOST_SYMBOL Symbols[MAX_INLINE];
     unsigned First = 0, At;
     ULONG Count, Name = 0;
@@ -164,12 +166,19 @@ static VOID DescribeBlame(const VOID *Blame, ntmm_bugcheck *Out)
             if (Name < Count)
                 break;
         }
-        if (At >= Out->frame_count) {
-            At = 0;
+        if (At < Out->frame_count) {
+            Out->address = Out->frames[At];
+        } else if (Stop->Callout && (Count = HostSymbolize((ULONG_PTR)Stop->Callout, TRUE, Symbols, MAX_INLINE)) != 0 &&
+                   !Symbols[0].Library && Symbols[0].Module[0] != '?' && Symbols[0].Module[0] != '(') {
+            Name = ToBlame(Symbols, Count);
+            Name = Name < Count ? Name : 0;
+            Out->address = (ULONG_PTR)Stop->Callout;
+            Out->off_stack = true;
+        } else {
             Name = 0;
             HostSymbolize(Out->frames[0], Out->trapped, Symbols, MAX_INLINE);
+            Out->address = Out->frames[0];
         }
-        Out->address = Out->frames[At];
     }
     snprintf(Out->driver, sizeof Out->driver, "%.95s", Symbols[Name].Module);
     HostFormatPlace(&Symbols[Name], Out->where, sizeof Out->where);
@@ -178,7 +187,7 @@ static VOID DescribeBlame(const VOID *Blame, ntmm_bugcheck *Out)
 VOID HostDescribeStop(const KI_BUGCHECK *Stop, ntmm_bugcheck *Out)
 {
     DescribeBasics(Stop, Out);
-    DescribeBlame(Stop->Driver, Out);
+    DescribeBlame(Stop, Out);
 }
 
 /* ---- the block ---- */
@@ -276,10 +285,14 @@ static VOID PutStack(HOST_TEXT *Text, const char *Head, const ULONG_PTR *Stack, 
     uint64_t Frames[EXP_MAX_STACK];
     if (!Count)
         return;
+    size_t Before;
     for (ULONG I = 0; I < Count; I++)
         Frames[I] = Stack[I];
     HostPut(Text, "  %s\n", Head);
+    Before = Text->Used;
     EachFrame(Frames, Count, FALSE, ShowFrame, Text);
+    if (Text->Used == Before)
+        HostPut(Text, "    (the system)\n");
 }
 
 static VOID PutBlock(HOST_TEXT *Text, const VOID *Block)
@@ -320,6 +333,16 @@ static VOID PutPicture(HOST_TEXT *Text, const ntmm_bugcheck *Stop)
         Stop->link_count ? ", l link of a list, x link that is not led back to" : "");
     for (unsigned Line = 0; Line + 16 <= Stop->picture_count; Line += 16) {
         const uint8_t *Bytes = Stop->picture_bytes + Line, *Marks = Stop->picture_marks + Line;
+        unsigned There = Line;
+        while (There < Stop->picture_count && Stop->picture_marks[There] == NTMM_MARK_UNREADABLE)
+            There++;
+        if (There - Line >= 16) { /* whole lines of nothing are one */
+            There -= There % 16;
+            HostPut(Text, "    0x%016llX  ?? from here on: no memory is there\n",
+                    (unsigned long long)Stop->picture_start + Line);
+            Line = There - 16;
+            continue;
+        }
         HostPut(Text, "    0x%016llX ", (unsigned long long)Stop->picture_start + Line);
         for (unsigned I = 0; I < 16; I++) {
             if (Marks[I] == NTMM_MARK_UNREADABLE)
@@ -426,8 +449,9 @@ static VOID PutRest(HOST_TEXT *Text, const ntmm_bugcheck *Stop)
 {
     const char *Why, *Cure;
     size_t Before;
-    HostPut(Text, "\n  driver:     %s\n  function:   %s\n", Stop->driver[0] ? Stop->driver : "?",
-            Stop->where[0] ? Stop->where : "?");
+    HostPut(Text, "\n  driver:     %s\n  function:   %s%s\n", Stop->driver[0] ? Stop->driver : "?",
+            Stop->where[0] ? Stop->where : "?",
+            Stop->off_stack ? ", no longer on the stack: the last routine of a driver that this thread called" : "");
     if (Stop->instruction[0])
         HostPut(Text, "  instruction: %s\n", Stop->instruction);
     HostPut(Text, "  IRQL:       %u (%s), processor %u, thread %u\n  stack:\n", Stop->irql, IrqlName(Stop->irql),
@@ -669,6 +693,8 @@ json_t *HostStopJson(const ntmm_bugcheck *Stop)
     json_object_set_new(Root, "words", json_string(Stop->words));
     json_object_set_new(Root, "driver", json_string(Stop->driver));
     json_object_set_new(Root, "function", json_string(Stop->where));
+    if (Stop->off_stack)
+        json_object_set_new(Root, "off_stack", json_true());
     json_object_set_new(Root, "irql", json_integer(Stop->irql));
     json_object_set_new(Root, "processor", json_integer(Stop->processor));
     json_object_set_new(Root, "thread", json_integer(Stop->thread));
@@ -739,13 +765,24 @@ __asm__(".text\n"
         "movq %rsp, %rbp\n"
         ".cfi_def_cfa_register %rbp\n"
         "movq %rdi, %rsp\n"
+        "movq %rdx, %rdi\n"
         "call *%rsi\n"
         "leave\n"
         ".cfi_def_cfa %rsp, 8\n"
         "ret\n"
         ".cfi_endproc\n"
         ".size HostCallOnStack, . - HostCallOnStack\n");
-extern VOID HostCallOnStack(PVOID Top, VOID (*Routine)(VOID));
+extern VOID HostCallOnStack(PVOID Top, VOID (*Routine)(PVOID Context), PVOID Context);
+
+BOOLEAN HostCallOnOwnStack(VOID (*Routine)(PVOID Context), PVOID Context)
+{
+    PVOID Stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (Stack == MAP_FAILED)
+        return FALSE;
+    HostCallOnStack((char *)Stack + STACK_BYTES, Routine, Context);
+    munmap(Stack, STACK_BYTES);
+    return TRUE;
+}
 
 static VOID WatchdogBarks(int Signal)
 {
@@ -776,7 +813,9 @@ VOID HostReportLeft(VOID)
     VfReportLeft(TellLeft);
 }
 
-static VOID WriteReport(VOID)
+VOID (*HostStopRoutine)(const ntmm_bugcheck *Stop, const char *Json);
+
+static VOID WriteReport(PVOID Context)
 {
     const ntmm_options *Options = ntmm_running_options();
     struct sigaction Action = {.sa_handler = WatchdogBarks};
@@ -784,6 +823,7 @@ static VOID WriteReport(VOID)
     BOOLEAN Json = Options && Options->json;
     sigset_t Alarm;
 
+    UNREFERENCED_PARAMETER(Context);
     DescribeBasics(FatalStop, &Fatal);
     sigaction(SIGALRM, &Action, NULL);
     sigemptyset(&Alarm);
@@ -796,22 +836,24 @@ static VOID WriteReport(VOID)
         Print(&Text);
         Text.Used = 0;
     }
-    DescribeBlame(FatalStop->Driver, &Fatal);
+    DescribeBlame(FatalStop, &Fatal);
     if (Json)
         Text.Used = ntmm_report(&Fatal, true, FatalText, sizeof FatalText);
     else
         PutRest(&Text, &Fatal);
     Print(&Text);
+    if (HostStopRoutine) {
+        if (!Json)
+            ntmm_report(&Fatal, true, FatalText, sizeof FatalText);
+        HostStopRoutine(&Fatal, FatalText);
+    }
 }
 
 VOID HostReport(const KI_BUGCHECK *Stop)
 {
-    PVOID Stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     FatalStop = Stop;
-    if (Stack != MAP_FAILED) {
-        HostCallOnStack((char *)Stack + STACK_BYTES, WriteReport);
+    if (HostCallOnOwnStack(WriteReport, NULL))
         return;
-    }
     HOST_TEXT Text = {FatalText, sizeof FatalText, 0};
     DescribeBasics(Stop, &Fatal);
     PutHead(&Text, &Fatal);

@@ -51,10 +51,14 @@ static const char *BaseName(const char *Path)
 
 /* ---- what libdw says about one address of one compilation unit ---- */
 
-/* A function of our headers, to which a driver's compiler gave a body in the driver. */
+/* A function of our headers, or of another WDK's, to which a driver's compiler gave a body in the driver. */
 static BOOLEAN DeclaredInHeader(Dwarf_Die *Function)
 {
+    static const char *const Kits[] = {"wdm.h", "ntddk.h", "ntifs.h", "ntstrsafe.h", "winnt.h"};
     const char *File = dwarf_decl_file(Function), *Folder = File ? strstr(File, "/wdm/") : NULL;
+    for (unsigned I = 0; File && I < ARRAYSIZE(Kits); I++)
+        if (!strcmp(BaseName(File), Kits[I]))
+            return TRUE;
     if (!Folder)
         return FALSE;
     return (Folder - File >= 3 && !strncmp(Folder - 3, "/nt", 3)) || (Folder - File >= 5 && !strncmp(Folder - 5, "/ntmm", 5));
@@ -179,6 +183,8 @@ static const char *UnitFile(ULONG_PTR Address, char *Text, size_t Size)
     return Text;
 }
 
+BOOLEAN HostIsWholeProgram;
+
 static BOOLEAN IsLibraryCode(ULONG_PTR Address, Dwfl_Module *Module)
 {
     char Text[1024];
@@ -195,6 +201,8 @@ static BOOLEAN IsLibraryCode(ULONG_PTR Address, Dwfl_Module *Module)
     if (dladdr((PVOID)(ULONG_PTR)&IsLibraryCode, &Mine) && dladdr((PVOID)Address, &Theirs) &&
         Mine.dli_fbase != Theirs.dli_fbase)
         return FALSE;
+    if (HostIsWholeProgram)
+        return TRUE;
     if (Mine.dli_fname && strstr(BaseName(Mine.dli_fname), "libntmm"))
         return TRUE;
     if (!OwnRoot[0] || !Module)

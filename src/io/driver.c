@@ -16,6 +16,7 @@
  * Locks: IopDatabaseLock for the lists that hang off a driver.
  */
 #include "io/iopp.h"
+#include "ex/ex.h"
 
 LIST_ENTRY IopDrivers = {&IopDrivers, &IopDrivers};
 
@@ -173,6 +174,17 @@ static VOID IopVisitLink(PVOID Object, PCUNICODE_STRING Name, PVOID Context)
         }
 }
 
+/* An address of the pools at which no block lives. */
+static BOOLEAN IopIsFreedPool(const VOID *Address)
+{
+    MM_REGION Region = MmRegionOf(Address);
+    EXP_BLOCK_INFO Info;
+    if (Region != MmRegionNonPagedPool && Region != MmRegionPagedPool && Region != MmRegionSpecialPool &&
+        Region != MmRegionPagedSpecialPool)
+        return FALSE;
+    return !ExpDescribeBlock(Address, &Info) || Info.State != ExpBlockLive;
+}
+
 #define IOP_ITEM_PATIENCE 10000000000ull /* ns: 10 s */
 static VOID IopTakeDown(IOP_DRIVER *Driver, IOP_LEFTOVERS *Left)
 {
@@ -216,6 +228,9 @@ static VOID IopTakeDown(IOP_DRIVER *Driver, IOP_LEFTOVERS *Left)
         IoDeleteDevice(Device);
     }
     ObpRemoveName(Driver);
+    /* The device extension that holds a timer is gone by now; Windows notices when it expires (0xC7, 0xCE, 0xD1). */
+    if (Left && KiFindLostTimer(Driver->Object.DriverStart, Driver->Object.DriverSize, IopIsFreedPool) != NULL)
+        Ours.Timers++;
     if (Left)
         *Left = Ours;
 }

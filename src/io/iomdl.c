@@ -14,8 +14,6 @@
  */
 #include "io/iopp.h"
 
-#define IOP_MDL_TAG 0x206c644du /* 'Mdl ' */
-
 PMDL IoAllocateMdl(PVOID VirtualAddress, ULONG Length, BOOLEAN SecondaryBuffer, BOOLEAN ChargeQuota, PIRP Irp)
 {
     PMDL Mdl;

@@ -9,6 +9,10 @@ VOID IoShutdownSystem(VOID);
 const CHAR *IopValidate(VOID); /* NULL, or the first broken invariant of drivers, devices and threads' IRPs */
 
 /* ---- drivers (driver.c) ---- PASSIVE_LEVEL */
+/* Pool that the system allocates for a driver, which is to give it back: IoAllocateMdl's and IoAllocateWorkItem's. */
+#define IOP_MDL_TAG      0x206c644du /* 'Mdl ' */
+#define IOP_WORKITEM_TAG 0x49576f49u /* 'IoWI' */
+
 typedef struct _IOP_DRIVER_PARAMETERS {
     const CHAR *Name;         /* service name, without path or extension: \Driver\<Name> and its registry key */
     PDRIVER_INITIALIZE Entry; /* native or foreign: KI_CALLOUT decides */

@@ -44,7 +44,7 @@ VOID IoInitializeWorkItem(PVOID IoObject, PIO_WORKITEM IoWorkItem)
 
 PIO_WORKITEM IoAllocateWorkItem(PDEVICE_OBJECT DeviceObject)
 {
-    PIO_WORKITEM Item = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Item, IOP_TAG);
+    PIO_WORKITEM Item = ExAllocatePool2(POOL_FLAG_NON_PAGED, sizeof *Item, IOP_WORKITEM_TAG);
     if (Item)
         IoInitializeWorkItem(DeviceObject, Item);
     return Item;
@@ -59,7 +59,7 @@ VOID IoUninitializeWorkItem(PIO_WORKITEM IoWorkItem)
 VOID IoFreeWorkItem(PIO_WORKITEM IoWorkItem)
 {
     IoUninitializeWorkItem(IoWorkItem);
-    ExFreePoolWithTag(IoWorkItem, IOP_TAG);
+    ExFreePoolWithTag(IoWorkItem, IOP_WORKITEM_TAG);
 }
 
 static VOID IopRunWorkItem(PVOID Parameter)

@@ -241,6 +241,7 @@ DECLSPEC_NORETURN VOID KiBugCheck(KI_BUGCHECK *Stop)
             HalHalt();
         }
     }
+    Stop->Callout = Thread ? Thread->Callout : NULL;
     Stop->Trapped = Stop->Context != NULL;
     Stop->FrameCount = HalCaptureStack(Stop->Context, Stop->Frames, KI_STOP_FRAMES, 0);
     HalDenyRevocable(FALSE); /* I4 of irql.c */

@@ -194,6 +194,8 @@ typedef struct _KTHREAD {
     LIST_ENTRY MutantListHead;
     PHAL_THREAD HalThread;
     PVOID StartRoutine, StartContext;
+    const volatile VOID
+        *Callout;  /* what KI_CALLOUT called last: for a stop where no code of a driver is on the stack any more */
     PVOID ExCache; /* the pools' per-thread cache */
     PVOID ExBare;  /* the same where blocks are neither filled nor checked (verifier=none), else NULL */
     PVOID IoState, VfState, PsState;
@@ -399,6 +401,9 @@ VOID KiAbandonLocks(VOID);
 VOID KiRestoreIrql(KIRQL Irql);
 /* A pending timer, a queued DPC inside [Base, Base + Bytes), or NULL: freeing it is bug check 0xC7. */
 PKTIMER KiFindTimer(const VOID *Base, SIZE_T Bytes);
+/* A pending timer that lies, or whose DPC lies, where Gone says that nothing is any longer (neither is read then; Gone is called under the
+ * dispatcher lock), or whose DPC's routine lies in [Base, Base + Bytes); or NULL. */
+PKTIMER KiFindLostTimer(const VOID *Base, SIZE_T Bytes, BOOLEAN (*Gone)(const VOID *Address));
 PKDPC KiFindDpc(const VOID *Base, SIZE_T Bytes);
 PVOID KiFindDpcRoutine(const VOID *Base, SIZE_T Bytes); /* the routine of a queued DPC, if it lies in the range */
 /* Signals an object that has no routine of its own for it (a process that ended), for ever. */
@@ -515,9 +520,17 @@ VOID __msan_unpoison(const volatile VOID *Address, SIZE_T Bytes);
 #define KiMarkUnwritten(Address, Bytes) ((VOID)0)
 #define KiMarkWritten(Address, Bytes)   ((VOID)0)
 #endif
+static inline const volatile VOID *KiNoteCallout(const volatile VOID *Code)
+{
+    KTHREAD *Thread = (KTHREAD *)HalCurrentThread();
+    if (__builtin_expect(Thread != NULL, 1)) {
+        Thread->Callout = Code;
+    }
+    return Code;
+}
 /* Status = KI_CALLOUT(NTSTATUS, Driver->DriverInit, (PDRIVER_OBJECT, PUNICODE_STRING), (Driver, Path)); */
 #define KI_CALLOUT(Ret, Fn, Types, Args)                                                                                       \
-    (KiIsForeignCode((const volatile VOID *)(ULONG_PTR)(Fn))                                                                   \
+    (KiIsForeignCode(KiNoteCallout((const volatile VOID *)(ULONG_PTR)(Fn)))                                                    \
          ? KI_CALL_FOREIGN((KiPrepareForeign(), ((Ret(KI_MSABI *) Types)(ULONG_PTR)(Fn))Args))                                 \
          : ((Ret(*) Types)(ULONG_PTR)(Fn))Args)
 
@@ -619,8 +632,9 @@ typedef struct _KI_BUGCHECK {
     KIRQL Irql;           /* filled by KiBugCheck, like all that follows */
     ULONG Processor;
     KTHREAD *Thread;
-    BOOLEAN Trapped;  /* Context was given: Frames[0] is an instruction, not a return address */
-    ULONG FrameCount; /* the call stack, innermost first */
+    const volatile VOID *Callout; /* KTHREAD.Callout */
+    BOOLEAN Trapped;              /* Context was given: Frames[0] is an instruction, not a return address */
+    ULONG FrameCount;             /* the call stack, innermost first */
     ULONG_PTR Frames[KI_STOP_FRAMES];
 } KI_BUGCHECK;
 /* Stops the system: callbacks, the block on the console (through the reporter), then HalHalt - or, inside

@@ -339,7 +339,8 @@ BOOLEAN KeReadStateTimer(PKTIMER Timer)
     return KiState(&Timer->Header) != 0;
 }
 
-PKTIMER KiFindTimer(const VOID *Base, SIZE_T Bytes)
+/* The first pending timer, in no order, that Wanted wants; what it has said FALSE to is read afterwards. */
+static PKTIMER KipSearchTimers(BOOLEAN (*Wanted)(PKTIMER Timer, const VOID *Context), const VOID *Context)
 {
     PLIST_ENTRY Path[128];
     PKTIMER Found = NULL;
@@ -350,8 +351,9 @@ PKTIMER KiFindTimer(const VOID *Base, SIZE_T Bytes)
     Link = KiTimerRoot;
     while (Found == NULL && (Link != NULL || Depth != 0)) {
         if (Link != NULL) {
-            if ((ULONG_PTR)KipTimerOf(Link) - (ULONG_PTR)Base < Bytes) {
+            if (Wanted(KipTimerOf(Link), Context)) {
                 Found = KipTimerOf(Link);
+                break;
             }
             if (Depth < ARRAYSIZE(Path)) {
                 Path[Depth] = Link;
@@ -365,6 +367,38 @@ PKTIMER KiFindTimer(const VOID *Base, SIZE_T Bytes)
     }
     KiUnlockDispatcher();
     return Found;
+}
+
+typedef struct _KI_TIMER_SEARCH {
+    ULONG_PTR Base;
+    SIZE_T Bytes;
+    BOOLEAN (*Gone)(const VOID *Address);
+} KI_TIMER_SEARCH;
+
+static BOOLEAN KipIsTimerInside(PKTIMER Timer, const VOID *Context)
+{
+    const KI_TIMER_SEARCH *Search = Context;
+    return (ULONG_PTR)Timer - Search->Base < Search->Bytes;
+}
+
+PKTIMER KiFindTimer(const VOID *Base, SIZE_T Bytes)
+{
+    KI_TIMER_SEARCH Search = {(ULONG_PTR)Base, Bytes, NULL};
+    return KipSearchTimers(KipIsTimerInside, &Search);
+}
+
+static BOOLEAN KipIsTimerLost(PKTIMER Timer, const VOID *Context)
+{
+    const KI_TIMER_SEARCH *Search = Context;
+    return Search->Gone(Timer) ||
+           (Timer->Dpc != NULL &&
+            (Search->Gone(Timer->Dpc) || (ULONG_PTR)Timer->Dpc->DeferredRoutine - Search->Base < Search->Bytes));
+}
+
+PKTIMER KiFindLostTimer(const VOID *Base, SIZE_T Bytes, BOOLEAN (*Gone)(const VOID *Address))
+{
+    KI_TIMER_SEARCH Search = {(ULONG_PTR)Base, Bytes, Gone};
+    return KipSearchTimers(KipIsTimerLost, &Search);
 }
 
 const CHAR *KiValidateTimers(VOID)

@@ -8,8 +8,9 @@
  *
  * Pool tracking (0x8). When a driver has been unloaded (io calls after DriverUnload, through IopDriverRoutine), the live blocks of
  * the pools are walked, and those that its code allocated are its leak: bug check 0xC4/0x62 (driver's name, its record, blocks).
- * Whose code it was, the kept call stack tells: its first frame that is not the border's. For a source driver the frames of this
- * library are left out (KiIsDriverCodeRoutine) and so is what the program had already when the driver was loaded, by number.
+ * Whose code it was, the kept call stack tells: its first frame that is not the border's; of MDLs and work items, which the system
+ * allocates on its behalf, the first that is not the system's. For a source driver the frames of this library are left out
+ * (KiIsDriverCodeRoutine) and so is what the program had already when the driver was loaded, by number.
  *
  * The list only grows, so it is read without a lock; DriverLock guards adding. PASSIVE_LEVEL but for ViDriverOf (any IRQL).
  */
@@ -208,17 +209,27 @@ ULONG VfReadLeak(VF_LEAK_PLACE Places[VF_LEAK_PLACES])
     return Count;
 }
 
+/* The frame that allocated: the first that is not the border's; of what the system allocates on a driver's behalf the first of anybody
+ * else than the system. AllocFrames: there is none. */
+static ULONG ViAllocatingFrame(VI_LEAK *Leak, const EXP_BLOCK_INFO *Info)
+{
+    BOOLEAN OnBehalf = Info->Tag == IOP_MDL_TAG || Info->Tag == IOP_WORKITEM_TAG;
+    ULONG At = 0;
+    while (At < Info->AllocFrames &&
+           (Info->AllocStack[At] - KiBorderStart < KiBorderEnd - KiBorderStart ||
+            (OnBehalf && !HalIsSystemAddress(Info->AllocStack[At]) && !ViIsDriverCode(Leak, Info->AllocStack[At]))))
+        At++;
+    return At;
+}
+
 static BOOLEAN ViSumLeak(const EXP_BLOCK_INFO *Info, PVOID Context)
 {
     VI_LEAK *Leak = Context;
-    ULONG At = 0;
-    while (At < Info->AllocFrames && Info->AllocStack[At] - KiBorderStart < KiBorderEnd - KiBorderStart)
-        At++;
+    ULONG At = ViAllocatingFrame(Leak, Info);
     if (At == Info->AllocFrames)
         return TRUE;
-    if (Leak->Driver->Size != 0
-            ? Info->AllocStack[At] - Leak->Driver->Base >= Leak->Driver->Size
-            : HalIsSystemAddress(Info->AllocStack[At]) || At != 0 || !ViIsDriverCode(Leak, Info->AllocStack[0]))
+    if (Leak->Driver->Size != 0 ? Info->AllocStack[At] - Leak->Driver->Base >= Leak->Driver->Size
+                                : HalIsSystemAddress(Info->AllocStack[At]) || !ViIsDriverCode(Leak, Info->AllocStack[At]))
         return TRUE;
     Leak->Blocks++;
     Leak->Bytes += Info->Size;
@@ -300,7 +311,7 @@ static VOID ViDriverUnloaded(PDRIVER_OBJECT Object)
                 .Parameters = {0x62, (ULONG_PTR)Driver->Name, (ULONG_PTR)Driver, Leak.Blocks - Driver->BlocksBefore},
                 .Words = "A driver was unloaded that has not freed all the pool it allocated.",
                 .Block = (PVOID)Leak.Example,
-                .Driver = (const VOID *)Leak.Site};
+                .Driver = (const VOID *)(Leak.Site - 1)} /* a return address */;
             KiBugCheck(&Stop);
         }
     }

@@ -87,7 +87,7 @@ static VOID ViStopLocked(const VI_LOCKED *Record, const CHAR *Words)
     KI_BUGCHECK Stop = {.Code = DRIVER_LEFT_LOCKED_PAGES_IN_PROCESS,
                         .Parameters = {(ULONG_PTR)Record, 0, (ULONG_PTR)Record->Mdl, Record->Pages},
                         .Words = Words,
-                        .Driver = (const VOID *)Record->Caller};
+                        .Driver = (const VOID *)(Record->Caller - 1)}; /* a return address */
     KiBugCheck(&Stop);
 }
 

@@ -190,8 +190,14 @@ static void Run_BugCheckOnAnotherThread_IsAFindingToo(void **State)
     (void)State;
     Expect("run " SYS "loadme.sys --ioctl 0x22203c", 1, NULL, "*** STOP: 0x000000BE (");
     assert_non_null(strstr(Err, "loadme.c:"));
-    assert_non_null(strstr(Err, "ntmm: the system stopped on another thread than the driver's own while at: ioctl 0x0022203c"));
+    assert_non_null(
+        strstr(Out, "loadme.sys was stopped by bug check 0xBE, ATTEMPTED_WRITE_TO_READONLY_MEMORY, on another thread"));
+    assert_non_null(strstr(Out, "in: ioctl 0x0022203c"));
     Expect("run " SYS "loadme.sys --ioctl 0x22203c --json", 1, "\"findings\": 1", NULL);
+    json_t *Root = json_loads(Out, 0, NULL), *Stop = json_object_get(Root, "bugcheck");
+    assert_string_equal(json_string_value(json_object_get(Stop, "code")), "0x000000BE");
+    assert_non_null(strstr(json_string_value(json_object_get(Stop, "function")), "loadme.c:"));
+    json_decref(Root);
 }
 
 static void ExitsWith(const char *Line, int Code)
