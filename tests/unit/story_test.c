@@ -237,14 +237,15 @@ static void Overrun_TheBlockAndHowFarBehind(void **State)
     (void)State;
     STORY(Overrun, 0xD6, "A write to address 0x", "beyond the end of a block of special pool: overrun",
           "  function:   Scribble (", "  instruction: ", "64 bytes, tag 'Stry', nonpaged pool, allocated\n",
-          "is 0 bytes behind its end\n", "  allocated by:\n", "!MakeBuffer (", "61 62 63 64 ", "b  b  b  b", "?  ?  ?  ?",
-          "  usually: ", "", "freed by", "!!");
+          "is 0 bytes behind its end\n", "  allocated by:\n", "!MakeBuffer (", "61 62 63 64 ", "b  b  b  b",
+          "  ?? from here on: no memory is there\n", "  usually: ", "", "freed by", "!!");
 }
 static void SmallOverrun_MarksWhatWasWritten(void **State)
 {
     (void)State;
     STORY(SmallOverrun, 0xC1, "Bytes right behind a block of special pool were overwritten", "13 bytes, tag 'Stry'",
-          " 61 62 63 ", " b  b  b  b  b  b  b  b  b  b  b  b  b  !! s  s\n", "?  ?  ?  ?", "  usually: ", "off by one");
+          " 61 62 63 ", " b  b  b  b  b  b  b  b  b  b  b  b  b  !! s  s\n", "  ?? from here on: no memory is there\n",
+          "  usually: ", "off by one");
 }
 static void Underrun_MarksWhatWasWritten(void **State)
 {
