@@ -49,8 +49,8 @@ __attribute__((section("PAGE"), noinline)) static VOID Pageable(ULONG Value)
 static VOID NTAPI Tick(PKDPC Dpc, PVOID Context, PVOID One, PVOID Two)
 {
     (void)Dpc, (void)Context, (void)One, (void)Two;
-    KeSetEvent(&Shop->Done, 0, FALSE);
     Shop->Sum++;
+    KeSetEvent(&Shop->Done, 0, FALSE);
 }
 static VOID NTAPI BadTick(PKDPC Dpc, PVOID Context, PVOID One, PVOID Two)
 {
@@ -61,8 +61,8 @@ static VOID NTAPI BadTick(PKDPC Dpc, PVOID Context, PVOID One, PVOID Two)
 static VOID NTAPI Work(PDEVICE_OBJECT Device, PVOID Context)
 {
     (void)Device, (void)Context;
-    KeSetEvent(&Shop->Done, 0, FALSE);
     Shop->Sum++;
+    KeSetEvent(&Shop->Done, 0, FALSE);
 }
 
 static VOID SetTimer(PKDEFERRED_ROUTINE Routine, LONGLONG Milliseconds)
@@ -98,6 +98,7 @@ static VOID Nothing(VOID)
     Await();
     IoQueueWorkItem(Item, Work, DelayedWorkQueue, NULL);
     Await();
+    KeFlushQueuedDpcs(); /* Tick may not have returned yet */
     IoFreeWorkItem(Item);
     Mapped = MmGetSystemAddressForMdlSafe(Mdl, NormalPagePriority | MdlMappingNoExecute);
     KeAcquireSpinLock(&Shop->Lock, &Old);
