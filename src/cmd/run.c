@@ -19,6 +19,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -467,6 +468,31 @@ static bool LoadOne(RUN *Run, const char *Path, LDR_IMAGE **Image)
     return true;
 }
 
+static bool IsNameOf(const LDR_IMAGE *Image, const char *Name, size_t Length)
+{
+    size_t Base = strlen(Image->Name);
+    Base -= Base > 4 && strcasecmp(Image->Name + Base - 4, ".sys") == 0 ? 4 : 0;
+    Length -= Length > 4 && strncasecmp(Name + Length - 4, ".sys", 4) == 0 ? 4 : 0;
+    return Base == Length && strncasecmp(Image->Name, Name, Length) == 0;
+}
+
+/* A name that is misspelt would leave its driver unverified without a word. A driver that loads others may know more names. */
+static void SayUnknownDrivers(const RUN *Run)
+{
+    for (const char *Name = Run->Options.verifier_drivers; *Name != 0;) {
+        size_t Length = strcspn(Name, "+");
+        bool Known = IsNameOf(Run->Image, Name, Length);
+        for (unsigned Index = 0; Index < Run->WithCount && !Known; Index++) {
+            Known = IsNameOf(Run->WithImages[Index], Name, Length);
+        }
+        if (!Known) {
+            fprintf(stderr, "ntmm: verifier_drivers: no driver here is called '%.*s': the one that runs is %s%s\n", (int)Length,
+                    Name, Run->Image->Name, Run->WithCount != 0 ? ", and those of --with" : "");
+        }
+        Name += Length + (Name[Length] == '+');
+    }
+}
+
 static void SayLoaded(RUN *Run, double Elapsed)
 {
     const LDR_IMAGE *Image = Run->Image;
@@ -603,6 +629,7 @@ static int Child(RUN *Run)
     }
     Run->Image->HardwareId = Run->Pnp;
     SayLoaded(Run, Milliseconds(&From));
+    SayUnknownDrivers(Run);
     if (Run->FailAt != NULL && ntmm_fail_at(Run->FailAt) != 0) {
         RunSession(&Own, NULL);
         EndSession(&Own);

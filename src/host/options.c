@@ -207,8 +207,11 @@ BOOLEAN HostParseNumber(const char *Text, BOOLEAN Suffix, uint64_t *Number)
     return TRUE;
 }
 
-static BOOLEAN ParseVerifier(const char *Text, uint64_t *Mask)
+/* FALSE: the WrongLength characters at Wrong are no name. */
+static BOOLEAN ParseVerifier(const char *Text, uint64_t *Mask, const char **Wrong, size_t *WrongLength)
 {
+    *Wrong = Text;
+    *WrongLength = strlen(Text);
     if (HostParseNumber(Text, FALSE, Mask))
         return *Mask <= 0xffffffff;
     *Mask = 0;
@@ -217,8 +220,11 @@ static BOOLEAN ParseVerifier(const char *Text, uint64_t *Mask)
         for (I = 0; I < ARRAYSIZE(VerifierNames); I++)
             if (strlen(VerifierNames[I].Name) == Length && !memcmp(VerifierNames[I].Name, Text, Length))
                 break;
-        if (I == ARRAYSIZE(VerifierNames))
+        if (I == ARRAYSIZE(VerifierNames)) {
+            *Wrong = Text;
+            *WrongLength = Length;
             return FALSE;
+        }
         *Mask |= VerifierNames[I].Bits;
         if (!Text[Length])
             return TRUE;
@@ -231,6 +237,8 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
     char List[512] = "";
     for (size_t I = 0; I < ARRAYSIZE(Keys); I++) {
         uint64_t Number = 0;
+        const char *Wrong = "";
+        size_t WrongLength = 0;
         BOOLEAN Good;
         char *Field = (char *)options + Keys[I].Offset;
         if (strcmp(key, Keys[I].Key)) {
@@ -289,7 +297,7 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
             return 0;
         }
         Good = Keys[I].Kind == KeyVerifier
-                   ? ParseVerifier(value, &Number)
+                   ? ParseVerifier(value, &Number, &Wrong, &WrongLength)
                    : HostParseNumber(value, Keys[I].Kind == KeySize || Keys[I].Kind == KeyStore, &Number);
         if (Good && !strcmp(key, "tlb") && Number && Number < 16)
             Good = FALSE;
@@ -300,8 +308,8 @@ int ntmm_set_option(ntmm_options *options, const char *key, const char *value)
                 List[0] = 0;
                 for (size_t J = 0; J < ARRAYSIZE(VerifierNames); J++)
                     Append(List, sizeof List, VerifierNames[J].Name);
-                return HostFail("option verifier: '%s' is neither a mask nor names joined by '+'; the names are %s", value,
-                                List);
+                return HostFail("option verifier: '%.*s' is neither a mask nor one of the names, which '+' joins: %s",
+                                (int)WrongLength, Wrong, List);
             }
             return HostFail("option %s: '%s' will not do; %s=%s, %s", key, value, key, Keys[I].Value, Keys[I].Meaning);
         }

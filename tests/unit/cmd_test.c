@@ -345,6 +345,14 @@ static void Map_Memory_ShowsTheListsWhileMemoryIsShort(void **State)
     json_decref(Root);
 }
 
+static void Run_VerifierDriversThatAreNotThere_AreNamed(void **State)
+{
+    (void)State;
+    Expect("run --verifier=standard --verifier_drivers=LoadMe+laodme.sys " SYS "loadme.sys", 0, NULL,
+           "ntmm: verifier_drivers: no driver here is called 'laodme.sys': the one that runs is loadme.sys\n");
+    assert_null(strstr(Err, "'LoadMe'"));
+}
+
 static void Run_ReportsMemoryOverTime(void **State)
 {
     (void)State;
@@ -377,6 +385,7 @@ int main(void)
         cmocka_unit_test(Explain_ByNumberOrName),
         cmocka_unit_test(Map_ShowsRegionsAndMemory),
         cmocka_unit_test(Map_Memory_ShowsTheListsWhileMemoryIsShort),
+        cmocka_unit_test(Run_VerifierDriversThatAreNotThere_AreNamed),
         cmocka_unit_test(Run_ReportsMemoryOverTime),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);

@@ -60,7 +60,10 @@ static void Parse_Verifier_MaskAndNames(void **state)
     assert_int_equal(ntmm_parse_options("verifier=specialpool", &Options), -1);
     assert_non_null(strstr(ntmm_error(), "'specialpool'"));
     assert_non_null(strstr(ntmm_error(), "special_pool"));
+    assert_int_equal(ntmm_parse_options("verifier=standard+specialpool+io", &Options), -1);
+    assert_non_null(strstr(ntmm_error(), "'specialpool'")); /* the wrong one of several */
     assert_int_equal(ntmm_parse_options("verifier=0x100000000", &Options), -1);
+    assert_non_null(strstr(ntmm_error(), "'0x100000000'"));
 }
 
 static void Parse_Bad_SentenceNamesItAndNothingChanges(void **state)
