@@ -67,7 +67,8 @@ static unsigned LineOf(const char *Name)
 static json_t *Report(const char *Name, const char *Verifier, int Code)
 {
     char Line[1024], *Text = malloc(1 << 20);
-    snprintf(Line, sizeof Line, "%s run %s --verifier=%s --ioctl %u --in 6162636465 --json --cpus=2 --ram=64M 2>/dev/null </dev/null",
+    snprintf(Line, sizeof Line,
+             "%s run %s --verifier=%s --ioctl %u --in 6162636465 --json --cpus=2 --ram=64M 2>/dev/null </dev/null",
              NTMM_COMMAND, NTMM_SYS "/workshop.sys", Verifier, 0x222000 + 4 * NumberOf(Name));
     FILE *Pipe = popen(Line, "r");
     assert_non_null(Pipe);
