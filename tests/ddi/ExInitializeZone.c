@@ -2,14 +2,8 @@
  * ExInitializeZone.c - zones, which no page describes any more: what their header says. And the other obsolete forms that have a lock.
  * SPDX-License-Identifier: MIT
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <string.h>
-#include <ntddk.h>
-#include <ntmm.h>
+#include "mm_kit.h"
 
 static DECLSPEC_ALIGN(16) UCHAR First[16 + 4 * 24 + 8], Second[16 + 2 * 24];
 
@@ -116,21 +110,6 @@ static void Pshed_BlockOfNonPagedPool(void **State)
     assert_null(PshedAllocateMemory(0xFFFFFFFF));
 }
 
-static int Start(void **State)
-{
-    ntmm_options Options;
-    (void)State;
-    ntmm_default_options(&Options);
-    Options.ram = 32 << 20;
-    return ntmm_start(&Options);
-}
-
-static int End(void **State)
-{
-    (void)State;
-    return ntmm_stop();
-}
-
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
@@ -138,5 +117,5 @@ int main(void)
         cmocka_unit_test(Interlocked_SameBlocks),    cmocka_unit_test(CompareExchange64_WithLock),
         cmocka_unit_test(Pshed_BlockOfNonPagedPool),
     };
-    return cmocka_run_group_tests(Tests, Start, End);
+    return cmocka_run_group_tests(Tests, KitStart, KitStop);
 }

@@ -1,14 +1,9 @@
 /*
  * FsRtlAllocateExtraCreateParameter.c - what the pages of the extra create parameters say, a test a sentence. SPDX-License-Identifier: MIT
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <string.h>
 #include <ntifs.h>
-#include <ntmm.h>
+#include "mm_kit.h"
 #include "ex/ex.h"
 
 #define TAG 'pcEt'
@@ -193,21 +188,6 @@ static void Lookaside_EachKind_Recycles(void **State)
     }
 }
 
-static int Start(void **State)
-{
-    ntmm_options Options;
-    (void)State;
-    ntmm_default_options(&Options);
-    Options.ram = 32 << 20;
-    return ntmm_start(&Options);
-}
-
-static int End(void **State)
-{
-    (void)State;
-    return ntmm_stop();
-}
-
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
@@ -215,5 +195,5 @@ int main(void)
         cmocka_unit_test(List_InsertFindRemove),           cmocka_unit_test(List_Next_NotCircular),
         cmocka_unit_test(Acknowledged_UntilReused),        cmocka_unit_test(Lookaside_EachKind_Recycles),
     };
-    return cmocka_run_group_tests(Tests, Start, End);
+    return cmocka_run_group_tests(Tests, KitStart, KitStop);
 }

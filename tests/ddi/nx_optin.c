@@ -2,13 +2,7 @@
  * nx_optin.c - what the page "Single Binary Opt-In: POOL_NX_OPTIN" says, for a driver that is compiled with it. SPDX-License-Identifier: MIT
  */
 #define POOL_NX_OPTIN 1
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <ntddk.h>
-#include <ntmm.h>
+#include "mm_kit.h"
 
 #define TAG 'tseT'
 
@@ -56,23 +50,8 @@ static void OptIn_NonPagedPool_IsNxFromThenOn(void **State)
     ExFreePool(Block);
 }
 
-static int Start(void **State)
-{
-    ntmm_options Options;
-    (void)State;
-    ntmm_default_options(&Options);
-    Options.ram = 32 << 20;
-    return ntmm_start(&Options);
-}
-
-static int End(void **State)
-{
-    (void)State;
-    return ntmm_stop();
-}
-
 int main(void)
 {
     const struct CMUnitTest Tests[] = {cmocka_unit_test(OptIn_NonPagedPool_IsNxFromThenOn)};
-    return cmocka_run_group_tests(Tests, Start, End);
+    return cmocka_run_group_tests(Tests, KitStart, KitStop);
 }
