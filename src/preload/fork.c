@@ -10,7 +10,7 @@
  *
  * The handlers must come before the program's own: then they run last before the fork and first after it, and a program's handlers
  * may use malloc. But the C library's list of handlers lies in a part of it that a process which does not fork touches for nothing
- * else (host.h). So they are registered when the program first registers handlers of its own (pthread_atfork calls
+ * else (preload.h). So they are registered when the program first registers handlers of its own (pthread_atfork calls
  * __register_atfork), or forks: by fork, or by the two routines of the C library that fork with handlers. Those names are
  * exported, and go on to the C library's.
  */

@@ -28,11 +28,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <linux/futex.h>
 #include <linux/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
-#include "preload/host.h"
+#include "hal/linux/sys.h"
 #include "preload/preload.h"
 
 HAL_FACTS HalFacts;
@@ -135,7 +134,7 @@ static VOID ThreadEnded(PVOID Record);
 static ULONG CountProcessors(VOID)
 {
     ULONG64 Mask[128] = {0};
-    LONG64 Bytes = HostCall3(SYS_sched_getaffinity, 0, sizeof Mask, (ULONG64)Mask);
+    LONG64 Bytes = HalpSyscall3(SYS_sched_getaffinity, 0, sizeof Mask, (ULONG64)Mask);
     ULONG Count = 0;
     for (LONG64 Index = 0; Index < Bytes / 8; Index++)
         Count += (ULONG)__builtin_popcountll(Mask[Index]);
@@ -145,14 +144,15 @@ static ULONG CountProcessors(VOID)
 static ULONG64 Entropy(VOID)
 {
     ULONG64 Random = 0;
-    return HostCall3(SYS_getrandom, (ULONG64)&Random, sizeof Random, GRND_NONBLOCK) == sizeof Random ? Random : HalQueryTime();
+    return HalpSyscall3(SYS_getrandom, (ULONG64)&Random, sizeof Random, GRND_NONBLOCK) == sizeof Random ? Random
+                                                                                                        : HalQueryTime();
 }
 
 static VOID StartPools(VOID)
 {
     struct sysinfo Host = {0};
     PreloadOptions.Ram =
-        HostCall3(SYS_sysinfo, (ULONG64)&Host, 0, 0) == 0 ? (ULONG64)Host.totalram * Host.mem_unit : 1ull << 32;
+        HalpSyscall3(SYS_sysinfo, (ULONG64)&Host, 0, 0) == 0 ? (ULONG64)Host.totalram * Host.mem_unit : 1ull << 32;
     PreloadOptions.Seed = Entropy();
     ReadOptions();
     HalFacts.HostProcessors = CountProcessors();
@@ -198,15 +198,15 @@ static VOID GiveUpCache(KTHREAD *Thread)
 static KTHREAD *AttachLate(VOID)
 {
     KTHREAD *Found = NULL;
-    ULONG64 Process = (ULONG64)HostCall3(SYS_getpid, 0, 0, 0);
+    ULONG64 Process = (ULONG64)HalpSyscall3(SYS_getpid, 0, 0, 0);
     KiAcquireLock(&LateLock);
     for (ULONG Index = 0; Index < LATE_THREADS && Found == NULL; Index++) {
-        if (LateThreads[Index].Id != 0 && HostCall3(SYS_tgkill, Process, (ULONG64)LateThreads[Index].Id, 0) == 0)
+        if (LateThreads[Index].Id != 0 && HalpSyscall3(SYS_tgkill, Process, (ULONG64)LateThreads[Index].Id, 0) == 0)
             continue;
         Found = &LateThreads[Index].Thread;
         if (LateThreads[Index].Id != 0)
             GiveUpCache(Found);
-        LateThreads[Index].Id = (pid_t)HostCall3(SYS_gettid, 0, 0, 0);
+        LateThreads[Index].Id = (pid_t)HalpSyscall3(SYS_gettid, 0, 0, 0);
     }
     KiReleaseLock(&LateLock);
     if (Found == NULL)
@@ -252,18 +252,17 @@ VOID PreloadForkThreads(VOID)
 BOOLEAN HalWait(volatile LONG *Word, LONG Expected, ULONG64 Deadline)
 {
     struct timespec Until = {.tv_sec = (time_t)(Deadline / 1000000000u), .tv_nsec = (long)(Deadline % 1000000000u)};
-    return HostCall(SYS_futex, (ULONG64)Word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, (ULONG)Expected,
-                    Deadline == HAL_FOREVER ? 0 : (ULONG64)&Until, 0, FUTEX_BITSET_MATCH_ANY) != -ETIMEDOUT;
+    return HalpFutexWait(Word, Expected, Deadline == HAL_FOREVER ? NULL : &Until) != -ETIMEDOUT;
 }
 
 VOID HalWake(volatile LONG *Word, ULONG Count)
 {
-    HostCall3(SYS_futex, (ULONG64)Word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, Count > INT_MAX ? INT_MAX : Count);
+    HalpFutexWake(Word, Count);
 }
 
 VOID HalYield(VOID)
 {
-    HostCall3(SYS_sched_yield, 0, 0, 0);
+    HalpSyscall3(SYS_sched_yield, 0, 0, 0);
 }
 
 /* Whatever is freed here and is no block is called one of the program's own addresses. */

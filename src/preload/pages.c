@@ -24,7 +24,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include "preload/host.h"
+#include "hal/linux/sys.h"
 #include "preload/preload.h"
 
 #define OPEN_STEP  ((SIZE_T)32 << 20)
@@ -55,18 +55,18 @@ static REGION Regions[2] = {{.Id = MmRegionNonPagedPool, .Name = "nonpaged pool"
 
 static PVOID MapNothing(SIZE_T Bytes, int Protection)
 {
-    LONG64 Va = HostCall(SYS_mmap, 0, Bytes, (ULONG64)Protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ~0ull, 0);
-    return Va < 0 ? NULL : (PVOID)Va;
+    LONG64 Va = HalpMmap(0, Bytes, Protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return HalpFailed(Va) ? NULL : (PVOID)Va;
 }
 
 static BOOLEAN Protect(PVOID Va, SIZE_T Bytes, int Protection)
 {
-    return HostCall3(SYS_mprotect, (ULONG64)Va, Bytes, (ULONG64)Protection) == 0;
+    return HalpMprotect((ULONG64)Va, Bytes, Protection) == 0;
 }
 
 static VOID GiveBack(PVOID Va, SIZE_T Pages)
 {
-    HostCall3(SYS_madvise, (ULONG64)Va, Pages << PAGE_SHIFT, MADV_DONTNEED);
+    HalpSyscall3(SYS_madvise, (ULONG64)Va, Pages << PAGE_SHIFT, MADV_DONTNEED);
 }
 
 static BOOLEAN StartRegion(REGION *Region, ULONG64 Bytes)
@@ -77,7 +77,7 @@ static BOOLEAN StartRegion(REGION *Region, ULONG64 Bytes)
             continue; /* a limit of address space: less will do */
         Region->Extents = MapNothing((Bytes >> PAGE_SHIFT) * sizeof(EXTENT), PROT_READ | PROT_WRITE);
         if (Region->Extents == NULL) {
-            HostCall3(SYS_munmap, (ULONG64)Va, Bytes, 0);
+            HalpMunmap((ULONG64)Va, Bytes);
             continue;
         }
         Region->Base = (ULONG_PTR)Va;

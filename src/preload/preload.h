@@ -5,7 +5,6 @@
  *   ground.c   what the pools stand on here: threads, locks' sleeping, stops, start; the end of a thread
  *   pages.c    mm.h's runs of pages, over private memory of the process
  *   fork.c     fork with threads
- *   host.h     the host's system calls
  *
  * The pools (src/ex) are the library's own, unchanged, with all their checks. Below them stands no machine: nonpaged pool
  * is never paged out and needs no page tables, so, as NT on MIPS kept it in KSEG0, it is addressed directly. Its frames
@@ -14,6 +13,9 @@
  *
  * Rules: nothing here calls malloc, directly or by a C library function that might, with the one exception of
  * pthread_setspecific, which is called when the thread is attached already. errno is changed by failures only.
+ *
+ * A small process pays for each part of the C library that it touches: the host maps its code and constants 64 KiB at a time. What the
+ * heap needs of the host it asks for by the machine's raw calls (hal/linux/sys.h), so that it touches none.
  */
 #pragma once
 #include "ex/exp.h"

@@ -24,6 +24,10 @@ static inline LONG64 HalpSyscall(LONG64 Number, ULONG64 A, ULONG64 B, ULONG64 C,
                      : "rcx", "r11", "memory");
     return Result;
 }
+static inline LONG64 HalpSyscall3(LONG64 Number, ULONG64 A, ULONG64 B, ULONG64 C)
+{
+    return HalpSyscall(Number, A, B, C, 0, 0, 0);
+}
 static inline BOOLEAN HalpFailed(LONG64 Result)
 {
     return (ULONG64)Result >= (ULONG64)-4095;
