@@ -52,17 +52,12 @@ VOID ExpNoteDonor(const EXP_CENTER *Center, BOOLEAN Gives)
         __atomic_fetch_and(Donors, ~Bit, __ATOMIC_RELAXED);
 }
 
-static BOOLEAN ExpIsBitFree(const EXP_SLAB *Slab, ULONG Number)
-{
-    return (Slab->Free[Number / 64] >> (Number % 64)) & 1;
-}
-
 /* Whether no block of the host in use lies in these bytes of a page. */
 static BOOLEAN ExpIsRoom(const EXP_SLAB *Host, ULONG Page, ULONG Offset, ULONG Bytes)
 {
     ULONG First = Offset / Host->BlockSize, Last = (Offset + Bytes - 1) / Host->BlockSize;
     for (; First <= Last && First < Host->PerPage; First++)
-        if (!ExpIsBitFree(Host, Page * Host->Stride + First))
+        if (!ExpIsFree(Host, Page * Host->Stride + First))
             return FALSE;
     return TRUE;
 }
@@ -174,7 +169,7 @@ BOOLEAN ExpYield(EXP_CENTER *Center, EXP_SLAB *Host, ULONG Number, EXP_VICTIMS *
         KiReleaseLock(&Center->Lock);
         ExpLockBoth(Center, Other);
     }
-    Done = !ExpIsBitFree(Host, Number);
+    Done = !ExpIsFree(Host, Number);
     if (Done) {
         Host->Free[Number / 64] |= 1ull << (Number % 64);
         Host->Used--;

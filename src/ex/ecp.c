@@ -44,7 +44,7 @@ static ECP *ExpEcpOf(PVOID Context)
 static VOID ExpFormatEcp(ECP *Ecp, LPCGUID Type, ULONG Size, PFSRTL_EXTRA_CREATE_PARAMETER_CLEANUP_CALLBACK Cleanup)
 {
     memset(Ecp, 0, sizeof(*Ecp));
-    Ecp->Links.Flink = Ecp->Links.Blink = &Ecp->Links;
+    InitializeListHead(&Ecp->Links);
     Ecp->Type = *Type;
     Ecp->Cleanup = Cleanup;
     Ecp->Size = Size;
@@ -62,9 +62,8 @@ static ECP *ExpFindEcp(PECP_LIST List, LPCGUID Type)
 
 static VOID ExpUnlinkEcp(ECP *Ecp)
 {
-    Ecp->Links.Blink->Flink = Ecp->Links.Flink;
-    Ecp->Links.Flink->Blink = Ecp->Links.Blink;
-    Ecp->Links.Flink = Ecp->Links.Blink = &Ecp->Links;
+    RemoveEntryList(&Ecp->Links);
+    InitializeListHead(&Ecp->Links);
 }
 
 /* ---- contexts ---- */
@@ -130,13 +129,13 @@ NTSTATUS FsRtlAllocateExtraCreateParameterList(FSRTL_ALLOCATE_ECPLIST_FLAGS Flag
     *EcpList = List;
     if (List == NULL)
         return STATUS_INSUFFICIENT_RESOURCES;
-    List->Head.Flink = List->Head.Blink = &List->Head;
+    InitializeListHead(&List->Head);
     return STATUS_SUCCESS;
 }
 
 VOID FsRtlFreeExtraCreateParameterList(PECP_LIST EcpList)
 {
-    while (EcpList->Head.Flink != &EcpList->Head)
+    while (!IsListEmpty(&EcpList->Head))
         FsRtlFreeExtraCreateParameter(CONTAINING_RECORD(EcpList->Head.Flink, ECP, Links) + 1);
     ExFreePoolWithTag(EcpList, ECP_LIST_TAG);
 }
@@ -146,10 +145,7 @@ NTSTATUS FsRtlInsertExtraCreateParameter(PECP_LIST EcpList, PVOID EcpContext)
     ECP *Ecp = ExpEcpOf(EcpContext);
     if (ExpFindEcp(EcpList, &Ecp->Type) != NULL)
         return STATUS_INVALID_PARAMETER;
-    Ecp->Links.Flink = &EcpList->Head;
-    Ecp->Links.Blink = EcpList->Head.Blink;
-    EcpList->Head.Blink->Flink = &Ecp->Links;
-    EcpList->Head.Blink = &Ecp->Links;
+    InsertTailList(&EcpList->Head, &Ecp->Links);
     return STATUS_SUCCESS;
 }
 

@@ -481,6 +481,11 @@ static inline ULONG ExpListFor(const EXP_SLAB *Slab)
 {
     return Slab->Used * EXP_LISTS / Slab->BlockCount;
 }
+/* (the centre's lock) As far as the slab knows. */
+static inline BOOLEAN ExpIsFree(const EXP_SLAB *Slab, ULONG Number)
+{
+    return (Slab->Free[Number / 64] >> (Number % 64)) & 1;
+}
 /* The block that Address lies in, or the one before it. */
 static inline ULONG ExpNumberAround(const EXP_SLAB *Slab, ULONG_PTR Address)
 {

@@ -34,17 +34,22 @@ EXP_OTHER_PATH ULONG_PTR ExpTryPoolAgain(const KTHREAD *Thread, ULONG Decoded, S
     return ExpTryPool(Thread, Decoded, Size, Tag);
 }
 
-/* Again: a constant, whether it has said no before. 0: the general path. */
-EXP_ENTRY_PATH ULONG_PTR ExpTry2(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, BOOLEAN Again)
+/* Asked: flags or a type; Table: what each of these comes to. Again: a constant, whether it has said no before. 0: the general path. */
+EXP_ENTRY_PATH ULONG_PTR ExpTryAsked(const ULONG *Table, SIZE_T Entries, ULONG64 Asked, SIZE_T Size, ULONG Tag, BOOLEAN Again)
 {
     const KTHREAD *Thread = HalCurrentThread();
     ULONG Decoded;
     if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0) ||
-        __builtin_expect(Flags >= ARRAYSIZE(ExpFast.Flags), 0) || __builtin_expect(Size - 1 >= ExpFast.MaxSmall, 0) ||
+        __builtin_expect(Asked >= Entries, 0) || __builtin_expect(Size - 1 >= ExpFast.MaxSmall, 0) ||
         __builtin_expect((LONG)Tag <= 0, 0))
         return 0;
-    Decoded = __atomic_load_n(&ExpFast.Flags[Flags], __ATOMIC_RELAXED);
+    Decoded = __atomic_load_n(&Table[Asked], __ATOMIC_RELAXED);
     return Again ? ExpTryPoolAgain(Thread, Decoded, Size, Tag) : ExpTryPool(Thread, Decoded, Size, Tag);
+}
+
+EXP_ENTRY_PATH ULONG_PTR ExpTry2(POOL_FLAGS Flags, SIZE_T Size, ULONG Tag, BOOLEAN Again)
+{
+    return ExpTryAsked(ExpFast.Flags, ARRAYSIZE(ExpFast.Flags), Flags, Size, Tag, Again);
 }
 
 EXP_ENTRY_PATH PVOID ExpClear2(POOL_FLAGS Flags, SIZE_T Size, ULONG_PTR Block)
@@ -69,14 +74,7 @@ PVOID ExAllocatePool2(POOL_FLAGS Flags, SIZE_T NumberOfBytes, ULONG Tag)
 
 EXP_ENTRY_PATH ULONG_PTR ExpTryOld(POOL_TYPE PoolType, SIZE_T Size, ULONG Tag, BOOLEAN Again)
 {
-    const KTHREAD *Thread = HalCurrentThread();
-    ULONG Decoded;
-    if (__builtin_expect(Thread == NULL, 0) || __builtin_expect(Thread->ExCache == NULL, 0) ||
-        __builtin_expect((ULONG)PoolType >= ARRAYSIZE(ExpFast.Types), 0) || __builtin_expect(Size - 1 >= ExpFast.MaxSmall, 0) ||
-        __builtin_expect((LONG)Tag <= 0, 0))
-        return 0;
-    Decoded = __atomic_load_n(&ExpFast.Types[PoolType], __ATOMIC_RELAXED);
-    return Again ? ExpTryPoolAgain(Thread, Decoded, Size, Tag) : ExpTryPool(Thread, Decoded, Size, Tag);
+    return ExpTryAsked(ExpFast.Types, ARRAYSIZE(ExpFast.Types), (ULONG)PoolType, Size, Tag, Again);
 }
 
 EXP_OTHER_PATH PVOID ExpAllocateOldAgain(POOL_TYPE PoolType, SIZE_T Size, ULONG Tag, ULONG_PTR Caller)

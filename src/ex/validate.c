@@ -59,7 +59,7 @@ static BOOLEAN ExpIsClosed(const EXP_SLAB *Slab, ULONG Number)
         return FALSE;
     for (Index = Page * Host->Stride; Index < Page * Host->Stride + Host->PerPage; Index++) {
         ULONG_PTR Block = ExpBlockAddress(Host, Index);
-        if (!((Host->Free[Index / 64] >> (Index % 64)) & 1) && Block < To && Block + Host->BlockSize > From)
+        if (!ExpIsFree(Host, Index) && Block < To && Block + Host->BlockSize > From)
             return TRUE;
     }
     return FALSE;
@@ -81,7 +81,7 @@ static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
         return "A1: a host and its guest do not fit each other";
     for (Number = 0; Number < Numbers; Number++) {
         EXP_WORD Word = Slab->Words[Number];
-        BOOLEAN IsFree = (Slab->Free[Number / 64] >> (Number % 64)) & 1;
+        BOOLEAN IsFree = ExpIsFree(Slab, Number);
         ULONG Page = Number / Slab->Stride;
         const CHAR *Text;
         if (Number % Slab->Stride >= Slab->PerPage || Page % Slab->PagesPerBlock != 0) {
