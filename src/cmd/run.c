@@ -19,7 +19,6 @@
  */
 #include <errno.h>
 #include <signal.h>
-#include <strings.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -28,6 +27,7 @@
 #include "run.h"
 #include "io/iop.h"
 #include "ps/psp.h"
+#include "vf/vf.h"
 
 #define DUMP_BYTES 256
 
@@ -468,22 +468,14 @@ static bool LoadOne(RUN *Run, const char *Path, LDR_IMAGE **Image)
     return true;
 }
 
-static bool IsNameOf(const LDR_IMAGE *Image, const char *Name, size_t Length)
-{
-    size_t Base = strlen(Image->Name);
-    Base -= Base > 4 && strcasecmp(Image->Name + Base - 4, ".sys") == 0 ? 4 : 0;
-    Length -= Length > 4 && strncasecmp(Name + Length - 4, ".sys", 4) == 0 ? 4 : 0;
-    return Base == Length && strncasecmp(Image->Name, Name, Length) == 0;
-}
-
 /* A name that is misspelt would leave its driver unverified without a word. A driver that loads others may know more names. */
 static void SayUnknownDrivers(const RUN *Run)
 {
     for (const char *Name = Run->Options.verifier_drivers; *Name != 0;) {
         size_t Length = strcspn(Name, "+");
-        bool Known = IsNameOf(Run->Image, Name, Length);
+        bool Known = VfNamesDriver(Name, Run->Image->Name);
         for (unsigned Index = 0; Index < Run->WithCount && !Known; Index++) {
-            Known = IsNameOf(Run->WithImages[Index], Name, Length);
+            Known = VfNamesDriver(Name, Run->WithImages[Index]->Name);
         }
         if (!Known) {
             fprintf(stderr, "ntmm: verifier_drivers: no driver here is called '%.*s': the one that runs is %s%s\n", (int)Length,

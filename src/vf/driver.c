@@ -36,17 +36,21 @@ static ULONG ViLength(const CHAR *Name, CHAR End)
     return Length;
 }
 
+BOOLEAN VfNamesDriver(const CHAR *List, const CHAR *Name)
+{
+    ULONG Length = ViLength(Name, 0), Index = 0;
+    while (Index < Length && ViLower(List[Index]) == ViLower(Name[Index]))
+        Index++;
+    return Index == Length && ViLength(List, '+') == Length;
+}
+
 BOOLEAN ViNameIsChosen(const CHAR *Name)
 {
     const CHAR *List = VfOptions.Drivers;
-    ULONG Length = ViLength(Name, 0);
     if (List == NULL || *List == 0)
         return TRUE;
     for (;;) {
-        ULONG Index = 0;
-        while (Index < Length && ViLower(List[Index]) == ViLower(Name[Index]))
-            Index++;
-        if (Index == Length && ViLength(List, '+') == Length)
+        if (VfNamesDriver(List, Name))
             return TRUE;
         while (*List != 0 && *List != '+')
             List++;
@@ -311,7 +315,7 @@ static VOID ViDriverUnloaded(PDRIVER_OBJECT Object)
                 .Parameters = {0x62, (ULONG_PTR)Driver->Name, (ULONG_PTR)Driver, Leak.Blocks - Driver->BlocksBefore},
                 .Words = "A driver was unloaded that has not freed all the pool it allocated.",
                 .Block = (PVOID)Leak.Example,
-                .Driver = (const VOID *)(Leak.Site - 1)} /* a return address */;
+                .Driver = KiCallBefore(Leak.Site)};
             KiBugCheck(&Stop);
         }
     }

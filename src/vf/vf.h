@@ -99,6 +99,8 @@ ULONG VfReadLeak(VF_LEAK_PLACE Places[VF_LEAK_PLACES]);
 /* At the system's end, with pool tracking: what drivers that were never unloaded, or a program without drivers, have not freed. While Tell
  * runs VfReadLeak has the places (none if the program held pool before the driver was loaded; Bytes are then all the program's). */
 VOID VfReportLeft(VOID (*Tell)(const CHAR *Name, ULONG64 Blocks, ULONG64 Bytes));
+/* Does the first of List, names that '+' joins, name the driver Name? Case, and ".sys" at the end of either, do not count. */
+BOOLEAN VfNamesDriver(const CHAR *List, const CHAR *Name);
 /* NULL, or the first broken invariant. A quiet system. */
 const CHAR *VfValidate(VOID);
 /* Does the image around Address import from one that IsVerified says is verified? Set by who has the loader; NULL: nobody imports. */
