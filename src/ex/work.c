@@ -181,22 +181,14 @@ static VOID ExpRunItem(KTHREAD *Thread, PWORK_QUEUE_ITEM Item)
 
     /* The item is its owner's again: it may be freed or queued anew by the routine. */
     KI_CALLOUT(VOID, Routine, (PVOID), (Parameter));
-    if (__builtin_expect(Thread->Irql != PASSIVE_LEVEL, 0)) {
-        KI_BUGCHECK Stop = {.Code = WORKER_THREAD_RETURNED_AT_BAD_IRQL,
-                            .Parameters = {(ULONG_PTR)Routine, Thread->Irql, (ULONG_PTR)Parameter, (ULONG_PTR)Item},
-                            .Words = "A work item's routine returned above PASSIVE_LEVEL.",
-                            .Driver = (const VOID *)(ULONG_PTR)Routine};
-
-        KiBugCheck(&Stop);
-    }
+    if (__builtin_expect(Thread->Irql != PASSIVE_LEVEL, 0))
+        KiStopFor((const VOID *)(ULONG_PTR)Routine, WORKER_THREAD_RETURNED_AT_BAD_IRQL,
+                  "A work item's routine returned above PASSIVE_LEVEL.", (ULONG_PTR)Routine, Thread->Irql, (ULONG_PTR)Parameter,
+                  (ULONG_PTR)Item);
     if (__builtin_expect(Thread->CriticalRegion + Thread->GuardedRegion != 0, 0)) {
         ULONG Combined = ((ULONG)(USHORT)-Thread->GuardedRegion << 16) | (USHORT)-Thread->CriticalRegion;
-        KI_BUGCHECK Stop = {.Code = APC_INDEX_MISMATCH,
-                            .Parameters = {(ULONG_PTR)Routine, 0, Combined, 1},
-                            .Words = "A work item's routine returned inside a critical or guarded region.",
-                            .Driver = (const VOID *)(ULONG_PTR)Routine};
-
-        KiBugCheck(&Stop);
+        KiStopFor((const VOID *)(ULONG_PTR)Routine, APC_INDEX_MISMATCH,
+                  "A work item's routine returned inside a critical or guarded region.", (ULONG_PTR)Routine, 0, Combined, 1);
     }
 }
 

@@ -243,15 +243,6 @@ static BOOLEAN IopWaitMs(PKEVENT Event, ULONG Ms)
     return KeWaitForSingleObject(Event, Executive, KernelMode, FALSE, Ms ? &Due : NULL) == STATUS_SUCCESS;
 }
 
-static DECLSPEC_NOINLINE DECLSPEC_NORETURN VOID IopStopHighIrql(PDRIVER_DISPATCH Dispatch)
-{
-    KI_BUGCHECK Stop = {.Code = IRQL_GT_ZERO_AT_SYSTEM_SERVICE,
-                        .Parameters = {(ULONG_PTR)Dispatch, KeGetCurrentIrql(), 0, 0},
-                        .Words = "A driver's dispatch routine returned from a request above PASSIVE_LEVEL.",
-                        .Driver = (const VOID *)(ULONG_PTR)Dispatch};
-    KiBugCheck(&Stop);
-}
-
 NTSTATUS IopSendAndWait(PDEVICE_OBJECT Device, IOP_REQUEST *Request, ULONG TimeoutMs, ULONG_PTR *Information,
                         BOOLEAN *Abandoned)
 {
@@ -265,7 +256,9 @@ NTSTATUS IopSendAndWait(PDEVICE_OBJECT Device, IOP_REQUEST *Request, ULONG Timeo
     IopQueueThreadIrp(Irp);
     Returned = IofCallDriver(Device, Irp);
     if (KeGetCurrentIrql() != PASSIVE_LEVEL)
-        IopStopHighIrql(Dispatch);
+        KiStopFor((const VOID *)(ULONG_PTR)Dispatch, IRQL_GT_ZERO_AT_SYSTEM_SERVICE,
+                  "A driver's dispatch routine returned from a request above PASSIVE_LEVEL.", (ULONG_PTR)Dispatch,
+                  KeGetCurrentIrql(), 0, 0);
     if (Returned != STATUS_PENDING) {
         if (__atomic_compare_exchange_n(&Request->State, &Waiting, IOP_R_ABANDONED, FALSE, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE)) {

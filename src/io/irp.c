@@ -127,15 +127,6 @@ BOOLEAN IopIsLiveIrp(const VOID *Block, SIZE_T Size, ULONG Tag)
 }
 
 /* ---- down ---- */
-static DECLSPEC_NOINLINE DECLSPEC_NORETURN VOID IopStopWrongIrql(PDEVICE_OBJECT Device, PDRIVER_DISPATCH Dispatch, KIRQL Before)
-{
-    KI_BUGCHECK Stop = {.Code = DRIVER_VERIFIER_IOMANAGER_VIOLATION,
-                        .Parameters = {5, (ULONG_PTR)Device, Before, KeGetCurrentIrql()},
-                        .Words = "A dispatch routine returned at another IRQL than it was called at.",
-                        .Driver = (const VOID *)(ULONG_PTR)Dispatch};
-    KiBugCheck(&Stop);
-}
-
 NTSTATUS IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
 {
     PIO_STACK_LOCATION Location;
@@ -162,7 +153,9 @@ NTSTATUS IofCallDriver(PDEVICE_OBJECT DeviceObject, PIRP Irp)
     KIRQL Before = KeGetCurrentIrql();
     NTSTATUS Status = KI_CALLOUT(NTSTATUS, Dispatch, (PDEVICE_OBJECT, PIRP), (DeviceObject, Irp));
     if ((KiVerifierFlags() & IOP_VERIFY_IO) && KeGetCurrentIrql() != Before)
-        IopStopWrongIrql(DeviceObject, Dispatch, Before);
+        KiStopFor((const VOID *)(ULONG_PTR)Dispatch, DRIVER_VERIFIER_IOMANAGER_VIOLATION,
+                  "A dispatch routine returned at another IRQL than it was called at.", 5, (ULONG_PTR)DeviceObject, Before,
+                  KeGetCurrentIrql());
     return Status;
 }
 

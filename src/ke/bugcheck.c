@@ -283,6 +283,13 @@ DECLSPEC_NORETURN VOID KiStop(ULONG Code, const CHAR *Words, const VOID *Block, 
     KiBugCheck(&Stop);
 }
 
+DECLSPEC_NORETURN VOID KiStopFor(const VOID *Driver, ULONG Code, const CHAR *Words, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3,
+                                 ULONG_PTR P4)
+{
+    KI_BUGCHECK Stop = {.Code = Code, .Parameters = {P1, P2, P3, P4}, .Words = Words, .Driver = Driver};
+    KiBugCheck(&Stop);
+}
+
 NTKERNELAPI DECLSPEC_NORETURN VOID KeBugCheckEx(ULONG BugCheckCode, ULONG_PTR BugCheckParameter1, ULONG_PTR BugCheckParameter2,
                                                 ULONG_PTR BugCheckParameter3, ULONG_PTR BugCheckParameter4)
 {

@@ -285,14 +285,10 @@ static VOID KipRunDpc(KTHREAD *Thread, PKDPC Dpc, const KDPC *Copy)
     KI_CALLOUT(VOID, Copy->DeferredRoutine, (struct _KDPC *, PVOID, PVOID, PVOID),
                (Dpc, Copy->DeferredContext, Copy->SystemArgument1, Copy->SystemArgument2));
     if (__builtin_expect(Thread->Irql != DISPATCH_LEVEL, 0)) {
-        KIRQL Irql = Thread->Irql;
-        KI_BUGCHECK Stop = {.Code = IRQL_UNEXPECTED_VALUE,
-                            .Parameters = {(ULONG_PTR)Irql << 16 | DISPATCH_LEVEL << 8 | 0xFE,
-                                           Thread->CriticalRegion + Thread->GuardedRegion != 0, 0, 0},
-                            .Words = "A DPC routine returned at another IRQL than DISPATCH_LEVEL.",
-                            .Driver = (const VOID *)(ULONG_PTR)Copy->DeferredRoutine};
-
-        KiBugCheck(&Stop);
+        KiStopFor((const VOID *)(ULONG_PTR)Copy->DeferredRoutine, IRQL_UNEXPECTED_VALUE,
+                  "A DPC routine returned at another IRQL than DISPATCH_LEVEL.",
+                  (ULONG_PTR)Thread->Irql << 16 | DISPATCH_LEVEL << 8 | 0xFE,
+                  Thread->CriticalRegion + Thread->GuardedRegion != 0, 0, 0);
     }
     Thread->SehChain = Chain;
 }

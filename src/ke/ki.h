@@ -644,6 +644,14 @@ DECLSPEC_NORETURN VOID KiFailTrap(HAL_TRAP_FRAME *Frame); /* int 29h (failfast.c
 VOID KiContextOfTrap(const HAL_TRAP_FRAME *Frame, HAL_CONTEXT *Context);
 DECLSPEC_NORETURN VOID KiStop(ULONG Code, const CHAR *Words, const VOID *Block, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3,
                               ULONG_PTR P4);
+/* Driver: code address to blame, whose frame is gone. */
+DECLSPEC_NORETURN VOID KiStopFor(const VOID *Driver, ULONG Code, const CHAR *Words, ULONG_PTR P1, ULONG_PTR P2, ULONG_PTR P3,
+                                 ULONG_PTR P4);
+/* An address to blame in the call that returns to ReturnAddress, where the next line may begin, or the next function. */
+static inline const VOID *KiCallBefore(ULONG_PTR ReturnAddress)
+{
+    return (const VOID *)(ReturnAddress - 1);
+}
 /* "BAD_POOL_CALLER" for 0xC2; NULL for a code without a name (ke/bugname.c). */
 const CHAR *KiBugCheckName(ULONG Code);
 const CHAR *KiBugCheckAt(ULONG Index, ULONG *Code); /* the codes that have names, in order; NULL: no more */

@@ -88,7 +88,7 @@ static VOID KipBringBack(KTHREAD *Thread)
                                 .Parameters = {P[0], P[1], P[2], P[3]},
                                 .Words = P[0] < 3 ? "A kernel stack that was paged out came back wrong."
                                                   : "A kernel stack that was paged out could not be read back.",
-                                .Driver = (const UCHAR *)Thread->WaitCaller - 1}; /* a return address */
+                                .Driver = KiCallBefore((ULONG_PTR)Thread->WaitCaller)};
 
             Thread->Catch = NULL; /* they were on the stack */
             Thread->SehChain = NULL;

@@ -349,7 +349,7 @@ static PKTIMER KipSearchTimers(BOOLEAN (*Wanted)(PKTIMER Timer, const VOID *Cont
 
     KiLockDispatcher();
     Link = KiTimerRoot;
-    while (Found == NULL && (Link != NULL || Depth != 0)) {
+    while (Link != NULL || Depth != 0) {
         if (Link != NULL) {
             if (Wanted(KipTimerOf(Link), Context)) {
                 Found = KipTimerOf(Link);

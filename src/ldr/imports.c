@@ -261,6 +261,6 @@ VOID KI_MSABI LdrpCallMissing(const LDRP_MISSING *Missing)
     Stop.Parameters[1] = (ULONG_PTR)__builtin_return_address(0);
     Stop.Parameters[2] = (ULONG_PTR)Missing->Image->Base;
     Stop.Words = Words;
-    Stop.Driver = (const UCHAR *)__builtin_return_address(0) - 1;
+    Stop.Driver = KiCallBefore((ULONG_PTR)__builtin_return_address(0));
     KiBugCheck(&Stop);
 }

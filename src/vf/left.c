@@ -84,11 +84,8 @@ static VI_LOCKED *ViFindLocked(const VOID *Process, ULONG_PTR Base, SIZE_T Size,
 static VOID ViStopLocked(const VI_LOCKED *Record, const CHAR *Words)
 {
     /* The MDL itself may be gone: who locked it is what is left. */
-    KI_BUGCHECK Stop = {.Code = DRIVER_LEFT_LOCKED_PAGES_IN_PROCESS,
-                        .Parameters = {(ULONG_PTR)Record, 0, (ULONG_PTR)Record->Mdl, Record->Pages},
-                        .Words = Words,
-                        .Driver = (const VOID *)(Record->Caller - 1)}; /* a return address */
-    KiBugCheck(&Stop);
+    KiStopFor(KiCallBefore(Record->Caller), DRIVER_LEFT_LOCKED_PAGES_IN_PROCESS, Words, (ULONG_PTR)Record, 0,
+              (ULONG_PTR)Record->Mdl, Record->Pages);
 }
 
 static VOID ViProcessEnds(PVOID Process)
