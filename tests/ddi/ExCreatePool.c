@@ -5,14 +5,13 @@
 #include "ke_kit.h"
 #include <ntifs.h>
 #include "ex/ex.h"
+#include "tag_kit.h"
 
 #define TAG    'ceSt'
 #define COOKIE 0x1234567890ull
 
 static HANDLE Pool;
 static UCHAR Contents[3 * PAGE_SIZE];
-
-static LONG64 TagBytes(void);
 
 static POOL_EXTENDED_PARAMETER Parameter(POOL_EXTENDED_PARAMS_SECURE_POOL *Secure)
 {
@@ -35,19 +34,6 @@ static void FreeBlock(HANDLE Handle, PVOID Block)
     POOL_EXTENDED_PARAMS_SECURE_POOL Secure = {Handle, NULL, COOKIE, 0};
     POOL_EXTENDED_PARAMETER One = Parameter(&Secure);
     ExFreePool2(Block, TAG, &One, 1);
-}
-
-static void AddTag(const EXP_TAG_USE *Use, PVOID Context)
-{
-    if (Use->Tag == TAG)
-        *(LONG64 *)Context += Use->Bytes;
-}
-
-static LONG64 TagBytes(void)
-{
-    LONG64 Bytes = 0;
-    ExpQueryTags(AddTag, &Bytes);
-    return Bytes;
 }
 
 /* "Exactly one pool type flag must be specified"; STATUS_INVALID_PARAMETER_1: "pool type specification in Flags was invalid". */
@@ -137,7 +123,7 @@ static void Allocate_Buffer_IsTheContents(void **State)
     unsigned Index;
     (void)State;
     assert_non_null(Block);
-    assert_int_equal(TagBytes(), 100);
+    assert_int_equal(KitTagUse(TAG).Bytes, 100);
     assert_memory_equal(Block, Contents, 100);
     Zero = Allocate(Pool, 10, NULL, SECURE_POOL_FLAGS_FREEABLE);
     for (Index = 0; Index < 10; Index++)
@@ -147,7 +133,7 @@ static void Allocate_Buffer_IsTheContents(void **State)
     FreeBlock(Pool, Big);
     FreeBlock(Pool, Zero);
     FreeBlock(Pool, Block);
-    assert_int_equal(TagBytes(), 0);
+    assert_int_equal(KitTagUse(TAG).Bytes, 0);
 }
 
 /* "If this field [Optional] is set to 0, Type must be recognized ... or the allocation fails"; 1: "it may still be ignored, for

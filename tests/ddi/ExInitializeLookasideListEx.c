@@ -11,6 +11,7 @@
 #include <ntifs.h>
 #include <ntmm.h>
 #include "ex/ex.h"
+#include "tag_kit.h"
 
 #define TAG 'kooL'
 
@@ -51,27 +52,6 @@ static VOID FreeEx(PVOID Buffer, PLOOKASIDE_LIST_EX Lookaside)
     ExFreePool(Buffer);
 }
 
-typedef struct USE {
-    ULONG64 Blocks;
-    LONG64 Bytes;
-} USE;
-
-static void Add(const EXP_TAG_USE *Tag, PVOID Context)
-{
-    USE *Use = Context;
-    if (Tag->Tag == TAG) {
-        Use->Blocks += Tag->Allocs - Tag->Frees;
-        Use->Bytes += Tag->Bytes;
-    }
-}
-
-static USE Used(void)
-{
-    USE Use = {0, 0};
-    ExpQueryTags(Add, &Use);
-    return Use;
-}
-
 /* "ExInitializeNPagedLookasideList ... does not allocate any entries": and the structure is what older
  * headers expect. */
 static void NPaged_Initialize_NothingAllocatedFieldsSet(void **state)
@@ -79,7 +59,7 @@ static void NPaged_Initialize_NothingAllocatedFieldsSet(void **state)
     NPAGED_LOOKASIDE_LIST List;
     (void)state;
     ExInitializeNPagedLookasideList(&List, NULL, NULL, POOL_NX_ALLOCATION, 100, TAG, 0);
-    assert_int_equal(Used().Blocks, 0);
+    assert_int_equal(KitTagUse(TAG).Blocks, 0);
     assert_int_equal(List.L.Type, NonPagedPoolNx);
     assert_int_equal(List.L.Tag, TAG);
     assert_int_equal(List.L.Size, 100);
@@ -99,12 +79,12 @@ static void NPaged_FreeThenAllocate_SameEntryUntouched(void **state)
     ExInitializeNPagedLookasideList(&List, NULL, NULL, 0, 100, TAG, 0);
     First = ExAllocateFromNPagedLookasideList(&List);
     Second = ExAllocateFromNPagedLookasideList(&List);
-    assert_int_equal(Used().Blocks, 2);
+    assert_int_equal(KitTagUse(TAG).Blocks, 2);
     assert_int_equal(List.L.AllocateMisses, 2);
     First[60] = 0x77;
     ExFreeToNPagedLookasideList(&List, Second);
     ExFreeToNPagedLookasideList(&List, First);
-    assert_int_equal(Used().Blocks, 2);
+    assert_int_equal(KitTagUse(TAG).Blocks, 2);
     assert_ptr_equal(ExAllocateFromNPagedLookasideList(&List), First);
     assert_int_equal(First[60], 0x77);
     assert_ptr_equal(ExAllocateFromNPagedLookasideList(&List), Second);
@@ -113,7 +93,7 @@ static void NPaged_FreeThenAllocate_SameEntryUntouched(void **state)
     ExFreeToNPagedLookasideList(&List, First);
     ExFreeToNPagedLookasideList(&List, Second);
     ExDeleteNPagedLookasideList(&List);
-    assert_int_equal(Used().Blocks, 0);
+    assert_int_equal(KitTagUse(TAG).Blocks, 0);
 }
 
 /* Allocate "is called when the list is empty", Free "when the list is full". */
@@ -138,7 +118,7 @@ static void NPaged_OwnRoutines_CalledOnEmptyAndFull(void **state)
     assert_int_equal(List.L.FreeMisses, 300 - Kept);
     ExDeleteNPagedLookasideList(&List);
     assert_int_equal(Frees, 300);
-    assert_int_equal(Used().Blocks, 0);
+    assert_int_equal(KitTagUse(TAG).Blocks, 0);
 }
 
 static void Use(PNPAGED_LOOKASIDE_LIST List, unsigned Count, unsigned Rounds)
@@ -180,7 +160,7 @@ static void Depth_Use_Adjusted(void **state)
         ExAdjustLookasideDepth();
     assert_int_equal(List.L.Depth, Start);
     ExDeleteNPagedLookasideList(&List);
-    assert_int_equal(Used().Blocks, 0);
+    assert_int_equal(KitTagUse(TAG).Blocks, 0);
 }
 
 static USHORT DepthNow(const NPAGED_LOOKASIDE_LIST *List)
@@ -208,7 +188,7 @@ static void Depth_Timer_Adjusted(void **state)
     assert_true(DepthNow(&List) >= 100 && DepthNow(&Next) >= 100);
     ExDeleteNPagedLookasideList(&List);
     ExDeleteNPagedLookasideList(&Next);
-    assert_int_equal(Used().Blocks, 0);
+    assert_int_equal(KitTagUse(TAG).Blocks, 0);
 }
 
 /* A list that was forgotten and whose memory became something else is not written to. */
@@ -242,7 +222,7 @@ static void Paged_AllocateFails_Null(void **state)
     assert_int_equal(LastType, PagedPool);
     ExFreeToPagedLookasideList(&List, Entry);
     ExDeletePagedLookasideList(&List);
-    assert_int_equal(Used().Blocks, 0);
+    assert_int_equal(KitTagUse(TAG).Blocks, 0);
 }
 
 /* POOL_RAISE_IF_ALLOCATION_FAILURE and POOL_NX_ALLOCATION reach Allocate in the type; for paged lists the latter "has no
@@ -312,7 +292,7 @@ static void Ex_OwnRoutines_ToldTheList(void **state)
     assert_int_equal(Allocates, 2);
     ExFreeToLookasideListEx(&List, Entry);
     ExDeleteLookasideListEx(&List);
-    assert_int_equal(Used().Blocks, 0);
+    assert_int_equal(KitTagUse(TAG).Blocks, 0);
 }
 
 /* "EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL: ... raises an exception if the allocation fails"; without, NULL.
@@ -356,7 +336,7 @@ static void Inlined_OldHeader_SameList(void **state)
     assert_ptr_equal(ExAllocateFromNPagedLookasideList(&List), Entry);
     List.L.Free(Entry);
     ExDeleteNPagedLookasideList(&List);
-    assert_int_equal(Used().Blocks, 0);
+    assert_int_equal(KitTagUse(TAG).Blocks, 0);
 }
 
 static int Start(void **state)

@@ -5,6 +5,7 @@
 #include <ntifs.h>
 #include "mm_kit.h"
 #include "ex/ex.h"
+#include "tag_kit.h"
 
 #define TAG 'pcEt'
 static const GUID First = {1, 2, 3, {4, 5, 6, 7, 8, 9, 10, 11}}, Second = {1, 2, 3, {4, 5, 6, 7, 8, 9, 10, 12}};
@@ -17,19 +18,6 @@ static VOID Cleanup(PVOID EcpContext, LPCGUID EcpType)
     Cleaned++;
     CleanedContext = EcpContext;
     CleanedType = *EcpType;
-}
-
-static void AddTag(const EXP_TAG_USE *Use, PVOID Context)
-{
-    if (Use->Tag == TAG)
-        *(LONG64 *)Context += Use->Bytes;
-}
-
-static LONG64 TagBytes(void)
-{
-    LONG64 Bytes = 0;
-    ExpQueryTags(AddTag, &Bytes);
-    return Bytes;
 }
 
 static PVOID Make(const GUID *Type, ULONG Size, ULONG Flags)
@@ -49,13 +37,13 @@ static void Allocate_EachPool_CleanedOnFree(void **State)
     for (Flags = 0; Flags < 4; Flags++) {
         PVOID Context = Make(&First, 100, Flags);
         assert_int_equal((MmRegionOf(Context) == MmRegionPagedPool), !(Flags & FSRTL_ALLOCATE_ECP_FLAG_NONPAGED_POOL));
-        assert_true(TagBytes() >= 100);
+        assert_true(KitTagUse(TAG).Bytes >= 100);
         Cleaned = 0;
         FsRtlFreeExtraCreateParameter(Context);
         assert_int_equal(Cleaned, 1);
         assert_ptr_equal(CleanedContext, Context);
         assert_memory_equal(&CleanedType, &First, sizeof(GUID));
-        assert_int_equal(TagBytes(), 0);
+        assert_int_equal(KitTagUse(TAG).Bytes, 0);
     }
 }
 
@@ -107,7 +95,7 @@ static void List_InsertFindRemove(void **State)
     assert_int_equal(Cleaned, 1);
     FsRtlFreeExtraCreateParameterList(List); /* "including any list elements, if they exist" */
     assert_int_equal(Cleaned, 3);
-    assert_int_equal(TagBytes(), 0);
+    assert_int_equal(KitTagUse(TAG).Bytes, 0);
 }
 
 /* "If CurrentEcpContext is NULL, [it] returns the first"; STATUS_NOT_FOUND: "empty or CurrentEcpContext is the last ... NextEcpContext is set to
@@ -162,7 +150,7 @@ static void Lookaside_EachKind_Recycles(void **State)
         ULONG Flags = Kind ? FSRTL_ECP_LOOKASIDE_FLAG_NONPAGED_POOL : 0;
         PVOID List = Kind ? (PVOID)&NonPaged : (PVOID)&Paged, One = NULL, Again = NULL, Large = NULL;
         FsRtlInitExtraCreateParameterLookasideList(List, Flags, 100, TAG);
-        assert_int_equal(TagBytes(), 0);
+        assert_int_equal(KitTagUse(TAG).Bytes, 0);
         assert_int_equal(FsRtlAllocateExtraCreateParameterFromLookasideList(&First, 100, 0, Cleanup, List, &One),
                          STATUS_SUCCESS);
         assert_int_equal((MmRegionOf(One) == MmRegionPagedPool), !Kind);
@@ -171,7 +159,7 @@ static void Lookaside_EachKind_Recycles(void **State)
         Cleaned = 0;
         FsRtlFreeExtraCreateParameter(One);
         assert_int_equal(Cleaned, 1);
-        assert_true(TagBytes() >= 100); /* the list has it */
+        assert_true(KitTagUse(TAG).Bytes >= 100); /* the list has it */
         assert_int_equal(FsRtlAllocateExtraCreateParameterFromLookasideList(&Second, 50, 0, NULL, List, &Again),
                          STATUS_SUCCESS);
         assert_ptr_equal(Again, One);
@@ -184,7 +172,7 @@ static void Lookaside_EachKind_Recycles(void **State)
         FsRtlFreeExtraCreateParameter(Again);
         assert_int_equal(Cleaned, 1);
         FsRtlDeleteExtraCreateParameterLookasideList(List, Flags);
-        assert_int_equal(TagBytes(), 0);
+        assert_int_equal(KitTagUse(TAG).Bytes, 0);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "vf/vf.h"
 #include "ex/exp.h"
 #include "mm/mi.h"
+#include "tag_kit.h"
 
 #define TAG 'cepS'
 
@@ -326,14 +327,6 @@ static void Choice_TagOrSize_OnlyThose(void **State)
     ExFreePool(Other);
 }
 
-static void AddTag(const EXP_TAG_USE *Use, PVOID Context)
-{
-    if (Use->Tag == TAG) {
-        ((LONG64 *)Context)[0] += (LONG64)(Use->Allocs - Use->Frees);
-        ((LONG64 *)Context)[1] += Use->Bytes;
-    }
-}
-
 static BOOLEAN CountBlock(const EXP_BLOCK_INFO *Info, PVOID Context)
 {
     if (Info->Tag == TAG)
@@ -347,7 +340,6 @@ static void Full_FallsBack_Counted(void **State)
     PVOID Blocks[400];
     unsigned Index, Special = 0, Seen = 0;
     VF_COUNTERS Counters;
-    LONG64 Sums[2] = {0, 0};
     (void)State;
     Restart(VF_SPECIAL_POOL, false, 0, 0, 1 << 20); /* 256 pages */
     for (Index = 0; Index < 400; Index++) {
@@ -359,18 +351,15 @@ static void Full_FallsBack_Counted(void **State)
     VfQueryCounters(&Counters);
     assert_true(Counters.AllocationsSucceededSpecialPool >= Special);
     assert_true(Counters.SpecialPoolFull >= 400 - Special);
-    ExpQueryTags(AddTag, Sums);
-    assert_int_equal(Sums[0], 400);
-    assert_int_equal(Sums[1], 40000);
+    assert_int_equal(KitTagUse(TAG).Blocks, 400);
+    assert_int_equal(KitTagUse(TAG).Bytes, 40000);
     ExpEnumerateBlocks(CountBlock, &Seen);
     assert_int_equal(Seen, 400);
     AllGood();
     for (Index = 0; Index < 400; Index++)
         ExFreePool(Blocks[Index]);
-    memset(Sums, 0, sizeof Sums);
-    ExpQueryTags(AddTag, Sums);
-    assert_int_equal(Sums[0], 0);
-    assert_int_equal(Sums[1], 0);
+    assert_int_equal(KitTagUse(TAG).Blocks, 0);
+    assert_int_equal(KitTagUse(TAG).Bytes, 0);
     AllGood();
 }
 
@@ -492,7 +481,6 @@ static void *Churn(void *Argument)
 static void Threads_NothingLost(void **State)
 {
     pthread_t Threads[4];
-    LONG64 Sums[2] = {0, 0};
     unsigned Index;
     (void)State;
     Restart(VF_SPECIAL_POOL, false, 0, 0, 4 << 20);
@@ -504,9 +492,8 @@ static void Threads_NothingLost(void **State)
     for (Index = 0; Index < 64; Index++)
         if (Slots[Index] != NULL)
             ExFreePool(Slots[Index]);
-    ExpQueryTags(AddTag, Sums);
-    assert_int_equal(Sums[0], 0);
-    assert_int_equal(Sums[1], 0);
+    assert_int_equal(KitTagUse(TAG).Blocks, 0);
+    assert_int_equal(KitTagUse(TAG).Bytes, 0);
     AllGood();
 }
 

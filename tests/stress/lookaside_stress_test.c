@@ -6,6 +6,7 @@
 #include "ke_kit.h"
 #include <ntifs.h>
 #include "ex/ex.h"
+#include "tag_kit.h"
 
 #define TAG     'rtSL'
 #define THREADS 4
@@ -209,16 +210,9 @@ static void *UseLists(void *Argument)
     return NULL;
 }
 
-static void AddTag(const EXP_TAG_USE *Use, PVOID Context)
-{
-    if (Use->Tag == TAG)
-        *(LONG64 *)Context += (LONG64)(Use->Allocs - Use->Frees);
-}
-
 static void Lookaside_ThreadsAndScans_NothingLost(void **State)
 {
     pthread_t Threads[THREADS];
-    LONG64 Blocks = 0;
     unsigned Index;
     (void)State;
     ExInitializeNPagedLookasideList(&Shared, NULL, NULL, POOL_NX_ALLOCATION, 64, TAG, 0);
@@ -233,8 +227,7 @@ static void Lookaside_ThreadsAndScans_NothingLost(void **State)
     ExDeletePagedLookasideList(&SharedPaged);
     ExDeleteLookasideListEx(&SharedEx);
     assert_int_equal(Live, 0);
-    ExpQueryTags(AddTag, &Blocks);
-    assert_int_equal(Blocks, 0);
+    assert_int_equal(KitTagUse(TAG).Blocks, 0);
     assert_null(ExpValidatePools());
 }
 
