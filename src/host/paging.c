@@ -7,7 +7,7 @@
  *     pagefile=/var/tmp/page.sys                        pagefile_size= and pagefile_max= say how large
  *     pagefile=/fast/page.sys:256M;/large/page.sys:1G:8G
  *
- * What follows the last ':' (or the last two) is a size if it reads as one; so a path that ends like that needs its sizes named.
+ * A file's own name has no ':' in it (a folder's may), so that a size that is misspelt is told and not taken for a part of the name.
  *
  * Page files are created new, have their size on the disk at once, and are unlinked while open unless they are to be kept: they
  * take their space where the path says, and go with the process however that ends. They are made after the memory manager and
@@ -29,7 +29,7 @@ static HOST_PAGE_FILE Files[MI_MAX_PAGE_FILES]; /* of the running system */
 static BOOLEAN TakeSize(char *Path, uint64_t *Bytes)
 {
     char *Colon = strrchr(Path, ':');
-    if (Colon == NULL || Colon == Path || !HostParseNumber(Colon + 1, TRUE, Bytes))
+    if (Colon == NULL || !HostParseNumber(Colon + 1, TRUE, Bytes))
         return FALSE;
     *Colon = 0;
     return TRUE;
@@ -52,6 +52,10 @@ static int ReadOne(const char *Text, size_t Length, HOST_PAGE_FILE *File)
             File->MaximumBytes > 16 * TIB)
             return HostFail("option pagefile: '%.*s': sizes are 1M to 16T, the second not below the first", (int)Length, Text);
     }
+    const char *Name = strrchr(File->Path, '/') ? strrchr(File->Path, '/') : File->Path, *Colon = strchr(Name, ':');
+    if (Colon != NULL)
+        return HostFail("option pagefile: '%.*s': '%s' is no size; PATH[:SIZE[:MAXIMUM]], sizes like 256M or 1G", (int)Length, Text,
+                        Colon + 1);
     return File->Path[0] ? 0 : HostFail("option pagefile: a path is missing in '%.*s'", (int)Length, Text);
 }
 

@@ -96,6 +96,12 @@ static void Parse_Bad_SentenceNamesItAndNothingChanges(void **state)
         {"special_pool_tag=Tag12", "'Tag12'"},
         {"special_pool_start=2", "0|1"},
         {"pagefile=", "a path is missing"},
+        {"pagefile=:2M", "a path is missing"},
+        {"pagefile=/tmp/a:64Q", "'64Q' is no size"},
+        {"pagefile=/tmp/a:64M:most", "'64M:most' is no size"},
+        {"pagefile=/tmp/a:b:64M", "'b' is no size"},
+        {"pagefile=/tmp/a:64M:32M", "the second not below the first"},
+        {"pagefile=/tmp/a:1M;b;;c:3K", "'c:3K'"},
         {"cpus=2,ram=64M,bogus=1", "'bogus'"},
     };
     ntmm_options before = Options;
