@@ -203,8 +203,8 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFreeAs(EXP_CACHE *Cac
     EXP_BIN *Bin;
     EXP_ENTRY *Top;
     LONG Size, BlockSize;
-    if (Checks)
-        __builtin_prefetch((PVOID)Block, 1); /* what is known about it is looked up meanwhile */
+    /* Written to below or, soon, by whom it is handed out to; what is known of it is looked up meanwhile. */
+    __builtin_prefetch((PVOID)Block, 1);
     if (__builtin_expect(!ExpFindForFree(Cache, Block, Tag, Irql, Mode, Tails, &Found), 0))
         return FALSE;
     Bin = Found.Bin;
