@@ -72,24 +72,18 @@
 /* clang-format on */
 
 /* ---- first reading of the lists: the entries ---- */
-/* The Verifier's IRQL rules, for what images call. */
-#define LDR_RULE(Text)                                                                                                         \
-    do {                                                                                                                       \
-        if (__builtin_expect(__atomic_load_n(&VfIrqlRulesOn, __ATOMIC_RELAXED), 0))                                            \
-            VfCheckIrqlRule(Text, (ULONG_PTR)__builtin_return_address(0));                                                     \
-    } while (0)
 #define I0(Ret, Name)                                                                                                          \
     static LDR_BORDER Ret Border_##Name(VOID)                                                                                  \
     {                                                                                                                          \
         KI_CALLED_BY_FOREIGN;                                                                                                  \
-        LDR_RULE(#Name);                                                                                                       \
+        LDR_IRQL_RULE(#Name);                                                                                                       \
         return (Name)();                                                                                                       \
     }
 #define I(Ret, Name, ...)                                                                                                      \
     static LDR_BORDER Ret Border_##Name(LDR_CAT(LDR_P, LDR_COUNT(__VA_ARGS__))(__VA_ARGS__))                                   \
     {                                                                                                                          \
         KI_CALLED_BY_FOREIGN;                                                                                                  \
-        LDR_RULE(#Name);                                                                                                       \
+        LDR_IRQL_RULE(#Name);                                                                                                       \
         return (Name)(LDR_CAT(LDR_A, LDR_COUNT(__VA_ARGS__)));                                                                 \
     }
 #define F0(Ret, Name)                                                                                                          \

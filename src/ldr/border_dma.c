@@ -330,6 +330,7 @@ PDMA_ADAPTER LDR_BORDER Border_IoGetDmaAdapter(PDEVICE_OBJECT PhysicalDeviceObje
                                                PULONG NumberOfMapRegisters)
 {
     KI_CALLED_BY_FOREIGN;
+    LDR_IRQL_RULE("IoGetDmaAdapter");
     PDMA_ADAPTER Adapter = IoGetDmaAdapter(PhysicalDeviceObject, DeviceDescription, NumberOfMapRegisters);
     return LdrpShowAdapter(Adapter);
 }

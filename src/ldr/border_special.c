@@ -36,6 +36,7 @@ const LDR_ENTRY *LdrpFindWide(PUNICODE_STRING Name)
 PVOID LDR_BORDER Border_MmGetSystemRoutineAddress(PUNICODE_STRING Name)
 {
     KI_CALLED_BY_FOREIGN;
+    LDR_IRQL_RULE("MmGetSystemRoutineAddress");
     const LDR_ENTRY *Entry = LdrpFindWide(Name);
     return LdrEntryAddress(Entry, TRUE);
 }
@@ -86,6 +87,7 @@ VOID LDR_BORDER Border_ExInitializeNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lo
                                                        PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
 {
     KI_CALLED_BY_FOREIGN;
+    LDR_IRQL_RULE("ExInitializeNPagedLookasideList");
     ExInitializeNPagedLookasideList(Lookaside, Allocate, Free, Flags, Size, Tag, Depth);
     ExpMakeLookasideForeign(Lookaside);
 }
@@ -94,6 +96,7 @@ VOID LDR_BORDER Border_ExInitializePagedLookasideList(PPAGED_LOOKASIDE_LIST Look
                                                       PFREE_FUNCTION Free, ULONG Flags, SIZE_T Size, ULONG Tag, USHORT Depth)
 {
     KI_CALLED_BY_FOREIGN;
+    LDR_IRQL_RULE("ExInitializePagedLookasideList");
     ExInitializePagedLookasideList(Lookaside, Allocate, Free, Flags, Size, Tag, Depth);
     ExpMakeLookasideForeign(Lookaside);
 }
@@ -103,6 +106,7 @@ NTSTATUS LDR_BORDER Border_ExInitializeLookasideListEx(PLOOKASIDE_LIST_EX Lookas
                                                        ULONG Tag, USHORT Depth)
 {
     KI_CALLED_BY_FOREIGN;
+    LDR_IRQL_RULE("ExInitializeLookasideListEx");
     NTSTATUS Status = ExInitializeLookasideListEx(Lookaside, Allocate, Free, PoolType, Flags, Size, Tag, Depth);
     if (NT_SUCCESS(Status)) {
         ExpMakeLookasideForeign(Lookaside);

@@ -67,17 +67,47 @@ static void Rules_BrokenByADriver_AreNamed(void **State)
     assert_int_equal(Stop.parameters[1], DISPATCH_LEVEL);
     assert_int_equal(Stop.parameters[2], APC_LEVEL);
     assert_string_equal((const char *)Stop.parameters[3], "RtlFreeUnicodeString");
-    Stop = StopOf(APC_LEVEL, 4);
+    Stop = StopOf(APC_LEVEL, 6);
     assert_int_equal(Stop.parameters[0], 0xE5);
     assert_int_equal(Stop.parameters[1], APC_LEVEL);
     assert_int_equal(Stop.parameters[2], PASSIVE_LEVEL);
-    assert_string_equal((const char *)Stop.parameters[3], "ZwClose");
+    assert_string_equal((const char *)Stop.parameters[3], "RtlEqualUnicodeString");
+}
+
+/* Bug Check 0xC4, 0x20002 to 0x20024: parameter 2 "pointer to the string that describes the violated rule condition". */
+static void Rules_ThatHaveANumber_StopWithIt(void **State)
+{
+    static const struct {
+        ULONG Level, Routine, Number;
+        const char *Words;
+    } Broken[] = {
+        {APC_LEVEL, 4, 0x2001F, "A routine that must be called at PASSIVE_LEVEL was called above it."},  /* IrqlZwPassive */
+        {APC_LEVEL, 5, 0x20003, "A routine that must be called at DISPATCH_LEVEL was called below it."}, /* IrqlDispatch */
+        {PASSIVE_LEVEL, 5, 0x20003, "A routine that must be called at DISPATCH_LEVEL was called below it."},
+        {5, 5, 0x20003, "A routine that must be called at DISPATCH_LEVEL or below was called above it."},
+        {5, 7, 0x20011,
+         "A routine that must be called at DISPATCH_LEVEL or below was called above it."}, /* IrqlKeDispatchLte */
+        {DISPATCH_LEVEL, 8, 0x20006,
+         "A routine that must be called at APC_LEVEL or below was called above it."}, /* IrqlExApcLte2 */
+        {DISPATCH_LEVEL, 9, 0x2000D,
+         "A routine that must be called at PASSIVE_LEVEL was called above it."}, /* IrqlIoPassive4 */
+    };
+    (void)State;
+    for (ULONG Index = 0; Index < ARRAYSIZE(Broken); Index++) {
+        ntmm_bugcheck Stop = StopOf(Broken[Index].Level, Broken[Index].Routine);
+        assert_int_equal(Stop.parameters[0], Broken[Index].Number);
+        assert_string_equal((const char *)Stop.parameters[1], Broken[Index].Words);
+        assert_string_equal(Stop.words, Broken[Index].Words);
+        assert_int_equal(Stop.parameters[2], 0);
+        assert_int_equal(Stop.parameters[3], 0);
+    }
 }
 
 static void Rules_Kept_AreNot(void **State)
 {
-    static CALL Right[] = {{PASSIVE_LEVEL, 0}, {DISPATCH_LEVEL, 0}, {PASSIVE_LEVEL, 1},
-                           {APC_LEVEL, 1},     {APC_LEVEL, 3},      {PASSIVE_LEVEL, 4}};
+    static CALL Right[] = {{PASSIVE_LEVEL, 0},  {DISPATCH_LEVEL, 0}, {PASSIVE_LEVEL, 1},  {APC_LEVEL, 1},
+                           {APC_LEVEL, 3},      {PASSIVE_LEVEL, 4},  {DISPATCH_LEVEL, 5}, {PASSIVE_LEVEL, 6},
+                           {DISPATCH_LEVEL, 7}, {APC_LEVEL, 8},      {PASSIVE_LEVEL, 9}};
     (void)State;
     for (ULONG Index = 0; Index < ARRAYSIZE(Right); Index++) {
         assert_false(ntmm_catch(Call, &Right[Index], NULL));
@@ -95,19 +125,43 @@ static void Table_HasWhatThePagesSay(void **State)
     assert_int_equal(VfHighestIrql("KeWaitForSingleObject"), -1); /* depends on the time-out */
     assert_int_equal(VfHighestIrql("AAA"), -1);
     assert_int_equal(VfHighestIrql("zzz"), -1);
-    ULONG Ruled = 0;
-    for (ULONG Index = 0; Index < LdrEntryCount; Index++) {
-        Ruled += VfHighestIrql(LdrEntries[Index].Name) >= 0;
+    assert_int_equal(VfHighestIrql("IoCreateDevice"), APC_LEVEL);             /* its page; its rule says PASSIVE_LEVEL */
+    assert_int_equal(VfHighestIrql("KeInitializeSemaphore"), DISPATCH_LEVEL); /* its rule; its page says PASSIVE_LEVEL */
+}
+
+/* Every rule is found by its name (the table is sorted), and is one of a routine that the border has. */
+static void Table_IsSorted_AndOfWhatIsExported(void **State)
+{
+    static const struct {
+        const char *Name;
+        KIRQL Lowest, Highest;
+        ULONG Number;
+    } Rules[] = {
+#define IRQL_RULE(Name, Lowest, Highest, Number) {#Name, Lowest, Highest, Number},
+#include "vf/irqlrules.def"
+#undef IRQL_RULE
+    };
+    (void)State;
+    for (ULONG Index = 0; Index < ARRAYSIZE(Rules); Index++) {
+        assert_int_equal(VfHighestIrql(Rules[Index].Name), Rules[Index].Highest);
+        assert_true(Rules[Index].Lowest <= Rules[Index].Highest);
+        assert_true(Rules[Index].Number == 0xE5 || (Rules[Index].Number >= 0x20002 && Rules[Index].Number <= 0x20024));
+        ULONG Entry = 0;
+        while (Entry < LdrEntryCount && strcmp(LdrEntries[Entry].Name, Rules[Index].Name) != 0) {
+            Entry++;
+        }
+        assert_true(Entry < LdrEntryCount);
     }
-    assert_true(Ruled > 100); /* of those that we have */
 }
 
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
         cmocka_unit_test(Rules_BrokenByADriver_AreNamed),
+        cmocka_unit_test(Rules_ThatHaveANumber_StopWithIt),
         cmocka_unit_test(Rules_Kept_AreNot),
         cmocka_unit_test(Table_HasWhatThePagesSay),
+        cmocka_unit_test(Table_IsSorted_AndOfWhatIsExported),
     };
     return cmocka_run_group_tests(Tests, Start, Stop);
 }

@@ -9,7 +9,7 @@ ntmm=$build/src/ntmm
 # standard (0x209BB: special pool, force IRQL, pool tracking, I/O, deadlock, DMA, security, miscellaneous, DDI compliance), invariant
 # MDLs (0x6000), code integrity (0x2000000). Low resources are off: these programs may fail when they are refused.
 all=0x20269bb
-less_special=0x268ba # and less code integrity and security checks
+less_special=0x68ba # and less code integrity, security and DDI compliance checks
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 status=0
 fail() { echo "FAILED: $1"; tail -60 "$work/out"; status=1; }
@@ -60,7 +60,9 @@ grep -q 'WineTestDriver.sys: 1 finding\.' "$work/out" && grep -q 'create_thread'
     fail "driver.sys: another finding than the handle"
 large $((less_special | 0x100)) # it references a NULL handle
 grep -q '^\*\*\* STOP: 0x000000C4 (0x00000000000000F5,' "$work/out" && grep -q 'test_ob_reference' "$work/out" || fail "driver.sys: security checks find something else"
-large $all # it maps an MDL executable
+large $((less_special | 0x20000)) # it inserts into a device queue at PASSIVE_LEVEL
+grep -q '^\*\*\* STOP: 0x000000C4 (0x0000000000020003,' "$work/out" && grep -q 'test_queue' "$work/out" || fail "driver.sys: DDI compliance finds something else"
+large $((all & ~0x20000)) # it maps an MDL executable
 grep -q '^\*\*\* STOP: 0x000000C4 (0x0000000000002002,' "$work/out" && grep -q 'test_mdl_map' "$work/out" || fail "driver.sys: code integrity finds something else"
 large $((less_special | 1)) # it reads behind the last stack location of its packet
 grep -q '^\*\*\* STOP: 0x000000D6 ' "$work/out" && grep -q 'completion_ioctl' "$work/out" || fail "driver.sys: special pool finds something else"

@@ -64,8 +64,14 @@ EXPORT NTSTATUS NTAPI LockByImport(ULONG Operation, PVOID *Argument)
 /* One call of a routine at an IRQL, wrong or right. */
 EXPORT ULONG NTAPI CallAt(ULONG Level, ULONG Routine)
 {
+    static KDEVICE_QUEUE Queue;
+    static KTIMER Timer;
+    static PAGED_LOOKASIDE_LIST Lookaside;
+    KDEVICE_QUEUE_ENTRY Entry = {{NULL, NULL}, 0, FALSE};
     KIRQL Old;
     UNICODE_STRING String = {0, 0, NULL};
+    KeInitializeDeviceQueue(&Queue);
+    KeInitializeTimer(&Timer);
     KeRaiseIrql((KIRQL)Level, &Old);
     switch (Routine) {
     case 0:
@@ -80,8 +86,24 @@ EXPORT ULONG NTAPI CallAt(ULONG Level, ULONG Routine)
     case 3:
         RtlFreeUnicodeString(&String);
         break;
-    default:
+    case 4:
         ZwClose(NULL);
+        break;
+    case 5:
+        KeInsertDeviceQueue(&Queue, &Entry);
+        break;
+    case 6:
+        (void)RtlEqualUnicodeString(&String, &String, TRUE);
+        break;
+    case 7:
+        KeCancelTimer(&Timer);
+        break;
+    case 8:
+        ExInitializePagedLookasideList(&Lookaside, NULL, NULL, 0, 32, 'tseT', 0);
+        ExDeletePagedLookasideList(&Lookaside);
+        break;
+    default:
+        IoDeleteSymbolicLink(&String);
         break;
     }
     KeLowerIrql(Old);
