@@ -67,10 +67,10 @@ static void Rules_BrokenByADriver_AreNamed(void **State)
     assert_int_equal(Stop.parameters[1], DISPATCH_LEVEL);
     assert_int_equal(Stop.parameters[2], APC_LEVEL);
     assert_string_equal((const char *)Stop.parameters[3], "RtlFreeUnicodeString");
-    Stop = StopOf(APC_LEVEL, 6);
+    Stop = StopOf(DISPATCH_LEVEL, 6);
     assert_int_equal(Stop.parameters[0], 0xE5);
-    assert_int_equal(Stop.parameters[1], APC_LEVEL);
-    assert_int_equal(Stop.parameters[2], PASSIVE_LEVEL);
+    assert_int_equal(Stop.parameters[1], DISPATCH_LEVEL);
+    assert_int_equal(Stop.parameters[2], APC_LEVEL);
     assert_string_equal((const char *)Stop.parameters[3], "RtlEqualUnicodeString");
 }
 
@@ -106,7 +106,7 @@ static void Rules_ThatHaveANumber_StopWithIt(void **State)
 static void Rules_Kept_AreNot(void **State)
 {
     static CALL Right[] = {{PASSIVE_LEVEL, 0},  {DISPATCH_LEVEL, 0}, {PASSIVE_LEVEL, 1},  {APC_LEVEL, 1},
-                           {APC_LEVEL, 3},      {PASSIVE_LEVEL, 4},  {DISPATCH_LEVEL, 5}, {PASSIVE_LEVEL, 6},
+                           {APC_LEVEL, 3},      {PASSIVE_LEVEL, 4},  {DISPATCH_LEVEL, 5}, {APC_LEVEL, 6},
                            {DISPATCH_LEVEL, 7}, {APC_LEVEL, 8},      {PASSIVE_LEVEL, 9}};
     (void)State;
     for (ULONG Index = 0; Index < ARRAYSIZE(Right); Index++) {
