@@ -43,7 +43,6 @@ PVOID ExpAllocateBig(EXP_KIND Kind, SIZE_T Size, SIZE_T Alignment, ULONG Slot, U
     ExpWriteWord(&Big->Word, ExpMakeWord(Slot, 0, WordFlags));
     __atomic_store_n(&Big->Run.Gate, EXP_GATE_BIG, __ATOMIC_RELEASE);
     ExpMapRun(&Big->Run);
-    __atomic_add_fetch(&ExpState.RunPages[EXP_IS_PAGED(Kind)], Pages, __ATOMIC_RELAXED);
     if (Zero && !IsZero)
         memset((PVOID)Base, 0, Size);
     return (PVOID)Base;
@@ -52,7 +51,6 @@ PVOID ExpAllocateBig(EXP_KIND Kind, SIZE_T Size, SIZE_T Alignment, ULONG Slot, U
 /* The word is no longer live: the caller has taken it. */
 VOID ExpFreeBig(EXP_BIG *Big)
 {
-    __atomic_sub_fetch(&ExpState.RunPages[EXP_IS_PAGED(Big->Run.Kind)], Big->Run.Pages, __ATOMIC_RELAXED);
     if (ExpState.KeepRuns && ExpChecks())
         ExpFillFreed((PVOID)Big->Run.Base, PAGE_SIZE);
     ExpReleaseRun(&Big->Run, ExpChecks());

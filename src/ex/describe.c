@@ -42,7 +42,7 @@ static VOID ExpDescribeNumber(EXP_BLOCK_INFO *Info, const EXP_SLAB *Slab, ULONG 
 BOOLEAN ExpDescribeBlock(const volatile VOID *Address, EXP_BLOCK_INFO *Info)
 {
     ULONG_PTR Va = (ULONG_PTR)Address;
-    EXP_RUN *Run = ExpState.Started ? ExpLookupRun(Va) : NULL;
+    EXP_RUN *Run = ExpState.Started ? ExpFindRun(Va) : NULL;
     memset(Info, 0, sizeof(*Info));
     if (Run == NULL)
         return ExpDescribeSpecialRoutine != NULL && ExpDescribeSpecialRoutine(Va, Info);

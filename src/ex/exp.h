@@ -65,6 +65,7 @@
 #define EXP_MOST_REACH    1048576     /* where it has been busy with the tag */
 #define EXP_HOST_TAG      0x636c614du /* 'Malc' as it reads in memory: of ExpMallocLike's blocks */
 #define EXP_GHOSTS        128u
+#define EXP_MILE          64u /* pages: every so many of a big block's name it (meta.c) */
 #define EXP_SHADES        4u
 #define EXP_TAG_NONE      0x656e6f4eu /* 'None' as it reads in memory: untagged */
 #define EXP_TAG_OVERFLOW  0x6c66764fu /* 'Ovfl' */
@@ -258,7 +259,7 @@ C_ASSERT(sizeof(EXP_TAG) == 64);
 typedef struct _EXP_MAP {
     ULONG_PTR Base;
     SIZE_T Covered;    /* bytes of the region whose entries are backed; grows */
-    EXP_RUN **Entries; /* one per page, atomic */
+    EXP_RUN **Entries; /* one per page, atomic; not of every page of a big block (meta.c) */
     ULONG64 *Plain;    /* one per page, atomic: of a slab's page, EXP_PLAIN_ (words of the page, and bin); else 0 */
     EXP_SPAN **Edges;  /* one per page (SpanLock): the free run whose first or last page it is; else NULL */
     ULONG64 *Marks;    /* one bit per page (SpanLock): in a kept free run, and starts with EXP_FILL_FREED */
@@ -371,11 +372,10 @@ typedef struct _EXP_STATE {
     USHORT TagHash[1024];
     volatile ULONG TagCount; /* slots in use; slot 0 is none */
     EXP_TAG Totals[2];
-    volatile ULONG64 SlabPages[2], RunPages[2], ReturnedPages[2];
+    volatile ULONG64 SlabPages[2], CommittedPages[2], ReturnedPages[2]; /* of slabs; committed and given back, ever (run.c) */
     volatile ULONG64 Volume;             /* allocations since the last trim by volume, as far as threads have reported */
     volatile ULONG64 Turn;               /* ... that make the next one due */
     volatile ULONG64 TurnKept;           /* ... where much is kept */
-    volatile ULONG64 CommittedPages;     /* by ExpTakePages, ever */
     ULONG64 TrimCommitted, TrimReturned; /* at the last trim: CommittedPages, and what it gave back */
     ULONG Patience;
     volatile ULONG64 Trims, Sampled;
@@ -416,7 +416,7 @@ static inline EXP_RUN *ExpLookupIn(const EXP_MAP *Map, ULONG_PTR Offset)
 {
     return __atomic_load_n(&Map->Entries[Offset >> 12], __ATOMIC_ACQUIRE);
 }
-/* The run at an address of either pool region, or NULL. */
+/* What the page of an address of either pool region names: its run, if it is a slab's or a big block's first; or NULL. */
 static inline EXP_RUN *ExpLookupRun(ULONG_PTR Address)
 {
     const EXP_MAP *Map = &ExpState.Maps[0];
@@ -427,6 +427,9 @@ static inline EXP_RUN *ExpLookupRun(ULONG_PTR Address)
     Offset = Address - Map->Base;
     return Offset < __atomic_load_n(&Map->Covered, __ATOMIC_ACQUIRE) ? ExpLookupIn(Map, Offset) : NULL;
 }
+
+/* The run that an address lies in, in use or else a ghost; or NULL. For reports. */
+EXP_RUN *ExpFindRun(ULONG_PTR Address);
 
 /* run.c: free runs of pages. */
 /* Backed pages, entered in no map yet. *Zero: whether they must be zero, and whether they are. 0: no memory. */

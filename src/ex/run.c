@@ -28,6 +28,7 @@
  *   R2 FreePages is the sum over backed spans; LeastFree <= FreePages
  *   R3 a span is on the list of its size; a list's Used bit is set exactly if it is not empty
  *   R4 no page of a span belongs to a run that is not released
+ *   R5 pages committed, less those given back, are in slabs, in big blocks and in backed spans
  *
  * SpanLock, one for each region, guards spans, Edges and counters. No memory is touched and no page committed or given
  * back while it is held: a span is taken out first.
@@ -310,7 +311,7 @@ ULONG_PTR ExpTakePages(EXP_KIND Kind, SIZE_T Pages, SIZE_T Alignment, BOOLEAN *Z
         }
         if (Base != 0) {
             if (NT_SUCCESS(MmCommitPages((PVOID)Base, Pages, Flags))) {
-                __atomic_add_fetch(&ExpState.CommittedPages, Pages, __ATOMIC_RELAXED);
+                __atomic_add_fetch(&ExpState.CommittedPages[Paged], Pages, __ATOMIC_RELAXED);
                 *Zero = (Flags & MM_PAGES_ZERO) != 0 || Paged;
                 return Base;
             }

@@ -290,6 +290,7 @@ static VOID ExpAddUse(const EXP_TAG_USE *Use, PVOID Context)
 VOID ExpQueryPool(BOOLEAN Paged, EXP_POOL_TOTALS *Totals)
 {
     EXP_SUM Sum = {.Totals = Totals, .Paged = Paged};
+    LONG64 Runs;
     memset(Totals, 0, sizeof(*Totals));
     ExpQueryTags(ExpAddUse, &Sum);
     Totals->PeakBytes = __atomic_load_n(&ExpState.Totals[Paged].Peak, __ATOMIC_RELAXED);
@@ -309,5 +310,8 @@ VOID ExpQueryPool(BOOLEAN Paged, EXP_POOL_TOTALS *Totals)
         Paged ? ExpState.FreePages[ExpPaged] : ExpState.FreePages[ExpNonPagedNx] + ExpState.FreePages[ExpNonPagedExecute];
     KiReleaseLock(&ExpState.SpanLock[Paged]);
     Totals->Trims = __atomic_load_n(&ExpState.Trims, __ATOMIC_RELAXED);
-    Totals->PagesInRuns = __atomic_load_n(&ExpState.RunPages[Paged], __ATOMIC_RELAXED);
+    /* Big blocks have what is neither a slab's nor kept; a change that is under way may show as less than none. */
+    Runs = (LONG64)(__atomic_load_n(&ExpState.CommittedPages[Paged], __ATOMIC_RELAXED) - Totals->PagesReturned -
+                    Totals->PagesKept - Totals->PagesInSlabs);
+    Totals->PagesInRuns = Runs > 0 ? (ULONG64)Runs : 0;
 }

@@ -35,7 +35,8 @@ static ULONG64 ExpTurn(ULONG64 Share)
 /* When the next trim by volume is due. Of two trims at once the later one says nothing. */
 static VOID ExpPace(ULONG64 Live, ULONG64 Returned)
 {
-    ULONG64 Committed = __atomic_load_n(&ExpState.CommittedPages, __ATOMIC_RELAXED);
+    ULONG64 Committed = __atomic_load_n(&ExpState.CommittedPages[0], __ATOMIC_RELAXED) +
+                        __atomic_load_n(&ExpState.CommittedPages[1], __ATOMIC_RELAXED);
     if (__atomic_exchange_n(&ExpState.Pacing, 1, __ATOMIC_ACQUIRE) != 0)
         return;
     if (ExpState.TrimReturned != 0 && Committed - ExpState.TrimCommitted > ExpState.TrimReturned)

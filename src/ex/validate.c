@@ -148,9 +148,14 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
         }
         if (Run->Base != Map->Base + Offset || (Run->Kind == ExpPaged) != Paged)
             return "M2: a run's first page is not where the run says";
-        for (Page = 0; Page < Run->Pages; Page++)
-            if (ExpLookupIn(Map, Run->Base - Map->Base + (ULONG_PTR)Page * PAGE_SIZE) != Run)
-                return "M2: a page of a run does not name the run";
+        for (Page = 0; Page < Run->Pages; Page++) {
+            const EXP_RUN *Named = ExpLookupIn(Map, Offset + (ULONG_PTR)Page * PAGE_SIZE);
+            BOOLEAN Must = Run->Type == ExpRunSlab || Page == 0 || ((Offset >> 12) + Page) % EXP_MILE == 0;
+            if (Must ? Named != Run : Named != NULL && !ExpIsReleased(Named))
+                return "M2: a page of a run does not name the run, or names another";
+            if (!Must && ExpFindRun(Map->Base + Offset + (ULONG_PTR)Page * PAGE_SIZE) != Run)
+                return "M2: a page of a big block does not lead to it";
+        }
         for (Page = 0; Page < Run->Pages; Page++) {
             const EXP_SLAB *Slab = (const EXP_SLAB *)Run;
             ULONG64 Plain =
@@ -178,7 +183,7 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
             return Text;
         Offset += (ULONG_PTR)Run->Pages * PAGE_SIZE;
     }
-    if (Audit->SlabPages[Paged] != ExpState.SlabPages[Paged] || Audit->RunPages[Paged] != ExpState.RunPages[Paged])
+    if (Audit->SlabPages[Paged] != ExpState.SlabPages[Paged])
         return "M2: the pages found in the map are not those counted";
     return NULL;
 }
@@ -371,6 +376,8 @@ const CHAR *ExpValidatePools(VOID)
     }
     for (Paged = 0; Paged < 2 && Text == NULL; Paged++) {
         ExpQueryPool((BOOLEAN)Paged, &Totals);
+        if (Totals.PagesInRuns != Audit.RunPages[Paged])
+            Text = "R5: the pages committed are not those of slabs, big blocks and backed spans";
         if (Totals.Bytes != Audit.Pools[Paged].Bytes || Totals.Allocs - Totals.Frees != Audit.Pools[Paged].Blocks)
             Text = "T3: a pool's totals are not the sums over its blocks";
     }

@@ -696,6 +696,84 @@ static void Describe_Block_AllThatIsKnown(void **state)
     }
 }
 
+/* Few of a big block's pages name it (meta.c): what is said of an address in any of them is the same. */
+static void Describe_InsideOfBigBlocks_EveryPage(void **state)
+{
+    PUCHAR Block, Small, Inner;
+    EXP_BLOCK_INFO Info;
+    ULONG Page;
+    (void)state;
+    ExpTrimPools(TRUE);
+    Block = ExAllocatePool2(NONPAGED, 300 * PAGE_SIZE, 'gBsD');
+    Validate();
+    for (Page = 0; Page < 300; Page++) {
+        assert_true(ExpDescribeBlock(Block + Page * PAGE_SIZE + 7, &Info));
+        assert_int_equal(Info.State, ExpBlockLive);
+        assert_int_equal(Info.Start, (ULONG_PTR)Block);
+    }
+    ExFreePool(Block);
+    for (Page = 0; Page < 300; Page++) {
+        assert_true(ExpDescribeBlock(Block + Page * PAGE_SIZE + 7, &Info));
+        assert_int_equal(Info.State, ExpBlockFreed);
+        assert_int_equal(Info.Tag, 'gBsD');
+    }
+    /* A smaller one in front of the same pages: the first pages are its own, those behind it are still those of the one that was freed. */
+    Small = ExAllocatePool2(NONPAGED, 20 * PAGE_SIZE, 'sBsD');
+    assert_ptr_equal(Small, Block);
+    for (Page = 0; Page < 300; Page++) {
+        assert_true(ExpDescribeBlock(Block + Page * PAGE_SIZE + 7, &Info));
+        assert_int_equal(Info.State, Page < 20 ? ExpBlockLive : ExpBlockFreed);
+        assert_int_equal(Info.Tag, Page < 20 ? 'sBsD' : 'gBsD');
+    }
+    Validate();
+    Inner = ExAllocatePool2(NONPAGED, 280 * PAGE_SIZE, 'iBsD');
+    assert_ptr_equal(Inner, Block + 20 * PAGE_SIZE);
+    ExFreePool(Small);
+    for (Page = 0; Page < 300; Page++) {
+        assert_true(ExpDescribeBlock(Block + Page * PAGE_SIZE + 7, &Info));
+        assert_int_equal(Info.State, Page < 20 ? ExpBlockFreed : ExpBlockLive);
+        assert_int_equal(Info.Tag, Page < 20 ? 'sBsD' : 'iBsD'); /* of two that were freed there the later one */
+    }
+    ExFreePool(Inner);
+    Validate();
+}
+
+static VOID FreeAt(PVOID Address)
+{
+    ExFreePool(Address);
+}
+
+/* A page that begins nobody's block any more may still be named by what had it before. */
+static void Free_InsideOfBigBlock_SaysSo(void **state)
+{
+    PUCHAR Pieces[8], Whole;
+    ntmm_bugcheck Stop;
+    ULONG Index;
+    (void)state;
+    ExpTrimPools(TRUE);
+    Whole = ExAllocatePool2(NONPAGED, 8 * 30 * PAGE_SIZE, 'wBsD');
+    ExFreePool(Whole); /* the only pages kept: what follows is cut from them */
+    for (Index = 0; Index < 8; Index++) {
+        Pieces[Index] = ExAllocatePool2(NONPAGED, 30 * PAGE_SIZE, 'pBsD');
+        assert_ptr_equal(Pieces[Index], Whole + Index * 30 * PAGE_SIZE);
+    }
+    for (Index = 0; Index < 8; Index++)
+        ExFreePool(Pieces[Index]);
+    assert_ptr_equal(ExAllocatePool2(NONPAGED, 8 * 30 * PAGE_SIZE, 'wBsD'), Whole);
+    for (Index = 1; Index < 8; Index++) {
+        assert_true(ntmm_catch(FreeAt, Pieces[Index], &Stop));
+        assert_int_equal(Stop.code, 0xC2);
+        assert_int_equal(Stop.parameters[0], 0x46);
+        assert_int_equal(Stop.parameters[1], (ULONG_PTR)Pieces[Index]);
+    }
+    Validate();
+    ExFreePool(Whole);
+    assert_true(ntmm_catch(FreeAt, Whole, &Stop));
+    assert_int_equal(Stop.code, 0xC2);
+    assert_int_equal(Stop.parameters[0], 7);
+    Validate();
+}
+
 static void Describe_NoPool_False(void **state)
 {
     EXP_BLOCK_INFO Info;
@@ -827,6 +905,8 @@ int main(void)
         cmocka_unit_test(Tags_BusyThread_TellsMoreRarely),
         cmocka_unit_test(Tags_PagedAndNonPaged_CountedApart),
         cmocka_unit_test(Describe_Block_AllThatIsKnown),
+        cmocka_unit_test(Describe_InsideOfBigBlocks_EveryPage),
+        cmocka_unit_test(Free_InsideOfBigBlock_SaysSo),
         cmocka_unit_test(Describe_NoPool_False),
         cmocka_unit_test(Enumerate_LiveBlocks_EachOnceInOrder),
         cmocka_unit_test(Validator_BrokenStructures_Named),
