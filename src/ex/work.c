@@ -362,6 +362,18 @@ static VOID ExpStopWorkers(VOID)
     ExpWork.Workers = 0;
 }
 
+SIZE_T ExpWorkerStackPages(VOID)
+{
+    SIZE_T Bytes = 0;
+
+    KiAcquireLock(&ExpWork.Lock);
+    for (ULONG Number = 0; Number < ExpWork.Workers; Number += 1) {
+        Bytes += ExpWork.StackBytes[Number];
+    }
+    KiReleaseLock(&ExpWork.Lock);
+    return BYTES_TO_PAGES(Bytes);
+}
+
 NTSTATUS (*const KiStartWorkersRoutine)(VOID) = ExpStartWorkers;
 VOID (*const KiStopWorkersRoutine)(VOID) = ExpStopWorkers;
 

@@ -8,6 +8,8 @@
 VOID ExpQueueWork(PWORK_QUEUE_ITEM Item, WORK_QUEUE_TYPE Type);
 /* Returns when the worker threads have nothing to do and nothing is queued. PASSIVE_LEVEL, not from a worker. */
 VOID ExpDrainWork(VOID);
+/* Pages of the kernel stacks that worker threads have. How many workers there are depends on how long items had to wait. */
+SIZE_T ExpWorkerStackPages(VOID);
 /* NULL, or the first broken invariant of the work queue. */
 const CHAR *ExpValidateWork(VOID);
 
