@@ -12,7 +12,7 @@
  * if it comes to that, over what is in RAM: the device works while the thread does. What they bring is in standby until the first
  * of it is touched. MI_DEPTH are under way, and MI_DISTANCE is how far they may be ahead of it: more, so that the end of one begins the
  * next (in the system's working set) and the device need not wait for the thread that was woken, which begins with many at a time when
- * that has come to an end.
+ * that has come to an end. Where it finds a page missing that had been read ahead, for memory was short, reading ahead begins there anew.
  *
  * Windows of a reader in order end where 64 pages of addresses end, as the stretches do that trimming and writing handle: what
  * came into a run of frames together leaves together, and stays a run for those who take the frames next.
@@ -191,6 +191,7 @@ static ULONG MiEndRead(PMI_PAGE_IO Io, PMMPTE First, PMMSUPPORT Set, BOOLEAN Wri
             } else {
                 if (Index != Io->Wanted || Io->Done) {
                     Pfn->Flags |= MI_PFN_AHEAD;
+                    Pfn->Again = Io->Done != NULL;
                 }
                 (VOID) MiDereferenceFrameLocked(Page, Commit);
             }
@@ -396,6 +397,17 @@ static VOID MiKeepReading(ULONG Reader, PMMSUPPORT Set)
     }
 }
 
+/* What was read ahead at From - 1 is gone, and so may be what follows: it is looked for anew. Nobody waits for Looking: the next hard fault
+ * of the reader says so again. */
+static VOID MiBeginAheadAnew(ULONG Reader, ULONG_PTR From)
+{
+    MI_PAGER *Pager = &MiState->Pager;
+    if (!__atomic_exchange_n(&Pager->Readers[Reader].Looking, 1, __ATOMIC_SEQ_CST)) {
+        __atomic_store_n(&Pager->Readers[Reader].AheadEnd, From, __ATOMIC_RELAXED);
+        __atomic_store_n(&Pager->Readers[Reader].Looking, 0, __ATOMIC_SEQ_CST);
+    }
+}
+
 VOID MiLookAhead(PMMSUPPORT Set, ULONG_PTR End)
 {
     MI_PAGER *Pager = &MiState->Pager;
@@ -514,6 +526,7 @@ NTSTATUS MiReadIn(PMMPTE Pte, PKI_LOCK Lock, PMMSUPPORT Set, ULONG_PTR Va, BOOLE
     Behind = Taken - 1;
     KiReleaseLock(Lock);
     if (Ordered && Set && MiMayGoAlong(Set) && Window == MI_WINDOW_MOST) {
+        MiBeginAheadAnew(Reader, Position + Taken * (ULONG_PTR)PAGE_SIZE);
         MiLookAhead(Set, Position + Taken * (ULONG_PTR)PAGE_SIZE);
     }
 

@@ -103,7 +103,8 @@ typedef struct _MMPFN {
     USHORT Flags;          /* (PfnLock) MI_PFN_ */
     UCHAR State;           /* (PfnLock) MI_PAGE_STATE; changed by MiSetPageState only */
     UCHAR Priority;        /* (PfnLock) standby list it goes to: the highest page priority of the threads that faulted it in */
-    UCHAR File;            /* (PfnLock) its home is a mapped file: nobody is charged for it, but for a lock */
+    UCHAR File : 1;        /* (PfnLock) its home is a mapped file: nobody is charged for it, but for a lock */
+    UCHAR Again : 1;       /* (PfnLock) AHEAD of a reader in order: goes to the end of standby once before it is taken */
     UCHAR Seen;            /* the validator's: entries that share it */
 } MMPFN, *PMMPFN;
 C_ASSERT(sizeof(MMPFN) == 32);

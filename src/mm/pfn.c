@@ -28,7 +28,8 @@
  *
  * Standby has a list for each priority; the lowest list that has pages gives up its oldest. A page's priority is that of the thread that
  * brings it in (KTHREAD.PagePriority); a soft fault of one that has a higher one raises it, and a working set may bound it. Modified pages are written
- * oldest first. A frame of a section (PROTOTYPE) is owned by its prototype entry, valid while view entries share the frame; if its home is a
+ * oldest first. What was read ahead of a reader in order is not taken when it is the oldest for the first time: it goes to the end of its list
+ * once (Again), since it will be touched soon and the rest of the list will not. A frame of a section (PROTOTYPE) is owned by its prototype entry, valid while view entries share the frame; if its home is a
  * mapped file (FILE) it waits for its writer on the Mapped list (mapwrite.c). Bad is there for who needs it (failing RAM).
  *
  * Counts: an active frame has one share per entry that owns it, one reference for having shares at all, and
@@ -485,6 +486,22 @@ static ULONG MiChooseNear(ULONG Ideal, ULONG Want, ULONG Least, ULONG Flags, PFN
     return Count;
 }
 
+/* Whoever reads ahead sees to it that there is something else to take (inpage.c); first in, first out would have the oldest of what was read ahead,
+ * which is wanted next, give way to the youngest. Once, and so many at a time: what nobody comes for goes like any other. */
+#define MI_TURNS 2048u
+static inline BOOLEAN MiStaysAhead(const MMPFN *Pfn)
+{
+    return Pfn->Again && (Pfn->Flags & MI_PFN_AHEAD);
+}
+static VOID MiTurnAhead(const MI_PAGE_LIST *Standby)
+{
+    for (ULONG Turn = 0; Turn < MI_TURNS && Standby->Head != MI_NO_PAGE && MiStaysAhead(MiPfn(Standby->Head)); Turn++) {
+        PMMPFN Pfn = MiPfn(Standby->Head);
+        Pfn->Again = FALSE;
+        MiSetPageState(Standby->Head, Pfn, MiPageStandby);
+    }
+}
+
 /* The oldest standby page of the lowest priority, of the wanted node or (Nodes: so many are asked, near ones first) the nearest that
  * has one of that priority, and up to Want in all of those behind it in RAM that are in standby on the same list: what went out as neighbours mostly lies as neighbours, and a run
  * of frames is mapped, and read into, as one. */
@@ -493,13 +510,15 @@ static ULONG MiOldestStandby(ULONG Want, ULONG Ideal, ULONG Nodes, PFN_NUMBER *B
     for (ULONG Index = 0; Index < MI_PRIORITIES * Nodes; Index++) {
         ULONG Priority = Index / Nodes;
         const MI_NODE *Node = &MiState->Node[MiState->Node[Ideal].Order[Index % Nodes]];
+        MiTurnAhead(&Node->Standby[Priority]);
         PFN_NUMBER Page = Node->Standby[Priority].Head;
         if (Page == MI_NO_PAGE) {
             continue;
         }
         ULONG Count = 1;
-        for (PMMPFN Pfn; Count < Want && Page + Count < Node->End && (Pfn = MiPfn(Page + Count)) != NULL &&
-                         Pfn->State == MiPageStandby && (Pfn->Flags & MI_PFN_LISTED) && Pfn->Priority == Priority;
+        for (PMMPFN Pfn;
+             Count < Want && Page + Count < Node->End && (Pfn = MiPfn(Page + Count)) != NULL && Pfn->State == MiPageStandby &&
+             (Pfn->Flags & MI_PFN_LISTED) && Pfn->Priority == Priority && !MiStaysAhead(Pfn);
              Count++) {
         }
         *Base = Page;

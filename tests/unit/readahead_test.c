@@ -10,15 +10,15 @@
 static PUCHAR Va;
 static ULONG64 Reads, PagesRead, Hard, Soft;
 
-static int Setup(void **State)
+static int SetupOf(unsigned RamMib, unsigned FileMib)
 {
     ntmm_options Options;
-    (void)State;
     ntmm_default_options(&Options);
-    Options.ram = 128u << 20;
+    Options.ram = RamMib << 20;
+    Options.pagedpool = 160u << 20;
     Options.cpus = 2;
     Options.pagefile_check = true;
-    snprintf(Options.pagefile, sizeof Options.pagefile, "/tmp/ntmm-readahead-%d:32M", (int)getpid());
+    snprintf(Options.pagefile, sizeof Options.pagefile, "/tmp/ntmm-readahead-%d:%uM", (int)getpid(), FileMib);
     if (ntmm_start(&Options) != 0) {
         print_error("%s\n", ntmm_error());
         return -1;
@@ -30,6 +30,16 @@ static int Setup(void **State)
     }
     MmEmptyAllWorkingSets(TRUE);
     return 0;
+}
+static int Setup(void **State)
+{
+    (void)State;
+    return SetupOf(128, 32);
+}
+static int SetupSmall(void **State)
+{
+    (void)State;
+    return SetupOf(32, 128);
 }
 static int Teardown(void **State)
 {
@@ -181,6 +191,64 @@ static void FailingDevice_AheadOfAReader_CostsNothing(void **State)
     assert_true(Failed > 0);
 }
 
+/* What was read ahead is older than all that is in standby. Others want memory: the rest of standby goes first; then, as nobody comes, what was
+ * read ahead, too; and who does come at last has it all read again at once, not window by window. */
+static BOOLEAN IsOut(ULONG Page)
+{
+    KiAcquireLock(&MiState->PfnLock); /* an entry in transition changes under it */
+    BOOLEAN Out = MiPteIsPageFile(MiReadPte(MiPteOf((ULONG_PTR)Va + Page * PAGE_SIZE)));
+    KiReleaseLock(&MiState->PfnLock);
+    return Out;
+}
+static ULONG64 Repurposed(void)
+{
+    KiAcquireLock(&MiState->PfnLock);
+    ULONG64 Pages = MiState->Pager.RepurposedPages;
+    KiReleaseLock(&MiState->PfnLock);
+    return Pages;
+}
+static void InOrder_WhatWasReadAheadOutlivesTheRest_Once(void **State)
+{
+    const ULONG Filler = 20480, First = 2048 + MI_IO_PAGES;
+    ULONG Last = First, Page = 0, Out = 0;
+    (void)State;
+    PUCHAR Others = MmAllocatePages(MmRegionPagedPool, Filler, 0, NormalPoolPriority);
+    assert_non_null(Others);
+    for (; Page <= 2048; Page++) { /* the first of its window: all of it comes along */
+        Expect(Page);
+    }
+    MiWaitForReadsAhead();
+    while (Last < PAGES && !IsOut(Last)) {
+        Last++;
+    }
+    assert_true(Last - First >= 4 * MI_IO_PAGES);
+    MmTrimAllSystemPageableMemory(FALSE); /* 2,112 pages that have a copy */
+    ULONG64 Before = Repurposed();
+    for (Page = 0; Page < Filler && Repurposed() - Before < 1024; Page++) {
+        Others[Page * PAGE_SIZE] = 1;
+    }
+    assert_true(Page < Filler);
+    for (ULONG Ahead = First; Ahead < Last; Ahead++) {
+        assert_false(IsOut(Ahead));
+    }
+    for (; Page < Filler; Page++) { /* more than twice RAM: what was in standby is gone, first in first out */
+        Others[Page * PAGE_SIZE] = 1;
+    }
+    for (ULONG Ahead = First; Ahead < Last; Ahead++) {
+        Out += IsOut(Ahead);
+    }
+    assert_int_equal(Out, Last - First);
+    MmFreePages(Others, Filler);
+    Expect(First);
+    MiWaitForReadsAhead();
+    for (ULONG Ahead = First; Ahead < Last; Ahead++) {
+        assert_false(IsOut(Ahead));
+    }
+    for (Page = First; Page < PAGES; Page++) {
+        Expect(Page);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
@@ -191,6 +259,7 @@ int main(void)
         TEST(WritingInOrder_RunsAreDirtyAtOnce),
         TEST(ReadingAfterWriting_DoesNotDirtyWhatIsOnlyRead),
         TEST(FailingDevice_AheadOfAReader_CostsNothing),
+        cmocka_unit_test_setup_teardown(InOrder_WhatWasReadAheadOutlivesTheRest_Once, SetupSmall, Teardown),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }
