@@ -424,9 +424,9 @@ static void Explain(const char *Phase)
     OldHard = __atomic_load_n(&MiState->HardFaults, __ATOMIC_RELAXED);
     OldSoft = __atomic_load_n(&MiState->SoftFaults, __ATOMIC_RELAXED);
 }
-/* ---- a phase, and the device right after it ----
- * The device's speed wanders, so each phase is followed by transfers of the device's own, in the same file and of the same kind and
- * number: the ratio is the time those take over the time of the phase, in which as many pages came in and went out. */
+/* ---- a phase between two of the device's ----
+ * The device's speed wanders, so right before each phase and right after it come transfers of the device's own, in the same file and of the
+ * same kind: the ratio is the time that as many take as there were in the phase, the mean of before and after, over the time of the phase. */
 static MI_SLOT OwnSlots;
 static ULONG OwnCount;
 static MM_COUNTERS PhaseBegan;
@@ -453,11 +453,6 @@ static void TakeOwnSlots(ULONG Pages)
         OwnCount = Got == CLUSTER ? OwnCount : 0;
     }
 }
-static void BeginPhase(void)
-{
-    MmQueryCounters(&PhaseBegan);
-    PhaseStart = Now();
-}
 /* Seconds of the device alone for so many pages. */
 static double DeviceSeconds(ULONG64 Pages, bool Write)
 {
@@ -468,6 +463,25 @@ static double DeviceSeconds(ULONG64 Pages, bool Write)
     }
     return Seconds;
 }
+static double PageBefore[2][2]; /* seconds of the device for a page just before the phase: [Wide][Write] */
+static void BeginPhase(bool Reads, bool Writes)
+{
+    MiWaitForWrites();
+    for (int Kind = 0; Kind < 4; Kind++) {
+        Wide = Kind / 2;
+        if (Kind % 2 ? Writes : Reads) {
+            PageBefore[Wide][Kind % 2] = DeviceSeconds(OwnCount, Kind % 2) / OwnCount;
+        }
+    }
+    Wide = false;
+    MmQueryCounters(&PhaseBegan);
+    PhaseStart = Now();
+}
+static double DeviceAround(ULONG64 In, ULONG64 Out)
+{
+    double Before = (double)In * PageBefore[Wide][false] + (double)Out * PageBefore[Wide][true];
+    return (Before + DeviceSeconds(In, false) + DeviceSeconds(Out, true)) / 2;
+}
 static void EndPhase(ROW *Of, double Value)
 {
     double Took = Now() - PhaseStart;
@@ -476,10 +490,10 @@ static void EndPhase(ROW *Of, double Value)
     ULONG64 In = PhaseDone.PagesRead - PhaseBegan.PagesRead, Out = PhaseDone.PagesWritten - PhaseBegan.PagesWritten;
     Sample(Of, Value);
     MiWaitForWrites();
-    Ratio(Of, (DeviceSeconds(In, false) + DeviceSeconds(Out, true)) / Took);
+    Ratio(Of, DeviceAround(In, Out) / Took);
     Wide = true;
     if (Of->WideCount < MAX_ROUNDS) {
-        Of->WideRatios[Of->WideCount++] = (DeviceSeconds(In, false) + DeviceSeconds(Out, true)) / Took;
+        Of->WideRatios[Of->WideCount++] = DeviceAround(In, Out) / Took;
     }
     Wide = false;
 }
@@ -555,7 +569,6 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
         FreeBlocks();
     }
     MakeBlocks(Store ? Ram * 3 / 2 : 4 * Ram);
-    Explain("");
     double (*const InOrder[])(char **, unsigned) = {ReadInOrder, RewriteInOrder};
     for (unsigned i = 0; i < (OnlyWrite ? 1u : Store ? 2u : 3u); i++) {
         ROW *Of = Row(Section,
@@ -563,7 +576,8 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
                       : i == 1 ? NAME("read in order", "read in order")
                                : "rewrite in order",
                       "MiB/s", NULL);
-        BeginPhase();
+        BeginPhase(!Store && i > 0, !Store);
+        Explain("");
         double Speed = i == 0 ? WriteInOrder(Blocks, BlockCount, Grain) : InOrder[i - 1](Blocks, BlockCount);
         Explain(Of->Name);
         if (Store) {
@@ -577,7 +591,6 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
                 Hand->RatioTo = "hand's, by paging";
                 Ratio(Hand, Speed / By);
             }
-            Explain("");
         }
     }
     if (OnlyWrite) {
@@ -585,6 +598,7 @@ static void Workload(const char *Section, bool Compression, unsigned Grain)
     }
     unsigned Touches = Smoke ? 500 : 8000;
     ntmm_page_file Before, After;
+    Explain("");
     ntmm_query_page_file(0, &Before);
     Sample(Row(Section, NAME("read at random, 1 thread", "read at random"), "us", "read one page"),
            AtRandom(Blocks, BlockCount, 1, Touches));
@@ -720,16 +734,16 @@ static void OutAndIn(void)
     MakeBlocks(Ram / 2);
     for (int Warm = 0; Warm < 2; Warm++) {
         WriteInOrder(Blocks, BlockCount, 512);
+        BeginPhase(false, true);
         Explain("");
-        BeginPhase();
         MmTrimAllSystemPageableMemory(TRUE);
         double Out = BlockCount * (BLOCK / 1048576.0) / (Now() - PhaseStart);
         Explain("out");
         if (Warm) {
             EndPhase(Row("out and in", "page-out", "MiB/s", NULL), Out);
         }
+        BeginPhase(true, false);
         Explain("");
-        BeginPhase();
         double In = ReadInOrder(Blocks, BlockCount);
         Explain("in");
         if (Warm) {
