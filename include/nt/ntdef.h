@@ -114,18 +114,19 @@ typedef ULONG_PTR ERESOURCE_THREAD, *PERESOURCE_THREAD;
 #ifndef NULL
 #define NULL ((void *)0)
 #endif
-#define MAXUCHAR     0xff
-#define MAXUSHORT    0xffff
-#define MAXSHORT     0x7fff
-#define MAXLONG      0x7fffffff
-#define MAXULONG     0xffffffffU
-#define MAXLONGLONG  0x7fffffffffffffffLL
-#define MAXULONGLONG 0xffffffffffffffffULL
-#define MAXULONG_PTR ((ULONG_PTR)~0ULL)
-#define MAXSIZE_T    ((SIZE_T)~0ULL)
-#define MINLONG      (-0x7fffffff - 1)
-#define UNICODE_NULL ((WCHAR)0)
-#define ANSI_NULL    ((CHAR)0)
+#define MAXUCHAR      0xff
+#define MAXUSHORT     0xffff
+#define MAXSHORT      0x7fff
+#define MAXLONG       0x7fffffff
+#define MAXULONG      0xffffffffU
+#define MAXLONGLONG   0x7fffffffffffffffLL
+#define MAXULONGLONG  0xffffffffffffffffULL
+#define MAXULONG_PTR  ((ULONG_PTR)~0ULL)
+#define MAXSIZE_T     ((SIZE_T)~0ULL)
+#define ANYSIZE_ARRAY 1
+#define MINLONG       (-0x7fffffff - 1)
+#define UNICODE_NULL  ((WCHAR)0)
+#define ANSI_NULL     ((CHAR)0)
 
 typedef union _LARGE_INTEGER {
     struct {

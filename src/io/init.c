@@ -13,6 +13,8 @@ NTSTATUS IoInitSystem(VOID)
     InitializeListHead(&IopDrivers); /* those that nobody unloaded went with the last system's memory; not when it stopped: some
                                       * go after this layer did, when the last handle or section that holds them does */
     NTSTATUS Status = IopInitSections();
+    if (NT_SUCCESS(Status))
+        Status = IopInitFsRtl();
     return NT_SUCCESS(Status) ? IopInitPnp() : Status;
 }
 
@@ -22,6 +24,7 @@ VOID IoShutdownSystem(VOID)
     ExpDrainWork();
     IopShutdownPnp();
     IopShutdownSections();
+    IopShutdownFsRtl();
     IopShutdownDma();
     ExpDrainWork();
 }

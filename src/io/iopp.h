@@ -6,6 +6,8 @@
 
 /* ---- section.c ---- */
 NTSTATUS IopInitSections(VOID);
+NTSTATUS IopInitFsRtl(VOID);
+VOID IopShutdownFsRtl(VOID);
 VOID IopShutdownSections(VOID);
 
 /* ---- behind a DRIVER_OBJECT ---- */

@@ -34,10 +34,12 @@ NTSTATUS KeExpandKernelStackAndCalloutEx(PEXPAND_STACK_CALLOUT Callout, PVOID Pa
     KTHREAD *Thread = KiCurrentThread();
     KIRQL Irql = Thread->Irql;
 
-    UNREFERENCED_PARAMETER(Wait);
     UNREFERENCED_PARAMETER(Context);
     if (Size > MAXIMUM_EXPANSION_SIZE) {
         return STATUS_INVALID_PARAMETER_3;
+    }
+    if (Wait && Irql >= DISPATCH_LEVEL) {
+        return STATUS_INVALID_PARAMETER_4;
     }
     if (Irql > DISPATCH_LEVEL || IoGetRemainingStackSize() < Size + PAGE_SIZE / 2) {
         return STATUS_NO_MEMORY;

@@ -334,9 +334,10 @@ static NTSTATUS RtlpPrepare(PSTRING To, ULONG Length, ULONG Terminator, BOOLEAN 
     return STATUS_SUCCESS;
 }
 
-static NTSTATUS RtlpStringToUnicode(PUNICODE_STRING To, const STRING *From, BOOLEAN Allocate, const WCHAR *Table)
+static NTSTATUS RtlpStringToUnicode(PUNICODE_STRING To, const STRING *From, BOOLEAN Allocate, const WCHAR *Table,
+                                    ULONG Terminator)
 {
-    NTSTATUS Status = RtlpPrepare((PSTRING)To, From->Length * (ULONG)sizeof(WCHAR), sizeof(WCHAR), Allocate);
+    NTSTATUS Status = RtlpPrepare((PSTRING)To, From->Length * (ULONG)sizeof(WCHAR), Terminator, Allocate);
     return NT_SUCCESS(Status) ? RtlpFromCodePage(To->Buffer, To->Length, NULL, From->Buffer, From->Length, Table) : Status;
 }
 
@@ -350,13 +351,47 @@ static NTSTATUS RtlpUnicodeToString(PSTRING To, PCUNICODE_STRING From, BOOLEAN A
 NTSTATUS RtlAnsiStringToUnicodeString(PUNICODE_STRING DestinationString, PCANSI_STRING SourceString,
                                       BOOLEAN AllocateDestinationString)
 {
-    return RtlpStringToUnicode(DestinationString, SourceString, AllocateDestinationString, RtlpAnsiTable);
+    return RtlpStringToUnicode(DestinationString, SourceString, AllocateDestinationString, RtlpAnsiTable, sizeof(WCHAR));
 }
 
 NTSTATUS RtlOemStringToUnicodeString(PUNICODE_STRING DestinationString, PCOEM_STRING SourceString,
                                      BOOLEAN AllocateDestinationString)
 {
-    return RtlpStringToUnicode(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable);
+    return RtlpStringToUnicode(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable, sizeof(WCHAR));
+}
+
+/* ---- the counted forms: no terminator, and no character that the code page lacks ---- */
+NTSTATUS RtlOemStringToCountedUnicodeString(PUNICODE_STRING DestinationString, PCOEM_STRING SourceString,
+                                            BOOLEAN AllocateDestinationString)
+{
+    return RtlpStringToUnicode(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable, 0);
+}
+
+/* With Upcase both the character and its upper case must be there: the page translates to the code page and back before it raises. */
+static NTSTATUS RtlpUnicodeToCountedOem(POEM_STRING To, PCUNICODE_STRING From, BOOLEAN Allocate, BOOLEAN Upcase)
+{
+    ULONG Count = From->Length / (ULONG)sizeof(WCHAR);
+    for (ULONG i = 0; i < Count; i++) {
+        WCHAR Upper = Upcase ? RtlpUpcase(From->Buffer[i]) : From->Buffer[i];
+        if ((From->Buffer[i] != '?' && RtlpUnicodeToOem(From->Buffer[i]) == '?') ||
+            (Upper != '?' && RtlpUnicodeToOem(Upper) == '?'))
+            return STATUS_UNMAPPABLE_CHARACTER;
+    }
+    NTSTATUS Status = RtlpPrepare(To, Count, 0, Allocate);
+    return NT_SUCCESS(Status) ? RtlpToCodePageN(To->Buffer, To->Length, NULL, From->Buffer, From->Length, RtlpOemTable, Upcase)
+                              : Status;
+}
+
+NTSTATUS RtlUnicodeStringToCountedOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString,
+                                            BOOLEAN AllocateDestinationString)
+{
+    return RtlpUnicodeToCountedOem(DestinationString, SourceString, AllocateDestinationString, FALSE);
+}
+
+NTSTATUS RtlUpcaseUnicodeStringToCountedOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString,
+                                                  BOOLEAN AllocateDestinationString)
+{
+    return RtlpUnicodeToCountedOem(DestinationString, SourceString, AllocateDestinationString, TRUE);
 }
 
 NTSTATUS RtlUnicodeStringToAnsiString(PANSI_STRING DestinationString, PCUNICODE_STRING SourceString,
@@ -383,16 +418,31 @@ NTSTATUS RtlUpcaseUnicodeStringToOemString(POEM_STRING DestinationString, PCUNIC
     return RtlpUnicodeToString(DestinationString, SourceString, AllocateDestinationString, RtlpOemTable, TRUE);
 }
 
+/* ---- UTF-8 strings: terminated if the source is; the caller's buffer takes what fits, with a warning ---- */
+static NTSTATUS RtlpPrepareUtf8(PSTRING To, ULONG Bytes, BOOLEAN Allocate)
+{
+    NTSTATUS Status = RtlpPrepare(To, Bytes, 0, Allocate);
+    return Status == STATUS_BUFFER_OVERFLOW ? STATUS_SUCCESS : Status; /* the conversion finds out where to stop */
+}
+
+static NTSTATUS RtlpFinishUtf8(PSTRING To, NTSTATUS Status, ULONG Bytes)
+{
+    To->Length = (USHORT)Bytes;
+    return Status == STATUS_BUFFER_TOO_SMALL ? STATUS_BUFFER_OVERFLOW : Status;
+}
+
 NTSTATUS RtlUnicodeStringToUTF8String(PUTF8_STRING DestinationString, PCUNICODE_STRING SourceString,
                                       BOOLEAN AllocateDestinationString)
 {
     ULONG Bytes = 0;
     if (SourceString->Length != 0)
         RtlUnicodeToUTF8N(NULL, 0, &Bytes, SourceString->Buffer, SourceString->Length & ~1u);
-    NTSTATUS Status = RtlpPrepare(DestinationString, Bytes, sizeof(CHAR), AllocateDestinationString);
+    NTSTATUS Status = RtlpPrepareUtf8(DestinationString, Bytes, AllocateDestinationString);
     if (!NT_SUCCESS(Status) || Bytes == 0)
         return Status;
-    return RtlUnicodeToUTF8N(DestinationString->Buffer, Bytes, NULL, SourceString->Buffer, SourceString->Length & ~1u);
+    Status = RtlUnicodeToUTF8N(DestinationString->Buffer, DestinationString->MaximumLength, &Bytes, SourceString->Buffer,
+                               SourceString->Length & ~1u);
+    return RtlpFinishUtf8(DestinationString, Status, Bytes);
 }
 
 NTSTATUS RtlUTF8StringToUnicodeString(PUNICODE_STRING DestinationString, PCUTF8_STRING SourceString,
@@ -401,10 +451,12 @@ NTSTATUS RtlUTF8StringToUnicodeString(PUNICODE_STRING DestinationString, PCUTF8_
     ULONG Bytes = 0;
     if (SourceString->Length != 0)
         RtlUTF8ToUnicodeN(NULL, 0, &Bytes, SourceString->Buffer, SourceString->Length);
-    NTSTATUS Status = RtlpPrepare((PSTRING)DestinationString, Bytes, sizeof(WCHAR), AllocateDestinationString);
+    NTSTATUS Status = RtlpPrepareUtf8((PSTRING)DestinationString, Bytes, AllocateDestinationString);
     if (!NT_SUCCESS(Status) || Bytes == 0)
         return Status;
-    return RtlUTF8ToUnicodeN(DestinationString->Buffer, Bytes, NULL, SourceString->Buffer, SourceString->Length);
+    Status = RtlUTF8ToUnicodeN(DestinationString->Buffer, DestinationString->MaximumLength, &Bytes, SourceString->Buffer,
+                               SourceString->Length);
+    return RtlpFinishUtf8((PSTRING)DestinationString, Status, Bytes);
 }
 
 static NTSTATUS RtlpMapString(PUNICODE_STRING To, PCUNICODE_STRING From, BOOLEAN Allocate, WCHAR (*Map)(WCHAR))

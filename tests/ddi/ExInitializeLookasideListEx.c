@@ -1,6 +1,6 @@
 /*
  * ExInitializeLookasideListEx.c - what the pages of the lookaside lists say, all three kinds, a test a
- * sentence. SPDX-License-Identifier: MIT
+ * sentence; LookasideListAllocateEx and LookasideListFreeEx are the routines a list is given. SPDX-License-Identifier: MIT
  */
 #include <stdarg.h>
 #include <stddef.h>

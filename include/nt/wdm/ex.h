@@ -486,7 +486,7 @@ NTKERNELAPI PVOID ExAllocateFromPagedLookasideList(PPAGED_LOOKASIDE_LIST Lookasi
 NTKERNELAPI VOID ExFreeToNPagedLookasideList(PNPAGED_LOOKASIDE_LIST Lookaside, PVOID Entry);
 NTKERNELAPI VOID ExFreeToPagedLookasideList(PPAGED_LOOKASIDE_LIST Lookaside, PVOID Entry);
 
-/* A list of either pool whose Allocate and Free routines are told the list. Flags: 0,
+/* A list of either pool whose Allocate and Free routines (pages LookasideListAllocateEx, LookasideListFreeEx) are told it. Flags: 0,
  * EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL (Allocate gets POOL_RAISE_IF_ALLOCATION_FAILURE) or
  * EX_LOOKASIDE_LIST_EX_FLAGS_FAIL_NO_RAISE (POOL_QUOTA_FAIL_INSTEAD_OF_RAISE; with an Allocate routine of the
  * caller's only), not both. STATUS_INVALID_PARAMETER_4 for a bad pool type, STATUS_INVALID_PARAMETER_5 for

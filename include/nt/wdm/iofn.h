@@ -233,6 +233,13 @@ NTKERNELAPI PVOID IoGetInitialStack(VOID);
 NTKERNELAPI LOGICAL FsRtlIsPagingFile(PFILE_OBJECT FileObject);
 NTKERNELAPI LOGICAL FsRtlIsSystemPagingFile(PFILE_OBJECT FileObject);
 NTKERNELAPI BOOLEAN FsRtlIsDaxVolume(PFILE_OBJECT FileObject);
+/* An auto-expand push lock, initialised, in a block of pool of that type and tag; NULL, or with POOL_RAISE_IF_ALLOCATION_FAILURE an
+ * exception, if there is none. For FSRTL_ADVANCED_FCB_HEADER; nothing else takes it. IRQL <= APC_LEVEL.
+ * Pages: FsRtlAllocateAePushLock, FsRtlFreeAePushLock */
+NTKERNELAPI PVOID FsRtlAllocateAePushLock(POOL_TYPE PoolType, ULONG Tag);
+NTKERNELAPI VOID FsRtlFreeAePushLock(PVOID AePushLock);
+/* Obsolete: one of sixteen resources of the system's, in turn. Not to be deleted. Page: FsRtlAllocateResource */
+NTKERNELAPI PERESOURCE FsRtlAllocateResource(VOID);
 NTKERNELAPI VOID IoRaiseHardError(PIRP Irp, PVPB Vpb, PDEVICE_OBJECT RealDeviceObject);
 NTKERNELAPI VOID IoSetHardErrorOrVerifyDevice(PIRP Irp, PDEVICE_OBJECT DeviceObject);
 NTKERNELAPI NTSTATUS IoCheckShareAccess(ACCESS_MASK DesiredAccess, ULONG DesiredShareAccess, PFILE_OBJECT FileObject,

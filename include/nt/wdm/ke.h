@@ -438,6 +438,15 @@ NTHALAPI VOID KeRaiseIrql(KIRQL NewIrql, PKIRQL OldIrql);
 /* IRQL <= DISPATCH_LEVEL. Page: KeRaiseIrqlToDpcLevel */
 NTHALAPI KIRQL KeRaiseIrqlToDpcLevel(VOID);
 NTHALAPI KIRQL KeRaiseIrqlToSynchLevel(VOID);
+/* KeRaiseIrql and KeLowerIrql by other names. Pages: KzRaiseIrql, KzLowerIrql */
+FORCEINLINE KIRQL KzRaiseIrql(KIRQL NewIrql)
+{
+    return KfRaiseIrql(NewIrql);
+}
+FORCEINLINE VOID KzLowerIrql(KIRQL NewIrql)
+{
+    KfLowerIrql(NewIrql);
+}
 
 /* ---- spin locks ---- one eight-byte word, zero when free; acquiring it twice is bug check 0x0F, releasing what the
  * thread does not hold 0x10 */
@@ -604,6 +613,17 @@ NTKERNELAPI NTSTATUS KeQueryNodeActiveAffinity2(USHORT NodeNumber, PGROUP_AFFINI
 NTKERNELAPI ULONG KeQueryNodeActiveProcessorCount(USHORT NodeNumber);
 NTKERNELAPI USHORT KeQueryNodeMaximumProcessorCount(USHORT NodeNumber);
 
+/* ---- caches ---- coherent here, among processors and with devices */
+/* Returns when no processor's cache holds anything that memory has not; the value is reserved. The second: of a range of addresses, and
+ * of whatever else maps the same memory. IRQL <= DISPATCH_LEVEL; above is bug check 0xC4/0xE5.
+ * Pages: KeInvalidateAllCaches, KeInvalidateRangeAllCaches */
+NTKERNELAPI BOOLEAN KeInvalidateAllCaches(VOID);
+NTKERNELAPI VOID KeInvalidateRangeAllCaches(PVOID BaseAddress, ULONG Length);
+/* Bytes to which data that processors share is best aligned. Any IRQL. Page: KeGetRecommendedSharedDataAlignment */
+NTKERNELAPI ULONG KeGetRecommendedSharedDataAlignment(VOID);
+/* Obsolete. */
+#define KeGetDcacheFillSize() 1L
+
 /* ---- time ---- any IRQL */
 /* 100 ns since 1601-01-01. Page: KeQuerySystemTime */
 NTKERNELAPI VOID KeQuerySystemTime(PLARGE_INTEGER CurrentTime);
@@ -625,7 +645,8 @@ NTHALAPI VOID KeStallExecutionProcessor(ULONG MicroSeconds);
 typedef VOID EXPAND_STACK_CALLOUT(PVOID Parameter);
 typedef EXPAND_STACK_CALLOUT *PEXPAND_STACK_CALLOUT;
 /* Calls Callout with at least Size bytes of stack; STATUS_SUCCESS, STATUS_NO_MEMORY (no such room on this stack),
- * STATUS_INVALID_PARAMETER_3 (Size above MAXIMUM_EXPANSION_SIZE). IRQL <= DISPATCH_LEVEL. Page: KeExpandKernelStackAndCallout */
+ * STATUS_INVALID_PARAMETER_3 (Size above MAXIMUM_EXPANSION_SIZE). IRQL <= APC_LEVEL. The second, without Wait, at DISPATCH_LEVEL too
+ * (with it STATUS_INVALID_PARAMETER_4 there). Pages: KeExpandKernelStackAndCallout, KeExpandKernelStackAndCalloutEx */
 NTKERNELAPI NTSTATUS KeExpandKernelStackAndCallout(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter, SIZE_T Size);
 NTKERNELAPI NTSTATUS KeExpandKernelStackAndCalloutEx(PEXPAND_STACK_CALLOUT Callout, PVOID Parameter, SIZE_T Size, BOOLEAN Wait,
                                                      PVOID Context);

@@ -52,6 +52,20 @@ typedef struct _GENERIC_MAPPING {
 typedef PVOID PSECURITY_DESCRIPTOR;
 typedef ULONG SECURITY_INFORMATION, *PSECURITY_INFORMATION;
 typedef PVOID PSID;
+typedef struct _SID_IDENTIFIER_AUTHORITY {
+    UCHAR Value[6];
+} SID_IDENTIFIER_AUTHORITY, *PSID_IDENTIFIER_AUTHORITY;
+typedef struct _SID {
+    UCHAR Revision;
+    UCHAR SubAuthorityCount;
+    SID_IDENTIFIER_AUTHORITY IdentifierAuthority;
+    ULONG SubAuthority[ANYSIZE_ARRAY];
+} SID, *PISID;
+C_ASSERT(sizeof(SID) == 0xC && offsetof(SID, SubAuthority) == 8);
+#define SID_REVISION                    1
+#define SID_MAX_SUB_AUTHORITIES         15
+#define SID_RECOMMENDED_SUB_AUTHORITIES 1
+#define SECURITY_MAX_SID_SIZE           (sizeof(SID) - sizeof(ULONG) + SID_MAX_SUB_AUTHORITIES * sizeof(ULONG))
 typedef PVOID PACCESS_TOKEN;
 typedef struct _LUID {
     ULONG LowPart;
@@ -262,6 +276,27 @@ extern NTKERNELAPI POBJECT_TYPE *PsThreadType;
 extern NTKERNELAPI POBJECT_TYPE *SeTokenObjectType;
 
 EXTERN_C_START
+/* ---- security identifiers ---- the caller's, maybe pageable: IRQL <= APC_LEVEL. Those but RtlValidSid's must be valid. */
+/* TRUE: of SID_REVISION, with SID_MAX_SUB_AUTHORITIES or fewer. Page: RtlValidSid */
+NTSYSAPI BOOLEAN RtlValidSid(PSID Sid);
+/* Bytes of a SID with so many subauthorities; of this one. Pages: RtlLengthRequiredSid, RtlLengthSid */
+NTSYSAPI ULONG RtlLengthRequiredSid(ULONG SubAuthorityCount);
+NTSYSAPI ULONG RtlLengthSid(PSID Sid);
+/* Sets all but the subauthorities. STATUS_INVALID_PARAMETER: too many of them. Page: RtlInitializeSid */
+NTSYSAPI NTSTATUS RtlInitializeSid(PSID Sid, PSID_IDENTIFIER_AUTHORITY IdentifierAuthority, UCHAR SubAuthorityCount);
+/* Pointers into the SID; the index is not looked at. Pages: RtlSubAuthoritySid, RtlSubAuthorityCountSid, RtlIdentifierAuthoritySid */
+NTSYSAPI PSID_IDENTIFIER_AUTHORITY RtlIdentifierAuthoritySid(PSID Sid);
+NTSYSAPI PULONG RtlSubAuthoritySid(PSID Sid, ULONG SubAuthority);
+NTSYSAPI PUCHAR RtlSubAuthorityCountSid(PSID Sid);
+/* The second: but for the last subauthority. Pages: RtlEqualSid (any IRQL), RtlEqualPrefixSid */
+NTSYSAPI BOOLEAN RtlEqualSid(PSID Sid1, PSID Sid2);
+NTSYSAPI BOOLEAN RtlEqualPrefixSid(PSID Sid1, PSID Sid2);
+/* STATUS_BUFFER_TOO_SMALL. Page: RtlCopySid */
+NTSYSAPI NTSTATUS RtlCopySid(ULONG DestinationSidLength, PSID DestinationSid, PSID SourceSid);
+/* S-1-5-32-544: decimal, but for an authority above 2^32, which is 0x and hexadecimal. AllocateDestinationString: the buffer is made, to
+ * be freed by RtlFreeUnicodeString, else MaximumLength stays. STATUS_INVALID_SID, STATUS_BUFFER_OVERFLOW, STATUS_NO_MEMORY.
+ * Page: RtlConvertSidToUnicodeString */
+NTSYSAPI NTSTATUS RtlConvertSidToUnicodeString(PUNICODE_STRING UnicodeString, PSID Sid, BOOLEAN AllocateDestinationString);
 
 /* Adds a reference and returns the new count, for diagnosis only. Any IRQL <= DISPATCH_LEVEL. A pointer that is no live
  * object, or one whose count is zero, stops with REFERENCE_BY_POINTER (0x18: type or 0, object, 0, 0).

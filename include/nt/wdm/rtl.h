@@ -367,6 +367,17 @@ NTSYSAPI NTSTATUS RtlUnicodeStringToOemString(POEM_STRING DestinationString, PCU
                                               BOOLEAN AllocateDestinationString);
 NTSYSAPI NTSTATUS RtlUpcaseUnicodeStringToOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString,
                                                     BOOLEAN AllocateDestinationString);
+/* The same without a terminator; a character that the code page lacks fails: STATUS_UNMAPPABLE_CHARACTER, and nothing is allocated or
+ * converted. IRQL < DISPATCH_LEVEL. Pages: RtlOemStringToCountedUnicodeString, RtlUnicodeStringToCountedOemString,
+ * RtlUpcaseUnicodeStringToCountedOemString */
+NTSYSAPI NTSTATUS RtlOemStringToCountedUnicodeString(PUNICODE_STRING DestinationString, PCOEM_STRING SourceString,
+                                                     BOOLEAN AllocateDestinationString);
+NTSYSAPI NTSTATUS RtlUnicodeStringToCountedOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString,
+                                                     BOOLEAN AllocateDestinationString);
+NTSYSAPI NTSTATUS RtlUpcaseUnicodeStringToCountedOemString(POEM_STRING DestinationString, PCUNICODE_STRING SourceString,
+                                                           BOOLEAN AllocateDestinationString);
+/* UTF-8: terminated if the source is. STATUS_SOME_NOT_MAPPED: U+FFFD stands for what is no character; STATUS_BUFFER_OVERFLOW (both
+ * warnings): the caller's buffer has what fits. Pages: RtlUnicodeStringToUTF8String, RtlUTF8StringToUnicodeString */
 NTSYSAPI NTSTATUS RtlUnicodeStringToUTF8String(PUTF8_STRING DestinationString, PCUNICODE_STRING SourceString,
                                                BOOLEAN AllocateDestinationString);
 NTSYSAPI NTSTATUS RtlUTF8StringToUnicodeString(PUNICODE_STRING DestinationString, PCUTF8_STRING SourceString,

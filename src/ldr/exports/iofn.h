@@ -2,6 +2,9 @@
  * iofn.h - border.c: iofn.
  * From include/nt/wdm/iofn.h, one line a routine, sorted. SPDX-License-Identifier: MIT
  */
+F(PVOID, FsRtlAllocateAePushLock, POOL_TYPE, ULONG)
+F0(PERESOURCE, FsRtlAllocateResource)
+F(VOID, FsRtlFreeAePushLock, PVOID)
 F(BOOLEAN, FsRtlIsDaxVolume, PFILE_OBJECT)
 F(LOGICAL, FsRtlIsPagingFile, PFILE_OBJECT)
 F(LOGICAL, FsRtlIsSystemPagingFile, PFILE_OBJECT)
