@@ -13,7 +13,7 @@ static VOID KipFlushCaches(const CHAR *Words)
     if (__builtin_expect(Irql > DISPATCH_LEVEL, 0)) {
         KiStop(DRIVER_VERIFIER_DETECTED_VIOLATION, Words, NULL, 0xE5, Irql, 0, 0);
     }
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    KeMemoryBarrier();
 }
 
 BOOLEAN KeInvalidateAllCaches(VOID)
