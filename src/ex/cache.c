@@ -301,15 +301,15 @@ static EXP_CACHE *ExpCreateCache(VOID)
 {
     EXP_CACHE *Cache = ExpMetaAllocate(ExpMetaOther, sizeof(EXP_CACHE));
     /* Where there is no paged pool (libntmm_malloc.so) there is no other kind than the first: pages not written to stay untouched. */
-    ULONG Index, Kinds = ExpState.Maps[1].Size > PAGE_SIZE ? EXP_KINDS : 1;
+    ULONG Index, Kinds = ExpHasPagedPool() ? EXP_KINDS : 1;
     if (Cache == NULL)
         return NULL;
     ExpClear(Cache, sizeof(EXP_CACHE));
     for (Index = 0; Index < Kinds * EXP_BINS; Index++) {
-        Cache->Bins[Index].Top = Cache->Bins[Index].Limit = &ExpNoEntry;
-        Cache->Bins[Index].Want = 2;
         if (Index % EXP_BINS < EXP_CLASSES) {
             const EXP_CLASS *Class = &ExpState.Classes[Index % EXP_BINS];
+            Cache->Bins[Index].Top = Cache->Bins[Index].Limit = &ExpNoEntry;
+            Cache->Bins[Index].Want = 2;
             Cache->Bins[Index].BlockSize = Class->Size;
             Cache->Bins[Index].Most = Class->Chain;
             Cache->Bins[Index].Magic = Class->Magic;
@@ -320,7 +320,8 @@ static EXP_CACHE *ExpCreateCache(VOID)
     }
     Cache->Host = &Cache->NoHost;
     Cache->NoHost.Word = 1;
-    for (Index = 0; Index < ARRAYSIZE(Cache->Chunks); Index++)
+    Cache->Chunks[0] = Cache->First;
+    for (Index = 1; Index < ARRAYSIZE(Cache->Chunks); Index++)
         Cache->Chunks[Index] = ExpNoCounters;
     KiAcquireLock(&ExpState.CacheLock);
     ExpState.Seed = ExpState.Seed * 6364136223846793005ull + 1442695040888963407ull;

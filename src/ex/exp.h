@@ -231,16 +231,19 @@ typedef struct _EXP_CACHE {
     ULONG64 Random;
     ULONG64 UsedBins[EXP_KINDS]; /* bits: bins that have a magazine; atomic */
     EXP_BIN Bins[EXP_KINDS * EXP_BINS];
-    struct {
-        ULONG Key; /* tag, with bit 31 for paged pool */
-        EXP_COUNTER *Counter;
-    } Tags[EXP_TAG_CACHE];
+    /* What a thread of libntmm_malloc.so touches of the rest lies in one page. */
     EXP_COUNTER *Chunks[EXP_TAG_SLOTS / EXP_COUNTERS];
     ULONG64 Visited;                       /* trims when the thread last gave up what it does not use */
     ULONG Shade;                           /* of its records (record.c) */
     DECLSPEC_ALIGN(64) EXP_COUNTER NoHost; /* always due, its word none's: the fast paths leave it to the general ones */
+    EXP_COUNTER First[EXP_COUNTERS];       /* the first chunk */
+    struct {
+        ULONG Key; /* tag, with bit 31 for paged pool */
+        EXP_COUNTER *Counter;
+    } Tags[EXP_TAG_CACHE];
 } EXP_CACHE;
 C_ASSERT(offsetof(EXP_CACHE, Bins) == 64);
+C_ASSERT(offsetof(EXP_CACHE, Chunks) / PAGE_SIZE == offsetof(EXP_CACHE, First[4]) / PAGE_SIZE);
 
 /* ---- tags ---- */
 typedef struct _EXP_TAG {
@@ -256,14 +259,18 @@ typedef struct _EXP_TAG {
 C_ASSERT(sizeof(EXP_TAG) == 64);
 
 /* ---- page map ---- */
+typedef struct _EXP_PAGE {
+    EXP_RUN *Run;   /* atomic; not of every page of a big block (meta.c) */
+    EXP_SPAN *Edge; /* (SpanLock) the free run whose first or last page it is; else NULL */
+} EXP_PAGE;
+
 typedef struct _EXP_MAP {
     ULONG_PTR Base;
-    SIZE_T Covered;    /* bytes of the region whose entries are backed; grows */
-    EXP_RUN **Entries; /* one per page, atomic; not of every page of a big block (meta.c) */
-    ULONG64 *Plain;    /* one per page, atomic: of a slab's page, EXP_PLAIN_ (words of the page, and bin); else 0 */
-    EXP_SPAN **Edges;  /* one per page (SpanLock): the free run whose first or last page it is; else NULL */
-    ULONG64 *Marks;    /* one bit per page (SpanLock): in a kept free run, and starts with EXP_FILL_FREED */
-    SIZE_T Size;       /* bytes of the region */
+    SIZE_T Covered; /* bytes of the region whose entries are backed; grows */
+    EXP_PAGE *Pages;
+    ULONG64 *Plain; /* one per page, atomic: of a slab's page, EXP_PLAIN_ (words of the page, and bin); else 0 */
+    ULONG64 *Marks; /* one bit per page (SpanLock): in a kept free run, and starts with EXP_FILL_FREED */
+    SIZE_T Size;    /* bytes of the region */
 } EXP_MAP;
 
 /* ---- classes ---- */
@@ -345,6 +352,11 @@ static inline BOOLEAN ExpChecks(VOID)
 
 /* ---- everything ---- */
 typedef struct _EXP_STATE {
+    /* Large and hardly touched in a small process (libntmm_malloc.so): one page or two of it. */
+    EXP_CENTER Centers[EXP_KINDS * EXP_BINS];
+    EXP_TAG *TagChunks[EXP_TAG_SLOTS / EXP_COUNTERS];
+    EXP_TAG FirstTags[EXP_COUNTERS]; /* the first chunk */
+    /* What every process touches. */
     EXP_MAP Maps[2]; /* nonpaged, paged */
     EXP_CLASS Classes[EXP_CLASSES];
     UCHAR AlignedClassOf[EXP_MAX_SMALL / 16]; /* as ExpFast.BinOf: the class for cache-aligned blocks */
@@ -353,23 +365,14 @@ typedef struct _EXP_STATE {
     ULONG StackDepth;
     ULONG64 Seed;
     KI_LOCK MapLock, MetaLock, GhostLock, TagLock, StackLock, QuotaLock, CacheLock, SpanLock[2];
-    EXP_CENTER Centers[EXP_KINDS * EXP_BINS];
-    struct {
-        EXP_SPAN *Heads[EXP_SPAN_BINS];
-        ULONG64 Used[EXP_SPAN_BINS / 64]; /* bits: heads that are not NULL */
-    } Spans[EXP_KINDS][2];                /* (SpanLock) bare, backed */
-    SIZE_T FreePages[EXP_KINDS];          /* (SpanLock) in backed spans */
-    SIZE_T LeastFree[EXP_KINDS];          /* (SpanLock) lowest since the last trim */
-    ULONG64 Donors[EXP_KINDS];            /* atomic, bits: classes that may have pages for others (adopt.c) */
-    volatile ULONG64 Adopted;             /* slabs, ever */
-    SIZE_T LeastGift;                     /* atomic: bytes free in a class that gives pages to others */
-    SIZE_T ArenaPages[EXP_KINDS];         /* (SpanLock) address space had from the memory manager */
+    SIZE_T FreePages[EXP_KINDS];  /* (SpanLock) in backed spans */
+    SIZE_T LeastFree[EXP_KINDS];  /* (SpanLock) lowest since the last trim */
+    ULONG64 Donors[EXP_KINDS];    /* atomic, bits: classes that may have pages for others (adopt.c) */
+    volatile ULONG64 Adopted;     /* slabs, ever */
+    SIZE_T LeastGift;             /* atomic: bytes free in a class that gives pages to others */
+    SIZE_T ArenaPages[EXP_KINDS]; /* (SpanLock) address space had from the memory manager */
     EXP_CACHE *Caches, *FreeCaches;
     ULONG CacheCount;
-    EXP_RUN *Ghosts[EXP_GHOSTS];
-    ULONG GhostNext;
-    EXP_TAG *TagChunks[EXP_TAG_SLOTS / EXP_COUNTERS];
-    USHORT TagHash[1024];
     volatile ULONG TagCount; /* slots in use; slot 0 is none */
     EXP_TAG Totals[2];
     volatile ULONG64 SlabPages[2], CommittedPages[2], ReturnedPages[2]; /* of slabs; committed and given back, ever (run.c) */
@@ -381,6 +384,13 @@ typedef struct _EXP_STATE {
     volatile ULONG64 Trims, Sampled;
     volatile LONG Pacing;             /* a trim is setting the pace of the next */
     volatile LONG Trimming, Auditing; /* trims under way; a validator, which they keep out of the way of */
+    ULONG GhostNext;
+    USHORT TagHash[1024];
+    EXP_RUN *Ghosts[EXP_GHOSTS];
+    struct {
+        EXP_SPAN *Heads[EXP_SPAN_BINS];
+        ULONG64 Used[EXP_SPAN_BINS / 64]; /* bits: heads that are not NULL */
+    } Spans[EXP_KINDS][2];                /* (SpanLock) bare, backed */
 } EXP_STATE;
 extern EXP_STATE ExpState;
 
@@ -405,6 +415,11 @@ const CHAR *ExpValidateRecords(VOID);
 
 /* meta.c: page maps. */
 NTSTATUS ExpInitMeta(VOID);
+/* FALSE: libntmm_malloc.so, which has one kind of pool. What it does not need stays untouched pages. After ExpInitMeta. */
+static inline BOOLEAN ExpHasPagedPool(VOID)
+{
+    return ExpState.Maps[1].Size > PAGE_SIZE;
+}
 BOOLEAN ExpCoverPages(ULONG Paged, ULONG_PTR Base, SIZE_T Pages); /* the map has room for them; FALSE: no memory */
 VOID ExpMapRun(EXP_RUN *Run);                                     /* enters a run into its page map */
 VOID ExpShowRun(EXP_RUN *Run, BOOLEAN Fast);                      /* whether the fast path may free a slab's blocks */
@@ -414,7 +429,7 @@ VOID ExpEnterGhost(EXP_RUN *Run);                                 /* the record 
 EXP_SLAB *ExpFindGhost(ULONG_PTR Address);
 static inline EXP_RUN *ExpLookupIn(const EXP_MAP *Map, ULONG_PTR Offset)
 {
-    return __atomic_load_n(&Map->Entries[Offset >> 12], __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&Map->Pages[Offset >> 12].Run, __ATOMIC_ACQUIRE);
 }
 /* What the page of an address of either pool region names: its run, if it is a slab's or a big block's first; or NULL. */
 static inline EXP_RUN *ExpLookupRun(ULONG_PTR Address)
@@ -819,6 +834,7 @@ VOID ExpEnumerateSecure(VOID (*Visit)(ULONG Slot, SIZE_T Size, PVOID Context), P
  * calling thread must be attached, or attachable. Alignment: a power of two, of 16 at least in effect. NULL: no memory. */
 PVOID ExpMallocLike(SIZE_T Size, SIZE_T Alignment);
 PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment); /* its general path */
+PVOID ExpCallocGeneral(SIZE_T Size);                   /* zeroes */
 VOID ExpFreeLike(PVOID Block);                         /* stops like ExFreePool for anything but a live block's start */
 SIZE_T ExpSizeLike(PVOID Block);                       /* bytes asked for */
 /* Makes a live block Size bytes long where it lies: FALSE if it does not fit there, or would waste more than half. */

@@ -2,8 +2,8 @@
  * meta.c - the page maps: which run a page belongs to. SPDX-License-Identifier: MIT
  *
  * Page maps. One per pool region: flat arrays with an element for each page, in reserved address space that is backed from
- * the front as the region grows (Covered). An entry is the EXP_RUN whose page it is, or NULL; Plain tells
- * the fast path what it needs of a slab's page without its record; Edges and Marks are run.c's.
+ * the front as the region grows (Covered). An entry of Pages names the EXP_RUN whose page it is, or none; Plain tells
+ * the fast path what it needs of a slab's page without its record; Edge and Marks are run.c's.
  *
  * Each page of a slab names it. A big block is named by its first page and by those whose number is a multiple of EXP_MILE; what the entries of
  * its other pages say, NULL or a ghost of before, means nothing. So a run of 256 pages is entered and forgotten with a handful of writes, a free
@@ -42,12 +42,10 @@ static NTSTATUS ExpInitMap(EXP_MAP *Map, MM_REGION Region)
     Map->Size = Info.End - Info.Base;
     Map->Covered = 0;
     Pages = (((Map->Size >> 12) + MAP_STEP - 1) & ~(SIZE_T)(MAP_STEP - 1));
-    Map->Entries = ExpReserveMap(Pages * sizeof(EXP_RUN *));
+    Map->Pages = ExpReserveMap(Pages * sizeof(EXP_PAGE));
     Map->Plain = ExpReserveMap(Pages * sizeof(ULONG64));
-    Map->Edges = ExpReserveMap(Pages * sizeof(EXP_SPAN *));
     Map->Marks = ExpReserveMap(Pages / 8);
-    return Map->Entries != NULL && Map->Plain != NULL && Map->Edges != NULL && Map->Marks != NULL ? STATUS_SUCCESS
-                                                                                                  : STATUS_NO_MEMORY;
+    return Map->Pages != NULL && Map->Plain != NULL && Map->Marks != NULL ? STATUS_SUCCESS : STATUS_NO_MEMORY;
 }
 
 NTSTATUS ExpInitMeta(VOID)
@@ -82,8 +80,7 @@ BOOLEAN ExpCoverPages(ULONG Paged, ULONG_PTR Base, SIZE_T Pages)
     KiAcquireLock(&ExpState.MapLock);
     while (Done && Map->Covered < End) {
         SIZE_T First = ((Map->Covered >> 12) + MAP_STEP - 1) & ~(SIZE_T)(MAP_STEP - 1), Covered = (First + MAP_STEP) << 12;
-        Done = ExpBackMap(Map->Entries, First, 64) && ExpBackMap(Map->Plain, First, 64) && ExpBackMap(Map->Edges, First, 64) &&
-               ExpBackMap(Map->Marks, First, 1);
+        Done = ExpBackMap(Map->Pages, First, 128) && ExpBackMap(Map->Plain, First, 64) && ExpBackMap(Map->Marks, First, 1);
         if (Done)
             __atomic_store_n(&Map->Covered, Covered < Map->Size ? Covered : Map->Size, __ATOMIC_RELEASE);
     }
@@ -103,7 +100,7 @@ VOID ExpMapRun(EXP_RUN *Run)
     EXP_MAP *Map = &ExpState.Maps[Run->Kind == ExpPaged];
     SIZE_T Page = (Run->Base - Map->Base) >> 12, End = Page + Run->Pages;
     for (; Page < End; Page = ExpNextNamed(Run, Page))
-        __atomic_store_n(&Map->Entries[Page], Run, __ATOMIC_RELEASE);
+        __atomic_store_n(&Map->Pages[Page].Run, Run, __ATOMIC_RELEASE);
     if (Run->Type == ExpRunSlab)
         ExpShowRun(Run, TRUE);
 }
@@ -125,9 +122,9 @@ static VOID ExpForgetGhost(EXP_RUN *Run)
     SIZE_T Page = (Run->Base - Map->Base) >> 12, End = Page + Run->Pages;
     for (; Page < End; Page = ExpNextNamed(Run, Page)) {
         EXP_RUN *Expected = Run;
-        if (__atomic_load_n(&Map->Entries[Page], __ATOMIC_RELAXED) != Run)
+        if (__atomic_load_n(&Map->Pages[Page].Run, __ATOMIC_RELAXED) != Run)
             continue; /* in use again, as the pages of most ghosts are: a load is cheaper than an exchange */
-        __atomic_compare_exchange_n(&Map->Entries[Page], &Expected, NULL, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+        __atomic_compare_exchange_n(&Map->Pages[Page].Run, &Expected, NULL, FALSE, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
     }
 }
 

@@ -53,10 +53,9 @@ NTSTATUS ExInitSystem(VOID)
     ExpClear(&ExpState, sizeof(ExpState));
     ExpResetStacks();
     ExpResetQuota();
-    memset(&ExpFast, 0, sizeof(ExpFast));
+    ExpClear(&ExpFast, sizeof(ExpFast));
     ExpFast.Checks = !KeOptions.BareBlocks;
     ExpInitClasses();
-    ExpInitFlags();
     ExpState.Seed = KeOptions.Seed;
     ExpState.StackDepth = KeOptions.StackDepth < EXP_MAX_STACK ? KeOptions.StackDepth : EXP_MAX_STACK;
     ExpState.KeepRuns = KeOptions.KeepRuns && !(KiVerifierFlags() & SPECIAL_POOL);
@@ -65,11 +64,14 @@ NTSTATUS ExInitSystem(VOID)
                  (ExpState.StackDepth != 0 ? EXP_SLOW_STACKS : 0) |
                  ((KiVerifierFlags() & POOL_TRACKING) != 0 ? EXP_SLOW_TRACKING : 0);
     __atomic_store_n(&ExpSlow, Slow, __ATOMIC_RELAXED);
-    ExpInitFast();
     ExpState.TagCount = 1;
+    ExpState.TagChunks[0] = ExpState.FirstTags;
     Status = ExpInitMeta();
     if (!NT_SUCCESS(Status))
         return Status;
+    if (ExpHasPagedPool())
+        ExpInitFlags();
+    ExpInitFast();
     for (Index = 0; Index < 2; Index++) {
         ExpFast.Maps[Index].Base = ExpState.Maps[Index].Base;
         ExpFast.Maps[Index].Plain = ExpState.Maps[Index].Plain;
@@ -448,6 +450,8 @@ VOID ExpInitFast(VOID)
     ULONG Index;
     BOOLEAN Slow = ExpReadSlow() != 0;
     ExpShowCovered();
+    if (!ExpHasPagedPool())
+        return; /* nobody asks by flags or types */
     for (Index = 0; Index < ARRAYSIZE(ExpFast.Flags); Index++) {
         ULONG Decoded = ExpFlagTable[Index], Entry = EXP_FAST_NO;
         /* No more than zeroes: neither aligned nor charged; one that fails comes back to raise. */
@@ -581,7 +585,8 @@ static VOID ExpCheckContents(PVOID Block, SIZE_T Size)
 static VOID ExpFindHost(EXP_CACHE *Cache)
 {
     EXP_COUNTER *Counter;
-    if (Cache != NULL && Cache->Host == &Cache->NoHost && (Counter = ExpFindCounter(Cache, EXP_HOST_TAG, FALSE)) != NULL)
+    if (Cache != NULL && Cache->Host == &Cache->NoHost &&
+        (Counter = ExpCounterOfSlotSlow(Cache, ExpFindSlot(EXP_HOST_TAG, FALSE))) != NULL)
         Cache->Host = Counter;
 }
 
@@ -707,14 +712,24 @@ VOID ExpFreeBlock(PVOID Block, ULONG Tag, BOOLEAN Tagged)
 }
 
 /* ---- for malloc ---- */
-PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment)
+static PVOID ExpAllocateHost(SIZE_T Size, SIZE_T Alignment, ULONG Options)
 {
     KTHREAD *Thread = KiCurrentThread();
     ExpFindHost(ExpGetCache(Thread));
     if (Size == 0 && Alignment >= PAGE_SIZE)
         Size = 1; /* the slack of a whole page does not fit the word */
-    return ExpAllocateBlock(Thread, ExpNonPagedNx, Size, Alignment < 16 ? 16 : Alignment, EXP_HOST_TAG, EXP_HOST,
+    return ExpAllocateBlock(Thread, ExpNonPagedNx, Size, Alignment < 16 ? 16 : Alignment, EXP_HOST_TAG, EXP_HOST | Options,
                             HighPoolPriority, 0, 0);
+}
+
+PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment)
+{
+    return ExpAllocateHost(Size, Alignment, 0);
+}
+
+PVOID ExpCallocGeneral(SIZE_T Size)
+{
+    return ExpAllocateHost(Size, 16, EXP_ZERO);
 }
 
 /* The live block that starts at Block: its slab and number, or its EXP_BIG (Number MAXULONG). */

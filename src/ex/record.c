@@ -66,9 +66,9 @@ typedef struct _EXP_SHADE {
 } EXP_SHADE;
 
 static struct {
-    EXP_SHADE Shades[EXP_SHADES];
-    EXP_FREE_PAGES *Pages[EXP_METAS][LARGEST_PAGES + 1];
     ULONG64 Trims;
+    EXP_FREE_PAGES *Pages[EXP_METAS][LARGEST_PAGES + 1];
+    EXP_SHADE Shades[EXP_SHADES];
 } ExpRecords;
 
 VOID ExpInitRecords(VOID)

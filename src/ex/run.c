@@ -14,7 +14,7 @@
  * the first list that can serve it, found by a bitmap; backed spans first, then bare ones, then a new arena. What is too
  * much is cut off and stays.
  *
- * Neighbours are found through the map's Edges: the entry of a span's first page and of its last name it. Entries of pages
+ * Neighbours are found through the map (EXP_PAGE.Edge): the entry of a span's first page and of its last name it. Entries of pages
  * in between, and of pages in use, are NULL.
  *
  * A freed big block's first bytes are EXP_FILL_FREED when it becomes a span, and its page is marked (EXP_MAP.Marks). When
@@ -24,18 +24,20 @@
  * How much stays: at most a quarter of RAM, for LeastFree says how many pages nobody wanted since the last trim: those go.
  *
  * Invariants:
- *   R1 a span's first and last page's Edges name it, and no other span of its kind and state touches it
+ *   R1 a span's first and last page's Edge name it, and no other span of its kind and state touches it
  *   R2 FreePages is the sum over backed spans; LeastFree <= FreePages
  *   R3 a span is on the list of its size; a list's Used bit is set exactly if it is not empty
  *   R4 no page of a span belongs to a run that is not released
  *   R5 pages committed, less those given back, are in slabs, in big blocks and in backed spans
  *
- * SpanLock, one for each region, guards spans, Edges and counters. No memory is touched and no page committed or given
+ * SpanLock, one for each region, guards spans, edges and counters. No memory is touched and no page committed or given
  * back while it is held: a span is taken out first.
  */
 #include "ex/exp.h"
 
-#define ARENA_PAGES 2048u
+/* Arenas double: the map of a small pool's is one page. */
+#define FIRST_ARENA_PAGES 256u
+#define ARENA_PAGES       2048u
 
 ULONG ExpSpanBin(SIZE_T Pages)
 {
@@ -55,7 +57,7 @@ static ULONG_PTR ExpEndOf(const EXP_SPAN *Span)
 static EXP_SPAN **ExpEdge(ULONG Kind, ULONG_PTR Va)
 {
     EXP_MAP *Map = &ExpState.Maps[EXP_IS_PAGED(Kind)];
-    return &Map->Edges[(Va - Map->Base) >> 12];
+    return &Map->Pages[(Va - Map->Base) >> 12].Edge;
 }
 
 /* ---- lists (SpanLock) ---- */
@@ -211,9 +213,11 @@ static ULONG_PTR ExpCutSpan(ULONG Kind, ULONG Backed, SIZE_T Pages, SIZE_T Align
 static BOOLEAN ExpAddArena(EXP_KIND Kind, SIZE_T Pages)
 {
     ULONG Paged = EXP_IS_PAGED(Kind);
-    SIZE_T Want = Pages > ARENA_PAGES ? Pages : ARENA_PAGES;
+    SIZE_T Want = __atomic_load_n(&ExpState.ArenaPages[Kind], __ATOMIC_RELAXED);
     PVOID Base;
     BOOLEAN Done;
+    Want = Want < FIRST_ARENA_PAGES ? FIRST_ARENA_PAGES : Want < ARENA_PAGES ? Want : ARENA_PAGES;
+    Want = Want > Pages ? Want : Pages;
     /* A small region is not taken whole for one kind. */
     while (Want > Pages && Want > ExpState.Maps[Paged].Size >> 15)
         Want = Want / 2 > Pages ? Want / 2 : Pages;
@@ -227,7 +231,7 @@ static BOOLEAN ExpAddArena(EXP_KIND Kind, SIZE_T Pages)
     if (Done) {
         KiAcquireLock(&ExpState.SpanLock[Paged]);
         Done = ExpInsertSpan(Kind, (ULONG_PTR)Base, Want, FALSE);
-        ExpState.ArenaPages[Kind] += Done ? Want : 0;
+        __atomic_store_n(&ExpState.ArenaPages[Kind], ExpState.ArenaPages[Kind] + (Done ? Want : 0), __ATOMIC_RELAXED);
         KiReleaseLock(&ExpState.SpanLock[Paged]);
     }
     if (!Done)

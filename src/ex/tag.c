@@ -126,7 +126,10 @@ EXP_COUNTER *ExpCounterOfSlotSlow(EXP_CACHE *Cache, ULONG Slot)
 EXP_COUNTER *ExpFindCounterSlow(EXP_CACHE *Cache, ULONG Tag, BOOLEAN Paged)
 {
     ULONG Key = Tag | (ULONG)Paged << 31, Index = ExpTagCacheIndex(Key);
-    EXP_COUNTER *Counter = ExpCounterOfSlotSlow(Cache, ExpFindSlot(Tag, Paged));
+    EXP_COUNTER *Counter;
+    if (Tag == Cache->Host->Tag && !Paged)
+        return Cache->Host; /* malloc's is found without the table, which then stays untouched */
+    Counter = ExpCounterOfSlotSlow(Cache, ExpFindSlot(Tag, Paged));
     if (Counter != NULL) {
         Cache->Tags[Index].Key = Key;
         Cache->Tags[Index].Counter = Counter;

@@ -214,6 +214,10 @@ static const CHAR *ExpAuditCache(EXP_AUDIT *Audit, const EXP_CACHE *Cache)
         const EXP_MAGAZINE *Magazine;
         const CHAR *Text = NULL;
         ULONG Count;
+        if (Index % EXP_BINS >= EXP_CLASSES) {
+            Index |= EXP_BINS - 1; /* no class's */
+            continue;
+        }
         if (((Cache->UsedBins[Index / EXP_BINS] >> (Index % EXP_BINS)) & 1) != (Bin->Loaded != NULL))
             return "K2: UsedBins and the bins do not agree";
         if (Bin->Loaded == NULL) {
@@ -273,16 +277,16 @@ static const CHAR *ExpAuditSpans(EXP_AUDIT *Audit, ULONG Kind, ULONG Backed)
             return "R3: a list of spans and its bit do not agree";
         for (; Span != NULL; Span = Span->Next) {
             SIZE_T First = (Span->Base - Map->Base) >> 12, Last = First + Span->Pages - 1, Page;
-            const EXP_SPAN *Low = First != 0 ? Map->Edges[First - 1] : NULL;
+            const EXP_SPAN *Low = First != 0 ? Map->Pages[First - 1].Edge : NULL;
             if (Span->Kind != Kind || Span->Backed != Backed || Span->Bin != Bin || ExpSpanBin(Span->Pages) != Bin)
                 return "R3: a span is on the wrong list";
-            if (Map->Edges[First] != Span || Map->Edges[Last] != Span)
+            if (Map->Pages[First].Edge != Span || Map->Pages[Last].Edge != Span)
                 return "R1: a span's edges do not name it";
             if (Low != NULL && Low->Kind == Kind && Low->Backed == Backed &&
                 Low->Base + ((ULONG_PTR)Low->Pages << 12) == Span->Base)
                 return "R1: two spans lie side by side";
             for (Page = First; Page <= Last; Page++)
-                if (Map->Entries[Page] != NULL && !ExpIsReleased(Map->Entries[Page]))
+                if (Map->Pages[Page].Run != NULL && !ExpIsReleased(Map->Pages[Page].Run))
                     return "R4: a page of a span belongs to a run";
             if (Backed)
                 Audit->FreePages[Kind] += Span->Pages;

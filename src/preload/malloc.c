@@ -92,8 +92,8 @@ void *calloc(size_t Count, size_t Size)
     PVOID Block;
     if (__builtin_expect(__builtin_mul_overflow(Count, Size, &Bytes) || Bytes > MAX_BYTES, 0))
         return PreloadNoMemory();
-    if (Bytes > PAGE_SIZE) /* fresh memory of the host is zero already, which the pools know */
-        return ExAllocatePool2(POOL_FLAG_NON_PAGED, Bytes, EXP_HOST_TAG);
+    if (Bytes > EXP_MAX_SMALL) /* fresh memory of the host is zero already, which the pools know */
+        return ExpCallocGeneral(Bytes);
     Block = malloc(Bytes);
     return Block != NULL ? memset(Block, 0, Bytes) : NULL;
 }
