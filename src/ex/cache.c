@@ -10,6 +10,10 @@
  * the chain, and when it is full with an empty one. Only when that does not help is the centre asked (center.c): at least a
  * magazine's worth of operations lies between two such calls, whatever the pattern.
  *
+ * How much a thread keeps. A chain is short at first, and grows when the thread asks the centre for what it gave to it before: a thread
+ * that only frees, or only allocates, has nothing of a long one. And blocks from slabs are taken by a third of what the thread
+ * has taken so far, four at least: what it will not need lies in its magazine.
+ *
  * Threads keep apart: what a thread frees it is handed out again itself, as long as its chain holds it, and new blocks come from a
  * slab that no other thread takes from meanwhile. So neighbours in memory, and words that share a line, are mostly one thread's.
  *
@@ -120,7 +124,9 @@ static VOID ExpCloseBin(EXP_CACHE *Cache, ULONG BinIndex)
     __atomic_store_n(&Cache->UsedBins[BinIndex / EXP_BINS],
                      Cache->UsedBins[BinIndex / EXP_BINS] & ~(1ull << (BinIndex % EXP_BINS)), __ATOMIC_RELAXED);
     Bin->Loaded = NULL;
-    Bin->Want = 2;
+    Bin->Taken = 0;
+    Bin->Spilt = FALSE;
+    Bin->Most = ExpState.Classes[BinIndex % EXP_BINS].FirstChain;
     ExpLeaveHome(Center, Bin);
     ExpGiveEmpty(Center, ExpDeposit(Center, Loaded, TRUE));
     ExpGiveChain(Center, Chain);
@@ -165,12 +171,16 @@ BOOLEAN ExpRefill(EXP_CACHE *Cache, ULONG BinIndex, EX_POOL_PRIORITY Priority)
     if (Chain != NULL)
         ExpPutChain(Bin, Chain);
     ExpStamp(Bin);
+    if (Bin->Spilt) { /* what it gave away it wants back: a longer chain would have kept it */
+        const EXP_CLASS *Class = &ExpState.Classes[BinIndex % EXP_BINS];
+        Bin->Spilt = FALSE;
+        Bin->Most = Bin->Most * 2u < Class->Chain ? (UCHAR)(Bin->Most * 2u) : Class->Chain;
+    }
     Magazine = ExpFillMagazine(&ExpState.Centers[BinIndex], Bin, &Cache->Random, Priority);
     if (Magazine == NULL)
         return FALSE;
     if (Magazine == Bin->Loaded) /* from slabs; those of a magazine have been through a thread's hands */
         ExpPrepare(Magazine, Bin->BlockSize);
-    Bin->Want = (USHORT)(Bin->Want * 2u < Magazine->Room ? Bin->Want * 2u : Magazine->Room);
     ExpLoad(Bin, Magazine, Magazine->Count);
     return TRUE;
 }
@@ -198,6 +208,7 @@ BOOLEAN ExpMakeRoom(EXP_CACHE *Cache, ULONG BinIndex)
         *Full = NULL;
         if (Chain != NULL)
             ExpPutChain(Bin, Chain);
+        Bin->Spilt |= Empty != NULL;
         Empty = Empty == NULL ? ExpCreateMagazine(Center) : ExpDeposit(Center, Empty, FALSE); /* which may stop */
         if (Empty == NULL)
             return FALSE;
@@ -309,9 +320,8 @@ static EXP_CACHE *ExpCreateCache(VOID)
         if (Index % EXP_BINS < EXP_CLASSES) {
             const EXP_CLASS *Class = &ExpState.Classes[Index % EXP_BINS];
             Cache->Bins[Index].Top = Cache->Bins[Index].Limit = &ExpNoEntry;
-            Cache->Bins[Index].Want = 2;
             Cache->Bins[Index].BlockSize = Class->Size;
-            Cache->Bins[Index].Most = Class->Chain;
+            Cache->Bins[Index].Most = Class->FirstChain;
             Cache->Bins[Index].Magic = Class->Magic;
             Cache->Bins[Index].TailOffset = Class->TailOffset;
             Cache->Bins[Index].Second = Class->Size > 16 ? 16 : 0;

@@ -363,8 +363,9 @@ EXP_MAGAZINE *ExpCreateMagazine(EXP_CENTER *Center)
 EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_BIN *Bin, ULONG64 *Seed, EX_POOL_PRIORITY Priority)
 {
     EXP_MAGAZINE *Empty = Bin->Loaded, *Magazine;
-    ULONG Try, Want = Bin->Want;
+    ULONG Try, Want = Bin->Taken / 3 > 4 ? Bin->Taken / 3u : 4;
     BOOLEAN Any = FALSE;
+    Want = Want < Empty->Room ? Want : Empty->Room;
     KiAcquireLock(&Center->Lock);
     if (Center->Magazines != NULL) {
         Magazine = Center->Magazines;
@@ -382,8 +383,10 @@ EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_BIN *Bin, ULONG64 *Seed, E
         ULONG Pages = Center->Pages;
         Empty->Count = ExpTakeListed(Center, Bin, &Empty->Entries[1], Want, Seed, Any);
         KiReleaseLock(&Center->Lock);
-        if (Empty->Count != 0)
+        if (Empty->Count != 0) {
+            Bin->Taken = (USHORT)(Bin->Taken + Empty->Count < 1024 ? Bin->Taken + Empty->Count : 1024);
             return Empty;
+        }
         if (Any)
             return NULL;
         if (!ExpAdopt(Center)) {

@@ -186,11 +186,12 @@ typedef struct _EXP_BIN {
     ULONG Magic;      /* as of the class, like the following: all that the fast paths read lies in one line */
     USHORT BlockSize, TailOffset;
     CHAR Irql;      /* the highest */
-    UCHAR Most;     /* magazines in Chain */
+    UCHAR Most;     /* magazines in Chain: grows up to the class's (cache.c) */
     BOOLEAN Parked; /* Loaded is put by, with Count blocks: Top and Limit are ExpNoEntry until the bin is next used */
     UCHAR Second;   /* where the second half of the freed pattern is: 16, and 0 in blocks of no more */
-    UCHAR Reserved[2];
-    USHORT Want;          /* blocks to take from slabs next time: doubles up to a magazine */
+    BOOLEAN Spilt;  /* a full magazine went to the centre for want of room in Chain since the centre was last asked */
+    UCHAR Reserved;
+    USHORT Taken;         /* blocks from slabs so far, 1,024 at most: so many tell how many to take next time */
     EXP_MAGAZINE *Loaded; /* NULL until the bin is first used: Top and Limit are ExpNoEntry then */
     EXP_MAGAZINE *Chain;  /* empty ones, then full ones: atomic, whoever exchanges it for NULL has it (cache.c) */
     EXP_SLAB *Home;       /* (centre's lock) the slab that blocks are taken from, by this bin alone; or NULL */
@@ -281,7 +282,8 @@ typedef struct _EXP_CLASS {
     UCHAR Pages;         /* of a full-sized slab */
     UCHAR PagesPerBlock; /* 1 for the classes that pack pages */
     UCHAR Magazine;      /* entries */
-    UCHAR Chain;         /* magazines a bin keeps at most, beside the loaded one */
+    UCHAR FirstChain;    /* magazines a bin keeps at first, beside the loaded one */
+    UCHAR Chain;         /* ... and at most */
     USHORT Depot;        /* full magazines a centre keeps at most */
     ULONG Magic;
 } EXP_CLASS;
@@ -550,7 +552,7 @@ static inline VOID ExpWriteWord(volatile EXP_WORD *Word, EXP_WORD Value)
 }
 
 /* center.c */
-/* Blocks for a bin whose Loaded is empty: a full magazine in its place, or itself with up to Want of them; NULL: no memory. */
+/* Blocks for a bin whose Loaded is empty: a full magazine in its place, or itself with some of them; NULL: no memory. */
 EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_BIN *Bin, ULONG64 *Seed, EX_POOL_PRIORITY Priority);
 VOID ExpLeaveHome(EXP_CENTER *Center, EXP_BIN *Bin); /* others may take from the bin's slab too */
 /* Takes the blocks of a magazine (keeps it while there is room) and returns an empty one, or NULL: no memory. */

@@ -78,6 +78,7 @@ VOID ExpInitClasses(VOID)
         }
         C->Magazine = (UCHAR)(Size <= 64 ? 120 : Size <= 1024 ? 64 : Size <= EXP_MAX_PAGE ? 8 : 4);
         C->Chain = (UCHAR)ExpClamp(196608 / (Size * C->Magazine), Size <= 1024 ? 4 : 1, 20);
+        C->FirstChain = (UCHAR)ExpClamp(32768 / (Size * C->Magazine), 1, C->Chain);
         C->Depot = (USHORT)ExpClamp(131072 / (Size * C->Magazine), 2, 16);
         for (; Units < Size / 16; Units++)
             ExpFast.BinOf[Units] = (USHORT)(Class * sizeof(EXP_BIN));
