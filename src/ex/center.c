@@ -389,9 +389,9 @@ EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_BIN *Bin, ULONG64 *Seed, E
         }
         if (Any)
             return NULL;
-        if (!ExpAdopt(Center)) {
+        ULONG Index = (ULONG)(Center - ExpState.Centers);
+        if (__atomic_load_n(&ExpState.Donors[Index / EXP_BINS], __ATOMIC_RELAXED) == 0 || !ExpAdopt(Center)) {
             const EXP_CLASS *Class = ExpClassOf(Center);
-            ULONG Index = (ULONG)(Center - ExpState.Centers);
             ULONG Least = Class->PagesPerBlock, Half = Least;
             EXP_SLAB *Slab;
             while (Half * 2 <= Class->Pages && Half * 4 <= Pages)
