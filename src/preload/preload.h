@@ -5,6 +5,7 @@
  *   ground.c   what the pools stand on here: threads, locks' sleeping, stops, start; the end of a thread
  *   pages.c    mm.h's runs of pages, over private memory of the process
  *   fork.c     fork with threads
+ *   malloc.ld  where the code and the tables lie
  *
  * The pools (src/ex) are the library's own, unchanged, with all their checks. Below them stands no machine: nonpaged pool
  * is never paged out and needs no page tables, so, as NT on MIPS kept it in KSEG0, it is addressed directly. Its frames
