@@ -316,6 +316,7 @@ static EXP_CACHE *ExpCreateCache(VOID)
     if (Cache == NULL)
         return NULL;
     ExpClear(Cache, sizeof(EXP_CACHE));
+    Cache->Bins[EXP_NO_BIN].TailOffset = PAGE_SIZE;
     for (Index = 0; Index < Kinds * EXP_BINS; Index++) {
         if (Index % EXP_BINS < EXP_CLASSES) {
             const EXP_CLASS *Class = &ExpState.Classes[Index % EXP_BINS];

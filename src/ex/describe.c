@@ -17,8 +17,8 @@ static POOL_TYPE ExpTypeOfKind(ULONG Kind)
 
 static VOID ExpDescribeWord(EXP_BLOCK_INFO *Info, EXP_WORD Word, const ULONG *Stacks)
 {
-    EXP_TAG *Tag = (Word & EXP_WORD_USED) ? ExpTagOfSlot(EXP_WORD_SLOT(Word)) : NULL;
-    Info->State = (Word & EXP_WORD_LIVE) ? ExpBlockLive : (Word & EXP_WORD_USED) ? ExpBlockFreed : ExpBlockNever;
+    EXP_TAG *Tag = Word != 0 ? ExpTagOfSlot(EXP_WORD_SLOT(Word)) : NULL;
+    Info->State = (Word & EXP_WORD_LIVE) ? ExpBlockLive : Word != 0 ? ExpBlockFreed : ExpBlockNever;
     Info->Tag = Tag != NULL ? Tag->Tag : 0;
     Info->QuotaCharged = (Word & EXP_WORD_QUOTA) != 0;
     if (Stacks != NULL) {
@@ -33,7 +33,7 @@ static VOID ExpDescribeNumber(EXP_BLOCK_INFO *Info, const EXP_SLAB *Slab, ULONG 
     EXP_WORD Word = ExpReadWord(&Slab->Words[Number]);
     Info->Start = ExpBlockAddress(Slab, Number);
     Info->Room = Slab->BlockSize;
-    Info->Size = (Word & EXP_WORD_USED) ? Slab->BlockSize - EXP_WORD_SLACK(Word) : Slab->BlockSize;
+    Info->Size = Word != 0 ? EXP_WORD_SIZE(Word) : Slab->BlockSize;
     ExpDescribeWord(Info, Word, Slab->Stacks != NULL ? &Slab->Stacks[2 * Number] : NULL);
     if (ExpIsReleased(&Slab->Run) && Info->State == ExpBlockLive)
         Info->State = ExpBlockFreed;

@@ -20,8 +20,8 @@
  * otherwise.
  *
  * Block word (EXP_WORD), one per block: what free must know, and whether it is live.
- *     31    26 25        12 11         0
- *    |  flags |  tag slot  |   slack    |     requested bytes = BlockSize - slack; 0: never handed out
+ *     31  29 28        16 15            0
+ *    | flags |  tag slot  | bytes asked for |     slot 0 is none: only a block that was never handed out has a word of 0
  *
  * Words are numbered page by page, Stride to a page: number = page * Stride + offset in page / BlockSize. The division is a
  * multiplication that leaves the remainder behind (Magic), so one product gives both the number and whether the address is
@@ -57,7 +57,7 @@
 #define EXP_HOST_LISTS    4u     /* those of slabs that may become hosts */
 #define EXP_LEAST_GIFT    524288u
 #define EXP_MAX_BLOCKS    1024u /* of a slab */
-#define EXP_TAG_SLOTS     16384u
+#define EXP_TAG_SLOTS     8192u
 #define EXP_SLOT_OVERFLOW 1u          /* slots 1 and 2: tags beyond the table, nonpaged and paged */
 #define EXP_COUNTERS      64u         /* per chunk */
 #define EXP_TAG_CACHE     256u        /* tags a thread finds without looking */
@@ -97,16 +97,14 @@ static inline BOOLEAN ExpIsReleased(const EXP_RUN *Run)
 }
 
 typedef ULONG EXP_WORD;
-#define EXP_WORD_SLOT(W)   ((W) >> 12 & 0x3FFFu)
-#define EXP_WORD_SLACK(W)  ((W)&EXP_MAX_SLACK)
-#define EXP_MAX_SLACK      0xFFFu
+#define EXP_WORD_SLOT(W)   ((W) >> 16 & 0x1FFFu)
+#define EXP_WORD_SIZE(W)   ((W)&0xFFFFu)
 #define EXP_WORD_LIVE      0x80000000u /* the highest bits: one comparison tells a plain live block */
 #define EXP_WORD_QUOTA     0x40000000u
 #define EXP_WORD_PROTECTED 0x20000000u
-#define EXP_WORD_USED      0x10000000u /* distinguishes a freed block from one never handed out */
-static inline EXP_WORD ExpMakeWord(ULONG Slot, ULONG Slack, ULONG Flags)
+static inline EXP_WORD ExpMakeWord(ULONG Slot, ULONG Size, ULONG Flags)
 {
-    return Slack | Slot << 12 | Flags | EXP_WORD_LIVE | EXP_WORD_USED;
+    return Size | Slot << 16 | Flags | EXP_WORD_LIVE;
 }
 
 typedef enum _EXP_SLAB_STATE {
@@ -151,7 +149,7 @@ C_ASSERT(offsetof(EXP_SLAB, Next) == 64);
 
 typedef struct _EXP_BIG {
     EXP_RUN Run;
-    volatile EXP_WORD Word; /* slack unused */
+    volatile EXP_WORD Word; /* bytes unused */
     ULONG Stacks[2];
     SIZE_T Size;
 } EXP_BIG;
@@ -211,7 +209,7 @@ C_ASSERT(sizeof(EXP_BIN) == 64);
 typedef struct _EXP_COUNTER {
     LONG Headroom;  /* below 0 for an instant of an allocation */
     LONG Left;      /* allocations until the general path takes notice: for a sample, or to fold; below 0: now */
-    EXP_WORD Word;  /* of a live block of this slot without slack */
+    EXP_WORD Word;  /* of a live block of this slot of no bytes */
     ULONG Tag;      /* 0: not in use */
     LONG64 Peak;    /* the highest balance, 0 at least */
     ULONG64 Allocs; /* with those Left */
@@ -303,11 +301,13 @@ typedef struct _EXP_CENTER {
     EXP_SLAB *Lists[EXP_LISTS]; /* that have free blocks: least full first */
 } DECLSPEC_ALIGN(64) EXP_CENTER;
 
-/* An entry of EXP_MAP.Plain: where in EXP_CACHE.Bins the bin of the page's blocks is, and above that where their words are. */
-#define EXP_PLAIN(Words, Bin)  ((ULONG64)(ULONG_PTR)(Words) << 16 | (ULONG64)((Bin) * sizeof(EXP_BIN)))
+/* An entry of EXP_MAP.Plain: where in EXP_CACHE.Bins the bin of the page's blocks is, and above that where their words are. Bins are counted
+ * from EXP_NO_BIN on, so that 0 names that one, in which no address is the start of a block: its Magic is 0. */
+#define EXP_NO_BIN             EXP_CLASSES
+#define EXP_PLAIN(Words, Bin)  ((ULONG64)(ULONG_PTR)(Words) << 16 | (USHORT)(((LONG)(Bin)-EXP_NO_BIN) * (LONG)sizeof(EXP_BIN)))
 #define EXP_PLAIN_WORDS(Entry) ((EXP_WORD *)(ULONG_PTR)((Entry) >> 16))
-#define EXP_PLAIN_BIN(Entry)   ((USHORT)(Entry)) /* in bytes */
-C_ASSERT(EXP_KINDS *EXP_BINS * sizeof(EXP_BIN) <= 65536);
+#define EXP_PLAIN_BIN(Entry)   ((LONG_PTR)(SHORT)(Entry) + EXP_NO_BIN * (LONG_PTR)sizeof(EXP_BIN)) /* in bytes */
+C_ASSERT(EXP_KINDS *EXP_BINS * sizeof(EXP_BIN) <= 32768 && EXP_NO_BIN < EXP_BINS);
 
 /* What the fast paths read, and how they are switched off. */
 typedef struct _EXP_FAST {

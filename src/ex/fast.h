@@ -90,7 +90,7 @@ static inline __attribute__((always_inline)) ULONG_PTR ExpTryAllocate(EXP_CACHE 
 #else
     Bin->Top = Entry - 1;
 #endif
-    ExpWriteWord(Entry->Word, Counter->Word + (ULONG)BlockSize - (ULONG)Size);
+    ExpWriteWord(Entry->Word, Counter->Word + (ULONG)Size);
     if (Checks && BlockSize != Size)
         ExpFillSlack((PVOID)Block, Size, BlockSize);
     ExpUnpoison(Block, Size);
@@ -128,7 +128,7 @@ typedef struct _EXP_FOUND {
     EXP_BIN *Bin;
     EXP_WORD *At;
     EXP_COUNTER *Counter;
-    ULONG Slack;
+    ULONG Size;
 } EXP_FOUND;
 
 /* Is the block with this word one that may be freed so, by a thread with this cache? */
@@ -138,14 +138,14 @@ static inline __attribute__((always_inline)) BOOLEAN ExpMatchWord(EXP_CACHE *Cac
     EXP_COUNTER *Counter;
     if (Mode == ExpFreeHost) {
         Found->Counter = Counter = Cache->Host;
-        Found->Slack = Word - Counter->Word;
-        return __builtin_expect(Found->Slack <= EXP_MAX_SLACK, 1); /* live, of the one tag, neither charged nor protected */
+        Found->Size = Word - Counter->Word;
+        return __builtin_expect(Found->Size <= EXP_MAX_SMALL, 1); /* live, of the one tag, neither charged nor protected */
     }
     if (__builtin_expect(Mode == ExpFreeTagged ? !EXP_IS_PLAIN(Word) : !EXP_IS_UNGUARDED(Word), 0))
         return FALSE;
-    C_ASSERT(EXP_COUNTERS == 64 && EXP_TAG_SLOTS == 64 * 256);
-    Found->Counter = Counter = &Cache->Chunks[Word >> 18 & 0xFF][Word >> 12 & 63];
-    Found->Slack = EXP_WORD_SLACK(Word);
+    C_ASSERT(EXP_COUNTERS == 64 && EXP_TAG_SLOTS == 64 * 128);
+    Found->Counter = Counter = &Cache->Chunks[Word >> 22 & 0x7F][Word >> 16 & 63];
+    Found->Size = EXP_WORD_SIZE(Word);
     return __builtin_expect(Mode == ExpFreeTagged ? Counter->Tag == Tag : Counter->Tag != 0, 1);
 }
 
@@ -174,8 +174,6 @@ static inline __attribute__((always_inline)) BOOLEAN ExpFindForFree(EXP_CACHE *C
         Plains = ExpFast.Maps[1].Plain;
     }
     Plain = __atomic_load_n(&Plains[Page >> 12], __ATOMIC_ACQUIRE);
-    if (__builtin_expect(Plain == 0, 0))
-        return FALSE;
     Found->Bin = Bin = (EXP_BIN *)((PUCHAR)Cache->Bins + EXP_PLAIN_BIN(Plain));
     if (Mode != ExpFreeHost && __builtin_expect(Irql > Bin->Irql, 0))
         return FALSE;
@@ -210,10 +208,10 @@ static inline __attribute__((always_inline)) BOOLEAN ExpTryFreeAs(EXP_CACHE *Cac
     Bin = Found.Bin;
     Counter = Found.Counter;
     BlockSize = Bin->BlockSize;
-    Size = BlockSize - (LONG)Found.Slack;
+    Size = (LONG)Found.Size;
     if (Checks) {
         ExpUnpoison(Block + Size, BlockSize - Size);
-        if (Found.Slack != 0 && __builtin_expect(!ExpIsSlackWhole((PVOID)Block, Size, BlockSize), 0)) {
+        if (Size != BlockSize && __builtin_expect(!ExpIsSlackWhole((PVOID)Block, Size, BlockSize), 0)) {
             ExpPoison(Block + Size, BlockSize - Size);
             return FALSE;
         }
@@ -261,7 +259,7 @@ static inline BOOLEAN ExpTryFreeAgain(EXP_CACHE *Cache, ULONG_PTR Block, ULONG T
     EXP_FOUND Found;
     if (!ExpFindForFree(Cache, Block, Tag, Irql, Mode, TRUE, &Found))
         return FALSE;
-    if (Found.Counter->Headroom + (LONG)(Found.Bin->BlockSize - Found.Slack) > Found.Counter->Reach)
+    if (Found.Counter->Headroom + (LONG)Found.Size > Found.Counter->Reach)
         ExpFold(Found.Counter, ExpBalance(Found.Counter));
     if (Found.Bin->Top == Found.Bin->Limit && !ExpMakeRoom(Cache, (ULONG)(Found.Bin - Cache->Bins)))
         return FALSE;

@@ -226,7 +226,7 @@ static PVOID ExpTryBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_T Ali
     if (Old != 0)
         ExpCheckReuse(Block, BlockSize, Old);
     Bin->Top = Entry - 1;
-    ExpWriteWord(Entry->Word, ExpMakeWord(Counter->Slot, BlockSize - (ULONG)Size, Flags));
+    ExpWriteWord(Entry->Word, ExpMakeWord(Counter->Slot, (ULONG)Size, Flags));
     ExpCountAlloc(Cache, Counter, Size);
     if (BlockSize != (ULONG)Size && ExpChecks())
         ExpFillSlack((PVOID)Block, Size, BlockSize);
@@ -666,7 +666,7 @@ VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
     if (!(Options & EXP_HOST) && EXP_IRQL_TOO_HIGH(Thread->Irql, Kind))
         ExpStopFreeIrql(Block, Kind, Thread->Irql);
     Slot = EXP_WORD_SLOT(Word);
-    Size = Slab->BlockSize - EXP_WORD_SLACK(Word);
+    Size = EXP_WORD_SIZE(Word);
     Cache = ExpGetCache(Thread);
     if (Options & EXP_HOST)
         ExpFindHost(Cache);
@@ -717,7 +717,7 @@ static PVOID ExpAllocateHost(SIZE_T Size, SIZE_T Alignment, ULONG Options)
     KTHREAD *Thread = KiCurrentThread();
     ExpFindHost(ExpGetCache(Thread));
     if (Size == 0 && Alignment >= PAGE_SIZE)
-        Size = 1; /* the slack of a whole page does not fit the word */
+        Size = 1; /* a run of no pages is none */
     return ExpAllocateBlock(Thread, ExpNonPagedNx, Size, Alignment < 16 ? 16 : Alignment, EXP_HOST_TAG, EXP_HOST | Options,
                             HighPoolPriority, 0, 0);
 }
@@ -756,7 +756,7 @@ SIZE_T ExpSizeLike(PVOID Block)
     ULONG Number;
     EXP_RUN *Run = ExpFindLive(Block, &Number);
     const EXP_SLAB *Slab = (const EXP_SLAB *)Run;
-    return Number == MAXULONG ? ((EXP_BIG *)Run)->Size : Slab->BlockSize - EXP_WORD_SLACK(ExpReadWord(&Slab->Words[Number]));
+    return Number == MAXULONG ? ((EXP_BIG *)Run)->Size : EXP_WORD_SIZE(ExpReadWord(&Slab->Words[Number]));
 }
 
 BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size)
@@ -769,7 +769,7 @@ BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size)
     EXP_BIG *Big = (EXP_BIG *)Run;
     EXP_WORD Word = ExpReadWord(Number == MAXULONG ? &Big->Word : &Slab->Words[Number]);
     SIZE_T Room = Number == MAXULONG ? (SIZE_T)Run->Pages << 12 : Slab->BlockSize;
-    SIZE_T Old = Number == MAXULONG ? Big->Size : Room - EXP_WORD_SLACK(Word);
+    SIZE_T Old = Number == MAXULONG ? Big->Size : EXP_WORD_SIZE(Word);
     EXP_COUNTER *Counter = Cache != NULL ? ExpCounterOfSlot(Cache, EXP_WORD_SLOT(Word)) : NULL;
     if (Counter == NULL || Size > Room || Size < Room / 2 || Room - Size >= PAGE_SIZE || (Word & EXP_WORD_QUOTA) || Size == 0)
         return FALSE;
@@ -779,7 +779,7 @@ BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size)
     if (Number == MAXULONG)
         Big->Size = Size;
     else
-        ExpWriteWord(&Slab->Words[Number], ExpMakeWord(EXP_WORD_SLOT(Word), (ULONG)(Room - Size), Word & EXP_WORD_PROTECTED));
+        ExpWriteWord(&Slab->Words[Number], ExpMakeWord(EXP_WORD_SLOT(Word), (ULONG)Size, Word & EXP_WORD_PROTECTED));
     ExpCountDown(Counter, Old);
     ExpCountUp(Counter, Size);
     if (Room != Size && ExpChecks())

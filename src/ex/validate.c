@@ -34,8 +34,8 @@ static const CHAR *ExpAuditWord(EXP_AUDIT *Audit, EXP_WORD Word, ULONG Kind, SIZ
 {
     ULONG Slot = EXP_WORD_SLOT(Word);
     BOOLEAN Paged = Kind == ExpPaged;
-    if (!(Word & EXP_WORD_USED))
-        return (Word & EXP_WORD_LIVE) ? "C3: a block is live that was never handed out" : NULL;
+    if (Word == 0)
+        return NULL;
     if (Slot == 0 || Slot >= Audit->SlotCount)
         return "S2: a block's word names a slot that does not exist";
     if (ExpTagOfSlot(Slot)->Paged != Paged)
@@ -100,11 +100,11 @@ static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
             continue;
         }
         Blocks++;
-        Text = ExpAuditWord(Audit, Word, Slab->Run.Kind, Slab->BlockSize - EXP_WORD_SLACK(Word));
+        Text = ExpAuditWord(Audit, Word, Slab->Run.Kind, EXP_WORD_SIZE(Word));
         if (Text != NULL)
             return Text;
-        if (EXP_WORD_SLACK(Word) > Slab->BlockSize)
-            return "S2: a block's slack is larger than the block";
+        if (EXP_WORD_SIZE(Word) > Slab->BlockSize)
+            return "S2: a block has more bytes than room";
         if ((Word & EXP_WORD_LIVE) && IsFree)
             return "C3: a live block is in Free";
         if (!(Word & EXP_WORD_LIVE) && !IsFree)
