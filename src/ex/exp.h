@@ -760,12 +760,14 @@ static inline VOID ExpFillSlack(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
     ExpSlackAt(Block, Size, BlockSize, &Shift, &End)->Value = EXP_SLACK_PATTERN;
     End->Value = EXP_SLACK_PATTERN;
 }
-/* Where the contents are somebody's already. */
+/* Where the contents are somebody's already. Size < BlockSize. */
 static inline VOID ExpFillSlackOnly(PVOID Block, SIZE_T Size, SIZE_T BlockSize)
 {
-    SIZE_T Slack = BlockSize - Size, Some = Slack < 8 ? Slack : 8;
-    memset((PUCHAR)Block + Size, EXP_FILL_SLACK, Some);
-    memset((PUCHAR)Block + BlockSize - Some, EXP_FILL_SLACK, Some);
+    ULONG Shift;
+    EXP_ANY64 *End, *First = ExpSlackAt(Block, Size, BlockSize, &Shift, &End);
+    ULONG64 Theirs = (1ull << Shift) - 1;
+    First->Value = (First->Value & Theirs) | (EXP_SLACK_PATTERN & ~Theirs);
+    End->Value = (End->Value & Theirs) | (EXP_SLACK_PATTERN & ~Theirs);
 }
 /* Size < BlockSize. */
 static inline __attribute__((always_inline)) BOOLEAN ExpIsSlackWhole(PVOID Block, SIZE_T Size, SIZE_T BlockSize)

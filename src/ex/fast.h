@@ -266,6 +266,36 @@ static inline BOOLEAN ExpTryFreeAgain(EXP_CACHE *Cache, ULONG_PTR Block, ULONG T
     return ExpTryFreeAs(Cache, Block, Tag, Irql, Mode, TRUE, ExpChecks());
 }
 
+/* ---- for realloc ---- */
+typedef enum _EXP_RESIZED {
+    ExpResizeUnknown, /* the general path will do it, or stop */
+    ExpResizeMove,    /* a live block that does not fit, or would waste more than half: Old tells its bytes */
+    ExpResizeDone
+} EXP_RESIZED;
+
+static inline __attribute__((always_inline)) EXP_RESIZED ExpTryResizeLike(EXP_CACHE *Cache, PVOID Block, SIZE_T Size,
+                                                                          SIZE_T *Old)
+{
+    EXP_FOUND Found;
+    SIZE_T BlockSize;
+    if (__builtin_expect(Cache == NULL, 0) || !ExpFindForFree(Cache, (ULONG_PTR)Block, 0, 0, ExpFreeHost, TRUE, &Found))
+        return ExpResizeUnknown;
+    *Old = Found.Size;
+    BlockSize = Found.Bin->BlockSize;
+    if (Size > BlockSize || Size < BlockSize / 2 || BlockSize - Size >= PAGE_SIZE)
+        return ExpResizeMove;
+    ExpUnpoison(Block, BlockSize);
+    if (ExpChecks() && *Old != BlockSize && __builtin_expect(!ExpIsSlackWhole(Block, *Old, BlockSize), 0))
+        return ExpResizeUnknown;
+    ExpWriteWord(Found.At, Found.Counter->Word + (ULONG)Size);
+    ExpCountDown(Found.Counter, *Old);
+    ExpCountUp(Found.Counter, Size);
+    if (ExpChecks() && Size != BlockSize)
+        ExpFillSlackOnly(Block, Size, BlockSize);
+    ExpPoison((PUCHAR)Block + Size, BlockSize - Size);
+    return ExpResizeDone;
+}
+
 /* ---- for malloc: Cache is the thread's, or NULL. 0 and FALSE: take the general path ---- */
 static inline __attribute__((always_inline)) PVOID ExpTryMallocLike(EXP_CACHE *Cache, SIZE_T Size, BOOLEAN Checks)
 {

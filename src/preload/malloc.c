@@ -106,7 +106,7 @@ size_t malloc_usable_size(void *Block)
 void *realloc(void *Block, size_t Size)
 {
     PVOID New;
-    size_t Old;
+    SIZE_T Old;
     if (Block == NULL)
         return malloc(Size);
     if (Size == 0) {
@@ -115,9 +115,16 @@ void *realloc(void *Block, size_t Size)
     }
     if (__builtin_expect(Size > MAX_BYTES, 0))
         return PreloadNoMemory();
-    if (ExpResizeLike(Block, Size))
+    switch (ExpTryResizeLike(PreloadThread.ExCache, Block, Size, &Old)) {
+    case ExpResizeDone:
         return Block;
-    Old = ExpSizeLike(Block);
+    case ExpResizeMove:
+        break;
+    case ExpResizeUnknown:
+        if (ExpResizeLike(Block, Size))
+            return Block;
+        Old = ExpSizeLike(Block);
+    }
     New = malloc(Size);
     if (New == NULL)
         return NULL;

@@ -248,6 +248,49 @@ static void Overrun(void)
     Same[100] = 'x';
     free(Block);
 }
+/* Blocks of many sizes that grow and shrink a little where they lie, or move: the bytes stay, and what lies behind them is watched anew. */
+static void OverrunOfGrown(void)
+{
+    char *Block = realloc(malloc(99), 101), *volatile Same = Block;
+    Same[101] = 'x';
+    free(Block);
+}
+static void OverrunThenGrown(void)
+{
+    char *Block = malloc(97), *volatile Same = Block;
+    Same[97] = 'x';
+    free(realloc(Block, 98));
+}
+static void GrownAfterFree(void)
+{
+    void *Block = malloc(100), *volatile Again = Block;
+    free(Block);
+    free(realloc(Again, 101));
+}
+static void GrownInside(void)
+{
+    char *Block = malloc(100);
+    free(realloc(Block + 16, 101));
+}
+static void ResizedBySteps(void **State)
+{
+    (void)State;
+    for (size_t Size = 1; Size <= 5000; Size += Size < 400 ? 1 : 37) {
+        unsigned char *Block = malloc(Size);
+        size_t Now = Size;
+        Fill(Block, Size, (unsigned)Size);
+        for (unsigned Step = 0; Step < 8; Step++) {
+            size_t Next = Step % 3 == 2 ? Now - Now / 9 - (Now > 1) : Now + 1 + Step * 2;
+            Block = realloc(Block, Next);
+            assert_non_null(Block);
+            assert_int_equal(malloc_usable_size(Block), Next);
+            Check(Block, Now < Next ? Now : Next, (unsigned)Size);
+            Fill(Block, Next, (unsigned)Size);
+            Now = Next;
+        }
+        free(Block);
+    }
+}
 static void Inside(void)
 {
     char *Block = malloc(100);
@@ -266,6 +309,10 @@ static void Stops(void **State)
         const char *Line;
     } Cases[] = {{DoubleFree, "*** STOP: 0x000000C2 (0x0000000000000007,"},
                  {Overrun, "*** STOP: 0x00000019 (0x0000000000000021,"},
+                 {OverrunOfGrown, "*** STOP: 0x00000019 (0x0000000000000021,"},
+                 {OverrunThenGrown, "*** STOP: 0x00000019 (0x0000000000000021,"},
+                 {GrownAfterFree, "*** STOP: 0x000000C2 (0x0000000000000007,"},
+                 {GrownInside, "*** STOP: 0x000000C2 (0x0000000000000046,"},
                  {Inside, "*** STOP: 0x000000C2 ("},
                  {Foreign, "*** STOP: 0x000000C2 ("}};
     (void)State;
@@ -336,11 +383,17 @@ static void Options(void **State)
 int main(void)
 {
     const struct CMUnitTest Tests[] = {
-        cmocka_unit_test(Sizes),       cmocka_unit_test(Zeroed),
-        cmocka_unit_test(TooMuch),     cmocka_unit_test(Reallocated),
-        cmocka_unit_test(Alignments),  cmocka_unit_test(PosixMemalign),
-        cmocka_unit_test(ManyAligned), cmocka_unit_test(Stops),
-        cmocka_unit_test(Options),     cmocka_unit_test(SmallResizeInPlace),
+        cmocka_unit_test(Sizes),
+        cmocka_unit_test(Zeroed),
+        cmocka_unit_test(TooMuch),
+        cmocka_unit_test(Reallocated),
+        cmocka_unit_test(ResizedBySteps),
+        cmocka_unit_test(Alignments),
+        cmocka_unit_test(PosixMemalign),
+        cmocka_unit_test(ManyAligned),
+        cmocka_unit_test(Stops),
+        cmocka_unit_test(Options),
+        cmocka_unit_test(SmallResizeInPlace),
     };
     return cmocka_run_group_tests(Tests, NULL, NULL);
 }
