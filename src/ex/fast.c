@@ -26,11 +26,19 @@ EXP_ENTRY_PATH ULONG_PTR ExpTryPool(const KTHREAD *Thread, ULONG Decoded, SIZE_T
                        : ExpTryAllocate(Cache, Kind, Size, Cache->Tags[Index].Counter, FALSE);
 }
 
-/* After ExpTryPool has said no; most likely the magazine is empty. */
+/* After ExpTryPool has said no; most likely the magazine is empty, or the tag is one of many and not at hand. */
 EXP_OTHER_PATH ULONG_PTR ExpTryPoolAgain(const KTHREAD *Thread, ULONG Decoded, SIZE_T Size, ULONG Tag)
 {
-    if ((CHAR)Thread->Irql > (CHAR)Decoded || !ExpReadyToAllocate(Thread->ExCache, EXP_FAST_KIND(Decoded), Size))
+    EXP_CACHE *Cache = Thread->ExCache;
+    ULONG Key = Tag | (Decoded & EXP_FAST_PAGED);
+    if ((CHAR)Thread->Irql > (CHAR)Decoded)
         return 0;
+    if (Cache->Tags[ExpTagCacheIndex(Key)].Key != Key) {
+        if (ExpFindCounterSlow(Cache, Tag, (Decoded & EXP_FAST_PAGED) != 0) == NULL)
+            return 0;
+    } else if (!ExpReadyToAllocate(Cache, EXP_FAST_KIND(Decoded), Size)) {
+        return 0;
+    }
     return ExpTryPool(Thread, Decoded, Size, Tag);
 }
 
