@@ -60,6 +60,15 @@ typedef VOID IO_APC_ROUTINE(PVOID ApcContext, PIO_STATUS_BLOCK IoStatusBlock, UL
 typedef IO_APC_ROUTINE *PIO_APC_ROUTINE;
 
 /* ---- major and minor functions ---- */
+/* Minor functions of reads and writes. */
+#define IRP_MN_NORMAL                   0x00
+#define IRP_MN_DPC                      0x01
+#define IRP_MN_MDL                      0x02
+#define IRP_MN_COMPLETE                 0x04
+#define IRP_MN_COMPRESSED               0x08
+#define IRP_MN_MDL_DPC                  (IRP_MN_MDL | IRP_MN_DPC)
+#define IRP_MN_COMPLETE_MDL             (IRP_MN_COMPLETE | IRP_MN_MDL)
+#define IRP_MN_COMPLETE_MDL_DPC         (IRP_MN_COMPLETE_MDL | IRP_MN_DPC)
 #define IRP_MJ_CREATE                   0x00
 #define IRP_MJ_CREATE_NAMED_PIPE        0x01
 #define IRP_MJ_CLOSE                    0x02
@@ -298,6 +307,15 @@ typedef struct _DRIVER_EXTENSION {
     UNICODE_STRING ServiceKeyName;
 } DRIVER_EXTENSION, *PDRIVER_EXTENSION;
 
+/* The entries that this library calls (FsRtlMdlReadEx and its kin); FALSE: not this way, ask by packet. */
+typedef BOOLEAN FAST_IO_MDL_READ(struct _FILE_OBJECT *FileObject, PLARGE_INTEGER FileOffset, ULONG Length, ULONG LockKey,
+                                 PMDL *MdlChain, PIO_STATUS_BLOCK IoStatus, struct _DEVICE_OBJECT *DeviceObject);
+typedef FAST_IO_MDL_READ *PFAST_IO_MDL_READ, FAST_IO_PREPARE_MDL_WRITE, *PFAST_IO_PREPARE_MDL_WRITE;
+typedef BOOLEAN FAST_IO_MDL_READ_COMPLETE(struct _FILE_OBJECT *FileObject, PMDL MdlChain, struct _DEVICE_OBJECT *DeviceObject);
+typedef FAST_IO_MDL_READ_COMPLETE *PFAST_IO_MDL_READ_COMPLETE;
+typedef BOOLEAN FAST_IO_MDL_WRITE_COMPLETE(struct _FILE_OBJECT *FileObject, PLARGE_INTEGER FileOffset, PMDL MdlChain,
+                                           struct _DEVICE_OBJECT *DeviceObject);
+typedef FAST_IO_MDL_WRITE_COMPLETE *PFAST_IO_MDL_WRITE_COMPLETE;
 typedef struct _FAST_IO_DISPATCH {
     ULONG SizeOfFastIoDispatch;
     PVOID FastIoCheckIfPossible;
@@ -315,10 +333,10 @@ typedef struct _FAST_IO_DISPATCH {
     PVOID FastIoDetachDevice;
     PVOID FastIoQueryNetworkOpenInfo;
     PVOID AcquireForModWrite;
-    PVOID MdlRead;
-    PVOID MdlReadComplete;
-    PVOID PrepareMdlWrite;
-    PVOID MdlWriteComplete;
+    PFAST_IO_MDL_READ MdlRead;
+    PFAST_IO_MDL_READ_COMPLETE MdlReadComplete;
+    PFAST_IO_PREPARE_MDL_WRITE PrepareMdlWrite;
+    PFAST_IO_MDL_WRITE_COMPLETE MdlWriteComplete;
     PVOID FastIoReadCompressed;
     PVOID FastIoWriteCompressed;
     PVOID MdlReadCompleteCompressed;

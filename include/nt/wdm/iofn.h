@@ -233,6 +233,33 @@ NTKERNELAPI PVOID IoGetInitialStack(VOID);
 NTKERNELAPI LOGICAL FsRtlIsPagingFile(PFILE_OBJECT FileObject);
 NTKERNELAPI LOGICAL FsRtlIsSystemPagingFile(PFILE_OBJECT FileObject);
 NTKERNELAPI BOOLEAN FsRtlIsDaxVolume(PFILE_OBJECT FileObject);
+/* ---- a file's data by MDL ---- a file system gives chains of MDLs of its cached pages, locked and not mapped; who asked gives them back.
+ * There is no cache manager: what a file system does not do itself (by the fast I/O entries of the device on top of the file's, or by packets)
+ * is not done. */
+/* By the entry MdlRead (PrepareMdlWrite), or, where there is none or it says FALSE, by a packet of IRP_MN_MDL, waited for. *MdlChain must be
+ * NULL. The status is IoStatus->Status; Information is the bytes that are locked. STATUS_INSUFFICIENT_RESOURCES: no packet. PASSIVE_LEVEL.
+ * Pages: FsRtlMdlReadEx, FsRtlPrepareMdlWriteEx */
+NTKERNELAPI NTSTATUS FsRtlMdlReadEx(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOffset, ULONG Length, ULONG LockKey,
+                                    PMDL *MdlChain, PIO_STATUS_BLOCK IoStatus);
+NTKERNELAPI NTSTATUS FsRtlPrepareMdlWriteEx(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOffset, ULONG Length, ULONG LockKey,
+                                            PMDL *MdlChain, PIO_STATUS_BLOCK IoStatus);
+/* From the system's cache alone, where no file is: FALSE, STATUS_NOT_SUPPORTED, no MDLs. IRQL <= APC_LEVEL.
+ * Pages: FsRtlMdlReadDev, FsRtlPrepareMdlWriteDev */
+NTKERNELAPI BOOLEAN FsRtlMdlReadDev(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOffset, ULONG Length, ULONG LockKey,
+                                    PMDL *MdlChain, PIO_STATUS_BLOCK IoStatus, PDEVICE_OBJECT DeviceObject);
+NTKERNELAPI BOOLEAN FsRtlPrepareMdlWriteDev(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOffset, ULONG Length, ULONG LockKey,
+                                            PMDL *MdlChain, PIO_STATUS_BLOCK IoStatus, PDEVICE_OBJECT DeviceObject);
+/* Unlock the pages of a chain, unmap them and free it. The second: with FO_WRITE_THROUGH what sections of the file have modified there is
+ * written first, and it is FALSE; the status of a write that fails is raised, and the chain stays. PASSIVE_LEVEL.
+ * Pages: FsRtlMdlReadCompleteDev, FsRtlMdlWriteCompleteDev */
+NTKERNELAPI BOOLEAN FsRtlMdlReadCompleteDev(PFILE_OBJECT FileObject, PMDL MdlChain, PDEVICE_OBJECT DeviceObject);
+NTKERNELAPI BOOLEAN FsRtlMdlWriteCompleteDev(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOffset, PMDL MdlChain,
+                                             PDEVICE_OBJECT DeviceObject);
+/* By the entry MdlReadComplete (MdlWriteComplete), or, where there is none or it says FALSE, as the two above. CcMdlWriteAbort: nothing is
+ * written. PASSIVE_LEVEL. Pages: CcMdlReadComplete, CcMdlWriteComplete, CcMdlWriteAbort */
+NTKERNELAPI VOID CcMdlReadComplete(PFILE_OBJECT FileObject, PMDL MdlChain);
+NTKERNELAPI VOID CcMdlWriteComplete(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOffset, PMDL MdlChain);
+NTKERNELAPI VOID CcMdlWriteAbort(PFILE_OBJECT FileObject, PMDL MdlChain);
 /* An auto-expand push lock, initialised, in a block of pool of that type and tag; NULL, or with POOL_RAISE_IF_ALLOCATION_FAILURE an
  * exception, if there is none. For FSRTL_ADVANCED_FCB_HEADER; nothing else takes it. IRQL <= APC_LEVEL.
  * Pages: FsRtlAllocateAePushLock, FsRtlFreeAePushLock */
