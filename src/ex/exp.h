@@ -303,10 +303,11 @@ typedef struct _EXP_CENTER {
 
 /* An entry of EXP_MAP.Plain: where in EXP_CACHE.Bins the bin of the page's blocks is, and above that where their words are. Bins are counted
  * from EXP_NO_BIN on, so that 0 names that one, in which no address is the start of a block: its Magic is 0. */
-#define EXP_NO_BIN             EXP_CLASSES
-#define EXP_PLAIN(Words, Bin)  ((ULONG64)(ULONG_PTR)(Words) << 16 | (USHORT)(((LONG)(Bin)-EXP_NO_BIN) * (LONG)sizeof(EXP_BIN)))
-#define EXP_PLAIN_WORDS(Entry) ((EXP_WORD *)(ULONG_PTR)((Entry) >> 16))
-#define EXP_PLAIN_BIN(Entry)   ((LONG_PTR)(SHORT)(Entry) + EXP_NO_BIN * (LONG_PTR)sizeof(EXP_BIN)) /* in bytes */
+#define EXP_NO_BIN            EXP_CLASSES
+#define EXP_PLAIN(Words, Bin) ((ULONG64)(ULONG_PTR)(Words) << 16 | (USHORT)(((LONG)(Bin)-EXP_NO_BIN) * (LONG)sizeof(EXP_BIN)))
+/* Arithmetic of integers: a page without blocks has no words, and 0 of them is no pointer to add to. */
+#define EXP_PLAIN_WORD(Entry, Number) ((EXP_WORD *)((ULONG_PTR)((Entry) >> 16) + (Number) * sizeof(EXP_WORD)))
+#define EXP_PLAIN_BIN(Entry)          ((LONG_PTR)(SHORT)(Entry) + EXP_NO_BIN * (LONG_PTR)sizeof(EXP_BIN)) /* in bytes */
 C_ASSERT(EXP_KINDS *EXP_BINS * sizeof(EXP_BIN) <= 32768 && EXP_NO_BIN < EXP_BINS);
 
 /* What the fast paths read, and how they are switched off. */

@@ -178,7 +178,7 @@ static inline __attribute__((always_inline)) BOOLEAN ExpFindForFree(EXP_CACHE *C
     if (Mode != ExpFreeHost && __builtin_expect(Irql > Bin->Irql, 0))
         return FALSE;
     Product = (ULONG64)(Block & (PAGE_SIZE - 1)) * Bin->Magic;
-    Found->At = EXP_PLAIN_WORDS(Plain) + (Product >> 32);
+    Found->At = EXP_PLAIN_WORD(Plain, Product >> 32);
     if (__builtin_expect((ULONG)Product < Bin->Magic, 1)) {
         if (__builtin_expect(ExpMatchWord(Cache, ExpReadWord(Found->At), Tag, Mode, Found), 1))
             return TRUE;
