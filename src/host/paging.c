@@ -54,8 +54,8 @@ static int ReadOne(const char *Text, size_t Length, HOST_PAGE_FILE *File)
     }
     const char *Name = strrchr(File->Path, '/') ? strrchr(File->Path, '/') : File->Path, *Colon = strchr(Name, ':');
     if (Colon != NULL)
-        return HostFail("option pagefile: '%.*s': '%s' is no size; PATH[:SIZE[:MAXIMUM]], sizes like 256M or 1G", (int)Length, Text,
-                        Colon + 1);
+        return HostFail("option pagefile: '%.*s': '%s' is no size; PATH[:SIZE[:MAXIMUM]], sizes like 256M or 1G", (int)Length,
+                        Text, Colon + 1);
     return File->Path[0] ? 0 : HostFail("option pagefile: a path is missing in '%.*s'", (int)Length, Text);
 }
 

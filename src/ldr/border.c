@@ -76,14 +76,14 @@
     static LDR_BORDER Ret Border_##Name(VOID)                                                                                  \
     {                                                                                                                          \
         KI_CALLED_BY_FOREIGN;                                                                                                  \
-        LDR_IRQL_RULE(#Name);                                                                                                       \
+        LDR_IRQL_RULE(#Name);                                                                                                  \
         return (Name)();                                                                                                       \
     }
 #define I(Ret, Name, ...)                                                                                                      \
     static LDR_BORDER Ret Border_##Name(LDR_CAT(LDR_P, LDR_COUNT(__VA_ARGS__))(__VA_ARGS__))                                   \
     {                                                                                                                          \
         KI_CALLED_BY_FOREIGN;                                                                                                  \
-        LDR_IRQL_RULE(#Name);                                                                                                       \
+        LDR_IRQL_RULE(#Name);                                                                                                  \
         return (Name)(LDR_CAT(LDR_A, LDR_COUNT(__VA_ARGS__)));                                                                 \
     }
 #define F0(Ret, Name)                                                                                                          \
