@@ -125,6 +125,7 @@ static void StartSystem(uint64_t Ram, uint64_t PageFile, bool Compression)
     Options.cpus = 2;
     Options.stacks = 0;
     Options.pagefile_check = false;
+    Options.special_pool_sample = 0; /* a block of 1 MiB elsewhere, filled and read back, ends what is in order */
     Options.io = Engine;
     if (PageFile != 0) {
         snprintf(Options.pagefile, sizeof Options.pagefile, "%s", File);
