@@ -11,8 +11,7 @@
  */
 #include "rtl/rtlp.h"
 
-/* Digits of Value, most significant first, into Out[64]; returns how many. */
-static ULONG RtlpDigits(ULONG64 Value, ULONG Base, CHAR *Out)
+ULONG RtlpDigits(ULONG64 Value, ULONG Base, CHAR *Out)
 {
     CHAR Reverse[64];
     ULONG Count = 0;

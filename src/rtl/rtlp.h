@@ -112,6 +112,8 @@ USHORT RtlpCrt_towupper(USHORT Character);
 USHORT RtlpCrt_towlower(USHORT Character);
 int RtlpCrt_atoi(const char *String);
 LONG RtlpCrt_atol(const char *String);
+/* Digits of Value, most significant first, into Out[64]; returns how many. */
+ULONG RtlpDigits(ULONG64 Value, ULONG Base, CHAR *Out);
 LONG RtlpCrt_strtol(const char *String, char **End, int Base);
 ULONG RtlpCrt_strtoul(const char *String, char **End, int Base);
 int RtlpCrt_rand(void);

@@ -81,15 +81,10 @@ NTSTATUS RtlCopySid(ULONG DestinationSidLength, PSID DestinationSid, PSID Source
 
 static PWCH RtlpPutNumber(PWCH To, ULONG64 Value, ULONG Base)
 {
-    WCHAR Digits[20];
-    ULONG Count = 0;
-    do {
-        ULONG Digit = (ULONG)(Value % Base);
-        Digits[Count++] = (WCHAR)(Digit < 10 ? '0' + Digit : 'A' + Digit - 10);
-        Value /= Base;
-    } while (Value != 0);
-    while (Count > 0)
-        *To++ = Digits[--Count];
+    CHAR Digits[64];
+    ULONG Count = RtlpDigits(Value, Base, Digits);
+    for (ULONG Index = 0; Index < Count; Index++)
+        *To++ = (UCHAR)Digits[Index];
     return To;
 }
 
