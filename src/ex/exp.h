@@ -383,7 +383,9 @@ typedef struct _EXP_STATE {
     volatile ULONG64 Turn;               /* ... that make the next one due */
     volatile ULONG64 TurnKept;           /* ... where much is kept */
     ULONG64 TrimCommitted, TrimReturned; /* at the last trim: CommittedPages, and what it gave back */
+    SIZE_T TrimSlabs;                    /* atomic: pages of slabs after the last trim */
     ULONG Patience;
+    ULONG Fruitless; /* atomic: trims in a row that gave nothing back, while hardly a slab came or went */
     volatile ULONG64 Trims, Sampled;
     volatile LONG Pacing;             /* a trim is setting the pace of the next */
     volatile LONG Trimming, Auditing; /* trims under way; a validator, which they keep out of the way of */
@@ -474,6 +476,7 @@ BOOLEAN ExpIsAnythingKept(VOID); /* whether another trim could give something up
 VOID ExpArmTrim(VOID);           /* something has become free; cheap */
 VOID ExpTrimSoon(VOID);          /* do not wait for the timer */
 #define EXP_LEAST_TURN 65536u
+ULONG64 ExpVolumeDue(VOID);              /* allocations between two trims by volume, as things are */
 VOID ExpNoteVolume(ULONG64 Allocations); /* a thread has made so many more: a trim may be due */
 SIZE_T ExpTrimPools(BOOLEAN All);        /* what was not needed since the last call, or whatever is free; returns pages */
 

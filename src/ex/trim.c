@@ -16,7 +16,8 @@
  * When: each second while anything is kept (trimtimer.c), and sooner where much happens: a trim by volume is due when threads have
  * allocated half as many blocks as there are (ExpPace), an eighth where more than a few pages are kept, and 65,536 at least. What
  * it gave up and was committed again before the next one was given up too early: then the next waits twice as long, up to four
- * times; else half as long.
+ * times; else half as long. And where nothing was given up, and hardly a slab came or went, the next waits twice as long, too, up to
+ * 64 times, for as long as that is so: a steady load pays nothing for what it does not need.
  *
  * What is counted: ExpState.Trims, ReturnedPages; shown by ExpQueryPool.
  *
@@ -24,7 +25,22 @@
  */
 #include "ex/exp.h"
 
-#define MUCH_KEPT 256u /* pages */
+#define MUCH_KEPT      256u /* pages */
+#define FEW_SLABS      64u  /* pages */
+#define MOST_FRUITLESS 6u
+
+static SIZE_T ExpSlabPages(VOID)
+{
+    return __atomic_load_n(&ExpState.SlabPages[0], __ATOMIC_RELAXED) +
+           __atomic_load_n(&ExpState.SlabPages[1], __ATOMIC_RELAXED);
+}
+
+/* Since the last trim slabs came or went, more than a few. */
+static BOOLEAN ExpHasChanged(VOID)
+{
+    SIZE_T Now = ExpSlabPages(), Then = __atomic_load_n(&ExpState.TrimSlabs, __ATOMIC_RELAXED), Few = Then / 1024 + FEW_SLABS;
+    return Now > Then + Few || Now + Few < Then;
+}
 
 /* So many allocations until a trim by volume. */
 static ULONG64 ExpTurn(ULONG64 Share)
@@ -43,8 +59,13 @@ static VOID ExpPace(ULONG64 Live, ULONG64 Returned)
         ExpState.Patience += ExpState.Patience < 2;
     else
         ExpState.Patience -= ExpState.Patience != 0;
+    if (Returned != 0 || ExpHasChanged())
+        __atomic_store_n(&ExpState.Fruitless, 0, __ATOMIC_RELAXED);
+    else if (ExpState.Fruitless < MOST_FRUITLESS)
+        __atomic_store_n(&ExpState.Fruitless, ExpState.Fruitless + 1, __ATOMIC_RELAXED);
     ExpState.TrimCommitted = Committed;
     ExpState.TrimReturned = Returned;
+    __atomic_store_n(&ExpState.TrimSlabs, ExpSlabPages(), __ATOMIC_RELAXED);
     __atomic_store_n(&ExpState.Turn, ExpTurn(Live / 2), __ATOMIC_RELAXED);
     __atomic_store_n(&ExpState.TurnKept, ExpTurn(Live / 8), __ATOMIC_RELAXED);
     __atomic_store_n(&ExpState.Pacing, 0, __ATOMIC_RELEASE);
@@ -88,20 +109,23 @@ SIZE_T ExpTrimPools(BOOLEAN All)
 /* Of what the slabs have, a sixty-fourth is kept besides. */
 static BOOLEAN ExpIsMuchKept(VOID)
 {
-    SIZE_T Kept = 0, Slabs = 0;
+    SIZE_T Kept = 0;
     ULONG Kind;
     for (Kind = 0; Kind < EXP_KINDS; Kind++)
         Kept += __atomic_load_n(&ExpState.FreePages[Kind], __ATOMIC_RELAXED);
-    for (Kind = 0; Kind < 2; Kind++)
-        Slabs += __atomic_load_n(&ExpState.SlabPages[Kind], __ATOMIC_RELAXED);
-    return Kept > MUCH_KEPT && Kept > Slabs / 64;
+    return Kept > MUCH_KEPT && Kept > ExpSlabPages() / 64;
+}
+
+ULONG64 ExpVolumeDue(VOID)
+{
+    ULONG64 Turn = __atomic_load_n(ExpIsMuchKept() ? &ExpState.TurnKept : &ExpState.Turn, __ATOMIC_RELAXED);
+    return ExpHasChanged() ? Turn : Turn << __atomic_load_n(&ExpState.Fruitless, __ATOMIC_RELAXED);
 }
 
 VOID ExpNoteVolume(ULONG64 Allocations)
 {
-    ULONG64 Volume = __atomic_add_fetch(&ExpState.Volume, Allocations, __ATOMIC_RELAXED),
-            Turn = __atomic_load_n(ExpIsMuchKept() ? &ExpState.TurnKept : &ExpState.Turn, __ATOMIC_RELAXED);
-    if (Volume >= Turn && __atomic_exchange_n(&ExpState.Volume, 0, __ATOMIC_RELAXED) >= Volume)
+    ULONG64 Volume = __atomic_add_fetch(&ExpState.Volume, Allocations, __ATOMIC_RELAXED);
+    if (Volume >= ExpVolumeDue() && __atomic_exchange_n(&ExpState.Volume, 0, __ATOMIC_RELAXED) >= Volume)
         ExpTrimSoon();
 }
 

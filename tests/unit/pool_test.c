@@ -247,6 +247,25 @@ static void *IdleThread(void *Unused)
     return NULL;
 }
 
+/* Trims that give nothing back, while no slab comes or goes, become rare; and are as before once slabs do. */
+static void Trim_NothingToGive_ComesRarely(void **state)
+{
+    PVOID Blocks[2048];
+    ULONG Index;
+    ULONG64 Quiet;
+    (void)state;
+    for (Index = 0; Index < 32; Index++)
+        ExpTrimPools(FALSE);
+    Quiet = ExpVolumeDue();
+    assert_true(Quiet >= (ULONG64)EXP_LEAST_TURN << 6);
+    for (Index = 0; Index < ARRAYSIZE(Blocks); Index++)
+        Blocks[Index] = ExAllocatePool2(NONPAGED, 1024, 'eraR');
+    assert_true(ExpVolumeDue() <= (ULONG64)EXP_LEAST_TURN << 2);
+    for (Index = 0; Index < ARRAYSIZE(Blocks); Index++)
+        ExFreePool(Blocks[Index]);
+    Validate();
+}
+
 static void Trim_ThreadIdle_ItsMagazinesGoBack(void **state)
 {
     pthread_t Thread;
@@ -890,6 +909,7 @@ int main(void)
         cmocka_unit_test(Thread_FreesAnothersBlocks_OwnerGetsThemBack),
         cmocka_unit_test(Trim_SpikeFreed_PagesGoBackAfterTwo),
         cmocka_unit_test(Trim_SteadyState_NothingIsReturned),
+        cmocka_unit_test(Trim_NothingToGive_ComesRarely),
         cmocka_unit_test(Trim_ThreadIdle_ItsMagazinesGoBack),
         cmocka_unit_test(Trim_BinInUse_StaysOpen),
         cmocka_unit_test(Threads_AllocateByTurns_ShareNoPage),
