@@ -56,8 +56,8 @@ VOID ExpNoteDonor(const EXP_CENTER *Center, BOOLEAN Gives)
 static BOOLEAN ExpIsRoom(const EXP_SLAB *Host, ULONG Page, ULONG Offset, ULONG Bytes)
 {
     ULONG First = Offset / Host->BlockSize, Last = (Offset + Bytes - 1) / Host->BlockSize;
-    for (; First <= Last && First < Host->PerPage; First++)
-        if (!ExpIsFree(Host, Page * Host->Stride + First))
+    for (; First <= Last && First < ExpPerPage(Host); First++)
+        if (!ExpIsFree(Host, Page * ExpStride(Host) + First))
             return FALSE;
     return TRUE;
 }
@@ -118,7 +118,7 @@ static BOOLEAN ExpAdoptFrom(EXP_CENTER *Donor, EXP_CENTER *Center, ULONG ClassIn
     for (Page = 0; Page < Host->Run.Pages; Page++)
         for (Index = 0; Index < Class->PerPage; Index++)
             if (ExpIsRoom(Host, Page, Index * Class->Size, Class->Size))
-                ExpOpenNumber(Guest, Page * Guest->Stride + Index);
+                ExpOpenNumber(Guest, Page * ExpStride(Guest) + Index);
     ExpUnlink(Donor, Host);
     Free = (ULONG)Host->BlockCount - Host->Used;
     Host->BlockCount = Host->Used;
@@ -159,9 +159,9 @@ BOOLEAN ExpAdopt(EXP_CENTER *Center)
 BOOLEAN ExpYield(EXP_CENTER *Center, EXP_SLAB *Host, ULONG Number, EXP_VICTIMS *Victims)
 {
     EXP_SLAB *Guest = Host->Guest; /* stays: the block in hand is in use */
-    EXP_CENTER *Other = &ExpState.Centers[Guest->Bin];
+    EXP_CENTER *Other = &ExpState.Centers[ExpBinOfSlab(Guest)];
     const EXP_CLASS *Class = &ExpState.Classes[Guest->Run.Class];
-    ULONG Page = Number / Host->Stride, Offset = Number % Host->Stride * Host->BlockSize, Index, Last, Opened = 0;
+    ULONG Page = Number / ExpStride(Host), Offset = Number % ExpStride(Host) * Host->BlockSize, Index, Last, Opened = 0;
     BOOLEAN Done;
     if (Other < Center) {
         KiAcquireLock(&Other->Lock);
@@ -178,7 +178,7 @@ BOOLEAN ExpYield(EXP_CENTER *Center, EXP_SLAB *Host, ULONG Number, EXP_VICTIMS *
         Last = (Offset + Host->BlockSize - 1u) / Class->Size;
         for (Index = Offset / Class->Size; Index <= Last && Index < Class->PerPage; Index++) {
             if (ExpIsRoom(Host, Page, Index * Class->Size, Class->Size)) {
-                ExpOpenNumber(Guest, Page * Guest->Stride + Index);
+                ExpOpenNumber(Guest, Page * ExpStride(Guest) + Index);
                 Opened++;
             }
         }
@@ -210,15 +210,15 @@ EXP_SLAB *ExpHostOrGuest(EXP_SLAB *Guest, EXP_SLAB *Host, ULONG_PTR Address)
     ULONG Number;
     EXP_WORD Word = 0;
     if (ExpIsInside(Guest, Address, &Number))
-        Word = ExpReadWord(&Guest->Words[Number]);
+        Word = ExpReadWord(&ExpWordsOf(Guest)[Number]);
     if ((Word & EXP_WORD_LIVE) || !ExpIsInside(Host, Address, &Number))
         return Guest;
-    return (ExpReadWord(&Host->Words[Number]) & EXP_WORD_LIVE) || Word == 0 ? Host : Guest;
+    return (ExpReadWord(&ExpWordsOf(Host)[Number]) & EXP_WORD_LIVE) || Word == 0 ? Host : Guest;
 }
 
 EXP_SLAB *ExpFindShared(EXP_SLAB *Guest, ULONG_PTR Address)
 {
-    EXP_CENTER *Center = &ExpState.Centers[Guest->Bin];
+    EXP_CENTER *Center = &ExpState.Centers[ExpBinOfSlab(Guest)];
     EXP_SLAB *Host;
     KiAcquireLock(&Center->Lock);
     Host = Guest->Host;

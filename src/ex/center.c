@@ -199,7 +199,7 @@ VOID ExpNoteEmpty(EXP_CENTER *Center, EXP_SLAB *Slab, EXP_VICTIMS *Victims, BOOL
     if (Keep && Center->Lists[0] == Slab && Slab->Next == NULL && ExpFullest(Center, TRUE) == Slab)
         return;
     if (Twin != NULL) {
-        Other = &ExpState.Centers[Twin->Bin];
+        Other = &ExpState.Centers[ExpBinOfSlab(Twin)];
         if (Other < Center)
             KiAcquireLock(&Other->Lock);
         else if (!KiTryAcquireLock(&Other->Lock)) /* the order is the other one: it stays then, as above */
@@ -237,7 +237,7 @@ static ULONG ExpTakeOf(EXP_SLAB *Slab, EXP_ENTRY *Entries, ULONG Want, ULONG64 *
 {
     ULONG Word, Count = 0;
     ULONG64 Random = 0;
-    for (Word = 0; Word < Slab->WordCount && Count < Want; Word++) {
+    for (Word = 0; Word < Slab->FreeWords && Count < Want; Word++) {
         ULONG64 Bits = Slab->Free[Word];
         while (Bits != 0 && Count < Want) {
             ULONG Turn, Number;
@@ -249,7 +249,7 @@ static ULONG ExpTakeOf(EXP_SLAB *Slab, EXP_ENTRY *Entries, ULONG Want, ULONG64 *
             Bits &= ~(1ull << Number);
             Number += Word * 64;
             Entries[Count].Block = ExpBlockAddress(Slab, Number);
-            Entries[Count].Word = &Slab->Words[Number];
+            Entries[Count].Word = &ExpWordsOf(Slab)[Number];
             Count++;
         }
         Slab->Free[Word] = Bits;
@@ -289,7 +289,7 @@ static VOID ExpPutBack(EXP_CENTER *Center, const EXP_ENTRY *Entries, ULONG Count
     for (Index = 0; Index < Count; Index++) {
         ULONG_PTR Block = Entries[Index].Block;
         EXP_SLAB *Slab = ExpSlabOf(Block, Entries[Index].Word);
-        ULONG Number = (ULONG)(Entries[Index].Word - Slab->Words);
+        ULONG Number = (ULONG)(Entries[Index].Word - ExpWordsOf(Slab));
         ULONG64 Bit = 1ull << (Number % 64);
         if (__builtin_expect(Slab->State == ExpSlabHost, 0)) {
             if (!ExpYield(Center, Slab, Number, Victims))
@@ -404,7 +404,7 @@ EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_BIN *Bin, ULONG64 *Seed, E
             Center->Pages += Slab->Run.Pages;
             ExpEnterSlab(Center, Slab);
             if (Slab->Tail != NULL) {
-                EXP_CENTER *Other = &ExpState.Centers[Slab->Tail->Bin];
+                EXP_CENTER *Other = &ExpState.Centers[ExpBinOfSlab(Slab->Tail)];
                 KiAcquireLock(&Other->Lock);
                 ExpEnterSlab(Other, Slab->Tail);
                 KiReleaseLock(&Other->Lock);

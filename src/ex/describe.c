@@ -30,11 +30,11 @@ static VOID ExpDescribeWord(EXP_BLOCK_INFO *Info, EXP_WORD Word, const ULONG *St
 
 static VOID ExpDescribeNumber(EXP_BLOCK_INFO *Info, const EXP_SLAB *Slab, ULONG Number)
 {
-    EXP_WORD Word = ExpReadWord(&Slab->Words[Number]);
+    EXP_WORD Word = ExpReadWord(&ExpWordsOf(Slab)[Number]);
     Info->Start = ExpBlockAddress(Slab, Number);
     Info->Room = Slab->BlockSize;
     Info->Size = Word != 0 ? EXP_WORD_SIZE(Word) : Slab->BlockSize;
-    ExpDescribeWord(Info, Word, Slab->Stacks != NULL ? &Slab->Stacks[2 * Number] : NULL);
+    ExpDescribeWord(Info, Word, ExpState.StackDepth != 0 ? &ExpStacksOf(Slab)[2 * Number] : NULL);
     if (ExpIsReleased(&Slab->Run) && Info->State == ExpBlockLive)
         Info->State = ExpBlockFreed;
 }
@@ -80,9 +80,9 @@ static BOOLEAN ExpEnumerateRun(EXP_RUN *Run, BOOLEAN (*Callback)(const EXP_BLOCK
         EXP_SLAB *Slabs[] = {Main, Main->Tail, __atomic_load_n(&Main->Host, __ATOMIC_ACQUIRE)};
         for (Which = 0; Which < ARRAYSIZE(Slabs); Which++) {
             Slab = Slabs[Which];
-            for (Index = 0; Slab != NULL && Index < Slab->PerPage; Index++) {
-                ULONG Number = Page * Slab->Stride + Index;
-                if (!(ExpReadWord(&Slab->Words[Number]) & EXP_WORD_LIVE))
+            for (Index = 0; Slab != NULL && Index < ExpPerPage(Slab); Index++) {
+                ULONG Number = Page * ExpStride(Slab) + Index;
+                if (!(ExpReadWord(&ExpWordsOf(Slab)[Number]) & EXP_WORD_LIVE))
                     continue;
                 memset(&Info, 0, sizeof(Info));
                 Info.PoolType = ExpTypeOfKind(Run->Kind);

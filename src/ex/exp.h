@@ -114,38 +114,28 @@ typedef enum _EXP_SLAB_STATE {
     ExpSlabReleased,
 } EXP_SLAB_STATE;
 
+/* There is one for each sixteen blocks or so: what follows from class and pages is not kept but asked for (ExpWordsOf and those after it). */
 typedef struct _EXP_SLAB {
-    /* what a free reads */
     EXP_RUN Run;            /* shared with EXP_BIG */
-    EXP_WORD *Words;        /* [Pages * Stride] */
     struct _EXP_SLAB *Tail; /* main: its tail slab; tail: its main; NULL: none */
-    ULONG Magic;            /* ceil(2^32 / BlockSize) */
-    ULONG Bin;              /* Kind * EXP_BINS + Class */
-    USHORT BlockSize, Stride;
-    USHORT Offset, TailOffset;
     struct _EXP_SLAB *Host; /* atomic: whose last blocks are still in these pages (adopt.c), or NULL */
-    USHORT Used;            /* (centre's lock, like all that follows) blocks not free as far as the slab knows */
-    USHORT BlockCount;
-    UCHAR State, List;
-    BOOLEAN IsTail;
-    UCHAR PagesPerBlock; /* 1 for the classes that pack pages */
-    /* the rest */
-    union {
+    union {                 /* (centre's lock, like all that follows) */
         struct _EXP_SLAB *Next;
         struct _EXP_SLAB *Guest; /* of a host: the slab that its pages are of */
     };
     struct _EXP_SLAB *Prev;
-    PULONG Stacks;    /* [2 * Pages * Stride]: allocation and free, or NULL */
-    ULONG Room;       /* bytes of this record */
-    ULONG Reciprocal; /* (1 << 20) / Stride + 1 */
-    USHORT PerPage;
-    UCHAR WordCount;
-    BOOLEAN Draining;      /* atomic: what is freed here goes back at once, past the magazines (center.c) */
-    USHORT Least, Most;    /* Used stays on this list from Least to Most */
     struct _EXP_BIN *Home; /* whose Home it is, or NULL */
-    ULONG64 Free[];        /* by number; those of no block are 0 */
+    USHORT BlockSize;
+    USHORT Used; /* blocks not free as far as the slab knows */
+    USHORT BlockCount;
+    USHORT Least, Most; /* Used stays on this list from Least to Most */
+    UCHAR State, List;
+    BOOLEAN IsTail;
+    BOOLEAN Draining; /* atomic: what is freed here goes back at once, past the magazines (center.c) */
+    UCHAR FreeWords;  /* of Free */
+    ULONG64 Free[];   /* by number; those of no block are 0. Then the blocks' words, and the stacks' ids */
 } EXP_SLAB;
-C_ASSERT(offsetof(EXP_SLAB, Next) == 64);
+C_ASSERT(sizeof(EXP_SLAB) == 72);
 
 typedef struct _EXP_BIG {
     EXP_RUN Run;
@@ -283,7 +273,8 @@ typedef struct _EXP_CLASS {
     UCHAR FirstChain;    /* magazines a bin keeps at first, beside the loaded one */
     UCHAR Chain;         /* ... and at most */
     USHORT Depot;        /* full magazines a centre keeps at most */
-    ULONG Magic;
+    ULONG Magic;         /* ceil(2^32 / Size) */
+    ULONG Reciprocal;    /* (1 << 20) / Stride + 1 */
 } EXP_CLASS;
 
 /* What all threads share of a kind and class. */
@@ -487,18 +478,63 @@ EXP_SLAB *ExpCreateSlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRIORIT
 EXP_SLAB *ExpCreateGuest(EXP_SLAB *Host, ULONG Class); /* without blocks, in no map yet */
 VOID ExpFreeSlab(EXP_SLAB *Slab);                      /* a main slab on no list, it and its tail empty */
 VOID ExpRecycleRecord(EXP_RUN *Run);                   /* a ghost is forgotten: its record may be used again */
+static inline const EXP_CLASS *ExpClassOfSlab(const EXP_SLAB *Slab)
+{
+    return &ExpState.Classes[Slab->Run.Class];
+}
+static inline ULONG ExpBinOfSlab(const EXP_SLAB *Slab)
+{
+    return Slab->Run.Kind * EXP_BINS + Slab->Run.Class;
+}
+/* Words to a page, and blocks. */
+static inline ULONG ExpStride(const EXP_SLAB *Slab)
+{
+    return Slab->IsTail ? 1 : ExpClassOfSlab(Slab)->Stride;
+}
+static inline ULONG ExpPerPage(const EXP_SLAB *Slab)
+{
+    return Slab->IsTail ? 1 : ExpClassOfSlab(Slab)->PerPage;
+}
+static inline ULONG ExpNumbers(const EXP_SLAB *Slab)
+{
+    return Slab->Run.Pages * ExpStride(Slab);
+}
+/* Where a page's first block is: a tail ends with its page. */
+static inline ULONG ExpFirstOffset(const EXP_SLAB *Slab)
+{
+    return Slab->IsTail ? (ULONG)PAGE_SIZE - Slab->BlockSize : 0;
+}
+/* Where a page's tail is, of a main slab. */
+static inline ULONG ExpTailOffset(const EXP_SLAB *Slab)
+{
+    return ExpClassOfSlab(Slab)->TailOffset;
+}
+static inline EXP_WORD *ExpWordsOf(const EXP_SLAB *Slab) /* [ExpNumbers] */
+{
+    return (EXP_WORD *)&Slab->Free[Slab->FreeWords];
+}
+/* [2 * ExpNumbers]: allocation and free; NULL: none are kept. */
+static inline PULONG ExpStacksOf(const EXP_SLAB *Slab)
+{
+    return ExpState.StackDepth != 0 ? (PULONG)(ExpWordsOf(Slab) + ExpNumbers(Slab)) : NULL;
+}
 /* Number of the block that starts at Address, or MAXULONG: none does. */
 static inline ULONG ExpBlockNumber(const EXP_SLAB *Slab, ULONG_PTR Address)
 {
-    ULONG64 Product = (ULONG64)((ULONG)(Address & (PAGE_SIZE - 1)) - Slab->Offset) * Slab->Magic;
-    if (__builtin_expect((ULONG)Product >= Slab->Magic, 0))
+    ULONG Magic = ExpClassOfSlab(Slab)->Magic;
+    ULONG64 Product = (ULONG64)((ULONG)(Address & (PAGE_SIZE - 1)) - ExpFirstOffset(Slab)) * Magic;
+    if (__builtin_expect((ULONG)Product >= Magic, 0))
         return MAXULONG;
-    return (ULONG)((Address - Slab->Run.Base) >> 12) * Slab->Stride + (ULONG)(Product >> 32);
+    return (ULONG)((Address - Slab->Run.Base) >> 12) * ExpStride(Slab) + (ULONG)(Product >> 32);
 }
 static inline ULONG_PTR ExpBlockAddress(const EXP_SLAB *Slab, ULONG Number)
 {
-    ULONG Page = (Number * Slab->Reciprocal) >> 20; /* Number / Stride */
-    return Slab->Run.Base + ((ULONG_PTR)Page << 12) + Slab->Offset + (Number - Page * Slab->Stride) * Slab->BlockSize;
+    const EXP_CLASS *Class = ExpClassOfSlab(Slab);
+    ULONG Page;
+    if (Slab->IsTail)
+        return Slab->Run.Base + ((ULONG_PTR)Number << 12) + ExpFirstOffset(Slab);
+    Page = (Number * Class->Reciprocal) >> 20; /* Number / Stride */
+    return Slab->Run.Base + ((ULONG_PTR)Page << 12) + (Number - Page * Class->Stride) * Slab->BlockSize;
 }
 /* The list of its fullness, of a slab that has free blocks. */
 static inline ULONG ExpListFor(const EXP_SLAB *Slab)
@@ -514,10 +550,10 @@ static inline BOOLEAN ExpIsFree(const EXP_SLAB *Slab, ULONG Number)
 static inline ULONG ExpNumberAround(const EXP_SLAB *Slab, ULONG_PTR Address)
 {
     ULONG Page = (ULONG)((Address - Slab->Run.Base) >> 12), Index;
-    if (Slab->PagesPerBlock > 1)
-        return Page - Page % Slab->PagesPerBlock;
-    Index = ((ULONG)(Address & (PAGE_SIZE - 1)) - Slab->Offset) / Slab->BlockSize;
-    return Page * Slab->Stride + (Index >= Slab->PerPage ? Slab->PerPage - 1u : Index);
+    if (ExpClassOfSlab(Slab)->PagesPerBlock > 1)
+        return Page - Page % ExpClassOfSlab(Slab)->PagesPerBlock;
+    Index = ((ULONG)(Address & (PAGE_SIZE - 1)) - ExpFirstOffset(Slab)) / Slab->BlockSize;
+    return Page * ExpStride(Slab) + (Index >= ExpPerPage(Slab) ? ExpPerPage(Slab) - 1u : Index);
 }
 /* Of the slabs that share the page, the one that an address belongs to: for reports, since a host may go at that moment (adopt.c). */
 EXP_SLAB *ExpHostOrGuest(EXP_SLAB *Guest, EXP_SLAB *Host, ULONG_PTR Address);
@@ -526,7 +562,7 @@ static inline EXP_SLAB *ExpSlabAt(EXP_RUN *Run, ULONG_PTR Address)
     EXP_SLAB *Slab = (EXP_SLAB *)Run, *Host = __atomic_load_n(&Slab->Host, __ATOMIC_ACQUIRE);
     if (__builtin_expect(Host != NULL, 0))
         return ExpHostOrGuest(Slab, Host, Address);
-    return (Address & (PAGE_SIZE - 1)) >= Slab->TailOffset ? Slab->Tail : Slab;
+    return (Address & (PAGE_SIZE - 1)) >= ExpTailOffset(Slab) ? Slab->Tail : Slab;
 }
 /* The same for the address of a live block, which neither slab goes before; no centre's lock is held. */
 EXP_SLAB *ExpFindShared(EXP_SLAB *Guest, ULONG_PTR Address);
@@ -535,7 +571,7 @@ static inline EXP_SLAB *ExpFindSlab(EXP_RUN *Run, ULONG_PTR Address)
     EXP_SLAB *Slab = (EXP_SLAB *)Run;
     if (__builtin_expect(__atomic_load_n(&Slab->Host, __ATOMIC_ACQUIRE) != NULL, 0))
         return ExpFindShared(Slab, Address);
-    return (Address & (PAGE_SIZE - 1)) >= Slab->TailOffset ? Slab->Tail : Slab;
+    return (Address & (PAGE_SIZE - 1)) >= ExpTailOffset(Slab) ? Slab->Tail : Slab;
 }
 /* The same for a block that a magazine has, or is being put into one: it is live in neither, but its word tells. A host is there as
  * long as a block of it is in use; for one of the guest's it may go at any time, and is not looked at. */
@@ -543,8 +579,8 @@ static inline EXP_SLAB *ExpSlabOf(ULONG_PTR Block, const EXP_WORD *Word)
 {
     EXP_SLAB *Slab = (EXP_SLAB *)ExpLookupRun(Block), *Host = __atomic_load_n(&Slab->Host, __ATOMIC_ACQUIRE);
     if (__builtin_expect(Host != NULL, 0))
-        return (ULONG_PTR)Word - (ULONG_PTR)Slab->Words < Slab->Run.Pages * Slab->Stride * sizeof(EXP_WORD) ? Slab : Host;
-    return (Block & (PAGE_SIZE - 1)) >= Slab->TailOffset ? Slab->Tail : Slab;
+        return (ULONG_PTR)Word - (ULONG_PTR)ExpWordsOf(Slab) < ExpNumbers(Slab) * sizeof(EXP_WORD) ? Slab : Host;
+    return (Block & (PAGE_SIZE - 1)) >= ExpTailOffset(Slab) ? Slab->Tail : Slab;
 }
 static inline EXP_WORD ExpReadWord(const volatile EXP_WORD *Word)
 {

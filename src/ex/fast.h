@@ -118,10 +118,11 @@ static inline __attribute__((always_inline)) EXP_WORD *ExpFindTail(EXP_CACHE *Ca
         return NULL;
     Main = (const EXP_SLAB *)ExpLookupRun(Block);
     if (__builtin_expect(Main == NULL, 0) || __builtin_expect(Main->Run.Gate < 0, 0) ||
-        __builtin_expect((Tail = Main->Tail) == NULL, 0) || __builtin_expect((Block & (PAGE_SIZE - 1)) != Tail->Offset, 0))
+        __builtin_expect((Tail = Main->Tail) == NULL, 0) ||
+        __builtin_expect((Block & (PAGE_SIZE - 1)) != (*Bin)->TailOffset, 0))
         return NULL;
-    *Bin = &Cache->Bins[Tail->Bin];
-    return Tail->Words + ((Block - Main->Run.Base) >> 12);
+    *Bin = &Cache->Bins[ExpBinOfSlab(Tail)];
+    return ExpWordsOf(Tail) + ((Block - Main->Run.Base) >> 12);
 }
 
 typedef struct _EXP_FOUND {

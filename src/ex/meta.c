@@ -112,8 +112,8 @@ VOID ExpShowRun(EXP_RUN *Run, BOOLEAN Fast)
     SIZE_T First = (Run->Base - Map->Base) >> 12;
     ULONG Page;
     for (Page = 0; Page < Run->Pages; Page++)
-        __atomic_store_n(&Map->Plain[First + Page], Fast ? EXP_PLAIN(Slab->Words + Page * Slab->Stride, Slab->Bin) : 0,
-                         __ATOMIC_RELEASE);
+        __atomic_store_n(&Map->Plain[First + Page],
+                         Fast ? EXP_PLAIN(ExpWordsOf(Slab) + Page * ExpStride(Slab), ExpBinOfSlab(Slab)) : 0, __ATOMIC_RELEASE);
 }
 
 static VOID ExpForgetGhost(EXP_RUN *Run)
@@ -200,12 +200,12 @@ EXP_SLAB *ExpFindGhost(ULONG_PTR Address)
     ULONG Index, Number;
     for (Index = 0; Index < EXP_GHOSTS; Index++) {
         EXP_SLAB *Slab = (EXP_SLAB *)__atomic_load_n(&ExpState.Ghosts[Index], __ATOMIC_RELAXED);
-        if (Slab == NULL || Slab->Run.Type != ExpRunSlab || Address - Slab->Run.Base >= (ULONG_PTR)Slab->Run.Pages << 12)
+        if (Slab == NULL || Slab->Run.Type != ExpRunSlab || !ExpSpans(&Slab->Run, Address))
             continue;
-        if ((Address & (PAGE_SIZE - 1)) >= Slab->TailOffset)
+        if ((Address & (PAGE_SIZE - 1)) >= ExpTailOffset(Slab))
             continue;
         Number = ExpNumberAround(Slab, Address);
-        if (Address - ExpBlockAddress(Slab, Number) < Slab->BlockSize && ExpReadWord(&Slab->Words[Number]) != 0)
+        if (Address - ExpBlockAddress(Slab, Number) < Slab->BlockSize && ExpReadWord(&ExpWordsOf(Slab)[Number]) != 0)
             return Slab;
     }
     return NULL;

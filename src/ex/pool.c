@@ -166,7 +166,7 @@ static PVOID ExpAllocateLarge(EXP_CACHE *Cache, EXP_KIND Kind, SIZE_T Size, SIZE
 static VOID ExpNoteStack(ULONG_PTR Block, const EXP_WORD *Word, ULONG Which, ULONG_PTR Caller)
 {
     EXP_SLAB *Slab = ExpSlabOf(Block, Word);
-    Slab->Stacks[2 * (Word - Slab->Words) + Which] = ExpCaptureStack(Caller);
+    ExpStacksOf(Slab)[2 * (Word - ExpWordsOf(Slab)) + Which] = ExpCaptureStack(Caller);
 }
 
 /* A block that was used before is about to be handed out again. */
@@ -659,7 +659,7 @@ VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
     Number = ExpBlockNumber(Slab, (ULONG_PTR)Block);
     if (Number == MAXULONG)
         ExpStopBadFree(Block);
-    Word = ExpReadWord(&Slab->Words[Number]);
+    Word = ExpReadWord(&ExpWordsOf(Slab)[Number]);
     if (!(Word & EXP_WORD_LIVE))
         ExpStopBadFree(Block);
     Kind = (EXP_KIND)Slab->Run.Kind;
@@ -687,22 +687,22 @@ VOID ExpFreeGeneral(PVOID Block, ULONG Tag, ULONG Options, ULONG_PTR Caller)
     } else {
         ExpCountShared(Slot, -(LONG64)Size, FALSE);
     }
-    if (Slab->Stacks != NULL && Caller != 0)
-        Slab->Stacks[2 * Number + 1] = ExpCaptureStack(Caller);
+    if (ExpState.StackDepth != 0 && Caller != 0)
+        ExpStacksOf(Slab)[2 * Number + 1] = ExpCaptureStack(Caller);
     if (ExpChecks())
         ExpFillFreed(Block, Slab->BlockSize);
     ExpTellFreed(Block, Slab->BlockSize);
     ExpPoison(Block, Slab->BlockSize);
-    ExpWriteWord(&Slab->Words[Number], Word & ~EXP_WORD_LIVE);
+    ExpWriteWord(&ExpWordsOf(Slab)[Number], Word & ~EXP_WORD_LIVE);
     if (__atomic_load_n(&Slab->Draining, __ATOMIC_RELAXED))
         Cache = NULL;
-    Bin = Cache != NULL ? &Cache->Bins[Slab->Bin] : NULL;
+    Bin = Cache != NULL ? &Cache->Bins[ExpBinOfSlab(Slab)] : NULL;
     if (Bin != NULL && Bin->Top != Bin->Limit) {
         Bin->Top++;
         Bin->Top->Block = (ULONG_PTR)Block;
-        Bin->Top->Word = &Slab->Words[Number];
+        Bin->Top->Word = &ExpWordsOf(Slab)[Number];
     } else {
-        ExpSpill(Cache, Slab->Bin, (ULONG_PTR)Block, &Slab->Words[Number]);
+        ExpSpill(Cache, ExpBinOfSlab(Slab), (ULONG_PTR)Block, &ExpWordsOf(Slab)[Number]);
     }
 }
 
@@ -746,7 +746,7 @@ static EXP_RUN *ExpFindLive(PVOID Block, ULONG *Number)
     }
     Run = &ExpFindSlab(Run, (ULONG_PTR)Block)->Run;
     *Number = ExpBlockNumber((EXP_SLAB *)Run, (ULONG_PTR)Block);
-    if (*Number == MAXULONG || !(ExpReadWord(&((EXP_SLAB *)Run)->Words[*Number]) & EXP_WORD_LIVE))
+    if (*Number == MAXULONG || !(ExpReadWord(&ExpWordsOf((EXP_SLAB *)Run)[*Number]) & EXP_WORD_LIVE))
         ExpStopBadFree(Block);
     return Run;
 }
@@ -756,7 +756,7 @@ SIZE_T ExpSizeLike(PVOID Block)
     ULONG Number;
     EXP_RUN *Run = ExpFindLive(Block, &Number);
     const EXP_SLAB *Slab = (const EXP_SLAB *)Run;
-    return Number == MAXULONG ? ((EXP_BIG *)Run)->Size : EXP_WORD_SIZE(ExpReadWord(&Slab->Words[Number]));
+    return Number == MAXULONG ? ((EXP_BIG *)Run)->Size : EXP_WORD_SIZE(ExpReadWord(&ExpWordsOf(Slab)[Number]));
 }
 
 BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size)
@@ -767,7 +767,7 @@ BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size)
     EXP_RUN *Run = ExpFindLive(Block, &Number);
     EXP_SLAB *Slab = (EXP_SLAB *)Run;
     EXP_BIG *Big = (EXP_BIG *)Run;
-    EXP_WORD Word = ExpReadWord(Number == MAXULONG ? &Big->Word : &Slab->Words[Number]);
+    EXP_WORD Word = ExpReadWord(Number == MAXULONG ? &Big->Word : &ExpWordsOf(Slab)[Number]);
     SIZE_T Room = Number == MAXULONG ? (SIZE_T)Run->Pages << 12 : Slab->BlockSize;
     SIZE_T Old = Number == MAXULONG ? Big->Size : EXP_WORD_SIZE(Word);
     EXP_COUNTER *Counter = Cache != NULL ? ExpCounterOfSlot(Cache, EXP_WORD_SLOT(Word)) : NULL;
@@ -779,7 +779,7 @@ BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size)
     if (Number == MAXULONG)
         Big->Size = Size;
     else
-        ExpWriteWord(&Slab->Words[Number], ExpMakeWord(EXP_WORD_SLOT(Word), (ULONG)Size, Word & EXP_WORD_PROTECTED));
+        ExpWriteWord(&ExpWordsOf(Slab)[Number], ExpMakeWord(EXP_WORD_SLOT(Word), (ULONG)Size, Word & EXP_WORD_PROTECTED));
     ExpCountDown(Counter, Old);
     ExpCountUp(Counter, Size);
     if (Room != Size && ExpChecks())

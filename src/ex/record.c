@@ -33,10 +33,12 @@
  */
 #include "ex/exp.h"
 
-#define UNIT          64u
 #define HEADER        64u
-#define LARGEST       ((PAGE_SIZE - HEADER) / 2 / UNIT * UNIT)
-#define LISTS         (LARGEST / UNIT + 1)
+#define FINE          32u /* sizes are multiples of it up to FINE_MOST, and of COARSE above */
+#define FINE_MOST     512u
+#define COARSE        64u
+#define LARGEST       ((PAGE_SIZE - HEADER) / 2 / COARSE * COARSE)
+#define LISTS         (FINE_MOST / FINE + (LARGEST - FINE_MOST) / COARSE + 1)
 #define LARGEST_PAGES 8u
 #define NURSERY_PAGES 16u
 
@@ -71,6 +73,17 @@ static struct {
     EXP_SHADE Shades[EXP_SHADES];
 } ExpRecords;
 
+/* A record's bytes as they are cut, and the number of the lists of such. */
+static ULONG ExpCutSize(SIZE_T Bytes)
+{
+    ULONG Step = Bytes <= FINE_MOST ? FINE : COARSE;
+    return ((ULONG)Bytes + Step - 1) & ~(Step - 1);
+}
+static ULONG ExpListOf(ULONG Size)
+{
+    return Size <= FINE_MOST ? Size / FINE : FINE_MOST / FINE + (Size - FINE_MOST) / COARSE;
+}
+
 VOID ExpInitRecords(VOID)
 {
     ExpClear(&ExpRecords, sizeof(ExpRecords));
@@ -92,7 +105,7 @@ static EXP_SHADE *ExpOwnShade(VOID)
 /* ---- lists (MetaLock) ---- */
 static VOID ExpUnlinkSheet(EXP_META Use, EXP_SHEET *Sheet)
 {
-    ULONG List = Sheet->Size / UNIT;
+    ULONG List = ExpListOf(Sheet->Size);
     EXP_SHADE *Shade = &ExpRecords.Shades[Sheet->Shade];
     if (Sheet->Prev != NULL)
         Sheet->Prev->Next = Sheet->Next;
@@ -106,7 +119,7 @@ static VOID ExpUnlinkSheet(EXP_META Use, EXP_SHEET *Sheet)
 
 static VOID ExpLinkSheet(EXP_META Use, EXP_SHEET *Sheet, BOOLEAN Behind)
 {
-    ULONG List = Sheet->Size / UNIT;
+    ULONG List = ExpListOf(Sheet->Size);
     EXP_SHADE *Shade = &ExpRecords.Shades[Sheet->Shade];
     EXP_SHEET *Last = Shade->Sheets[Use][List].Last, *First = Shade->Sheets[Use][List].First;
     Sheet->Prev = Behind ? Last : NULL;
@@ -124,7 +137,7 @@ static VOID ExpLinkSheet(EXP_META Use, EXP_SHEET *Sheet, BOOLEAN Behind)
 /* ---- records ---- */
 static PVOID ExpTakeYoung(EXP_SHADE *Shade, EXP_META Use, ULONG Size)
 {
-    EXP_FREE_RECORD **Free = &Shade->Young[Use][Size / UNIT];
+    EXP_FREE_RECORD **Free = &Shade->Young[Use][ExpListOf(Size)];
     PVOID Record = *Free;
     if (Record != NULL) {
         *Free = (*Free)->Next;
@@ -141,7 +154,7 @@ static PVOID ExpTakeYoung(EXP_SHADE *Shade, EXP_META Use, ULONG Size)
 
 static PVOID ExpTakeRecord(EXP_SHADE *Shade, EXP_META Use, ULONG Size)
 {
-    EXP_SHEET *Sheet = Shade->Sheets[Use][Size / UNIT].First;
+    EXP_SHEET *Sheet = Shade->Sheets[Use][ExpListOf(Size)].First;
     PVOID Record = ExpTakeYoung(Shade, Use, Size);
     if (Record != NULL)
         return Record;
@@ -172,8 +185,8 @@ static VOID ExpPutRecord(EXP_META Use, EXP_FREE_RECORD *Record, ULONG Size)
     BOOLEAN WasFull;
     for (Shade = ExpRecords.Shades; Shade < &ExpRecords.Shades[EXP_SHADES]; Shade++) {
         if ((ULONG_PTR)Record - (ULONG_PTR)Shade->Nursery < NURSERY_PAGES * PAGE_SIZE) {
-            Record->Next = Shade->Young[Use][Size / UNIT];
-            Shade->Young[Use][Size / UNIT] = Record;
+            Record->Next = Shade->Young[Use][ExpListOf(Size)];
+            Shade->Young[Use][ExpListOf(Size)] = Record;
             return;
         }
     }
@@ -199,7 +212,7 @@ PVOID ExpMetaAllocate(EXP_META Use, SIZE_T Bytes)
         return NULL;
     KiAcquireLock(&ExpState.MetaLock);
     if (Bytes <= LARGEST) {
-        Record = ExpTakeRecord(ExpOwnShade(), Use, (ULONG)(Bytes + UNIT - 1) / UNIT * UNIT);
+        Record = ExpTakeRecord(ExpOwnShade(), Use, ExpCutSize(Bytes));
     } else if (ExpRecords.Pages[Use][Pages] != NULL) {
         Record = ExpRecords.Pages[Use][Pages];
         ExpRecords.Pages[Use][Pages] = ExpRecords.Pages[Use][Pages]->Next;
@@ -217,7 +230,7 @@ VOID ExpMetaFree(EXP_META Use, PVOID Record, SIZE_T Bytes)
     EXP_FREE_PAGES *Free = Record;
     KiAcquireLock(&ExpState.MetaLock);
     if (Bytes <= LARGEST) {
-        ExpPutRecord(Use, Record, (ULONG)(Bytes + UNIT - 1) / UNIT * UNIT);
+        ExpPutRecord(Use, Record, ExpCutSize(Bytes));
     } else {
         Free->Next = ExpRecords.Pages[Use][Pages];
         ExpRecords.Pages[Use][Pages] = Free;
@@ -272,7 +285,7 @@ const CHAR *ExpValidateRecords(VOID)
                     ULONG Count = 0;
                     for (; Free != NULL && Count <= Sheet->Room; Free = Free->Next)
                         Count++;
-                    if (Sheet->Prev != Before || Sheet->Size != List * UNIT || Sheet->Shade != Shade ||
+                    if (Sheet->Prev != Before || ExpListOf(Sheet->Size) != List || Sheet->Shade != Shade ||
                         Sheet->Used >= Sheet->Room)
                         Text = "Q1: a sheet of records is on a list that is not its";
                     else if (Sheet->Used + Count != Sheet->Fresh)

@@ -76,6 +76,7 @@ VOID ExpInitClasses(VOID)
             C->PerPage = C->Stride = 1;
             C->Pages = (UCHAR)(4 * C->PagesPerBlock);
         }
+        C->Reciprocal = (1u << 20) / C->Stride + 1;
         C->Magazine = (UCHAR)(Size <= 64 ? 120 : Size <= 1024 ? 64 : Size <= EXP_MAX_PAGE ? 8 : 4);
         C->Chain = (UCHAR)ExpClamp(196608 / (Size * C->Magazine), Size <= 1024 ? 4 : 1, 20);
         C->FirstChain = (UCHAR)ExpClamp(32768 / (Size * C->Magazine), 1, C->Chain);
@@ -101,42 +102,35 @@ VOID ExpInitClasses(VOID)
     }
 }
 
+static SIZE_T ExpRecordBytes(ULONG Numbers)
+{
+    return sizeof(EXP_SLAB) + (Numbers + 63) / 64 * sizeof(ULONG64) + Numbers * sizeof(EXP_WORD) +
+           (ExpState.StackDepth != 0 ? Numbers * 2 * sizeof(ULONG) : 0);
+}
+
 /* A record for a slab over pages still to be had, or to be taken over (adopt.c). */
-static EXP_SLAB *ExpCreateRecord(EXP_KIND Kind, ULONG Class, ULONG Pages, BOOLEAN IsTail, ULONG Offset)
+static EXP_SLAB *ExpCreateRecord(EXP_KIND Kind, ULONG Class, ULONG Pages, BOOLEAN IsTail)
 {
     const EXP_CLASS *C = &ExpState.Classes[Class];
-    ULONG Stride = IsTail ? 1 : C->Stride, Numbers = Pages * Stride, Words = (Numbers + 63) / 64, Page, Index;
-    ULONG BlockWords = ((ULONG)sizeof(EXP_SLAB) + Words * 8 + 63) & ~63u; /* frees read them: few lines */
-    ULONG Stacks = (BlockWords + Numbers * (ULONG)sizeof(EXP_WORD) + 7) & ~7u;
-    ULONG Bytes = Stacks + (ExpState.StackDepth != 0 ? Numbers * 2 * (ULONG)sizeof(ULONG) : 0);
+    ULONG Stride = IsTail ? 1 : C->Stride, PerPage = IsTail ? 1 : C->PerPage, Numbers = Pages * Stride, Page, Index;
+    SIZE_T Bytes = ExpRecordBytes(Numbers);
     EXP_SLAB *Slab = ExpMetaAllocate(ExpMetaSlab, Bytes);
     if (Slab == NULL)
         return NULL;
     /* Run.Gate says released until the caller is done. */
-    memset(&Slab->Words, 0, Bytes - offsetof(EXP_SLAB, Words));
+    memset(&Slab->Tail, 0, Bytes - offsetof(EXP_SLAB, Tail));
     Slab->Run.Pages = Pages;
     Slab->Run.Type = ExpRunSlab;
     Slab->Run.Kind = (UCHAR)Kind;
     Slab->Run.Class = (UCHAR)Class;
-    Slab->Room = Bytes;
-    Slab->Bin = (ULONG)Kind * EXP_BINS + Class;
     Slab->BlockSize = C->Size;
-    Slab->Magic = C->Magic;
-    Slab->PerPage = IsTail ? 1 : C->PerPage;
-    Slab->Stride = (USHORT)Stride;
-    Slab->Reciprocal = (1u << 20) / Stride + 1;
-    Slab->Offset = (USHORT)Offset;
-    Slab->TailOffset = PAGE_SIZE;
-    Slab->PagesPerBlock = C->PagesPerBlock;
     Slab->IsTail = IsTail;
     Slab->State = ExpSlabFull;
-    Slab->WordCount = (UCHAR)Words;
-    Slab->Words = (EXP_WORD *)((PUCHAR)Slab + BlockWords);
-    Slab->Stacks = ExpState.StackDepth != 0 ? (PULONG)((PUCHAR)Slab + Stacks) : NULL;
+    Slab->FreeWords = (UCHAR)((Numbers + 63) / 64);
     for (Page = 0; Page + C->PagesPerBlock <= Pages; Page += C->PagesPerBlock) {
-        for (Index = Page * Stride; Index < Page * Stride + Slab->PerPage; Index++)
+        for (Index = Page * Stride; Index < Page * Stride + PerPage; Index++)
             Slab->Free[Index / 64] |= 1ull << (Index % 64);
-        Slab->BlockCount = (USHORT)(Slab->BlockCount + Slab->PerPage);
+        Slab->BlockCount = (USHORT)(Slab->BlockCount + PerPage);
     }
     return Slab;
 }
@@ -147,8 +141,8 @@ VOID ExpRecycleRecord(EXP_RUN *Run)
         EXP_SLAB *Slab = (EXP_SLAB *)Run;
         EXP_SLAB *Tail = Slab->Tail;
         if (Tail != NULL)
-            ExpMetaFree(ExpMetaSlab, Tail, Tail->Room);
-        ExpMetaFree(ExpMetaSlab, Slab, Slab->Room);
+            ExpMetaFree(ExpMetaSlab, Tail, ExpRecordBytes(ExpNumbers(Tail)));
+        ExpMetaFree(ExpMetaSlab, Slab, ExpRecordBytes(ExpNumbers(Slab)));
     } else {
         EXP_BIG *Big = (EXP_BIG *)Run;
         ExpMetaFree(ExpMetaOther, Big, sizeof(EXP_BIG));
@@ -159,19 +153,18 @@ static EXP_SLAB *ExpTrySlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRI
 {
     const EXP_CLASS *C = &ExpState.Classes[Class];
     BOOLEAN Zero = FALSE;
-    EXP_SLAB *Slab = ExpCreateRecord(Kind, Class, Pages, FALSE, 0), *Tail;
+    EXP_SLAB *Slab = ExpCreateRecord(Kind, Class, Pages, FALSE), *Tail;
     ULONG_PTR Base;
     if (Slab == NULL)
         return NULL;
     if (C->TailOffset != PAGE_SIZE) {
-        Tail = ExpCreateRecord(Kind, C->TailClass, Pages, TRUE, C->TailOffset);
+        Tail = ExpCreateRecord(Kind, C->TailClass, Pages, TRUE);
         if (Tail == NULL) {
             ExpRecycleRecord(&Slab->Run);
             return NULL;
         }
         Tail->Tail = Slab;
         Slab->Tail = Tail;
-        Slab->TailOffset = C->TailOffset;
     }
     Base = ExpTakePages(Kind, Pages, PAGE_SIZE, &Zero, Priority);
     if (Base == 0) {
@@ -202,10 +195,10 @@ EXP_SLAB *ExpCreateSlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRIORIT
 
 EXP_SLAB *ExpCreateGuest(EXP_SLAB *Host, ULONG Class)
 {
-    EXP_SLAB *Slab = ExpCreateRecord((EXP_KIND)Host->Run.Kind, Class, Host->Run.Pages, FALSE, 0);
+    EXP_SLAB *Slab = ExpCreateRecord((EXP_KIND)Host->Run.Kind, Class, Host->Run.Pages, FALSE);
     if (Slab == NULL)
         return NULL;
-    memset(Slab->Free, 0, Slab->WordCount * sizeof(ULONG64));
+    memset(Slab->Free, 0, Slab->FreeWords * sizeof(ULONG64));
     Slab->BlockCount = 0;
     Slab->Run.Base = Host->Run.Base;
     Slab->Host = Host;

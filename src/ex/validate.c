@@ -54,10 +54,10 @@ static BOOLEAN ExpIsClosed(const EXP_SLAB *Slab, ULONG Number)
 {
     const EXP_SLAB *Host = Slab->Host;
     ULONG_PTR From = ExpBlockAddress(Slab, Number), To = From + Slab->BlockSize;
-    ULONG Page = Number / Slab->Stride, Index;
+    ULONG Page = Number / ExpStride(Slab), Index;
     if (Host == NULL)
         return FALSE;
-    for (Index = Page * Host->Stride; Index < Page * Host->Stride + Host->PerPage; Index++) {
+    for (Index = Page * ExpStride(Host); Index < Page * ExpStride(Host) + ExpPerPage(Host); Index++) {
         ULONG_PTR Block = ExpBlockAddress(Host, Index);
         if (!ExpIsFree(Host, Index) && Block < To && Block + Host->BlockSize > From)
             return TRUE;
@@ -68,10 +68,8 @@ static BOOLEAN ExpIsClosed(const EXP_SLAB *Slab, ULONG Number)
 static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
 {
     const EXP_CLASS *Class = &ExpState.Classes[Slab->Run.Class];
-    ULONG Number, Free = 0, Numbers = Slab->Run.Pages * Slab->Stride, Blocks = 0;
-    if (Slab->BlockSize != Class->Size || Slab->PagesPerBlock != Class->PagesPerBlock ||
-        Slab->PerPage != (Slab->IsTail ? 1 : Class->PerPage) || Slab->WordCount != (Numbers + 63u) / 64 ||
-        Slab->Bin != Slab->Run.Kind * EXP_BINS + Slab->Run.Class)
+    ULONG Number, Free = 0, Numbers = ExpNumbers(Slab), Blocks = 0;
+    if (Slab->BlockSize != Class->Size || Slab->FreeWords != (Numbers + 63u) / 64)
         return "S1: a slab's geometry is not that of its class";
     if (Slab->Tail != NULL && (Slab->Tail->Tail != Slab || Slab->Tail->Run.Base != Slab->Run.Base ||
                                Slab->Tail->Run.Pages != Slab->Run.Pages || Slab->Tail->IsTail == Slab->IsTail))
@@ -80,11 +78,11 @@ static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
                                Slab->Host->Run.Base != Slab->Run.Base || Slab->Host->Run.Pages != Slab->Run.Pages))
         return "A1: a host and its guest do not fit each other";
     for (Number = 0; Number < Numbers; Number++) {
-        EXP_WORD Word = Slab->Words[Number];
+        EXP_WORD Word = ExpWordsOf(Slab)[Number];
         BOOLEAN IsFree = ExpIsFree(Slab, Number);
-        ULONG Page = Number / Slab->Stride;
+        ULONG Page = Number / ExpStride(Slab);
         const CHAR *Text;
-        if (Number % Slab->Stride >= Slab->PerPage || Page % Slab->PagesPerBlock != 0) {
+        if (Number % ExpStride(Slab) >= ExpPerPage(Slab) || Page % Class->PagesPerBlock != 0) {
             if (Word != 0 || IsFree)
                 return "C5: a number that is no block's has a word or a Free bit";
             continue;
@@ -111,7 +109,7 @@ static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
             Audit->InMagazines++;
         if (ExpBlockNumber(Slab, ExpBlockAddress(Slab, Number)) != Number)
             return "S1: number and address of a block do not agree";
-        if (Slab->PagesPerBlock == 1 && (ExpBlockAddress(Slab, Number) & (PAGE_SIZE - 1)) + Slab->BlockSize > PAGE_SIZE)
+        if (Class->PagesPerBlock == 1 && (ExpBlockAddress(Slab, Number) & (PAGE_SIZE - 1)) + Slab->BlockSize > PAGE_SIZE)
             return "S1: a block crosses a page";
         Free += IsFree;
     }
@@ -123,8 +121,8 @@ static const CHAR *ExpAuditSlab(EXP_AUDIT *Audit, const EXP_SLAB *Slab)
         return "A3: a host does not drain";
     if (Slab->Draining && Slab->State != ExpSlabListed && Slab->State != ExpSlabHost)
         return "C6: a slab drains that is not listed";
-    Audit->Centers[Slab->Bin].Blocks += Blocks;
-    Audit->Centers[Slab->Bin].Free += Free;
+    Audit->Centers[ExpBinOfSlab(Slab)].Blocks += Blocks;
+    Audit->Centers[ExpBinOfSlab(Slab)].Free += Free;
     return NULL;
 }
 
@@ -158,8 +156,9 @@ static const CHAR *ExpAuditMap(EXP_AUDIT *Audit, ULONG Paged)
         }
         for (Page = 0; Page < Run->Pages; Page++) {
             const EXP_SLAB *Slab = (const EXP_SLAB *)Run;
-            ULONG64 Plain =
-                Run->Type == ExpRunSlab && !Slab->Draining ? EXP_PLAIN(Slab->Words + Page * Slab->Stride, Slab->Bin) : 0;
+            ULONG64 Plain = Run->Type == ExpRunSlab && !Slab->Draining
+                                ? EXP_PLAIN(ExpWordsOf(Slab) + Page * ExpStride(Slab), ExpBinOfSlab(Slab))
+                                : 0;
             if (Map->Plain[((Run->Base - Map->Base) >> 12) + Page] != Plain)
                 return "M2: a page's Plain is not that of its slab";
         }
@@ -198,7 +197,7 @@ static const CHAR *ExpAuditMagazine(EXP_AUDIT *Audit, const EXP_MAGAZINE *Magazi
         const EXP_ENTRY *Entry = &Magazine->Entries[Index];
         EXP_SLAB *Slab = ExpSlabOf(Entry->Block, Entry->Word);
         ULONG Number = ExpBlockNumber(Slab, Entry->Block);
-        if (Slab->Bin != BinIndex || Number == MAXULONG || Entry->Word != &Slab->Words[Number])
+        if (ExpBinOfSlab(Slab) != BinIndex || Number == MAXULONG || Entry->Word != &ExpWordsOf(Slab)[Number])
             return "K1: a magazine's entry is no block of its class";
         if (ExpReadWord(Entry->Word) & EXP_WORD_LIVE)
             return "C3: a live block is in a magazine";
@@ -237,7 +236,7 @@ static const CHAR *ExpAuditCache(EXP_AUDIT *Audit, const EXP_CACHE *Cache)
             Text = ExpAuditMagazine(Audit, Magazine, Magazine->Count, Index);
         }
         if (Text == NULL && Bin->Home != NULL &&
-            (Bin->Home->Home != Bin || Bin->Home->Bin != Index || Bin->Home->State != ExpSlabListed))
+            (Bin->Home->Home != Bin || ExpBinOfSlab(Bin->Home) != Index || Bin->Home->State != ExpSlabListed))
             return "K4: a bin's home is not one of its class that has free blocks, or another's";
         if (Text != NULL)
             return Text;
@@ -261,7 +260,7 @@ static const CHAR *ExpAuditCenter(EXP_AUDIT *Audit, const EXP_CENTER *Center, UL
         Text = "C6: a centre's counts of blocks are not those of its slabs";
     for (List = 0; List < EXP_LISTS && Text == NULL; List++)
         for (Slab = Center->Lists[List]; Slab != NULL && Text == NULL; Slab = Slab->Next)
-            if (Slab->State != ExpSlabListed || Slab->List != List || Slab->Bin != BinIndex ||
+            if (Slab->State != ExpSlabListed || Slab->List != List || ExpBinOfSlab(Slab) != BinIndex ||
                 (Slab->Next != NULL && Slab->Next->Prev != Slab) || List != ExpListFor(Slab))
                 Text = "C4: a slab is on the wrong list";
     return Text;
