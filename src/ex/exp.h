@@ -303,6 +303,11 @@ C_ASSERT(EXP_KINDS *EXP_BINS * sizeof(EXP_BIN) <= 32768 && EXP_NO_BIN < EXP_BINS
 
 /* What the fast paths read, and how they are switched off. */
 typedef struct _EXP_FAST {
+    /* Not touched by libntmm_malloc.so. */
+    ULONG Types[1024]; /* for POOL_TYPEs below 1024 */
+    ULONG Flags[512];  /* for POOL_FLAGS below 512 */
+    /* What every process touches. */
+    USHORT BinOf[EXP_MAX_SMALL / 16]; /* (size - 1) / 16: the class's bin of the first kind, in bytes */
     struct {
         ULONG_PTR Base;
         SIZE_T Covered; /* 0: every free takes the general path */
@@ -311,9 +316,6 @@ typedef struct _EXP_FAST {
     SIZE_T MaxSmall;
     ULONG Checks; /* slack is filled and checked, freed blocks are filled and checked: KE_OPTIONS.PoolChecks */
     ULONG Reserved;
-    USHORT BinOf[EXP_MAX_SMALL / 16]; /* (size - 1) / 16: the class's bin of the first kind, in bytes */
-    ULONG Flags[512];                 /* for POOL_FLAGS below 512 */
-    ULONG Types[1024];                /* for POOL_TYPEs below 1024 */
 } DECLSPEC_ALIGN(64) EXP_FAST;
 extern EXP_FAST ExpFast;
 /* What another thread may write while it is read here. A plain load is a whole one on this machine, and an instruction less where it is
@@ -346,14 +348,9 @@ static inline BOOLEAN ExpChecks(VOID)
 
 /* ---- everything ---- */
 typedef struct _EXP_STATE {
-    /* Large and hardly touched in a small process (libntmm_malloc.so): one page or two of it. */
-    EXP_CENTER Centers[EXP_KINDS * EXP_BINS];
-    EXP_TAG *TagChunks[EXP_TAG_SLOTS / EXP_COUNTERS];
-    EXP_TAG FirstTags[EXP_COUNTERS]; /* the first chunk */
     /* What every process touches. */
     EXP_MAP Maps[2]; /* nonpaged, paged */
     EXP_CLASS Classes[EXP_CLASSES];
-    UCHAR AlignedClassOf[EXP_MAX_SMALL / 16]; /* as ExpFast.BinOf: the class for cache-aligned blocks */
     BOOLEAN Started;
     BOOLEAN KeepRuns; /* freed runs of pages stay mapped for the next user */
     ULONG StackDepth;
@@ -382,7 +379,11 @@ typedef struct _EXP_STATE {
     volatile LONG Trimming, Auditing; /* trims under way; a validator, which they keep out of the way of */
     ULONG GhostNext;
     USHORT TagHash[1024];
+    EXP_TAG FirstTags[EXP_COUNTERS]; /* the first chunk */
+    /* Of what follows a small process (libntmm_malloc.so) touches a few lines. */
     EXP_RUN *Ghosts[EXP_GHOSTS];
+    EXP_TAG *TagChunks[EXP_TAG_SLOTS / EXP_COUNTERS];
+    EXP_CENTER Centers[EXP_KINDS * EXP_BINS];
     struct {
         EXP_SPAN *Heads[EXP_SPAN_BINS];
         ULONG64 Used[EXP_SPAN_BINS / 64]; /* bits: heads that are not NULL */
@@ -473,6 +474,7 @@ SIZE_T ExpTrimPools(BOOLEAN All);        /* what was not needed since the last c
 
 /* slab.c */
 VOID ExpInitClasses(VOID);
+ULONG ExpClassFor(SIZE_T Size, SIZE_T Alignment); /* the smallest whose blocks are so aligned */
 /* A slab of a centre (its lock not held), on no list; NULL: no memory. */
 EXP_SLAB *ExpCreateSlab(EXP_KIND Kind, ULONG Class, ULONG Pages, EX_POOL_PRIORITY Priority);
 EXP_SLAB *ExpCreateGuest(EXP_SLAB *Host, ULONG Class); /* without blocks, in no map yet */

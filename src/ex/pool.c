@@ -178,14 +178,6 @@ static VOID ExpCheckReuse(ULONG_PTR Block, SIZE_T BlockSize, EXP_WORD Old)
         ExpStopFreedFill((PVOID)Block, BlockSize);
 }
 
-static ULONG ExpClassFor(SIZE_T Size, SIZE_T Alignment)
-{
-    ULONG Class = ExpClassOfSize(Size);
-    while (ExpState.Classes[Class].Size % Alignment != 0)
-        Class++;
-    return Class;
-}
-
 static PVOID ExpTryBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_T Alignment, ULONG Tag, ULONG Options,
                          EX_POOL_PRIORITY Priority, ULONG Flags, ULONG_PTR Caller)
 {
@@ -210,8 +202,9 @@ static PVOID ExpTryBlock(KTHREAD *Thread, EXP_KIND Kind, SIZE_T Size, SIZE_T Ali
     /* With pool tracking no block of less than a page is without slack: it sees every overrun. */
     if ((ExpReadSlow() & EXP_SLOW_TRACKING) && Size < PAGE_SIZE)
         Wanted++;
-    BinIndex = (ULONG)Kind * EXP_BINS +
-               ((Options & EXP_ALIGNED) ? ExpState.AlignedClassOf[(Wanted - 1) >> 4] : ExpClassFor(Wanted, Alignment));
+    if ((Options & EXP_ALIGNED) && Alignment < SYSTEM_CACHE_ALIGNMENT_SIZE)
+        Alignment = SYSTEM_CACHE_ALIGNMENT_SIZE;
+    BinIndex = (ULONG)Kind * EXP_BINS + ExpClassFor(Wanted, Alignment);
     Counter = ExpFindCounter(Cache, Tag, Paged);
     if (Counter == NULL)
         return NULL;

@@ -59,7 +59,7 @@ VOID ExpMoveRoom(ULONG Phase)
 
 VOID ExpInitClasses(VOID)
 {
-    ULONG Class, Units, Aligned;
+    ULONG Class, Units;
     for (Class = 0, Units = 0; Class < EXP_CLASSES; Class++) {
         EXP_CLASS *C = &ExpState.Classes[Class];
         ULONG Size = ExpClassSizes[Class];
@@ -95,11 +95,14 @@ VOID ExpInitClasses(VOID)
             C->TailOffset = (USHORT)(PAGE_SIZE - ExpState.Classes[Tail].Size);
         }
     }
-    for (Units = 0; Units < EXP_MAX_SMALL / 16; Units++) {
-        for (Aligned = ExpClassOfSize(Units * 16 + 16); ExpState.Classes[Aligned].Size % 64 != 0; Aligned++)
-            ;
-        ExpState.AlignedClassOf[Units] = (UCHAR)Aligned;
-    }
+}
+
+ULONG ExpClassFor(SIZE_T Size, SIZE_T Alignment)
+{
+    ULONG Class = ExpClassOfSize(Size);
+    while (ExpState.Classes[Class].Size % Alignment != 0)
+        Class++;
+    return Class;
 }
 
 static SIZE_T ExpRecordBytes(ULONG Numbers)

@@ -30,7 +30,7 @@ static void Classes_Waste_AtMostAnEighth(void **state)
     (void)state;
     for (Size = 1; Size <= EXP_MAX_PAGE; Size++) {
         ULONG Room = ExpState.Classes[ExpClassOfSize(Size)].Size;
-        ULONG Aligned = ExpState.Classes[ExpState.AlignedClassOf[(Size - 1) >> 4]].Size;
+        ULONG Aligned = ExpState.Classes[ExpClassFor(Size, 64)].Size;
         assert_true(Room >= Size);
         assert_true(Room - Size < 16 || (Room - Size) * (Size <= 576 || Size > 1360 ? 8u : 4u) <= Room);
         assert_true(Aligned >= Size && Aligned % 64 == 0);
