@@ -390,6 +390,7 @@ EXP_MAGAZINE *ExpFillMagazine(EXP_CENTER *Center, EXP_BIN *Bin, ULONG64 *Seed, E
         if (Any)
             return NULL;
         ULONG Index = (ULONG)(Center - ExpState.Centers);
+        /* Donors is looked at here, too: ExpAdopt lies in code that a process without any does not touch (malloc.ld). */
         if (__atomic_load_n(&ExpState.Donors[Index / EXP_BINS], __ATOMIC_RELAXED) == 0 || !ExpAdopt(Center)) {
             const EXP_CLASS *Class = ExpClassOf(Center);
             ULONG Least = Class->PagesPerBlock, Half = Least;

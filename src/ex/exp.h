@@ -883,7 +883,12 @@ PVOID ExpMallocGeneral(SIZE_T Size, SIZE_T Alignment); /* its general path */
 PVOID ExpCallocGeneral(SIZE_T Size);                   /* zeroes */
 VOID ExpFreeLike(PVOID Block);                         /* stops like ExFreePool for anything but a live block's start */
 SIZE_T ExpSizeLike(PVOID Block);                       /* bytes asked for */
-/* Makes a live block Size bytes long where it lies: FALSE if it does not fit there, or would waste more than half. */
+/* A block of so much room stays where it is when it is made Size bytes long: it fits, and wastes neither more than half nor a page. */
+static inline BOOLEAN ExpStaysInPlace(SIZE_T Room, SIZE_T Size)
+{
+    return Size <= Room && Size >= Room / 2 && Room - Size < PAGE_SIZE;
+}
+/* Makes a live block Size bytes long where it lies: FALSE if it is not to stay there. */
 BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size);
 BOOLEAN ExpIsPoolAddress(const volatile VOID *Address); /* of a pool's region, allocated or not */
 

@@ -283,7 +283,7 @@ static inline __attribute__((always_inline)) EXP_RESIZED ExpTryResizeLike(EXP_CA
         return ExpResizeUnknown;
     *Old = Found.Size;
     BlockSize = Found.Bin->BlockSize;
-    if (Size > BlockSize || Size < BlockSize / 2 || BlockSize - Size >= PAGE_SIZE)
+    if (!ExpStaysInPlace(BlockSize, Size))
         return ExpResizeMove;
     ExpUnpoison(Block, BlockSize);
     if (ExpChecks() && *Old != BlockSize && __builtin_expect(!ExpIsSlackWhole(Block, *Old, BlockSize), 0))

@@ -764,7 +764,7 @@ BOOLEAN ExpResizeLike(PVOID Block, SIZE_T Size)
     SIZE_T Room = Number == MAXULONG ? (SIZE_T)Run->Pages << 12 : Slab->BlockSize;
     SIZE_T Old = Number == MAXULONG ? Big->Size : EXP_WORD_SIZE(Word);
     EXP_COUNTER *Counter = Cache != NULL ? ExpCounterOfSlot(Cache, EXP_WORD_SLOT(Word)) : NULL;
-    if (Counter == NULL || Size > Room || Size < Room / 2 || Room - Size >= PAGE_SIZE || (Word & EXP_WORD_QUOTA) || Size == 0)
+    if (Counter == NULL || !ExpStaysInPlace(Room, Size) || (Word & EXP_WORD_QUOTA) || Size == 0)
         return FALSE;
     ExpUnpoison(Block, Room);
     if (ExpChecks())

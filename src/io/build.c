@@ -35,18 +35,24 @@ static NTSTATUS IopTryLock(PMDL Mdl, KPROCESSOR_MODE Mode, LOCK_OPERATION Operat
     return STATUS_SUCCESS;
 }
 
+VOID IopFreeMdlChain(PMDL Mdl)
+{
+    while (Mdl != NULL) {
+        PMDL Next = Mdl->Next;
+        if (Mdl->MdlFlags & MDL_PAGES_LOCKED)
+            MmUnlockPages(Mdl); /* which unmaps */
+        IoFreeMdl(Mdl);
+        Mdl = Next;
+    }
+}
+
 VOID IopUndo(PIRP Irp)
 {
     if ((Irp->Flags & IRP_DEALLOCATE_BUFFER) && Irp->AssociatedIrp.SystemBuffer)
         ExFreePoolWithTag(Irp->AssociatedIrp.SystemBuffer, IOP_TAG);
     Irp->AssociatedIrp.SystemBuffer = NULL;
     Irp->Flags &= ~(ULONG)(IRP_DEALLOCATE_BUFFER | IRP_BUFFERED_IO | IRP_INPUT_OPERATION);
-    for (PMDL Mdl = Irp->MdlAddress, Next; Mdl; Mdl = Next) {
-        Next = Mdl->Next;
-        if (Mdl->MdlFlags & MDL_PAGES_LOCKED)
-            MmUnlockPages(Mdl);
-        IoFreeMdl(Mdl);
-    }
+    IopFreeMdlChain(Irp->MdlAddress);
     Irp->MdlAddress = NULL;
 }
 

@@ -122,12 +122,7 @@ VOID IopFinish(PIRP Irp)
     if (Owned && (Irp->Flags & IRP_DEALLOCATE_BUFFER) && Irp->AssociatedIrp.SystemBuffer)
         ExFreePoolWithTag(Irp->AssociatedIrp.SystemBuffer, IOP_TAG);
     if (Owned) {
-        for (PMDL Mdl = Irp->MdlAddress, Next; Mdl; Mdl = Next) {
-            Next = Mdl->Next;
-            if (Mdl->MdlFlags & MDL_PAGES_LOCKED)
-                MmUnlockPages(Mdl);
-            IoFreeMdl(Mdl);
-        }
+        IopFreeMdlChain(Irp->MdlAddress);
         Irp->MdlAddress = NULL;
     }
     IopDequeueThreadIrp(Irp);

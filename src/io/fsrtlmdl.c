@@ -98,14 +98,6 @@ NTSTATUS FsRtlPrepareMdlWriteEx(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOffs
 }
 
 /* ---- from the system's cache: no file is in it ---- */
-static BOOLEAN IopNotCached(PFILE_OBJECT FileObject, PIO_STATUS_BLOCK IoStatus)
-{
-    KiTouch(FileObject);
-    IoStatus->Status = STATUS_NOT_SUPPORTED;
-    IoStatus->Information = 0;
-    return FALSE;
-}
-
 BOOLEAN FsRtlMdlReadDev(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOffset, ULONG Length, ULONG LockKey, PMDL *MdlChain,
                         PIO_STATUS_BLOCK IoStatus, PDEVICE_OBJECT DeviceObject)
 {
@@ -114,7 +106,10 @@ BOOLEAN FsRtlMdlReadDev(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOffset, ULON
     UNREFERENCED_PARAMETER(LockKey);
     UNREFERENCED_PARAMETER(MdlChain);
     UNREFERENCED_PARAMETER(DeviceObject);
-    return IopNotCached(FileObject, IoStatus);
+    KiTouch(FileObject);
+    IoStatus->Status = STATUS_NOT_SUPPORTED;
+    IoStatus->Information = 0;
+    return FALSE;
 }
 
 BOOLEAN FsRtlPrepareMdlWriteDev(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOffset, ULONG Length, ULONG LockKey, PMDL *MdlChain,
@@ -124,22 +119,11 @@ BOOLEAN FsRtlPrepareMdlWriteDev(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOffs
 }
 
 /* ---- back again ---- */
-static VOID IopFreeChain(PMDL Mdl)
-{
-    while (Mdl != NULL) {
-        PMDL Next = Mdl->Next;
-        if (Mdl->MdlFlags & MDL_PAGES_LOCKED)
-            MmUnlockPages(Mdl); /* which unmaps */
-        IoFreeMdl(Mdl);
-        Mdl = Next;
-    }
-}
-
 BOOLEAN FsRtlMdlReadCompleteDev(PFILE_OBJECT FileObject, PMDL MdlChain, PDEVICE_OBJECT DeviceObject)
 {
     UNREFERENCED_PARAMETER(FileObject);
     UNREFERENCED_PARAMETER(DeviceObject);
-    IopFreeChain(MdlChain);
+    IopFreeMdlChain(MdlChain);
     return TRUE;
 }
 
@@ -165,7 +149,7 @@ BOOLEAN FsRtlMdlWriteCompleteDev(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOff
     UNREFERENCED_PARAMETER(DeviceObject);
     if (Through)
         IopFlushChain(FileObject, FileOffset, MdlChain);
-    IopFreeChain(MdlChain);
+    IopFreeMdlChain(MdlChain);
     return !Through;
 }
 
@@ -191,5 +175,5 @@ VOID CcMdlWriteComplete(PFILE_OBJECT FileObject, PLARGE_INTEGER FileOffset, PMDL
 VOID CcMdlWriteAbort(PFILE_OBJECT FileObject, PMDL MdlChain)
 {
     UNREFERENCED_PARAMETER(FileObject);
-    IopFreeChain(MdlChain);
+    IopFreeMdlChain(MdlChain);
 }

@@ -151,6 +151,7 @@ NTSTATUS IopSetControl(PIRP Irp, UCHAR Major, ULONG Code, PVOID In, ULONG InLeng
                        KPROCESSOR_MODE Mode);
 /* Frees the buffers and MDLs of an IRP that was not sent. */
 VOID IopUndo(PIRP Irp);
+VOID IopFreeMdlChain(PMDL Mdl);                                       /* NULL: nothing; unlocks what is locked */
 NTSTATUS IopTryCopy(PVOID Target, const VOID *Source, SIZE_T Length); /* the exception's code if it faults */
 
 /* startio.c, timer.c, workitem.c, pnp.c */
