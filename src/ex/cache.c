@@ -10,9 +10,8 @@
  * the chain, and when it is full with an empty one. Only when that does not help is the centre asked (center.c): at least a
  * magazine's worth of operations lies between two such calls, whatever the pattern.
  *
- * How much a thread keeps. A chain is short at first, and doubles when the thread asks the centre for what it gave to it before: a thread
- * that only frees, or only allocates, has nothing of a long one. After each trim it is half as long again: what is not needed all the time,
- * in a class whose time is over, does not stay. And blocks from slabs are taken by a third of what the thread
+ * How much a thread keeps. A chain is short at first, and grows when the thread asks the centre for what it gave to it before: a thread
+ * that only frees, or only allocates, has nothing of a long one. And blocks from slabs are taken by a third of what the thread
  * has taken so far, four at least: what it will not need lies in its magazine.
  *
  * Threads keep apart: what a thread frees it is handed out again itself, as long as its chain holds it, and new blocks come from a
@@ -247,24 +246,6 @@ VOID ExpTrimCache(EXP_CACHE *Cache)
             ExpCloseBin(Cache, Kind * EXP_BINS + (ULONG)__builtin_ctzll(Cache->UsedBins[Kind]));
 }
 
-/* Half as long as it was, and as at first at least: what it is short of it grows again by. */
-static VOID ExpShortenChain(EXP_BIN *Bin, ULONG BinIndex)
-{
-    ULONG First = ExpState.Classes[BinIndex % EXP_BINS].FirstChain, Count;
-    EXP_MAGAZINE *Chain, *Rest, **Link;
-    if (Bin->Most == First)
-        return;
-    Bin->Most = (UCHAR)(Bin->Most / 2u > First ? Bin->Most / 2u : First);
-    Chain = ExpTakeChain(Bin);
-    for (Link = &Chain, Count = 0; Count < Bin->Most && *Link != NULL; Count++)
-        Link = &(*Link)->Next;
-    Rest = *Link;
-    *Link = NULL;
-    if (Chain != NULL)
-        __atomic_store_n(&Bin->Chain, Chain, __ATOMIC_RELEASE); /* not by ExpPutChain: nobody has needed it */
-    ExpGiveChain(&ExpState.Centers[BinIndex], Rest);
-}
-
 VOID ExpVisitCache(EXP_CACHE *Cache)
 {
     ULONG64 Now = __atomic_load_n(&ExpState.Trims, __ATOMIC_RELAXED), Bits;
@@ -278,7 +259,6 @@ VOID ExpVisitCache(EXP_CACHE *Cache)
         for (Bits = Cache->UsedBins[Kind]; Bits != 0; Bits &= Bits - 1) {
             ULONG BinIndex = Kind * EXP_BINS + (ULONG)__builtin_ctzll(Bits);
             EXP_BIN *Bin = &Cache->Bins[BinIndex];
-            ExpShortenChain(Bin, BinIndex);
             if (!Bin->Parked) {
                 ExpUnload(Bin);
                 Bin->Parked = TRUE;

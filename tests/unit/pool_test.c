@@ -298,35 +298,6 @@ static void Trim_ThreadIdle_ItsMagazinesGoBack(void **state)
     pthread_barrier_destroy(&IdleBarrier);
 }
 
-/* A thread's chain doubles as it asks for what it gave away, and halves with each trim. */
-static void Chain_GrowsByNeed_HalvesByTrims(void **state)
-{
-    enum { COUNT = 64 * 20, SIZE = 256 };
-    static PVOID Blocks[COUNT];
-    ULONG Class = ExpClassOfSize(SIZE), Round, Index, Before;
-    UCHAR First = ExpState.Classes[Class].FirstChain;
-    EXP_CACHE *Cache = ExpGetCache(HalCurrentThread());
-    EXP_BIN *Bin = &Cache->Bins[Class];
-    (void)state;
-    for (Round = 0; Round < 6; Round++) {
-        for (Index = 0; Index < COUNT; Index++)
-            Blocks[Index] = ExAllocatePool2(NONPAGED, SIZE, 'niaC');
-        for (Index = 0; Index < COUNT; Index++)
-            ExFreePool(Blocks[Index]);
-    }
-    assert_true(Bin->Most >= 2 * First);
-    Before = Bin->Most;
-    ExpTrimPools(FALSE);
-    ExpVisitCache(Cache);
-    assert_int_equal(Bin->Most, Before / 2);
-    Validate(); /* which looks at the chain, too */
-    for (Round = 0; Round < 4; Round++) {
-        ExpTrimPools(FALSE);
-        ExpVisitCache(Cache);
-    }
-    assert_int_equal(Bin->Most, First);
-}
-
 /* One that is no sample in special pool. */
 static PUCHAR OrdinaryBlock(SIZE_T Size)
 {
@@ -939,7 +910,6 @@ int main(void)
         cmocka_unit_test(Trim_SpikeFreed_PagesGoBackAfterTwo),
         cmocka_unit_test(Trim_SteadyState_NothingIsReturned),
         cmocka_unit_test(Trim_NothingToGive_ComesRarely),
-        cmocka_unit_test(Chain_GrowsByNeed_HalvesByTrims),
         cmocka_unit_test(Trim_ThreadIdle_ItsMagazinesGoBack),
         cmocka_unit_test(Trim_BinInUse_StaysOpen),
         cmocka_unit_test(Threads_AllocateByTurns_ShareNoPage),
